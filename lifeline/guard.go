@@ -1,0 +1,414 @@
+package lifeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// Orphans says what to do with a worker whose supervisor was killed.
+type Orphans string
+
+const (
+	Adopt     Orphans = "adopt"     // it is the instance: watch over it until it ends (the zero value means this too)
+	Terminate Orphans = "terminate" // end its whole tree, then start
+)
+
+// Leftovers says what to do with descendants that outlive their worker.
+type Leftovers string
+
+const (
+	EndLeftovers    Leftovers = "terminate" // the zero value means this too
+	KeepLeftovers   Leftovers = "keep"
+	FollowLeftovers Leftovers = "follow" // the instance lives while they do
+)
+
+// Guard keeps a name. The zero value is ready: the user's default directory,
+// no waiting.
+type Guard struct {
+	Dir      string // the state directory; "" means DefaultDir()
+	AllowNFS bool   // use it even on a network file system
+
+	Wait    time.Duration // how long to wait for the name to come free; 0 means not at all
+	Standby bool          // wait for as long as it takes
+	Replace bool          // end the instance that runs, then take its place; needs EndTree
+
+	Orphans   Orphans
+	Leftovers Leftovers
+
+	// EndTree ends a whole process tree and returns when it is gone: root and
+	// everything below it, and everything marked with generation. root may be
+	// zero. Without it orphans are left alone ([HeldError]) and leftovers kept.
+	EndTree func(ctx context.Context, root procscan.ID, generation string) error
+	// Stop asks the supervisor of a running instance to end, and returns when
+	// the whole tree is gone. Replace needs it.
+	Stop func(ctx context.Context, g Guard, name string) error
+	// Warn takes one line for a person, without newline.
+	Warn func(format string, args ...any)
+}
+
+// without switches parts of the guard off, for the tests that show what each
+// of them does alone. Only a program built with the tag proof can set it.
+var without struct{ flock, runLock, scan bool }
+
+// ErrPaused: someone keeps the name down.
+var ErrPaused = errors.New("paused")
+
+// HeldError says that another instance has the name.
+type HeldError struct {
+	Name string
+	Holder
+}
+
+func (e *HeldError) Error() string { return e.Name + " runs already: " + e.Holder.String() }
+
+// Do runs block as the one instance of name and gives its error. A
+// *[HeldError] means that another instance runs and block was not called,
+// [ErrPaused] that the name is paused. The program itself is the instance: it
+// keeps the name until block returns, and if it is killed the kernel frees it.
+func (g Guard) Do(ctx context.Context, name string, block func(context.Context) error) error {
+	g.EndTree = nil
+	hold, err := g.Acquire(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer hold.Release()
+	hold.SetWorker(procscan.Self())
+	stop := hold.Keep()
+	defer stop()
+	return block(ctx)
+}
+
+// Acquire takes the name and gives what holds it: see [Guard.Do] for the
+// errors. The caller starts the worker, and calls Release when it has ended.
+func (g Guard) Acquire(ctx context.Context, name string) (*Hold, error) {
+	if err := CheckName(name); err != nil { // step 1
+		return nil, err
+	}
+	d, err := openDir(g.Dir, g.AllowNFS)
+	if err != nil {
+		return nil, err
+	}
+	if g.Wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, g.Wait)
+		defer cancel()
+	}
+	replace := g.Replace
+	for {
+		hold, err := g.attempt(ctx, d, name)
+		var held *HeldError
+		switch {
+		case err == nil:
+			return hold, nil
+		case errors.As(err, &held) && replace:
+			replace = false
+			hold, err := g.replace(ctx, d, name)
+			if !errors.As(err, &held) {
+				return hold, err
+			}
+		case errors.As(err, &held) && (g.Standby || g.Wait > 0):
+			if !waitEnd(ctx, held.Holder) {
+				return nil, held
+			}
+		case errors.Is(err, ErrPaused) && g.Standby:
+			select {
+			case <-ctx.Done():
+				return nil, err
+			case <-time.After(200 * time.Millisecond): // a person resumes it: no hurry
+			}
+		default:
+			return nil, err
+		}
+	}
+}
+
+// replace ends the running instance and takes its place.
+func (g Guard) replace(ctx context.Context, d dir, name string) (*Hold, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// While the old one is being ended we stand in the queue for the lock
+	// already, so that no tick gets in between.
+	queued := g.queue(ctx, d.lock(name))
+	if err := g.Stop(ctx, g, name); err != nil {
+		return nil, fmt.Errorf("cannot end the running instance: %w", err)
+	}
+	select {
+	case q := <-queued:
+		if q.err != nil {
+			return nil, q.err
+		}
+		hold, err := g.won(ctx, d, name, q.lock)
+		if err != nil {
+			q.lock.Close()
+		}
+		return hold, err
+	case <-time.After(5 * time.Second):
+		// Somebody else stood in the queue before us, and runs now.
+		return nil, &HeldError{Name: name, Holder: holderOf(d, name)}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// attempt is one walk through steps 2 to 4.
+func (g Guard) attempt(ctx context.Context, d dir, name string) (*Hold, error) {
+	lock, err := g.takeLock(ctx, d, name)
+	if err != nil {
+		return nil, err
+	}
+	hold, err := g.won(ctx, d, name, lock)
+	if err != nil && lock != nil {
+		lock.Close()
+	}
+	return hold, err
+}
+
+// takeLock is steps 2 and 3. nil and nil when mechanism A is switched off.
+func (g Guard) takeLock(ctx context.Context, d dir, name string) (*flock.Flock, error) {
+	if without.flock {
+		return nil, nil
+	}
+	path := d.lock(name)
+	lock, err := lockPath(path, false)
+	if err == errBusy && wake(d, name) {
+		// It is most likely gone, or at work, within the second.
+		for deadline := time.Now().Add(time.Second); err == errBusy && time.Now().Before(deadline); {
+			if holderOf(d, name).Worker.Alive() {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+			lock, err = lockPath(path, false)
+		}
+	}
+	if err != errBusy {
+		return lock, err
+	}
+	if !g.Standby && g.Wait <= 0 || g.Replace {
+		return nil, &HeldError{Name: name, Holder: holderOf(d, name)}
+	}
+	select {
+	case q := <-g.queue(ctx, path):
+		return q.lock, q.err
+	case <-ctx.Done():
+		return nil, &HeldError{Name: name, Holder: holderOf(d, name)}
+	}
+}
+
+type queued struct {
+	lock *flock.Flock
+	err  error
+}
+
+// queue waits for the lock in the kernel's own queue: no polling, and the
+// winner starts the moment the lock is let go. A lock that comes after ctx has
+// ended is given back.
+func (g Guard) queue(ctx context.Context, path string) <-chan queued {
+	c := make(chan queued)
+	go func() {
+		lock, err := lockPath(path, true)
+		select {
+		case c <- queued{lock, err}:
+		case <-ctx.Done():
+			if err == nil {
+				lock.Close()
+			}
+		}
+	}()
+	return c
+}
+
+// won is step 4: K.lock is ours. K.run and its record say whether a worker
+// lives all the same.
+func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (*Hold, error) {
+	if _, paused := pausedUntil(d.paused(name)); paused {
+		return nil, ErrPaused
+	}
+	hold := &Hold{Name: name, dir: d, lock: lock, guard: g, generation: newGeneration()}
+	run, err := openRun(d.run(name))
+	if err != nil {
+		return nil, err
+	}
+	hold.run = run
+	rec, free, err := g.settleRecord(ctx, run)
+	if err != nil {
+		run.Close()
+		if held, ok := err.(*HeldError); ok {
+			held.Name = name
+		}
+		return nil, err
+	}
+	hold.Previous = rec.generation
+	orphan := rec.worker
+	if orphan.Zero() && !free {
+		// Somebody holds K.run, and the record doesn't say who.
+		orphan = g.findOrphan(d, name, rec.generation)
+	}
+	if !orphan.Zero() {
+		if err := g.orphaned(ctx, hold, rec, orphan); err != nil || hold.Orphan == orphan {
+			if err != nil {
+				run.Close()
+			}
+			return hold, err
+		}
+		free = flockNow(run) == nil // its tree is gone
+	}
+	if !free {
+		if err := g.leaked(ctx, hold, rec.generation); err != nil {
+			run.Close()
+			return nil, err
+		}
+	}
+	hold.SetWorker(procscan.ID{}) // step 5
+	return hold, nil
+}
+
+// settleRecord reads the record until it stands still: rec.worker is a living
+// worker or zero, and free says whether K.run is locked by us now. A worker
+// that has a living supervisor of its own is a *HeldError.
+func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free bool, err error) {
+	if without.runLock {
+		return record{}, true, nil
+	}
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(2 * time.Millisecond) {
+		lockErr := flockNow(run)
+		if lockErr != nil && lockErr != errBusy {
+			return rec, false, fmt.Errorf("cannot lock the run file %s: %w", run.Name(), lockErr)
+		}
+		rec, err = readRecord(run)
+		if err != nil || !rec.here() {
+			rec = record{}
+		}
+		if lockErr != nil && rec.worker.Zero() && time.Now().Before(deadline) && ctx.Err() == nil {
+			continue // a supervisor died while it was starting one: its stub will notice
+		}
+		if st, statErr := run.Stat(); errors.Is(err, errRecord) && statErr == nil && st.Size() > 0 {
+			g.warn("the record in %s was damaged: the locks and the process table decide alone this time", run.Name())
+		}
+		if !rec.worker.Alive() {
+			rec.worker = procscan.ID{}
+			return rec, lockErr == nil, nil
+		}
+		self := procscan.Self()
+		if rec.inProcess() || rec.supervisor != self && rec.supervisor.Alive() {
+			return rec, false, &HeldError{Holder: Holder{Supervisor: rec.supervisor, Worker: rec.worker, Generation: rec.generation}}
+		}
+		return rec, lockErr == nil, nil
+	}
+}
+
+// findOrphan looks for a worker of the name in the process table.
+func (g Guard) findOrphan(d dir, name, generation string) procscan.ID {
+	t, err := marked(name, d.space)
+	if err != nil {
+		g.warn("%v: the locks decide alone", err)
+	}
+	for _, p := range t.Processes {
+		if primary(p) && trusted(p, generation, nil) {
+			return p.ID
+		}
+	}
+	return procscan.ID{}
+}
+
+// orphaned applies the policy to a worker without a supervisor. It is the
+// instance: nothing is ever started beside it.
+func (g Guard) orphaned(ctx context.Context, hold *Hold, rec record, orphan procscan.ID) error {
+	if g.EndTree == nil {
+		return &HeldError{Name: hold.Name, Holder: Holder{Worker: orphan, Generation: rec.generation}}
+	}
+	if g.Orphans == Terminate || g.Replace {
+		g.warn("ending pid %d, whose supervisor was killed", orphan.PID)
+		if err := g.EndTree(ctx, orphan, rec.generation); err != nil {
+			return fmt.Errorf("cannot end pid %d, whose supervisor was killed: %w", orphan.PID, err)
+		}
+		return nil
+	}
+	hold.Orphan = orphan
+	if rec.generation != "" {
+		hold.generation = rec.generation
+	}
+	hold.SetWorker(orphan)
+	return nil
+}
+
+// leaked deals with a K.run that is held although its worker is gone:
+// descendants inherited it. They are treated as leftovers, and the name gets a
+// new K.run in its place, so that none of them can block it.
+func (g Guard) leaked(ctx context.Context, hold *Hold, generation string) error {
+	if g.EndTree != nil && g.Leftovers != KeepLeftovers && generation != "" {
+		if g.Leftovers == FollowLeftovers {
+			hold.Follow = true
+			hold.generation = generation
+		} else if err := g.EndTree(ctx, procscan.ID{}, generation); err != nil {
+			return fmt.Errorf("cannot end what the last worker left behind: %w", err)
+		}
+	}
+	path := hold.dir.run(hold.Name)
+	fresh := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove %s: %w", fresh, reason(err))
+	}
+	f, err := os.OpenFile(fresh, lockFlags|os.O_EXCL, 0o600)
+	if err != nil {
+		return openError("run file", fresh, err)
+	}
+	if err := flockNow(f); err != nil {
+		f.Close()
+		return fmt.Errorf("cannot lock the run file %s: %w", fresh, err)
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		f.Close()
+		return fmt.Errorf("cannot put a new run file at %s: %w", path, reason(err))
+	}
+	hold.run.Close()
+	hold.run = f
+	return nil
+}
+
+func (g Guard) warn(format string, args ...any) {
+	if g.Warn != nil {
+		g.Warn(format, args...)
+	}
+}
+
+// newGeneration makes the id of a generation: not a secret, but nothing that
+// another user could guess beforehand.
+func newGeneration() string { return fmt.Sprintf("%016x", rand.Uint64()) }
+
+// waitEnd waits until the holder's worker and supervisor are gone; false when
+// ctx ends first.
+func waitEnd(ctx context.Context, h Holder) bool {
+	for h.Worker.Alive() || h.Supervisor.Alive() && h.Supervisor != procscan.Self() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// wake sends SIGCONT to a holder that is stopped and has no living worker: it
+// does nothing for its name. It tells whether there was such a one.
+func wake(d dir, name string) bool {
+	h := holderOf(d, name)
+	if h.Supervisor.Zero() || !h.Worker.Zero() && h.Worker.Alive() {
+		return false
+	}
+	s, err := procscan.Lookup(h.Supervisor.PID)
+	if err != nil || s.ID != h.Supervisor || !s.Stopped() {
+		return false
+	}
+	_ = unix.Kill(s.PID, unix.SIGCONT)
+	return true
+}

@@ -1,0 +1,209 @@
+package lifeline
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// Hold is a name that is ours.
+type Hold struct {
+	Name string
+	// Orphan is a living worker that came with the name: its supervisor was
+	// killed. It is the instance, to be watched, never to be doubled.
+	Orphan procscan.ID
+	// Follow: descendants of an ended worker are the instance (Generation is
+	// theirs), to be watched until the last has ended.
+	Follow bool
+	// Previous is the generation that the record named before.
+	Previous string
+
+	dir        dir
+	guard      Guard
+	mu         sync.Mutex // the files change hands when they are put back
+	lock       *flock.Flock
+	run        *os.File
+	generation string
+	worker     procscan.ID
+	replaced   bool   // a file had to be put back: see Intact
+	released   bool   // no more putting back
+	complained string // the last obstacle that was told
+}
+
+// Generation is the LIFELINE_ID of the worker.
+func (h *Hold) Generation() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.generation
+}
+
+// NextGeneration begins a new one, for the next worker under the same hold.
+func (h *Hold) NextGeneration() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.Previous, h.generation = h.generation, newGeneration()
+	return h.generation
+}
+
+// Space is the state directory, as the marker names it.
+func (h *Hold) Space() string { return h.dir.space }
+
+// RunFile is K.run, locked, for the worker to inherit; nil when there is none.
+func (h *Hold) RunFile() *os.File {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.run
+}
+
+// SetWorker writes into the record who the worker is; zero for none.
+func (h *Hold) SetWorker(id procscan.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.worker = id
+	h.writeRecord()
+}
+
+func (h *Hold) writeRecord() {
+	if h.run == nil {
+		return
+	}
+	// A full disk is no reason not to run: the locks need no data.
+	_ = writeRecord(h.run, record{
+		boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
+		generation: h.generation, supervisor: procscan.Self(), worker: h.worker,
+	})
+}
+
+// Paused tells whether someone has paused the name since it was taken.
+func (h *Hold) Paused() bool {
+	_, paused := pausedUntil(h.dir.paused(h.Name))
+	return paused
+}
+
+// Release gives the name back. The unlock of K.run reaches every copy that
+// descendants have inherited.
+func (h *Hold) Release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run != nil {
+		_ = unix.Flock(int(h.run.Fd()), unix.LOCK_UN)
+		_ = h.run.Close()
+		h.run = nil
+	}
+	if h.lock != nil {
+		_ = h.lock.Close()
+		h.lock = nil
+	}
+}
+
+// Holder is who has a name, as far as can be told.
+type Holder struct {
+	Supervisor procscan.ID // zero when unknown
+	Worker     procscan.ID // zero when none is known
+	Generation string
+}
+
+// Alive reports whether anything of it runs.
+func (h Holder) Alive() bool { return h.Supervisor.Alive() || h.Worker.Alive() }
+
+// String says pid, since when and which command, for a person.
+func (h Holder) String() string {
+	id, what := h.Worker, "pid"
+	if !id.Alive() {
+		id, what = h.Supervisor, "lifeline, pid"
+	}
+	if id.Zero() {
+		return "its holder can't be told"
+	}
+	s := fmt.Sprintf("%s %d", what, id.PID)
+	if since, command := procscan.Describe(id); command != "" {
+		s += fmt.Sprintf(", since %s: %s", since.Format(time.DateTime), command)
+	}
+	return s
+}
+
+// Holder tells who has name in the guard's directory; ok is false when nobody
+// does.
+func (g Guard) Holder(name string) (h Holder, ok bool, err error) {
+	if err := CheckName(name); err != nil {
+		return Holder{}, false, err
+	}
+	path := g.Dir
+	if path == "" {
+		path = DefaultDir()
+	}
+	if err := checkDir(path, g.AllowNFS); errors.Is(err, os.ErrNotExist) {
+		return Holder{}, false, nil
+	} else if err != nil {
+		return Holder{}, false, err
+	}
+	d, err := openDir(g.Dir, g.AllowNFS)
+	if err != nil {
+		return Holder{}, false, err
+	}
+	h = holderOf(d, name)
+	if h.Worker.Zero() {
+		// The record may be gone or damaged; the process table isn't.
+		h.Worker = g.findOrphan(d, name, h.Generation)
+	}
+	return h, h.Alive(), nil
+}
+
+// holderOf reads the record; when it is stale or damaged, the process that
+// locked K.lock is looked up in /proc/locks, which is right there because that
+// lock is never inherited.
+func holderOf(d dir, name string) Holder {
+	var h Holder
+	if f, err := os.OpenFile(d.run(name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
+		rec, err := readRecord(f)
+		f.Close()
+		if err == nil {
+			h = Holder{Supervisor: rec.supervisor, Worker: rec.worker, Generation: rec.generation}
+		}
+	}
+	if h.Supervisor.Alive() {
+		return h
+	}
+	h.Supervisor = procscan.ID{}
+	if !h.Worker.Alive() {
+		h.Worker = procscan.ID{}
+	}
+	if ids := procscan.LockHolders(d.lock(name)); len(ids) > 0 {
+		h.Supervisor = ids[0]
+	}
+	return h
+}
+
+// Names lists the names that have files in the guard's directory.
+func (g Guard) Names() ([]string, error) {
+	path := g.Dir
+	if path == "" {
+		path = DefaultDir()
+	}
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the state directory %s: %w", path, reason(err))
+	}
+	var names []string
+	for _, e := range entries {
+		stem, ok := strings.CutSuffix(e.Name(), ".lock")
+		if !ok || len(stem) < 14 {
+			continue
+		}
+		if name := stem[:len(stem)-13]; CheckName(name) == nil && key(name) == stem {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,49 @@
+package lifeline
+
+import (
+	"fmt"
+	"strconv"
+
+	"lifeline/procscan"
+)
+
+// The marker: what the environment of a worker says of it. Everybody who may
+// read a process's environment can see whose it is, whatever became of the
+// files. Descendants inherit all of it, so being marked means only "of this
+// name"; the worker itself is the one whose own pid and start time stand there.
+const (
+	EnvName  = "LIFELINE_NAME"  // the name
+	EnvSpace = "LIFELINE_SPACE" // the state directory: names of two directories never meet
+	EnvID    = "LIFELINE_ID"    // the generation
+	EnvStub  = "LIFELINE_STUB"  // 1 until the stub becomes the command
+	EnvPID   = "LIFELINE_PID"   // the worker's own pid, from then on
+	EnvStart = "LIFELINE_START" // and its start time, raw: a pid alone is reused
+
+	EnvSupervisor = "LIFELINE_SUPERVISOR" // pid:start of who started it
+)
+
+// supervisor is who started p: itself with --exec.
+func supervisor(p procscan.Process) (id procscan.ID, ok bool) {
+	n, err := fmt.Sscanf(p.Env[EnvSupervisor], "%d:%d", &id.PID, &id.Start)
+	return id, err == nil && n == 2
+}
+
+// primary reports whether p is the worker itself, not a descendant of it.
+func primary(p procscan.Process) bool {
+	return p.Env[EnvStub] == "" &&
+		p.Env[EnvPID] == strconv.Itoa(p.PID) &&
+		p.Env[EnvStart] == strconv.FormatUint(p.Start, 10)
+}
+
+// marked lists the processes of one name in one directory.
+func marked(name, space string) (procscan.Table, error) {
+	t, err := procscan.Marked(EnvName, name)
+	kept := t.Processes[:0]
+	for _, p := range t.Processes {
+		if p.Env[EnvSpace] == space {
+			kept = append(kept, p)
+		}
+	}
+	t.Processes = kept
+	return t, err
+}

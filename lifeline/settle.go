@@ -1,0 +1,196 @@
+package lifeline
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// settleFor is how long a stub waits for younger ones to yield and for
+// processes in the middle of execve to show who they are.
+const settleFor = 3 * time.Second
+
+// Yield is why a stub didn't become the command: another worker, or an older
+// stub, has the name.
+type Yield struct {
+	To procscan.ID
+	// Orphan: To is a worker, and no supervisor of this name watches over it.
+	Orphan bool
+	// Generation is To's.
+	Generation string
+}
+
+func (y *Yield) Error() string {
+	return fmt.Sprintf("yield %d %d %t %s", y.To.PID, y.To.Start, y.Orphan, dash(y.Generation))
+}
+
+// ParseYield reads what a stub's Yield says through its status pipe.
+func ParseYield(text string) (*Yield, bool) {
+	var y Yield
+	n, err := fmt.Sscanf(text, "yield %d %d %t %s", &y.To.PID, &y.To.Start, &y.Orphan, &y.Generation)
+	if y.Generation == "-" {
+		y.Generation = ""
+	}
+	return &y, err == nil && n == 4
+}
+
+// stub is what a starting worker knows of itself.
+type stub struct {
+	name, space, generation string
+	previous                string      // the generation before, by the record
+	supervisor              procscan.ID // itself with --exec
+	warn                    func(format string, args ...any)
+}
+
+// Settle is step 6, called in the stub. It has been visible with its marker
+// since its execve; now it writes itself into the record (run, may be nil) and
+// looks around. Announce first, look second: of N stubs that do this at once,
+// each pair has at least one that sees the other, and both agree on who is
+// older, so exactly one becomes the command. nil means that it is this one, a
+// *[Yield] that it is not. parent is the supervisor, zero with --exec; note is
+// [Hold.Note]'s.
+func Settle(parent procscan.ID, run *os.File, note string, warn func(format string, args ...any)) error {
+	self := procscan.Self()
+	s := stub{name: os.Getenv(EnvName), space: os.Getenv(EnvSpace), generation: os.Getenv(EnvID), supervisor: parent, warn: warn}
+	if parent.Zero() {
+		s.supervisor = self
+	}
+	how, previous, _ := strings.Cut(note, " ")
+	s.previous = previous
+	if run != nil {
+		_ = writeRecord(run, record{ // a full disk is no reason not to run
+			boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
+			generation: s.generation, supervisor: s.supervisor, worker: self,
+		})
+	}
+	if how == noteScan {
+		if err := s.look(self); err != nil {
+			return err
+		}
+	}
+	if !parent.Zero() && os.Getppid() != parent.PID {
+		// Killed while we were starting: nobody would watch over the command.
+		return fmt.Errorf("the supervisor has gone")
+	}
+	return nil
+}
+
+const (
+	noteScan  = "scan"
+	noteVouch = "vouch"
+)
+
+// look scans until nothing is left that could still decide against us.
+func (s stub) look(self procscan.ID) error {
+	d := dir{path: s.space, space: s.space}
+	for deadline := time.Now().Add(settleFor); ; time.Sleep(time.Millisecond) {
+		table, err := marked(s.name, s.space)
+		if err != nil && s.warn != nil {
+			s.warn("%v: the locks decide alone", err)
+		}
+		supervisors := s.others(procscan.LockHolders(d.lock(s.name)))
+		wait := len(table.InExec) > 0
+		stubs := map[procscan.ID]bool{}
+		for _, p := range table.Processes {
+			isStub := p.Env[EnvStub] != ""
+			if isStub {
+				stubs[p.ID] = true
+			}
+			switch {
+			case p.ID == self || !trusted(p, s.previous, supervisors):
+			case primary(p):
+				sup, ok := supervisor(p)
+				watched := ok && sup.Alive() || len(supervisors) > 0 // by its own, or by one that adopted it
+				return &Yield{To: p.ID, Orphan: !watched, Generation: p.Env[EnvID]}
+			case !isStub: // a descendant of a worker
+			case p.Older(self) && doomed(p):
+				wait = true
+			case p.Older(self):
+				return &Yield{To: p.ID, Generation: p.Env[EnvID]}
+			default:
+				wait = true // a younger one: it will see us and yield
+			}
+		}
+		// A worker that has overwritten its environment is still its
+		// supervisor's child.
+		for _, sup := range supervisors {
+			for _, child := range procscan.Children(sup.PID) {
+				if child.ID != self && !stubs[child.ID] {
+					return &Yield{To: child.ID}
+				}
+			}
+		}
+		if !wait || time.Now().After(deadline) {
+			return nil
+		}
+	}
+}
+
+// doomed reports a stub whose supervisor has been killed: it will find out and
+// end, or it has just become the command, which the next look shows. One that
+// is stopped as well can't find out, and must not become the command beside us
+// later on: it is ended.
+func doomed(p procscan.Process) bool {
+	if sup, ok := supervisor(p); !ok || sup.Alive() {
+		return false
+	}
+	if p.Stopped() && p.ID.Alive() {
+		_ = unix.Kill(p.PID, unix.SIGKILL)
+	}
+	return true
+}
+
+// others leaves out the stub itself and its own supervisor.
+func (s stub) others(ids []procscan.ID) []procscan.ID {
+	var kept []procscan.ID
+	for _, id := range ids {
+		if id != s.supervisor && id.PID != os.Getpid() {
+			kept = append(kept, id)
+		}
+	}
+	return kept
+}
+
+func childOf(p procscan.Process, of []procscan.ID) bool {
+	for _, id := range of {
+		if p.PPID == id.PID {
+			return true
+		}
+	}
+	return false
+}
+
+// trusted reports whether p's marker may be believed: anybody can write one
+// into the environment of a process of his own, and must not be able to keep
+// root's worker from starting.
+func trusted(p procscan.Process, generation string, supervisors []procscan.ID) bool {
+	switch {
+	case p.UID == os.Geteuid():
+		return true
+	case os.Geteuid() != 0:
+		return false
+	case generation != "" && p.Env[EnvID] == generation:
+		return true // a worker of root's that has dropped its privileges
+	}
+	return childOf(p, supervisors)
+}
+
+// WorkerEnviron turns the stub's environment into the command's: who the
+// worker is takes the place of the mark of a stub.
+func WorkerEnviron(env []string, self procscan.ID) []string {
+	out := make([]string, 0, len(env)+1)
+	for _, kv := range env {
+		if strings.HasPrefix(kv, EnvStub+"=") {
+			out = append(out, EnvPID+"="+strconv.Itoa(self.PID), EnvStart+"="+strconv.FormatUint(self.Start, 10))
+			continue
+		}
+		out = append(out, kv)
+	}
+	return out
+}
