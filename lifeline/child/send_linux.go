@@ -1,0 +1,51 @@
+package child
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// Send signals the very process that id names: through a pidfd, opened and
+// then checked, no other process can be hit because a pid was reused.
+func Send(id procscan.ID, sig unix.Signal) {
+	fd, err := unix.PidfdOpen(id.PID, 0)
+	if err != nil {
+		if err == unix.ENOSYS && id.Alive() {
+			_ = unix.Kill(id.PID, sig)
+		}
+		return
+	}
+	defer unix.Close(fd)
+	if s, err := procscan.Lookup(id.PID); err == nil && s.Start != id.Start {
+		return
+	}
+	_ = unix.PidfdSendSignal(fd, sig, nil, 0)
+}
+
+// WaitGone waits until id's process has ended, for up to limit. An error means
+// that it is alive still.
+func WaitGone(ctx context.Context, id procscan.ID, limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	fd, err := unix.PidfdOpen(id.PID, 0)
+	if err == nil {
+		defer unix.Close(fd)
+	}
+	for id.Alive() {
+		left := time.Until(deadline)
+		if left <= 0 || ctx.Err() != nil {
+			return ErrStillAlive
+		}
+		step := min(left, 20*time.Millisecond)
+		if err != nil {
+			time.Sleep(min(step, time.Millisecond))
+			continue
+		}
+		// Readable when the process has ended (pidfd_open(2)).
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(step.Milliseconds())+1)
+	}
+	return nil
+}

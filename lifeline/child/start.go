@@ -1,0 +1,201 @@
+package child
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// Spec is what to start, and how.
+type Spec struct {
+	Argv  []string
+	Env   []string // the stub's; the command's is made of it
+	Dir   string   // "" means this process's own
+	Umask int      // -1 means this process's own
+	Stdio [3]int   // descriptors for 0, 1, 2; zero value means this process's own
+
+	Listen      []int    // sockets handed over as LISTEN_FDS, from descriptor 3
+	ListenNames []string // one for each
+
+	Run     int // the run file's descriptor, 0 for none
+	Control int // the socket that becomes LIFELINE_FD, 0 for none
+
+	// Deathsig is sent to the child when the calling THREAD ends: the caller
+	// holds it with runtime.LockOSThread for as long as it lives. Linux and
+	// FreeBSD only.
+	Deathsig unix.Signal
+	Group    bool // a process group of its own
+	CgroupFD int  // the cgroup to start in, 0 for this process's own (Linux)
+
+	// Settle's own words, handed to the stub.
+	Note string
+}
+
+// Child is a started process.
+type Child struct {
+	procscan.ID
+	// Started gives one value: nil when the command runs, else why it never
+	// did (*ExecError, *YieldError).
+	Started <-chan error
+}
+
+const (
+	stubName   = "lifeline-stub"
+	stubFormat = "%d:%d %d %d %d %d %d %d"
+)
+
+// Start forks. An error means that nothing was started.
+func Start(spec Spec) (*Child, error) {
+	status, report, err := pipe()
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	defer unix.Close(report)
+	files := []uintptr{0, 1, 2}
+	if spec.Stdio != [3]int{} {
+		for i, fd := range spec.Stdio {
+			files[i] = uintptr(fd)
+		}
+	}
+	for _, fd := range spec.Listen {
+		files = append(files, uintptr(fd))
+	}
+	args := stubArgs{parent: procscan.Self(), umask: spec.Umask, listen: len(spec.Listen), listenNames: spec.ListenNames, note: spec.Note}
+	// What the command shouldn't stumble upon goes to the high descriptors,
+	// below the limit, where a shell's exec 3> doesn't reach.
+	high := len(files)
+	var lim unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {
+		high = max(high, int(min(lim.Cur, 256))-5)
+	}
+	for len(files) < high {
+		files = append(files, ^uintptr(0))
+	}
+	place := func(fd int) int {
+		if fd == 0 {
+			return 0
+		}
+		files = append(files, uintptr(fd))
+		return len(files) - 1
+	}
+	args.status = place(report)
+	args.control = place(spec.Control)
+	args.run = place(spec.Run)
+	env := spec.Env
+	if args.control != 0 {
+		env = append(env[:len(env):len(env)], "LIFELINE_FD="+strconv.Itoa(args.control))
+	}
+	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: env, Files: files, Sys: sysProcAttr(spec)}
+	pid, err := syscall.ForkExec(self(), append(args.argv(), spec.Argv...), attr)
+	if err != nil {
+		unix.Close(status)
+		return nil, startError(spec, err)
+	}
+	started := make(chan error, 1)
+	// Through the runtime's poller: a start costs no thread.
+	pipe := os.NewFile(uintptr(status), "status")
+	go func() {
+		text, _ := io.ReadAll(io.LimitReader(pipe, 4096))
+		pipe.Close()
+		started <- parseReport(string(text))
+	}()
+	s, err := procscan.Lookup(pid)
+	if err != nil {
+		s.ID = procscan.ID{PID: pid}
+	}
+	return &Child{ID: s.ID, Started: started}, nil
+}
+
+func pipe() (r, w int, err error) {
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return 0, 0, err
+	}
+	for _, fd := range p {
+		unix.CloseOnExec(fd)
+	}
+	return p[0], p[1], unix.SetNonblock(p[0], true)
+}
+
+func startError(spec Spec, err error) error {
+	switch {
+	case spec.Dir != "" && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EACCES)):
+		var st unix.Stat_t
+		if statErr := unix.Stat(spec.Dir, &st); statErr != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || errors.Is(err, unix.EACCES) {
+			return fmt.Errorf("cannot change to the directory %s: %w", spec.Dir, err)
+		}
+	case errors.Is(err, unix.E2BIG):
+		return fmt.Errorf("the command line and the environment are too long together: %w; put the command into a script", err)
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOMEM):
+		return fmt.Errorf("cannot start a process: %w; the limit on processes or memory is reached", err)
+	}
+	return fmt.Errorf("cannot start a process: %w", err)
+}
+
+func parseReport(text string) error {
+	kind, rest, _ := strings.Cut(text, " ")
+	switch kind {
+	case "":
+		return nil
+	case "yield":
+		return &YieldError{Text: text}
+	}
+	code, message, ok := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(code)
+	if !ok || err != nil {
+		return &ExecError{Code: 125, Text: "the starting process said: " + text}
+	}
+	return &ExecError{Code: n, Text: message}
+}
+
+// stubArgs are the stub's own arguments, before "--" and the command.
+type stubArgs struct {
+	parent               procscan.ID
+	status, control, run int
+	umask                int // -1: leave it
+	listen               int
+	yieldCode            int // with [Become]: what to exit with after stepping back
+	listenNames          []string
+	note                 string
+}
+
+func (a stubArgs) argv() []string {
+	return []string{stubName,
+		fmt.Sprintf(stubFormat, a.parent.PID, a.parent.Start, a.status, a.control, a.run, a.umask, a.listen, a.yieldCode),
+		strings.Join(a.listenNames, ":"), a.note, "--"}
+}
+
+func parseStubArgs(argv []string) (a stubArgs, command []string, ok bool) {
+	if len(argv) < 6 || argv[0] != stubName || argv[4] != "--" {
+		return a, nil, false
+	}
+	n, err := fmt.Sscanf(argv[1], stubFormat, &a.parent.PID, &a.parent.Start, &a.status, &a.control, &a.run, &a.umask, &a.listen, &a.yieldCode)
+	if err != nil || n != 8 {
+		return a, nil, false
+	}
+	if argv[2] != "" {
+		a.listenNames = strings.Split(argv[2], ":")
+	}
+	a.note = argv[3]
+	return a, argv[5:], true
+}
+
+// IsStub reports that this process was started by [Start] or [Become].
+func IsStub() bool { return len(os.Args) > 0 && os.Args[0] == stubName }
+
+func init() {
+	if IsStub() {
+		// The death signal belongs to the thread that asked for it, and only
+		// the main thread keeps it through execve.
+		runtime.LockOSThread()
+	}
+}

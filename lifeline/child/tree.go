@@ -1,0 +1,190 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// Tree is a worker and everything that comes from it, however it tried to get
+// away: by a session of its own, by a double fork, by wiping its environment.
+// Each of those loses one of the ways by which a process is found, none loses
+// all: parentage, process group, the marker of the generation, and the
+// parentage of what was orphaned, which comes to the supervisor.
+type Tree struct {
+	Root  procscan.ID // the worker; zero when it is gone
+	Group int         // its process group; 0 when it has none of its own
+	// Above is the supervisor: whatever descends from it, and isn't in Not, is
+	// part of the tree. Zero when it isn't known.
+	Above procscan.ID
+	Not   []procscan.ID // the supervisor's other children, left alone with theirs
+	Also  []procscan.ID // known from an earlier look: more roots
+	// Marker and Value are the variable by which descendants are known ("":
+	// none).
+	Marker, Value string
+}
+
+// ErrStillAlive says that a tree couldn't be ended in time.
+var ErrStillAlive = errors.New("still alive")
+
+// Members lists what of the tree is alive, the root first.
+func (t Tree) Members() []procscan.ID {
+	pids, err := procscan.Pids()
+	if err != nil {
+		if t.Root.Alive() {
+			return []procscan.ID{t.Root}
+		}
+		return nil
+	}
+	table := make(map[int]procscan.Stat, len(pids))
+	children := make(map[int][]int, len(pids))
+	for _, pid := range pids {
+		s, err := procscan.Lookup(pid)
+		if err != nil || s.Kernel {
+			continue
+		}
+		table[pid] = s
+		children[s.PPID] = append(children[s.PPID], pid)
+	}
+	seen := map[int]bool{os.Getpid(): true}
+	if !t.Above.Zero() {
+		seen[t.Above.PID] = true
+	}
+	for _, id := range t.Not {
+		seen[id.PID] = true
+	}
+	var members []procscan.ID
+	var add func(pid int)
+	add = func(pid int) {
+		s, ok := table[pid]
+		if !ok || seen[pid] {
+			return
+		}
+		seen[pid] = true
+		if !s.Dead() {
+			members = append(members, s.ID)
+		}
+		for _, c := range children[pid] {
+			add(c)
+		}
+	}
+	if s, ok := table[t.Root.PID]; ok && s.Start == t.Root.Start {
+		add(t.Root.PID)
+	}
+	for _, id := range t.Also {
+		if s, ok := table[id.PID]; ok && s.Start == id.Start {
+			add(id.PID)
+		}
+	}
+	if s, ok := table[t.Above.PID]; ok && s.Start == t.Above.Start && !t.Above.Zero() {
+		for _, c := range children[t.Above.PID] {
+			add(c)
+		}
+	}
+	if t.Group != 0 {
+		for pid, s := range table {
+			// A group outlives its leader, and its number isn't given to a new
+			// process while it does (kernel: pid is kept while used as a pgid).
+			if s.PGID == t.Group && s.Start >= t.Root.Start {
+				add(pid)
+			}
+		}
+	}
+	if t.Marker != "" && t.Value != "" {
+		found, _ := procscan.Marked(t.Marker, t.Value)
+		for _, p := range found.Processes {
+			add(p.PID) // who writes our marker into his own process asks for it
+		}
+	}
+	return members
+}
+
+// Signal sends sig to every member, once.
+func (t Tree) Signal(sig unix.Signal) {
+	for _, id := range t.Members() {
+		Send(id, sig)
+	}
+}
+
+// Stop asks every member to end: sig, then SIGCONT, so that a stopped one can
+// hear it.
+func (t Tree) Stop(sig unix.Signal) {
+	members := t.Members()
+	for _, id := range members {
+		Send(id, sig)
+	}
+	for _, id := range members {
+		Send(id, unix.SIGCONT)
+	}
+}
+
+// Kill ends every member for certain: stop them all first, until none is left
+// that could fork, then kill. It returns when none is alive. ErrStillAlive
+// names one that didn't end before ctx did (it hangs in the kernel).
+func (t Tree) Kill(ctx context.Context) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		members := t.Members()
+		if len(members) == 0 {
+			return nil
+		}
+		stopped := map[procscan.ID]bool{}
+		for round := 0; round < 100; round++ {
+			fresh := 0
+			for _, id := range members {
+				if !stopped[id] {
+					stopped[id] = true
+					fresh++
+					Send(id, unix.SIGSTOP)
+				}
+			}
+			if fresh == 0 {
+				break
+			}
+			members = t.Members()
+		}
+		for id := range stopped {
+			Send(id, unix.SIGKILL)
+		}
+		for id := range stopped {
+			_ = WaitGone(ctx, id, wait)
+		}
+		if ctx.Err() != nil {
+			if members = t.Members(); len(members) > 0 {
+				return fmt.Errorf("pid %d is %w after SIGKILL", members[0].PID, ErrStillAlive)
+			}
+		}
+	}
+}
+
+// End asks the tree to end, waits for up to grace, and kills what is left.
+func (t Tree) End(ctx context.Context, sig unix.Signal, grace time.Duration) error {
+	t.Stop(sig)
+	deadline := time.Now().Add(grace)
+	for {
+		members := t.Members()
+		if len(members) == 0 {
+			return nil
+		}
+		left := time.Until(deadline)
+		if left <= 0 || ctx.Err() != nil {
+			break
+		}
+		if WaitGone(ctx, members[0], min(left, 100*time.Millisecond)) != nil {
+			// One may have been forked after the signal went round, another may
+			// have been waited for in vain: look again.
+			continue
+		}
+	}
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+	}
+	return t.Kill(ctx)
+}
