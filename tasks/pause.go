@@ -1,0 +1,88 @@
+package tasks
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"lifeline/lifeline"
+)
+
+func pauseCommand() *cli.Command {
+	var o options
+	var length time.Duration
+	return &cli.Command{
+		Name:      "pause",
+		Usage:     "keep it down (cron would bring it back)",
+		UsageText: "lifeline pause NAME [--for 30m]\n\nIt doesn't end what runs: lifeline terminate NAME does.",
+		Flags:     append(o.dirFlags(), &cli.DurationFlag{Name: "for", Destination: &length, Action: notNegative("for"), Usage: "for so `long`", DefaultText: "until lifeline resume NAME"}),
+		Action: func(c *cli.Context) error {
+			name, err := o.oneName(c)
+			if err != nil {
+				return err
+			}
+			var until time.Time
+			if length > 0 {
+				until = time.Now().Add(length)
+			}
+			if err := o.guard.Pause(name, until); err != nil {
+				return err
+			}
+			text := "paused"
+			if length > 0 {
+				text += " until " + until.Format(time.DateTime)
+			}
+			if _, running, err := o.guard.Holder(name); err == nil && running {
+				text += fmt.Sprintf("; it still runs: lifeline terminate %s ends it", name)
+			}
+			fmt.Fprintf(os.Stdout, "%s: %s\n", name, text)
+			return nil
+		},
+	}
+}
+
+func resumeCommand() *cli.Command {
+	var o options
+	return &cli.Command{
+		Name:      "resume",
+		Usage:     "end a pause",
+		UsageText: "lifeline resume NAME",
+		Flags:     o.dirFlags(),
+		Action: func(c *cli.Context) error {
+			name, err := o.oneName(c)
+			if err != nil {
+				return err
+			}
+			was, err := o.guard.Resume(name)
+			if err != nil {
+				return err
+			}
+			if was {
+				fmt.Fprintf(os.Stdout, "%s: resumed; the next tick starts it\n", name)
+			} else {
+				fmt.Fprintf(os.Stdout, "%s: was not paused\n", name)
+			}
+			return nil
+		},
+	}
+}
+
+// oneName takes the only argument. A flag behind it is understood too where
+// urfave/cli has left it among the arguments: people write `pause web --for 5m`.
+func (o *options) oneName(c *cli.Context) (string, error) {
+	args := c.Args().Slice()
+	if len(args) == 0 {
+		return "", usage("NAME is missing: lifeline %s NAME", c.Command.Name)
+	}
+	name := args[0]
+	if err := lifeline.CheckName(name); err != nil {
+		return "", err
+	}
+	o.name = name
+	if len(args) > 1 {
+		return "", usage("%s: cannot understand %q after the name", name, args[1])
+	}
+	return name, nil
+}

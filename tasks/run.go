@@ -1,0 +1,112 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"lifeline/lifeline"
+	"lifeline/lifeline/child"
+	"lifeline/lifeline/supervise"
+)
+
+// guarded is `lifeline [options] NAME -- COMMAND`: what cron runs.
+func (o *options) guarded(c *cli.Context) error {
+	argv, err := o.command(c.Args().Slice(), false)
+	if err != nil {
+		return err
+	}
+	o.wire()
+	hold, err := o.guard.Acquire(c.Context, o.name)
+	if err != nil {
+		o.explain(err)
+		return err
+	}
+	defer hold.Release()
+	if err := o.prepare(c.Context); err != nil {
+		return err
+	}
+	if o.exec && hold.Orphan.Zero() && !hold.Follow {
+		return o.become(hold, argv)
+	}
+	defer hold.Keep()()
+	err = supervise.Run(c.Context, &o.sup, hold, argv, o.warn)
+	o.explain(err)
+	return err
+}
+
+// prepare is what is left to do before a start, once it is certain that there
+// will be one.
+func (o *options) prepare(ctx context.Context) error {
+	if o.envFile != "" {
+		vars, err := readEnvFile(o.envFile)
+		if err != nil {
+			return err
+		}
+		o.sup.Env = append(vars, o.sup.Env...)
+	}
+	if d := jitterOf(o.jitter, o.name); d > 0 {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// explain says who has the name, for --verbose.
+func (o *options) explain(err error) {
+	if !o.verbose {
+		return
+	}
+	var held *lifeline.HeldError
+	switch {
+	case errors.As(err, &held):
+		o.warn("runs already: %s", held.Holder)
+	case errors.Is(err, lifeline.ErrPaused):
+		o.warn("paused; lifeline resume %s ends that", o.name)
+	}
+}
+
+// become is --exec: the lock goes with the command.
+func (o *options) become(hold *lifeline.Hold, argv []string) error {
+	return child.Become(child.Spec{
+		Argv: argv, Env: hold.Environ(supervise.Environ(o.sup.Env)), Dir: o.sup.Chdir, Umask: o.sup.Umask,
+		Run: hold.RunFD(), Note: hold.Note(true),
+	}, o.conflictCode)
+}
+
+func runCommand(o *options) *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "run it here and now, without the guard",
+		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab line.",
+		Flags:     o.workerFlags(),
+		Action: func(c *cli.Context) error {
+			argv, err := o.command(c.Args().Slice(), true)
+			if err != nil {
+				return err
+			}
+			if argv == nil {
+				if argv, err = o.fromCrontab(c.Context); err != nil {
+					return err
+				}
+			}
+			if err := o.prepare(c.Context); err != nil {
+				return err
+			}
+			return supervise.Run(c.Context, &o.sup, &supervise.Unguarded{}, argv, o.warn)
+		},
+	}
+}
+
+func stopSignal(s child.Signal) unix.Signal {
+	if s == 0 {
+		return unix.SIGTERM
+	}
+	return unix.Signal(s)
+}

@@ -1,0 +1,160 @@
+// Package tasks turns a command line into work, and errors into exit codes.
+//
+//	func main() { os.Exit(tasks.Main(context.Background(), os.Args)) }
+//
+// A program with a command line of its own takes the three tasks of the guard
+// into it:
+//
+//	app := &cli.App{Commands: tasks.Define("report", makeReport)}
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2" // flags, subcommands and help; built with the tag urfave_cli_no_docs
+
+	"lifeline/lifeline"
+	"lifeline/lifeline/child"
+	"lifeline/lifeline/supervise"
+)
+
+// Main is the whole program: it does what argv asks for and gives the exit
+// code. A process that lifeline started as the stub of a worker becomes that
+// worker here.
+func Main(ctx context.Context, argv []string) int {
+	if child.IsStub() {
+		return child.RunStub(settle, lifeline.WorkerEnviron)
+	}
+	if err := refuseReserved(argv); err != nil {
+		return exitCode(os.Stderr, "", 0, err)
+	}
+	var opts options
+	err := newApp(&opts).RunContext(ctx, argv)
+	return exitCode(os.Stderr, opts.name, opts.conflictCode, err)
+}
+
+func settle(s child.Stub) error {
+	return lifeline.Settle(s.Parent, s.Run, s.Note, func(format string, args ...any) {
+		say(os.Stderr, os.Getenv(lifeline.EnvName), fmt.Sprintf(format, args...))
+	})
+}
+
+func newApp(o *options) *cli.App {
+	return &cli.App{
+		Name:                   "lifeline",
+		Usage:                  "one instance of a command, kept alive by cron",
+		UsageText:              "lifeline [options] NAME -- COMMAND [ARG...]\nlifeline COMMAND [options] NAME...",
+		HideHelpCommand:        false,
+		UseShortOptionHandling: false,
+		Flags:                  o.flags(),
+		Action:                 o.guarded,
+		Commands:               commands(o),
+		ExitErrHandler:         func(*cli.Context, error) {}, // one place maps errors to codes: exitCode
+		OnUsageError:           usageError,
+		CommandNotFound:        nil,
+		Writer:                 os.Stdout,
+		ErrWriter:              os.Stderr,
+	}
+}
+
+func commands(o *options) []*cli.Command {
+	list := []*cli.Command{runCommand(o), terminateCommand(), pauseCommand(), resumeCommand(), installCommand(), uninstallCommand()}
+	for _, c := range list {
+		c.OnUsageError = usageError
+	}
+	return list
+}
+
+// UsageError is a command line that can't be meant.
+type UsageError struct{ Text string }
+
+func (e *UsageError) Error() string { return e.Text }
+
+func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
+
+func usageError(_ *cli.Context, err error, _ bool) error {
+	return usage("%s; see lifeline help", err)
+}
+
+// refuseReserved catches `lifeline status -- COMMAND`: a subcommand's name
+// can't be an instance's.
+func refuseReserved(argv []string) error {
+	if len(argv) < 3 || argv[2] != "--" {
+		return nil
+	}
+	if argv[1] == "help" || argv[1] == "h" {
+		return usage("%q is the name of a subcommand: give the instance another name", argv[1])
+	}
+	for _, c := range commands(new(options)) {
+		if c.HasName(argv[1]) {
+			return usage("%q is the name of a subcommand: give the instance another name", argv[1])
+		}
+	}
+	return nil
+}
+
+// The exit codes, in one place.
+const (
+	exitUsage   = 64  // the command line is wrong
+	exitOwn     = 125 // lifeline itself failed, and nothing was started
+	exitOfStart = 126 // and 127: see child.ExecError
+)
+
+// exitCode says what went wrong, if a person should know, and gives the code.
+func exitCode(w io.Writer, name string, conflict int, err error) int {
+	var (
+		held  *lifeline.HeldError
+		bad   *lifeline.NameError
+		wrong *UsageError
+		exec  *child.ExecError
+		end   *supervise.EndError
+		code  *codeError
+	)
+	switch {
+	case err == nil, errors.Is(err, lifeline.ErrPaused):
+		return 0
+	case errors.As(err, &held):
+		return conflict // silent: this is what most ticks find
+	case errors.As(err, &end):
+		if end.Text != "" {
+			say(w, name, end.Text)
+		}
+		return end.Code
+	case errors.As(err, &code):
+		if code.text != "" {
+			say(w, name, code.text)
+		}
+		return code.code
+	case errors.As(err, &exec):
+		say(w, name, err.Error())
+		return exec.Code
+	case errors.As(err, &bad), errors.As(err, &wrong):
+		say(w, "", err.Error())
+		return exitUsage
+	}
+	say(w, name, err.Error())
+	return exitOwn
+}
+
+// codeError is an exit code with what there is to say about it.
+type codeError struct {
+	code int
+	text string
+}
+
+func (e *codeError) Error() string { return e.text }
+
+// say prints one line for a person.
+func say(w io.Writer, name, text string) {
+	prefix := "lifeline: "
+	if name != "" {
+		prefix += name + ": "
+	}
+	text = strings.ReplaceAll(text, "\n", " ")
+	_, _ = io.WriteString(w, prefix+text+"\n")
+}
