@@ -1,0 +1,155 @@
+package install
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The PATH that commands get: from cron itself, which is what a user's
+// crontab without a PATH setting has, and from the files that CronD writes.
+const (
+	CronPath  = "/usr/bin:/bin"
+	CronDPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+// cronDHeader begins a new file. Cron gives the files in /etc/cron.d nothing
+// of /etc/crontab's settings, so the shell that Quote writes for, and the
+// PATH that root has elsewhere, are set here. Other settings (MAILTO) can be
+// added by hand; they stay.
+const cronDHeader = `# Made by "lifeline install". Changes outside the block below are kept.
+SHELL=/bin/sh
+PATH=` + CronDPath + "\n"
+
+// CronD is a directory of system crontabs, one file for each name.
+type CronD struct {
+	Dir string // "" is /etc/cron.d
+}
+
+// Path returns the file of name.
+//
+// Cron ignores a file with any character but letters, digits, _ and - in its
+// name (as run-parts does), and says nothing. So the others that a name can
+// hold become _ and a letter (app.x is lifeline-app_dx), and _ is doubled:
+// two names never meet in one file.
+func (d CronD) Path(name string) (string, error) {
+	if !validName.MatchString(name) {
+		return "", fmt.Errorf("cannot make a file for %q: use a name of 1 to 128 letters, digits and . _ - : @ +, beginning with a letter or digit", name)
+	}
+	file := "lifeline-" + strings.NewReplacer("_", "__", ".", "_d", ":", "_c", "@", "_a", "+", "_p").Replace(name)
+	if len(file) > 255 {
+		return "", fmt.Errorf("cannot make a file for %q: its name would have %d characters, and 255 is the limit: choose a shorter name", name, len(file))
+	}
+	dir := d.Dir
+	if dir == "" {
+		dir = "/etc/cron.d"
+	}
+	return filepath.Join(dir, file), nil
+}
+
+// Read returns the text of name's file, "" if there is none. Find and Entries
+// take it with hasUser set.
+func (d CronD) Read(name string) (string, error) {
+	path, err := d.Path(name)
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("cannot read the system crontab of %q: %w", name, err)
+	}
+	return string(text), nil
+}
+
+// Add returns e's file as it is, and as it would be with e in it. e.User must
+// be set.
+func (d CronD) Add(e Entry) (old, new string, err error) {
+	if e.User == "" {
+		return "", "", fmt.Errorf("cannot write a system crontab for %q: each line there names a user, and none is given", e.Name)
+	}
+	old, err = d.Read(e.Name)
+	if err != nil {
+		return "", "", err
+	}
+	text := old
+	if text == "" {
+		text = cronDHeader
+	}
+	new, err = Add(text, e)
+	return old, new, err
+}
+
+// Remove returns name's file as it is, and as it would be without name's
+// block: "" when no other line in it would run anything.
+func (d CronD) Remove(name string) (old, new string, found bool, err error) {
+	old, err = d.Read(name)
+	if err != nil {
+		return "", "", false, err
+	}
+	new, found, err = Remove(old, name)
+	if found && idle(new) {
+		new = ""
+	}
+	return old, new, found, err
+}
+
+// idle reports whether text holds nothing but comments and settings.
+func idle(text string) bool {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if _, _, ok := setting(line); line != "" && line[0] != '#' && !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// Write makes text name's file, in one step: cron sees the old file or the
+// new one. "" deletes it. The file belongs to root and has mode 0644, else
+// cron wouldn't read it.
+func (d CronD) Write(name, text string) error {
+	path, err := d.Path(name)
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("cannot write %s: cron takes only root's files there: run it as root", path)
+	}
+	if text == "" {
+		err = os.Remove(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	} else {
+		err = writeFile(path, text)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot write %s: %w: is there a cron that reads this directory? The user's own crontab is the other way", path, err)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write %s, which is as it was: %w", path, err)
+	}
+	return nil
+}
+
+func writeFile(path, text string) (err error) {
+	// The dots make cron ignore the file before it has its name.
+	file, err := os.CreateTemp(filepath.Dir(path), ".lifeline.*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(file.Name())
+		}
+	}()
+	_, err = file.WriteString(text)
+	err = errors.Join(err, file.Chown(0, 0), file.Chmod(0o644), file.Sync(), file.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}

@@ -1,0 +1,211 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Crontab is a user's crontab, behind crontab(1).
+type Crontab struct {
+	User    string // "" is the caller; another one needs root
+	Program string // "" is "crontab"
+}
+
+// emptyMessage is how crontab -l says that there is no crontab: "no crontab
+// for web" almost everywhere, "can't open 'web': No such file or directory"
+// from busybox. A missing spool directory is no such case.
+var emptyMessage = regexp.MustCompile(`(?i)\bno crontab for\b|can't open '[^/']*': No such file`)
+
+// shownControls is what Debian's crontab -l (since 3.0pl1-149) makes of the
+// two control characters that could hide a line on a terminal. It does so in
+// a pipe as well, and can't be told not to.
+var shownControls = strings.NewReplacer("\r", `\r`, "\b", `\b`)
+
+// settle is how long crontab(1) gets to clean up after it was told to stop,
+// and how long a look at the damage may take.
+const settle = 5 * time.Second
+
+// Read returns the crontab, byte for byte. No crontab is "" and no error.
+func (c Crontab) Read(ctx context.Context) (string, error) {
+	text, message, err := c.run(ctx, nil, "-l")
+	if err != nil && text == "" && emptyMessage.MatchString(message) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read the crontab%s: %w", c.of(), err)
+	}
+	if !strings.Contains(text, `\r`) && !strings.Contains(text, `\b`) {
+		return text, nil
+	}
+	// Those two may be what Debian shows for a carriage return and a
+	// backspace. Writing them back would change the crontab. The copy that
+	// crontab -e gives to an editor is the true text, and the editor cat
+	// prints it and changes nothing.
+	exact, _, err := c.run(ctx, nil, "-e")
+	switch {
+	case err != nil:
+		return "", fmt.Errorf(`cannot read the crontab%s exactly: crontab -l may show a carriage return as \r, and with the editor cat: %w`, c.of(), err)
+	case exact != text && shownControls.Replace(exact) != text:
+		return "", fmt.Errorf("cannot read the crontab%s exactly: crontab -l and crontab -e show different texts: take \\r and \\b out of it by hand, or try again", c.of())
+	}
+	return exact, nil
+}
+
+// Write puts new in the place of old, which is what Read returned. It writes
+// nothing when the crontab has changed since. For the length of the call, old
+// is kept in a file that only the caller can read; after a failure that file
+// stays, and the error says where it is and what the crontab holds now.
+func (c Crontab) Write(ctx context.Context, old, new string) error {
+	if old == new {
+		return nil
+	}
+	now, err := c.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if now != old {
+		return fmt.Errorf("cannot write the crontab%s: somebody changed it in the meantime, and nothing was written: try again", c.of())
+	}
+	kept, err := keep(old)
+	if err != nil {
+		return fmt.Errorf("cannot write the crontab%s: cannot keep a copy of it first, so nothing was written: %w", c.of(), err)
+	}
+	if err := c.replace(ctx, new); err != nil {
+		return fmt.Errorf("cannot write the crontab%s: %w; %s; it was kept as it had been in %s: to put it back, run: crontab %s%s",
+			c.of(), err, c.state(ctx, old, new), kept, c.flag(), kept)
+	}
+	// The crontab is written: a copy that can't be deleted is no failure.
+	os.Remove(kept)
+	return nil
+}
+
+// replace installs text and looks whether it is there.
+func (c Crontab) replace(ctx context.Context, text string) error {
+	err := c.set(ctx, text)
+	if err != nil && ctx.Err() == nil && text != "" && !strings.HasSuffix(text, "\n") {
+		// Debian's crontab refuses a text whose last line isn't ended; the
+		// crontab can have come to hold one by other ways.
+		text += "\n"
+		err = c.set(ctx, text)
+	}
+	if err != nil {
+		return err
+	}
+	now, err := c.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if now != text {
+		return errors.New("crontab(1) reported success, but the crontab reads differently from what was written")
+	}
+	return nil
+}
+
+func (c Crontab) set(ctx context.Context, text string) error {
+	if text == "" {
+		_, _, err := c.run(ctx, nil, "-r")
+		return err
+	}
+	// A file that is complete before crontab(1) starts, not a pipe: if we
+	// are killed on the way, a pipe would end early, and crontab would take
+	// the half of the text for the whole. It comes on standard input because
+	// busybox opens a named file as the other user.
+	name, err := keep(text)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(name)
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, _, err = c.run(ctx, file, "-")
+	return err
+}
+
+// state says, after a failure, what the crontab holds. The context may be
+// what failed.
+func (c Crontab) state(ctx context.Context, old, new string) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
+	defer cancel()
+	now, err := c.Read(ctx)
+	switch {
+	case err != nil:
+		return "the crontab can't be read now"
+	case now == old:
+		return "the crontab is unchanged"
+	case now == new:
+		return "the crontab holds the new text"
+	}
+	return "the crontab is damaged"
+}
+
+// keep writes text to a new file with mode 0600.
+func keep(text string) (name string, err error) {
+	file, err := os.CreateTemp("", "lifeline-crontab-*")
+	if err != nil {
+		return "", err
+	}
+	_, err = file.WriteString(text)
+	if err = errors.Join(err, file.Close()); err != nil {
+		os.Remove(file.Name())
+		return "", err
+	}
+	return file.Name(), nil
+}
+
+func (c Crontab) run(ctx context.Context, stdin *os.File, action string) (stdout, stderr string, err error) {
+	program := c.Program
+	if program == "" {
+		program = "crontab"
+	}
+	args := []string{action}
+	if c.User != "" {
+		args = []string{"-u", c.User, action}
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	// Read knows the messages in English; and asks crontab -e for a cat.
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "VISUAL=cat", "EDITOR=cat")
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
+	var out, message strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &message
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = settle
+	err = cmd.Run()
+	switch said := strings.Join(strings.Fields(message.String()), " "); {
+	case err == nil:
+	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist):
+		err = fmt.Errorf("%w: install cron, or write a file for /etc/cron.d", err)
+	case ctx.Err() != nil:
+		err = fmt.Errorf("%s %s was stopped: %w", program, strings.Join(args, " "), context.Cause(ctx))
+	case said != "":
+		err = fmt.Errorf("%s %s: %s (%w)", program, strings.Join(args, " "), said, err)
+	default:
+		err = fmt.Errorf("%s %s: %w", program, strings.Join(args, " "), err)
+	}
+	return out.String(), message.String(), err
+}
+
+func (c Crontab) of() string {
+	if c.User == "" {
+		return ""
+	}
+	return " of " + c.User
+}
+
+func (c Crontab) flag() string {
+	if c.User == "" {
+		return ""
+	}
+	return "-u " + c.User + " "
+}

@@ -1,0 +1,236 @@
+// Package install keeps the lines that start lifeline in a crontab, and
+// finds them there again.
+//
+// A crontab is a string here: it is read, changed, shown and written in
+// four steps, so that a dry run is the same road with the last step left out.
+//
+//	tab := install.Crontab{} // the caller's own
+//	old, err := tab.Read(ctx)
+//	...
+//	new, err := install.Add(old, install.Entry{
+//		Name:    "web",
+//		Binary:  "/usr/local/bin/lifeline",
+//		Command: []string{"/srv/web/serve", "--port", "8080"},
+//	})
+//	...
+//	fmt.Print(install.Diff(old, new, "crontab"))
+//	err = tab.Write(ctx, old, new)
+//
+// That adds one block, and Remove takes just that block out again:
+//
+//	# lifeline web begin -- made by "lifeline install", undone by "lifeline uninstall web"
+//	@reboot /usr/local/bin/lifeline web -- /srv/web/serve --port 8080
+//	* * * * * /usr/local/bin/lifeline web -- /srv/web/serve --port 8080
+//	# lifeline web end
+//
+// Everything outside the markers stays as it is, byte for byte. CronD does
+// the same for a file in /etc/cron.d. Entries and Find read lines back, also
+// those written by hand.
+package install
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// Entry is what one block in a crontab runs.
+type Entry struct {
+	Name     string
+	Binary   string   // the absolute path of lifeline
+	Options  []string // the words between Binary and Name
+	Command  []string
+	Schedule string // five fields or an @word; "" is every minute
+	NoReboot bool   // leave out the @reboot line beside Schedule
+	User     string // the column that only system crontabs have; "" in a user's own
+}
+
+// EveryMinute is the schedule of an Entry that names none.
+const EveryMinute = "* * * * *"
+
+// maxCommand is the longest command, counted as written, that Debian's cron
+// 3.0pl1 takes (its buffer has 1000 bytes): with 999, crontab(1) says
+// "command too long" and refuses the whole crontab. Other crons take as much
+// or more.
+const maxCommand = 998
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$`)
+
+// validUser is wider than useradd(8), for directory services; it only keeps
+// the columns of the crontab apart.
+var validUser = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?$`)
+
+// Add returns crontab with e's block: in the place of the block of the same
+// name when there is one (pasted copies of it go), else at the end. Adding
+// twice changes nothing the second time. It fails when e can't be written as
+// a crontab line, or when the markers of e.Name in crontab don't pair up.
+func Add(crontab string, e Entry) (string, error) {
+	lines, err := e.lines()
+	if err != nil {
+		return "", fmt.Errorf("cannot write a crontab line for %q: %w", e.Name, err)
+	}
+	old, err := blocks(crontab, e.Name)
+	if err != nil {
+		return "", err
+	}
+	if len(old) > 0 {
+		return replace(crontab, old, frame(e.Name, lines, old[0].joined)), nil
+	}
+	joined := crontab != "" && !strings.HasSuffix(crontab, "\n")
+	if joined {
+		crontab += "\n"
+	}
+	return crontab + frame(e.Name, lines, joined), nil
+}
+
+// Remove returns crontab without name's block, and whether there was one. It
+// fails when the markers of name in crontab don't pair up.
+func Remove(crontab, name string) (rest string, found bool, err error) {
+	old, err := blocks(crontab, name)
+	if err != nil || len(old) == 0 {
+		return crontab, false, err
+	}
+	return replace(crontab, old, ""), true, nil
+}
+
+// lines returns the crontab lines of e, each with its newline.
+func (e Entry) lines() (string, error) {
+	if !validName.MatchString(e.Name) {
+		return "", fmt.Errorf("%q is not a name: use 1 to 128 letters, digits and . _ - : @ +, beginning with a letter or digit", e.Name)
+	}
+	if !filepath.IsAbs(e.Binary) {
+		return "", fmt.Errorf("the path of lifeline is %q, and cron, which starts in another directory, needs one that begins with /", e.Binary)
+	}
+	if len(e.Command) == 0 {
+		return "", fmt.Errorf("there is no command: give it after --")
+	}
+	if e.User != "" && !validUser.MatchString(e.User) {
+		return "", fmt.Errorf("%q can't be a user in a crontab: give a login name", e.User)
+	}
+	words := append([]string{e.Binary}, e.Options...)
+	words = append(words, e.Name, "--")
+	words = append(words, e.Command...)
+	for i, word := range words {
+		if word == "--" && i > 0 && i <= len(e.Options) {
+			return "", fmt.Errorf("there is a -- before the name: leave it out")
+		}
+		quoted, err := Quote(word)
+		if err != nil {
+			return "", err
+		}
+		words[i] = quoted
+	}
+	command := strings.Join(words, " ")
+	if len(command) > maxCommand {
+		return "", fmt.Errorf("the command takes %d bytes in the crontab and cron cuts off at %d: put it into a script and give that", len(command), maxCommand)
+	}
+	schedule := e.Schedule
+	if schedule == "" {
+		schedule = EveryMinute
+	}
+	schedule, err := parseSchedule(schedule)
+	if err != nil {
+		return "", err
+	}
+	if e.User != "" {
+		command = e.User + " " + command
+	}
+	text := schedule + " " + command + "\n"
+	if schedule != "@reboot" && !e.NoReboot {
+		text = "@reboot " + command + "\n" + text
+	}
+	return text, nil
+}
+
+const (
+	beginNote = `made by "lifeline install", undone by "lifeline uninstall NAME"`
+	// joinedNote remembers that the text above a block had no final newline,
+	// for the day the block goes.
+	joinedNote = "the newline above the block belongs to it"
+)
+
+func frame(name, lines string, joined bool) string {
+	end := "# lifeline " + name + " end"
+	if joined {
+		end += " -- " + joinedNote
+	}
+	note := strings.ReplaceAll(beginNote, "NAME", name)
+	return "# lifeline " + name + " begin -- " + note + "\n" + lines + end + "\n"
+}
+
+// marker reads a line as one of ours. The form is strict, so that a person's
+// comment such as "# lifeline web begins at six" isn't one.
+func marker(line string) (name, kind, note string, ok bool) {
+	// An editor that saved the crontab with CRLF must not hide a marker.
+	line = strings.TrimRight(line, " \t\r\n")
+	line, ok = strings.CutPrefix(line, "# lifeline ")
+	if !ok {
+		return "", "", "", false
+	}
+	line, note, noted := strings.Cut(line, " -- ")
+	name, kind, _ = strings.Cut(line, " ")
+	ok = validName.MatchString(name) && (kind == "begin" || kind == "end") && (!noted || note != "")
+	return name, kind, note, ok
+}
+
+// A block is the bytes [start, end) of a crontab, markers included.
+type block struct {
+	start, end int
+	joined     bool
+}
+
+// blocks finds all blocks of name. Markers that don't pair up are an error:
+// what a person meant by them can't be known, and guessing could take out
+// lines that aren't ours.
+func blocks(crontab, name string) ([]block, error) {
+	var found []block
+	begin, beginLine := -1, 0
+	offset, number := 0, 0
+	broken := func(line int, what string) error {
+		return fmt.Errorf("cannot change the block of %q in the crontab: %s in line %d: put the marker back or take the rest of the block out by hand (crontab -e), then try again", name, what, line)
+	}
+	for line := range strings.Lines(crontab) {
+		number++
+		start := offset
+		offset += len(line)
+		owner, kind, note, ok := marker(line)
+		switch {
+		case !ok:
+		case begin >= 0 && (owner != name || kind != "end"):
+			return nil, broken(beginLine, `no "end" marker follows the "begin" marker`)
+		case owner != name:
+		case kind == "begin":
+			begin, beginLine = start, number
+		case begin < 0:
+			return nil, broken(number, `no "begin" marker stands before the "end" marker`)
+		default:
+			found = append(found, block{begin, offset, note == joinedNote})
+			begin = -1
+		}
+	}
+	if begin >= 0 {
+		return nil, broken(beginLine, `no "end" marker follows the "begin" marker`)
+	}
+	return found, nil
+}
+
+// replace puts text in the place of the first block and takes out the others.
+func replace(crontab string, old []block, text string) string {
+	var out strings.Builder
+	from := 0
+	for i, b := range old {
+		above := crontab[from:b.start]
+		if i > 0 {
+			text = ""
+		}
+		if text == "" && b.joined && b.end == len(crontab) {
+			above = strings.TrimSuffix(above, "\n")
+		}
+		out.WriteString(above)
+		out.WriteString(text)
+		from = b.end
+	}
+	out.WriteString(crontab[from:])
+	return out.String()
+}

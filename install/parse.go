@@ -1,0 +1,312 @@
+package install
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Line is one crontab line that starts lifeline with a NAME and a COMMAND,
+// whether Add wrote it or a person.
+type Line struct {
+	Number   int    // 1 is the first line of the crontab
+	Block    bool   // it stands between the markers of a block
+	Schedule string // as written, one space between the fields
+	User     string // only in a system crontab
+
+	// Argv is what the line starts, from lifeline's own path on; Options are
+	// the words between that and Name, subcommands and option values
+	// included; Command are the words after the "--".
+	Argv    []string
+	Options []string
+	Name    string
+	Command []string
+
+	// Dir is DIR of a "cd DIR &&" in front of it. "" is the user's home
+	// directory: that is where cron starts commands.
+	Dir string
+
+	// Environment has the crontab's settings in force at this line (PATH,
+	// SHELL, MAILTO, ...) and the assignments in front of lifeline. Cron
+	// expands nothing in the settings, so $HOME there is five characters.
+	Environment map[string]string
+
+	// Problem says why Argv can't be relied on: a word that only a shell can
+	// expand, for example, stands there as it is written. "" is no problem.
+	Problem string
+}
+
+// Entries returns every line of crontab that starts lifeline with a NAME and
+// a "--", in order. hasUser is for system crontabs (/etc/crontab,
+// /etc/cron.d), which have a user column.
+//
+// Lines are read as cron and sh read them: lifeline may stand behind
+// "cd /x &&", assignments, exec, nice, env and the like. Not seen is a
+// lifeline inside a quoted script, as in sh -c '...'.
+func Entries(crontab string, hasUser bool) []Line {
+	var found []Line
+	settings := map[string]string{}
+	number, inBlock := 0, ""
+	for text := range strings.SplitSeq(crontab, "\n") {
+		number++
+		if owner, kind, _, ok := marker(text); ok {
+			inBlock = ""
+			if kind == "begin" {
+				inBlock = owner
+			}
+			continue
+		}
+		text = strings.TrimLeft(text, " \t")
+		if text == "" || text[0] == '#' {
+			continue
+		}
+		if name, value, ok := setting(text); ok {
+			settings[name] = value
+			continue
+		}
+		schedule, user, command, ok := columns(text, hasUser)
+		if !ok {
+			continue
+		}
+		line, ok := readCommand(command, inBlock != "")
+		if !ok {
+			continue
+		}
+		line.Number, line.Block = number, inBlock != ""
+		line.Schedule, line.User = schedule, user
+		assigned := line.Environment
+		line.Environment = maps.Clone(settings)
+		maps.Copy(line.Environment, assigned)
+		found = append(found, line)
+	}
+	return found
+}
+
+// Find returns the line of name. Of several that start the same thing, as in
+// a block with its @reboot line, it prefers the one with a real schedule. The
+// error says why the line can't be run as it stands, or that several differ;
+// the Line is valid as far as it goes.
+func Find(crontab, name string, hasUser bool) (line Line, found bool, err error) {
+	var first Line
+	for _, l := range Entries(crontab, hasUser) {
+		if l.Name != name {
+			continue
+		}
+		if !found {
+			first, line, found = l, l, true
+			continue
+		}
+		if line.Schedule == "@reboot" {
+			line = l
+		}
+		if first.Dir != l.Dir || !slices.Equal(first.Options, l.Options) || !slices.Equal(first.Command, l.Command) {
+			return line, true, fmt.Errorf("cannot tell which line of the crontab is meant by %q: lines %d and %d start it in different ways: take one out (crontab -e), or give COMMAND on the command line, after --", name, first.Number, l.Number)
+		}
+	}
+	if line.Problem != "" {
+		err = fmt.Errorf("cannot take the command of %q from line %d of the crontab: %s: give COMMAND on the command line, after --", name, line.Number, line.Problem)
+	}
+	return line, found, err
+}
+
+// setting reads a NAME=value line as load_env of Vixie's cron does: blanks
+// around the =, quotes around either side. A line of any other form is an
+// entry for cron, however odd.
+func setting(line string) (name, value string, ok bool) {
+	name, rest, ok := settingName(line)
+	if !ok || name == "" {
+		return "", "", false
+	}
+	rest, ok = strings.CutPrefix(strings.TrimLeft(rest, " \t"), "=")
+	if !ok {
+		return "", "", false
+	}
+	value = strings.Trim(rest, " \t\r\v\f")
+	if value == "" || value[0] != '\'' && value[0] != '"' {
+		return name, value, true
+	}
+	value, rest, ok = strings.Cut(value[1:], value[:1])
+	return name, value, ok && rest == ""
+}
+
+func settingName(line string) (name, rest string, ok bool) {
+	if line != "" && (line[0] == '\'' || line[0] == '"') {
+		return strings.Cut(line[1:], line[:1])
+	}
+	end := strings.IndexAny(line, "= \t")
+	if end < 0 {
+		return "", "", false
+	}
+	return line[:end], line[end:], true
+}
+
+// columns splits an entry into its schedule, its user and the command as
+// written. The schedule isn't checked: some crons take more than
+// parseSchedule does (~, @every_minute), and the line is theirs to judge.
+func columns(line string, hasUser bool) (schedule, user, command string, ok bool) {
+	rest := line
+	next := func() string {
+		end := strings.IndexAny(rest, " \t")
+		if end < 0 {
+			end = len(rest)
+		}
+		word := rest[:end]
+		rest = strings.TrimLeft(rest[end:], " \t")
+		return word
+	}
+	words := []string{next()}
+	if !strings.HasPrefix(words[0], "@") {
+		for len(words) < len(fields) {
+			words = append(words, next())
+		}
+	}
+	if hasUser {
+		user = next()
+	}
+	return strings.Join(words, " "), user, rest, rest != ""
+}
+
+// readCommand finds lifeline in a command as it stands in the crontab. In a
+// block it is the first word, whatever its file is called.
+func readCommand(command string, inBlock bool) (Line, bool) {
+	line, ok := findLifeline(lex(percent(command, false)), inBlock)
+	if !ok {
+		return Line{}, false
+	}
+	// The two dialects of Quote. They only differ where two backslashes meet.
+	other, _ := findLifeline(lex(percent(command, true)), inBlock)
+	switch {
+	case line.Problem != "":
+	case !slices.Equal(line.Argv, other.Argv) || line.Dir != other.Dir:
+		line.Problem = "two backslashes stand side by side, which Debian's cron turns into one and others don't"
+	case strings.HasSuffix(percent(command, false), "\r"):
+		line.Problem = "the line ends in a carriage return (an editor's CRLF), which cron hands on as part of the command"
+	case len(line.Command) == 0:
+		line.Problem = "no command follows the --"
+	case !validName.MatchString(line.Name):
+		line.Problem = fmt.Sprintf("%q is not a name that lifeline takes", line.Name)
+	}
+	return line, true
+}
+
+// percent returns what cron hands to the shell: the text before the first
+// bare %, with \% as %, and, in Debian's dialect, \\ as \.
+func percent(command string, debian bool) string {
+	var out strings.Builder
+	for i := 0; i < len(command); i++ {
+		c := command[i]
+		if c == '%' {
+			break
+		}
+		if c == '\\' && i+1 < len(command) {
+			if next := command[i+1]; next == '%' || debian && next == '\\' {
+				c = next
+				i++
+			}
+		}
+		out.WriteByte(c)
+	}
+	return out.String()
+}
+
+func findLifeline(s script, inBlock bool) (Line, bool) {
+	dir, dirProblem := "", ""
+	for n, words := range s.commands {
+		if to, ok := changeDir(words); ok && (s.ends[n] == "&&" || s.ends[n] == ";") {
+			switch {
+			case to.shell != "":
+				dirProblem = fmt.Sprintf("only a shell can expand %s in the directory %s", to.shell, to.raw)
+			case filepath.IsAbs(to.text):
+				dir, dirProblem = to.text, ""
+			default:
+				dir = filepath.Join(dir, to.text)
+			}
+			continue
+		}
+		at, dashes, ok := lifelineWord(words, inBlock && n == 0)
+		if !ok {
+			continue
+		}
+		line := Line{Name: words[dashes-1].text, Dir: dir, Problem: dirProblem, Environment: map[string]string{}}
+		for _, w := range words[at:] {
+			line.Argv = append(line.Argv, w.text)
+			if w.shell != "" && line.Problem == "" {
+				line.Problem = fmt.Sprintf("only a shell can expand %s in the word %s", w.shell, w.raw)
+			}
+		}
+		line.Options = line.Argv[1 : dashes-at-1 : dashes-at-1]
+		line.Command = line.Argv[dashes-at+1:]
+		for _, w := range words[:at] {
+			if name, value, ok := assignment(w); ok {
+				line.Environment[name] = value
+				if w.shell != "" && line.Problem == "" {
+					line.Problem = fmt.Sprintf("only a shell can expand %s in the assignment %s", w.shell, w.raw)
+				}
+			}
+		}
+		if s.unclosed != "" && line.Problem == "" {
+			line.Problem = "the closing " + s.unclosed + " is missing"
+		}
+		return line, true
+	}
+	return Line{}, false
+}
+
+// lifelineWord finds the word that is lifeline, and the first "--" after it.
+// A NAME must stand between them.
+func lifelineWord(words []word, first bool) (at, dashes int, ok bool) {
+	end := func(at int) int {
+		return at + 1 + slices.IndexFunc(words[at+1:], func(w word) bool { return w.text == "--" })
+	}
+	for at, w := range words {
+		dashes := end(at)
+		// "sudo -u lifeline lifeline web -- x" has a user before the program.
+		if !isLifeline(w) || dashes > at+2 && isLifeline(words[at+1]) {
+			continue
+		}
+		if dashes > at+1 {
+			return at, dashes, true
+		}
+	}
+	if first && len(words) > 0 && end(0) > 1 {
+		return 0, end(0), true
+	}
+	return 0, 0, false
+}
+
+func isLifeline(w word) bool {
+	_, _, assigns := assignment(w)
+	return !assigns && !strings.HasPrefix(w.text, "-") && path.Base(w.text) == "lifeline"
+}
+
+// assignment reads a word such as A=b. The name must be bare, as it must be
+// for sh.
+func assignment(w word) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(w.text, "=")
+	if !ok || name == "" || !strings.HasPrefix(w.raw, name+"=") {
+		return "", "", false
+	}
+	for i := range len(name) {
+		if !nameByte(name[i]) || i == 0 && '0' <= name[i] && name[i] <= '9' {
+			return "", "", false
+		}
+	}
+	return name, value, true
+}
+
+func nameByte(c byte) bool {
+	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+func changeDir(words []word) (to word, ok bool) {
+	if len(words) == 3 && words[1].text == "--" {
+		words = []word{words[0], words[2]}
+	}
+	if len(words) != 2 || words[0].text != "cd" {
+		return word{}, false
+	}
+	return words[1], true
+}

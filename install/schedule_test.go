@@ -1,0 +1,59 @@
+package install
+
+import "testing"
+
+// goodSchedules are also put before the real crontab(1).
+var goodSchedules = []string{
+	"* * * * *", "*/5 * * * *", "0-59/59 0-23/2 1-31 1-12 0-7", "1,2,3-5/2 * * * *", "*,5 * * * *", "*/2,3 * * * *",
+	"05 007 * * *", "0 0 1 jan *", "0 0 * JAN-Mar,dec *", "* * * * 7", "* * * * sun-tue", "* * * * mon,1-3,SAT", "* * * * mon-fri/2",
+	"@reboot", "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly",
+}
+
+func TestGoodSchedules(t *testing.T) {
+	for _, s := range goodSchedules {
+		if got, err := parseSchedule(s); err != nil || got != s {
+			t.Errorf("%q: %q, %v", s, got, err)
+		}
+	}
+}
+
+func TestBadSchedules(t *testing.T) {
+	tests := []struct {
+		schedule string
+		parts    []string
+	}{
+		{"", []string{"five"}},
+		{"* * * *", []string{"4 fields", "five"}},
+		{"* * * * * *", []string{"6 fields", "five"}},
+		{"@noon", []string{`"@noon"`, "@midnight"}},
+		{"@Reboot", []string{"@reboot"}},
+		{"60 * * * *", []string{"minute", "0 to 59"}},
+		{"0-60 * * * *", []string{"minute", `"60"`, "0 to 59"}},
+		{"-1 * * * *", []string{"minute", "0 to 59"}},
+		{"+1 * * * *", []string{"minute", "0 to 59"}},
+		{"1,,2 * * * *", []string{"minute", "0 to 59"}},
+		{"5/10 * * * *", []string{"minute", "*/10", "0 to 59"}},
+		{"*/0 * * * *", []string{"minute", "step", "1 to 59"}},
+		{"*/90 * * * *", []string{"minute", "step", "1 to 59"}},
+		{"*/ * * * *", []string{"minute", "step"}},
+		{"5-1 * * * *", []string{"minute", "backwards", "0 to 59"}},
+		{"5* * * * *", []string{"minute", "0 to 59"}},
+		{"1-5-7 * * * *", []string{"minute", "0 to 59"}},
+		{"99999999999999999999 * * * *", []string{"minute", "0 to 59"}},
+		{"* 24 * * *", []string{"hour", "0 to 23"}},
+		{"* * 0 * *", []string{"day of month", "1 to 31"}},
+		{"* * 32 * *", []string{"day of month", "1 to 31"}},
+		{"* * * 0 *", []string{"month", "1 to 12 (or jan to dec)"}},
+		{"* * * january *", []string{"month", "jan to dec"}},
+		{"* * * * 8", []string{"day of week", "0 to 7 (or sun to sat)"}},
+		{"* * * * fri-sun", []string{"day of week", "backwards", "sun to sat"}},
+		{"jan * * * *", []string{"minute", `"jan"`}},
+		{"? * * * *", []string{"minute", `"?"`}},
+	}
+	for _, test := range tests {
+		t.Run(test.schedule, func(t *testing.T) {
+			_, err := parseSchedule(test.schedule)
+			wantError(t, err, test.parts...)
+		})
+	}
+}
