@@ -1,0 +1,256 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrSupervisorGone says that the supervisor ended without ending the worker
+// (it was killed): nobody would restart this process or know of it, so it must
+// end, and the next tick starts it again.
+var ErrSupervisorGone = errors.New("the supervisor is gone")
+
+// Supervised reports whether a lifeline supervisor started this process, that
+// is, whether there was somebody at the other end of LIFELINE_FD. It stays
+// true when the supervisor goes. Under `lifeline --exec`, where no supervisor
+// stays, and under systemd it is false.
+func Supervised() bool {
+	s, _ := inherited()
+	return s != nil
+}
+
+// PingSupervisor asks the supervisor for a sign of life and waits for the
+// answer. It returns nil outside lifeline. The error is [ErrSupervisorGone] when
+// the supervisor has ended, and wraps ctx's cause when it didn't answer in
+// time (it is stopped, say): give ctx a deadline.
+//
+// [WithSupervisor] notices the same at once and without asking.
+func PingSupervisor(ctx context.Context) error {
+	s, err := inherited()
+	if s == nil {
+		return err
+	}
+	return s.ping(ctx)
+}
+
+// WithSupervisor returns a context that ends when parent does, when cancel is
+// called, or when the supervisor is gone; in the last case [context.Cause] is
+// [ErrSupervisorGone]. Outside lifeline it is an ordinary context.
+//
+// The kernel reports the supervisor's end by end of file on LIFELINE_FD, even
+// after SIGKILL, and even to a worker that has forked twice and belongs to
+// init. When the descriptor was lost on the way to this process, there is
+// nothing to notice it by; [PingSupervisor] returns that error.
+func WithSupervisor(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
+	if s, _ := inherited(); s != nil {
+		go func() {
+			select {
+			case <-s.gone:
+				cancel(ErrSupervisorGone)
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ctx, func() { cancel(nil) }
+}
+
+// ReadyToTakeOver says that this generation has prepared everything except
+// what may exist only once, and returns when the previous generation is gone
+// with all its processes: then open what is exclusive, and call [Ready]. With no
+// previous generation the supervisor answers at once; outside lifeline
+// ReadyToTakeOver returns nil at once.
+//
+// It may take as long as the old generation needs to end. A generation takes
+// over once: when ctx ended the wait, a further call goes on waiting, and
+// after success it returns nil. The error is [ErrSupervisorGone], or wraps ctx's
+// cause.
+func ReadyToTakeOver(ctx context.Context) error {
+	s, err := inherited()
+	if s == nil {
+		return err
+	}
+	return s.takeOver(ctx)
+}
+
+// Shutdown asks the supervisor to end this worker and not to start it again.
+// It returns when the request is written; the stop signal follows. Outside
+// lifeline it does nothing. A worker that is about to exit anyway can exit
+// with 125 instead.
+func Shutdown(ctx context.Context) error {
+	s, err := inherited()
+	if s == nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.send("shutdown")
+}
+
+// Fence returns the fencing token of a worker that runs once in a whole
+// cluster: a number that rises with every grant of the name and never falls.
+// Pass it to the resource, which refuses a lower one than it has seen; that is
+// what stops a holder which was paused past its lease. ok is false when the
+// worker isn't run with --cluster.
+func Fence() (token uint64, ok bool) {
+	token, err := strconv.ParseUint(os.Getenv("LIFELINE_FENCE"), 10, 64)
+	return token, err == nil
+}
+
+// inherited is the conversation with the supervisor that started this process,
+// nil without one. An error says that there should be one and isn't.
+var inherited = sync.OnceValues(func() (*supervisor, error) {
+	value, ok := os.LookupEnv("LIFELINE_FD")
+	if !ok || value == "" {
+		return nil, nil
+	}
+	if err := os.Unsetenv("LIFELINE_FD"); err != nil {
+		return nil, err
+	}
+	conn, err := takeConn(value)
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach the supervisor by LIFELINE_FD=%s: %w", value, err)
+	}
+	return newSupervisor(conn), nil
+})
+
+// takeConn makes the descriptor this process's own. A number that something
+// in between closed may belong to another file by now, so it is looked at
+// before anything is done to it.
+func takeConn(value string) (net.Conn, error) {
+	fd, err := strconv.Atoi(value)
+	if err != nil || fd < 3 {
+		return nil, errors.New("not a descriptor's number")
+	}
+	if err := checkInherited(fd); err != nil {
+		return nil, err
+	}
+	addr, _ := unix.Getsockname(fd)
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if _, local := addr.(*unix.SockaddrUnix); err != nil || !local || kind != unix.SOCK_STREAM {
+		return nil, errors.New("not a unix stream socket")
+	}
+	f := os.NewFile(uintptr(fd), "LIFELINE_FD")
+	defer f.Close()
+	return net.FileConn(f) // a duplicate, close-on-exec
+}
+
+// A supervisor is the conversation with the supervisor. One goroutine,
+// receive, owns its reading side.
+//
+// There is never more than one unanswered ping, so that a supervisor which is
+// stopped for days can't make the socket fill up and a write block.
+type supervisor struct {
+	conn io.ReadWriteCloser
+	gone chan struct{} // closed at end of file
+	turn chan struct{} // holds a token while no pong is owed
+	ok   chan struct{} // closed at the answer to takeover
+
+	mu    sync.Mutex
+	pong  chan struct{} // closed at the pong that is owed; nil: none is
+	asked bool          // takeover was sent
+	done  bool          // ok was closed
+}
+
+func newSupervisor(conn io.ReadWriteCloser) *supervisor {
+	s := &supervisor{
+		conn: conn,
+		gone: make(chan struct{}),
+		turn: make(chan struct{}, 1),
+		ok:   make(chan struct{}),
+	}
+	s.turn <- struct{}{}
+	go s.receive()
+	return s
+}
+
+// receive passes each answer to the request it belongs to, whether or not
+// somebody still waits for it. A pong may overtake the ok of a takeover that
+// takes long.
+func (s *supervisor) receive() {
+	defer close(s.gone)
+	defer s.conn.Close()
+	for in := bufio.NewScanner(s.conn); in.Scan(); {
+		s.mu.Lock()
+		switch in.Text() {
+		case "pong":
+			if s.pong != nil {
+				close(s.pong)
+				s.pong = nil
+				s.turn <- struct{}{}
+			}
+		case "ok":
+			if s.asked && !s.done {
+				close(s.ok)
+				s.done = true
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *supervisor) ping(ctx context.Context) error {
+	if err := s.wait(ctx, s.turn); err != nil {
+		return err
+	}
+	pong := make(chan struct{})
+	s.mu.Lock()
+	s.pong = pong
+	err := s.send("ping")
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.wait(ctx, pong)
+}
+
+func (s *supervisor) takeOver(ctx context.Context) error {
+	var err error
+	s.mu.Lock()
+	if !s.asked {
+		s.asked = true
+		err = s.send("takeover")
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.wait(ctx, s.ok)
+}
+
+// send writes one line; mu is held.
+func (s *supervisor) send(line string) error {
+	if _, err := io.WriteString(s.conn, line+"\n"); err != nil {
+		return fmt.Errorf("%w: cannot send %q: %w", ErrSupervisorGone, line, err)
+	}
+	return nil
+}
+
+// wait waits for an answer, which counts even if the supervisor went after it.
+func (s *supervisor) wait(ctx context.Context, answer <-chan struct{}) error {
+	select {
+	case <-answer:
+		return nil
+	case <-s.gone:
+	case <-ctx.Done():
+		return fmt.Errorf("no answer from the supervisor: %w", context.Cause(ctx))
+	}
+	select {
+	case <-answer:
+		return nil
+	default:
+		return ErrSupervisorGone
+	}
+}
