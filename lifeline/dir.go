@@ -32,18 +32,33 @@ func DefaultDir() string {
 	return "/var/tmp/lifeline-" + strconv.Itoa(uid)
 }
 
-// homeOf looks uid up in the password file. Users that only a directory
-// service knows have none here, and get a directory in /var/tmp.
-func homeOf(uid int) string {
+// passwd is uid's line in the password file, nil if there is none: users that
+// only a directory service knows have none, and get a directory in /var/tmp.
+func passwd(uid int) []string {
 	text, err := os.ReadFile("/etc/passwd")
 	if err != nil {
-		return ""
+		return nil
 	}
 	for line := range strings.Lines(string(text)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), ":")
 		if len(f) >= 6 && f[2] == strconv.Itoa(uid) {
-			return f[5]
+			return f
 		}
+	}
+	return nil
+}
+
+// UserName is uid's in the password file, "" if it isn't there.
+func UserName(uid int) string {
+	if f := passwd(uid); f != nil {
+		return f[0]
+	}
+	return ""
+}
+
+func homeOf(uid int) string {
+	if f := passwd(uid); f != nil {
+		return f[5]
 	}
 	return ""
 }

@@ -230,7 +230,9 @@ func (g Guard) queue(ctx context.Context, path string) <-chan queued {
 // won is step 4: K.lock is ours. K.run and its record say whether a worker
 // lives all the same.
 func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (*Hold, error) {
-	if _, paused := pausedUntil(d.paused(name)); paused {
+	if _, paused, err := pausedUntil(d.paused(name)); err != nil {
+		return nil, err
+	} else if paused {
 		return nil, ErrPaused
 	}
 	hold := &Hold{Name: name, dir: d, lock: lock, guard: g, generation: newGeneration()}

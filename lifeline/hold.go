@@ -84,7 +84,7 @@ func (h *Hold) writeRecord() {
 
 // Paused tells whether someone has paused the name since it was taken.
 func (h *Hold) Paused() bool {
-	_, paused := pausedUntil(h.dir.paused(h.Name))
+	_, paused, _ := pausedUntil(h.dir.paused(h.Name))
 	return paused
 }
 

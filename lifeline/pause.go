@@ -40,7 +40,7 @@ func (g Guard) Resume(name string) (was bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	_, was = pausedUntil(d.paused(name))
+	_, was, _ = pausedUntil(d.paused(name))
 	if err := os.Remove(d.paused(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return was, fmt.Errorf("cannot resume: cannot remove %s: %w", d.paused(name), reason(err))
 	}
@@ -54,8 +54,7 @@ func (g Guard) PausedUntil(name string) (until time.Time, paused bool, err error
 	if err != nil {
 		return time.Time{}, false, err
 	}
-	until, paused = pausedUntil(d.paused(name))
-	return until, paused, nil
+	return pausedUntil(d.paused(name))
 }
 
 func (g Guard) forName(name string) (dir, error) {
@@ -66,18 +65,22 @@ func (g Guard) forName(name string) (dir, error) {
 }
 
 // pausedUntil: a file that can't be understood pauses, because somebody wanted
-// to; one whose time has passed doesn't.
-func pausedUntil(path string) (time.Time, bool) {
+// to; one whose time has passed doesn't. One that can't be read is an error: to
+// take it for a pause would keep the name down without a word.
+func pausedUntil(path string) (until time.Time, paused bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, false, nil
+	}
 	if err != nil {
-		return time.Time{}, !errors.Is(err, fs.ErrNotExist)
+		return time.Time{}, false, fmt.Errorf("cannot tell whether it is paused: cannot open %s: %w", path, reason(err))
 	}
 	defer f.Close()
 	buf := make([]byte, 64)
 	n, _ := f.Read(buf)
-	until, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(string(buf[:n])))
+	until, err = time.Parse(time.RFC3339Nano, strings.TrimSpace(string(buf[:n])))
 	if err != nil {
-		return time.Time{}, true
+		return time.Time{}, true, nil
 	}
-	return until, time.Now().Before(until)
+	return until, time.Now().Before(until), nil
 }

@@ -2,13 +2,254 @@ package tasks
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/urfave/cli/v2"
+
+	"lifeline/install"
+	"lifeline/lifeline"
 )
 
-func (o *options) fromCrontab(ctx context.Context) ([]string, error) {
-	return nil, errors.New("not yet")
+// cronOptions are those of install and uninstall.
+type cronOptions struct {
+	entry  install.Entry
+	dryRun bool
+	cronD  bool
 }
-func installCommand() *cli.Command   { return &cli.Command{Name: "install"} }
-func uninstallCommand() *cli.Command { return &cli.Command{Name: "uninstall"} }
+
+func (k *cronOptions) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Destination: &k.dryRun, Usage: "print the change, make none"},
+		&cli.BoolFlag{Name: "cron-d", Destination: &k.cronD, Usage: "a file in /etc/cron.d instead of your crontab"},
+	}
+}
+
+func installCommand(argv []string) *cli.Command {
+	var k cronOptions
+	var o options
+	passed := o.flags()
+	own := append(k.flags(),
+		&cli.StringFlag{Name: "schedule", Value: install.EveryMinute, Destination: &k.entry.Schedule, Usage: "when to tick, five `fields` or an @word"},
+		&cli.BoolFlag{Name: "no-reboot", Destination: &k.entry.NoReboot, Usage: "leave out the @reboot line"},
+		&cli.StringFlag{Name: "user", Destination: &k.entry.User, Usage: "with --cron-d: run it as this `user`", DefaultText: "you"})
+	return &cli.Command{
+		Name:      "install",
+		Usage:     "put it into the crontab",
+		UsageText: "lifeline install [options] NAME -- COMMAND [ARG...]\n\nOptions of lifeline itself are written into the crontab's line.",
+		Flags:     append(slices.Clone(own), passed...),
+		Action: func(c *cli.Context) error {
+			command, err := o.command(c.Args().Slice(), false)
+			if err != nil {
+				return err
+			}
+			e := &k.entry
+			e.Name = o.name
+			typed := words(argv[2:len(argv)-c.NArg()], c.Command.Flags)
+			e.Options = append(fromEnviron(typed, passed), pick(typed, passed)...)
+			if e.Binary, err = binary(); err != nil {
+				return err
+			}
+			path := install.CronPath
+			if k.cronD {
+				path = install.CronDPath
+			}
+			cwd, err := os.Getwd()
+			if err != nil {
+				return fmt.Errorf("cannot tell the current directory: %w", err)
+			}
+			full, changed, err := install.CommandPath(command[0], path, os.Getenv("PATH"), cwd)
+			if err != nil {
+				return usage("%s: %v", o.name, err)
+			}
+			if changed {
+				o.warn("written as %s, because cron's PATH is %s and it starts in the home directory", full, path)
+			}
+			e.Command = append([]string{full}, command[1:]...)
+			return k.install(c.Context, &o)
+		},
+	}
+}
+
+// fromEnviron is for options that a LIFELINE_ variable has set: cron won't
+// have that variable.
+func fromEnviron(typed []word, flags []cli.Flag) []string {
+	var out []string
+	for _, f := range flags {
+		name := f.Names()[0]
+		given := slices.ContainsFunc(typed, func(w word) bool { return slices.Contains(f.Names(), w.option) })
+		if value, ok := os.LookupEnv(env(name)[0]); ok && !given {
+			out = append(out, "--"+name+"="+value)
+		}
+	}
+	return out
+}
+
+// binary is the program that cron is to start: the path that was typed, if it
+// was found through PATH or is a link, so that an upgrade that moves the link
+// is followed.
+func binary() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot tell where this program is: %w", err)
+	}
+	return filepath.Clean(path), nil
+}
+
+func (k *cronOptions) install(ctx context.Context, o *options) error {
+	if k.cronD {
+		if k.entry.User == "" {
+			k.entry.User = userName()
+		}
+		files := install.CronD{}
+		path, err := files.Path(o.name)
+		if err != nil {
+			return err
+		}
+		before, after, err := files.Add(k.entry)
+		if err != nil {
+			return usage("%s: %v", o.name, err)
+		}
+		return k.apply(o, path, before, after, "installed", func() error { return files.Write(o.name, after) })
+	}
+	if k.entry.User != "" {
+		return usage("--user goes with --cron-d; crontab -u is not for lifeline: become that user")
+	}
+	var table install.Crontab
+	before, err := table.Read(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := install.Add(before, k.entry)
+	if err != nil {
+		return usage("%s: %v", o.name, err)
+	}
+	for _, line := range install.Entries(before, false) {
+		if line.Name == o.name && !line.Block {
+			o.warn("line %d of the crontab starts it as well: take that out with crontab -e", line.Number)
+		}
+	}
+	return k.apply(o, "crontab", before, after, "installed", func() error { return table.Write(ctx, before, after) })
+}
+
+func (k *cronOptions) apply(o *options, title, before, after, done string, write func() error) error {
+	if k.dryRun {
+		fmt.Print(install.Diff(before, after, title))
+		return nil
+	}
+	if before == after {
+		fmt.Printf("%s: nothing to change\n", o.name)
+		return nil
+	}
+	if err := write(); err != nil {
+		return err
+	}
+	fmt.Printf("%s: %s\n", o.name, done)
+	return nil
+}
+
+func uninstallCommand() *cli.Command {
+	var k cronOptions
+	var o options
+	return &cli.Command{
+		Name:      "uninstall",
+		Usage:     "take it out of the crontab",
+		UsageText: "lifeline uninstall [options] NAME\n\nIt doesn't end what runs: lifeline terminate NAME does.",
+		Flags:     k.flags(),
+		Action: func(c *cli.Context) error {
+			name, err := o.oneName(c)
+			if err != nil {
+				return err
+			}
+			if k.cronD {
+				files := install.CronD{}
+				path, err := files.Path(name)
+				if err != nil {
+					return err
+				}
+				before, after, found, err := files.Remove(name)
+				if err != nil || !found {
+					return notInstalled(name, path, err)
+				}
+				return k.apply(&o, path, before, after, "uninstalled", func() error { return files.Write(name, after) })
+			}
+			var table install.Crontab
+			before, err := table.Read(c.Context)
+			if err != nil {
+				return err
+			}
+			after, found, err := install.Remove(before, name)
+			if err != nil || !found {
+				return notInstalled(name, "the crontab", err)
+			}
+			return k.apply(&o, "crontab", before, after, "uninstalled", func() error { return table.Write(c.Context, before, after) })
+		},
+	}
+}
+
+func notInstalled(name, where string, err error) error {
+	if err == nil {
+		fmt.Printf("%s: is not in %s\n", name, where)
+	}
+	return err
+}
+
+// crontabLine finds NAME in the caller's crontab, else among the files of
+// /etc/cron.d.
+func crontabLine(ctx context.Context, name string) (install.Line, error) {
+	text, err := install.Crontab{}.Read(ctx)
+	if err == nil {
+		line, found, findErr := install.Find(text, name, false)
+		if found || findErr != nil {
+			return line, findErr
+		}
+	}
+	if text, cronDErr := (install.CronD{}).Read(name); cronDErr == nil {
+		line, found, findErr := install.Find(text, name, true)
+		if found || findErr != nil {
+			return line, findErr
+		}
+	}
+	if err != nil {
+		return install.Line{}, err
+	}
+	return install.Line{}, usage("%s is not in the crontab: give the command, lifeline run %s -- COMMAND, or lifeline install %s -- COMMAND first", name, name, name)
+}
+
+// fromCrontab makes the whole command line of `lifeline run NAME`: what the
+// crontab has for the worker, then what was typed.
+func fromCrontab(ctx context.Context, name string, typed []word, flags []cli.Flag) ([]string, error) {
+	line, err := crontabLine(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if line.Problem != "" || len(line.Command) == 0 {
+		return nil, usage("%s: line %d of the crontab can't be used (%s): give the command, lifeline run %s -- COMMAND", name, line.Number, line.Problem, name)
+	}
+	argv := []string{"lifeline", "run"}
+	for _, k := range slices.Sorted(func(yield func(string) bool) {
+		for k := range line.Environment {
+			if !yield(k) {
+				return
+			}
+		}
+	}) {
+		argv = append(argv, "--env", k+"="+line.Environment[k])
+	}
+	if line.Dir != "" {
+		argv = append(argv, "--chdir", line.Dir)
+	}
+	var all options
+	argv = append(argv, pick(words(line.Options, all.flags()), flags)...)
+	argv = append(argv, pick(typed, flags)...)
+	return append(append(argv, name, "--"), line.Command...), nil
+}
+
+func userName() string {
+	if name := lifeline.UserName(os.Geteuid()); name != "" {
+		return name
+	}
+	return "root"
+}

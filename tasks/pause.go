@@ -69,8 +69,7 @@ func resumeCommand() *cli.Command {
 	}
 }
 
-// oneName takes the only argument. A flag behind it is understood too where
-// urfave/cli has left it among the arguments: people write `pause web --for 5m`.
+// oneName takes the only argument.
 func (o *options) oneName(c *cli.Context) (string, error) {
 	args := c.Args().Slice()
 	if len(args) == 0 {

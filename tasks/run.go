@@ -80,26 +80,31 @@ func (o *options) become(hold *lifeline.Hold, argv []string) error {
 	}, o.conflictCode)
 }
 
-func runCommand(o *options) *cli.Command {
+func runCommand(argv []string) *cli.Command {
+	var o options
+	flags := o.workerFlags()
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "run it here and now, without the guard",
 		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab line.",
-		Flags:     o.workerFlags(),
+		Flags:     flags,
 		Action: func(c *cli.Context) error {
-			argv, err := o.command(c.Args().Slice(), true)
+			command, err := o.command(c.Args().Slice(), true)
 			if err != nil {
 				return err
 			}
-			if argv == nil {
-				if argv, err = o.fromCrontab(c.Context); err != nil {
+			if command == nil {
+				typed := words(argv[2:len(argv)-c.NArg()], flags)
+				whole, err := fromCrontab(c.Context, o.name, typed, flags)
+				if err != nil {
 					return err
 				}
+				return newApp(new(options), whole).RunContext(c.Context, whole)
 			}
 			if err := o.prepare(c.Context); err != nil {
 				return err
 			}
-			return supervise.Run(c.Context, &o.sup, &supervise.Unguarded{}, argv, o.warn)
+			return supervise.Run(c.Context, &o.sup, &supervise.Unguarded{}, command, o.warn)
 		},
 	}
 }

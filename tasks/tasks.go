@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2" // flags, subcommands and help; built with the tag urfave_cli_no_docs
@@ -34,7 +35,8 @@ func Main(ctx context.Context, argv []string) int {
 		return exitCode(os.Stderr, "", 0, err)
 	}
 	var opts options
-	err := newApp(&opts).RunContext(ctx, argv)
+	app := newApp(&opts, argv)
+	err := app.RunContext(ctx, permute(argv, app.Commands))
 	return exitCode(os.Stderr, opts.name, opts.conflictCode, err)
 }
 
@@ -44,7 +46,7 @@ func settle(s child.Stub) error {
 	})
 }
 
-func newApp(o *options) *cli.App {
+func newApp(o *options, argv []string) *cli.App {
 	return &cli.App{
 		Name:                   "lifeline",
 		Usage:                  "one instance of a command, kept alive by cron",
@@ -53,7 +55,7 @@ func newApp(o *options) *cli.App {
 		UseShortOptionHandling: false,
 		Flags:                  o.flags(),
 		Action:                 o.guarded,
-		Commands:               commands(o),
+		Commands:               commands(argv),
 		ExitErrHandler:         func(*cli.Context, error) {}, // one place maps errors to codes: exitCode
 		OnUsageError:           usageError,
 		CommandNotFound:        nil,
@@ -62,8 +64,8 @@ func newApp(o *options) *cli.App {
 	}
 }
 
-func commands(o *options) []*cli.Command {
-	list := []*cli.Command{runCommand(o), terminateCommand(), pauseCommand(), resumeCommand(), installCommand(), uninstallCommand()}
+func commands(argv []string) []*cli.Command {
+	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), installCommand(argv), uninstallCommand()}
 	for _, c := range list {
 		c.OnUsageError = usageError
 	}
@@ -77,8 +79,25 @@ func (e *UsageError) Error() string { return e.Text }
 
 func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
 
+// usageError says which option was wrong in the words of this program:
+// urfave/cli's own are `invalid value "5" for flag -wait: parse error`.
 func usageError(_ *cli.Context, err error, _ bool) error {
-	return usage("%s; see lifeline help", err)
+	text := err.Error()
+	if rest, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		return usage("there is no option --%s; see lifeline help", rest)
+	}
+	value, rest, ok := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
+	if !ok {
+		return usage("%s; see lifeline help", text)
+	}
+	name, why, _ := strings.Cut(rest, ": ")
+	if unquoted, err := strconv.Unquote(value); err == nil {
+		value = unquoted
+	}
+	if why == "parse error" {
+		why = "not a number or time; a time has a unit, such as 500ms, 30s, 5m or 2h"
+	}
+	return usage("--%s %s: %s", name, value, why)
 }
 
 // refuseReserved catches `lifeline status -- COMMAND`: a subcommand's name
@@ -90,7 +109,7 @@ func refuseReserved(argv []string) error {
 	if argv[1] == "help" || argv[1] == "h" {
 		return usage("%q is the name of a subcommand: give the instance another name", argv[1])
 	}
-	for _, c := range commands(new(options)) {
+	for _, c := range commands(argv) {
 		if c.HasName(argv[1]) {
 			return usage("%q is the name of a subcommand: give the instance another name", argv[1])
 		}
@@ -100,9 +119,9 @@ func refuseReserved(argv []string) error {
 
 // The exit codes, in one place.
 const (
-	exitUsage   = 64  // the command line is wrong
-	exitOwn     = 125 // lifeline itself failed, and nothing was started
-	exitOfStart = 126 // and 127: see child.ExecError
+	exitUsage = 64  // the command line is wrong
+	exitOwn   = 125 // lifeline itself failed, and nothing was started
+	// 124 is supervise's, 126 and 127 are child's, 128+n is the signal's
 )
 
 // exitCode says what went wrong, if a person should know, and gives the code.

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Installs what the tests need and this machine lacks, where it may (Debian,
+# as root). Elsewhere it says what is missing; the tests that need it are
+# skipped, and named.
+need() { command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || missing="$missing $2"; }
+missing=
+need /usr/sbin/cron cron
+need crontab cron
+need busybox busybox
+need strace strace
+need flock util-linux
+need unshare util-linux
+need pgrep procps
+need ps procps
+need pkill procps
+need setlock daemontools
+need systemd-notify systemd
+need gcc gcc
+need /usr/include/systemd/sd-daemon.h libsystemd-dev
+need perl perl
+need /usr/bin/python3 python3
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	echo "installing what the tests need:$missing"
+	export DEBIAN_FRONTEND=noninteractive
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >/dev/null 2>&1 && exit 0
+fi
+echo "missing on this machine, so that some tests will be left out:$missing"
+echo "(Debian: apt-get install$missing)"

@@ -1,0 +1,84 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"lifeline/lifeline"
+	"lifeline/procscan"
+)
+
+// Block is what a program wants to have running once.
+type Block func(context.Context) error
+
+// Define gives the three commands of the guard to a program's own command
+// line, for an instance called name:
+//
+//	name:lifeline   runs block unless another instance does; cron calls this
+//	name:run        runs block here and now, without the guard
+//	name:terminate  ends the running instance
+//
+// The prerequisites run before block, in order, and only when block is going
+// to run; the first error is the command's. The context that both get ends
+// with SIGTERM or SIGINT. The package documentation of lifeline says what a
+// block gives up against a command of its own.
+func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
+	var o options
+	body := func(ctx context.Context) error {
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		for _, p := range prerequisites {
+			if err := p(ctx); err != nil {
+				return err
+			}
+		}
+		return block(ctx)
+	}
+	return []*cli.Command{
+		{
+			Name:  name + ":lifeline",
+			Usage: "run " + name + " unless it runs already",
+			Flags: o.dirFlags(),
+			Action: func(c *cli.Context) error {
+				err := o.guard.Do(c.Context, name, body)
+				var held *lifeline.HeldError
+				if errors.As(err, &held) || errors.Is(err, lifeline.ErrPaused) {
+					return nil // silent: this is what most ticks find
+				}
+				return err
+			},
+		},
+		{
+			Name:   name + ":run",
+			Usage:  "run " + name + " here and now, without the guard",
+			Action: func(c *cli.Context) error { return body(c.Context) },
+		},
+		{
+			Name:  name + ":terminate",
+			Usage: "end the running " + name,
+			Flags: o.dirFlags(),
+			Action: func(c *cli.Context) error {
+				h, running, err := o.guard.Holder(name)
+				switch {
+				case err != nil:
+					return err
+				case !running:
+					say(os.Stderr, name, "is not running")
+					return nil
+				case h.Worker == procscan.Self():
+					return fmt.Errorf("cannot end %s from inside it", name)
+				}
+				_, err = terminate(c.Context, o.guard, name, unix.SIGTERM, 10*time.Second)
+				return err
+			},
+		},
+	}
+}

@@ -1,0 +1,81 @@
+package tasks_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript" // the command line, tested as a person would type it
+
+	"lifeline/lifeline/child"
+	"lifeline/tasks"
+)
+
+// The test program is the real lifeline when it is called by that name, and
+// when it starts itself as a stub.
+func TestMain(m *testing.M) {
+	if child.IsStub() {
+		os.Exit(tasks.Main(context.Background(), os.Args))
+	}
+	testscript.Main(m, map[string]func(){
+		"lifeline": func() { os.Exit(tasks.Main(context.Background(), os.Args)) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:      "testdata",
+		Deadline: time.Now().Add(2 * time.Minute),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("LIFELINE_DIR", filepath.Join(env.WorkDir, "state"))
+			env.Setenv("LONG128", strings.Repeat("n", 128))
+			env.Setenv("LONG129", strings.Repeat("n", 129))
+			env.Setenv("ARG100K", strings.Repeat("x", 100<<10))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code":  exitCode,
+			"until": until,
+			"alone": alone,
+		},
+		RequireExplicitExec: false,
+	})
+}
+
+// code N CMD ARG...: runs CMD and wants exit code N. Output as with exec.
+func exitCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command args...")
+	}
+	script := `"$@"; c=$?; if [ $c != ` + args[0] + ` ]; then echo "exit code $c, not ` + args[0] + `" >&2; exit 1; fi`
+	if err := ts.Exec("sh", append([]string{"-c", script, "sh"}, args[1:]...)...); err != nil {
+		ts.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+}
+
+// until CMD ARG...: runs CMD until it succeeds; fails after 10 s.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if err := ts.Exec(args[0], args[1:]...); (err == nil) != neg {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("never came true: %s", strings.Join(args, " "))
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// alone TEXT: no process's command line contains TEXT.
+func alone(ts *testscript.TestScript, neg bool, args []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		line, _ := os.ReadFile(f)
+		if strings.Contains(strings.ReplaceAll(string(line), "\x00", " "), args[0]) {
+			ts.Fatalf("still there: %s: %q", f, line)
+		}
+	}
+}
