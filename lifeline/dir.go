@@ -90,8 +90,12 @@ type dir struct {
 	space string
 }
 
-func (d dir) lock(name string) string   { return filepath.Join(d.path, key(name)+".lock") }
-func (d dir) run(name string) string    { return filepath.Join(d.path, key(name)+".run") }
+func (d dir) lock(name string) string { return filepath.Join(d.path, key(name)+".lock") }
+func (d dir) run(name string) string  { return filepath.Join(d.path, key(name)+".run") }
+func (d dir) control(name string) string {
+	k := key(name)
+	return filepath.Join(d.path, k[len(k)-12:]+".ctl")
+}
 func (d dir) paused(name string) string { return filepath.Join(d.path, key(name)+".paused") }
 
 // openDir is step 1: it makes the directory if there is none, and refuses one

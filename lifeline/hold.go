@@ -207,3 +207,10 @@ func (g Guard) Names() ([]string, error) {
 	}
 	return names, nil
 }
+
+// Control is the path of the socket where the supervisor of name takes
+// commands.
+func (g Guard) Control(name string) (string, error) {
+	d, err := g.forName(name)
+	return d.control(name), err
+}

@@ -70,3 +70,8 @@ func (h *Hold) Yielded(text string) (adopt procscan.ID, err error) {
 	}
 	return y.To, nil
 }
+
+// Control is the path of the socket where commands for the supervisor come in.
+// Its name is short, because the address of a socket is limited to about a
+// hundred bytes.
+func (h *Hold) Control() string { return h.dir.control(h.Name) }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/shirou/gopsutil/v3/common"  // pins gopsutil to the real /proc
 	"github.com/shirou/gopsutil/v3/process" // the list of pids, and the details that people see
@@ -170,13 +171,13 @@ func readSmall(path string) ([]byte, error) {
 }
 
 // Self is this process.
-func Self() ID {
+var Self = sync.OnceValue(func() ID {
 	s, err := Lookup(os.Getpid())
 	if err != nil {
 		return ID{PID: os.Getpid()}
 	}
 	return s.ID
-}
+})
 
 // Alive reports whether id's process runs. What can't be read counts as
 // alive: a name kept for too long is a gap until the next tick, a name given
@@ -235,20 +236,20 @@ func Children(pid int) []Stat {
 }
 
 // BootID names this boot of the machine.
-func BootID() string {
+var BootID = sync.OnceValue(func() string {
 	text, err := readSmall("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}
 	return strings.TrimSpace(string(text))
-}
+})
 
 // PIDNamespace is the inode of this process's pid namespace: pids of another
 // one mean nothing here.
-func PIDNamespace() uint64 {
+var PIDNamespace = sync.OnceValue(func() uint64 {
 	var st unix.Stat_t
 	if unix.Stat("/proc/self/ns/pid", &st) != nil {
 		return 0
 	}
 	return st.Ino
-}
+})

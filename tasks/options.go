@@ -79,7 +79,40 @@ func (o *options) workerFlags() []cli.Flag {
 		&cli.GenericFlag{Name: "stop-signal", Category: catSup, EnvVars: env("stop-signal"), Value: signalOf(&o.sup.StopSignal), Usage: "the signal that asks it to end", DefaultText: "TERM"},
 		&cli.DurationFlag{Name: "kill-after", Category: catSup, EnvVars: env("kill-after"), Value: 10 * time.Second, Destination: &o.sup.KillAfter, Action: notNegative("kill-after"),
 			Usage: "kill it so `long` after that signal"},
+		&cli.DurationFlag{Name: "min-runtime", Category: catSup, EnvVars: env("min-runtime"), Destination: &o.sup.MinRuntime, Action: notNegative("min-runtime"),
+			Usage: "a success that comes sooner than so `long` is a failure"},
+
+		&cli.BoolFlag{Name: "respawn", Category: catSup, EnvVars: env("respawn"), Destination: &o.sup.Respawn, Usage: "start it again when it ends"},
+		&cli.GenericFlag{Name: "respawn-on", Category: catSup, EnvVars: env("respawn-on"), Value: &choice{(*string)(&o.sup.RespawnOn), []string{"always", "failure"}},
+			Usage: "after which ends: always or failure", DefaultText: "always"},
+		&cli.DurationFlag{Name: "respawn-delay", Category: catSup, EnvVars: env("respawn-delay"), Value: 5 * time.Second, Destination: &o.sup.RespawnDelay, Action: notNegative("respawn-delay"),
+			Usage: "so `long` after its end"},
+		&cli.DurationFlag{Name: "respawn-max-delay", Category: catSup, EnvVars: env("respawn-max-delay"), Destination: &o.sup.RespawnMaxDelay, Action: notNegative("respawn-max-delay"),
+			Usage: "growing up to so `long`", DefaultText: "not growing"},
+		&cli.IntFlag{Name: "respawn-steps", Category: catSup, EnvVars: env("respawn-steps"), Value: 8, Destination: &o.sup.RespawnSteps, Action: checkSteps, Usage: "in `N` steps"},
+		&cli.GenericFlag{Name: "respawn-limit", Category: catSup, EnvVars: env("respawn-limit"), Value: &o.sup.RespawnLimit, Usage: "give up after so many starts, `N/TIME`, until the next tick", DefaultText: "never"},
+
+		&cli.BoolFlag{Name: "notify", Category: catSup, EnvVars: env("notify"), Destination: &o.sup.Notify, Usage: "it says READY=1 on NOTIFY_SOCKET (sd_notify)"},
+		&cli.DurationFlag{Name: "ready-timeout", Category: catSup, EnvVars: env("ready-timeout"), Value: 90 * time.Second, Destination: &o.sup.ReadyTimeout, Action: notNegative("ready-timeout"),
+			Usage: "how `long` that may take"},
+		&cli.DurationFlag{Name: "watchdog", Category: catSup, EnvVars: env("watchdog"), Destination: &o.sup.Watchdog, Action: checkWatchdog,
+			Usage: "end it when no WATCHDOG=1 has come for so `long`"},
 	}
+}
+
+// checkWatchdog refuses what no worker could keep to.
+func checkWatchdog(_ *cli.Context, d time.Duration) error {
+	if d < time.Millisecond {
+		return usage("--watchdog %s: the period is at least 1ms", d)
+	}
+	return nil
+}
+
+func checkSteps(_ *cli.Context, n int) error {
+	if n < 0 {
+		return usage("--respawn-steps %d: it can't be negative", n)
+	}
+	return nil
 }
 
 func env(option string) []string {

@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -10,6 +11,7 @@ import (
 
 	"lifeline/lifeline"
 	"lifeline/lifeline/child"
+	"lifeline/lifeline/notify"
 	"lifeline/lifeline/supervise"
 )
 
@@ -33,9 +35,20 @@ func (o *options) guarded(c *cli.Context) error {
 		return o.become(hold, argv)
 	}
 	defer hold.Keep()()
-	err = supervise.Run(c.Context, &o.sup, hold, argv, o.warn)
+	err = o.supervise(c.Context, hold, argv)
 	o.explain(err)
 	return err
+}
+
+// supervise runs the loop. Who supervises lifeline itself hears of it, and the
+// worker doesn't.
+func (o *options) supervise(ctx context.Context, hold supervise.Hold, argv []string) error {
+	above, err := notify.FromEnviron()
+	if err != nil {
+		o.warn("cannot tell who supervises this: %v", err)
+	}
+	_ = above.MainPID(os.Getpid())
+	return supervise.Run(ctx, supervise.Job{Options: &o.sup, Hold: hold, Argv: argv, Warn: o.warn, Above: above})
 }
 
 // prepare is what is left to do before a start, once it is certain that there
@@ -104,7 +117,7 @@ func runCommand(argv []string) *cli.Command {
 			if err := o.prepare(c.Context); err != nil {
 				return err
 			}
-			return supervise.Run(c.Context, &o.sup, &supervise.Unguarded{}, command, o.warn)
+			return o.supervise(c.Context, &supervise.Unguarded{}, command)
 		},
 	}
 }

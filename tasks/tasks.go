@@ -65,7 +65,7 @@ func newApp(o *options, argv []string) *cli.App {
 }
 
 func commands(argv []string) []*cli.Command {
-	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), installCommand(argv), uninstallCommand()}
+	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), installCommand(argv), uninstallCommand()}
 	for _, c := range list {
 		c.OnUsageError = usageError
 	}
@@ -119,8 +119,9 @@ func refuseReserved(argv []string) error {
 
 // The exit codes, in one place.
 const (
-	exitUsage = 64  // the command line is wrong
-	exitOwn   = 125 // lifeline itself failed, and nothing was started
+	exitUsage      = 64  // the command line is wrong
+	exitOwn        = 125 // lifeline itself failed, and nothing was started
+	exitNotRunning = 3   // as LSB has it for status
 	// 124 is supervise's, 126 and 127 are child's, 128+n is the signal's
 )
 

@@ -115,9 +115,14 @@ func (t Tree) Signal(sig unix.Signal) {
 // Stop asks every member to end: sig, then SIGCONT, so that a stopped one can
 // hear it.
 func (t Tree) Stop(sig unix.Signal) {
+	if !t.Root.Zero() {
+		Send(t.Root, sig) // at once: the look around takes its time
+	}
 	members := t.Members()
 	for _, id := range members {
-		Send(id, sig)
+		if id != t.Root {
+			Send(id, sig)
+		}
 	}
 	for _, id := range members {
 		Send(id, unix.SIGCONT)

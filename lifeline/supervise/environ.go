@@ -1,6 +1,13 @@
 package supervise
 
-import "strings"
+import (
+	"os"
+	"strings"
+)
+
+// Environ is the environment the worker is to have: ours, without what another
+// supervisor meant for us, and with what the options add.
+func Environ(add []string) []string { return merge(inherited(os.Environ()), add) }
 
 // forUs are the variables by which a supervisor above us speaks to us: not to
 // the worker, which has its own.

@@ -2,8 +2,6 @@ package supervise
 
 import (
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +16,7 @@ import (
 type Options struct {
 	StopSignal child.Signal  // asks the tree to end; zero means SIGTERM
 	KillAfter  time.Duration // from that to SIGKILL
-	MaxRuntime time.Duration // the worker is ended after this
+	MaxRuntime time.Duration // the worker is ended after this; with Respawn, renewed
 	MinRuntime time.Duration // a success that comes sooner counts as a failure
 
 	Chdir string
@@ -33,6 +31,10 @@ type Options struct {
 	RespawnMaxDelay time.Duration
 	RespawnSteps    int
 	RespawnLimit    Limit
+
+	Notify       bool          // the worker says READY=1
+	ReadyTimeout time.Duration // how long that may take
+	Watchdog     time.Duration // the longest time between two heartbeats
 }
 
 // When says after which ends a worker is started again.
@@ -42,18 +44,6 @@ const (
 	Always    When = "always"
 	OnFailure When = "failure"
 )
-
-// Set reads the flag.
-func (w *When) Set(s string) error {
-	switch When(s) {
-	case Always, OnFailure:
-		*w = When(s)
-		return nil
-	}
-	return fmt.Errorf("%q is neither %q nor %q", s, OnFailure, Always)
-}
-
-func (w *When) String() string { return string(*w) }
 
 // Limit is N starts within a time: 5/1m.
 type Limit struct {
@@ -67,14 +57,14 @@ func (l *Limit) Set(s string) error {
 	count, err := strconv.Atoi(n)
 	within, derr := time.ParseDuration(d)
 	if !ok || err != nil || derr != nil || count < 1 || within <= 0 {
-		return fmt.Errorf("%q is not a limit such as 5/1m (so many starts in so long a time)", s)
+		return fmt.Errorf("not a limit such as 5/1m (so many starts in so long a time)")
 	}
 	l.N, l.Within = count, within
 	return nil
 }
 
 func (l *Limit) String() string {
-	if l.N == 0 {
+	if l == nil || l.N == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%d/%s", l.N, l.Within)
@@ -87,27 +77,5 @@ func (o *Options) stopSignal() unix.Signal {
 	return unix.Signal(o.StopSignal)
 }
 
-// delay is the pause before the nth restart in a row (1 is the first). The
-// formula is systemd's (RestartSteps= and RestartMaxDelaySec=,
-// systemd.service(5)): it grows by a constant factor, from RespawnDelay to
-// RespawnMaxDelay in RespawnSteps steps.
-func (o *Options) delay(n int) time.Duration {
-	first, last := o.RespawnDelay, o.RespawnMaxDelay
-	switch {
-	case n <= 1 || o.RespawnSteps <= 0 || first <= 0 || last <= first:
-		return first
-	case n > o.RespawnSteps:
-		return last
-	}
-	factor := math.Pow(float64(last)/float64(first), float64(n-1)/float64(o.RespawnSteps))
-	return time.Duration(float64(first) * factor)
-}
-
-// jitter lengthens d by up to a tenth, so that many workers that fell
-// together don't rise together.
-func jitter(d time.Duration) time.Duration {
-	if d <= 0 {
-		return 0
-	}
-	return d + rand.N(d/10+1)
-}
+// listens reports whether the worker gets a notify socket.
+func (o *Options) listens() bool { return o.Notify || o.Watchdog > 0 }

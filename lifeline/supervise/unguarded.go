@@ -48,3 +48,6 @@ func (u *Unguarded) Yielded(text string) (procscan.ID, error) {
 
 // Paused: never.
 func (u *Unguarded) Paused() bool { return false }
+
+// Control: nowhere.
+func (u *Unguarded) Control() string { return "" }

@@ -1,0 +1,132 @@
+package supervise
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/lifeline/child"
+	"lifeline/lifeline/notify"
+	"lifeline/procscan"
+)
+
+// Hold is the name the worker runs under: what the loop needs of the guard.
+// [Unguarded] is the one of `lifeline run`.
+type Hold interface {
+	Environ(rest []string) []string // the stub's environment, of the worker's
+	Marker() (name, value string)   // the variable that marks the generation
+	RunFD() int                     // descriptor for the worker to inherit, 0 for none
+	Note(first bool) string         // for the stub
+	SetWorker(procscan.ID)          // zero when it has ended
+	NextGeneration() string
+	Inherited() (worker procscan.ID, follow bool) // what lives already
+	Yielded(text string) (adopt procscan.ID, err error)
+	Paused() bool
+	Control() (path string) // where commands come in, "" for nowhere
+}
+
+// Job is what to supervise.
+type Job struct {
+	*Options
+	Hold Hold
+	Argv []string
+	Warn func(format string, args ...any) // one line for a person
+	// Above is who supervises lifeline itself, by sd_notify; zero for nobody.
+	Above notify.Client
+}
+
+// EndError is how the last worker ended, when that wasn't well.
+type EndError struct {
+	Code int
+	Text string // for a person; empty where the worker's own word is enough
+}
+
+func (e *EndError) Error() string { return e.Text }
+
+// world is everything outside the loop that a test wants to hold in its hands.
+type world struct {
+	start   func(child.Spec) (*child.Child, error)
+	stop    func(t child.Tree, sig unix.Signal)
+	kill    func(t child.Tree) error
+	members func(t child.Tree) []procscan.ID
+	alone   func() bool
+	reap    func() []child.Exit
+	send    func(procscan.ID, unix.Signal)
+	wait    func(procscan.ID) // until it has ended, for those that aren't our children
+	lookup  func(pid int) (procscan.Stat, error)
+	listen  func(member func(pid int) bool) (receiver, error)
+}
+
+// receiver is the worker's notify socket.
+type receiver interface {
+	Addr() string
+	C() <-chan struct{}
+	Drain() []notify.Message
+	Warnings() []string
+	Close() error
+}
+
+// killPatience is how long a tree that gets SIGKILL over and over may take to
+// go before lifeline says that it can't be ended.
+const killPatience = 30 * time.Second
+
+func theWorld() world {
+	return world{
+		start: child.Start,
+		stop:  func(t child.Tree, sig unix.Signal) { t.Stop(sig) },
+		kill: func(t child.Tree) error {
+			ctx, cancel := context.WithTimeout(context.Background(), killPatience)
+			defer cancel()
+			return t.Kill(ctx)
+		},
+		members: func(t child.Tree) []procscan.ID { return t.Members() },
+		alone:   child.Alone,
+		reap:    child.Reap,
+		send:    child.Send,
+		wait: func(id procscan.ID) {
+			for child.WaitGone(context.Background(), id, time.Hour) != nil {
+			}
+		},
+		lookup: procscan.Lookup,
+		listen: func(member func(pid int) bool) (receiver, error) {
+			return notify.Listen(notifyAddress(), notify.Options{Member: member})
+		},
+	}
+}
+
+// Run supervises the job until its worker has ended and isn't to be started
+// again, or until ctx ends or a signal asks for the end. nil means that the
+// worker ended well; an *[EndError] how it didn't; any other error, that
+// nothing was started.
+func Run(ctx context.Context, job Job) error {
+	// The worker's death signal hangs on this thread (prctl(2)), and every
+	// worker is started from here.
+	runtime.LockOSThread()
+	_ = child.Adopting() // without it the marker alone finds what was orphaned
+	chld := make(chan os.Signal, 1)
+	signal.Notify(chld, unix.SIGCHLD)
+	signals := make(chan os.Signal, 16)
+	catch(signals)
+	defer signal.Stop(signals)
+	l := newLoop(job, theWorld())
+	defer l.control.listen(job.Hold.Control(), job.Warn)()
+	return l.run(ctx, signals, chld)
+}
+
+// catch takes the signals that mean something to the worker or to us. One that
+// was ignored when lifeline started (nohup) stays ignored. SIGPIPE and SIGXFSZ
+// are caught: ignored ones would be inherited, and a full disk or a closed
+// pipe behind our messages is no reason to leave the worker alone. SIGCONT
+// tells that we were stopped.
+func catch(c chan<- os.Signal) {
+	for _, sig := range []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT,
+		unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGALRM, unix.SIGPIPE, unix.SIGXFSZ, unix.SIGCONT} {
+		if !signal.Ignored(sig) {
+			signal.Notify(c, sig)
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package tasks
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+func restartCommand() *cli.Command {
+	var o options
+	return &cli.Command{
+		Name:      "restart",
+		Usage:     "end the worker and start it again, keeping the name",
+		UsageText: "lifeline restart NAME",
+		Flags:     o.dirFlags(),
+		Action: func(c *cli.Context) error {
+			name, err := o.oneName(c)
+			if err != nil {
+				return err
+			}
+			began := time.Now()
+			answer, err := o.ask(c.Context, name, "restart")
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stdout, "%s: restarted in %s, %s\n", name, time.Since(began).Round(time.Millisecond), answer)
+			return nil
+		},
+	}
+}
+
+// ask has the supervisor of name do something and gives its answer.
+func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
+	h, running, err := o.guard.Holder(name)
+	if err != nil {
+		return "", err
+	}
+	if !running {
+		return "", &codeError{exitNotRunning, name + ": is not running; the next tick starts it, or lifeline run"}
+	}
+	path, err := o.guard.Control(name)
+	if err != nil {
+		return "", err
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		why := "its supervisor doesn't answer"
+		if h.Supervisor == h.Worker || !h.Supervisor.Alive() {
+			why = "it has no supervisor (--exec, or one that was killed)"
+		}
+		return "", fmt.Errorf("%s: cannot %s it: %s; lifeline terminate %s ends it, and the next tick starts it again", name, verb, why, name)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintln(conn, verb); err != nil {
+		return "", fmt.Errorf("%s: cannot ask its supervisor: %w", name, err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("%s: its supervisor went away without an answer", name)
+	}
+	line = strings.TrimSpace(line)
+	if rest, ok := strings.CutPrefix(line, "ok"); ok {
+		return strings.TrimSpace(rest), nil
+	}
+	return "", errors.New(name + ": " + strings.TrimSpace(strings.TrimPrefix(line, "error")))
+}
