@@ -31,6 +31,7 @@ type loop struct {
 	waiting []*request   // those that asked for it
 	store   notify.Store // descriptors that workers left with us
 	workers int          // how many were started
+	slimmed bool         // memory has been given back, or will be soon
 	settled bool         // one of our workers has been through the guard's look around
 }
 

@@ -59,6 +59,7 @@ type world struct {
 	wait    func(procscan.ID) // until it has ended, for those that aren't our children
 	lookup  func(pid int) (procscan.Stat, error)
 	listen  func(member func(pid int) bool) (receiver, error)
+	slim    func()
 }
 
 // receiver is the worker's notify socket.
@@ -95,6 +96,7 @@ func theWorld() world {
 		listen: func(member func(pid int) bool) (receiver, error) {
 			return notify.Listen(notifyAddress(), notify.Options{Member: member})
 		},
+		slim: slim,
 	}
 }
 

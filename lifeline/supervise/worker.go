@@ -209,6 +209,24 @@ func (w *worker) onReady() {
 	}
 	_ = l.Above.Ready()
 	l.answer("ok pid %d", w.id.PID)
+	l.slimLater(w)
+}
+
+// slimLater gives memory back once, when a worker has shown that it stays.
+func (l *loop) slimLater(w *worker) {
+	if l.slimmed {
+		return
+	}
+	l.slimmed = true
+	time.AfterFunc(slimAfter, func() {
+		l.events <- func() {
+			if w.state == gone {
+				l.slimmed = false // the next one, then
+				return
+			}
+			l.w.slim()
+		}
+	})
 }
 
 // adopt takes on a worker whose supervisor was killed. Its exit code nobody
@@ -222,6 +240,7 @@ func (l *loop) adopt(id procscan.ID) {
 	w.enter(up, l.MaxRuntime)
 	w.watch(id)
 	_ = l.Above.Ready()
+	l.slimLater(w)
 }
 
 // watch waits for the end of a process that isn't our child.
