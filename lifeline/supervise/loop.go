@@ -23,24 +23,35 @@ type loop struct {
 	last error     // how the last worker ended
 	back backoff
 
-	timer   *time.Timer
-	events  chan event // from the goroutines that wait for something
-	control control
-	beat    *time.Ticker // our own heartbeat to who supervises us
-	restart bool         // start again as soon as the tree is empty
-	waiting []*request   // those that asked for it
-	store   notify.Store // descriptors that workers left with us
-	workers int          // how many were started
-	slimmed bool         // memory has been given back, or will be soon
-	settled bool         // one of our workers has been through the guard's look around
+	timer    *time.Timer
+	events   chan event    // from the goroutines that wait for something
+	over     chan struct{} // closed when the loop has finished
+	control  control
+	openLine func(*worker) (int, error) // makes LIFELINE_FD
+	beat     *time.Ticker               // our own heartbeat to who supervises us
+	restart  bool                       // start again as soon as the tree is empty
+	waiting  []*request                 // those that asked for it
+	store    notify.Store               // descriptors that workers left with us
+	workers  int                        // how many were started
+	slimmed  bool                       // memory has been given back, or will be soon
+	settled  bool                       // one of our workers has been through the guard's look around
 }
 
 // event is what a waiting goroutine has to tell; it runs in the loop.
 type event func()
 
+// post has the loop run e, unless it has finished.
+func (l *loop) post(e event) {
+	select {
+	case l.events <- e:
+	case <-l.over:
+	}
+}
+
 func newLoop(job Job, w world) *loop {
-	l := &loop{Job: job, w: w, want: true, timer: time.NewTimer(time.Hour), events: make(chan event, 8)}
+	l := &loop{Job: job, w: w, want: true, timer: time.NewTimer(time.Hour), events: make(chan event), over: make(chan struct{})}
 	l.back.o = job.Options
+	l.openLine = (*worker).openLine
 	l.timer.Stop()
 	return l
 }
@@ -91,6 +102,7 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 			l.onTimer(now)
 		}
 	}
+	close(l.over)
 	_ = l.Above.Stopping()
 	return l.last
 }

@@ -100,7 +100,7 @@ func (l *loop) start() {
 		}
 		env = notify.Environ(env, w.notify.Addr(), l.Watchdog)
 	}
-	theirs, err := w.openLine()
+	theirs, err := l.openLine(w)
 	if err != nil {
 		l.fail(w, err)
 		return
@@ -219,13 +219,13 @@ func (l *loop) slimLater(w *worker) {
 	}
 	l.slimmed = true
 	time.AfterFunc(slimAfter, func() {
-		l.events <- func() {
+		l.post(func() {
 			if w.state == gone {
 				l.slimmed = false // the next one, then
 				return
 			}
 			l.w.slim()
-		}
+		})
 	})
 }
 
@@ -248,7 +248,7 @@ func (w *worker) watch(id procscan.ID) {
 	l := w.l
 	go func() {
 		l.w.wait(id)
-		l.events <- func() { w.onGone(id) }
+		l.post(func() { w.onGone(id) })
 	}()
 }
 
@@ -432,7 +432,7 @@ func (w *worker) kill() {
 	l, tree := w.l, w.tree()
 	go func() {
 		err := l.w.kill(tree)
-		l.events <- func() { w.onKilled(err) }
+		l.post(func() { w.onKilled(err) })
 	}()
 }
 
