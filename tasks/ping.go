@@ -3,7 +3,6 @@ package tasks
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"time"
@@ -33,24 +32,32 @@ func converse(word, want string, timeout time.Duration) error {
 	if err != nil || fd < 3 {
 		return &codeError{1, "there is no supervisor: LIFELINE_FD is not set"}
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return &codeError{1, fmt.Sprintf("there is no supervisor: descriptor %d (LIFELINE_FD) was closed on the way", fd)}
+	// The description is shared with the worker, so its flags stay as they are:
+	// poll, and calls that don't wait.
+	if err := unix.Sendto(fd, []byte(word+"\n"), unix.MSG_NOSIGNAL, nil); err != nil {
+		if errors.Is(err, unix.EBADF) || errors.Is(err, unix.ENOTSOCK) {
+			return &codeError{1, fmt.Sprintf("there is no supervisor: descriptor %d (LIFELINE_FD) was closed on the way", fd)}
+		}
+		return &codeError{1, supervisorGone}
 	}
-	f := os.NewFile(uintptr(fd), "LIFELINE_FD")
-	if timeout > 0 {
-		_ = f.SetDeadline(time.Now().Add(timeout))
-	}
-	if _, err := f.WriteString(word + "\n"); err != nil {
-		return &codeError{1, "the supervisor is gone: end this worker, the next tick starts another"}
-	}
-	answer := make([]byte, 0, 16)
-	for one := make([]byte, 1); ; { // not a byte more: the next one may be another's
-		_, err := f.Read(one)
+	deadline := time.Now().Add(timeout)
+	answer, one := make([]byte, 0, 16), make([]byte, 1)
+	for {
+		wait := -1
+		if timeout > 0 {
+			if wait = int(time.Until(deadline).Milliseconds()); wait <= 0 {
+				return &codeError{1, fmt.Sprintf("the supervisor didn't answer within %s", timeout)}
+			}
+		}
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, wait); err != nil && err != unix.EINTR {
+			return fmt.Errorf("cannot wait for the supervisor's answer: %w", err)
+		}
+		// Not a byte more than the line: what follows may be another's answer.
+		n, _, err := unix.Recvfrom(fd, one, unix.MSG_DONTWAIT)
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return &codeError{1, fmt.Sprintf("the supervisor didn't answer within %s", timeout)}
-		case errors.Is(err, io.EOF), err != nil:
-			return &codeError{1, "the supervisor is gone: end this worker, the next tick starts another"}
+		case err == unix.EAGAIN, err == unix.EINTR:
+		case err != nil, n == 0:
+			return &codeError{1, supervisorGone}
 		case one[0] != '\n':
 			answer = append(answer, one[0])
 		case string(answer) == want:
@@ -60,3 +67,5 @@ func converse(word, want string, timeout time.Duration) error {
 		}
 	}
 }
+
+const supervisorGone = "the supervisor is gone: end this worker, the next tick starts another"
