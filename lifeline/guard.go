@@ -82,7 +82,8 @@ func (g Guard) Do(ctx context.Context, name string, block func(context.Context) 
 		return err
 	}
 	defer hold.Release()
-	hold.SetWorker(procscan.Self())
+	hold.SetWorker(newGeneration(), procscan.Self())
+	defer hold.vacate() // this process lives on, the instance doesn't
 	stop := hold.Keep()
 	defer stop()
 	return block(ctx)
@@ -235,7 +236,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 	} else if paused {
 		return nil, ErrPaused
 	}
-	hold := &Hold{Name: name, dir: d, lock: lock, guard: g, generation: newGeneration()}
+	hold := &Hold{Name: name, dir: d, lock: lock, guard: g}
 	run, err := openRun(d.run(name))
 	if err != nil {
 		return nil, err
@@ -249,12 +250,14 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 		}
 		return nil, err
 	}
-	hold.Previous = rec.generation
-	orphan := rec.worker
-	if orphan.Zero() && !free {
+	if rec.worker.Zero() && !free {
 		// Somebody holds K.run, and the record doesn't say who.
-		orphan = g.findOrphan(d, name, rec.generation)
+		if p, ok := g.findOrphan(d, name, rec.generation); ok {
+			rec.worker, rec.generation = p.ID, p.Env[EnvID]
+		}
 	}
+	orphan := rec.worker
+	hold.Previous = rec.generation
 	if !orphan.Zero() {
 		if err := g.orphaned(ctx, hold, rec, orphan); err != nil || hold.Orphan == orphan {
 			if err != nil {
@@ -270,7 +273,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 			return nil, err
 		}
 	}
-	hold.SetWorker(procscan.ID{}) // step 5
+	hold.SetWorker("", procscan.ID{}) // step 5
 	return hold, nil
 }
 
@@ -309,17 +312,17 @@ func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free
 }
 
 // findOrphan looks for a worker of the name in the process table.
-func (g Guard) findOrphan(d dir, name, generation string) procscan.ID {
+func (g Guard) findOrphan(d dir, name, generation string) (procscan.Process, bool) {
 	t, err := marked(name, d.space)
 	if err != nil {
 		g.warn("%v: the locks decide alone", err)
 	}
 	for _, p := range t.Processes {
 		if primary(p) && trusted(p, generation, nil) {
-			return p.ID
+			return p, true
 		}
 	}
-	return procscan.ID{}
+	return procscan.Process{}, false
 }
 
 // orphaned applies the policy to a worker without a supervisor. It is the
@@ -336,10 +339,27 @@ func (g Guard) orphaned(ctx context.Context, hold *Hold, rec record, orphan proc
 		return nil
 	}
 	hold.Orphan = orphan
-	if rec.generation != "" {
-		hold.generation = rec.generation
+	hold.SetWorker(rec.generation, orphan)
+	return g.endOthers(ctx, hold, orphan, rec.generation)
+}
+
+// endOthers ends workers of the name beside the orphan: what a supervisor that
+// was killed during a reload has left behind.
+func (g Guard) endOthers(ctx context.Context, hold *Hold, orphan procscan.ID, generation string) error {
+	t, err := marked(hold.Name, hold.dir.space)
+	if err != nil {
+		return nil // what can't be seen can't be ended
 	}
-	hold.SetWorker(orphan)
+	for _, p := range t.Processes {
+		isWorker := primary(p) || p.Env[EnvStub] != ""
+		if sup, ok := supervisor(p); !isWorker || p.ID == orphan || !ok || sup.Alive() || !trusted(p, generation, nil) {
+			continue
+		}
+		g.warn("ending pid %d, the other generation of a reload whose supervisor was killed", p.PID)
+		if err := g.EndTree(ctx, p.ID, p.Env[EnvID]); err != nil {
+			return fmt.Errorf("cannot end pid %d, the other generation of a reload: %w", p.PID, err)
+		}
+	}
 	return nil
 }
 
@@ -350,7 +370,6 @@ func (g Guard) leaked(ctx context.Context, hold *Hold, generation string) error 
 	if g.EndTree != nil && g.Leftovers != KeepLeftovers && generation != "" {
 		if g.Leftovers == FollowLeftovers {
 			hold.Follow = true
-			hold.generation = generation
 		} else if err := g.EndTree(ctx, procscan.ID{}, generation); err != nil {
 			return fmt.Errorf("cannot end what the last worker left behind: %w", err)
 		}

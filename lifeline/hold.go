@@ -20,10 +20,11 @@ type Hold struct {
 	// Orphan is a living worker that came with the name: its supervisor was
 	// killed. It is the instance, to be watched, never to be doubled.
 	Orphan procscan.ID
-	// Follow: descendants of an ended worker are the instance (Generation is
-	// theirs), to be watched until the last has ended.
+	// Follow: descendants of an ended worker are the instance, to be watched
+	// until the last has ended.
 	Follow bool
-	// Previous is the generation that the record named before.
+	// Previous is the generation that the record named before: that of Orphan
+	// and of what is to be followed.
 	Previous string
 
 	dir        dir
@@ -38,21 +39,6 @@ type Hold struct {
 	complained string // the last obstacle that was told
 }
 
-// Generation is the LIFELINE_ID of the worker.
-func (h *Hold) Generation() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.generation
-}
-
-// NextGeneration begins a new one, for the next worker under the same hold.
-func (h *Hold) NextGeneration() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.Previous, h.generation = h.generation, newGeneration()
-	return h.generation
-}
-
 // Space is the state directory, as the marker names it.
 func (h *Hold) Space() string { return h.dir.space }
 
@@ -63,11 +49,12 @@ func (h *Hold) RunFile() *os.File {
 	return h.run
 }
 
-// SetWorker writes into the record who the worker is; zero for none.
-func (h *Hold) SetWorker(id procscan.ID) {
+// SetWorker writes into the record who the worker is, and of which generation;
+// zero for none.
+func (h *Hold) SetWorker(generation string, id procscan.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.worker = id
+	h.generation, h.worker = generation, id
 	h.writeRecord()
 }
 
@@ -80,6 +67,15 @@ func (h *Hold) writeRecord() {
 		boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
 		generation: h.generation, supervisor: procscan.Self(), worker: h.worker,
 	})
+}
+
+// vacate writes into the record that nobody is the instance any more.
+func (h *Hold) vacate() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run != nil {
+		_ = writeRecord(h.run, record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), generation: h.generation})
+	}
 }
 
 // Paused tells whether someone has paused the name since it was taken.
@@ -152,7 +148,9 @@ func (g Guard) Holder(name string) (h Holder, ok bool, err error) {
 	h = holderOf(d, name)
 	if h.Worker.Zero() {
 		// The record may be gone or damaged; the process table isn't.
-		h.Worker = g.findOrphan(d, name, h.Generation)
+		if p, ok := g.findOrphan(d, name, h.Generation); ok {
+			h.Worker, h.Generation = p.ID, p.Env[EnvID]
+		}
 	}
 	return h, h.Alive(), nil
 }
@@ -165,7 +163,7 @@ func holderOf(d dir, name string) Holder {
 	if f, err := os.OpenFile(d.run(name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
 		rec, err := readRecord(f)
 		f.Close()
-		if err == nil {
+		if err == nil && rec.here() {
 			h = Holder{Supervisor: rec.supervisor, Worker: rec.worker, Generation: rec.generation}
 		}
 	}
@@ -176,7 +174,8 @@ func holderOf(d dir, name string) Holder {
 	if !h.Worker.Alive() {
 		h.Worker = procscan.ID{}
 	}
-	if ids := procscan.LockHolders(d.lock(name)); len(ids) > 0 {
+	// The kernel knows the file by its path without links.
+	if ids := procscan.LockHolders(dir{path: d.space}.lock(name)); len(ids) > 0 {
 		h.Supervisor = ids[0]
 	}
 	return h

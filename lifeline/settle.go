@@ -63,7 +63,7 @@ func Settle(parent procscan.ID, run *os.File, note string, warn func(format stri
 	}
 	how, previous, _ := strings.Cut(note, " ")
 	s.previous = previous
-	if run != nil {
+	if run != nil && how != noteBeside {
 		_ = writeRecord(run, record{ // a full disk is no reason not to run
 			boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
 			generation: s.generation, supervisor: s.supervisor, worker: self,
@@ -82,8 +82,9 @@ func Settle(parent procscan.ID, run *os.File, note string, warn func(format stri
 }
 
 const (
-	noteScan  = "scan"
-	noteVouch = "vouch"
+	noteScan   = "scan"
+	noteVouch  = "vouch"
+	noteBeside = "beside"
 )
 
 // look scans until nothing is left that could still decide against us.

@@ -8,18 +8,18 @@ import (
 
 // These are what a supervisor asks of the hold.
 
-// Environ is the environment of the stub, marker first: a marker at the front
-// is seen even when only a part of the block can be read.
-func (h *Hold) Environ(rest []string) []string {
+// NewGeneration makes the id of another worker.
+func (h *Hold) NewGeneration() string { return newGeneration() }
+
+// Environ is the environment of a generation's stub, marker first: a marker at
+// the front is seen even when only a part of the block can be read.
+func (h *Hold) Environ(generation string, rest []string) []string {
 	self := procscan.Self()
 	return append([]string{
-		EnvName + "=" + h.Name, EnvSpace + "=" + h.dir.space, EnvID + "=" + h.Generation(), EnvStub + "=1",
+		EnvName + "=" + h.Name, EnvSpace + "=" + h.dir.space, EnvID + "=" + generation, EnvStub + "=1",
 		fmt.Sprintf("%s=%d:%d", EnvSupervisor, self.PID, self.Start),
 	}, rest...)
 }
-
-// Marker is the variable that everything of the present generation carries.
-func (h *Hold) Marker() (name, value string) { return EnvID, h.Generation() }
 
 // RunFD is the descriptor of K.run, for the worker to inherit; 0 for none.
 func (h *Hold) RunFD() int {
@@ -31,12 +31,16 @@ func (h *Hold) RunFD() int {
 	return int(h.run.Fd())
 }
 
-// Note tells the stub whether to look around. The first one must. A later one
-// need not while both files have been locked by this very process, and in
-// their place, since the first did: whoever else wants to start must lock them
-// first. That is what makes a respawn cheap.
-func (h *Hold) Note(first bool) string {
+// Note tells the stub what to do. The first one writes itself into the record
+// and looks around. A later one need not look while both files have been locked
+// by this very process, and in their place, since the first did: whoever else
+// wants to start must lock them first. That is what makes a respawn cheap. One
+// that starts beside a worker, in a reload, leaves the record alone: the name
+// stays with the other until it has proved itself.
+func (h *Hold) Note(first, beside bool) string {
 	switch {
+	case beside:
+		return noteBeside
 	case without.scan:
 		return noteVouch
 	case first || !h.Intact():
@@ -46,29 +50,27 @@ func (h *Hold) Note(first bool) string {
 }
 
 // Inherited is what lives already: see [Hold.Orphan] and [Hold.Follow].
-func (h *Hold) Inherited() (worker procscan.ID, follow bool) { return h.Orphan, h.Follow }
+func (h *Hold) Inherited() (worker procscan.ID, generation string, follow bool) {
+	return h.Orphan, h.Previous, h.Follow
+}
 
 // Yielded takes a stub's word that it stepped back. adopt is an orphan to
-// watch over; otherwise the error is a *[HeldError].
-func (h *Hold) Yielded(text string) (adopt procscan.ID, err error) {
+// watch over, of the generation given; otherwise the error is a *[HeldError].
+func (h *Hold) Yielded(text string) (adopt procscan.ID, generation string, err error) {
 	y, ok := ParseYield(text)
 	if !ok {
-		return procscan.ID{}, fmt.Errorf("cannot understand the starting process: %q", text)
+		return procscan.ID{}, "", fmt.Errorf("cannot understand the starting process: %q", text)
 	}
+	held := &HeldError{Name: h.Name, Holder: Holder{Worker: y.To, Generation: y.Generation}}
 	if !y.Orphan {
-		h.SetWorker(procscan.ID{})
-		return procscan.ID{}, &HeldError{Name: h.Name, Holder: Holder{Worker: y.To, Generation: y.Generation}}
+		h.SetWorker("", procscan.ID{})
+		return procscan.ID{}, "", held
 	}
-	h.mu.Lock()
-	if y.Generation != "" {
-		h.generation = y.Generation
-	}
-	h.mu.Unlock()
-	h.SetWorker(y.To) // whoever comes next finds it in the record
+	h.SetWorker(y.Generation, y.To) // whoever comes next finds it in the record
 	if h.guard.Orphans == Terminate {
-		return procscan.ID{}, &HeldError{Name: h.Name, Holder: Holder{Worker: y.To, Generation: y.Generation}}
+		return procscan.ID{}, "", held
 	}
-	return y.To, nil
+	return y.To, y.Generation, nil
 }
 
 // Control is the path of the socket where commands for the supervisor come in.

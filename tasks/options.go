@@ -31,9 +31,10 @@ type options struct {
 }
 
 const (
-	catGuard = "The guard"
-	catStart = "The command"
-	catSup   = "The supervisor"
+	catGuard  = "The guard"
+	catStart  = "The command"
+	catSup    = "The supervisor"
+	catReload = "Sockets and hot reload"
 )
 
 // flags of `lifeline NAME -- COMMAND`. Each also reads LIFELINE_<OPTION>.
@@ -97,6 +98,14 @@ func (o *options) workerFlags() []cli.Flag {
 			Usage: "how `long` that may take"},
 		&cli.DurationFlag{Name: "watchdog", Category: catSup, EnvVars: env("watchdog"), Destination: &o.sup.Watchdog, Action: checkWatchdog,
 			Usage: "end it when no WATCHDOG=1 has come for so `long`"},
+
+		&cli.GenericFlag{Name: "listen", Category: catReload, EnvVars: env("listen"), Value: &o.sup.Listen, Usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT or unix:///PATH (repeatable)"},
+		&cli.DurationFlag{Name: "reload-timeout", Category: catReload, EnvVars: env("reload-timeout"), Value: 60 * time.Second, Destination: &o.sup.ReloadTimeout, Action: notNegative("reload-timeout"),
+			Usage: "how `long` a new generation may take"},
+		&cli.DurationFlag{Name: "ready-after", Category: catReload, EnvVars: env("ready-after"), Value: time.Second, Destination: &o.sup.ReadyAfter, Action: notNegative("ready-after"),
+			Usage: "without --notify: alive for so `long` means ready"},
+		&cli.DurationFlag{Name: "settle", Category: catReload, EnvVars: env("settle"), Value: time.Second, Destination: &o.sup.Settle, Action: notNegative("settle"),
+			Usage: "how `long` a ready one must live before the old one is ended"},
 	}
 }
 

@@ -24,6 +24,19 @@ func pingCommand() *cli.Command {
 	}
 }
 
+func takeoverCommand() *cli.Command {
+	var timeout time.Duration
+	return &cli.Command{
+		Name:      "takeover",
+		Usage:     "in a worker: wait until the old generation is gone",
+		UsageText: "lifeline takeover\n\nFor shell scripts that lifeline has started: in a reload it says that this\ngeneration is ready, and returns when nothing of the old one is left. At a\nfirst start it returns at once.",
+		Flags:     []cli.Flag{&cli.DurationFlag{Name: "timeout", Destination: &timeout, Action: notNegative("timeout"), Usage: "how `long` to wait", DefaultText: "for ever"}},
+		Action: func(*cli.Context) error {
+			return converse("takeover", "ok", timeout)
+		},
+	}
+}
+
 // converse says a word on LIFELINE_FD and waits for the answer, for a shell
 // script that is the worker. (Package worker does the same for Go programs; it
 // brings an HTTP server along, which has no place in this program.)

@@ -3,7 +3,6 @@ package tasks
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -31,6 +30,28 @@ func restartCommand() *cli.Command {
 				return err
 			}
 			fmt.Fprintf(os.Stdout, "%s: restarted in %s, %s\n", name, time.Since(began).Round(time.Millisecond), answer)
+			return nil
+		},
+	}
+}
+
+func reloadCommand() *cli.Command {
+	var o options
+	return &cli.Command{
+		Name:      "reload",
+		Usage:     "start the new code beside the old, then let it take over",
+		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says how it went. When the new\none is no good, the old one goes on, and the exit code is 1.",
+		Flags:     o.dirFlags(),
+		Action: func(c *cli.Context) error {
+			name, err := o.oneName(c)
+			if err != nil {
+				return err
+			}
+			answer, err := o.ask(c.Context, name, "reload")
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stdout, "%s: reloaded, %s\n", name, answer)
 			return nil
 		},
 	}
@@ -69,5 +90,5 @@ func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
 	if rest, ok := strings.CutPrefix(line, "ok"); ok {
 		return strings.TrimSpace(rest), nil
 	}
-	return "", errors.New(name + ": " + strings.TrimSpace(strings.TrimPrefix(line, "error")))
+	return "", &codeError{1, name + ": " + strings.TrimSpace(strings.TrimPrefix(line, "error"))}
 }

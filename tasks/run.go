@@ -88,8 +88,8 @@ func (o *options) explain(err error) {
 // become is --exec: the lock goes with the command.
 func (o *options) become(hold *lifeline.Hold, argv []string) error {
 	return child.Become(child.Spec{
-		Argv: argv, Env: hold.Environ(supervise.Environ(o.sup.Env)), Dir: o.sup.Chdir, Umask: o.sup.Umask,
-		Run: hold.RunFD(), Note: hold.Note(true),
+		Argv: argv, Env: hold.Environ(hold.NewGeneration(), supervise.Environ(o.sup.Env)), Dir: o.sup.Chdir, Umask: o.sup.Umask,
+		Run: hold.RunFD(), Note: hold.Note(true, false),
 	}, o.conflictCode)
 }
 
@@ -117,7 +117,7 @@ func runCommand(argv []string) *cli.Command {
 			if err := o.prepare(c.Context); err != nil {
 				return err
 			}
-			return o.supervise(c.Context, &supervise.Unguarded{}, command)
+			return o.supervise(c.Context, supervise.Unguarded{}, command)
 		},
 	}
 }

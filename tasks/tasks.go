@@ -65,7 +65,7 @@ func newApp(o *options, argv []string) *cli.App {
 }
 
 func commands(argv []string) []*cli.Command {
-	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), pingCommand(), installCommand(argv), uninstallCommand()}
+	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), pingCommand(), takeoverCommand(), installCommand(argv), uninstallCommand()}
 	for _, c := range list {
 		c.OnUsageError = usageError
 	}

@@ -58,17 +58,24 @@ func (r *fakeReceiver) Drain() []notify.Message {
 }
 
 // The hold.
-func (f *fake) Environ(rest []string) []string { return rest }
-func (f *fake) Marker() (string, string)       { return "LIFELINE_ID", "x" }
-func (f *fake) RunFD() int                     { return 0 }
-func (f *fake) Note(first bool) string         { return map[bool]string{true: "scan", false: "vouch"}[first] }
-func (f *fake) SetWorker(procscan.ID)          {}
-func (f *fake) NextGeneration() string         { return "y" }
-func (f *fake) Inherited() (procscan.ID, bool) { return f.inherit, f.follow }
-func (f *fake) Paused() bool                   { return f.paused }
-func (f *fake) Control() string                { return "" }
-func (f *fake) Yielded(text string) (procscan.ID, error) {
-	return f.adopt, fmt.Errorf("held: %s", text)
+func (f *fake) NewGeneration() string                    { return "g" }
+func (f *fake) Environ(_ string, rest []string) []string { return rest }
+func (f *fake) RunFD() int                               { return 0 }
+func (f *fake) SetWorker(string, procscan.ID)            {}
+func (f *fake) Inherited() (procscan.ID, string, bool)   { return f.inherit, "g", f.follow }
+func (f *fake) Paused() bool                             { return f.paused }
+func (f *fake) Control() string                          { return "" }
+func (f *fake) Yielded(text string) (procscan.ID, string, error) {
+	return f.adopt, "g", fmt.Errorf("held: %s", text)
+}
+func (f *fake) Note(first, beside bool) string {
+	switch {
+	case beside:
+		return "beside"
+	case first:
+		return "scan"
+	}
+	return "vouch"
 }
 
 func (f *fake) id(pid int) procscan.ID { return procscan.ID{PID: pid, Start: uint64(pid)} }
@@ -118,7 +125,8 @@ func (f *fake) world() world {
 		send:   func(id procscan.ID, sig unix.Signal) { f.did("send %s", child.SignalName(sig)) },
 		wait:   func(id procscan.ID) { <-f.gone },
 		lookup: func(pid int) (procscan.Stat, error) { return procscan.Stat{}, os.ErrNotExist },
-		listen: func(func(int) bool) (receiver, error) { return f.inbox, nil },
+		hear:   func(func(int) bool) (receiver, error) { return f.inbox, nil },
+		line:   func(*worker) (int, error) { return 0, nil },
 		slim:   func() {},
 	}
 }
@@ -192,7 +200,6 @@ func supervised(t *testing.T, o Options, setup func(*fake), test func(*fake)) {
 		}}
 		f.l = newLoop(job, f.world())
 		f.l.control.requests = make(chan *request)
-		f.l.openLine = func(*worker) (int, error) { return 0, nil }
 		ctx, cancel := context.WithCancel(t.Context())
 		f.cancel = cancel
 		defer cancel()

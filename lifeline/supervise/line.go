@@ -14,7 +14,6 @@ import (
 // again. Its end of file tells the worker that we are gone.
 type lineSocket struct {
 	f *os.File
-	c chan struct{} // something has come in
 
 	mu   sync.Mutex // the reader's and the loop's
 	rest []byte     // read and not handled yet
@@ -33,7 +32,7 @@ func (w *worker) openLine() (theirs int, err error) {
 	if err := unix.SetNonblock(pair[0], true); err != nil {
 		return 0, fmt.Errorf("cannot make a socket for the worker: %w", err)
 	}
-	s := &lineSocket{f: os.NewFile(uintptr(pair[0]), "LIFELINE_FD"), c: make(chan struct{}, 1)}
+	s := &lineSocket{f: os.NewFile(uintptr(pair[0]), "LIFELINE_FD")}
 	conn, err := s.f.SyscallConn()
 	if err != nil {
 		return 0, fmt.Errorf("cannot make a socket for the worker: %w", err)
@@ -49,10 +48,11 @@ func (w *worker) openLine() (theirs int, err error) {
 			if err != nil {
 				return
 			}
-			select {
-			case s.c <- struct{}{}:
-			default:
-			}
+			w.l.post(func() {
+				if w.line == s {
+					w.onLine()
+				}
+			})
 		}
 	}()
 	return pair[1], nil
@@ -128,7 +128,7 @@ func (w *worker) onWord(word string) {
 	case "ping":
 		w.line.say("pong")
 	case "takeover":
-		w.line.say("ok") // there is nobody to take over from
+		w.onTakeover()
 	case "shutdown":
 		w.l.want = false
 		w.stop(w.l.stopSignal())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,18 +24,22 @@ type loop struct {
 	last error     // how the last worker ended
 	back backoff
 
-	timer    *time.Timer
-	events   chan event    // from the goroutines that wait for something
-	over     chan struct{} // closed when the loop has finished
-	control  control
-	openLine func(*worker) (int, error) // makes LIFELINE_FD
-	beat     *time.Ticker               // our own heartbeat to who supervises us
-	restart  bool                       // start again as soon as the tree is empty
-	waiting  []*request                 // those that asked for it
-	store    notify.Store               // descriptors that workers left with us
-	workers  int                        // how many were started
-	slimmed  bool                       // memory has been given back, or will be soon
-	settled  bool                       // one of our workers has been through the guard's look around
+	next    *worker   // a reload's new generation, until it takes over
+	leaving []*worker // old ones that drain
+
+	timer   *time.Timer
+	events  chan event    // from the goroutines that wait for something
+	over    chan struct{} // closed when the loop has finished
+	control control
+	restart bool       // start again as soon as the tree is empty
+	waiting []*request // those that asked for it
+	reload  reload
+
+	sockets  sockets      // of --listen
+	store    notify.Store // descriptors that workers left with us
+	slimmed  bool         // memory has been given back, or will be soon
+	settled  bool         // one of our workers has been through the guard's look around
+	announce bool         // READY has been said to who supervises us
 }
 
 // event is what a waiting goroutine has to tell; it runs in the loop.
@@ -51,33 +56,21 @@ func (l *loop) post(e event) {
 func newLoop(job Job, w world) *loop {
 	l := &loop{Job: job, w: w, want: true, timer: time.NewTimer(time.Hour), events: make(chan event), over: make(chan struct{})}
 	l.back.o = job.Options
-	l.openLine = (*worker).openLine
 	l.timer.Stop()
 	return l
 }
 
 func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
-	var beat <-chan time.Time
+	var beat <-chan time.Time // our own heartbeat to who supervises us
 	if period := l.Above.WatchdogPeriod; period > 0 {
-		l.beat = time.NewTicker(period / 2)
-		defer l.beat.Stop()
-		beat = l.beat.C
+		ticker := time.NewTicker(period / 2)
+		defer ticker.Stop()
+		beat = ticker.C
 	}
 	l.begin()
 	stop := ctx.Done()
 	for !l.done {
 		l.arm()
-		var notified, spoken <-chan struct{} // nil channels: nothing to hear
-		var started <-chan error
-		if w := l.cur; w != nil {
-			started = w.pending
-			if w.notify != nil {
-				notified = w.notify.C()
-			}
-			if w.line != nil {
-				spoken = w.line.c
-			}
-		}
 		select {
 		case <-stop:
 			stop = nil
@@ -86,20 +79,14 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 			l.onSignal(sig.(unix.Signal))
 		case <-chld:
 			l.onChild()
-		case err := <-started:
-			l.cur.onStarted(err)
-		case <-notified:
-			l.onNotify(l.cur)
-		case <-spoken:
-			l.cur.onLine()
 		case happened := <-l.events:
 			happened()
 		case r := <-l.control.requests:
 			l.onRequest(r)
 		case <-beat:
 			_ = l.Above.Watchdog()
-		case now := <-l.timer.C:
-			l.onTimer(now)
+		case <-l.timer.C:
+			l.onTimer()
 		}
 	}
 	close(l.over)
@@ -107,15 +94,27 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 	return l.last
 }
 
+// workers are all generations that live, the one that counts first.
+func (l *loop) workers() []*worker {
+	all := make([]*worker, 0, 2+len(l.leaving))
+	if l.cur != nil {
+		all = append(all, l.cur)
+	}
+	if l.next != nil {
+		all = append(all, l.next)
+	}
+	return append(all, l.leaving...)
+}
+
 // begin takes on what lives already, or starts the first worker.
 func (l *loop) begin() {
-	orphan, follow := l.Hold.Inherited()
+	orphan, generation, follow := l.Hold.Inherited()
 	switch {
 	case follow:
-		l.cur = l.newWorker()
+		l.cur = l.newWorker(generation)
 		l.cur.follow()
 	case !orphan.Zero():
-		l.adopt(orphan)
+		l.adopt(orphan, generation)
 	default:
 		l.start()
 	}
@@ -125,41 +124,50 @@ func (l *loop) begin() {
 func (l *loop) arm() {
 	l.timer.Stop()
 	next := l.at
-	if l.cur != nil {
-		next = l.cur.next()
+	for _, w := range l.workers() {
+		next = sooner(next, w.due())
 	}
 	if !next.IsZero() {
 		l.timer.Reset(max(time.Until(next), 0))
 	}
 }
 
-// onTimer: nothing has happened for as long as the state allows.
-func (l *loop) onTimer(time.Time) {
-	if l.cur == nil {
-		if !l.at.IsZero() && !time.Now().Before(l.at) {
-			l.start()
-		}
-		return
+// sooner is the earlier of two times, of which zero ones don't count.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	l.onNotify(l.cur) // what has come in already, first
-	if l.cur != nil {
-		l.cur.onDeadline(time.Now())
+	return a
+}
+
+// onTimer: nothing has happened for as long as a state allows.
+func (l *loop) onTimer() {
+	for _, w := range l.workers() {
+		w.hear() // what has come in already, first
+		w.onDeadline(time.Now())
+	}
+	if !l.at.IsZero() && !time.Now().Before(l.at) {
+		l.start()
 	}
 }
 
-// onChild: somebody has ended, perhaps the worker, perhaps an orphan that came
+// onChild: somebody has ended, perhaps a worker, perhaps an orphan that came
 // to us.
 func (l *loop) onChild() {
-	if l.cur != nil {
-		l.onNotify(l.cur) // while the sender's pid still means something
+	for _, w := range l.workers() {
+		w.hear() // while the senders' pids still mean something
 	}
 	for _, e := range l.w.reap() {
-		if w := l.cur; w != nil && w.ours && w.id.PID == e.PID {
-			w.onExit(e)
+		for _, w := range l.workers() {
+			if w.ours && w.id.PID == e.PID {
+				w.onExit(e)
+			}
 		}
 	}
-	if w := l.cur; w != nil && w.state == stopping && w.id.Zero() {
-		w.leftovers()
+	for _, w := range l.workers() {
+		if w.state == stopping && w.id.Zero() {
+			w.leftovers()
+		}
 	}
 }
 
@@ -168,14 +176,16 @@ func (l *loop) onSignal(sig unix.Signal) {
 	switch sig {
 	case unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT:
 		l.onStop()
+	case unix.SIGUSR2:
+		l.onReload(nil)
 	case unix.SIGCONT:
-		if l.cur != nil {
-			l.cur.forgive()
+		for _, w := range l.workers() {
+			w.forgive()
 		}
 	case unix.SIGPIPE, unix.SIGXFSZ:
 		// Ours, not the worker's: see catch.
 	default:
-		if w := l.cur; w != nil && !w.id.Zero() && w.state >= up {
+		if w := l.cur; w != nil && !w.id.Zero() && w.state != starting {
 			l.w.send(w.id, sig)
 		}
 	}
@@ -184,34 +194,33 @@ func (l *loop) onSignal(sig unix.Signal) {
 // onStop: the end is wanted. A second wish means at once.
 func (l *loop) onStop() {
 	again := !l.want
-	l.want = false
-	if l.cur == nil {
-		l.finish(l.last)
-		return
-	}
+	l.want, l.at = false, time.Time{}
 	_ = l.Above.Stopping()
-	if again {
-		l.cur.kill()
-	} else {
-		l.cur.stop(l.stopSignal())
+	for _, w := range l.workers() {
+		if again {
+			w.kill()
+		} else {
+			w.stop(l.stopSignal())
+		}
 	}
+	l.finishIfEmpty()
 }
 
 // onRequest: somebody typed a command.
 func (l *loop) onRequest(r *request) {
-	switch r.verb {
-	case "restart":
-		if !l.want {
-			r.answer("error it is being ended")
-			return
-		}
+	switch {
+	case !l.want:
+		r.answer("error it is being ended")
+	case r.verb == "reload":
+		l.onReload(r)
+	case r.verb == "restart":
 		l.waiting = append(l.waiting, r)
-		l.restart = true
 		if l.cur == nil {
 			l.start()
-		} else {
-			l.cur.stop(l.stopSignal())
+			return
 		}
+		l.restart = true
+		l.cur.stop(l.stopSignal())
 	default:
 		r.answer("error this lifeline doesn't know " + r.verb)
 	}
@@ -225,35 +234,59 @@ func (l *loop) answer(format string, args ...any) {
 	l.waiting = nil
 }
 
-// ended: nothing of the worker is left. There is another one, or that was it.
+// ended: nothing of the worker is left. What that means depends on which one
+// it was.
 func (l *loop) ended(w *worker) {
-	l.last = w.verdict
-	l.cur = nil
-	l.Hold.SetWorker(none)
-	if !l.want {
-		l.finish(l.last)
-		return
+	switch {
+	case w == l.next:
+		l.next = nil
+		if l.reload.asked { // the old one is being ended for its sake
+			l.restart = true
+		}
+		l.reloadFailed(w)
+		l.finishIfEmpty()
+	case w != l.cur:
+		l.leaving = slices.DeleteFunc(l.leaving, func(o *worker) bool { return o == w })
+		l.finishIfEmpty()
+	default:
+		l.last, l.cur = w.verdict, nil
+		l.Hold.SetWorker(w.generation, none)
+		l.after(w)
 	}
+}
+
+// after decides what comes after the worker that counted.
+func (l *loop) after(w *worker) {
 	if !l.restart {
 		l.answer("error it ended: %v", l.last)
 	}
-	now := time.Now()
+	if !l.want {
+		l.finishIfEmpty()
+		return
+	}
+	if l.next != nil { // a reload is on its way: the new one is what there is
+		l.succeed()
+		return
+	}
 	if l.restart || w.overtime && l.Respawn {
-		l.restart = false
-		l.back.restarts = 0
+		l.restart, l.back.restarts = false, 0
 		l.startNext()
 		return
 	}
+	now := time.Now()
 	yes, why := l.back.again(l.last, now)
 	if why != "" {
 		l.Warn("%s", why)
 	}
 	if !yes {
-		l.finish(l.last)
+		l.want = false
+		for _, o := range l.leaving {
+			o.stop(l.stopSignal())
+		}
+		l.finishIfEmpty()
 		return
 	}
-	delay := l.back.next(w.upFor(now))
-	if delay > 0 {
+	if delay := l.back.next(w.upFor(now)); delay > 0 {
 		l.at = now.Add(delay)
 		_ = l.Above.Status(fmt.Sprintf("down, starting again in %s", delay.Round(time.Millisecond)))
 		return
@@ -263,15 +296,24 @@ func (l *loop) ended(w *worker) {
 
 func (l *loop) startNext() {
 	if l.Hold.Paused() { // somebody keeps it down
-		l.finish(l.last)
+		l.want = false
+		l.finishIfEmpty()
 		return
 	}
 	l.start()
 }
 
+// finishIfEmpty: the end was wanted, and nothing lives any more.
+func (l *loop) finishIfEmpty() {
+	if !l.want && len(l.workers()) == 0 {
+		l.finish(l.last)
+	}
+}
+
 func (l *loop) finish(err error) {
 	l.last, l.done = err, true
 	l.answer("error it has ended")
+	l.reload.answer("error it has ended")
 }
 
 // describe says how the worker stands, for who supervises us.

@@ -35,7 +35,15 @@ type Options struct {
 	Notify       bool          // the worker says READY=1
 	ReadyTimeout time.Duration // how long that may take
 	Watchdog     time.Duration // the longest time between two heartbeats
+
+	Listen        Sockets       // opened by us, handed to the worker
+	ReloadTimeout time.Duration // how long a new generation may take to become ready
+	ReadyAfter    time.Duration // without Notify: alive for so long means ready
+	Settle        time.Duration // how long a ready one must live before the old one is asked to end
 }
+
+// hears reports whether the worker gets a notify socket.
+func (o *Options) hears() bool { return o.Notify || o.Watchdog > 0 }
 
 // When says after which ends a worker is started again.
 type When string
@@ -76,6 +84,3 @@ func (o *Options) stopSignal() unix.Signal {
 	}
 	return unix.Signal(o.StopSignal)
 }
-
-// listens reports whether the worker gets a notify socket.
-func (o *Options) listens() bool { return o.Notify || o.Watchdog > 0 }

@@ -15,16 +15,16 @@ import (
 )
 
 // Hold is the name the worker runs under: what the loop needs of the guard.
-// [Unguarded] is the one of `lifeline run`.
+// [Unguarded] is the one of `lifeline run`. A generation is the id of one
+// worker.
 type Hold interface {
-	Environ(rest []string) []string // the stub's environment, of the worker's
-	Marker() (name, value string)   // the variable that marks the generation
-	RunFD() int                     // descriptor for the worker to inherit, 0 for none
-	Note(first bool) string         // for the stub
-	SetWorker(procscan.ID)          // zero when it has ended
-	NextGeneration() string
-	Inherited() (worker procscan.ID, follow bool) // what lives already
-	Yielded(text string) (adopt procscan.ID, err error)
+	NewGeneration() string
+	Environ(generation string, rest []string) []string               // the stub's environment
+	RunFD() int                                                      // descriptor for the worker to inherit, 0 for none
+	Note(first, beside bool) string                                  // for the stub
+	SetWorker(generation string, id procscan.ID)                     // zero when it has ended
+	Inherited() (worker procscan.ID, generation string, follow bool) // what lives already
+	Yielded(text string) (adopt procscan.ID, generation string, err error)
 	Paused() bool
 	Control() (path string) // where commands come in, "" for nowhere
 }
@@ -58,7 +58,8 @@ type world struct {
 	send    func(procscan.ID, unix.Signal)
 	wait    func(procscan.ID) // until it has ended, for those that aren't our children
 	lookup  func(pid int) (procscan.Stat, error)
-	listen  func(member func(pid int) bool) (receiver, error)
+	hear    func(member func(pid int) bool) (receiver, error)
+	line    func(*worker) (theirs int, err error) // makes LIFELINE_FD
 	slim    func()
 }
 
@@ -93,9 +94,10 @@ func theWorld() world {
 			}
 		},
 		lookup: procscan.Lookup,
-		listen: func(member func(pid int) bool) (receiver, error) {
+		hear: func(member func(pid int) bool) (receiver, error) {
 			return notify.Listen(notifyAddress(), notify.Options{Member: member})
 		},
+		line: (*worker).openLine,
 		slim: slim,
 	}
 }
@@ -115,6 +117,7 @@ func Run(ctx context.Context, job Job) error {
 	catch(signals)
 	defer signal.Stop(signals)
 	l := newLoop(job, theWorld())
+	defer l.sockets.close()
 	defer l.control.listen(job.Hold.Control(), job.Warn)()
 	return l.run(ctx, signals, chld)
 }

@@ -41,8 +41,22 @@ func (w *worker) member(pid int) bool {
 	return false
 }
 
-// onNotify handles everything that the worker has said up to now.
-func (l *loop) onNotify(w *worker) {
+// listen tells the loop when something has come in.
+func (w *worker) listen(r receiver) {
+	for {
+		select {
+		case <-r.C():
+			w.l.post(w.hear)
+		case <-w.quit:
+			return
+		case <-w.l.over:
+			return
+		}
+	}
+}
+
+// hear handles everything that the worker has said up to now.
+func (w *worker) hear() {
 	if w.notify == nil {
 		return
 	}
@@ -56,7 +70,7 @@ func (l *loop) onNotify(w *worker) {
 		return
 	}
 	for _, text := range w.notify.Warnings() {
-		l.Warn("%s", text)
+		w.l.Warn("%s", text)
 	}
 }
 
@@ -89,13 +103,9 @@ func (w *worker) onMessage(m *notify.Message) {
 			w.enter(stopping, max(l.KillAfter, 1))
 		}
 	case notify.Ready:
-		if w.state == starting && l.Notify && w.pending == nil {
+		w.spoke = true // it may be heard before the stub's last sign
+		if w.state == starting && l.Notify && !w.pending {
 			w.onReady()
-		} else if w.state == starting && l.Notify {
-			w.onStarted(<-w.pending) // it speaks, so it has been started
-			if w.state == starting {
-				w.onReady()
-			}
 		}
 	}
 	if m.Watchdog && !w.alarm.IsZero() {
@@ -128,7 +138,9 @@ func (w *worker) onMainPID(pid int) {
 		return
 	}
 	w.id = s.ID
-	w.l.Hold.SetWorker(s.ID)
+	if w == w.l.cur {
+		w.l.Hold.SetWorker(w.generation, s.ID)
+	}
 	// As long as its parent lives it isn't our child, and no status comes.
 	w.watch(s.ID)
 }

@@ -1,14 +1,12 @@
 package supervise
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"lifeline/lifeline/child"
-	"lifeline/lifeline/notify"
 	"lifeline/procscan"
 )
 
@@ -25,36 +23,43 @@ func (s state) String() string { return [...]string{"starting", "up", "stopping"
 
 var none procscan.ID
 
+// marker is the variable that everything of a generation carries.
+const marker = "LIFELINE_ID"
+
 // worker is one generation: the command's process and all that comes from it.
 type worker struct {
-	l        *loop
-	state    state
-	deadline time.Time // what the state allows; zero for no end
+	l          *loop
+	generation string
+	state      state
+	deadline   time.Time // what the state allows; zero for no end
 
 	id       procscan.ID // zero when it has ended
 	ours     bool        // a child of this process: its exit status will come
 	group    int
-	marker   [2]string
-	follows  bool // its descendants are the instance now
-	killing  bool
 	began    time.Time
 	ready    time.Time // when it became ready; zero before
 	verdict  error
 	overtime bool
 	asked    string // what asked it to end
+	follows  bool   // its descendants are the instance now
+	killing  bool
 
-	pending <-chan error // what the stub has to say; nil once it has
-	notify  receiver
-	line    *lineSocket
-	status  string        // its own STATUS=
-	period  time.Duration // of the watchdog; 0 for none
-	alarm   time.Time     // when the watchdog expires; zero while it isn't armed
+	pending   bool        // the stub hasn't said yet how it went
+	early     *child.Exit // it ended before that was heard
+	spoke     bool        // READY=1 came before that was heard
+	probation time.Time   // a reload's new one: when it has shown that it stays
+
+	notify receiver
+	line   *lineSocket
+	status string        // its own STATUS=
+	period time.Duration // of the watchdog; 0 for none
+	alarm  time.Time     // when the watchdog expires; zero while it isn't armed
+	output mark          // where its output begins, for a reload that fails
+	quit   chan struct{} // closed when the generation is gone
 }
 
-func (l *loop) newWorker() *worker {
-	w := &worker{l: l, began: time.Now(), period: l.Watchdog}
-	w.marker[0], w.marker[1] = l.Hold.Marker()
-	return w
+func (l *loop) newWorker(generation string) *worker {
+	return &worker{l: l, generation: generation, began: time.Now(), period: l.Watchdog, quit: make(chan struct{})}
 }
 
 // enter is the only place where the state changes; d is what the new state
@@ -65,182 +70,43 @@ func (w *worker) enter(s state, d time.Duration) {
 		w.deadline = time.Now().Add(d)
 	}
 	if s == stopping || s == gone {
-		w.alarm = time.Time{}
+		w.alarm, w.probation = time.Time{}, time.Time{}
 	}
-	if s != gone {
+	if s != gone && w == w.l.cur {
 		_ = w.l.Above.Status(describe(w))
 	}
 }
 
-// next is when something is due.
-func (w *worker) next() time.Time {
-	if !w.alarm.IsZero() && (w.deadline.IsZero() || w.alarm.Before(w.deadline)) {
-		return w.alarm
-	}
-	return w.deadline
+// due is when something is to happen if nothing happens.
+func (w *worker) due() time.Time {
+	return sooner(sooner(w.deadline, w.alarm), w.probation)
 }
 
-// start brings up a worker.
-func (l *loop) start() {
-	l.at = time.Time{}
-	if l.workers++; l.workers > 1 {
-		l.Hold.NextGeneration()
-	}
-	w := l.newWorker()
-	spec := child.Spec{
-		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask,
-		Run: l.Hold.RunFD(), Deathsig: l.stopSignal(), Group: true, Note: l.Hold.Note(!l.settled),
-	}
-	env := Environ(l.Env)
-	if l.listens() {
-		var err error
-		if w.notify, err = l.w.listen(w.member); err != nil {
-			l.fail(w, err)
-			return
-		}
-		env = notify.Environ(env, w.notify.Addr(), l.Watchdog)
-	}
-	theirs, err := l.openLine(w)
-	if err != nil {
-		l.fail(w, err)
-		return
-	}
-	spec.Control = theirs
-	spec.Env = l.Hold.Environ(env)
-	kept, names, err := l.store.Files()
-	if err != nil {
-		l.Warn("cannot hand the kept descriptors on: %v", err)
-	}
-	for _, f := range kept {
-		defer f.Close()
-		spec.Listen = append(spec.Listen, int(f.Fd()))
-	}
-	spec.ListenNames = names
-	w.began = time.Now()
-	l.back.began(w.began)
-	c, err := l.w.start(spec)
-	if theirs != 0 {
-		_ = unix.Close(theirs)
-	}
-	if err != nil {
-		l.fail(w, err)
-		return
-	}
-	l.cur = w
-	w.id, w.ours, w.group, w.pending = c.ID, true, c.PID, c.Started
-	w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
-	l.Hold.SetWorker(c.ID)
-}
-
-func (l *loop) readyTimeout() time.Duration {
-	if l.Notify {
-		return l.ReadyTimeout
-	}
-	return 0
-}
-
-func shorter(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
-// fail: no worker could be started. The first time that is lifeline's own
-// failure; later, an executable is perhaps just being replaced.
-func (l *loop) fail(w *worker, err error) {
-	w.close()
-	l.cur = nil
-	if !l.Respawn || !l.settled {
-		l.finish(err)
-		return
-	}
-	l.Warn("%v", err)
-	end := &EndError{1, err.Error()}
-	var exec *child.ExecError
-	if errors.As(err, &exec) && exec.Code != 125 {
-		end.Code = exec.Code
-	}
-	w.verdict = end
-	l.ended(w)
-}
-
-// onStarted: the stub has become the command (nil), or never will.
-func (w *worker) onStarted(err error) {
+// onDeadline: nothing has happened for as long as the state allows.
+func (w *worker) onDeadline(now time.Time) {
 	l := w.l
-	w.pending = nil
-	var yield *child.YieldError
+	over := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	switch {
-	case err == nil:
-		l.settled = true
-		if w.state != starting {
-			return
-		}
-		if l.Watchdog > 0 && !l.Notify {
-			w.feed()
-		}
-		if !l.Notify {
-			w.onReady()
-		}
-	case errors.As(err, &yield):
-		adopt, err := l.Hold.Yielded(yield.Text)
-		w.close()
-		l.cur = nil
-		if adopt.Zero() {
-			l.finish(err)
-			return
-		}
-		l.adopt(adopt)
-	default:
-		l.fail(w, err)
+	case over(w.alarm):
+		w.onAlarm(now)
+	case over(w.probation):
+		w.probation = time.Time{}
+		l.takeOver(w)
+	case !over(w.deadline):
+	case w.state == stopping:
+		l.Warn("pid %d still runs %s after %s: killing it", w.id.PID, l.KillAfter, w.asked)
+		w.kill()
+	case w == l.next:
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)", l.ReloadTimeout)}
+		w.kill()
+	case l.MaxRuntime > 0 && now.Sub(w.began) >= l.MaxRuntime:
+		w.overtime = true
+		w.verdict = &EndError{124, fmt.Sprintf("ended after %s (--max-runtime)", l.MaxRuntime)}
+		w.stop(l.stopSignal())
+	case w.state == starting:
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended", l.ReadyTimeout)}
+		w.stop(l.stopSignal())
 	}
-}
-
-// onReady: it is up.
-func (w *worker) onReady() {
-	l := w.l
-	w.ready = time.Now()
-	w.enter(up, 0)
-	if l.MaxRuntime > 0 {
-		w.deadline = w.began.Add(l.MaxRuntime)
-	}
-	if l.Watchdog > 0 {
-		w.feed()
-	}
-	_ = l.Above.Ready()
-	l.answer("ok pid %d", w.id.PID)
-	l.slimLater(w)
-}
-
-// slimLater gives memory back once, when a worker has shown that it stays.
-func (l *loop) slimLater(w *worker) {
-	if l.slimmed {
-		return
-	}
-	l.slimmed = true
-	time.AfterFunc(slimAfter, func() {
-		l.post(func() {
-			if w.state == gone {
-				l.slimmed = false // the next one, then
-				return
-			}
-			l.w.slim()
-		})
-	})
-}
-
-// adopt takes on a worker whose supervisor was killed. Its exit code nobody
-// will ever know.
-func (l *loop) adopt(id procscan.ID) {
-	l.Warn("watching over pid %d, whose supervisor was killed; its exit code can't be known", id.PID)
-	w := l.newWorker()
-	w.id = id
-	l.cur = w
-	w.ready = w.began
-	w.enter(up, l.MaxRuntime)
-	w.watch(id)
-	_ = l.Above.Ready()
-	l.slimLater(w)
 }
 
 // watch waits for the end of a process that isn't our child.
@@ -270,16 +136,16 @@ func (w *worker) onGone(id procscan.ID) {
 
 // onExit: the process that is the worker has ended.
 func (w *worker) onExit(e child.Exit) {
-	if w.pending != nil { // what the stub had to say comes first
-		w.onStarted(<-w.pending)
-		if w.l.cur != w {
-			return
-		}
+	if w.pending { // what the stub had to say comes first
+		w.early = &e
+		return
 	}
 	if w.line != nil {
 		w.onLine() // and the worker's last word
 	}
-	w.exited(w.judge(e))
+	if w.state != gone {
+		w.exited(w.judge(e))
+	}
 }
 
 // judge turns the worker's end into lifeline's own.
@@ -306,8 +172,8 @@ func (w *worker) exited(verdict error) {
 }
 
 // leftovers applies the policy to descendants that outlive their worker. With
-// Adopting in force those are our children now: that there are none is known
-// at once.
+// child.Adopting in force those are our children now: that there are none is
+// known at once.
 func (w *worker) leftovers() {
 	l := w.l
 	if w.killing {
@@ -366,6 +232,7 @@ func (w *worker) empty() {
 }
 
 func (w *worker) close() {
+	close(w.quit)
 	if w.notify != nil {
 		_ = w.notify.Close()
 		w.notify = nil
@@ -376,8 +243,20 @@ func (w *worker) close() {
 	}
 }
 
+// tree is all that belongs to the generation. What was orphaned belongs to us,
+// and so to it, unless there is another generation that it may come from.
 func (w *worker) tree() child.Tree {
-	return child.Tree{Root: w.id, Group: w.group, Above: procscan.Self(), Marker: w.marker[0], Value: w.marker[1]}
+	t := child.Tree{Root: w.id, Group: w.group, Marker: marker, Value: w.generation}
+	others := w.l.workers()
+	for _, o := range others {
+		if o != w {
+			t.Not = append(t.Not, o.id)
+		}
+	}
+	if len(t.Not) == 0 {
+		t.Above = procscan.Self()
+	}
+	return t
 }
 
 // upFor is how long it was ready.
@@ -386,26 +265,6 @@ func (w *worker) upFor(now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(w.ready)
-}
-
-// onDeadline: nothing has happened for as long as the state allows.
-func (w *worker) onDeadline(now time.Time) {
-	l := w.l
-	switch {
-	case !w.alarm.IsZero() && !now.Before(w.alarm):
-		w.onAlarm(now)
-	case w.deadline.IsZero() || now.Before(w.deadline):
-	case w.state == stopping:
-		l.Warn("still running %s after %s: killing it", l.KillAfter, w.asked)
-		w.kill()
-	case l.MaxRuntime > 0 && now.Sub(w.began) >= l.MaxRuntime:
-		w.overtime = true
-		w.verdict = &EndError{124, fmt.Sprintf("ended after %s (--max-runtime)", l.MaxRuntime)}
-		w.stop(l.stopSignal())
-	case w.state == starting:
-		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended", l.ReadyTimeout)}
-		w.stop(l.stopSignal())
-	}
 }
 
 // stop asks everything to end and gives it KillAfter.
@@ -445,6 +304,7 @@ func (w *worker) onKilled(err error) {
 	}
 	if err != nil {
 		l.Warn("it can't be ended: %v", err)
+		l.want = false
 		l.finish(&EndError{125, err.Error()})
 		return
 	}

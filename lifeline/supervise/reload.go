@@ -1,0 +1,206 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// reload is one hot reload, from the wish to the outcome.
+//
+//	wish ──► new generation starts beside the old ──► it takes over:
+//	           │                          overlap:  READY=1 (or ReadyAfter) and alive for Settle,
+//	           │                                    then the old one is asked to end
+//	           │                          takeover: the word on LIFELINE_FD; the old one is ended,
+//	           │                                    and when nothing of it is left, "ok" goes out
+//	           └► it ends, or is silent for ReloadTimeout: the old one goes on
+type reload struct {
+	began   time.Time
+	waiting []*request
+	asked   bool // the new generation has said takeover
+}
+
+func (r *reload) answer(format string, args ...any) {
+	for _, w := range r.waiting {
+		w.answer(fmt.Sprintf(format, args...))
+	}
+	r.waiting = nil
+}
+
+// onReload: SIGUSR2, or lifeline reload (which waits for the outcome).
+func (l *loop) onReload(r *request) {
+	refuse := func(why string) {
+		l.Warn("reload ignored: %s", why)
+		if r != nil {
+			r.answer("error " + why)
+		}
+	}
+	switch {
+	case !l.want:
+		refuse("it is being ended")
+		return
+	case l.next != nil:
+		refuse("a reload is on its way already")
+		return
+	case l.cur != nil && l.cur.state == starting:
+		refuse("the worker is still starting")
+		return
+	case l.cur != nil && l.cur.state == stopping:
+		refuse("the worker is being ended")
+		return
+	}
+	l.reload = reload{began: time.Now()}
+	if l.cur == nil { // nothing to reload: what starts is the new code anyway
+		if r != nil {
+			l.waiting = append(l.waiting, r)
+		}
+		l.start()
+		return
+	}
+	if r != nil {
+		l.reload.waiting = append(l.reload.waiting, r)
+	}
+	at := markOutput()
+	w, err := l.launch(true)
+	w.output = at
+	if err != nil {
+		w.enter(gone, 0)
+		w.close()
+		w.verdict = asEnd(err)
+		l.reloadFailed(w)
+		return
+	}
+	l.next = w
+	w.enter(starting, l.ReloadTimeout)
+}
+
+// takeOver: the new generation serves, and has shown that it stays. The old
+// one may drain.
+func (l *loop) takeOver(w *worker) {
+	if w != l.next {
+		return
+	}
+	old := l.cur
+	l.leaving = append(l.leaving, old)
+	l.promote()
+	old.stop(l.stopSignal())
+}
+
+// promote makes the new generation the one that counts.
+func (l *loop) promote() {
+	w := l.next
+	l.next, l.cur = nil, w
+	l.Hold.SetWorker(w.generation, w.id)
+	w.upNow()
+	l.reloaded(w)
+}
+
+// reloaded tells those that wait for it.
+func (l *loop) reloaded(w *worker) {
+	l.reload.answer("ok pid %d, after %s", w.id.PID, time.Since(l.reload.began).Round(time.Millisecond))
+	_ = l.Above.Status(describe(w))
+}
+
+// succeed: the old generation is gone, and the new one is what there is,
+// whether it was waiting for that or not.
+func (l *loop) succeed() {
+	w := l.next
+	switch {
+	case l.reload.asked:
+		l.promote()
+		w.line.say("ok")
+	case w.spoke || !w.probation.IsZero():
+		l.promote()
+	default: // it is still starting, and now that is all there is to it
+		l.next, l.cur = nil, w
+		l.Hold.SetWorker(w.generation, w.id)
+		w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
+	}
+}
+
+// onTakeover: the new generation is ready and wants to be alone. The old one
+// is ended first; after says when that is done.
+func (w *worker) onTakeover() {
+	l := w.l
+	if w != l.next {
+		w.line.say("ok") // there is nobody to take over from
+		return
+	}
+	l.reload.asked = true
+	w.deadline, w.probation = time.Time{}, time.Time{} // the old one's KillAfter counts now
+	l.cur.stop(l.stopSignal())
+}
+
+// reloadFailed: the new generation is gone, the old one goes on.
+func (l *loop) reloadFailed(w *worker) {
+	why := "the new one ended at once"
+	var end *EndError
+	switch {
+	case !errors.As(w.verdict, &end):
+		why = fmt.Sprintf("the new one ended after %s", time.Since(w.began).Round(time.Millisecond))
+	case end.Text != "":
+		why = "the new one: " + end.Text
+	default:
+		why = fmt.Sprintf("the new one exited with code %d after %s", end.Code, time.Since(w.began).Round(time.Millisecond))
+	}
+	if lines := w.output.tail(); lines != "" {
+		why += "; it said: " + lines
+	}
+	what := "rolled back, the old one goes on"
+	if l.reload.asked {
+		what = "failed when the old one was being ended, starting it again"
+	}
+	l.Warn("reload %s: %s", what, why)
+	l.reload.answer("error %s: %s", what, why)
+}
+
+// mark is a place in our own output, by which the new generation's last words
+// are found again if that output is a file: a log, or cron's own. From a pipe
+// or a terminal nothing can be read back, but there somebody reads along.
+type mark struct{ size [3]int64 }
+
+func markOutput() (m mark) {
+	for fd := 1; fd <= 2; fd++ {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			m.size[fd] = st.Size + 1
+		}
+	}
+	return m
+}
+
+const tailMax = 1000
+
+// tail is the last few lines since the mark, in one.
+func (m mark) tail() string {
+	for fd := 2; fd >= 1; fd-- { // errors first
+		if m.size[fd] == 0 {
+			continue
+		}
+		// The descriptor may be for writing only; the file it leads to isn't.
+		f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if err != nil {
+			continue
+		}
+		st, err := f.Stat()
+		from := m.size[fd] - 1
+		if err == nil && st.Size()-from > tailMax {
+			from = st.Size() - tailMax
+		}
+		text, _ := io.ReadAll(io.NewSectionReader(f, from, tailMax))
+		f.Close()
+		lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
+		if len(lines) > 3 {
+			lines = lines[len(lines)-3:]
+		}
+		if len(lines) > 0 {
+			return strings.Join(lines, " | ")
+		}
+	}
+	return ""
+}

@@ -1,0 +1,232 @@
+package supervise
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/lifeline/child"
+	"lifeline/lifeline/notify"
+	"lifeline/procscan"
+)
+
+// start brings up the worker.
+func (l *loop) start() {
+	l.at = time.Time{}
+	w, err := l.launch(false)
+	if err != nil {
+		l.fail(w, err)
+		return
+	}
+	l.cur = w
+	l.Hold.SetWorker(w.generation, w.id)
+	w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
+}
+
+// launch starts a worker, beside another one in a reload.
+func (l *loop) launch(beside bool) (*worker, error) {
+	w := l.newWorker(l.Hold.NewGeneration())
+	if err := l.sockets.open(l.Listen); err != nil {
+		return w, err
+	}
+	spec := child.Spec{
+		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask,
+		Listen: l.sockets.fds(), ListenNames: l.sockets.names(),
+		Run: l.Hold.RunFD(), Deathsig: l.stopSignal(), Group: true, Note: l.Hold.Note(!l.settled, beside),
+	}
+	kept, names, err := l.store.Files()
+	if err != nil {
+		l.Warn("cannot hand the kept descriptors on: %v", err)
+	}
+	for _, f := range kept {
+		defer f.Close()
+		spec.Listen = append(spec.Listen, int(f.Fd()))
+	}
+	spec.ListenNames = append(spec.ListenNames, names...)
+	env := Environ(l.Env)
+	if l.hears() {
+		if w.notify, err = l.w.hear(w.member); err != nil {
+			return w, err
+		}
+		env = notify.Environ(env, w.notify.Addr(), l.Watchdog)
+	}
+	theirs, err := l.w.line(w)
+	if err != nil {
+		return w, err
+	}
+	if theirs != 0 {
+		defer unix.Close(theirs)
+	}
+	spec.Control = theirs
+	spec.Env = l.Hold.Environ(w.generation, env)
+	w.began = time.Now()
+	l.back.began(w.began)
+	c, err := l.w.start(spec)
+	if err != nil {
+		return w, err
+	}
+	w.id, w.ours, w.group, w.pending = c.ID, true, c.PID, true
+	go func() {
+		err := <-c.Started
+		l.post(func() { w.onStarted(err) })
+	}()
+	if w.notify != nil {
+		go w.listen(w.notify)
+	}
+	return w, nil
+}
+
+func (l *loop) readyTimeout() time.Duration {
+	if l.Notify {
+		return l.ReadyTimeout
+	}
+	return 0
+}
+
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// fail: no worker could be started. The first time that is lifeline's own
+// failure; later, an executable is perhaps just being replaced.
+func (l *loop) fail(w *worker, err error) {
+	w.enter(gone, 0)
+	w.close()
+	l.cur = nil
+	if !l.settled || !l.Respawn {
+		l.want = false
+		l.finish(err)
+		return
+	}
+	l.Warn("%v", err)
+	l.last, w.verdict = asEnd(err), asEnd(err)
+	l.after(w)
+}
+
+// asEnd makes a failed start comparable with a failed run.
+func asEnd(err error) *EndError {
+	var exec *child.ExecError
+	if errors.As(err, &exec) && exec.Code != 125 {
+		return &EndError{exec.Code, err.Error()}
+	}
+	return &EndError{1, err.Error()}
+}
+
+// onStarted: the stub has become the command (nil), or never will.
+func (w *worker) onStarted(err error) {
+	l := w.l
+	w.pending = false
+	if w.state == gone {
+		return
+	}
+	var yield *child.YieldError
+	switch {
+	case err == nil:
+		l.settled = true
+		w.running()
+	case w == l.next:
+		w.verdict = asEnd(err)
+		w.id = none
+		w.empty()
+	case w != l.cur:
+	case errors.As(err, &yield):
+		w.enter(gone, 0)
+		w.close()
+		l.cur = nil
+		adopt, generation, err := l.Hold.Yielded(yield.Text)
+		if adopt.Zero() {
+			l.want = false
+			l.finish(err)
+			return
+		}
+		l.adopt(adopt, generation)
+	default:
+		l.fail(w, err)
+	}
+	if w.early != nil && w.state != gone {
+		w.onExit(*w.early)
+	}
+}
+
+// running: it is the command now. Without --notify that is all there is to
+// know.
+func (w *worker) running() {
+	l := w.l
+	if w.state != starting {
+		return
+	}
+	if l.Watchdog > 0 && !l.Notify {
+		w.feed()
+	}
+	switch {
+	case l.Notify && !w.spoke:
+	case w == l.next && !l.Notify:
+		w.probation = time.Now().Add(l.ReadyAfter)
+	default:
+		w.onReady()
+	}
+}
+
+// onReady: it is up.
+func (w *worker) onReady() {
+	l := w.l
+	if w == l.next { // it still has to show that it stays
+		w.probation = time.Now().Add(l.Settle)
+		return
+	}
+	w.upNow()
+	if !l.announce {
+		l.announce = true
+		_ = l.Above.Ready()
+	}
+	l.answer("ok pid %d", w.id.PID)
+	l.reloaded(w)
+	l.slimLater(w)
+}
+
+// upNow enters up, with what that state allows.
+func (w *worker) upNow() {
+	w.ready, w.probation = time.Now(), time.Time{}
+	w.enter(up, 0)
+	if w.l.MaxRuntime > 0 {
+		w.deadline = w.began.Add(w.l.MaxRuntime)
+	}
+	if w.l.Watchdog > 0 {
+		w.feed()
+	}
+}
+
+// slimLater gives memory back once, when a worker has shown that it stays.
+func (l *loop) slimLater(w *worker) {
+	if l.slimmed {
+		return
+	}
+	l.slimmed = true
+	time.AfterFunc(slimAfter, func() {
+		l.post(func() {
+			if w.state == gone {
+				l.slimmed = false // the next one, then
+				return
+			}
+			l.w.slim()
+		})
+	})
+}
+
+// adopt takes on a worker whose supervisor was killed. Its exit code nobody
+// will ever know.
+func (l *loop) adopt(id procscan.ID, generation string) {
+	l.Warn("watching over pid %d, whose supervisor was killed; its exit code can't be known", id.PID)
+	w := l.newWorker(generation)
+	w.id = id
+	l.cur = w
+	w.ready = w.began
+	w.enter(up, l.MaxRuntime)
+	w.watch(id)
+	_ = l.Above.Ready()
+	l.slimLater(w)
+}
