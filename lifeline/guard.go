@@ -236,7 +236,10 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 	} else if paused {
 		return nil, ErrPaused
 	}
-	hold := &Hold{Name: name, dir: d, lock: lock, guard: g}
+	hold := &Hold{Name: name, dir: d, guard: g}
+	if lock != nil { // it is nil where mechanism A is switched off
+		hold.lock = lock
+	}
 	run, err := openRun(d.run(name))
 	if err != nil {
 		return nil, err

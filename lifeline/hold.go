@@ -3,16 +3,22 @@ package lifeline
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
 	"lifeline/procscan"
 )
+
+// supervisorLock is K.lock: gofrs/flock's, or one that came through execve.
+type supervisorLock interface {
+	Stat() (fs.FileInfo, error)
+	Close() error
+}
 
 // Hold is a name that is ours.
 type Hold struct {
@@ -30,7 +36,7 @@ type Hold struct {
 	dir        dir
 	guard      Guard
 	mu         sync.Mutex // the files change hands when they are put back
-	lock       *flock.Flock
+	lock       supervisorLock
 	run        *os.File
 	generation string
 	worker     procscan.ID

@@ -37,17 +37,22 @@ func restartCommand() *cli.Command {
 
 func reloadCommand() *cli.Command {
 	var o options
+	var self bool
 	return &cli.Command{
 		Name:      "reload",
 		Usage:     "start the new code beside the old, then let it take over",
-		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says how it went. When the new\none is no good, the old one goes on, and the exit code is 1.",
-		Flags:     o.dirFlags(),
+		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says how it went. When the new\none is no good, the old one goes on, and the exit code is 1. With --self a newer\nlifeline takes over in place: same pid, same worker, nothing is ended.",
+		Flags:     append(o.dirFlags(), &cli.BoolFlag{Name: "self", Destination: &self, Usage: "replace lifeline itself by the program now on disk"}),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {
 				return err
 			}
-			answer, err := o.ask(c.Context, name, "reload")
+			verb := "reload"
+			if self {
+				verb = "self"
+			}
+			answer, err := o.ask(c.Context, name, verb)
 			if err != nil {
 				return err
 			}

@@ -22,6 +22,12 @@ func (o *options) guarded(c *cli.Context) error {
 		return err
 	}
 	o.wire()
+	if taken, err := takenOver(); err != nil || taken != nil {
+		if err != nil {
+			return err
+		}
+		return o.goOn(c.Context, taken, argv)
+	}
 	hold, err := o.guard.Acquire(c.Context, o.name)
 	if err != nil {
 		o.explain(err)
@@ -35,20 +41,44 @@ func (o *options) guarded(c *cli.Context) error {
 		return o.become(hold, argv)
 	}
 	defer hold.Keep()()
-	err = o.supervise(c.Context, hold, argv)
+	err = o.supervise(c.Context, o.job(hold, argv))
 	o.explain(err)
 	return err
 }
 
+// job is what to supervise under a name.
+func (o *options) job(hold *lifeline.Hold, argv []string) supervise.Job {
+	return supervise.Job{Options: &o.sup, Hold: hold, Argv: argv, Warn: o.warn,
+		Become: func(state []byte) error { return becomeNewer(hold, state) }}
+}
+
+// goOn is the start of a lifeline that takes over from an older one.
+func (o *options) goOn(ctx context.Context, taken *handedOver, argv []string) error {
+	hold, err := o.guard.TakeUp(o.name, taken.Hold)
+	if err != nil {
+		return err
+	}
+	defer hold.Release()
+	o.jitter = 0
+	if err := o.prepare(ctx); err != nil {
+		o.warn("%v", err) // the worker runs: no reason to leave it
+	}
+	defer hold.Keep()()
+	job := o.job(hold, argv)
+	job.Taken = taken.Loop
+	return o.supervise(ctx, job)
+}
+
 // supervise runs the loop. Who supervises lifeline itself hears of it, and the
 // worker doesn't.
-func (o *options) supervise(ctx context.Context, hold supervise.Hold, argv []string) error {
+func (o *options) supervise(ctx context.Context, job supervise.Job) error {
 	above, err := notify.FromEnviron()
 	if err != nil {
 		o.warn("cannot tell who supervises this: %v", err)
 	}
+	job.Above = above
 	_ = above.MainPID(os.Getpid())
-	return supervise.Run(ctx, supervise.Job{Options: &o.sup, Hold: hold, Argv: argv, Warn: o.warn, Above: above})
+	return supervise.Run(ctx, job)
 }
 
 // prepare is what is left to do before a start, once it is certain that there
@@ -117,7 +147,7 @@ func runCommand(argv []string) *cli.Command {
 			if err := o.prepare(c.Context); err != nil {
 				return err
 			}
-			return o.supervise(c.Context, supervise.Unguarded{}, command)
+			return o.supervise(c.Context, supervise.Job{Options: &o.sup, Hold: supervise.Unguarded{}, Argv: command, Warn: o.warn})
 		},
 	}
 }

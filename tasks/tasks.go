@@ -31,6 +31,10 @@ func Main(ctx context.Context, argv []string) int {
 	if child.IsStub() {
 		return child.RunStub(settle, lifeline.WorkerEnviron)
 	}
+	if len(argv) == 2 && argv[1] == canDoIt {
+		answerCan()
+		return 0
+	}
 	if err := refuseReserved(argv); err != nil {
 		return exitCode(os.Stderr, "", 0, err)
 	}

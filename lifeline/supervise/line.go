@@ -29,13 +29,22 @@ func (w *worker) openLine() (theirs int, err error) {
 	}
 	unix.CloseOnExec(pair[0])
 	unix.CloseOnExec(pair[1])
-	if err := unix.SetNonblock(pair[0], true); err != nil {
-		return 0, fmt.Errorf("cannot make a socket for the worker: %w", err)
+	if err := w.takeLine(pair[0]); err != nil {
+		_ = unix.Close(pair[1])
+		return 0, err
 	}
-	s := &lineSocket{f: os.NewFile(uintptr(pair[0]), "LIFELINE_FD")}
+	return pair[1], nil
+}
+
+// takeLine begins to listen at our end.
+func (w *worker) takeLine(fd int) error {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return fmt.Errorf("cannot make a socket for the worker: %w", err)
+	}
+	s := &lineSocket{f: os.NewFile(uintptr(fd), "LIFELINE_FD")}
 	conn, err := s.f.SyscallConn()
 	if err != nil {
-		return 0, fmt.Errorf("cannot make a socket for the worker: %w", err)
+		return fmt.Errorf("cannot make a socket for the worker: %w", err)
 	}
 	w.line = s
 	go func() { // waits with the runtime's poller: no thread
@@ -55,7 +64,7 @@ func (w *worker) openLine() (theirs int, err error) {
 			})
 		}
 	}()
-	return pair[1], nil
+	return nil
 }
 
 // read takes what is there now. Whoever reads, the loop or the goroutine, the

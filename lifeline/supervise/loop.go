@@ -67,7 +67,14 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 		defer ticker.Stop()
 		beat = ticker.C
 	}
-	l.begin()
+	if l.Taken != nil {
+		if err := l.restore(l.Taken); err != nil {
+			return err
+		}
+		l.onChild() // whoever ended during execve
+	} else {
+		l.begin()
+	}
 	stop := ctx.Done()
 	for !l.done {
 		l.arm()
@@ -213,6 +220,8 @@ func (l *loop) onRequest(r *request) {
 		r.answer("error it is being ended")
 	case r.verb == "reload":
 		l.onReload(r)
+	case r.verb == "self":
+		l.onSelf(r)
 	case r.verb == "restart":
 		l.waiting = append(l.waiting, r)
 		if l.cur == nil {

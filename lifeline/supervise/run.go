@@ -37,6 +37,11 @@ type Job struct {
 	Warn func(format string, args ...any) // one line for a person
 	// Above is who supervises lifeline itself, by sd_notify; zero for nobody.
 	Above notify.Client
+	// Become replaces this process by a newer lifeline, to which it hands the
+	// state; it returns only when that fails. nil where that can't be done.
+	Become func(state []byte) error
+	// Taken is the state that an older lifeline has handed to this one.
+	Taken []byte
 }
 
 // EndError is how the last worker ended, when that wasn't well.

@@ -1,0 +1,102 @@
+package tasks
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"lifeline/lifeline"
+	"lifeline/lifeline/supervise"
+)
+
+// Replacing lifeline by a newer one, in place: execve keeps the process, and
+// with it the pid, the locks, the worker and all sockets. What the old one
+// knows goes through an unnamed file, whose descriptor stands in
+// LIFELINE_HANDED.
+const (
+	envHanded = "LIFELINE_HANDED"
+	canDoIt   = "can-take-over" // a word for lifeline itself, not for people
+)
+
+type handedOver struct {
+	Hold lifeline.Handed
+	Loop json.RawMessage
+}
+
+// answerCan says which hand-over this program understands.
+func answerCan() { fmt.Printf("lifeline takes over %d\n", supervise.HandOverVersion) }
+
+// newer checks that the program now on disk can take over, and gives its path.
+func newer() (string, error) {
+	path, err := os.Executable() // without the mark of a file that was replaced
+	if err != nil {
+		return "", fmt.Errorf("cannot tell where this program is: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, canDoIt).Output()
+	if err != nil {
+		return "", fmt.Errorf("%s can't be run: %w", path, err)
+	}
+	if want := fmt.Sprintf("lifeline takes over %d", supervise.HandOverVersion); strings.TrimSpace(string(out)) != want {
+		return "", fmt.Errorf("%s doesn't understand what this lifeline would hand over: lifeline restart ends the worker once instead", path)
+	}
+	return path, nil
+}
+
+// becomeNewer is supervise.Job's Become.
+func becomeNewer(hold *lifeline.Hold, loop []byte) error {
+	path, err := newer()
+	if err != nil {
+		return err
+	}
+	out, err := hold.HandOver()
+	if err != nil {
+		return err
+	}
+	defer hold.TakeBack(out)
+	text, err := json.Marshal(handedOver{out, loop})
+	if err != nil {
+		return fmt.Errorf("cannot write the state down: %w", err)
+	}
+	fd, err := unnamedFile(text)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(fd)
+	env := append(os.Environ(), envHanded+"="+strconv.Itoa(fd))
+	return fmt.Errorf("cannot execute %s: %w", path, syscall.Exec(path, os.Args, env))
+}
+
+// takenOver reads what an older lifeline has handed to this one; nil when none
+// has.
+func takenOver() (*handedOver, error) {
+	text, ok := os.LookupEnv(envHanded)
+	if !ok {
+		return nil, nil
+	}
+	_ = os.Unsetenv(envHanded)
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd < 3 {
+		return nil, errors.New(envHanded + " is set by hand, or wrongly: unset it")
+	}
+	f := os.NewFile(uintptr(fd), "handed over")
+	defer f.Close()
+	var buf bytes.Buffer
+	if _, err := f.Seek(0, 0); err == nil {
+		_, err = buf.ReadFrom(f)
+	}
+	var h handedOver
+	if err := json.Unmarshal(buf.Bytes(), &h); err != nil {
+		return nil, fmt.Errorf("cannot read what the old lifeline handed over: %w", err)
+	}
+	return &h, nil
+}
