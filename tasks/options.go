@@ -104,6 +104,8 @@ func (o *options) workerFlags() []cli.Flag {
 			Usage: "how `long` a new generation may take"},
 		&cli.DurationFlag{Name: "ready-after", Category: catReload, EnvVars: env("ready-after"), Value: time.Second, Destination: &o.sup.ReadyAfter, Action: notNegative("ready-after"),
 			Usage: "without --notify: alive for so `long` means ready"},
+		&cli.StringFlag{Name: "reload-on-change", Category: catReload, EnvVars: env("reload-on-change"), Destination: &o.sup.ReloadOnChange, TakesFile: true,
+			Usage: "reload when this `file` has changed and been still for a moment"},
 		&cli.DurationFlag{Name: "settle", Category: catReload, EnvVars: env("settle"), Value: time.Second, Destination: &o.sup.Settle, Action: notNegative("settle"),
 			Usage: "how `long` a ready one must live before the old one is ended"},
 	}

@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -90,6 +91,11 @@ func (o *options) prepare(ctx context.Context) error {
 			return err
 		}
 		o.sup.Env = append(vars, o.sup.Env...)
+	}
+	if file := o.sup.ReloadOnChange; file != "" {
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("cannot watch for a change (--reload-on-change): %w", err)
+		}
 	}
 	if d := jitterOf(o.jitter, o.name); d > 0 {
 		select {

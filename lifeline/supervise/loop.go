@@ -75,6 +75,9 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 	} else {
 		l.begin()
 	}
+	if l.ReloadOnChange != "" {
+		go onChange(l.ReloadOnChange, l.over, printOf, func() { l.post(func() { l.onReload(nil) }) })
+	}
 	stop := ctx.Done()
 	for !l.done {
 		l.arm()

@@ -36,10 +36,11 @@ type Options struct {
 	ReadyTimeout time.Duration // how long that may take
 	Watchdog     time.Duration // the longest time between two heartbeats
 
-	Listen        Sockets       // opened by us, handed to the worker
-	ReloadTimeout time.Duration // how long a new generation may take to become ready
-	ReadyAfter    time.Duration // without Notify: alive for so long means ready
-	Settle        time.Duration // how long a ready one must live before the old one is asked to end
+	Listen         Sockets       // opened by us, handed to the worker
+	ReloadTimeout  time.Duration // how long a new generation may take to become ready
+	ReadyAfter     time.Duration // without Notify: alive for so long means ready
+	ReloadOnChange string        // a file: reload when it has changed
+	Settle         time.Duration // how long a ready one must live before the old one is asked to end
 }
 
 // hears reports whether the worker gets a notify socket.
