@@ -62,7 +62,7 @@ type Stat struct {
 	Ticks   uint64 // CPU time, user and system, in clock ticks
 	RSS     uint64 // resident set, pages
 	envLen  uint64 // env_end − env_start; 0 when unknown or not set up yet
-	envSet  bool
+	loaded  bool   // end_code is set: execve is through with the program's memory
 }
 
 // Stopped reports a process in job-control stop (SIGSTOP, SIGTSTP).

@@ -20,8 +20,20 @@ import (
 var realProc = context.WithValue(context.Background(), common.EnvKey,
 	common.EnvMap{common.HostProcEnvKey: "/proc"})
 
+// ours reports whether /proc is that of this process's pid namespace: what
+// /proc/self leads to is decided by the one that /proc was mounted in
+// (pid_namespaces(7)). A pid of ours may be there as well and be another
+// process.
+var ours = sync.OnceValue(func() bool {
+	link, err := os.Readlink("/proc/self")
+	return err == nil && link == strconv.Itoa(os.Getpid())
+})
+
 // Pids lists the processes that this one may see.
 func Pids() ([]int, error) {
+	if !ours() {
+		return nil, fmt.Errorf("%w: there is no /proc, or that of another pid namespace", ErrBlind)
+	}
 	pids, err := process.PidsWithContext(realProc)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrBlind, err)
@@ -31,6 +43,21 @@ func Pids() ([]int, error) {
 		out[i] = int(p)
 	}
 	return out, nil
+}
+
+// LastPID is the pid that was given out last (proc_loadavg(5)): when it hasn't
+// changed, nothing has been forked. ok is false where that isn't known.
+func LastPID() (pid int, ok bool) {
+	text, err := readSmall("/proc/loadavg")
+	if err != nil || !ours() {
+		return 0, false
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) != 5 {
+		return 0, false
+	}
+	pid, err = strconv.Atoi(fields[4])
+	return pid, err == nil
 }
 
 // Marked finds the processes with name=value in the environment they were
@@ -46,21 +73,28 @@ func Marked(name, value string) (Table, error) {
 	prefix += "_"
 	want := []byte(name + "=" + value + "\x00")
 	buf := make([]byte, 64<<10)
-	self, seen := os.Getpid(), false
 	for _, pid := range pids {
-		seen = seen || pid == self
 		env, err := environ(pid, &buf)
-		if err != nil {
-			if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-				t.Hidden++
-			}
-			continue // ended in the meantime
+		// A program whose first thread has ended has no environment there that
+		// could belong to its user.
+		if (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) && !own(pid) {
+			t.Hidden++
+			continue
 		}
 		if len(env) == 0 {
-			if s, err := Lookup(pid); err == nil && !s.Kernel && !s.Dead() && !(s.envSet && s.envLen == 0) {
+			s, lookErr := Lookup(pid)
+			switch {
+			case lookErr != nil || s.Kernel || s.Dead(): // ended in the meantime
+			case s.State == 'Z':
+				env = environOfThreads(pid, &buf)
+			case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+				t.Hidden++
+			case err == nil && !(s.loaded && s.envLen == 0):
+				// While execve lays out the environment its length is 0, as it
+				// is for a process that has none; end_code is set after that
+				// (load_elf_binary, fs/binfmt_elf.c).
 				t.InExec = append(t.InExec, s.ID)
 			}
-			continue
 		}
 		if !hasVariable(env, want) {
 			continue
@@ -72,9 +106,6 @@ func Marked(name, value string) (Table, error) {
 			continue
 		}
 		t.Processes = append(t.Processes, Process{Stat: s, UID: realUID(pid), Env: variables(env, prefix)})
-	}
-	if !seen {
-		return t, fmt.Errorf("%w: /proc belongs to another pid namespace", ErrBlind)
 	}
 	return t, nil
 }
@@ -109,6 +140,31 @@ func environ(pid int, buf *[]byte) ([]byte, error) {
 	}
 }
 
+// own reports a process of our uid that isn't protected from us.
+func own(pid int) bool {
+	var st unix.Stat_t
+	return unix.Stat("/proc/"+strconv.Itoa(pid), &st) == nil && int(st.Uid) == os.Geteuid()
+}
+
+// environOfThreads is for a program whose first thread has ended: it shows its
+// environment through the others alone.
+func environOfThreads(pid int, buf *[]byte) []byte {
+	tasks, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
+	if err != nil {
+		return nil
+	}
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		if err != nil || tid == pid {
+			continue
+		}
+		if env, err := environ(tid, buf); err == nil && len(env) > 0 {
+			return env
+		}
+	}
+	return nil
+}
+
 // hasVariable reports whether env holds want ("NAME=value\0") as a whole
 // variable.
 func hasVariable(env, want []byte) bool {
@@ -141,8 +197,11 @@ func variables(env []byte, prefix string) map[string]string {
 }
 
 // Lookup tells of one process. The error is unix.ESRCH or fs.ErrNotExist when
-// there is none.
+// there is none, ErrBlind when that can't be known.
 func Lookup(pid int) (Stat, error) {
+	if !ours() {
+		return Stat{}, ErrBlind
+	}
 	text, err := readSmall("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return Stat{}, err
@@ -191,8 +250,7 @@ func (id ID) Alive() bool {
 	}
 	s, err := Lookup(id.PID)
 	if err != nil {
-		// No entry although kill finds it: hidepid, or no /proc at all. If
-		// our own entry is there and this one isn't, it has just ended.
+		// No entry although kill finds it: hidepid, or it has just ended.
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
 			return unix.Kill(id.PID, 0) == unix.EPERM
 		}

@@ -23,6 +23,9 @@ func Pids() ([]int, error) {
 	return out, nil
 }
 
+// LastPID can't be known here.
+func LastPID() (pid int, ok bool) { return 0, false }
+
 // Marked can't read the environment of other processes here: always ErrBlind.
 // The locks and the record decide alone.
 func Marked(name, value string) (Table, error) { return Table{}, ErrBlind }

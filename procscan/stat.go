@@ -51,9 +51,11 @@ func ParseStat(text []byte) (Stat, error) {
 	if len(fields) >= 24-2 {
 		s.RSS = number(24)
 	}
+	if len(fields) >= 27-2 {
+		s.loaded = number(27) != 0
+	}
 	if len(fields) >= 51-2 {
 		start, end := number(50), number(51)
-		s.envSet = end != 0
 		if end > start {
 			s.envLen = end - start
 		}

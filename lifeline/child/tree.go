@@ -25,6 +25,8 @@ type Tree struct {
 	Above procscan.ID
 	Not   []procscan.ID // the supervisor's other children, left alone with theirs
 	Also  []procscan.ID // known from an earlier look: more roots
+	// Cgroup is the tree's own, nil where there is none.
+	Cgroup *Cgroup
 	// Marker and Value are the variable by which descendants are known ("":
 	// none).
 	Marker, Value string
@@ -35,21 +37,15 @@ var ErrStillAlive = errors.New("still alive")
 
 // Members lists what of the tree is alive, the root first.
 func (t Tree) Members() []procscan.ID {
-	pids, err := procscan.Pids()
+	table, err := snapshot()
 	if err != nil {
 		if t.Root.Alive() {
 			return []procscan.ID{t.Root}
 		}
 		return nil
 	}
-	table := make(map[int]procscan.Stat, len(pids))
-	children := make(map[int][]int, len(pids))
-	for _, pid := range pids {
-		s, err := procscan.Lookup(pid)
-		if err != nil || s.Kernel {
-			continue
-		}
-		table[pid] = s
+	children := make(map[int][]int, len(table))
+	for pid, s := range table {
 		children[s.PPID] = append(children[s.PPID], pid)
 	}
 	seen := map[int]bool{os.Getpid(): true}
@@ -87,6 +83,16 @@ func (t Tree) Members() []procscan.ID {
 			add(c)
 		}
 	}
+	if t.Cgroup != nil {
+		for _, id := range t.Cgroup.Members() {
+			if _, ok := table[id.PID]; !ok { // born since the look around
+				if s, err := procscan.Lookup(id.PID); err == nil {
+					table[id.PID] = s
+				}
+			}
+			add(id.PID)
+		}
+	}
 	if t.Group != 0 {
 		for pid, s := range table {
 			// A group outlives its leader, and its number isn't given to a new
@@ -103,6 +109,39 @@ func (t Tree) Members() []procscan.ID {
 		}
 	}
 	return members
+}
+
+// snapshot reads the process table. One that forks and ends at once, again and
+// again, is never there when its line is read; so those that were born
+// meanwhile are looked at too, until there are none.
+func snapshot() (map[int]procscan.Stat, error) {
+	last, known := procscan.LastPID()
+	pids, err := procscan.Pids()
+	if err != nil {
+		return nil, err
+	}
+	table := make(map[int]procscan.Stat, len(pids))
+	for round := 0; ; round++ {
+		for _, pid := range pids {
+			if s, err := procscan.Lookup(pid); err == nil && !s.Kernel {
+				table[pid] = s
+			}
+		}
+		now, _ := procscan.LastPID()
+		if !known || now == last || round == 1000 {
+			return table, nil
+		}
+		pids = pids[:0]
+		if now < last || now-last > 1000 { // begun anew at the bottom, or many
+			if pids, err = procscan.Pids(); err != nil {
+				return nil, err
+			}
+		}
+		for pid := last + 1; pid <= now && now-last <= 1000; pid++ {
+			pids = append(pids, pid)
+		}
+		last = now
+	}
 }
 
 // Signal sends sig to every member, once.
@@ -134,6 +173,9 @@ func (t Tree) Stop(sig unix.Signal) {
 // names one that didn't end before ctx did (it hangs in the kernel).
 func (t Tree) Kill(ctx context.Context) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		if t.Cgroup != nil {
+			_ = t.Cgroup.Kill() // all at once; what isn't in it follows
+		}
 		members := t.Members()
 		if len(members) == 0 {
 			return nil

@@ -128,6 +128,7 @@ func (f *fake) world() world {
 		hear:   func(func(int) bool) (receiver, error) { return f.inbox, nil },
 		line:   func(*worker) (int, error) { return 0, nil },
 		slim:   func() {},
+		cgroup: func() *child.Cgroup { return nil },
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/lifeline/child"
 	"lifeline/lifeline/notify"
 	"lifeline/procscan"
 )
@@ -47,6 +48,7 @@ type handedWorker struct {
 	Status          string
 	Notify, Line    int // descriptors; 0 for none
 	Rest            []byte
+	Cgroup          string
 }
 
 type handedSocket struct {
@@ -123,6 +125,9 @@ func (l *loop) handOver(r *request) (err error) {
 			Period: w.period, Status: w.status,
 		}
 		h.Worker = hw
+		if w.cgroup != nil {
+			hw.Cgroup = w.cgroup.Path()
+		}
 		if w.line != nil {
 			w.onLine()
 			w.line.mu.Lock()
@@ -215,6 +220,11 @@ func (l *loop) restore(state []byte) error {
 	w.began, w.ready = time.Now().Add(-hw.Age), time.Now().Add(-hw.Up)
 	w.state, w.deadline, w.alarm = up, after(hw.Deadline), after(hw.Alarm)
 	l.cur = w
+	if hw.Cgroup != "" {
+		if c, err := child.OpenCgroup(hw.Cgroup); err == nil {
+			w.cgroup = c
+		}
+	}
 	if hw.Line != 0 {
 		unix.CloseOnExec(hw.Line)
 		if err := w.takeLine(hw.Line); err != nil {

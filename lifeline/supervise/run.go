@@ -66,6 +66,7 @@ type world struct {
 	hear    func(member func(pid int) bool) (receiver, error)
 	line    func(*worker) (theirs int, err error) // makes LIFELINE_FD
 	slim    func()
+	cgroup  func() *child.Cgroup // a new one; nil where there is none to be had
 }
 
 // receiver is the worker's notify socket.
@@ -102,8 +103,9 @@ func theWorld() world {
 		hear: func(member func(pid int) bool) (receiver, error) {
 			return notify.Listen(notifyAddress(), notify.Options{Member: member})
 		},
-		line: (*worker).openLine,
-		slim: slim,
+		line:   (*worker).openLine,
+		slim:   slim,
+		cgroup: newCgroup,
 	}
 }
 
@@ -123,6 +125,7 @@ func Run(ctx context.Context, job Job) error {
 	defer signal.Stop(signals)
 	l := newLoop(job, theWorld())
 	defer l.sockets.close()
+	defer l.groups.remove()
 	defer l.control.listen(job.Hold.Control(), job.Warn)()
 	return l.run(ctx, signals, chld)
 }

@@ -60,9 +60,18 @@ func (l *loop) launch(beside bool) (*worker, error) {
 	}
 	spec.Control = theirs
 	spec.Env = l.Hold.Environ(w.generation, env)
+	if w.cgroup = l.groups.take(l.w.cgroup); w.cgroup != nil {
+		spec.CgroupFD = w.cgroup.FD()
+	}
 	w.began = time.Now()
 	l.back.began(w.began)
 	c, err := l.w.start(spec)
+	if err != nil && w.cgroup != nil { // not in a cgroup, then
+		l.groups.put(w.cgroup)
+		l.groups.none = true
+		w.cgroup, spec.CgroupFD = nil, 0
+		c, err = l.w.start(spec)
+	}
 	if err != nil {
 		return w, err
 	}

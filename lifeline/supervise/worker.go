@@ -36,6 +36,7 @@ type worker struct {
 	id       procscan.ID // zero when it has ended
 	ours     bool        // a child of this process: its exit status will come
 	group    int
+	cgroup   *child.Cgroup // nil for none
 	began    time.Time
 	ready    time.Time // when it became ready; zero before
 	verdict  error
@@ -233,6 +234,8 @@ func (w *worker) empty() {
 
 func (w *worker) close() {
 	close(w.quit)
+	w.l.groups.put(w.cgroup)
+	w.cgroup = nil
 	if w.notify != nil {
 		_ = w.notify.Close()
 		w.notify = nil
@@ -246,7 +249,7 @@ func (w *worker) close() {
 // tree is all that belongs to the generation. What was orphaned belongs to us,
 // and so to it, unless there is another generation that it may come from.
 func (w *worker) tree() child.Tree {
-	t := child.Tree{Root: w.id, Group: w.group, Marker: marker, Value: w.generation}
+	t := child.Tree{Root: w.id, Group: w.group, Cgroup: w.cgroup, Marker: marker, Value: w.generation}
 	others := w.l.workers()
 	for _, o := range others {
 		if o != w {
