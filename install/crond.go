@@ -36,7 +36,7 @@ type CronD struct {
 // hold become _ and a letter (app.x is lifeline-app_dx), and _ is doubled:
 // two names never meet in one file.
 func (d CronD) Path(name string) (string, error) {
-	if !validName.MatchString(name) {
+	if !validName().MatchString(name) {
 		return "", fmt.Errorf("cannot make a file for %q: use a name of 1 to 128 letters, digits and . _ - : @ +, beginning with a letter or digit", name)
 	}
 	file := "lifeline-" + strings.NewReplacer("_", "__", ".", "_d", ":", "_c", "@", "_a", "+", "_p").Replace(name)

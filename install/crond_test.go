@@ -38,7 +38,7 @@ func TestCronDPathsNeverMeet(t *testing.T) {
 	const alphabet = "ad_.:@+c-p"
 	var try func(name string, left int)
 	try = func(name string, left int) {
-		if validName.MatchString(name) {
+		if validName().MatchString(name) {
 			path, err := CronD{Dir: "/d"}.Path(name)
 			if err != nil || !allowed.MatchString(path) {
 				t.Fatalf("%s: %s, %v", name, path, err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -21,7 +20,7 @@ type Crontab struct {
 // emptyMessage is how crontab -l says that there is no crontab: "no crontab
 // for web" almost everywhere, "can't open 'web': No such file or directory"
 // from busybox. A missing spool directory is no such case.
-var emptyMessage = regexp.MustCompile(`(?i)\bno crontab for\b|can't open '[^/']*': No such file`)
+var emptyMessage = lazy(`(?i)\bno crontab for\b|can't open '[^/']*': No such file`)
 
 // shownControls is what Debian's crontab -l (since 3.0pl1-149) makes of the
 // two control characters that could hide a line on a terminal. It does so in
@@ -35,7 +34,7 @@ const settle = 5 * time.Second
 // Read returns the crontab, byte for byte. No crontab is "" and no error.
 func (c Crontab) Read(ctx context.Context) (string, error) {
 	text, message, err := c.run(ctx, nil, "-l")
-	if err != nil && text == "" && emptyMessage.MatchString(message) {
+	if err != nil && text == "" && emptyMessage().MatchString(message) {
 		return "", nil
 	}
 	if err != nil {

@@ -33,6 +33,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Entry is what one block in a crontab runs.
@@ -55,11 +56,17 @@ const EveryMinute = "* * * * *"
 // or more.
 const maxCommand = 998
 
-var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$`)
+var validName = lazy(`^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$`)
 
 // validUser is wider than useradd(8), for directory services; it only keeps
 // the columns of the crontab apart.
-var validUser = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?$`)
+var validUser = lazy(`^[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?$`)
+
+// lazy compiles a pattern when it is first needed: every tick pays for what a
+// package does before main.
+func lazy(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // Add returns crontab with e's block: in the place of the block of the same
 // name when there is one (pasted copies of it go), else at the end. Adding
@@ -96,7 +103,7 @@ func Remove(crontab, name string) (rest string, found bool, err error) {
 
 // lines returns the crontab lines of e, each with its newline.
 func (e Entry) lines() (string, error) {
-	if !validName.MatchString(e.Name) {
+	if !validName().MatchString(e.Name) {
 		return "", fmt.Errorf("%q is not a name: use 1 to 128 letters, digits and . _ - : @ +, beginning with a letter or digit", e.Name)
 	}
 	if !filepath.IsAbs(e.Binary) {
@@ -105,7 +112,7 @@ func (e Entry) lines() (string, error) {
 	if len(e.Command) == 0 {
 		return "", fmt.Errorf("there is no command: give it after --")
 	}
-	if e.User != "" && !validUser.MatchString(e.User) {
+	if e.User != "" && !validUser().MatchString(e.User) {
 		return "", fmt.Errorf("%q can't be a user in a crontab: give a login name", e.User)
 	}
 	words := append([]string{e.Binary}, e.Options...)
@@ -170,7 +177,7 @@ func marker(line string) (name, kind, note string, ok bool) {
 	}
 	line, note, noted := strings.Cut(line, " -- ")
 	name, kind, _ = strings.Cut(line, " ")
-	ok = validName.MatchString(name) && (kind == "begin" || kind == "end") && (!noted || note != "")
+	ok = validName().MatchString(name) && (kind == "begin" || kind == "end") && (!noted || note != "")
 	return name, kind, note, ok
 }
 

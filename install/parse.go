@@ -186,7 +186,7 @@ func readCommand(command string, inBlock bool) (Line, bool) {
 		line.Problem = "the line ends in a carriage return (an editor's CRLF), which cron hands on as part of the command"
 	case len(line.Command) == 0:
 		line.Problem = "no command follows the --"
-	case !validName.MatchString(line.Name):
+	case !validName().MatchString(line.Name):
 		line.Problem = fmt.Sprintf("%q is not a name that lifeline takes", line.Name)
 	}
 	return line, true

@@ -236,7 +236,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 	} else if paused {
 		return nil, ErrPaused
 	}
-	hold := &Hold{Name: name, dir: d, guard: g}
+	hold := &Hold{Name: name, dir: d, guard: g, restored: make(chan struct{}, 1)}
 	if lock != nil { // it is nil where mechanism A is switched off
 		hold.lock = lock
 	}
@@ -253,10 +253,13 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 		}
 		return nil, err
 	}
+	hold.fresh = rec.unknown
 	if rec.worker.Zero() && !free {
 		// Somebody holds K.run, and the record doesn't say who.
 		if p, ok := g.findOrphan(d, name, rec.generation); ok {
 			rec.worker, rec.generation = p.ID, p.Env[EnvID]
+		} else if rec.unknown {
+			rec.worker = g.findHolder(d, name)
 		}
 	}
 	orphan := rec.worker
@@ -270,8 +273,14 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 		}
 		free = flockNow(run) == nil // its tree is gone
 	}
+	if !free || rec.crashed {
+		if err := g.leftBehind(ctx, hold, rec.generation); err != nil {
+			run.Close()
+			return nil, err
+		}
+	}
 	if !free {
-		if err := g.leaked(ctx, hold, rec.generation); err != nil {
+		if err := hold.renewRun(); err != nil {
 			run.Close()
 			return nil, err
 		}
@@ -294,7 +303,7 @@ func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free
 		}
 		rec, err = readRecord(run)
 		if err != nil || !rec.here() {
-			rec = record{}
+			rec = record{unknown: err != nil}
 		}
 		if lockErr != nil && rec.worker.Zero() && time.Now().Before(deadline) && ctx.Err() == nil {
 			continue // a supervisor died while it was starting one: its stub will notice
@@ -303,6 +312,7 @@ func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free
 			g.warn("the record in %s was damaged: the locks and the process table decide alone this time", run.Name())
 		}
 		if !rec.worker.Alive() {
+			rec.crashed = !rec.worker.Zero() // a supervisor that ends well leaves none there
 			rec.worker = procscan.ID{}
 			return rec, lockErr == nil, nil
 		}
@@ -366,18 +376,27 @@ func (g Guard) endOthers(ctx context.Context, hold *Hold, orphan procscan.ID, ge
 	return nil
 }
 
-// leaked deals with a K.run that is held although its worker is gone:
-// descendants inherited it. They are treated as leftovers, and the name gets a
-// new K.run in its place, so that none of them can block it.
-func (g Guard) leaked(ctx context.Context, hold *Hold, generation string) error {
-	if g.EndTree != nil && g.Leftovers != KeepLeftovers && generation != "" {
-		if g.Leftovers == FollowLeftovers {
-			hold.Follow = true
-		} else if err := g.EndTree(ctx, procscan.ID{}, generation); err != nil {
-			return fmt.Errorf("cannot end what the last worker left behind: %w", err)
-		}
+// leftBehind applies the policy to descendants of a worker that has ended
+// without its supervisor.
+func (g Guard) leftBehind(ctx context.Context, hold *Hold, generation string) error {
+	if g.EndTree == nil || g.Leftovers == KeepLeftovers || generation == "" {
+		return nil
 	}
-	path := hold.dir.run(hold.Name)
+	if g.Leftovers == FollowLeftovers {
+		left, _ := procscan.Marked(EnvID, generation)
+		hold.Follow = len(left.Processes) > 0
+		return nil
+	}
+	if err := g.EndTree(ctx, procscan.ID{}, generation); err != nil {
+		return fmt.Errorf("cannot end what the last worker left behind: %w", err)
+	}
+	return nil
+}
+
+// renewRun gives the name a new K.run: descendants hold the old one although
+// its worker is gone, and none of them may block the name.
+func (h *Hold) renewRun() error {
+	path := h.dir.run(h.Name)
 	fresh := fmt.Sprintf("%s.%d", path, os.Getpid())
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove %s: %w", fresh, reason(err))
@@ -394,9 +413,22 @@ func (g Guard) leaked(ctx context.Context, hold *Hold, generation string) error 
 		f.Close()
 		return fmt.Errorf("cannot put a new run file at %s: %w", path, reason(err))
 	}
-	hold.run.Close()
-	hold.run = f
+	h.run.Close()
+	h.run = f
 	return nil
+}
+
+// findHolder looks for a process that has K.run open and carries no marker: a
+// worker that has overwritten its environment. With a record that can be read
+// it would be known; without one, that it has inherited K.run is all that is
+// left to know it by.
+func (g Guard) findHolder(d dir, name string) procscan.ID {
+	for _, id := range procscan.Openers(d.run(name)) {
+		if id != procscan.Self() && unmarked(id, name) {
+			return id
+		}
+	}
+	return procscan.ID{}
 }
 
 func (g Guard) warn(format string, args ...any) {

@@ -82,7 +82,7 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 		return nil, err
 	}
 	h := &Hold{
-		Name: name, dir: d, guard: g,
+		Name: name, dir: d, guard: g, restored: make(chan struct{}, 1),
 		lock: inheritedLock{os.NewFile(uintptr(in.Lock), d.lock(name))}, run: os.NewFile(uintptr(in.Run), d.run(name)),
 		generation: in.Generation, worker: in.Worker, replaced: in.Replaced,
 	}

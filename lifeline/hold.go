@@ -40,9 +40,11 @@ type Hold struct {
 	run        *os.File
 	generation string
 	worker     procscan.ID
+	fresh      bool   // K.run had no record that could be read
 	replaced   bool   // a file had to be put back: see Intact
 	released   bool   // no more putting back
 	complained string // the last obstacle that was told
+	restored   chan struct{}
 }
 
 // Space is the state directory, as the marker names it.
@@ -159,6 +161,25 @@ func (g Guard) Holder(name string) (h Holder, ok bool, err error) {
 		}
 	}
 	return h, h.Alive(), nil
+}
+
+// Everything lists the processes that carry the marker of name: workers,
+// their descendants, and those of earlier workers that nobody has ended.
+func (g Guard) Everything(name string) []procscan.ID {
+	d, err := g.forName(name)
+	if err != nil {
+		return nil
+	}
+	table, _ := marked(name, d.space)
+	generation := holderOf(d, name).Generation
+	supervisors := procscan.LockHolders(d.lock(name))
+	var ids []procscan.ID
+	for _, p := range table.Processes {
+		if trusted(p, generation, supervisors) {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
 }
 
 // holderOf reads the record; when it is stale or damaged, the process that

@@ -14,13 +14,13 @@ const keepPoll = 5 * time.Second
 
 // Keep is step 8: from now on a file of the name that is gone from its path is
 // made again, locked, and the record written again. A removed file can't be
-// linked back, and its lock keeps nobody out. The function it gives ends the
-// watch and returns when it has ended.
+// linked back, and its lock keeps nobody out. The function it gives ends that;
+// it doesn't wait for the watch to be taken down, which takes the kernel some
+// milliseconds, in which the name could be free already.
 func (h *Hold) Keep() (stop func()) {
-	quit, done := make(chan struct{}), make(chan struct{})
+	quit := make(chan struct{})
 	w := newWatch(h.dir.path, h.dir.lock(h.Name), h.dir.run(h.Name))
 	go func() {
-		defer close(done)
 		tidy := lockDir(h.dir.path)
 		var retry time.Duration
 		for {
@@ -52,7 +52,6 @@ func (h *Hold) Keep() (stop func()) {
 	return func() {
 		close(quit)
 		h.abandon()
-		<-done
 	}
 }
 
@@ -83,6 +82,10 @@ func (h *Hold) putBack() (missing bool, err error) {
 	switch {
 	case err == nil:
 		h.complained = ""
+		select {
+		case h.restored <- struct{}{}:
+		default:
+		}
 	case err != errBusy && err.Error() != h.complained: // told once, not at every try
 		h.complained = err.Error()
 		h.guard.warn("cannot put back what was removed: %v", err)

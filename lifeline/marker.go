@@ -47,3 +47,9 @@ func marked(name, space string) (procscan.Table, error) {
 	t.Processes = kept
 	return t, err
 }
+
+// unmarked reports whether id shows nothing of the name in its environment.
+func unmarked(id procscan.ID, name string) bool {
+	env, err := procscan.Environ(id)
+	return err == nil && env[EnvName] != name
+}

@@ -22,6 +22,10 @@ type record struct {
 	generation string // LIFELINE_ID of the worker
 	supervisor procscan.ID
 	worker     procscan.ID // zero while none has been started
+
+	// What reading it has shown; not part of it.
+	unknown bool // there was none, or a damaged one
+	crashed bool // its worker has ended without its supervisor
 }
 
 var errRecord = errors.New("the record is damaged")

@@ -3,6 +3,7 @@ package lifeline
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,18 @@ type stub struct {
 	previous                string      // the generation before, by the record
 	supervisor              procscan.ID // itself with --exec
 	warn                    func(format string, args ...any)
+	search                  bool
+	left                    []string // generations of which something is left
 }
+
+// runNumbers are the descriptors at which a worker has K.run: child.Start's,
+// with the usual limits, and child.Become's.
+var runNumbers = []int{251, 200}
+
+// hiddenFor is how long a process must have K.run open and show no marker
+// until it counts as a worker that has overwritten its environment: a stub
+// between fork and execve looks like one too.
+const hiddenFor = 20 * time.Millisecond
 
 // Settle is step 6, called in the stub. It has been visible with its marker
 // since its execve; now it writes itself into the record (run, may be nil) and
@@ -54,8 +66,8 @@ type stub struct {
 // each pair has at least one that sees the other, and both agree on who is
 // older, so exactly one becomes the command. nil means that it is this one, a
 // *[Yield] that it is not. parent is the supervisor, zero with --exec; note is
-// [Hold.Note]'s.
-func Settle(parent procscan.ID, run *os.File, note string, warn func(format string, args ...any)) error {
+// [Hold.Note]'s, and remark is for [Hold.Leftovers].
+func Settle(parent procscan.ID, run *os.File, note string, warn func(format string, args ...any)) (remark string, err error) {
 	self := procscan.Self()
 	s := stub{name: os.Getenv(EnvName), space: os.Getenv(EnvSpace), generation: os.Getenv(EnvID), supervisor: parent, warn: warn}
 	if parent.Zero() {
@@ -69,27 +81,30 @@ func Settle(parent procscan.ID, run *os.File, note string, warn func(format stri
 			generation: s.generation, supervisor: s.supervisor, worker: self,
 		})
 	}
-	if how == noteScan {
+	if how == noteScan || how == noteSearch {
+		s.search = how == noteSearch
 		if err := s.look(self); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if !parent.Zero() && os.Getppid() != parent.PID {
 		// Killed while we were starting: nobody would watch over the command.
-		return fmt.Errorf("the supervisor has gone")
+		return "", fmt.Errorf("the supervisor has gone")
 	}
-	return nil
+	return strings.Join(s.left, " "), nil
 }
 
 const (
 	noteScan   = "scan"
+	noteSearch = "search" // the same, and for workers that have no marker any more
 	noteVouch  = "vouch"
 	noteBeside = "beside"
 )
 
 // look scans until nothing is left that could still decide against us.
-func (s stub) look(self procscan.ID) error {
+func (s *stub) look(self procscan.ID) error {
 	d := dir{path: s.space, space: s.space}
+	hidden := map[procscan.ID]time.Time{}
 	for deadline := time.Now().Add(settleFor); ; time.Sleep(time.Millisecond) {
 		table, err := marked(s.name, s.space)
 		if err != nil && s.warn != nil {
@@ -98,6 +113,7 @@ func (s stub) look(self procscan.ID) error {
 		supervisors := s.others(procscan.LockHolders(d.lock(s.name)))
 		wait := len(table.InExec) > 0
 		stubs := map[procscan.ID]bool{}
+		s.left = nil
 		for _, p := range table.Processes {
 			isStub := p.Env[EnvStub] != ""
 			if isStub {
@@ -110,6 +126,7 @@ func (s stub) look(self procscan.ID) error {
 				watched := ok && sup.Alive() || len(supervisors) > 0 // by its own, or by one that adopted it
 				return &Yield{To: p.ID, Orphan: !watched, Generation: p.Env[EnvID]}
 			case !isStub: // a descendant of a worker
+				s.leftover(p)
 			case p.Older(self) && doomed(p):
 				wait = true
 			case p.Older(self):
@@ -127,9 +144,37 @@ func (s stub) look(self procscan.ID) error {
 				}
 			}
 		}
+		if s.search {
+			for _, id := range procscan.OpenAt(d.run(s.name), runNumbers...) {
+				if id == self || !unmarked(id, s.name) {
+					continue
+				}
+				if since, seen := hidden[id]; !seen {
+					hidden[id] = time.Now()
+				} else if time.Since(since) > hiddenFor {
+					return &Yield{To: id, Orphan: len(supervisors) == 0}
+				}
+				wait = true
+			}
+		}
 		if !wait || time.Now().After(deadline) {
 			return nil
 		}
+	}
+}
+
+// leftover notes the generation of a descendant whose worker and supervisor
+// have both ended: nobody else will ever see to it.
+func (s *stub) leftover(p procscan.Process) {
+	var worker procscan.ID
+	sup, ok := supervisor(p)
+	n, err := fmt.Sscanf(p.Env[EnvPID]+" "+p.Env[EnvStart], "%d %d", &worker.PID, &worker.Start)
+	id := p.Env[EnvID]
+	if !ok || sup.Alive() || err != nil || n != 2 || worker.Alive() || id == s.generation || len(s.left) > 50 {
+		return
+	}
+	if !slices.Contains(s.left, id) && !strings.ContainsAny(id, " \n") {
+		s.left = append(s.left, id)
 	}
 }
 

@@ -2,6 +2,7 @@ package lifeline
 
 import (
 	"fmt"
+	"strings"
 
 	"lifeline/procscan"
 )
@@ -19,6 +20,16 @@ func (h *Hold) Environ(generation string, rest []string) []string {
 		EnvName + "=" + h.Name, EnvSpace + "=" + h.dir.space, EnvID + "=" + generation, EnvStub + "=1",
 		fmt.Sprintf("%s=%d:%d", EnvSupervisor, self.PID, self.Start),
 	}, rest...)
+}
+
+// Leftovers takes a stub's remark: generations of the name whose worker and
+// supervisor have both ended, and of which something is left. They are given
+// back where the policy is to end them.
+func (h *Hold) Leftovers(remark string) []string {
+	if h.guard.Leftovers == KeepLeftovers || h.guard.Leftovers == FollowLeftovers {
+		return nil
+	}
+	return strings.Fields(remark)
 }
 
 // RunFD is the descriptor of K.run, for the worker to inherit; 0 for none.
@@ -43,6 +54,8 @@ func (h *Hold) Note(first, beside bool) string {
 		return noteBeside
 	case without.scan:
 		return noteVouch
+	case first && h.fresh:
+		return noteSearch + " " + h.Previous
 	case first || !h.Intact():
 		return noteScan + " " + h.Previous
 	}
@@ -77,3 +90,7 @@ func (h *Hold) Yielded(text string) (adopt procscan.ID, generation string, err e
 // Its name is short, because the address of a socket is limited to about a
 // hundred bytes.
 func (h *Hold) Control() string { return h.dir.control(h.Name) }
+
+// Restored tells when files of the name had to be put back: the socket of
+// Control may have gone with them.
+func (h *Hold) Restored() <-chan struct{} { return h.restored }

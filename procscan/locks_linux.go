@@ -47,6 +47,48 @@ func LockHolders(path string) []ID {
 	return ids
 }
 
+// OpenAt gives the processes that have path open, or had it when it was
+// removed, as one of the descriptors numbers: one readlink(2) for each of them
+// and process.
+func OpenAt(path string, numbers ...int) []ID {
+	pids, err := Pids()
+	if err != nil {
+		return nil
+	}
+	var ids []ID
+	for _, pid := range pids {
+		for _, n := range numbers {
+			link, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/fd/" + strconv.Itoa(n))
+			if err != nil || link != path && link != path+" (deleted)" {
+				continue
+			}
+			if s, err := Lookup(pid); err == nil && !s.Dead() {
+				ids = append(ids, s.ID)
+			}
+			break
+		}
+	}
+	return ids
+}
+
+// Openers gives the processes that have path open by whatever number. It looks
+// at every descriptor there is: for emergencies.
+func Openers(path string) []ID {
+	pids, err := Pids()
+	if err != nil {
+		return nil
+	}
+	var ids []ID
+	for _, pid := range pids {
+		if holdsOpen(pid, path) {
+			if s, err := Lookup(pid); err == nil && !s.Dead() {
+				ids = append(ids, s.ID)
+			}
+		}
+	}
+	return ids
+}
+
 func holdsOpen(pid int, path string) bool {
 	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
 	fds, err := os.ReadDir(dir)

@@ -110,6 +110,21 @@ func Marked(name, value string) (Table, error) {
 	return t, nil
 }
 
+// Environ gives the environment id was started with. It is empty, without an
+// error, while id is in the middle of execve.
+func Environ(id ID) (map[string]string, error) {
+	buf := make([]byte, 64<<10)
+	env, err := environ(id.PID, &buf)
+	if err != nil {
+		return nil, err
+	}
+	vars := variables(env, "")
+	if s, err := Lookup(id.PID); err != nil || s.ID != id {
+		return nil, ErrBlind
+	}
+	return vars, nil
+}
+
 // environ reads the environment of pid in ONE read: the kernel holds the
 // process's memory for the length of a call, so that one call is a snapshot.
 // A file read in pieces (os.ReadFile, and with it gopsutil's Environ) ends

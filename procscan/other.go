@@ -30,8 +30,17 @@ func LastPID() (pid int, ok bool) { return 0, false }
 // The locks and the record decide alone.
 func Marked(name, value string) (Table, error) { return Table{}, ErrBlind }
 
+// Environ can't be read here.
+func Environ(ID) (map[string]string, error) { return nil, ErrBlind }
+
 // LockHolders can't be known here.
 func LockHolders(path string) []ID { return nil }
+
+// OpenAt can't be known here.
+func OpenAt(path string, numbers ...int) []ID { return nil }
+
+// Openers can't be known here.
+func Openers(path string) []ID { return nil }
 
 // Lookup tells of one process. Start is the start time in milliseconds of the
 // wall clock, as gopsutil has it: the best there is here.

@@ -44,7 +44,7 @@ func Main(ctx context.Context, argv []string) int {
 	return exitCode(os.Stderr, opts.name, opts.conflictCode, err)
 }
 
-func settle(s child.Stub) error {
+func settle(s child.Stub) (remark string, err error) {
 	return lifeline.Settle(s.Parent, s.Run, s.Note, func(format string, args ...any) {
 		say(os.Stderr, os.Getenv(lifeline.EnvName), fmt.Sprintf(format, args...))
 	})

@@ -54,8 +54,12 @@ func terminateCommand() *cli.Command {
 // within grace is done here.
 func terminate(ctx context.Context, g lifeline.Guard, name string, sig unix.Signal, grace time.Duration) (was bool, err error) {
 	h, running, err := g.Holder(name)
-	if err != nil || !running {
+	if err != nil {
 		return false, err
+	}
+	all := g.Everything(name)
+	if !running && len(all) == 0 {
+		return false, nil
 	}
 	tree := child.Tree{Root: h.Worker, Marker: lifeline.EnvID, Value: h.Generation}
 	sup := h.Supervisor
@@ -64,7 +68,7 @@ func terminate(ctx context.Context, g lifeline.Guard, name string, sig unix.Sign
 	}
 	tree.Above = sup
 	// What hides best shows itself while its parents still live.
-	tree.Also = tree.Members()
+	tree.Also = append(all, tree.Members()...)
 	if !sup.Zero() {
 		child.Send(sup, unix.SIGTERM)
 		child.Send(sup, unix.SIGCONT)

@@ -37,6 +37,12 @@ type YieldError struct{ Text string }
 
 func (e *YieldError) Error() string { return e.Text }
 
+// Remark is what the settle function had to tell before the command was
+// started all the same.
+type Remark struct{ Text string }
+
+func (e *Remark) Error() string { return e.Text }
+
 // Exit is how a child ended.
 type Exit struct {
 	PID    int

@@ -87,9 +87,9 @@ func Start(spec Spec) (*Child, error) {
 		files = append(files, uintptr(fd))
 		return len(files) - 1
 	}
+	args.run = place(spec.Run) // first: the guard looks for it by number
 	args.status = place(report)
 	args.control = place(spec.Control)
-	args.run = place(spec.Run)
 	env := spec.Env
 	if args.control != 0 {
 		env = append(env[:len(env):len(env)], "LIFELINE_FD="+strconv.Itoa(args.control))
@@ -142,12 +142,20 @@ func startError(spec Spec, err error) error {
 }
 
 func parseReport(text string) error {
+	if first, more, ok := strings.Cut(text, "\n"); ok && strings.HasPrefix(first, "remark ") {
+		if more != "" { // execve failed after it
+			return parseReport(more)
+		}
+		text = first
+	}
 	kind, rest, _ := strings.Cut(text, " ")
 	switch kind {
 	case "":
 		return nil
 	case "yield":
 		return &YieldError{Text: text}
+	case "remark":
+		return &Remark{Text: rest}
 	}
 	code, message, ok := strings.Cut(rest, " ")
 	n, err := strconv.Atoi(code)

@@ -21,9 +21,10 @@ type Stub struct {
 }
 
 // RunStub does the stub's work and becomes the command; it returns only the
-// exit code of a failure. settle decides whether to go on; finish makes the
-// command's environment of the stub's.
-func RunStub(settle func(Stub) error, finish func(env []string, self procscan.ID) []string) int {
+// exit code of a failure. settle decides whether to go on, and may have
+// something to tell the supervisor then; finish makes the command's
+// environment of the stub's.
+func RunStub(settle func(Stub) (remark string, err error), finish func(env []string, self procscan.ID) []string) int {
 	a, command, ok := parseStubArgs(os.Args)
 	if !ok {
 		fmt.Fprintln(os.Stderr, "lifeline: this is how lifeline starts itself; it can't be used by hand")
@@ -44,7 +45,8 @@ func RunStub(settle func(Stub) error, finish func(env []string, self procscan.ID
 	if err != nil {
 		return report(err)
 	}
-	if err := settle(stub); err != nil {
+	remark, err := settle(stub)
+	if err != nil {
 		return report(err)
 	}
 	self := procscan.Self()
@@ -54,6 +56,10 @@ func RunStub(settle func(Stub) error, finish func(env []string, self procscan.ID
 		if len(a.listenNames) > 0 {
 			env = append(env, "LISTEN_FDNAMES="+strings.Join(a.listenNames, ":"))
 		}
+	}
+	if remark != "" && a.status != 0 {
+		// One write: if execve fails, what is said of that follows.
+		_, _ = unix.Write(a.status, []byte("remark "+remark+"\n"))
 	}
 	err = syscall.Exec(path, command, env)
 	return report(execError(path, err))

@@ -13,6 +13,9 @@ import (
 // one line too: "ok …" or "error …".
 type control struct {
 	requests chan *request
+	path     string
+	listener *net.UnixListener
+	file     os.FileInfo // the socket as we made it
 }
 
 type request struct {
@@ -27,43 +30,60 @@ func (r *request) answer(text string) {
 	_ = r.conn.Close()
 }
 
-// listen opens the socket; without one, commands fail and signals still work.
-// The function it gives closes it.
-func (c *control) listen(path string, warn func(string, ...any)) (stop func()) {
-	if path == "" {
-		return func() {}
+// listen opens the socket, unless it is open and in its place. Without one,
+// commands fail and signals still work. It is called only by who has the name:
+// what stands at the path is a dead supervisor's.
+func (c *control) listen(path string, warn func(string, ...any)) {
+	if path == "" || c.listener != nil && c.inPlace() {
+		return
 	}
-	c.requests = make(chan *request)
-	_ = os.Remove(path) // of a supervisor that was killed: the name is ours now
+	c.close()
+	_ = os.Remove(path)
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		warn("cannot listen for commands (restart, reload): %v", err)
-		return func() {}
+		return
 	}
-	quit := make(chan struct{})
-	go func() {
-		for {
-			conn, err := listener.Accept()
+	listener.SetUnlinkOnClose(false)
+	if c.requests == nil {
+		c.requests = make(chan *request)
+	}
+	c.path, c.listener = path, listener
+	c.file, _ = os.Lstat(path)
+	go c.accept(listener)
+}
+
+func (c *control) accept(listener *net.UnixListener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			line, err := bufio.NewReaderSize(conn, 128).ReadString('\n')
 			if err != nil {
+				conn.Close()
 				return
 			}
-			go func() {
-				_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-				line, err := bufio.NewReaderSize(conn, 128).ReadString('\n')
-				if err != nil {
-					conn.Close()
-					return
-				}
-				select {
-				case c.requests <- &request{verb: strings.TrimSpace(line), conn: conn}:
-				case <-quit:
-					conn.Close()
-				}
-			}()
-		}
-	}()
-	return func() {
-		close(quit)
-		listener.Close()
+			c.requests <- &request{verb: strings.TrimSpace(line), conn: conn}
+		}()
 	}
+}
+
+func (c *control) inPlace() bool {
+	now, err := os.Lstat(c.path)
+	return err == nil && c.file != nil && os.SameFile(now, c.file)
+}
+
+// close lets go of the socket, and of its file if that is still ours.
+func (c *control) close() {
+	if c.listener == nil {
+		return
+	}
+	if c.inPlace() {
+		_ = os.Remove(c.path)
+	}
+	_ = c.listener.Close()
+	c.listener = nil
 }

@@ -182,6 +182,7 @@ func (l *loop) restore(state []byte) error {
 	}
 	l.at, l.back.restarts, l.announce = after(h.Down), h.Restarts, h.Announce
 	l.settled = true
+	l.control.listen(l.Hold.Control(), l.Warn)
 	if h.Last != nil {
 		l.last = h.Last
 	}

@@ -94,6 +94,8 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 			happened()
 		case r := <-l.control.requests:
 			l.onRequest(r)
+		case <-l.Hold.Restored():
+			l.control.listen(l.Hold.Control(), l.Warn)
 		case <-beat:
 			_ = l.Above.Watchdog()
 		case <-l.timer.C:
@@ -122,6 +124,7 @@ func (l *loop) begin() {
 	orphan, generation, follow := l.Hold.Inherited()
 	switch {
 	case follow:
+		l.control.listen(l.Hold.Control(), l.Warn)
 		l.cur = l.newWorker(generation)
 		l.cur.follow()
 	case !orphan.Zero():

@@ -25,8 +25,10 @@ type Hold interface {
 	SetWorker(generation string, id procscan.ID)                     // zero when it has ended
 	Inherited() (worker procscan.ID, generation string, follow bool) // what lives already
 	Yielded(text string) (adopt procscan.ID, generation string, err error)
+	Leftovers(remark string) (generations []string) // of ended supervisors, to be ended
 	Paused() bool
-	Control() (path string) // where commands come in, "" for nowhere
+	Control() (path string)    // where commands come in, "" for nowhere
+	Restored() <-chan struct{} // files of the name were put back; nil for never
 }
 
 // Job is what to supervise.
@@ -126,7 +128,7 @@ func Run(ctx context.Context, job Job) error {
 	l := newLoop(job, theWorld())
 	defer l.sockets.close()
 	defer l.groups.remove()
-	defer l.control.listen(job.Hold.Control(), job.Warn)()
+	defer l.control.close()
 	return l.run(ctx, signals, chld)
 }
 

@@ -133,9 +133,17 @@ func (w *worker) onStarted(err error) {
 		return
 	}
 	var yield *child.YieldError
+	var remark *child.Remark
+	if errors.As(err, &remark) {
+		l.clearAway(l.Hold.Leftovers(remark.Text))
+		err = nil
+	}
 	switch {
 	case err == nil:
-		l.settled = true
+		if !l.settled { // the name is ours beyond doubt
+			l.settled = true
+			l.control.listen(l.Hold.Control(), l.Warn)
+		}
 		w.running()
 	case w == l.next:
 		w.verdict = asEnd(err)
@@ -158,6 +166,20 @@ func (w *worker) onStarted(err error) {
 	}
 	if w.early != nil && w.state != gone {
 		w.onExit(*w.early)
+	}
+}
+
+// clearAway ends what earlier generations have left: their workers and their
+// supervisors are gone, and nobody else would.
+func (l *loop) clearAway(generations []string) {
+	for _, g := range generations {
+		l.Warn("ending what an earlier run has left behind (--leftovers keep lets it live)")
+		tree := child.Tree{Marker: marker, Value: g}
+		go func() { // beside the loop: the worker runs already
+			l.w.stop(tree, l.stopSignal())
+			time.Sleep(min(l.KillAfter, time.Second))
+			_ = l.w.kill(tree)
+		}()
 	}
 }
 
@@ -236,6 +258,7 @@ func (l *loop) adopt(id procscan.ID, generation string) {
 	w.ready = w.began
 	w.enter(up, l.MaxRuntime)
 	w.watch(id)
+	l.control.listen(l.Hold.Control(), l.Warn)
 	_ = l.Above.Ready()
 	l.slimLater(w)
 }

@@ -42,3 +42,9 @@ func (Unguarded) Paused() bool { return false }
 
 // Control: nowhere.
 func (Unguarded) Control() string { return "" }
+
+// Leftovers: none are known.
+func (Unguarded) Leftovers(string) []string { return nil }
+
+// Restored: never.
+func (Unguarded) Restored() <-chan struct{} { return nil }
