@@ -304,6 +304,8 @@ func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free
 		rec, err = readRecord(run)
 		if err != nil || !rec.here() {
 			rec = record{unknown: err != nil}
+		} else {
+			rec.unknown = !rec.searched
 		}
 		if lockErr != nil && rec.worker.Zero() && time.Now().Before(deadline) && ctx.Err() == nil {
 			continue // a supervisor died while it was starting one: its stub will notice

@@ -40,7 +40,7 @@ type Hold struct {
 	run        *os.File
 	generation string
 	worker     procscan.ID
-	fresh      bool   // K.run had no record that could be read
+	fresh      bool   // K.run had no record that knew of every worker
 	replaced   bool   // a file had to be put back: see Intact
 	released   bool   // no more putting back
 	complained string // the last obstacle that was told
@@ -73,8 +73,16 @@ func (h *Hold) writeRecord() {
 	// A full disk is no reason not to run: the locks need no data.
 	_ = writeRecord(h.run, record{
 		boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
-		generation: h.generation, supervisor: procscan.Self(), worker: h.worker,
+		generation: h.generation, supervisor: procscan.Self(), worker: h.worker, searched: !h.fresh,
 	})
+}
+
+// Settled: the stub has looked around, and no worker of a lost record lives.
+func (h *Hold) Settled() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fresh = false
+	h.writeRecord()
 }
 
 // vacate writes into the record that nobody is the instance any more.
@@ -82,7 +90,7 @@ func (h *Hold) vacate() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.run != nil {
-		_ = writeRecord(h.run, record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), generation: h.generation})
+		_ = writeRecord(h.run, record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), generation: h.generation, searched: !h.fresh})
 	}
 }
 

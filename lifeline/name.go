@@ -1,9 +1,9 @@
 package lifeline
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"strings"
 )
 
@@ -43,8 +43,11 @@ func CheckName(name string) error {
 }
 
 // key is the stem of the name's files. The hash keeps names apart that differ
-// only in case on a file system that folds it.
+// only in case on a file system that folds it. It isn't there against anybody
+// (the name itself stands before it), so it needn't be a cryptographic one,
+// whose package every tick would have to initialise.
 func key(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return name + "-" + hex.EncodeToString(sum[:6])
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, name)
+	return fmt.Sprintf("%s-%012x", name, h.Sum64()>>16)
 }

@@ -22,9 +22,13 @@ type record struct {
 	generation string // LIFELINE_ID of the worker
 	supervisor procscan.ID
 	worker     procscan.ID // zero while none has been started
+	// searched: whoever wrote this knew of every worker there was. False from
+	// the moment a record is made where there was none, until a look around has
+	// shown that no worker of an earlier, lost record lives.
+	searched bool
 
 	// What reading it has shown; not part of it.
-	unknown bool // there was none, or a damaged one
+	unknown bool // it is silent about workers that may live: none, damaged, or not searched
 	crashed bool // its worker has ended without its supervisor
 }
 
@@ -35,8 +39,8 @@ var errRecord = errors.New("the record is damaged")
 func (r record) inProcess() bool { return !r.worker.Zero() && r.worker == r.supervisor }
 
 func (r record) marshal() []byte {
-	line := fmt.Sprintf("lifeline1 %s %d %s %d %d %d %d", dash(r.boot), r.pidNS, dash(r.generation),
-		r.supervisor.PID, r.supervisor.Start, r.worker.PID, r.worker.Start)
+	line := fmt.Sprintf("lifeline1 %s %d %s %d %d %d %d %t", dash(r.boot), r.pidNS, dash(r.generation),
+		r.supervisor.PID, r.supervisor.Start, r.worker.PID, r.worker.Start, r.searched)
 	line += fmt.Sprintf(" %08x\n", crc32.ChecksumIEEE([]byte(line)))
 	return []byte(line + strings.Repeat(" ", max(0, recordSize-len(line))))
 }
@@ -59,9 +63,9 @@ func parseRecord(text []byte) (record, error) {
 	if !ok || sum != fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(body))) {
 		return r, errRecord
 	}
-	n, err := fmt.Sscanf(body, "lifeline1 %s %d %s %d %d %d %d", &r.boot, &r.pidNS, &r.generation,
-		&r.supervisor.PID, &r.supervisor.Start, &r.worker.PID, &r.worker.Start)
-	if err != nil || n != 7 || r.supervisor.PID < 0 || r.worker.PID < 0 {
+	n, err := fmt.Sscanf(body, "lifeline1 %s %d %s %d %d %d %d %t", &r.boot, &r.pidNS, &r.generation,
+		&r.supervisor.PID, &r.supervisor.Start, &r.worker.PID, &r.worker.Start, &r.searched)
+	if err != nil || n != 8 || r.supervisor.PID < 0 || r.worker.PID < 0 {
 		return record{}, errRecord
 	}
 	if r.boot == "-" {

@@ -75,16 +75,22 @@ func Settle(parent procscan.ID, run *os.File, note string, warn func(format stri
 	}
 	how, previous, _ := strings.Cut(note, " ")
 	s.previous = previous
-	if run != nil && how != noteBeside {
-		_ = writeRecord(run, record{ // a full disk is no reason not to run
-			boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
-			generation: s.generation, supervisor: s.supervisor, worker: self,
-		})
+	announce := func(searched bool) {
+		if run != nil && how != noteBeside {
+			_ = writeRecord(run, record{ // a full disk is no reason not to run
+				boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
+				generation: s.generation, supervisor: s.supervisor, worker: self, searched: searched,
+			})
+		}
 	}
+	announce(how != noteSearch)
 	if how == noteScan || how == noteSearch {
 		s.search = how == noteSearch
 		if err := s.look(self); err != nil {
 			return "", err
+		}
+		if s.search {
+			announce(true)
 		}
 	}
 	if !parent.Zero() && os.Getppid() != parent.PID {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -59,7 +60,7 @@ func newApp(o *options, argv []string) *cli.App {
 		UseShortOptionHandling: false,
 		Flags:                  o.flags(),
 		Action:                 o.guarded,
-		Commands:               commands(argv),
+		Commands:               needed(argv),
 		ExitErrHandler:         func(*cli.Context, error) {}, // one place maps errors to codes: exitCode
 		OnUsageError:           usageError,
 		CommandNotFound:        nil,
@@ -67,6 +68,20 @@ func newApp(o *options, argv []string) *cli.App {
 		ErrWriter:              os.Stderr,
 	}
 }
+
+// needed leaves out the subcommands where no word names one: a tick finds its
+// instance most of the time, and shouldn't build a dozen command lines first.
+func needed(argv []string) []*cli.Command {
+	if len(argv) < 2 || slices.ContainsFunc(argv[1:], func(arg string) bool {
+		return slices.Contains(subcommands, arg) || strings.HasPrefix(arg, "-h") || arg == "--help" || arg == "--generate-bash-completion"
+	}) {
+		return commands(argv)
+	}
+	return nil
+}
+
+// subcommands are the words that can't be names.
+var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "reload", "ping", "takeover", "install", "uninstall", "help", "h"}
 
 func commands(argv []string) []*cli.Command {
 	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), pingCommand(), takeoverCommand(), installCommand(argv), uninstallCommand()}
@@ -107,16 +122,8 @@ func usageError(_ *cli.Context, err error, _ bool) error {
 // refuseReserved catches `lifeline status -- COMMAND`: a subcommand's name
 // can't be an instance's.
 func refuseReserved(argv []string) error {
-	if len(argv) < 3 || argv[2] != "--" {
-		return nil
-	}
-	if argv[1] == "help" || argv[1] == "h" {
+	if len(argv) >= 3 && argv[2] == "--" && slices.Contains(subcommands, argv[1]) {
 		return usage("%q is the name of a subcommand: give the instance another name", argv[1])
-	}
-	for _, c := range commands(argv) {
-		if c.HasName(argv[1]) {
-			return usage("%q is the name of a subcommand: give the instance another name", argv[1])
-		}
 	}
 	return nil
 }

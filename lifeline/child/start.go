@@ -75,7 +75,9 @@ func Start(spec Spec) (*Child, error) {
 	high := len(files)
 	var lim unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {
-		high = max(high, int(min(lim.Cur, 256))-5)
+		// Go's fork needs a few above those for a moment, or it fails (forkExec,
+		// syscall/exec_linux.go): its own pipe, and one for each that it moves.
+		high = max(high, min(int(min(lim.Cur, 1024))-6-len(spec.Listen), 256)-5)
 	}
 	for len(files) < high {
 		files = append(files, ^uintptr(0))

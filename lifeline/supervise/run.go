@@ -25,6 +25,7 @@ type Hold interface {
 	SetWorker(generation string, id procscan.ID)                     // zero when it has ended
 	Inherited() (worker procscan.ID, generation string, follow bool) // what lives already
 	Yielded(text string) (adopt procscan.ID, generation string, err error)
+	Settled()                                       // the first worker has been through the guard's look around
 	Leftovers(remark string) (generations []string) // of ended supervisors, to be ended
 	Paused() bool
 	Control() (path string)    // where commands come in, "" for nowhere

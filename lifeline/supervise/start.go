@@ -142,6 +142,7 @@ func (w *worker) onStarted(err error) {
 	case err == nil:
 		if !l.settled { // the name is ours beyond doubt
 			l.settled = true
+			l.Hold.Settled()
 			l.control.listen(l.Hold.Control(), l.Warn)
 		}
 		w.running()

@@ -48,3 +48,6 @@ func (Unguarded) Leftovers(string) []string { return nil }
 
 // Restored: never.
 func (Unguarded) Restored() <-chan struct{} { return nil }
+
+// Settled: there is nothing to note.
+func (Unguarded) Settled() {}

@@ -1,0 +1,19 @@
+package tasks
+
+import (
+	"slices"
+	"testing"
+)
+
+// The list that every tick looks at is the list of what there is.
+func TestSubcommands(t *testing.T) {
+	want := []string{"help", "h"}
+	for _, c := range commands(nil) {
+		want = append(want, c.Names()...)
+	}
+	slices.Sort(want)
+	have := slices.Sorted(slices.Values(subcommands))
+	if !slices.Equal(want, have) {
+		t.Errorf("the commands are %q, the list is %q", want, have)
+	}
+}
