@@ -85,8 +85,8 @@ type Process struct {
 // Table is the answer of [Marked].
 type Table struct {
 	Processes []Process
-	// InExec are the processes that were in the middle of execve and showed
-	// no environment yet: ask again.
+	// InExec are the processes that were in the middle of execve, or of their
+	// end, and showed no environment: ask again.
 	InExec []ID
 	// Hidden counts the processes whose environment may not be read.
 	Hidden int

@@ -86,7 +86,12 @@ func Marked(name, value string) (Table, error) {
 			switch {
 			case lookErr != nil || s.Kernel || s.Dead(): // ended in the meantime
 			case s.State == 'Z':
-				env = environOfThreads(pid, &buf)
+				// Its first thread has ended, others have not. When they are on
+				// their way out as well, their memory goes first and their
+				// descriptors, with all locks, last: it isn't gone yet.
+				if env = environOfThreads(pid, &buf); len(env) == 0 {
+					t.InExec = append(t.InExec, s.ID)
+				}
 			case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 				t.Hidden++
 			case err == nil && !(s.loaded && s.envLen == 0):

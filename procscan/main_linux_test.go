@@ -1,0 +1,212 @@
+package procscan
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// helpers are what the test binary does when a test starts it again. Each says
+// a line when it is ready, and ends when its standard input does.
+var helpers = map[string]func(args []string){
+	"wait": func([]string) { ready() },
+	// A program whose first thread has ended, and which goes on all the same.
+	"leaderless": func([]string) {
+		go func() {
+			for {
+				if s, err := Lookup(os.Getpid()); err == nil && s.State == 'Z' {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			ready()
+			os.Exit(0)
+		}()
+		_, _, _ = syscall.Syscall(unix.SYS_EXIT, 0, 0, 0) // of this thread, which init runs on
+	},
+	"lock": func(args []string) {
+		f, err := os.OpenFile(args[0], os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			panic(err)
+		}
+		if len(args) > 1 { // wait in the queue, which says nothing
+			_ = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		} else if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			panic(err)
+		}
+		ready()
+	},
+	// What this process can see of another one.
+	"see": func(args []string) {
+		t, err := Marked("PROCSCAN_NAME", args[0])
+		fmt.Printf("found=%d hidden=%t blind=%t other=%v\n", len(t.Processes), t.Hidden > 0, errors.Is(err, ErrBlind), err != nil && !errors.Is(err, ErrBlind))
+		ready()
+	},
+	"reuse": func([]string) { reuse() },
+	"blind": func([]string) { blind() },
+}
+
+func ready() {
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+func init() {
+	name := os.Getenv("PROCSCAN_HELPER")
+	if name == "" {
+		return
+	}
+	helpers[name](os.Args[1:])
+	os.Exit(0)
+}
+
+type helper struct {
+	*exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func (h *helper) id(t *testing.T) ID {
+	t.Helper()
+	s, err := Lookup(h.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.ID
+}
+
+// line reads one line of what it says.
+func (h *helper) line(t *testing.T) string {
+	t.Helper()
+	text, err := h.out.ReadString('\n')
+	if err != nil {
+		t.Fatalf("%v: %v", h.Args, err)
+	}
+	return strings.TrimSpace(text)
+}
+
+func (h *helper) end() {
+	h.in.Close()
+	_ = h.Wait()
+}
+
+// launch starts cmd with its input and output in our hands.
+func launch(t *testing.T, cmd *exec.Cmd) *helper {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = os.Stderr
+	}
+	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // it would sleep for a second at each end
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h := &helper{cmd, in, bufio.NewReader(out)}
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Kill()
+			h.end()
+		}
+	})
+	return h
+}
+
+// help starts a helper; before, if any, are the words to start it with.
+func help(t *testing.T, before []string, env []string, name string, args ...string) *helper {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	argv := append(append(append([]string(nil), before...), exe), args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(append(os.Environ(), "PROCSCAN_HELPER="+name), env...)
+	if name == "blind" {
+		cmd.Stderr = io.Discard // the race detector misses /proc as well
+	}
+	return launch(t, cmd)
+}
+
+func (h *helper) ready(t *testing.T) *helper {
+	t.Helper()
+	if got := h.line(t); got != "ready" {
+		t.Fatalf("%v said %q", h.Args, got)
+	}
+	return h
+}
+
+// need leaves a test out where what it needs isn't there, and fails where
+// leaving out isn't allowed.
+func need(t *testing.T, ok bool, what string) {
+	t.Helper()
+	if ok {
+		return
+	}
+	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
+		t.Fatal("missing on this machine: " + what)
+	}
+	t.Skip("missing on this machine: " + what)
+}
+
+func needPrograms(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		_, err := exec.LookPath(name)
+		need(t, err == nil, name)
+	}
+}
+
+// needNamespaces also settles that we are root, who may make them.
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	needPrograms(t, "unshare")
+	need(t, exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true").Run() == nil, "root's right to make namespaces")
+}
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it never came to that: " + what)
+		}
+	}
+}
+
+// publicCopy is this program where another user can run it.
+func publicCopy(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "procscan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	text, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "copy")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(path, text, 0o755), os.Chmod(path, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

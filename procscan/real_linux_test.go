@@ -1,0 +1,398 @@
+package procscan
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var marks int
+
+// mark is a marker that nobody else has.
+func mark() string {
+	marks++
+	return fmt.Sprintf("%d-%d", os.Getpid(), marks)
+}
+
+func find(t *testing.T, value string) []ID {
+	t.Helper()
+	table, err := Marked("PROCSCAN_NAME", value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []ID
+	for _, p := range table.Processes {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+func TestMarked(t *testing.T) {
+	value := mark()
+	if ids := find(t, value); ids != nil {
+		t.Fatalf("found before it began: %v", ids)
+	}
+	env := []string{"PROCSCAN_NAME=" + value, "PROCSCAN_X=1", "PROCSCANX=2", "PROCSCAN_NAME=" + value + "x"}
+	h := help(t, nil, env[:3], "wait").ready(t)
+	// One whose name only begins with the same is another one.
+	like := help(t, nil, env[3:], "wait").ready(t)
+	id := h.id(t)
+	table, err := Marked("PROCSCAN_NAME", value)
+	if err != nil || len(table.Processes) != 1 {
+		t.Fatalf("%+v, %v", table.Processes, err)
+	}
+	p := table.Processes[0]
+	if p.ID != id || p.PPID != os.Getpid() || p.UID != os.Getuid() || p.Env["PROCSCAN_X"] != "1" || p.Env["PROCSCAN_NAME"] != value {
+		t.Errorf("%+v", p)
+	}
+	if _, ok := p.Env["PROCSCANX"]; ok || p.Env["PATH"] != "" {
+		t.Errorf("variables without the prefix: %v", p.Env)
+	}
+	if !id.Alive() {
+		t.Error("not alive while it runs")
+	}
+	like.end()
+	// Ended, first as a zombie, then gone for good.
+	h.in.Close()
+	await(t, "a zombie, its last thread gone", func() bool { s, err := Lookup(id.PID); return err == nil && s.State == 'Z' && s.Threads <= 1 })
+	if ids := find(t, value); ids != nil || id.Alive() || slices.ContainsFunc(Children(os.Getpid()), func(s Stat) bool { return s.ID == id }) {
+		t.Errorf("a zombie was taken for a living process: %v, %t", ids, id.Alive())
+	}
+	_ = h.Wait()
+	if ids := find(t, value); ids != nil || id.Alive() {
+		t.Errorf("found after its end: %v, %t", ids, id.Alive())
+	}
+	if _, err := Lookup(id.PID); err == nil {
+		t.Error("found by its pid after its end")
+	}
+}
+
+// An environment that is longer than any buffer, with the marker at its end.
+func TestMarkedLong(t *testing.T) {
+	value := mark()
+	var env []string
+	for i := range 20 {
+		env = append(env, fmt.Sprintf("LONG%d=%s", i, strings.Repeat("x", 60000)))
+	}
+	h := help(t, nil, append(env, "PROCSCAN_NAME="+value), "wait").ready(t)
+	if ids := find(t, value); !slices.Equal(ids, []ID{h.id(t)}) {
+		t.Errorf("%v", ids)
+	}
+}
+
+// A process that calls execve all the time is either found by its marker or
+// listed as being in the middle of execve. Never neither.
+func TestMarkedInExec(t *testing.T) {
+	const chain = 2000
+	for _, pad := range []int{0, 100_000} {
+		t.Run(fmt.Sprint(pad), func(t *testing.T) {
+			value := mark()
+			script := filepath.Join(t.TempDir(), "again")
+			text := `[ "$1" -gt 0 ] && exec /bin/sh "$0" $(($1-1)); echo ready; read x`
+			if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("/bin/sh", script, fmt.Sprint(chain))
+			cmd.Env = []string{"PAD=" + strings.Repeat("x", pad), "PROCSCAN_NAME=" + value}
+			h := launch(t, cmd)
+			id := h.id(t)
+			over := make(chan string, 1)
+			go func() { line, _ := h.out.ReadString('\n'); over <- line }()
+			calls, inExec := 0, 0
+			for done := false; !done; calls++ {
+				select {
+				case line := <-over:
+					if line != "ready\n" {
+						t.Fatalf("the chain broke: %q", line)
+					}
+					done = true // once more, at rest
+				default:
+				}
+				table, err := Marked("PROCSCAN_NAME", value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found := slices.ContainsFunc(table.Processes, func(p Process) bool { return p.ID == id })
+				switch {
+				case found:
+				case slices.Contains(table.InExec, id):
+					inExec++
+				default:
+					s, err := Lookup(id.PID)
+					t.Fatalf("missed in look %d; it is %+v, %v", calls, s, err)
+				}
+				if done && !found {
+					t.Error("not found when it had settled")
+				}
+			}
+			t.Logf("%d looks at %d execs, %d of them in the middle of one", calls, chain, inExec)
+			if calls < 10 {
+				t.Errorf("%d looks are too few to tell", calls)
+			}
+		})
+	}
+}
+
+// The leader of a program may end while its threads go on.
+func TestAliveWithoutLeader(t *testing.T) {
+	value := mark()
+	h := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "leaderless").ready(t)
+	s, err := Lookup(h.Process.Pid)
+	if err != nil || s.State != 'Z' || s.Threads < 2 {
+		t.Fatalf("no leaderless program: %+v, %v", s, err)
+	}
+	if s.Dead() || !s.ID.Alive() {
+		t.Error("its threads run, and it was taken for dead")
+	}
+	if !slices.ContainsFunc(Children(os.Getpid()), func(c Stat) bool { return c.ID == s.ID }) {
+		t.Error("it isn't among the children")
+	}
+	if ids := find(t, value); !slices.Equal(ids, []ID{s.ID}) {
+		t.Errorf("found by its marker: %v", ids)
+	}
+	h.in.Close()
+	await(t, "its end", func() bool { return !s.ID.Alive() })
+	if ids := find(t, value); ids != nil {
+		t.Errorf("found after its end: %v", ids)
+	}
+}
+
+func TestNotAlive(t *testing.T) {
+	self := Self()
+	if !self.Alive() || self.PID != os.Getpid() || self.Start == 0 {
+		t.Errorf("%+v is not alive", self)
+	}
+	for _, id := range []ID{{}, {-1, 1}, {0, self.Start}, {self.PID, self.Start + 1}, {self.PID, self.Start - 1}, {1 << 22, 1}} {
+		if id.Alive() {
+			t.Errorf("%+v is alive", id)
+		}
+	}
+}
+
+func TestStopped(t *testing.T) {
+	h := help(t, nil, nil, "wait").ready(t)
+	id := h.id(t)
+	if err := unix.Kill(id.PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "stopped", func() bool { s, err := Lookup(id.PID); return err == nil && s.Stopped() })
+	if !id.Alive() {
+		t.Error("a stopped process isn't alive")
+	}
+	_ = unix.Kill(id.PID, unix.SIGCONT)
+	await(t, "going on", func() bool { s, err := Lookup(id.PID); return err == nil && !s.Stopped() })
+}
+
+func TestLockHolders(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "K.lock")
+	want := func(when string, ids ...ID) {
+		t.Helper()
+		if got := LockHolders(path); !slices.Equal(got, ids) {
+			t.Errorf("%s: %v, not %v", when, got, ids)
+		}
+	}
+	want("before")
+	h := help(t, nil, nil, "lock", path).ready(t)
+	id := h.id(t)
+	want("held", id)
+	other := help(t, nil, nil, "lock", path+"2").ready(t)
+	want("beside another file", id)
+	queue := help(t, nil, nil, "lock", path, "wait")
+	await(t, "one in the queue", func() bool {
+		text, err := os.ReadFile("/proc/locks")
+		return err == nil && strings.Contains(string(text), fmt.Sprintf("WRITE %d ", queue.Process.Pid))
+	})
+	want("with one in the queue", id)
+	_ = queue.Process.Kill()
+	queue.end()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	want("removed", id)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	want("removed with its directory", id)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	second := help(t, nil, nil, "lock", path).ready(t)
+	if got := LockHolders(path); len(got) != 2 || !slices.Contains(got, id) || !slices.Contains(got, second.id(t)) {
+		t.Errorf("the old file and a new one: %v", got)
+	}
+	_ = h.Process.Signal(unix.SIGSTOP)
+	await(t, "stopped", func() bool { s, err := Lookup(id.PID); return err == nil && s.Stopped() })
+	if got := LockHolders(path); !slices.Contains(got, id) {
+		t.Errorf("stopped: %v", got)
+	}
+	_ = h.Process.Kill()
+	h.end()
+	want("the first one dead", second.id(t))
+	second.end()
+	want("all dead")
+	other.end()
+}
+
+// A monitoring agent's variables must not blind the guard.
+func TestHostProc(t *testing.T) {
+	value := mark()
+	h := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "wait").ready(t)
+	for _, proc := range []string{t.TempDir(), "/nonexistent"} {
+		t.Setenv("HOST_PROC", proc)
+		if ids := find(t, value); !slices.Equal(ids, []ID{h.id(t)}) {
+			t.Errorf("HOST_PROC=%s: %v", proc, ids)
+		}
+		if _, command := Describe(h.id(t)); command != strings.Join(h.Args, " ") {
+			t.Errorf("HOST_PROC=%s: described as %q", proc, command)
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	began := time.Now()
+	h := help(t, nil, nil, "wait", "two words").ready(t)
+	since, command := Describe(h.id(t))
+	if d := since.Sub(began); d < -2*time.Second || d > time.Minute {
+		t.Errorf("it began %s after it began", d)
+	}
+	if want := h.Args[0] + " two words"; command != want {
+		t.Errorf("%q, not %q", command, want)
+	}
+	gone := h.id(t)
+	h.end()
+	if since, command := Describe(gone); !since.IsZero() || command != "" {
+		t.Errorf("one that has ended: %v %q", since, command)
+	}
+}
+
+// What an ordinary user may not see is counted, not taken for absent.
+func TestHidden(t *testing.T) {
+	needPrograms(t, "setpriv")
+	need(t, os.Geteuid() == 0, "root")
+	exe, value := publicCopy(t), mark()
+	mine := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "wait").ready(t)
+	for _, c := range []struct{ value, want string }{
+		{value, "found=0 hidden=true blind=false other=false"},
+		// Its own environment it sees.
+		{"own", "found=1 hidden=true blind=false other=false"},
+	} {
+		cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", exe, c.value)
+		cmd.Env = []string{"PROCSCAN_HELPER=see", "PROCSCAN_NAME=own"}
+		h := launch(t, cmd)
+		if got := h.line(t); got != c.want {
+			t.Errorf("looking for %s: %s, not %s", c.value, got, c.want)
+		}
+		h.ready(t).end()
+	}
+	if ids := find(t, value); !slices.Equal(ids, []ID{mine.id(t)}) {
+		t.Errorf("root sees %v", ids)
+	}
+}
+
+// The same pid, given to another process: told apart by the start time.
+func TestPidReused(t *testing.T) {
+	needNamespaces(t)
+	h := help(t, []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}, nil, "reuse")
+	if got := h.line(t); got != "told apart" {
+		t.Error(got)
+	}
+}
+
+// reuse is the helper: the first process of a pid namespace, where it can say
+// which pid comes next without disturbing anybody.
+func reuse() {
+	start := func() (*os.Process, ID) {
+		p, err := os.StartProcess("/bin/sleep", []string{"sleep", "60"}, &os.ProcAttr{})
+		if err != nil {
+			panic(err)
+		}
+		s, err := Lookup(p.Pid)
+		if err != nil {
+			panic(err)
+		}
+		return p, s.ID
+	}
+	p, old := start()
+	if !old.Alive() {
+		fmt.Println("not alive at first")
+		return
+	}
+	_ = p.Kill()
+	_, _ = p.Wait()
+	for range 1000 {
+		// Threads of this program take pids as well.
+		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", fmt.Append(nil, old.PID-1), 0); err != nil {
+			fmt.Println(err)
+			return
+		}
+		p, id := start()
+		if id.PID == old.PID && id.Start != old.Start {
+			switch {
+			case old.Alive():
+				fmt.Println("one that has ended is alive because its pid is in use again")
+			case !id.Alive():
+				fmt.Println("the new one isn't alive")
+			default:
+				fmt.Println("told apart")
+			}
+			return
+		}
+		_ = p.Kill()
+		_, _ = p.Wait()
+	}
+	fmt.Println("the pid was never reused")
+}
+
+// Where /proc isn't ours, or isn't there, nothing is known, and what isn't
+// known counts as alive.
+func TestBlind(t *testing.T) {
+	needNamespaces(t)
+	needPrograms(t, "mount", "umount")
+	for name, before := range map[string][]string{
+		"another namespace's": {"unshare", "--mount", "--pid", "--fork", "--kill-child"},
+		"none":                {"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /proc; exec "$0" "$@"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := help(t, before, nil, "blind").line(t); got != "blind, and careful" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func blind() {
+	p, err := os.StartProcess("/bin/sleep", []string{"sleep", "60"}, &os.ProcAttr{})
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = p.Kill(); _, _ = p.Wait() }()
+	_, err = Marked("PROCSCAN_NAME", "x")
+	switch {
+	case !errors.Is(err, ErrBlind):
+		fmt.Printf("it doesn't notice: %v\n", err)
+	case !(ID{p.Pid, 1}).Alive():
+		fmt.Println("a process that runs is taken for dead")
+	case !Self().Alive():
+		fmt.Println("it takes itself for dead")
+	default:
+		_ = p.Kill()
+		_, _ = p.Wait()
+		if (ID{p.Pid, 1}).Alive() {
+			fmt.Println("one that has ended is alive")
+			return
+		}
+		fmt.Println("blind, and careful")
+	}
+}
