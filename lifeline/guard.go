@@ -307,8 +307,16 @@ func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free
 		} else {
 			rec.unknown = !rec.searched
 		}
-		if lockErr != nil && rec.worker.Zero() && time.Now().Before(deadline) && ctx.Err() == nil {
-			continue // a supervisor died while it was starting one: its stub will notice
+		self := procscan.Self()
+		if lockErr != nil && rec.worker.Zero() {
+			if rec.supervisor != self && rec.supervisor.Alive() {
+				// It has lost K.lock to an rm, and is between two workers or is
+				// starting one, however long that takes on this machine.
+				return rec, false, &HeldError{Holder: Holder{Supervisor: rec.supervisor, Generation: rec.generation}}
+			}
+			if time.Now().Before(deadline) && ctx.Err() == nil {
+				continue // its supervisor died while it was starting one: its stub will notice
+			}
 		}
 		if st, statErr := run.Stat(); errors.Is(err, errRecord) && statErr == nil && st.Size() > 0 {
 			g.warn("the record in %s was damaged: the locks and the process table decide alone this time", run.Name())
@@ -318,7 +326,6 @@ func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free
 			rec.worker = procscan.ID{}
 			return rec, lockErr == nil, nil
 		}
-		self := procscan.Self()
 		if rec.inProcess() || rec.supervisor != self && rec.supervisor.Alive() {
 			return rec, false, &HeldError{Holder: Holder{Supervisor: rec.supervisor, Worker: rec.worker, Generation: rec.generation}}
 		}

@@ -117,7 +117,7 @@ func (s *stub) look(self procscan.ID) error {
 			s.warn("%v: the locks decide alone", err)
 		}
 		supervisors := s.others(procscan.LockHolders(d.lock(s.name)))
-		wait := len(table.InExec) > 0
+		wait, unknown := false, len(table.InExec) > 0
 		stubs := map[procscan.ID]bool{}
 		s.left = nil
 		for _, p := range table.Processes {
@@ -160,10 +160,17 @@ func (s *stub) look(self procscan.ID) error {
 				} else if time.Since(since) > hiddenFor {
 					return &Yield{To: id, Orphan: len(supervisors) == 0}
 				}
-				wait = true
+				unknown = true
 			}
 		}
-		if !wait || time.Now().After(deadline) {
+		switch late := time.Now().After(deadline); {
+		case !wait && !unknown:
+			return nil
+		case late && unknown && s.search:
+			// Nothing else is left that would tell of a worker. Never two comes
+			// before never none.
+			return fmt.Errorf("some processes haven't shown what they are for %s, and the record was lost: not started, the next tick tries again", settleFor)
+		case late: // the locks and the record have told of none
 			return nil
 		}
 	}
