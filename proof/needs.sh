@@ -6,7 +6,8 @@ need() { command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || missing="$missing $2"
 missing=
 need /usr/sbin/cron cron
 need crontab cron
-need busybox busybox
+# Debian's busybox has no crond; busybox-static has one, and replaces it.
+busybox --list 2>/dev/null | grep -qx crond || missing="$missing busybox-static"
 need strace strace
 need flock util-linux
 need unshare util-linux
@@ -18,6 +19,9 @@ need systemd-notify systemd
 need gcc gcc
 need /usr/include/systemd/sd-daemon.h libsystemd-dev
 need perl perl
+need spin spin
+need gunicorn gunicorn
+need lighttpd lighttpd
 need /usr/bin/python3 python3
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -87,15 +88,27 @@ func fromEnviron(typed []word, flags []cli.Flag) []string {
 	return out
 }
 
-// binary is the program that cron is to start: the path that was typed, if it
-// was found through PATH or is a link, so that an upgrade that moves the link
-// is followed.
+// binary is the program that cron is to start: the path it was called by, with
+// links left as they are, so that an upgrade that moves a link is followed.
 func binary() (string, error) {
-	path, err := os.Executable()
+	self, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("cannot tell where this program is: %w", err)
 	}
-	return filepath.Clean(path), nil
+	typed, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		typed, err = filepath.Abs(typed)
+	}
+	if err != nil || !sameFile(typed, self) {
+		return filepath.Clean(self), nil
+	}
+	return typed, nil
+}
+
+func sameFile(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 func (k *cronOptions) install(ctx context.Context, o *options) error {

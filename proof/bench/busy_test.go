@@ -1,0 +1,83 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lifeline/proof/build"
+	"lifeline/proof/pid"
+)
+
+// TestBusyTickDoesNotScan: what runs every minute costs the same however many
+// processes there are, because it looks at none but the one that has the name.
+func TestBusyTickDoesNotScan(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "lifeline")
+	if err := build.One(program, "lifeline", "urfave_cli_no_docs,osusergo,netgo"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pid.KillBelow(dir) })
+	state := filepath.Join(dir, "state")
+	ready := filepath.Join(dir, "ready")
+
+	// The control: a start does list /proc, so the test can see it.
+	calls, err := trace(environ(), []string{program, "--dir", state, "other", "--", "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(readsProcessTable(calls)) == 0 {
+		t.Fatalf("a start doesn't show that it lists /proc, so this test sees nothing: %d calls", len(calls))
+	}
+
+	holder := exec.Command(program, "--dir", state, "web", "--", "sh", "-c", `echo > "$1"; exec sleep 86400`, "sh", ready)
+	holder.Env = environ()
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = holder.Process.Signal(os.Interrupt) // gracefully: the worker isn't below dir
+		_ = holder.Wait()
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(ready); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the instance didn't start")
+		}
+	}
+
+	tick := []string{program, "--dir", state, "web", "--", "true"}
+	cmd := exec.Command(tick[0], tick[1:]...)
+	cmd.Env = environ()
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("the tick said %q, %v; it should be silent and exit with 0", out, err)
+	}
+	calls, err = trace(environ(), tick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := readsProcessTable(calls); len(found) > 0 {
+		t.Errorf("a tick that finds an instance looks through the process table:\n%s", strings.Join(found, "\n"))
+	}
+	// And it touches at most the holder's own entries.
+	others := map[string]bool{}
+	for _, c := range calls {
+		var n int
+		if _, path, ok := strings.Cut(c.args, `"/proc/`); ok {
+			if _, err := fmt.Sscanf(path, "%d/", &n); err == nil {
+				others[fmt.Sprint(n)] = true
+			}
+		}
+	}
+	if len(others) > 3 {
+		t.Errorf("it looks at %d processes: %v", len(others), others)
+	}
+}

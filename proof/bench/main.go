@@ -1,0 +1,185 @@
+//go:build linux
+
+// Bench measures lifeline beside its peers, all of them in turn within one
+// run, so that whatever else the machine does hits them alike. Medians and
+// their ratios are what to look at; the times are this machine's.
+//
+//	go run ./proof/bench [flags] tick|start|all
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"lifeline/proof/build"
+	"lifeline/proof/check"
+	"lifeline/proof/pid"
+)
+
+func main() {
+	// The crowd's death signal hangs on this thread (prctl(2)).
+	runtime.LockOSThread()
+	runs := flag.Int("runs", 500, "runs of each tick")
+	starts := flag.Int("starts", 60, "runs of each start in a full table")
+	crowd := flag.Int("crowd", 10000, "processes in the full table")
+	flag.Parse()
+	if flag.Arg(0) == crowdArg {
+		if err := beCrowd(flag.Arg(1)); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	b, err := newBench()
+	if err == nil {
+		defer b.close()
+		switch what := flag.Arg(0); what {
+		case "tick":
+			err = b.ticks(*runs, *crowd)
+		case "start":
+			err = b.starts(*starts, *crowd)
+		case "all", "":
+			if err = b.ticks(*runs, *crowd); err == nil {
+				err = b.starts(*starts, *crowd)
+			}
+		default:
+			err = fmt.Errorf("%q is none of tick, start, all", what)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		if b != nil {
+			b.close()
+		}
+		os.Exit(1)
+	}
+}
+
+// bench is where it is done.
+type bench struct {
+	dir      string
+	lifeline string // as it is shipped
+	proof    string // with the seam that leaves the scan out
+	floor    string
+	peer     string
+	witness  string
+	holders  []*exec.Cmd
+}
+
+func newBench() (*bench, error) {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{dir: dir}
+	b.lifeline, b.proof, b.floor, b.peer, b.witness = b.path("lifeline"), b.path("lifeline-proof"), b.path("floor"), b.path("peer"), b.path("witness")
+	for _, p := range []struct{ out, from, tags string }{
+		{b.lifeline, "lifeline", "urfave_cli_no_docs,osusergo,netgo"},
+		{b.proof, "lifeline", "urfave_cli_no_docs,osusergo,netgo,proof"},
+		{b.floor, "lifeline/proof/bench/floor", ""},
+		{b.peer, "lifeline/proof/peer", ""},
+		{b.witness, "lifeline/proof/witness", ""},
+	} {
+		if err := build.One(p.out, p.from, p.tags); err != nil {
+			return b, err
+		}
+	}
+	fmt.Print(machine(os.Args))
+	return b, nil
+}
+
+func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
+
+// close ends what holds the locks, and leaves nothing behind.
+func (b *bench) close() {
+	for _, cmd := range b.holders {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	b.holders = nil
+	pid.KillBelow(b.dir)
+	_ = os.RemoveAll(b.dir)
+}
+
+// ticks is the table of the tick that finds an instance, in the table of
+// processes as it is and in a full one.
+func (b *bench) ticks(runs, crowd int) error {
+	contenders, notes, err := b.tickContenders()
+	if err != nil {
+		return err
+	}
+	for _, size := range []int{0, 300, crowd} {
+		c, err := gather(size)
+		if err != nil {
+			return err
+		}
+		results, err := interleave(contenders, runs)
+		n := processes()
+		c.disperse()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("\n### A tick that finds an instance, %d processes\n\n", n)
+		table(b.dir, contenders, results, runs, "flock -n, free", "an empty Go program")
+		contenders = withoutPs(contenders)
+	}
+	for _, n := range notes {
+		fmt.Println("\n" + n)
+	}
+	fmt.Print(b.calls())
+	return nil
+}
+
+// starts is the table of a start that has to look through all processes.
+func (b *bench) starts(runs, crowd int) error {
+	contenders := b.startContenders()
+	for _, size := range []int{0, crowd} {
+		c, err := gather(size)
+		if err != nil {
+			return err
+		}
+		results, err := interleave(contenders, runs)
+		n := processes()
+		c.disperse()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("\n### A start, %d processes\n\n", n)
+		table(b.dir, contenders, results, runs, "pgrep -f", "")
+		whole, blind := median(results[0]), median(results[1])
+		fmt.Printf("\nThe look through the process table alone: about %s, %.2f of `pgrep -f`.\n", short(whole-blind), float64(whole-blind)/float64(median(results[2])))
+	}
+	return nil
+}
+
+// table prints the medians beside those of one or two of the contenders.
+func table(dir string, contenders []contender, results [][]sample, runs int, base, floor string) {
+	of := func(name string) float64 {
+		for i, c := range contenders {
+			if c.name == name {
+				return float64(median(results[i]))
+			}
+		}
+		return 0
+	}
+	head, rule := "| | median | of "+base+" |", "|---|--:|--:|"
+	if floor != "" {
+		head, rule = head+" of "+floor+" |", rule+"--:|"
+	}
+	fmt.Println(head + " how |\n" + rule + "---|")
+	for i, c := range contenders {
+		m := median(results[i])
+		line := fmt.Sprintf("| %s | %s | %.2f |", c.name, short(m), float64(m)/of(base))
+		if floor != "" {
+			line += fmt.Sprintf(" %.2f |", float64(m)/of(floor))
+		}
+		fmt.Printf("%s `%s`, %d runs in turn with the others%s |\n", line, strings.Join(c.shown(dir), " "), runs, c.how)
+	}
+}
+
+func median(list []sample) sample { return check.Quantile(list, 0.5) }

@@ -1,0 +1,56 @@
+//go:build linux
+
+// Package build makes the programs that the proofs work with, from the source
+// at hand, into one directory.
+//
+//	programs, err := build.All(dir)
+//	exec.Command(programs.Lifeline, "web", "--", programs.Witness, …)
+package build
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Programs are the paths of what was made.
+type Programs struct {
+	Dir      string
+	Lifeline string // with the seam that switches a mechanism off
+	Witness  string
+	Peer     string // the algorithms to compare with
+}
+
+// All builds everything into dir.
+func All(dir string) (Programs, error) {
+	dir, err := filepath.EvalSymlinks(dir) // as /proc/PID/exe will tell it
+	if err != nil {
+		return Programs{}, fmt.Errorf("cannot resolve the directory for the programs: %w", err)
+	}
+	p := Programs{Dir: dir,
+		Lifeline: filepath.Join(dir, "lifeline"),
+		Witness:  filepath.Join(dir, "witness"),
+		Peer:     filepath.Join(dir, "peer"),
+	}
+	for _, b := range []struct{ out, from, tags string }{
+		{p.Lifeline, "lifeline", "urfave_cli_no_docs,osusergo,netgo,proof"},
+		{p.Witness, "lifeline/proof/witness", ""},
+		{p.Peer, "lifeline/proof/peer", ""},
+	} {
+		if err := One(b.out, b.from, b.tags); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// One builds the package from into the file out.
+func One(out, from, tags string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", tags, "-ldflags=-s -w", "-o", out, from)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: -race and coverage are for the tests themselves
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build %s: %w\n%s", from, err, text)
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"lifeline/proof/build"
+	"lifeline/proof/pid"
+)
+
+var programs build.Programs
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "chaos")
+		if err == nil {
+			defer os.RemoveAll(dir)
+			programs, err = build.All(dir)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer pid.KillBelow(programs.Dir)
+		return m.Run()
+	}())
+}
+
+// number reads a setting of the environment.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%q is not a number from 1 up", name, text)
+	}
+	return n
+}
+
+func attack(t *testing.T, name string, seed uint64, ticks int) (config, *result) {
+	t.Helper()
+	s, ok := subjectOf(name)
+	if !ok {
+		t.Fatalf("no guard of the name %q", name)
+	}
+	c := config{subject: s, programs: programs, dir: filepath.Join(t.TempDir(), name), seed: seed,
+		rounds: ticks, tick: 60 * time.Millisecond, share: 0.3}
+	r, err := run(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, r
+}
+
+// TestChaos is the short form of the command. A seed at random, so that every
+// run attacks in another way; the seed is printed, and LIFELINE_SEED repeats
+// it. No time is judged: the machine may be slow, it may not make two.
+func TestChaos(t *testing.T) {
+	seed := number(t, "LIFELINE_SEED", uint64(time.Now().UnixNano()%1e6)+1)
+	ticks := int(number(t, "LIFELINE_TICKS", 250))
+	c, r := attack(t, "lifeline", seed, ticks)
+	t.Logf("LIFELINE_SEED=%d\n%s%s", seed, tableHead, row(c, r))
+	if bad := verdict(r); bad != "" {
+		t.Errorf("%s\nLIFELINE_SEED=%d; the log:\n%s", bad, seed, lastLines(c))
+	}
+	if r.Faults == 0 || len(r.Lives) < 2 {
+		t.Errorf("%d faults and %d starts: nothing was attacked", r.Faults, len(r.Lives))
+	}
+}
+
+// TestControl attacks a plain flock in the same way. It must fail, or the
+// attack proves nothing.
+func TestControl(t *testing.T) {
+	c, r := attack(t, "flock", 1, 150)
+	t.Logf("\n%s%s", tableHead, row(c, r))
+	if r.Overlaps == 0 {
+		t.Error("the naive control survived: this attack is none")
+	}
+}
+
+// lastLines is the end of the log without the ticks.
+func lastLines(c config) []byte {
+	text, _ := os.ReadFile(filepath.Join(c.dir, "log"))
+	lines := slices.DeleteFunc(bytes.SplitAfter(text, []byte("\n")), func(l []byte) bool { return bytes.HasPrefix(l, []byte("tick")) })
+	return bytes.Join(lines[max(0, len(lines)-400):], nil)
+}

@@ -1,0 +1,349 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/proof/build"
+	"lifeline/proof/check"
+	"lifeline/proof/pid"
+)
+
+// config is one run.
+type config struct {
+	subject  subject
+	programs build.Programs // copied into the run's own directory
+	dir      string         // for everything that the run writes; kept
+	seed     uint64
+	rounds   int // ticks
+	tick     time.Duration
+	share    float64 // of ticks with a fault
+	spare    string
+	progress io.Writer
+}
+
+// result is what came of it.
+type result struct {
+	*check.Report
+	ticks     int      // as many were started; more than rounds, with the bursts
+	leftovers []string // processes that were alive after the end
+	atEnd     int      // instances after the last quiet ticks
+	said      int      // lines that ticks printed
+}
+
+// calmTicks come at the end without a fault: what is still down then stays so.
+const calmTicks = 20
+
+// driver plays cron, and does the damage.
+type driver struct {
+	config
+	state string
+	watch *check.Watch
+	said  *os.File
+
+	mu      sync.Mutex
+	running []*pid.Handle // ticks that haven't ended, oldest first
+	ticks   sync.WaitGroup
+	faults  sync.WaitGroup // those under way, each SIGCONT included
+	err     error
+	result  result
+}
+
+func run(c config) (*result, error) {
+	d := &driver{config: c}
+	if err := d.prepare(); err != nil {
+		return nil, err
+	}
+	defer d.said.Close()
+	defer pid.KillBelow(d.programs.Dir)
+	d.watch.Note("begin", "")
+	clock := time.NewTicker(c.tick)
+	defer clock.Stop()
+	for n := range c.rounds {
+		if n > 0 && n%epochLength == 0 {
+			d.change(n)
+		}
+		<-clock.C
+		p := planOf(c.seed, n, c.tick, c.share, c.spare)
+		d.play(p)
+		if d.err != nil {
+			return nil, d.err
+		}
+	}
+	d.faults.Wait()
+	for range calmTicks {
+		<-clock.C
+		d.play(plan{burst: 1, workers: []variant{{}}})
+	}
+	<-clock.C
+	d.result.atEnd = len(d.watch.Living())
+	d.watch.Note("end", "")
+	d.sweep()
+	report, err := d.watch.Close()
+	if err != nil {
+		return nil, err
+	}
+	d.result.Report = report
+	text, _ := os.ReadFile(d.path("said"))
+	d.result.said = strings.Count(string(text), "\n")
+	return &d.result, d.err
+}
+
+func (d *driver) path(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *driver) prepare() error {
+	// Programs of the run's own: whatever runs one of these belongs to it.
+	own := d.path("bin")
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		return err
+	}
+	copyOf := func(from string) string {
+		to := filepath.Join(own, filepath.Base(from))
+		text, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, text, 0o700)
+		}
+		if err != nil && d.err == nil {
+			d.err = err
+		}
+		return to
+	}
+	d.programs = build.Programs{Dir: own, Lifeline: copyOf(d.programs.Lifeline), Witness: copyOf(d.programs.Witness), Peer: copyOf(d.programs.Peer)}
+	if d.err != nil {
+		return fmt.Errorf("cannot copy the programs: %w", d.err)
+	}
+	d.state = d.path("state")
+	var err error
+	if d.said, err = os.OpenFile(d.path("said"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return err
+	}
+	d.watch, err = check.Follow(d.path("log"))
+	return err
+}
+
+// play starts the ticks of a plan and sets its faults going.
+func (d *driver) play(p plan) {
+	if d.subject.end == nil {
+		_ = os.MkdirAll(d.state, 0o700) // the peers don't make it
+	}
+	d.watch.Note("tick", "") // one, however many start at it
+	for _, v := range p.workers {
+		d.start(v)
+	}
+	for _, a := range p.actions {
+		d.faults.Add(1)
+		time.AfterFunc(a.after, func() {
+			defer d.faults.Done()
+			d.do(a)
+		})
+	}
+}
+
+// start is one tick.
+func (d *driver) start(v variant) {
+	worker := append([]string{d.programs.Witness, "-log", d.path("log"), "-lock", d.path("witness.lock")}, v.flags()...)
+	argv := d.subject.tick(d.programs, d.state, worker)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = environ()
+	if d.subject.env != nil {
+		cmd.Env = append(cmd.Env, d.subject.env(d.programs, d.state)...)
+	}
+	cmd.Stdout, cmd.Stderr = d.said, d.said
+	if err := cmd.Start(); err != nil {
+		d.err = fmt.Errorf("cannot start a tick: %w", err)
+		return
+	}
+	d.result.ticks++
+	// It can't be reaped before Wait, so the pid is certainly its own.
+	var h *pid.Handle
+	if s, err := pid.Look(cmd.Process.Pid); err == nil {
+		h, _ = pid.Open(s.ID)
+	}
+	d.mu.Lock()
+	if h != nil {
+		d.running = append(d.running, h)
+	}
+	d.mu.Unlock()
+	d.ticks.Add(1)
+	go func() {
+		defer d.ticks.Done()
+		_ = cmd.Wait()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if h != nil {
+			d.running = slices.DeleteFunc(d.running, func(r *pid.Handle) bool { return r == h })
+			h.Close()
+		}
+	}()
+}
+
+// supervisor signals the one that has the name, as far as can be told: the
+// tick that has been running longest; now and then another.
+func (d *driver) supervisor(pick float64, sig unix.Signal) (id pid.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.running) == 0 {
+		return id
+	}
+	h := d.running[0]
+	if pick > 0.8 {
+		h = d.running[int((pick-0.8)*5*float64(len(d.running)))]
+	}
+	h.Signal(sig)
+	return h.ID
+}
+
+// youngest signals the tick that began last.
+func (d *driver) youngest(sig unix.Signal) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := len(d.running); n > 0 {
+		d.running[n-1].Signal(sig)
+	}
+}
+
+// worker signals the witness that started last.
+func (d *driver) worker(sig unix.Signal) (id pid.ID) {
+	living := d.watch.Living()
+	if len(living) == 0 {
+		return id
+	}
+	id = living[len(living)-1]
+	d.watch.Signal(id, sig)
+	return id
+}
+
+// do is one fault.
+func (d *driver) do(a action) {
+	d.watch.Note("fault", a.String())
+	switch a.kind {
+	case killSupervisor:
+		d.supervisor(a.pick, unix.SIGKILL)
+	case killWorker:
+		d.worker(unix.SIGKILL)
+	case killBoth:
+		if a.pick < 0.5 {
+			d.worker(unix.SIGKILL)
+			d.supervisor(0, unix.SIGKILL)
+		} else {
+			d.supervisor(0, unix.SIGKILL)
+			d.worker(unix.SIGKILL)
+		}
+	case killStarting:
+		d.youngest(unix.SIGKILL)
+	case termSupervisor:
+		d.supervisor(a.pick, unix.SIGTERM)
+	case termWorker:
+		d.worker(unix.SIGTERM)
+	case stopSupervisor:
+		d.goOn(a, d.supervisor(a.pick, unix.SIGSTOP))
+	case stopWorker:
+		d.goOn(a, d.worker(unix.SIGSTOP))
+	case stopBoth:
+		d.goOn(a, d.supervisor(0, unix.SIGSTOP), d.worker(unix.SIGSTOP))
+	case removeLock:
+		remove(d.state, d.subject.lock)
+	case removeRun:
+		remove(d.state, d.subject.run)
+	case removeDir:
+		_ = os.RemoveAll(d.state) // a tick may be writing into it: it is gone or it isn't
+	case killAndRemove:
+		d.supervisor(0, unix.SIGKILL)
+		_ = os.RemoveAll(d.state)
+	case damage:
+		paths, _ := filepath.Glob(filepath.Join(d.state, d.subject.run))
+		for _, path := range paths {
+			spoil(path, a.pick)
+		}
+	}
+}
+
+// goOn sends SIGCONT after the hold.
+func (d *driver) goOn(a action, ids ...pid.ID) {
+	d.faults.Add(1)
+	time.AfterFunc(a.hold, func() {
+		defer d.faults.Done()
+		for _, id := range ids {
+			if h, err := pid.Open(id); err == nil {
+				h.Signal(unix.SIGCONT)
+				h.Close()
+			}
+		}
+	})
+}
+
+// change goes from one epoch to the next. A worker that hides in both ways
+// must not live to see faults that it wasn't meant for.
+func (d *driver) change(n int) {
+	was, is := epochOf(d.seed, n-1), epochOf(d.seed, n)
+	if d.progress != nil {
+		fmt.Fprintf(d.progress, "tick %d: %s\n", n, is)
+	}
+	if was == is || was == plain {
+		return
+	}
+	d.sweep()
+}
+
+// sweep ends the instance as its manual says, looks at what is left, and ends
+// that too.
+func (d *driver) sweep() {
+	d.watch.Note("reset", "")
+	if d.subject.end != nil {
+		d.faults.Wait()
+		d.settle()
+		if err := d.subject.end(d.programs, d.state); err != nil && d.err == nil {
+			d.err = fmt.Errorf("cannot end it: %w", err)
+		}
+		d.leftovers()
+	}
+	pid.KillBelow(d.programs.Dir)
+	d.faults.Wait()
+	d.ticks.Wait()
+	d.watch.Note("reset", "")
+}
+
+// settle waits for the ticks under way, until one process at most is left that
+// is a tick.
+func (d *driver) settle() {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		d.mu.Lock()
+		n := len(d.running)
+		d.mu.Unlock()
+		if n <= 1 {
+			return
+		}
+	}
+}
+
+func (d *driver) leftovers() {
+	for _, id := range pid.Below(d.programs.Dir) {
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id.PID))
+		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", id.PID))
+		var marks []string
+		for _, kv := range strings.Split(string(env), "\x00") {
+			if strings.HasPrefix(kv, "LIFELINE_") {
+				marks = append(marks, kv)
+			}
+		}
+		line := fmt.Sprintf("%s: %q %q %.60s", id, strings.ReplaceAll(strings.Trim(string(args), "\x00"), "\x00", " "), marks, status)
+		d.result.leftovers = append(d.result.leftovers, line)
+	}
+}
+
+// environ is ours without what speaks to lifeline.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LIFELINE_") })
+}

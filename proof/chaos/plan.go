@@ -1,0 +1,178 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// A plan is what is done around one tick. It depends on the seed and on the
+// tick's number alone, never on what happened before, so that a run can be
+// repeated: the machine's timing is then the only difference.
+type plan struct {
+	burst   int       // ticks that start at once
+	workers []variant // of the worker that each of them would start
+	actions []action
+}
+
+// variant is how a worker behaves.
+type variant struct {
+	closeFrom, wipe, ignoreTerm bool
+	daemon                      string
+	children                    int
+	length                      time.Duration // 0: until it is ended
+}
+
+func (v variant) flags() []string {
+	var flags []string
+	add := func(on bool, flag ...string) {
+		if on {
+			flags = append(flags, flag...)
+		}
+	}
+	add(v.closeFrom, "-closefrom")
+	add(v.wipe, "-wipe")
+	add(v.ignoreTerm, "-ignore-term")
+	add(v.daemon != "", "-daemon", v.daemon)
+	add(v.children > 0, "-children", fmt.Sprint(v.children))
+	add(v.length > 0, "-for", v.length.String())
+	return flags
+}
+
+// kind is a fault.
+type kind int
+
+const (
+	killSupervisor kind = iota
+	killWorker
+	killBoth
+	killStarting // a tick that has just begun
+	termSupervisor
+	termWorker
+	stopSupervisor
+	stopWorker
+	stopBoth
+	removeLock
+	removeRun
+	removeDir
+	damage
+	killAndRemove // the two that leave only the process table to go by
+	kinds
+)
+
+func (k kind) String() string {
+	return [...]string{"KILL supervisor", "KILL worker", "KILL both", "KILL starting tick", "TERM supervisor", "TERM worker",
+		"STOP supervisor", "STOP worker", "STOP both", "rm lock", "rm run", "rm -rf directory", "damage record",
+		"KILL supervisor and rm -rf directory"}[k]
+}
+
+// kills a supervisor, so that only what it has left behind tells of its worker.
+func (k kind) kills() bool {
+	return k == killSupervisor || k == killBoth || k == killStarting || k == killAndRemove
+}
+
+// forgets what is written down about the worker.
+func (k kind) forgets() bool {
+	return k == removeRun || k == removeDir || k == damage || k == killAndRemove
+}
+
+// action is one fault in a plan.
+type action struct {
+	kind  kind
+	after time.Duration // since the tick
+	pick  float64       // which of several processes, or how a record is damaged
+	hold  time.Duration // from STOP to CONT
+}
+
+func (a action) String() string {
+	s := a.kind.String()
+	if a.hold > 0 {
+		s += fmt.Sprintf(" for %s", a.hold)
+	}
+	return s
+}
+
+// epoch is a stretch of the run. A worker that can neither be found by its
+// descriptors nor by its environment is known by the record and by its living
+// supervisor only: taking BOTH away is what the manual says can't be survived,
+// so there is never a stretch in which both could happen to such a worker.
+type epoch int
+
+const (
+	plain   epoch = iota // every fault, no worker that hides in both ways
+	noKills              // every worker, no supervisor is killed
+	noWipes              // every worker, nothing written is lost
+)
+
+func (e epoch) String() string {
+	return [...]string{"every fault", "hiding workers, no supervisor killed", "hiding workers, nothing removed"}[e]
+}
+
+const epochLength = 80 // ticks
+
+// epochOf gives the stretch that tick n lies in.
+func epochOf(seed uint64, n int) epoch {
+	rng := rand.New(rand.NewPCG(seed, 1<<32+uint64(n/epochLength)))
+	return []epoch{plain, plain, noKills, noWipes}[rng.IntN(4)]
+}
+
+// planOf makes the plan of tick n. spare lists worker variants that hide by
+// one way only but are to be treated as hiding in both ("wipe").
+func planOf(seed uint64, n int, tick time.Duration, faults float64, spare string) plan {
+	rng := rand.New(rand.NewPCG(seed, uint64(n)))
+	p := plan{burst: 1}
+	if rng.IntN(16) == 0 {
+		p.burst = 12
+	}
+	e := epochOf(seed, n)
+	for range p.burst {
+		p.workers = append(p.workers, variantOf(rng, e, spare))
+	}
+	if rng.Float64() >= faults {
+		return p
+	}
+	after := time.Duration(rng.Int64N(int64(tick)))
+	for range []int{1, 1, 1, 2, 2, 3}[rng.IntN(6)] {
+		a := action{kind: kind(rng.IntN(int(kinds))), after: after, pick: rng.Float64()}
+		switch a.kind {
+		case stopSupervisor, stopWorker, stopBoth:
+			a.hold = time.Duration(rng.Int64N(int64(6 * tick)))
+		case killStarting:
+			a.after = time.Duration(rng.Int64N(int64(15 * time.Millisecond)))
+		}
+		if rng.IntN(3) == 0 { // else at the same moment as the one before
+			after += time.Duration(rng.Int64N(int64(8 * time.Millisecond)))
+		}
+		if e == noKills && a.kind.kills() || e == noWipes && a.kind.forgets() {
+			continue
+		}
+		p.actions = append(p.actions, a)
+	}
+	return p
+}
+
+func variantOf(rng *rand.Rand, e epoch, spare string) variant {
+	v := variant{
+		closeFrom:  rng.IntN(4) == 0,
+		wipe:       rng.IntN(4) == 0,
+		ignoreTerm: rng.IntN(2) == 0, // or the death signal ends most orphans at once
+		daemon:     []string{"", "", "", "", "", "", "keep", "close"}[rng.IntN(8)],
+		children:   []int{0, 0, 0, 0, 0, 0, 0, 3}[rng.IntN(8)],
+	}
+	if rng.IntN(8) == 0 {
+		v.length = 20*time.Millisecond + time.Duration(rng.Int64N(int64(400*time.Millisecond)))
+	}
+	if e != plain {
+		if rng.IntN(2) == 0 {
+			v.closeFrom, v.wipe = true, true
+		}
+	} else if strings.Contains(spare, "wipe") {
+		v.wipe = false
+	} else if v.closeFrom && v.wipe {
+		v.wipe = false
+	}
+	return v
+}

@@ -1,0 +1,145 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/proof/build"
+)
+
+// name is the instance's, in every run.
+const name = "web"
+
+// subject is a guard under attack.
+type subject struct {
+	name  string
+	about string
+	// tick is what cron would run: the guard before the worker's command.
+	tick func(p build.Programs, state string, worker []string) []string
+	env  func(p build.Programs, state string) []string
+	// files are those of its state directory that may be removed one by one:
+	// the lock, and what stands for a record.
+	lock, run string
+	// end stops it for good, as its manual says; nil: the driver ends all.
+	end func(p build.Programs, state string) error
+}
+
+var subjects = []subject{
+	{
+		name:  "lifeline",
+		about: "lifeline --kill-after 30ms NAME -- witness",
+		tick: func(p build.Programs, state string, worker []string) []string {
+			return append([]string{p.Lifeline, "--dir", state, "--kill-after", "30ms", name, "--"}, worker...)
+		},
+		lock: "*.lock", run: "*.run",
+		end: func(p build.Programs, state string) error {
+			cmd := exec.Command(p.Lifeline, "terminate", "--dir", state, "--kill-after", "30ms", name)
+			cmd.Env = environ()
+			return cmd.Run()
+		},
+	},
+	{
+		name:  "flock",
+		about: "flock -n FILE witness: the naive control",
+		tick: func(p build.Programs, state string, worker []string) []string {
+			return append([]string{"flock", "-n", filepath.Join(state, "file")}, worker...)
+		},
+		lock: "file", run: "file",
+	},
+	{
+		name:  "flock-o",
+		about: "flock -n -o FILE witness: the lock isn't inherited",
+		tick: func(p build.Programs, state string, worker []string) []string {
+			return append([]string{"flock", "-n", "-o", filepath.Join(state, "file")}, worker...)
+		},
+		lock: "file", run: "file",
+	},
+	{
+		name:  "setlock",
+		about: "setlock -n FILE witness (daemontools): becomes the worker",
+		tick: func(p build.Programs, state string, worker []string) []string {
+			return append([]string{"setlock", "-n", filepath.Join(state, "file")}, worker...)
+		},
+		lock: "file", run: "file",
+	},
+	{
+		name:  "gem",
+		about: "equal command lines in ps: the gem's algorithm",
+		tick: func(p build.Programs, state string, worker []string) []string {
+			// The same command line every time, as a crontab has it: the bad
+			// habits stand in the flags, and would be other commands to the gem.
+			return peerTick(p, state, worker[:plainWorker])
+		}, env: peerEnv("gem"),
+		lock: "file", run: "file",
+	},
+	{
+		name:  "pidfile",
+		about: "a pid file and kill(pid, 0)",
+		tick:  peerTick, env: peerEnv("pidfile"),
+		lock: "file", run: "file",
+	},
+}
+
+// plainWorker counts the words of a worker's command before its bad habits.
+const plainWorker = 5
+
+// peerTick leaves the worker's program away: a peer becomes it.
+func peerTick(p build.Programs, _ string, worker []string) []string {
+	return append([]string{p.Peer}, worker[1:]...)
+}
+
+func peerEnv(how string) func(build.Programs, string) []string {
+	return func(p build.Programs, state string) []string {
+		return []string{"PEER=" + how, "WITNESS=" + p.Witness, "PIDFILE=" + filepath.Join(state, "file")}
+	}
+}
+
+func subjectOf(name string) (subject, bool) {
+	for _, s := range subjects {
+		if s.name == name {
+			return s, true
+		}
+	}
+	return subject{}, false
+}
+
+// spoil damages the record at path in one of several ways. It is opened
+// without O_CREAT: what isn't there can't be damaged.
+func spoil(path string, pick float64) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	text := make([]byte, 256)
+	n, _ := unix.Pread(fd, text, 0)
+	text = text[:max(n, 0)]
+	switch int(pick * 5) {
+	case 0: // emptied
+		_ = unix.Ftruncate(fd, 0)
+	case 1: // torn
+		_ = unix.Ftruncate(fd, int64(pick*1e6)%200)
+	case 2: // one bit
+		if len(text) > 0 {
+			text[int(pick*1e6)%len(text)] ^= 4
+			_, _ = unix.Pwrite(fd, text, 0)
+		}
+	case 3: // zeros, as after a crash of the machine
+		_, _ = unix.Pwrite(fd, make([]byte, 256), 0)
+	default:
+		_, _ = unix.Pwrite(fd, []byte("this is not a record\n"), 0)
+	}
+}
+
+// remove takes away every file of the state directory that fits.
+func remove(state, pattern string) {
+	paths, _ := filepath.Glob(filepath.Join(state, pattern))
+	for _, path := range paths {
+		_ = os.Remove(path)
+	}
+}

@@ -1,0 +1,194 @@
+package cron
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"lifeline/proof/pid"
+)
+
+// story is the same for every daemon. So that four of cron's minutes are
+// enough, something else happens to each of several names between two ticks.
+func story(b *box) {
+	before := b.command("crontab", "-l")
+	b.noReboot = b.rebootKills()
+
+	// Into a crontab that holds other things.
+	b.clear()
+	web := b.install("web")
+	worker := b.install("worker")
+	boss := b.install("boss")
+	deaf := b.install("deaf", "-ignore-term")
+	down := b.install("down")
+	ended := b.install("ended")
+	gone := b.install("gone")
+	if now := b.command("crontab", "-l"); !strings.HasPrefix(now, before) {
+		b.Fatalf("install has changed what is not its own:\n%q\n%q", before, now)
+	}
+
+	// Each starts within the minute.
+	b.tick()
+	for _, i := range b.instances {
+		b.expect(i, 1, true)
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", b.worker(i).PID))
+		if !strings.HasSuffix(string(cmdline), "\x00"+odd+"\x00") {
+			b.Errorf("%s: the words of the command didn't arrive: %q", i.name, cmdline)
+		}
+	}
+	first := b.worker(web)
+	orphan := b.worker(deaf)
+
+	b.clear()
+	b.killWorker(worker)
+	b.killSupervisor(boss)
+	b.await(margin, func() bool { return len(boss.watch.Living()) == 0 }, "boss: the worker is told of its supervisor's death, and ends")
+	b.killSupervisor(deaf) // its worker is told as well, and doesn't hear
+	b.command("lifeline", "pause", "down")
+	b.terminate(down)
+	b.terminate(ended)
+	b.uninstall(gone)
+	b.terminate(gone)
+	gone.watch.Note("end", "")
+
+	// One tick later: what runs was left alone, what had ended is back, what
+	// is paused or taken out of the crontab stays down.
+	b.tick()
+	b.expect(web, 1, true)
+	b.expect(worker, 2, true)
+	b.expect(boss, 2, true)
+	b.expect(deaf, 1, true) // the tick watches over the orphan
+	b.expect(down, 1, false)
+	b.expect(ended, 2, true)
+	b.expect(gone, 1, false)
+	if b.worker(web) != first || b.worker(deaf) != orphan {
+		b.Errorf("a tick replaced a worker that lived")
+	}
+	b.quietly(web)
+	b.quietly(down)
+
+	b.clear()
+	b.killWorker(web)
+	b.uninstall(worker) // alone, it ends nothing
+	b.killBoth(boss)
+	b.killWorker(deaf)
+	b.await(margin, func() bool { began, codes := b.runs(deaf); return began == len(codes) }, "deaf: its new supervisor notices the end")
+	down.watch.Note("reset", "") // up to here it was to be down
+	b.command("lifeline", "resume", "down")
+
+	b.tick()
+	b.expect(web, 2, true)
+	b.expect(worker, 2, true)
+	b.expect(boss, 3, true)
+	b.expect(deaf, 2, true)
+	b.expect(down, 2, true)
+	b.expect(ended, 2, true)
+	b.expect(gone, 1, false)
+
+	// Out of the crontab, and ended: it was as if it had never been there.
+	// In the reverse order, because a missing last newline goes with the block
+	// that was put behind it.
+	b.clear()
+	for _, i := range slices.Backward(b.instances) {
+		if i.installed {
+			b.uninstall(i)
+		}
+		if i == deaf {
+			b.terminate(i, "--kill-after", "1s")
+		} else if i != gone {
+			b.terminate(i)
+		}
+		if i != gone {
+			i.watch.Note("end", "")
+		}
+	}
+	if now := b.command("crontab", "-l"); now != before {
+		b.Errorf("the crontab isn't what it had been:\n%q\n%q", before, now)
+	}
+	b.tick()
+	for i, starts := range map[*instance]int{web: 2, worker: 2, boss: 3, deaf: 2, down: 2, ended: 2, gone: 1} {
+		b.expect(i, starts, false)
+	}
+	if left := pid.Below(b.path("bin")); len(left) > 0 {
+		b.Errorf("left over: %v\n%s", left, b.evidence())
+	}
+	b.judge()
+	b.mailed(web, worker, deaf)
+	if err := os.WriteFile(b.path("done"), nil, 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// rebootKills: some builds of busybox crond die of any line that begins with
+// an @ (they read the line from a copy that only the option -d has made).
+func (b *box) rebootKills() bool {
+	if b.name != "busybox" {
+		return false
+	}
+	help, _ := exec.Command(b.argv[0], "--help").CombinedOutput()
+	if strings.Contains(string(help), "-d N") {
+		return false
+	}
+	b.Log("this crond has no option -d, and dies of @reboot: installed with --no-reboot")
+	return true
+}
+
+// quietly: the runs that found nothing to do exited with 0.
+func (b *box) quietly(i *instance) {
+	b.Helper()
+	_, codes := b.runs(i)
+	for _, code := range codes {
+		if code != 0 {
+			b.Errorf("%s: a tick exited with %d", i.name, code)
+		}
+	}
+}
+
+// judge reads what the witnesses have to say.
+func (b *box) judge() {
+	for _, i := range b.instances {
+		report, err := i.watch.Close()
+		if err != nil {
+			b.Errorf("%s: %v", i.name, err)
+			continue
+		}
+		if report.Overlaps > 0 {
+			b.Errorf("%s: %d overlaps: %v", i.name, report.Overlaps, report.Evidence)
+		}
+		var gaps []string
+		for _, g := range report.Gaps {
+			if g.Open { // its end was wanted
+				continue
+			}
+			gaps = append(gaps, g.Length().Round(time.Millisecond).String())
+			if g.Calm > minute+margin || g.Ticks > 1 {
+				b.Errorf("%s: nobody there for %s and %d ticks", i.name, g.Calm, g.Ticks)
+			}
+		}
+		_, codes := b.runs(i)
+		b.Logf("%-7s %d starts, with nobody there for %s; cron's runs exited with %v", i.name, len(report.Lives), strings.Join(gaps, ", "), codes)
+	}
+}
+
+// mailed: cron has sent word of these, and of no other: a tick that finds
+// things as they should be says nothing.
+func (b *box) mailed(names ...*instance) {
+	b.Helper()
+	text := strings.Join(b.mails(), "")
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "Killed") { // the shell's own word on a supervisor
+			continue
+		}
+		if !slices.ContainsFunc(names, func(i *instance) bool { return strings.HasPrefix(line, "lifeline: "+i.name+": ") }) {
+			b.Errorf("cron mailed %q", line)
+		}
+	}
+	for _, i := range names {
+		if !strings.Contains(text, "lifeline: "+i.name+": ") {
+			b.Errorf("cron has mailed nothing of %s:\n%s", i.name, text)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+//go:build linux
+
+// Package rounds lets many ticks of one name start at the same moment, over
+// and over: exactly one of them must run, in every round, with either half of
+// the guard and with the announcement alone. Beside it stand the algorithms
+// that people use instead, which show that the test can fail.
+//
+//	LIFELINE_ROUNDS=1000 go test -v -run TestRounds -timeout 1h ./proof/rounds
+package rounds
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+
+	"lifeline/proof/build"
+	"lifeline/proof/pid"
+)
+
+// starters is how many ticks start at once.
+const starters = 20
+
+var programs build.Programs
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "rounds")
+		if err == nil {
+			defer os.RemoveAll(dir)
+			programs, err = build.All(dir)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer pid.KillBelow(programs.Dir)
+		return m.Run()
+	}())
+}
+
+// rounds is how many of them to play: few by default, for every commit.
+func rounds(t *testing.T) int {
+	text := os.Getenv("LIFELINE_ROUNDS")
+	if text == "" {
+		return 40
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("LIFELINE_ROUNDS=%q is not a number of rounds", text)
+	}
+	return n
+}
+
+func TestRounds(t *testing.T) {
+	for _, mode := range []struct{ name, without string }{
+		{"as it is", ""},
+		{"without the flock", "flock"},
+		{"without run lock, record and scan", "run,scan"},
+		{"without any lock", "flock,run"},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			a := newArena(t)
+			a.argv = []string{programs.Lifeline, "--dir", a.path("state"), "web", "--",
+				programs.Witness, "-log", a.path("log"), "-lock", a.path("lock")}
+			a.env = []string{"LIFELINE_PROOF_WITHOUT=" + mode.without}
+			c := a.play(rounds(t))
+			t.Log(c)
+			if c.one != c.rounds {
+				t.Errorf("%s; the log is the evidence:\n%s", c, a.evidence())
+			}
+			if c.said != "" {
+				t.Errorf("a tick printed something, and cron would mail it: %q", c.said)
+			}
+		})
+	}
+}
+
+// TestControls plays the same rounds with what is used elsewhere. They must
+// fail, or the rounds above prove nothing.
+func TestControls(t *testing.T) {
+	for _, control := range []struct {
+		how, what string
+		failed    func(count) bool
+	}{
+		{"gem", "equal command lines in ps: they all see each other and give up", func(c count) bool { return c.none > 0 }},
+		{"scan", "look for a running one, then start: several look before the first has started", func(c count) bool { return c.more > 0 }},
+	} {
+		t.Run(control.how, func(t *testing.T) {
+			a := newArena(t)
+			a.argv = []string{programs.Peer, "-log", a.path("log"), "-lock", a.path("lock")}
+			a.env = []string{"PEER=" + control.how, "WITNESS=" + programs.Witness}
+			c := a.play(min(rounds(t), 200))
+			t.Logf("%s (%s)", c, control.what)
+			if !control.failed(c) {
+				t.Errorf("%s: the control did not fail, so these rounds prove nothing", c)
+			}
+		})
+	}
+}

@@ -1,0 +1,85 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/proof/pid"
+)
+
+// family starts the children that were asked for.
+func (o *options) family() error {
+	for range o.children {
+		if err := o.fork(""); err != nil {
+			return err
+		}
+	}
+	if o.daemon == "" {
+		return nil
+	}
+	middle, err := o.start([]string{"-child", "leave", "-daemon", o.daemon}, true)
+	if err != nil {
+		return err
+	}
+	for {
+		_, err := unix.Wait4(middle, nil, 0, nil)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// fork starts one that only waits.
+func (o *options) fork(how string) error {
+	if how != "close" {
+		how = "keep"
+	}
+	_, err := o.start([]string{"-child", how, "-for", o.length.String()}, false)
+	return err
+}
+
+// start begins this program again. Go marks none of the inherited descriptors
+// close-on-exec, so the run file's goes on to the children, as it does from a
+// program in C.
+func (o *options) start(args []string, session bool) (int, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	argv := append([]string{"witness", "-ignore-term=" + strconv.FormatBool(o.ignoreTerm)}, args...)
+	child, err := syscall.ForkExec(exe, argv, &syscall.ProcAttr{
+		Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: session},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("cannot start a child: %w", err)
+	}
+	return child, nil
+}
+
+// wipe writes a title over the arguments and zeros over the rest of them and
+// of the environment, as setproctitle(3) and redis-server do. Through
+// /proc/self/mem: the memory is the same, and no pointer is made of a number.
+func wipe() error {
+	s, err := pid.Look(os.Getpid())
+	if err != nil {
+		return err
+	}
+	if s.ArgStart == 0 || s.EnvEnd <= s.ArgStart {
+		return fmt.Errorf("the kernel doesn't tell where they lie")
+	}
+	fd, err := unix.Open("/proc/self/mem", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	blank := make([]byte, s.EnvEnd-s.ArgStart)
+	copy(blank, "a title: working")
+	_, err = unix.Pwrite(fd, blank, int64(s.ArgStart))
+	return err
+}

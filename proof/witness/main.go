@@ -1,0 +1,145 @@
+//go:build linux
+
+// Witness is the worker of the proofs, and its own independent witness: it
+// shares no code with lifeline. While it runs it holds a lock of its own; if
+// another witness has that, there are two, and it says so. What it sees goes
+// into a log, a line and a write each:
+//
+//	start PID TICKS NS HOW  it runs; NS is CLOCK_MONOTONIC, HOW its bad habits
+//	overlap PID TICKS NS    another one has the lock
+//	stop PID TICKS NS       it ends by itself; a killed one can't say so
+//
+// Its flags make it behave badly in the ways that real programs do.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/proof/pid"
+)
+
+type options struct {
+	log, lock  string
+	length     time.Duration
+	ignoreTerm bool
+	closeFrom  bool
+	wipe       bool
+	daemon     string
+	children   int
+	child      string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.log, "log", "", "the log")
+	flag.StringVar(&o.lock, "lock", "", "the witness's own lock file")
+	flag.DurationVar(&o.length, "for", time.Hour, "how long to run")
+	flag.BoolVar(&o.ignoreTerm, "ignore-term", false, "ignore SIGTERM, children included")
+	flag.BoolVar(&o.closeFrom, "closefrom", false, "close every inherited descriptor from 3 up")
+	flag.BoolVar(&o.wipe, "wipe", false, "overwrite arguments and environment, as a process title does")
+	flag.StringVar(&o.daemon, "daemon", "", "leave a grandchild in a session of its own behind: keep or close its descriptors")
+	flag.IntVar(&o.children, "children", 0, "fork so many")
+	flag.StringVar(&o.child, "child", "", "internal: be one of those")
+	flag.Parse()
+	// The flags point into the memory that wipe overwrites.
+	o.log, o.lock, o.daemon = strings.Clone(o.log), strings.Clone(o.lock), strings.Clone(o.daemon)
+	if err := run(&o); err != nil {
+		fmt.Fprintln(os.Stderr, "witness:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o *options) error {
+	// Before the runtime opens descriptors of its own, for its timers.
+	if o.closeFrom || o.child == "close" {
+		if err := unix.CloseRange(3, ^uint(0), 0); err != nil {
+			return fmt.Errorf("cannot close the inherited descriptors: %w", err)
+		}
+	}
+	if o.ignoreTerm {
+		signal.Ignore(unix.SIGTERM)
+	}
+	switch o.child {
+	case "": // the witness itself
+	case "leave": // the middle one of a double fork
+		return o.fork(o.daemon)
+	default:
+		time.Sleep(o.length)
+		return nil
+	}
+	// Forks come before the lock: a fork between clone and exec shares every
+	// descriptor, and a lock that outlives its witness would be a false alarm.
+	if err := o.family(); err != nil {
+		return err
+	}
+	stop := make(chan os.Signal, 1)
+	if !o.ignoreTerm {
+		signal.Notify(stop, unix.SIGTERM)
+	}
+	if o.wipe {
+		if err := wipe(); err != nil {
+			return fmt.Errorf("cannot wipe the environment: %w", err)
+		}
+	}
+	self, err := pid.Look(os.Getpid())
+	if err != nil {
+		return err
+	}
+	log, err := unix.Open(o.log, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot open the log: %w", err)
+	}
+	say := func(what string, at int64, how ...string) {
+		line := strings.Join(append([]string{what, self.String(), fmt.Sprint(at)}, how...), " ") + "\n"
+		if n, err := unix.Write(log, []byte(line)); n != len(line) {
+			panic(fmt.Sprint("cannot write the log: ", err)) // evidence lost: fail loudly
+		}
+	}
+	lock, err := unix.Open(o.lock, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot open the witness's lock: %w", err)
+	}
+	taken := take(lock)
+	began := pid.Now()
+	if !taken {
+		say("overlap", began)
+	}
+	say("start", began, o.how()...)
+	select {
+	case <-stop:
+	case <-time.After(o.length):
+	}
+	say("stop", pid.Now())
+	return nil
+}
+
+// how names the habits that matter when an overlap is looked into.
+func (o *options) how() []string {
+	var list []string
+	for name, on := range map[string]bool{"closefrom": o.closeFrom, "wipe": o.wipe, "ignore-term": o.ignoreTerm, "daemon=" + o.daemon: o.daemon != ""} {
+		if on {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// take tries to get the lock, without waiting.
+func take(fd int) bool {
+	for {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		if err == unix.EINTR {
+			continue
+		}
+		return err == nil
+	}
+}
