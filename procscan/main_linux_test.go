@@ -181,7 +181,7 @@ func needNamespaces(t *testing.T) {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()

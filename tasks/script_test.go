@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,9 @@ import (
 	"lifeline/lifeline/child"
 	"lifeline/tasks"
 )
+
+// As the real main does.
+func init() { runtime.LockOSThread() }
 
 // The test program is the real lifeline when it is called by that name, and
 // when it starts itself as a stub.

@@ -65,6 +65,9 @@ func (f *fake) SetWorker(string, procscan.ID)            {}
 func (f *fake) Inherited() (procscan.ID, string, bool)   { return f.inherit, "g", f.follow }
 func (f *fake) Paused() bool                             { return f.paused }
 func (f *fake) Control() string                          { return "" }
+func (f *fake) Settled()                                 {}
+func (f *fake) Leftovers(string) []string                { return nil }
+func (f *fake) Restored() <-chan struct{}                { return nil }
 func (f *fake) Yielded(text string) (procscan.ID, string, error) {
 	return f.adopt, "g", fmt.Errorf("held: %s", text)
 }

@@ -62,6 +62,11 @@ func (l *loop) onSelf(r *request) {
 	case l.Become == nil:
 		r.answer("error it can't be replaced in place")
 		return
+	case !onFirstThread():
+		// execve ends every other thread, and with the one that started the
+		// worker its death signal would come.
+		r.answer("error it can't be replaced in place: its loop isn't on the first thread")
+		return
 	case l.next != nil || len(l.leaving) > 0:
 		r.answer("error a reload is on its way: ask again when it is over")
 		return

@@ -37,7 +37,7 @@ func ParseSocket(s string) (Socket, error) {
 		return bad("%q is no name for a socket", socket.Name) // sd_listen_fds_with_names(3)
 	}
 	u, err := url.Parse(s)
-	if err != nil {
+	if err != nil || u.User != nil || u.Fragment != "" {
 		return bad("not an address")
 	}
 	switch u.Scheme {
@@ -56,7 +56,14 @@ func ParseSocket(s string) (Socket, error) {
 		if len(u.Path) > 107 {
 			return bad("the path has %d characters, a unix socket's at most 107", len(u.Path))
 		}
-		for key, values := range u.Query() {
+		settings, err := url.ParseQuery(u.RawQuery)
+		if err != nil { // a ; in it: what can't be read must not be left out
+			return bad("%q can't be understood", u.RawQuery)
+		}
+		for key, values := range settings {
+			if len(values) > 1 {
+				return bad("%s is given twice", key)
+			}
 			switch key {
 			case "mode":
 				n, err := strconv.ParseUint(values[0], 8, 16)
@@ -122,7 +129,9 @@ func (s Socket) open() (openSocket, error) {
 			err = op.Err
 		}
 		next := ""
-		if errors.Is(err, unix.EADDRINUSE) {
+		if st, statErr := os.Lstat(s.Address); s.Network == "unix" && statErr == nil && st.Mode().Type() != os.ModeSocket {
+			next = "; what is at that path isn't a socket: take it away, or use another path"
+		} else if errors.Is(err, unix.EADDRINUSE) {
 			next = "; another program listens there, find it with ss -ltnp or ss -lxp"
 		}
 		return o, fmt.Errorf("cannot listen on %s://%s: %w%s", s.Network, s.Address, err, next)
@@ -152,6 +161,7 @@ func (s Socket) open() (openSocket, error) {
 	}
 	if s.Network == "unix" {
 		if err := s.chown(); err != nil {
+			_, _ = os.Remove(s.Address), unix.Close(o.fd)
 			return fail(err)
 		}
 		o.file, _ = os.Lstat(s.Address)

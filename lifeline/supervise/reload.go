@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ func (l *loop) onReload(r *request) {
 		refuse("the worker is being ended")
 		return
 	}
-	l.reload = reload{began: time.Now()}
+	l.reload = reload{began: time.Now(), waiting: l.reload.waiting}
 	if l.cur == nil { // nothing to reload: what starts is the new code anyway
 		if r != nil {
 			l.waiting = append(l.waiting, r)
@@ -82,6 +83,7 @@ func (l *loop) onReload(r *request) {
 // takeOver: the new generation serves, and has shown that it stays. The old
 // one may drain.
 func (l *loop) takeOver(w *worker) {
+	l.onChild() // it may have ended at this very moment
 	if w != l.next {
 		return
 	}
@@ -95,6 +97,7 @@ func (l *loop) takeOver(w *worker) {
 func (l *loop) promote() {
 	w := l.next
 	l.next, l.cur = nil, w
+	l.restart = false // one that was asked for meanwhile has got its new worker
 	l.Hold.SetWorker(w.generation, w.id)
 	w.upNow()
 	l.reloaded(w)
@@ -102,6 +105,7 @@ func (l *loop) promote() {
 
 // reloaded tells those that wait for it.
 func (l *loop) reloaded(w *worker) {
+	l.answer("ok pid %d", w.id.PID)
 	l.reload.answer("ok pid %d, after %s", w.id.PID, time.Since(l.reload.began).Round(time.Millisecond))
 	_ = l.Above.Status(describe(w))
 }
@@ -118,6 +122,8 @@ func (l *loop) succeed() {
 		l.promote()
 	default: // it is still starting, and now that is all there is to it
 		l.next, l.cur = nil, w
+		l.restart = false
+		l.waiting, l.reload.waiting = append(l.waiting, l.reload.waiting...), nil // its end is an answer, too
 		l.Hold.SetWorker(w.generation, w.id)
 		w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
 	}
@@ -127,6 +133,9 @@ func (l *loop) succeed() {
 // is ended first; after says when that is done.
 func (w *worker) onTakeover() {
 	l := w.l
+	if w.state == stopping { // there is no ok for one that is being ended
+		return
+	}
 	if w != l.next {
 		w.line.say("ok") // there is nobody to take over from
 		return
@@ -152,7 +161,10 @@ func (l *loop) reloadFailed(w *worker) {
 		why += "; it said: " + lines
 	}
 	what := "rolled back, the old one goes on"
-	if l.reload.asked {
+	switch {
+	case !l.want:
+		what = "given up, because all is being ended"
+	case l.reload.asked:
 		what = "failed when the old one was being ended, starting it again"
 	}
 	l.Warn("reload %s: %s", what, why)
@@ -195,6 +207,7 @@ func (m mark) tail() string {
 		text, _ := io.ReadAll(io.NewSectionReader(f, from, tailMax))
 		f.Close()
 		lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
+		lines = slices.DeleteFunc(lines, func(s string) bool { return strings.HasPrefix(s, "lifeline: ") }) // our own
 		if len(lines) > 3 {
 			lines = lines[len(lines)-3:]
 		}

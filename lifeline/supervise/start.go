@@ -197,7 +197,7 @@ func (w *worker) running() {
 	switch {
 	case l.Notify && !w.spoke:
 	case w == l.next && !l.Notify:
-		w.probation = time.Now().Add(l.ReadyAfter)
+		w.deadline, w.probation = time.Time{}, time.Now().Add(l.ReadyAfter)
 	default:
 		w.onReady()
 	}
@@ -207,7 +207,9 @@ func (w *worker) running() {
 func (w *worker) onReady() {
 	l := w.l
 	if w == l.next { // it still has to show that it stays
-		w.probation = time.Now().Add(l.Settle)
+		if !l.reload.asked { // else "ok" is what it waits for
+			w.deadline, w.probation = time.Time{}, time.Now().Add(l.Settle)
+		}
 		return
 	}
 	w.upNow()

@@ -1,0 +1,425 @@
+package lifeline
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// The test program runs a block of its own when it is started again.
+func init() {
+	dir := os.Getenv("LIFELINE_DO_TEST")
+	if dir == "" {
+		return
+	}
+	err := Guard{Dir: dir, Wait: 0}.Do(context.Background(), "job", func(context.Context) error {
+		fmt.Println("runs")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return nil
+	})
+	var held *HeldError
+	switch {
+	case errors.As(err, &held):
+		fmt.Printf("held by %d %d\n", held.Worker.PID, held.Worker.Start)
+	case err != nil:
+		fmt.Println(err)
+	}
+	os.Exit(0)
+}
+
+type program struct {
+	*exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// start starts a program that runs a block as "job" in dir; it tells the first
+// thing it said.
+func start(t *testing.T, dir string) (*program, string) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), "LIFELINE_DO_TEST="+dir, "GORACE=atexit_sleep_ms=0")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &program{cmd, in, bufio.NewReader(out)}
+	t.Cleanup(p.end)
+	line, _ := p.out.ReadString('\n')
+	return p, strings.TrimSpace(line)
+}
+
+func (p *program) end() {
+	if p.ProcessState == nil {
+		p.in.Close()
+		_ = p.Wait()
+	}
+}
+
+func stateDir(t *testing.T) string { return filepath.Join(t.TempDir(), "state") }
+
+func wantHeld(t *testing.T, err error, by int) {
+	t.Helper()
+	var held *HeldError
+	if !errors.As(err, &held) || held.Worker.PID != by || !held.Alive() {
+		t.Fatalf("not held by %d: %v", by, err)
+	}
+	if text := err.Error(); !strings.Contains(text, fmt.Sprintf("pid %d, since 2", by)) {
+		t.Errorf("it doesn't say who has it: %s", text)
+	}
+}
+
+// await waits for what must come.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it never came to that: " + what)
+		}
+	}
+}
+
+// Two programs, one name: one runs, and a killed one leaves it free.
+func TestDo(t *testing.T) {
+	dir := stateDir(t)
+	g := Guard{Dir: dir}
+	never := func(context.Context) error { t.Error("two at once"); return nil }
+	first, said := start(t, dir)
+	if said != "runs" {
+		t.Fatal(said)
+	}
+	_, said = start(t, dir)
+	if want := fmt.Sprintf("held by %d ", first.Process.Pid); !strings.HasPrefix(said, want) {
+		t.Errorf("the second one said %q, not %q", said, want)
+	}
+	wantHeld(t, g.Do(t.Context(), "job", never), first.Process.Pid)
+	if h, ok, err := g.Holder("job"); !ok || err != nil || h.Worker.PID != first.Process.Pid || h.Supervisor != h.Worker {
+		t.Errorf("holder %+v, %t, %v", h, ok, err)
+	}
+	if err := (Guard{Dir: dir}).Do(t.Context(), "job2", func(context.Context) error { return nil }); err != nil {
+		t.Errorf("another name: %v", err)
+	}
+	_ = first.Process.Kill()
+	_ = first.Wait()
+	if _, ok, err := g.Holder("job"); ok || err != nil {
+		t.Errorf("a killed one holds it: %v", err)
+	}
+	ran := false
+	if err := g.Do(t.Context(), "job", func(context.Context) error { ran = true; return nil }); err != nil || !ran {
+		t.Errorf("after the kill: ran %t, %v", ran, err)
+	}
+}
+
+// The block's error is Do's, the name is checked, and a program may do it again
+// and again: it lives on after each.
+func TestDoAgain(t *testing.T) {
+	g := Guard{Dir: stateDir(t)}
+	own := errors.New("the block's own")
+	for i := range 3 {
+		inner := errors.New("not called")
+		err := g.Do(t.Context(), "job", func(ctx context.Context) error {
+			inner = g.Do(ctx, "job", func(context.Context) error { t.Error("two at once"); return nil })
+			return own
+		})
+		if err != own {
+			t.Fatalf("call %d: %v", i+1, err)
+		}
+		wantHeld(t, inner, os.Getpid())
+	}
+	if _, ok, err := g.Holder("job"); ok || err != nil {
+		t.Errorf("held after the end: %v", err)
+	}
+	p, said := start(t, g.Dir)
+	if said != "runs" {
+		t.Errorf("another program, after ours is through with it: %s", said)
+	}
+	p.end()
+	func() {
+		defer func() { _ = recover() }()
+		_ = g.Do(t.Context(), "job", func(context.Context) error { panic("in the block") })
+	}()
+	if err := g.Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+		t.Errorf("after a panic: %v", err)
+	}
+	var bad *NameError
+	if err := g.Do(t.Context(), "a/b", nil); !errors.As(err, &bad) {
+		t.Errorf("a bad name: %v", err)
+	}
+}
+
+func TestDoWaits(t *testing.T) {
+	for name, g := range map[string]Guard{"wait": {Wait: time.Minute}, "standby": {Standby: true}} {
+		t.Run(name, func(t *testing.T) {
+			g.Dir = stateDir(t)
+			var mu sync.Mutex
+			var busy sync.WaitGroup
+			inside, runs := 0, 0
+			for range 5 {
+				busy.Go(func() {
+					err := g.Do(t.Context(), "job", func(context.Context) error {
+						mu.Lock()
+						defer mu.Unlock()
+						inside++
+						runs++
+						if inside != 1 {
+							t.Error("two at once")
+						}
+						mu.Unlock()
+						time.Sleep(5 * time.Millisecond) // the others get every chance
+						mu.Lock()
+						inside--
+						return nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			busy.Wait()
+			if runs != 5 {
+				t.Errorf("%d ran, not 5", runs)
+			}
+		})
+	}
+}
+
+func TestDoGivesUp(t *testing.T) {
+	dir := stateDir(t)
+	p, said := start(t, dir)
+	if said != "runs" {
+		t.Fatal(said)
+	}
+	never := func(context.Context) error { t.Error("two at once"); return nil }
+	wantHeld(t, Guard{Dir: dir, Wait: 20 * time.Millisecond}.Do(t.Context(), "job", never), p.Process.Pid)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	wantHeld(t, Guard{Dir: dir, Standby: true}.Do(ctx, "job", never), p.Process.Pid)
+	// A wait that was given up doesn't take the name later on.
+	p.end()
+	if err := (Guard{Dir: dir}).Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+// The block gets the caller's context.
+func TestDoContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	err := Guard{Dir: stateDir(t)}.Do(ctx, "job", func(ctx context.Context) error {
+		cancel()
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestDoPaused(t *testing.T) {
+	g := Guard{Dir: stateDir(t)}
+	ran := 0
+	block := func(context.Context) error { ran++; return nil }
+	if err := g.Pause("job", time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Do(t.Context(), "job", block); err != ErrPaused || ran != 0 {
+		t.Errorf("paused: %v, ran %d times", err, ran)
+	}
+	if until, paused, err := g.PausedUntil("job"); !paused || !until.IsZero() || err != nil {
+		t.Errorf("%v %t %v", until, paused, err)
+	}
+	if was, err := g.Resume("job"); !was || err != nil {
+		t.Error(was, err)
+	}
+	if err := g.Do(t.Context(), "job", block); err != nil || ran != 1 {
+		t.Errorf("resumed: %v, ran %d times", err, ran)
+	}
+	if was, err := g.Resume("job"); was || err != nil {
+		t.Error(was, err)
+	}
+	if err := g.Pause("job", time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Do(t.Context(), "job", block); err != nil || ran != 2 {
+		t.Errorf("a pause that is over: %v, ran %d times", err, ran)
+	}
+}
+
+// What is removed while it is held comes back, locked and with a record.
+func TestDoPutsBack(t *testing.T) {
+	for name, remove := range map[string]func(d dir) error{
+		"lock":      func(d dir) error { return os.Remove(d.lock("job")) },
+		"run":       func(d dir) error { return os.Remove(d.run("job")) },
+		"both":      func(d dir) error { return errors.Join(os.Remove(d.lock("job")), os.Remove(d.run("job"))) },
+		"directory": func(d dir) error { _ = os.RemoveAll(d.path); return nil }, // it may come back faster than it goes
+		"replaced": func(d dir) error {
+			return errors.Join(os.WriteFile(d.path+"/new", nil, 0o600), os.Rename(d.path+"/new", d.lock("job")))
+		},
+		"moved": func(d dir) error { return os.Rename(d.path, d.path+"-moved") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := dir{path: stateDir(t)}
+			p, said := start(t, d.path)
+			if said != "runs" {
+				t.Fatal(said)
+			}
+			before := inodes(d)
+			for range 3 {
+				if err := remove(d); err != nil {
+					t.Fatal(err)
+				}
+				await(t, "held again", func() bool {
+					f, err := os.Open(d.run("job"))
+					if err != nil {
+						return false
+					}
+					defer f.Close()
+					r, err := readRecord(f)
+					return err == nil && r.worker.PID == p.Process.Pid && locks(t, p.Process.Pid, inodes(d))
+				})
+				if after := inodes(d); after == before {
+					t.Fatal("nothing was removed")
+				} else {
+					before = after
+				}
+				if name == "moved" {
+					break
+				}
+			}
+			wantHeld(t, Guard{Dir: d.path}.Do(t.Context(), "job", nil), p.Process.Pid)
+			p.end()
+			if err := (Guard{Dir: d.path}).Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+				t.Errorf("after the end: %v", err)
+			}
+		})
+	}
+}
+
+// locks reports that pid has a flock on each of the files, without trying to
+// lock them, which would be in the way of who puts them back.
+func locks(t *testing.T, pid int, files [2]uint64) bool {
+	t.Helper()
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ino := range files {
+		held := false
+		for line := range strings.Lines(string(text)) {
+			held = held || strings.Contains(line, fmt.Sprintf("FLOCK  ADVISORY  WRITE %d ", pid)) && strings.Contains(line, fmt.Sprintf(":%d ", ino))
+		}
+		if !held {
+			return false
+		}
+	}
+	return true
+}
+
+func inodes(d dir) (ino [2]uint64) {
+	for i, path := range []string{d.lock("job"), d.run("job")} {
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil {
+			ino[i] = st.Ino
+		}
+	}
+	return ino
+}
+
+// A record that was written before a reboot, or by another pid namespace,
+// names nobody, whoever has these pids now.
+func TestHolderOfEarlierBoot(t *testing.T) {
+	g := Guard{Dir: stateDir(t)}
+	if err := g.Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	d := dir{path: g.Dir}
+	self := procscan.Self()
+	for name, tt := range map[string]struct {
+		r    record
+		held bool
+	}{
+		"now":             {record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), worker: self, supervisor: self}, true},
+		"another boot":    {record{boot: "another", pidNS: procscan.PIDNamespace(), worker: self, supervisor: self}, false},
+		"another pid ns":  {record{boot: procscan.BootID(), pidNS: 1, worker: self, supervisor: self}, false},
+		"another process": {record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), worker: procscan.ID{PID: self.PID, Start: self.Start + 1}}, false},
+	} {
+		f, err := os.OpenFile(d.run("job"), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = writeRecord(f, tt.r)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, ok, err := g.Holder("job"); ok != tt.held || err != nil {
+			t.Errorf("%s: %+v, %t, %v", name, h, ok, err)
+		}
+	}
+}
+
+// When the record is lost the holder of K.lock is found all the same, by
+// whichever way to the directory one comes.
+func TestHolderWithoutRecord(t *testing.T) {
+	dir := stateDir(t)
+	p, said := start(t, dir)
+	if said != "runs" {
+		t.Fatal(said)
+	}
+	if err := os.Truncate(filepath.Join(dir, key("job")+".run"), 0); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(filepath.Dir(dir), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range []string{dir, filepath.Join(link, "state"), dir + "/../state/."} {
+		if h, ok, err := (Guard{Dir: way}).Holder("job"); !ok || h.Supervisor.PID != p.Process.Pid || err != nil {
+			t.Errorf("%s: %+v, %t, %v", way, h, ok, err)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	g := Guard{Dir: stateDir(t)}
+	if names, err := g.Names(); names != nil || err != nil {
+		t.Errorf("without a directory: %q, %v", names, err)
+	}
+	for _, name := range []string{"b", "a-1", "app"} {
+		if err := g.Do(t.Context(), name, func(context.Context) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, other := range []string{"x.lock", "app-000000000000.lock", ".lock", "app-e74fa719056a.run.5"} {
+		if err := os.WriteFile(filepath.Join(g.Dir, other), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if names, err := g.Names(); strings.Join(names, " ") != "a-1 app b" || err != nil {
+		t.Errorf("%q, %v", names, err)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package supervise
+
+func onFirstThread() bool { return true }

@@ -1,0 +1,264 @@
+package tasks_test
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// adopts wants a tick to find the worker and watch over it.
+func (w *world) adopts(id procscan.ID, tag string) *tick {
+	w.t.Helper()
+	p := w.tick(nil, "web", w.bad(tag)...)
+	await(w.t, "adoption or end", func() bool {
+		select {
+		case <-p.over:
+			return true
+		default:
+			return p.says("watching over pid "+strconv.Itoa(id.PID)) || exists(w.path(tag))
+		}
+	})
+	w.not(tag)
+	if !p.says("watching over") {
+		w.t.Fatalf("exit code %d, and it said %q", p.ends(), read(p.err))
+	}
+	if !id.Alive() {
+		w.t.Error("the worker was ended")
+	}
+	w.tick([]string{"-E", "75"}, "web", w.bad(tag)...).silent(75)
+	return p
+}
+
+// over ends the worker, wants its keeper to go, and the next tick to start.
+func (w *world) over(id procscan.ID, keeper *tick) {
+	w.t.Helper()
+	_ = unix.Kill(id.PID, unix.SIGKILL)
+	keeper.ends()
+	w.tick(nil, "web", w.bad("next")...)
+	w.at("next")
+}
+
+// The supervisor is killed; the worker ignores its death signal and has rid
+// itself of what it could be known by.
+func TestSupervisorKilled(t *testing.T) {
+	for _, tt := range []struct {
+		how  string
+		wipe bool // the directory as well
+	}{
+		{"term", false}, {"term close", false}, {"term wipe", false}, {"term title", false}, {"term close wipe", false},
+		{"term", true}, {"term close", true},
+	} {
+		t.Run(strings.ReplaceAll(tt.how, " ", "+")+map[bool]string{true: "+rm"}[tt.wipe], func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			first := w.tick(nil, "web", w.bad("first", strings.Fields(tt.how)...)...)
+			id := w.at("first")
+			first.kill()
+			if tt.wipe {
+				if err := os.RemoveAll(w.dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.over(id, w.adopts(id, "second"))
+		})
+	}
+}
+
+// What the manual says can't be promised; and it shows that these tests would
+// see a second copy.
+func TestSupervisorKilledNothingLeft(t *testing.T) {
+	w := newWorld(t)
+	first := w.tick(nil, "web", w.bad("first", "term", "close", "wipe")...)
+	id := w.at("first")
+	first.kill()
+	if err := os.RemoveAll(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	w.tick(nil, "web", w.bad("second")...)
+	w.at("second")
+	if !id.Alive() {
+		t.Error("the first one has ended: this shows nothing")
+	}
+}
+
+// A supervisor that is stopped, its directory gone, its worker unknown: the
+// kernel still knows who holds the lock, and the worker is its child.
+func TestSupervisorStoppedAndDirectoryWiped(t *testing.T) {
+	w := newWorld(t)
+	first := w.tick(nil, "web", w.bad("first", "term", "wipe", "close")...)
+	id := w.at("first")
+	w.stop(first.id())
+	if err := os.RemoveAll(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
+	}
+	w.not("second")
+	_ = first.Process.Signal(unix.SIGCONT)
+	await(t, "the record put back", func() bool { r := w.record("web"); return r != nil && r[6] == strconv.Itoa(id.PID) })
+	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
+	w.not("second")
+	w.over(id, first)
+}
+
+// A stopped supervisor whose worker is gone does nothing for its name: it is
+// woken, and the same tick starts.
+func TestSupervisorStoppedWithoutWorker(t *testing.T) {
+	w := newWorld(t)
+	first := w.tick(nil, "web", w.bad("first")...)
+	id := w.at("first")
+	w.stop(first.id())
+	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75) // it has a worker: let it be
+	_ = unix.Kill(id.PID, unix.SIGKILL)
+	await(t, "its end", func() bool { return !id.Alive() })
+	second := w.tick([]string{"-E", "75"}, "web", w.bad("second")...)
+	w.at("second")
+	if code := first.ends(); code != 137 {
+		t.Errorf("the first one: exit code %d", code)
+	}
+	if w.record("web")[4] != strconv.Itoa(second.Process.Pid) {
+		t.Error("the record names another supervisor")
+	}
+}
+
+// A descendant that nobody can tell any more still has the run file.
+func TestLeaked(t *testing.T) {
+	t.Run("after a normal end", func(t *testing.T) {
+		w := newWorld(t)
+		if code := w.tick([]string{"--leftovers", "keep"}, "web", w.bad("first", "leave", "end")...).ends(); code != 0 {
+			t.Fatal(code)
+		}
+		left := w.at("first-grandchild")
+		w.tick(nil, "web", w.bad("second")...)
+		w.at("second")
+		if !left.Alive() {
+			t.Error("it was to be kept")
+		}
+	})
+	t.Run("after a kill", func(t *testing.T) {
+		w := newWorld(t)
+		first := w.tick(nil, "web", w.bad("first", "leave")...)
+		id := w.at("first")
+		left := w.at("first-grandchild")
+		before := w.inode("web", "run")
+		first.kill()
+		_ = unix.Kill(id.PID, unix.SIGKILL)
+		await(t, "its end", func() bool { return !id.Alive() })
+		if !left.Alive() || exec.Command("flock", "-n", w.file("web", "run"), "true").Run() == nil {
+			t.Fatal("nobody holds the run file: this shows nothing")
+		}
+		w.tick(nil, "web", w.bad("second")...)
+		w.at("second")
+		if w.inode("web", "run") == before {
+			t.Error("the run file is still the one that is held")
+		}
+		w.tick([]string{"-E", "75"}, "web", w.bad("third")...).silent(75)
+	})
+}
+
+// What is removed under a running instance comes back within the second.
+func TestRemovedWhileHeld(t *testing.T) {
+	for what, remove := range map[string]func(w *world) error{
+		"lock": func(w *world) error { return os.Remove(w.file("web", "lock")) },
+		"run":  func(w *world) error { return os.Remove(w.file("web", "run")) },
+		"all":  func(w *world) error { _ = os.RemoveAll(w.dir); return nil }, // it may come back faster than it goes
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			first := w.tick(nil, "web", w.bad("first")...)
+			id := w.at("first")
+			lock, run := w.inode("web", "lock"), w.inode("web", "run")
+			if lock == 0 || run == 0 {
+				t.Fatal("no files")
+			}
+			if err := remove(w); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "put back", func() bool {
+				r := w.record("web")
+				return r != nil && r[6] == strconv.Itoa(id.PID) && r[4] == strconv.Itoa(first.Process.Pid) && w.inode("web", "lock") != 0 &&
+					(w.inode("web", "lock") != lock || w.inode("web", "run") != run)
+			})
+			w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
+			w.tick(nil, "web", w.bad("second")...).silent(0)
+			w.not("second")
+			w.over(id, first)
+		})
+	}
+}
+
+// A program whose first thread has ended goes on, and is the instance.
+func TestLeaderlessWorker(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, wipe := range map[string]bool{"record": false, "marker": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			first := w.tick([]string{"--env", "TASKS_TEST_LEADERLESS=" + w.path("first")}, "web", exe)
+			id := w.at("first")
+			if s, err := procscan.Lookup(id.PID); err != nil || s.State != 'Z' {
+				t.Fatalf("it has a leader: %+v, %v", s, err)
+			}
+			first.kill()
+			if wipe {
+				if err := os.RemoveAll(w.dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.over(id, w.adopts(id, "second"))
+		})
+	}
+}
+
+// With --exec there is no supervisor that could put anything back.
+func TestExecAndDirectoryWiped(t *testing.T) {
+	w := newWorld(t)
+	first := w.tick([]string{"--exec"}, "web", w.bad("first")...)
+	id := w.at("first")
+	if id.PID != first.Process.Pid {
+		t.Fatal("there is a supervisor")
+	}
+	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
+	if err := os.RemoveAll(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
+		w.tick([]string{"-E", "75", "--exec"}, "web", w.bad("second")...).silent(75)
+	}
+	w.not("second")
+	first.kill()
+	w.tick(nil, "web", w.bad("next")...)
+	w.at("next")
+}
+
+// What a process is called, or what it is called with, says nothing.
+func TestNameInCommandLine(t *testing.T) {
+	w := newWorld(t)
+	for _, argv := range [][]string{
+		{"lifeline", "-c", "read x", "web", "--", "sleep", "9"},
+		{"vim", "-c", "read x; :", "lifeline", "web"},
+		{"lifeline-stub", "-c", "read x; :", "web"},
+		{"sh", "-c", "read x; : lifeline --dir " + w.dir + " web -- sleep 9"},
+	} {
+		cmd := exec.Command("/bin/sh")
+		cmd.Args = argv
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.start(cmd)
+		defer in.Close()
+	}
+	w.tick(nil, "web", w.bad("first")...)
+	w.at("first")
+}
