@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -19,8 +20,9 @@ import (
 // Nothing leaves it by forking or by a session of its own, and one write kills
 // everything in it. Where it can't be made, Tree's other ways remain.
 type Cgroup struct {
-	path string
-	fd   int
+	path   string
+	fd     int
+	killed atomic.Bool
 }
 
 // NewCgroup makes one below this process's own. The error says why there is
@@ -70,8 +72,14 @@ func (c *Cgroup) FD() int { return c.fd }
 
 // Kill sends SIGKILL to everything in it, as one.
 func (c *Cgroup) Kill() error {
+	c.killed.Store(true)
 	return os.WriteFile(filepath.Join(c.path, "cgroup.kill"), []byte("1"), 0)
 }
+
+// Killed reports that Kill was called: then it must not be used again. On a
+// recent kernel (seen on 6.18) everything that is started into a cgroup that
+// has ever been killed is killed at once.
+func (c *Cgroup) Killed() bool { return c.killed.Load() }
 
 // Members lists what is in it and in those below it.
 func (c *Cgroup) Members() []procscan.ID {

@@ -28,6 +28,9 @@ func (*Cgroup) FD() int { return 0 }
 // Kill fails here.
 func (*Cgroup) Kill() error { return errNoCgroup }
 
+// Killed: never.
+func (*Cgroup) Killed() bool { return false }
+
 // Members are none.
 func (*Cgroup) Members() []procscan.ID { return nil }
 

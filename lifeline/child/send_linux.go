@@ -39,11 +39,11 @@ func WaitGone(ctx context.Context, id procscan.ID, limit time.Duration) error {
 		if left <= 0 || ctx.Err() != nil {
 			return ErrStillAlive
 		}
-		step := min(left, 20*time.Millisecond)
 		if err != nil {
-			time.Sleep(min(step, time.Millisecond))
+			time.Sleep(min(left, time.Millisecond))
 			continue
 		}
+		step := min(left, time.Second) // to look at ctx, too
 		// Readable when the process has ended (pidfd_open(2)).
 		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(step.Milliseconds())+1)
 	}

@@ -36,8 +36,8 @@ func (g *groups) take(make func() *child.Cgroup) *child.Cgroup {
 func (g *groups) put(c *child.Cgroup) {
 	switch {
 	case c == nil:
-	case len(c.Members()) > 0:
-		c.Remove() // in vain while anything lives in it, and cleared away later
+	case c.Killed() || len(c.Members()) > 0:
+		c.Remove() // in vain while anything lives in it; cleared away later
 	default:
 		g.free = append(g.free, c)
 	}

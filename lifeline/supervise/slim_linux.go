@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"strings"
@@ -17,18 +16,23 @@ func dropText() {
 	if err != nil {
 		return
 	}
-	f, err := os.Open("/proc/self/maps")
+	text, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		line := lines.Text()
-		var from, to uintptr
+	type part struct{ from, to uintptr }
+	var parts []part
+	for line := range strings.Lines(string(text)) {
+		var p part
 		var perms string
-		if n, _ := fmt.Sscanf(line, "%x-%x %s", &from, &to, &perms); n == 3 &&
-			strings.HasPrefix(perms, "r") && perms[1] == '-' && strings.HasSuffix(line, self) {
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+		if n, _ := fmt.Sscanf(line, "%x-%x %s", &p.from, &p.to, &perms); n == 3 &&
+			strings.HasPrefix(perms, "r") && perms[1] == '-' && strings.HasSuffix(strings.TrimSuffix(line, "\n"), self) {
+			parts = append(parts, p)
 		}
+	}
+	// All at the end, and the program's own code last: what runs between would
+	// come back at once.
+	for i := len(parts) - 1; i >= 0; i-- {
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, parts[i].from, parts[i].to-parts[i].from, unix.MADV_DONTNEED)
 	}
 }

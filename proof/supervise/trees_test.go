@@ -1,0 +1,63 @@
+//go:build linux
+
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestTrees ends random trees; LIFELINE_TREES is how many, LIFELINE_SEED which.
+func TestTrees(t *testing.T) {
+	b := need(t)
+	number := func(name string, otherwise uint64) uint64 {
+		text := os.Getenv(name)
+		if text == "" {
+			return otherwise
+		}
+		return must[uint64](t)(strconv.ParseUint(text, 10, 64))
+	}
+	seed := number("LIFELINE_SEED", rand.Uint64())
+	r := rand.New(rand.NewPCG(seed, 0))
+	for n := range number("LIFELINE_TREES", 20) {
+		text, processes := plan(r, 0)
+		g, err := b.grow(text, processes)
+		if err == nil {
+			_, err = b.fell(g)
+		}
+		if err != nil {
+			t.Errorf("LIFELINE_SEED=%d, tree %d, %s: %v", seed, n, text, err)
+		}
+	}
+}
+
+// A tree whose first process is killed leaves nothing to the next one either.
+func TestTreeOfKilledWorker(t *testing.T) {
+	b := need(t)
+	g, err := b.grow("(sxe()tsd(xte())gd(s()))", 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, found := childOf(g.cmd.Process.Pid, b.tree)
+	if !found {
+		t.Fatal("the worker isn't lifeline's child")
+	}
+	open(t, root).Signal(9)
+	_ = g.cmd.Wait() // lifeline ends with its worker, and not before the tree
+	if left := marked(g.marker); left != "" {
+		t.Errorf("still there after lifeline's end:\n%s", left)
+	}
+	g.end()
+}
+
+func TestRunaway(t *testing.T) {
+	b := need(t)
+	took := must[time.Duration](t)(b.runaway())
+	// By itself it ends after 20 s, and then nobody has ended it.
+	if took > 15*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
