@@ -1,7 +1,7 @@
 // An example of a program that guards itself: `tasks counter:lifeline`, called
 // by cron every minute, keeps one counter running.
 //
-//	* * * * * /usr/local/bin/tasks counter:lifeline
+//   - * * * * /usr/local/bin/tasks counter:lifeline
 package main
 
 import (
