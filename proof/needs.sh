@@ -22,6 +22,7 @@ need perl perl
 need spin spin
 need gunicorn gunicorn
 need lighttpd lighttpd
+need start_server libserver-starter-perl
 need /usr/bin/python3 python3
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

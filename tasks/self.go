@@ -91,11 +91,14 @@ func takenOver() (*handedOver, error) {
 	f := os.NewFile(uintptr(fd), "handed over")
 	defer f.Close()
 	var buf bytes.Buffer
-	if _, err := f.Seek(0, 0); err == nil {
+	if _, err = f.Seek(0, 0); err == nil {
 		_, err = buf.ReadFrom(f)
 	}
 	var h handedOver
-	if err := json.Unmarshal(buf.Bytes(), &h); err != nil {
+	if err == nil {
+		err = json.Unmarshal(buf.Bytes(), &h)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cannot read what the old lifeline handed over: %w", err)
 	}
 	return &h, nil

@@ -45,7 +45,7 @@ $0 = 'a title ' . ('x' x 4000) if $how{title};
 open(my $f, '>', "$work/$tag.new") or die; print $f "$$\n"; close $f;
 rename("$work/$tag.new", "$work/$tag") or die;
 exit 0 if $how{end};
-select(undef, undef, undef, .02) while -e "$work/alive";
+select(undef, undef, undef, .02) while -e "$work/alive" && time() < $^T + 600;
 `
 
 // The test program is also a worker whose first thread ends (see the worker

@@ -263,6 +263,7 @@ func (l *loop) ended(w *worker) {
 		l.finishIfEmpty()
 	case w != l.cur:
 		l.leaving = slices.DeleteFunc(l.leaving, func(o *worker) bool { return o == w })
+		l.grant()
 		l.finishIfEmpty()
 	default:
 		l.last, l.cur = w.verdict, nil

@@ -117,7 +117,7 @@ func (l *loop) succeed() {
 	switch {
 	case l.reload.asked:
 		l.promote()
-		w.line.say("ok")
+		l.grant()
 	case w.spoke || !w.probation.IsZero():
 		l.promote()
 	default: // it is still starting, and now that is all there is to it
@@ -136,13 +136,24 @@ func (w *worker) onTakeover() {
 	if w.state == stopping { // there is no ok for one that is being ended
 		return
 	}
+	w.claims = true
 	if w != l.next {
-		w.line.say("ok") // there is nobody to take over from
+		l.grant()
 		return
 	}
 	l.reload.asked = true
 	w.deadline, w.probation = time.Time{}, time.Time{} // the old one's KillAfter counts now
 	l.cur.stop(l.stopSignal())
+}
+
+// grant says ok to the worker that counts, if it has said takeover, when no
+// other generation is left: one may still drain from a reload before, or
+// because this one said takeover when it had been taken for ready already.
+func (l *loop) grant() {
+	if w := l.cur; w != nil && w.claims && len(l.leaving) == 0 {
+		w.claims = false
+		w.line.say("ok")
+	}
 }
 
 // reloadFailed: the new generation is gone, the old one goes on.

@@ -64,7 +64,9 @@ func (l *loop) launch(beside bool) (*worker, error) {
 		spec.CgroupFD = w.cgroup.FD()
 	}
 	w.began = time.Now()
-	l.back.began(w.began)
+	if !beside { // a reload is no sign of trouble
+		l.back.began(w.began)
+	}
 	c, err := l.w.start(spec)
 	if err != nil && w.cgroup != nil { // not in a cgroup, then
 		l.groups.put(w.cgroup)

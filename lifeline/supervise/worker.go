@@ -48,6 +48,7 @@ type worker struct {
 	pending   bool        // the stub hasn't said yet how it went
 	early     *child.Exit // it ended before that was heard
 	spoke     bool        // READY=1 came before that was heard
+	claims    bool        // it has said takeover, and is owed the ok
 	probation time.Time   // a reload's new one: when it has shown that it stays
 
 	notify receiver

@@ -334,3 +334,28 @@ func TestReloadRefused(t *testing.T) {
 		f.silent = false
 	})
 }
+
+// One that was taken for ready before it said takeover: the old one drains
+// already, and the word goes out when it is gone all the same.
+func TestTakeoverLate(t *testing.T) {
+	o := reloadOptions
+	o.Notify = false
+	supervised(t, o, nil, func(f *fake) {
+		d := &duo{fake: f}
+		f.state()
+		f.l.post(d.init)
+		f.state()
+		f.deaf[1001] = true
+		d.ask("reload")
+		d.sleep(2 * time.Second) // --ready-after
+		d.word("takeover")
+		if got := d.heard(); d.pid() != 1002 || got != "" {
+			t.Errorf("pid %d; heard %q while the old one drains", d.pid(), got)
+		}
+		d.sleep(10 * time.Second)
+		if got := d.heard(); got != "ok\n" {
+			t.Errorf("heard %q when the old one is gone", got)
+		}
+		d.close()
+	})
+}

@@ -1,0 +1,151 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// server is one that nobody here wrote.
+type server struct {
+	what    string
+	needs   [2]string
+	ask     asker
+	clients whichClients
+	note    string   // its own ways: why something is lost
+	options []string // lifeline's
+	// argv starts it in dir: with the socket that was handed over, or with one
+	// of its own at address.
+	argv func(dir, address string, own bool) ([]string, error)
+}
+
+const page = "the page that every client wants\n"
+
+const gunicornApp = `def app(environ, start_response):
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+`
+
+func gunicorn(class string) func(dir, address string, own bool) ([]string, error) {
+	return func(dir, address string, own bool) ([]string, error) {
+		argv := []string{"/usr/bin/gunicorn", "--workers", "2", "--log-level", "warning", "--chdir", dir, "--worker-class", class}
+		if class == "gthread" {
+			argv = append(argv, "--threads", "8")
+		}
+		if own {
+			argv = append(argv, "--bind", address)
+		}
+		return append(argv, "app:app"), os.WriteFile(filepath.Join(dir, "app.py"), []byte(gunicornApp), 0o644)
+	}
+}
+
+func lighttpd(dir, address string, own bool) ([]string, error) {
+	host, port, _ := strings.Cut(address, ":")
+	conf := fmt.Sprintf("server.document-root = %q\nserver.bind = %q\nserver.port = %s\nserver.pid-file = %q\n", dir, host, port, filepath.Join(dir, "pid"))
+	if !own {
+		conf += "server.systemd-socket-activation = \"enable\"\n"
+	}
+	path := filepath.Join(dir, "lighttpd.conf")
+	err := errors.Join(os.WriteFile(path, []byte(conf), 0o644), os.WriteFile(filepath.Join(dir, "page"), []byte(page), 0o644))
+	return []string{"/usr/sbin/lighttpd", "-D", "-f", path}, err
+}
+
+// Their own connections only, or also those that are kept alive.
+var (
+	fresh = whichClients{0, 8}
+	kept  = whichClients{8, 0}
+)
+
+var gunicornNeeds, lighttpdNeeds = [2]string{"gunicorn", "gunicorn"}, [2]string{"lighttpd", "lighttpd"}
+
+var servers = []server{
+	{what: "gunicorn, sync workers", needs: gunicornNeeds, ask: echo, clients: eight, argv: gunicorn("sync"), options: []string{"--notify", "--settle", "1s"},
+		note: "closes every connection after its answer"},
+	{what: "gunicorn, gthread workers, no keep-alive", needs: gunicornNeeds, ask: echo, clients: fresh, argv: gunicorn("gthread"), options: []string{"--notify", "--settle", "1s"}},
+	{what: "gunicorn, gthread workers, keep-alive", needs: gunicornNeeds, ask: echo, clients: kept, argv: gunicorn("gthread"), options: []string{"--notify", "--settle", "1s"},
+		note: "when it ends it closes kept connections at once, also one that a request is just coming in on"},
+	{what: "lighttpd, no keep-alive", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: fresh, argv: lighttpd, options: []string{"--stop-signal", "INT", "--ready-after", "500ms"}},
+	{what: "lighttpd, keep-alive", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept, argv: lighttpd, options: []string{"--stop-signal", "INT", "--ready-after", "500ms"},
+		note: "SIGINT is its graceful end, which closes kept connections at once, also one that a request is just coming in on"},
+	{what: "lighttpd, keep-alive, stopped by TERM", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept, argv: lighttpd, options: []string{"--ready-after", "500ms"},
+		note: "SIGTERM is its end at once"},
+}
+
+// reloadServer reloads one under load; then it restarts one that opens its
+// socket itself.
+func (s *site) reloadServer(o server, n int) (reloaded, restarted row, err error) {
+	if err := need(o.needs[0], o.needs[1]); err != nil {
+		return reloaded, restarted, err
+	}
+	for _, own := range []bool{false, true} {
+		r, err := s.serveOther(o, n, own)
+		if err != nil {
+			return reloaded, restarted, fmt.Errorf("%s: %w", o.what, err)
+		}
+		if r.note = o.note; own {
+			r.what = "the same, a plain restart"
+			restarted = r
+		} else {
+			r.what = o.what + ", `lifeline " + strings.Join(o.options, " ") + "`"
+			reloaded = r
+		}
+	}
+	return reloaded, restarted, nil
+}
+
+func (s *site) serveOther(o server, n int, own bool) (row, error) {
+	dir, err := s.sub()
+	if err != nil {
+		return row{}, err
+	}
+	at, err := freeAddress()
+	if err != nil {
+		return row{}, err
+	}
+	argv, err := o.argv(dir, at, own)
+	if err != nil {
+		return row{}, err
+	}
+	options := append([]string{"--respawn", "--respawn-delay", "0s", "--kill-after", "40s"}, o.options...)
+	if !own {
+		options = append(options, "--listen", "tcp://"+at)
+	}
+	v, err := s.serve("", options, argv...)
+	if err != nil {
+		return row{}, err
+	}
+	r, err := under(at, o.ask, o.clients, n, 0, func(int) error {
+		if !own {
+			return v.settledReload()
+		}
+		if text, code := v.command("restart"); code != 0 {
+			return fmt.Errorf("lifeline restart: code %d, %s", code, text)
+		}
+		return await("the new one to listen", func() bool { return listens(at) })
+	})
+	return r, errors.Join(err, v.end())
+}
+
+func serversMode(s *site, n int, _ uint64) error {
+	n = or(n, 20)
+	fmt.Printf("\n### Servers from Debian's packages (gunicorn%s, lighttpd%s), 8 clients\n\n%s", version("gunicorn"), version("lighttpd"), rowsHead)
+	var all error
+	for _, o := range servers {
+		reloaded, restarted, err := s.reloadServer(o, n)
+		var missing *missingError
+		switch {
+		case errors.As(err, &missing):
+			fmt.Println(row{what: missing.Error()})
+		case err != nil:
+			all = errors.Join(all, err)
+		default:
+			fmt.Printf("%s\n%s\n", reloaded, restarted)
+		}
+	}
+	return all
+}
