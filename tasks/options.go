@@ -30,12 +30,14 @@ type options struct {
 	verbose      bool
 }
 
-const (
-	catGuard  = "The guard"
-	catStart  = "The command"
-	catSup    = "The supervisor"
-	catReload = "Sockets and hot reload"
-)
+// The headings of the options in the help. They are empty unless help may be
+// wanted: urfave/cli sorts options with regular expressions under theirs, at
+// every start.
+var catGuard, catStart, catSup, catReload string
+
+func headings() {
+	catGuard, catStart, catSup, catReload = "The guard", "The command", "The supervisor", "Sockets and hot reload"
+}
 
 // flags of `lifeline NAME -- COMMAND`. Each also reads LIFELINE_<OPTION>.
 func (o *options) flags() []cli.Flag {

@@ -52,6 +52,7 @@ func settle(s child.Stub) (remark string, err error) {
 }
 
 func newApp(o *options, argv []string) *cli.App {
+	commands := needed(argv) // first: it decides about the headings
 	return &cli.App{
 		Name:                   "lifeline",
 		Usage:                  "one instance of a command, kept alive by cron",
@@ -60,7 +61,7 @@ func newApp(o *options, argv []string) *cli.App {
 		UseShortOptionHandling: false,
 		Flags:                  o.flags(),
 		Action:                 o.guarded,
-		Commands:               needed(argv),
+		Commands:               commands,
 		ExitErrHandler:         func(*cli.Context, error) {}, // one place maps errors to codes: exitCode
 		OnUsageError:           usageError,
 		CommandNotFound:        nil,
@@ -75,6 +76,7 @@ func needed(argv []string) []*cli.Command {
 	if len(argv) < 2 || slices.ContainsFunc(argv[1:], func(arg string) bool {
 		return slices.Contains(subcommands, arg) || strings.HasPrefix(arg, "-h") || arg == "--help" || arg == "--generate-bash-completion"
 	}) {
+		headings()
 		return commands(argv)
 	}
 	return nil
