@@ -7,12 +7,13 @@
 TAGS  = urfave_cli_no_docs,osusergo,netgo
 BUILD = CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags "-s -w"
 
-SHELL = /bin/bash -o pipefail
+SHELL = /bin/bash
+.SHELLFLAGS = -o pipefail -c
 
 # Passing tests say nothing; failed ones all, left-out ones their name.
-SHOW = grep -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
+SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
 
-.PHONY: build test quick needs vet cross bench chaos clean
+.PHONY: build test quick needs vet cross bench chaos rounds clean
 
 build:
 	$(BUILD) -o bin/lifeline .
@@ -40,11 +41,17 @@ needs:
 
 bench:
 	go run -tags $(TAGS) ./proof/bench all
+	go run -tags $(TAGS) ./proof/supervise all
+	go run -tags $(TAGS) ./proof/reload -mode all
 
 ROUNDS ?= 2000
 SEED ?= 0
 chaos:
 	go run -tags $(TAGS) ./proof/chaos -rounds $(ROUNDS) -seed $(SEED)
+
+# The thousand rounds of twenty simultaneous starts, with each mechanism off.
+rounds:
+	LIFELINE_ROUNDS=1000 go test -v -tags $(TAGS) -timeout 1h ./proof/rounds
 
 clean:
 	rm -rf bin dist
