@@ -121,15 +121,15 @@ func TestClientBarrier(t *testing.T) {
 		answered <- c.Barrier(ctx)
 	}()
 	all := serve(t, r, func(all []Message) bool {
-		select {
-		case err := <-answered:
-			t.Fatalf("answered before it was handled: %v", err)
-		default:
-		}
 		for i := range all {
 			if all[i].Barrier && all[i].Fds == nil { // serve has closed it
 				return true
 			}
+		}
+		select {
+		case err := <-answered:
+			t.Fatalf("answered before it was handled: %v", err)
+		default:
 		}
 		return false
 	})
