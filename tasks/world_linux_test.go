@@ -206,6 +206,9 @@ func (w *world) start(cmd *exec.Cmd) *tick {
 		p.Stderr = p.err
 	}
 	p.Env = append(environ(), "GORACE=atexit_sleep_ms=0")
+	if os.Getenv("GOCOVERDIR") != "" && len(w.wrap) > 0 { // another user may not write into that one
+		p.Env = append(p.Env, "GOCOVERDIR="+w.work)
+	}
 	if err := p.Start(); err != nil {
 		w.t.Fatal(err)
 	}

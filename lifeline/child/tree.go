@@ -35,14 +35,25 @@ type Tree struct {
 // ErrStillAlive says that a tree couldn't be ended in time.
 var ErrStillAlive = errors.New("still alive")
 
-// Members lists what of the tree is alive, the root first.
+// Members lists what of the tree is alive, the root first. While members fork
+// and end under the look a few may be missing from it, but it doesn't come out
+// empty because of that.
 func (t Tree) Members() []procscan.ID {
-	table, err := snapshot()
+	for tries := 1; ; tries++ {
+		if members, sure := t.look(); len(members) > 0 || sure || tries == 20 {
+			return members
+		}
+	}
+}
+
+// look is one look around; sure says that nothing changed meanwhile.
+func (t Tree) look() (members []procscan.ID, sure bool) {
+	table, sure, err := snapshot()
 	if err != nil {
 		if t.Root.Alive() {
-			return []procscan.ID{t.Root}
+			return []procscan.ID{t.Root}, true
 		}
-		return nil
+		return nil, true
 	}
 	children := make(map[int][]int, len(table))
 	for pid, s := range table {
@@ -55,11 +66,14 @@ func (t Tree) Members() []procscan.ID {
 	for _, id := range t.Not {
 		seen[id.PID] = true
 	}
-	var members []procscan.ID
-	var add func(pid int)
-	add = func(pid int) {
+	var add func(pid, parent int) // parent is 0 for one that isn't known by its parent
+	add = func(pid, parent int) {
 		s, ok := table[pid]
 		if !ok || seen[pid] {
+			return
+		}
+		if parent != 0 && !stillChild(s.ID, table[parent].ID) {
+			sure = false
 			return
 		}
 		seen[pid] = true
@@ -67,20 +81,20 @@ func (t Tree) Members() []procscan.ID {
 			members = append(members, s.ID)
 		}
 		for _, c := range children[pid] {
-			add(c)
+			add(c, pid)
 		}
 	}
 	if s, ok := table[t.Root.PID]; ok && s.Start == t.Root.Start {
-		add(t.Root.PID)
+		add(t.Root.PID, 0)
 	}
 	for _, id := range t.Also {
 		if s, ok := table[id.PID]; ok && s.Start == id.Start {
-			add(id.PID)
+			add(id.PID, 0)
 		}
 	}
 	if s, ok := table[t.Above.PID]; ok && s.Start == t.Above.Start && !t.Above.Zero() {
 		for _, c := range children[t.Above.PID] {
-			add(c)
+			add(c, t.Above.PID)
 		}
 	}
 	if t.Cgroup != nil {
@@ -90,37 +104,53 @@ func (t Tree) Members() []procscan.ID {
 					table[id.PID] = s
 				}
 			}
-			add(id.PID)
+			add(id.PID, 0)
 		}
 	}
-	if t.Group != 0 {
+	// A group outlives its leader, and its number isn't given to a new process
+	// while it does (kernel: pid is kept while used as a pgid). Where another
+	// process has it as its pid, the group is gone.
+	if leader, ok := table[t.Group]; t.Group != 0 && (!ok || t.Root.Zero() || leader.Start == t.Root.Start) {
 		for pid, s := range table {
-			// A group outlives its leader, and its number isn't given to a new
-			// process while it does (kernel: pid is kept while used as a pgid).
 			if s.PGID == t.Group && s.Start >= t.Root.Start {
-				add(pid)
+				add(pid, 0)
 			}
 		}
 	}
 	if t.Marker != "" && t.Value != "" {
 		found, _ := procscan.Marked(t.Marker, t.Value)
 		for _, p := range found.Processes {
-			add(p.PID) // who writes our marker into his own process asks for it
+			if s, ok := table[p.PID]; !ok || s.Start != p.Start { // born since the look around
+				table[p.PID] = p.Stat
+			}
+			add(p.PID, 0) // who writes our marker into his own process asks for it
 		}
 	}
-	return members
+	return members, sure
+}
+
+// stillChild reports that id is alive and parent its parent. A table takes a
+// while to read, and where many processes come and go a pid in it may be
+// another's by now: nobody is to be ended for that.
+func stillChild(id, parent procscan.ID) bool {
+	s, err := procscan.Lookup(id.PID)
+	if err != nil || s.Start != id.Start || s.PPID != parent.PID {
+		return false
+	}
+	p, err := procscan.Lookup(parent.PID)
+	return err == nil && p.Start == parent.Start
 }
 
 // snapshot reads the process table. One that forks and ends at once, again and
 // again, is never there when its line is read; so those that were born
-// meanwhile are looked at too, until there are none.
-func snapshot() (map[int]procscan.Stat, error) {
+// meanwhile are looked at too, until there are none, which makes it sure.
+func snapshot() (table map[int]procscan.Stat, sure bool, err error) {
 	last, known := procscan.LastPID()
 	pids, err := procscan.Pids()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	table := make(map[int]procscan.Stat, len(pids))
+	table = make(map[int]procscan.Stat, len(pids))
 	for round := 0; ; round++ {
 		for _, pid := range pids {
 			if s, err := procscan.Lookup(pid); err == nil && !s.Kernel {
@@ -128,13 +158,13 @@ func snapshot() (map[int]procscan.Stat, error) {
 			}
 		}
 		now, _ := procscan.LastPID()
-		if !known || now == last || round == 1000 {
-			return table, nil
+		if !known || now == last || round == 50 {
+			return table, !known || now == last, nil
 		}
 		pids = pids[:0]
 		if now < last || now-last > 1000 { // begun anew at the bottom, or many
 			if pids, err = procscan.Pids(); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 		}
 		for pid := last + 1; pid <= now && now-last <= 1000; pid++ {

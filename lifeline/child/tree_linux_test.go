@@ -108,7 +108,7 @@ func trees(args []string) {
 	largest, all := 0, 0
 	for seed := first; seed < last; seed++ {
 		w, news := newWitness(), newWitness()
-		t, err := plant(grow, w, []int{news.w}, fmt.Sprint("tree", seed), strconv.Itoa(seed), "3")
+		t, err := plant(grow, w, []int{news.w}, fmt.Sprintf("tree%d of %d", seed, os.Getpid()), strconv.Itoa(seed), "3") // others may run this test as well
 		unix.Close(w.w)
 		unix.Close(news.w)
 		if err != nil {
