@@ -62,11 +62,11 @@ func attack(t *testing.T, name string, seed uint64, ticks int) (config, *result)
 	return c, r
 }
 
-// TestChaos is the short form of the command. A seed at random, so that every
-// run attacks in another way; the seed is printed, and LIFELINE_SEED repeats
-// it. No time is judged: the machine may be slow, it may not make two.
+// TestChaos is the short form of the command, with the same plan every time;
+// what the machine makes of it differs. LIFELINE_SEED takes another plan, and
+// make chaos as many as you like. No time is judged: the machine may be slow, it may not make two.
 func TestChaos(t *testing.T) {
-	seed := number(t, "LIFELINE_SEED", uint64(time.Now().UnixNano()%1e6)+1)
+	seed := number(t, "LIFELINE_SEED", 7)
 	ticks := int(number(t, "LIFELINE_TICKS", 250))
 	c, r := attack(t, "lifeline", seed, ticks)
 	t.Logf("LIFELINE_SEED=%d\n%s%s", seed, tableHead, row(c, r))
