@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -238,18 +237,4 @@ func trusted(p procscan.Process, generation string, supervisors []procscan.ID) b
 		return true // a worker of root's that has dropped its privileges
 	}
 	return childOf(p, supervisors)
-}
-
-// WorkerEnviron turns the stub's environment into the command's: who the
-// worker is takes the place of the mark of a stub.
-func WorkerEnviron(env []string, self procscan.ID) []string {
-	out := make([]string, 0, len(env)+1)
-	for _, kv := range env {
-		if strings.HasPrefix(kv, EnvStub+"=") {
-			out = append(out, EnvPID+"="+strconv.Itoa(self.PID), EnvStart+"="+strconv.FormatUint(self.Start, 10))
-			continue
-		}
-		out = append(out, kv)
-	}
-	return out
 }

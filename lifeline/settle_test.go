@@ -2,7 +2,6 @@ package lifeline
 
 import (
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -107,13 +106,5 @@ func TestSupervisorMarker(t *testing.T) {
 		if id, ok := supervisor(as(7, 1, 0, EnvSupervisor+"="+bad)); ok {
 			t.Errorf("%q gives %+v", bad, id)
 		}
-	}
-}
-
-func TestWorkerEnviron(t *testing.T) {
-	got := WorkerEnviron([]string{"LIFELINE_NAME=web", "LIFELINE_STUB=1", "A=LIFELINE_STUB=1", "LIFELINE_STUBBORN=1"}, procscan.ID{PID: 7, Start: 100})
-	want := []string{"LIFELINE_NAME=web", "LIFELINE_PID=7", "LIFELINE_START=100", "A=LIFELINE_STUB=1", "LIFELINE_STUBBORN=1"}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q", got)
 	}
 }

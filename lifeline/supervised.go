@@ -42,24 +42,25 @@ func (h *Hold) RunFD() int {
 	return int(h.run.Fd())
 }
 
-// Note tells the stub what to do. The first one writes itself into the record
-// and looks around. A later one need not look while both files have been locked
+// Note tells the stub what to do; sure, that there is nothing to do, so that no
+// stub is needed. The first one writes itself into the record
+// and looks around. A later one need not look, or exist, while both files have been locked
 // by this very process, and in their place, since the first did: whoever else
 // wants to start must lock them first. That is what makes a respawn cheap. One
 // that starts beside a worker, in a reload, leaves the record alone: the name
 // stays with the other until it has proved itself.
-func (h *Hold) Note(first, beside bool) string {
+func (h *Hold) Note(first, beside bool) (note string, sure bool) {
 	switch {
 	case beside:
-		return noteBeside
+		return noteBeside, false
 	case without.scan:
-		return noteVouch
+		return noteVouch, false
 	case first && h.fresh:
-		return noteSearch + " " + h.Previous
+		return noteSearch + " " + h.Previous, false
 	case first || !h.Intact():
-		return noteScan + " " + h.Previous
+		return noteScan + " " + h.Previous, false
 	}
-	return noteVouch
+	return noteVouch, true
 }
 
 // Inherited is what lives already: see [Hold.Orphan] and [Hold.Follow].

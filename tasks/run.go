@@ -123,9 +123,10 @@ func (o *options) explain(err error) {
 
 // become is --exec: the lock goes with the command.
 func (o *options) become(hold *lifeline.Hold, argv []string) error {
+	note, _ := hold.Note(true, false)
 	return child.Become(child.Spec{
 		Argv: argv, Env: hold.Environ(hold.NewGeneration(), supervise.Environ(o.sup.Env)), Dir: o.sup.Chdir, Umask: o.sup.Umask,
-		Run: hold.RunFD(), Note: hold.Note(true, false),
+		Run: hold.RunFD(), Note: note,
 	}, o.conflictCode)
 }
 

@@ -30,7 +30,7 @@ import (
 // worker here.
 func Main(ctx context.Context, argv []string) int {
 	if child.IsStub() {
-		return child.RunStub(settle, lifeline.WorkerEnviron)
+		return child.RunStub(settle)
 	}
 	if len(argv) == 2 && argv[1] == canDoIt {
 		answerCan()

@@ -11,7 +11,8 @@
 // again, which does what only the new process itself can do (announce itself,
 // umask, LISTEN_PID) and then becomes the command by execve. It reports
 // through a pipe that closes when that succeeds, so that no exit code has to
-// be set aside for failures: the command may use all of them.
+// be set aside for failures: the command may use all of them. Where a guard
+// has nothing to look for (Spec.Sure), Linux does without the stub.
 package child
 
 import (

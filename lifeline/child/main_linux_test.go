@@ -9,16 +9,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"lifeline/procscan"
 )
 
 // The test program is the stub of what it starts itself, and the helpers below.
 func TestMain(m *testing.M) {
 	if IsStub() {
-		os.Exit(RunStub(
-			func(Stub) (string, error) { return "", nil },
-			func(env []string, _ procscan.ID) []string { return env }))
+		os.Exit(RunStub(func(Stub) (string, error) { return "", nil }))
 	}
 	if name := os.Getenv("CHILD_HELPER"); name != "" {
 		os.Unsetenv("CHILD_HELPER")

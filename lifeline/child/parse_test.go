@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -182,8 +183,7 @@ func TestLookPath(t *testing.T) {
 		{dir, "one/good/x", "one/good/x", 127},
 		{"", "sh", "", 0}, // no PATH at all: the system's own
 	} {
-		t.Setenv("PATH", tt.path)
-		got, err := lookPath(tt.name)
+		got, err := lookPath(tt.name, tt.path)
 		var exec *ExecError
 		switch errors.As(err, &exec); {
 		case tt.code == 0 && err != nil, tt.code != 0 && (exec == nil || exec.Code != tt.code):
@@ -220,5 +220,13 @@ func TestExecError(t *testing.T) {
 	}
 	if text := (&ExecError{127, "x"}).Error(); text != "x" {
 		t.Error(strconv.Quote(text))
+	}
+}
+
+func TestWorkerEnviron(t *testing.T) {
+	got := workerEnviron([]string{"LIFELINE_NAME=web", "LIFELINE_STUB=1", "A=LIFELINE_STUB=1", "LIFELINE_STUBBORN=1"}, "7", "100")
+	want := []string{"LIFELINE_NAME=web", "LIFELINE_PID=7", "LIFELINE_START=100", "A=LIFELINE_STUB=1", "LIFELINE_STUBBORN=1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,8 +37,11 @@ type Spec struct {
 	Group    bool // a process group of its own
 	CgroupFD int  // the cgroup to start in, 0 for this process's own (Linux)
 
-	// Settle's own words, handed to the stub.
+	// Note is the settle function's, handed to the stub.
 	Note string
+	// Sure: there is nothing to settle, and where the system allows it the
+	// command is started without a stub.
+	Sure bool
 }
 
 // Child is a started process.
@@ -53,6 +57,49 @@ const (
 	stubFormat = "%d:%d %d %d %d %d %d %d"
 )
 
+// layout is which descriptors a child gets, and where.
+type layout struct {
+	files                []int // at each number; -1 for none
+	base                 int   // from here on they are lifeline's, not the command's
+	run, status, control int   // numbers in the child; 0 for none
+	report               int   // this process's end of status
+	env                  []string
+}
+
+// place lays out the descriptors. What the command shouldn't stumble upon goes
+// to the high ones, below the limit, where a shell's exec 3> doesn't reach.
+func place(spec Spec, report int) layout {
+	l := layout{files: []int{0, 1, 2}, report: report, env: spec.Env}
+	if spec.Stdio != [3]int{} {
+		l.files = slices.Clone(spec.Stdio[:])
+	}
+	l.files = append(l.files, spec.Listen...)
+	var lim unix.Rlimit
+	l.base = len(l.files)
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {
+		// Go's fork needs a few above those for a moment, or it fails (forkExec,
+		// syscall/exec_linux.go): its own pipe, and one for each that it moves.
+		l.base = max(l.base, min(int(min(lim.Cur, 1024))-6-len(spec.Listen), 256)-5)
+	}
+	for len(l.files) < l.base {
+		l.files = append(l.files, -1)
+	}
+	next := func(fd int) int {
+		if fd == 0 {
+			return 0
+		}
+		l.files = append(l.files, fd)
+		return len(l.files) - 1
+	}
+	l.run = next(spec.Run) // first: the guard looks for it by number
+	l.status = next(report)
+	l.control = next(spec.Control)
+	if l.control != 0 {
+		l.env = append(l.env[:len(l.env):len(l.env)], "LIFELINE_FD="+strconv.Itoa(l.control))
+	}
+	return l
+}
+
 // Start forks. An error means that nothing was started.
 func Start(spec Spec) (*Child, error) {
 	status, report, err := pipe()
@@ -60,44 +107,14 @@ func Start(spec Spec) (*Child, error) {
 		return nil, fmt.Errorf("cannot make a pipe: %w", err)
 	}
 	defer unix.Close(report)
-	files := []uintptr{0, 1, 2}
-	if spec.Stdio != [3]int{} {
-		for i, fd := range spec.Stdio {
-			files[i] = uintptr(fd)
-		}
+	l := place(spec, report)
+	parse := func(text []byte) error { return parseReport(string(text)) }
+	pid, ok, err := direct(spec, l)
+	if ok {
+		parse = func(text []byte) error { return failed(spec, text) }
+	} else {
+		pid, err = viaStub(spec, l)
 	}
-	for _, fd := range spec.Listen {
-		files = append(files, uintptr(fd))
-	}
-	args := stubArgs{parent: procscan.Self(), umask: spec.Umask, listen: len(spec.Listen), listenNames: spec.ListenNames, note: spec.Note}
-	// What the command shouldn't stumble upon goes to the high descriptors,
-	// below the limit, where a shell's exec 3> doesn't reach.
-	high := len(files)
-	var lim unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {
-		// Go's fork needs a few above those for a moment, or it fails (forkExec,
-		// syscall/exec_linux.go): its own pipe, and one for each that it moves.
-		high = max(high, min(int(min(lim.Cur, 1024))-6-len(spec.Listen), 256)-5)
-	}
-	for len(files) < high {
-		files = append(files, ^uintptr(0))
-	}
-	place := func(fd int) int {
-		if fd == 0 {
-			return 0
-		}
-		files = append(files, uintptr(fd))
-		return len(files) - 1
-	}
-	args.run = place(spec.Run) // first: the guard looks for it by number
-	args.status = place(report)
-	args.control = place(spec.Control)
-	env := spec.Env
-	if args.control != 0 {
-		env = append(env[:len(env):len(env)], "LIFELINE_FD="+strconv.Itoa(args.control))
-	}
-	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: env, Files: files, Sys: sysProcAttr(spec)}
-	pid, err := syscall.ForkExec(self(), append(args.argv(), spec.Argv...), attr)
 	if err != nil {
 		unix.Close(status)
 		return nil, startError(spec, err)
@@ -108,13 +125,29 @@ func Start(spec Spec) (*Child, error) {
 	go func() {
 		text, _ := io.ReadAll(io.LimitReader(pipe, 4096))
 		pipe.Close()
-		started <- parseReport(string(text))
+		if len(text) == 0 {
+			started <- nil
+			return
+		}
+		started <- parse(text)
 	}()
 	s, err := procscan.Lookup(pid)
 	if err != nil {
 		s.ID = procscan.ID{PID: pid}
 	}
 	return &Child{ID: s.ID, Started: started}, nil
+}
+
+// viaStub starts this program again, as the stub.
+func viaStub(spec Spec, l layout) (pid int, err error) {
+	args := stubArgs{parent: procscan.Self(), umask: spec.Umask, listen: len(spec.Listen), listenNames: spec.ListenNames,
+		note: spec.Note, run: l.run, status: l.status, control: l.control}
+	files := make([]uintptr, len(l.files))
+	for i, fd := range l.files {
+		files[i] = uintptr(fd)
+	}
+	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: l.env, Files: files, Sys: sysProcAttr(spec)}
+	return syscall.ForkExec(self(), append(args.argv(), spec.Argv...), attr)
 }
 
 func pipe() (r, w int, err error) {

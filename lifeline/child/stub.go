@@ -20,11 +20,18 @@ type Stub struct {
 	Note   string
 }
 
+// The variables by which a process says what it is: a stub, or the very worker
+// that its pid and start time (raw, in ticks) tell from its descendants.
+const (
+	stubMark  = "LIFELINE_STUB"
+	pidMark   = "LIFELINE_PID"
+	startMark = "LIFELINE_START"
+)
+
 // RunStub does the stub's work and becomes the command; it returns only the
 // exit code of a failure. settle decides whether to go on, and may have
-// something to tell the supervisor then; finish makes the command's
-// environment of the stub's.
-func RunStub(settle func(Stub) (remark string, err error), finish func(env []string, self procscan.ID) []string) int {
+// something to tell the supervisor then.
+func RunStub(settle func(Stub) (remark string, err error)) int {
 	a, command, ok := parseStubArgs(os.Args)
 	if !ok {
 		fmt.Fprintln(os.Stderr, "lifeline: this is how lifeline starts itself; it can't be used by hand")
@@ -41,7 +48,7 @@ func RunStub(settle func(Stub) (remark string, err error), finish func(env []str
 	if a.umask >= 0 {
 		unix.Umask(a.umask)
 	}
-	path, err := lookPath(command[0])
+	path, err := lookPath(command[0], os.Getenv("PATH"))
 	if err != nil {
 		return report(err)
 	}
@@ -50,12 +57,9 @@ func RunStub(settle func(Stub) (remark string, err error), finish func(env []str
 		return report(err)
 	}
 	self := procscan.Self()
-	env := finish(os.Environ(), self)
+	env := workerEnviron(os.Environ(), strconv.Itoa(self.PID), strconv.FormatUint(self.Start, 10))
 	if a.listen > 0 {
-		env = append(env, "LISTEN_FDS="+strconv.Itoa(a.listen), "LISTEN_PID="+strconv.Itoa(self.PID))
-		if len(a.listenNames) > 0 {
-			env = append(env, "LISTEN_FDNAMES="+strings.Join(a.listenNames, ":"))
-		}
+		env = append(listenEnviron(env, a.listen, a.listenNames), "LISTEN_PID="+strconv.Itoa(self.PID))
 	}
 	if remark != "" && a.status != 0 {
 		// One write: if execve fails, what is said of that follows.
@@ -63,6 +67,29 @@ func RunStub(settle func(Stub) (remark string, err error), finish func(env []str
 	}
 	err = syscall.Exec(path, command, env)
 	return report(execError(path, err))
+}
+
+// workerEnviron turns the stub's environment into the command's: who the
+// worker is takes the place of the mark of a stub.
+func workerEnviron(env []string, pid, start string) []string {
+	out := make([]string, 0, len(env)+6)
+	for _, kv := range env {
+		if strings.HasPrefix(kv, stubMark+"=") {
+			out = append(out, pidMark+"="+pid, startMark+"="+start)
+			continue
+		}
+		out = append(out, kv)
+	}
+	return out
+}
+
+// listenEnviron adds what sd_listen_fds(3) reads, but for LISTEN_PID.
+func listenEnviron(env []string, n int, names []string) []string {
+	env = append(env, "LISTEN_FDS="+strconv.Itoa(n))
+	if len(names) > 0 {
+		env = append(env, "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	}
+	return env
 }
 
 // fail reports err through the pipe, or to standard error where there is no
@@ -86,7 +113,7 @@ func (a stubArgs) fail(err error) int {
 
 // lookPath finds the command as execvp(3) would, and tells "not found" from
 // "found, but not executable": exec.LookPath says the first for both.
-func lookPath(name string) (string, error) {
+func lookPath(name, path string) (string, error) {
 	if name == "" {
 		return "", &ExecError{127, "the command is empty"}
 	}
@@ -94,7 +121,6 @@ func lookPath(name string) (string, error) {
 		return name, executable(name)
 	}
 	var denied error
-	path := os.Getenv("PATH")
 	if path == "" {
 		path = "/usr/bin:/bin"
 	}

@@ -71,14 +71,14 @@ func (f *fake) Restored() <-chan struct{}                { return nil }
 func (f *fake) Yielded(text string) (procscan.ID, string, error) {
 	return f.adopt, "g", fmt.Errorf("held: %s", text)
 }
-func (f *fake) Note(first, beside bool) string {
+func (f *fake) Note(first, beside bool) (note string, sure bool) {
 	switch {
 	case beside:
-		return "beside"
+		return "beside", false
 	case first:
-		return "scan"
+		return "scan", false
 	}
-	return "vouch"
+	return "vouch", true
 }
 
 func (f *fake) id(pid int) procscan.ID { return procscan.ID{PID: pid, Start: uint64(pid)} }
@@ -131,6 +131,7 @@ func (f *fake) world() world {
 		hear:   func(func(int) bool) (receiver, error) { return f.inbox, nil },
 		line:   func(*worker) (int, error) { return 0, nil },
 		slim:   func() {},
+		nap:    time.Sleep,
 		cgroup: func() *child.Cgroup { return nil },
 	}
 }

@@ -134,16 +134,26 @@ func (l *loop) begin() {
 	}
 }
 
+// early is how much before its time the timer goes off. The runtime waits in
+// epoll_wait(2), which counts in milliseconds, and so may be one late; what is
+// left is slept by nanosleep(2), which isn't.
+const early = time.Millisecond
+
 // arm sets the one timer to what is due next.
 func (l *loop) arm() {
 	l.timer.Stop()
+	if next := l.due(); !next.IsZero() {
+		l.timer.Reset(max(time.Until(next)-early, 0))
+	}
+}
+
+// due is when something is to happen if nothing happens.
+func (l *loop) due() time.Time {
 	next := l.at
 	for _, w := range l.workers() {
 		next = sooner(next, w.due())
 	}
-	if !next.IsZero() {
-		l.timer.Reset(max(time.Until(next), 0))
-	}
+	return next
 }
 
 // sooner is the earlier of two times, of which zero ones don't count.
@@ -156,6 +166,9 @@ func sooner(a, b time.Time) time.Time {
 
 // onTimer: nothing has happened for as long as a state allows.
 func (l *loop) onTimer() {
+	if d := time.Until(l.due()); d > 0 && d <= early {
+		l.w.nap(d)
+	}
 	for _, w := range l.workers() {
 		w.hear() // what has come in already, first
 		w.onDeadline(time.Now())

@@ -139,7 +139,7 @@ func TestReload(t *testing.T) {
 		answer string // its beginning, "" for none yet
 	}{
 		{"ready and settled: the old one may drain", reloadOptions, settled, "SIGTERM 1001", 1002, "ok pid 1002, after 1s"},
-		{"not a moment before it has settled", reloadOptions, func(d *duo) { d.ready(); d.sleep(time.Second - 1) }, "", 1001, ""},
+		{"not a moment before it has settled", reloadOptions, func(d *duo) { d.ready(); d.sleep(time.Second - early - 1) }, "", 1001, ""},
 		{"without READY nothing is settled", reloadOptions, func(d *duo) { d.sleep(50 * time.Second) }, "", 1001, ""},
 		{"without --notify: alive for so long", quiet, func(d *duo) { d.sleep(time.Second) }, "SIGTERM 1001", 1002, "ok pid 1002"},
 		{"READY at the last moment: it may settle", hasty, func(d *duo) { d.sleep(1900 * time.Millisecond); d.ready(); d.sleep(time.Second) }, "SIGTERM 1001", 1002, "ok pid 1002"},
@@ -150,10 +150,10 @@ func TestReload(t *testing.T) {
 		{"READY, and then it crashes", reloadOptions, func(d *duo) { d.ready(); d.sleep(time.Second / 2); exit(d, 1002, 3) }, "", 1001, "error rolled back"},
 		{"it ends at the very moment it would have settled", reloadOptions, func(d *duo) {
 			d.ready()
-			d.sleep(time.Second - 1)
+			d.sleep(time.Second - early - 1)
 			delete(d.alive, 1002)
 			d.ended = append(d.ended, child.Exit{PID: 1002, Status: 3 << 8}) // no SIGCHLD yet
-			d.sleep(1)
+			d.sleep(early + 1)
 		}, "", 1001, "error rolled back"},
 		{"it hangs", reloadOptions, func(d *duo) { d.sleep(time.Minute) }, "kill 1002", 1001, "error rolled back, the old one goes on: the new one: not ready within 1m0s"},
 		{"a second reload meanwhile is ignored", reloadOptions, func(d *duo) { d.ask("reload") }, "", 1001, "error a reload is on its way already"},

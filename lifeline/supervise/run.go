@@ -21,7 +21,7 @@ type Hold interface {
 	NewGeneration() string
 	Environ(generation string, rest []string) []string               // the stub's environment
 	RunFD() int                                                      // descriptor for the worker to inherit, 0 for none
-	Note(first, beside bool) string                                  // for the stub
+	Note(first, beside bool) (note string, sure bool)                // for the stub
 	SetWorker(generation string, id procscan.ID)                     // zero when it has ended
 	Inherited() (worker procscan.ID, generation string, follow bool) // what lives already
 	Yielded(text string) (adopt procscan.ID, generation string, err error)
@@ -69,6 +69,7 @@ type world struct {
 	hear    func(member func(pid int) bool) (receiver, error)
 	line    func(*worker) (theirs int, err error) // makes LIFELINE_FD
 	slim    func()
+	nap     func(time.Duration)  // nanosleep(2)
 	cgroup  func() *child.Cgroup // a new one; nil where there is none to be had
 }
 
@@ -108,6 +109,7 @@ func theWorld() world {
 		},
 		line:   (*worker).openLine,
 		slim:   slim,
+		nap:    nap,
 		cgroup: newCgroup,
 	}
 }

@@ -33,8 +33,9 @@ func (l *loop) launch(beside bool) (*worker, error) {
 	spec := child.Spec{
 		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask,
 		Listen: l.sockets.fds(), ListenNames: l.sockets.names(),
-		Run: l.Hold.RunFD(), Deathsig: l.stopSignal(), Group: true, Note: l.Hold.Note(!l.settled, beside),
+		Run: l.Hold.RunFD(), Deathsig: l.stopSignal(), Group: true,
 	}
+	spec.Note, spec.Sure = l.Hold.Note(!l.settled, beside)
 	kept, names, err := l.store.Files()
 	if err != nil {
 		l.Warn("cannot hand the kept descriptors on: %v", err)

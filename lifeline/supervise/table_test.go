@@ -74,7 +74,7 @@ func TestTable(t *testing.T) {
 			f.sleep(19 * time.Second)
 		}, "up", ""},
 		{"up, heartbeat in the socket at the very moment", watched, ready, "up", func(f *fake) {
-			f.sleep(20*time.Second - time.Nanosecond)
+			f.sleep(20*time.Second - early - 1)
 			f.inbox.queue = append(f.inbox.queue, notify.Message{Watchdog: true}) // no wake-up for it
 			f.sleep(time.Second)
 		}, "up", ""},

@@ -24,7 +24,7 @@ func (Unguarded) Environ(generation string, rest []string) []string {
 func (Unguarded) RunFD() int { return 0 }
 
 // Note: nothing to settle.
-func (Unguarded) Note(first, beside bool) string { return "" }
+func (Unguarded) Note(first, beside bool) (string, bool) { return "", true }
 
 // SetWorker: there is no record.
 func (Unguarded) SetWorker(string, procscan.ID) {}

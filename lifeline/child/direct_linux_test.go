@@ -1,0 +1,167 @@
+package child
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// portrait prints all that a start can decide on, with the process's own pid
+// and start time written as words.
+const portrait = `
+out=$1; start=$(cut -d' ' -f22 /proc/$$/stat)
+{
+	env | grep -v '^\(_\|PWD\|OLDPWD\|SHLVL\)=' | sort
+	pwd; umask; ulimit -Sn; ulimit -Hn; ps -o pgid= -p $$
+	while read -r line; do case $line in SigBlk*|SigIgn*) echo "$line" ;; esac; done </proc/$$/status
+	for fd in /proc/$$/fd/*; do n=${fd##*/}; [ $n != 1 ] && [ $n -lt $((3 + ${LISTEN_FDS:-0})) ] || [ $n -gt 200 ] && echo $n $(stat -Lc %i $fd); done
+	ls /proc/$$/fd | wc -l
+	echo "$2 $#"
+} >$out.part
+sed "s/\<$$\>/SELF/; s/\<$start\>/START/" $out.part >$out
+`
+
+// begin starts spec and returns what the command wrote, after its end.
+func begin(t *testing.T, spec Spec) (wrote string, pid int, err error) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out")
+	if spec.Argv == nil {
+		spec.Argv = []string{"sh", "-c", portrait, "sh", out, "two words"}
+	}
+	if spec.Umask == 0 {
+		spec.Umask = -1
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	c, err := Start(spec)
+	if err != nil {
+		return "", 0, err
+	}
+	err = <-c.Started
+	var status unix.WaitStatus
+	for {
+		if _, werr := unix.Wait4(c.PID, &status, 0, nil); werr != unix.EINTR {
+			break
+		}
+	}
+	text, _ := os.ReadFile(out)
+	if err == nil && status != 0 {
+		t.Errorf("ended with %v", Describe(status))
+	}
+	return string(text), c.PID, err
+}
+
+// TestDirect: a command started without a stub can't tell it from one with.
+func TestDirect(t *testing.T) {
+	run, err := os.Create(filepath.Join(t.TempDir(), "run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	stray, err := unix.Dup(0) // inherited by chance: not the command's
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(stray)
+	env := []string{"LIFELINE_NAME=web", "LIFELINE_STUB=1", "A= b\nc", "PATH=/usr/bin:/bin"}
+	for name, spec := range map[string]Spec{
+		"plain":     {},
+		"all":       {Dir: "/usr", Umask: 0o27, Run: int(run.Fd()), Control: pair[0], Listen: []int{pair[1], pair[0]}, ListenNames: []string{"a", "b"}, Deathsig: unix.SIGTERM, Group: true},
+		"listen":    {Listen: []int{pair[1]}},
+		"low stdio": {Stdio: [3]int{pair[0], 1, 2}, Run: int(run.Fd())},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec.Env = env
+			with, _, err := begin(t, spec)
+			if err != nil || with == "" {
+				t.Fatalf("with a stub: %q, %v", with, err)
+			}
+			spec.Sure = true
+			without, pid, err := begin(t, spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if with != without {
+				t.Errorf("with a stub:\n%s\nwithout (pid %d):\n%s", with, pid, without)
+			}
+			if !strings.Contains(without, "LIFELINE_PID=SELF\n") || !strings.Contains(without, "LIFELINE_START=START\n") {
+				t.Errorf("not marked:\n%s", without)
+			}
+		})
+	}
+}
+
+func TestDirectFails(t *testing.T) {
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain")
+	noExec := filepath.Join(dir, "format")
+	if err := errors.Join(os.WriteFile(plain, nil, 0o644), os.WriteFile(noExec, []byte("nothing"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for name, spec := range map[string]Spec{
+		"not found":         {Argv: []string{dir + "/none"}},
+		"not on PATH":       {Argv: []string{"no-such-command"}},
+		"not executable":    {Argv: []string{plain}},
+		"not a program":     {Argv: []string{noExec}},
+		"a directory":       {Argv: []string{dir}},
+		"no directory":      {Argv: []string{"/bin/true"}, Dir: dir + "/none"},
+		"relative in a dir": {Argv: []string{"./none"}, Dir: dir},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec.Env = os.Environ()
+			_, _, with := begin(t, spec)
+			spec.Sure = true
+			_, _, without := begin(t, spec)
+			if with == nil || without == nil {
+				t.Fatalf("with a stub %v, without %v", with, without)
+			}
+			var a, b *ExecError
+			if errors.As(with, &a) && (!errors.As(without, &b) || a.Code != b.Code) {
+				t.Errorf("with a stub %v (%+v), without %v", with, a, without)
+			}
+			t.Log(without)
+		})
+	}
+}
+
+// regular is the shape the kernel writes (fs/proc/array.c, do_task_stat).
+var regular = regexp.MustCompile(`(?s)^[0-9]+ \(.*\) [A-Za-z]( -?[0-9]{1,19})+\n?$`)
+
+func FuzzStartField(f *testing.F) {
+	text, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte("1 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 12345 20"))
+	f.Add([]byte("1 (a"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var buf [512]byte
+		n := copy(buf[:], text)
+		into := []byte(strings.Repeat("0", 20))
+		startField(into, &buf, n)
+		want, err := procscan.ParseStat(buf[:n])
+		if err != nil || !regular.Match(buf[:n]) {
+			return
+		}
+		got, _, _ := strings.Cut(string(into), "\x00")
+		if number, err := strconv.ParseUint(got, 10, 64); err != nil || number != want.Start {
+			t.Errorf("%q gives %s, not %d", buf[:n], got, want.Start)
+		}
+	})
+}
