@@ -18,11 +18,12 @@ const tags = "urfave_cli_no_docs,osusergo,netgo"
 // exist yet may stand here.
 var mayImport = map[string]string{
 	"lifeline":                    "lifeline/tasks",
-	"lifeline/tasks":              "lifeline/lifeline lifeline/lifeline/child lifeline/lifeline/cluster lifeline/lifeline/notify lifeline/lifeline/supervise lifeline/install lifeline/procscan github.com/urfave/cli/v2",
+	"lifeline/tasks":              "lifeline/lifeline lifeline/lifeline/child lifeline/lifeline/cluster lifeline/lifeline/journal lifeline/lifeline/notify lifeline/lifeline/supervise lifeline/install lifeline/procscan github.com/urfave/cli/v2",
 	"lifeline/install":            "",
 	"lifeline/lifeline":           "lifeline/procscan github.com/gofrs/flock",
 	"lifeline/lifeline/supervise": "lifeline/lifeline/child lifeline/lifeline/notify lifeline/procscan",
-	"lifeline/lifeline/child":     "lifeline/procscan",
+	"lifeline/lifeline/child":     "lifeline/procscan lifeline/lifeline/child/nofile",
+	"lifeline/lifeline/journal":   "",
 	"lifeline/lifeline/notify":    "",
 	"lifeline/lifeline/worker":    "",
 	"lifeline/procscan":           "github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process",

@@ -97,6 +97,10 @@ func (d dir) control(name string) string {
 	return filepath.Join(d.path, k[len(k)-12:]+".ctl")
 }
 func (d dir) paused(name string) string { return filepath.Join(d.path, key(name)+".paused") }
+func (d dir) journal(name string) (state, history string) {
+	stem := filepath.Join(d.path, key(name))
+	return stem + ".state", stem + ".history"
+}
 
 // openDir is step 1: it makes the directory if there is none, and refuses one
 // that anybody else could tamper with. There is no fallback: a guard that

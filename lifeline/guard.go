@@ -195,6 +195,7 @@ func (g Guard) takeLock(ctx context.Context, d dir, name string) (*flock.Flock, 
 		return lock, err
 	}
 	if !g.Standby && g.Wait <= 0 || g.Replace {
+		countSkipped(path)
 		return nil, &HeldError{Name: name, Holder: holderOf(d, name)}
 	}
 	select {
@@ -265,6 +266,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 	orphan := rec.worker
 	hold.Previous = rec.generation
 	if !orphan.Zero() {
+		hold.Skipped()
 		if err := g.orphaned(ctx, hold, rec, orphan); err != nil || hold.Orphan == orphan {
 			if err != nil {
 				run.Close()
@@ -286,6 +288,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 		}
 	}
 	hold.SetWorker("", procscan.ID{}) // step 5
+	hold.Skipped()
 	return hold, nil
 }
 

@@ -92,6 +92,7 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 		}
 	}
 	h.writeRecord()
+	h.Skipped()
 	return h, nil
 }
 

@@ -45,6 +45,7 @@ type Hold struct {
 	released   bool   // no more putting back
 	complained string // the last obstacle that was told
 	restored   chan struct{}
+	counted    int64 // of K.lock's length: see Skipped
 }
 
 // Space is the state directory, as the marker names it.
@@ -214,6 +215,17 @@ func holderOf(d dir, name string) Holder {
 		h.Supervisor = ids[0]
 	}
 	return h
+}
+
+// Journal is where the supervisor of name writes down what happens; see package
+// journal.
+func (g Guard) Journal(name string) (state, history string, err error) {
+	d, err := g.forName(name)
+	if err != nil {
+		return "", "", err
+	}
+	state, history = d.journal(name)
+	return state, history, nil
 }
 
 // Names lists the names that have files in the guard's directory.

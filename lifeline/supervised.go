@@ -22,6 +22,9 @@ func (h *Hold) Environ(generation string, rest []string) []string {
 	}, rest...)
 }
 
+// Journal is where to write down what happens; see package journal.
+func (h *Hold) Journal() (state, history string) { return h.dir.journal(h.Name) }
+
 // Leftovers takes a stub's remark: generations of the name whose worker and
 // supervisor have both ended, and of which something is left. They are given
 // back where the policy is to end them.

@@ -42,7 +42,15 @@ func (o *options) guarded(c *cli.Context) error {
 		return o.become(hold, argv)
 	}
 	defer hold.Keep()()
-	err = o.supervise(c.Context, o.job(hold, argv))
+	job := o.job(hold, argv)
+	generation := ""
+	if !hold.Orphan.Zero() {
+		generation = hold.Previous
+	}
+	events, end := o.journal(hold, argv, generation)
+	job.Events = events
+	err = o.supervise(c.Context, job)
+	end()
 	o.explain(err)
 	return err
 }
@@ -67,6 +75,9 @@ func (o *options) goOn(ctx context.Context, taken *handedOver, argv []string) er
 	defer hold.Keep()()
 	job := o.job(hold, argv)
 	job.Taken = taken.Loop
+	events, end := o.journal(hold, argv, taken.Hold.Generation)
+	job.Events = events
+	defer end()
 	return o.supervise(ctx, job)
 }
 

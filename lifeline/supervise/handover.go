@@ -31,7 +31,8 @@ type handed struct {
 	Starts   []time.Duration // so long ago
 	Sockets  []handedSocket
 	Store    []notify.Stored
-	Workers  int
+	Workers  int // started so far
+	Reloads  int
 	Reply    int // the connection of who asked for this
 	Announce bool
 }
@@ -89,7 +90,7 @@ func (l *loop) handOver(r *request) (err error) {
 		}
 		return max(time.Until(t), 1)
 	}
-	h := handed{Version: HandOverVersion, Down: left(l.at), Restarts: l.back.restarts, Announce: l.announce}
+	h := handed{Version: HandOverVersion, Down: left(l.at), Restarts: l.back.restarts, Announce: l.announce, Workers: l.starts, Reloads: l.reloads}
 	errors.As(l.last, &h.Last)
 	for _, t := range l.back.starts {
 		h.Starts = append(h.Starts, time.Since(t))
@@ -186,6 +187,7 @@ func (l *loop) restore(state []byte) error {
 		return time.Now().Add(d)
 	}
 	l.at, l.back.restarts, l.announce = after(h.Down), h.Restarts, h.Announce
+	l.starts, l.reloads = h.Workers, h.Reloads
 	l.settled = true
 	l.control.listen(l.Hold.Control(), l.Warn)
 	if h.Last != nil {
@@ -223,6 +225,7 @@ func (l *loop) restore(state []byte) error {
 	w := l.newWorker(hw.Generation)
 	w.id = procscan.ID{PID: hw.PID, Start: hw.Start}
 	w.ours, w.follows, w.group, w.period, w.status = hw.Ours, hw.Follows, hw.Group, hw.Period, hw.Status
+	w.pid = hw.PID
 	w.began, w.ready = time.Now().Add(-hw.Age), time.Now().Add(-hw.Up)
 	w.state, w.deadline, w.alarm = up, after(hw.Deadline), after(hw.Alarm)
 	l.cur = w

@@ -41,6 +41,9 @@ type loop struct {
 	slimmed  bool         // memory has been given back, or will be soon
 	settled  bool         // one of our workers has been through the guard's look around
 	announce bool         // READY has been said to who supervises us
+
+	starts, reloads int      // so many of each
+	told            Snapshot // what Events.State has heard last
 }
 
 // event is what a waiting goroutine has to tell; it runs in the loop.
@@ -81,6 +84,7 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 	}
 	stop := ctx.Done()
 	for !l.done {
+		l.tell()
 		l.arm()
 		select {
 		case <-stop:
@@ -227,6 +231,7 @@ func (l *loop) onStop() {
 		if again {
 			w.kill()
 		} else {
+			w.because(OutcomeStopped, "lifeline was asked to end")
 			w.stop(l.stopSignal())
 		}
 	}
@@ -249,6 +254,7 @@ func (l *loop) onRequest(r *request) {
 			return
 		}
 		l.restart = true
+		l.cur.because(OutcomeStopped, "lifeline restart")
 		l.cur.stop(l.stopSignal())
 	default:
 		r.answer("error this lifeline doesn't know " + r.verb)
@@ -266,6 +272,7 @@ func (l *loop) answer(format string, args ...any) {
 // ended: nothing of the worker is left. What that means depends on which one
 // it was.
 func (l *loop) ended(w *worker) {
+	l.tellEnd(w)
 	switch {
 	case w == l.next:
 		l.next = nil

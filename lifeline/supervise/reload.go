@@ -90,6 +90,7 @@ func (l *loop) takeOver(w *worker) {
 	old := l.cur
 	l.leaving = append(l.leaving, old)
 	l.promote()
+	old.because(OutcomeStopped, "replaced by a reload")
 	old.stop(l.stopSignal())
 }
 
@@ -97,6 +98,7 @@ func (l *loop) takeOver(w *worker) {
 func (l *loop) promote() {
 	w := l.next
 	l.next, l.cur = nil, w
+	l.reloads++
 	l.restart = false // one that was asked for meanwhile has got its new worker
 	l.Hold.SetWorker(w.generation, w.id)
 	w.upNow()
@@ -143,6 +145,7 @@ func (w *worker) onTakeover() {
 	}
 	l.reload.asked = true
 	w.deadline, w.probation = time.Time{}, time.Time{} // the old one's KillAfter counts now
+	l.cur.because(OutcomeStopped, "replaced by a reload")
 	l.cur.stop(l.stopSignal())
 }
 

@@ -38,6 +38,8 @@ type Job struct {
 	Hold Hold
 	Argv []string
 	Warn func(format string, args ...any) // one line for a person
+	// Events, where not nil, are told what happens.
+	Events Events
 	// Above is who supervises lifeline itself, by sd_notify; zero for nobody.
 	Above notify.Client
 	// Become replaces this process by a newer lifeline, to which it hands the

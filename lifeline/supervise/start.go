@@ -78,7 +78,10 @@ func (l *loop) launch(beside bool) (*worker, error) {
 	if err != nil {
 		return w, err
 	}
-	w.id, w.ours, w.group, w.pending = c.ID, true, c.PID, true
+	w.id, w.ours, w.group, w.pending, w.pid = c.ID, true, c.PID, true, c.PID
+	if !beside {
+		l.starts++
+	}
 	go func() {
 		err := <-c.Started
 		l.post(func() { w.onStarted(err) })
@@ -111,11 +114,15 @@ func (l *loop) fail(w *worker, err error) {
 	l.cur = nil
 	if !l.settled || !l.Respawn {
 		l.want = false
+		w.verdict, w.pid = asEnd(err), 0
+		l.tellEnd(w)
 		l.finish(err)
 		return
 	}
 	l.Warn("%v", err)
 	l.last, w.verdict = asEnd(err), asEnd(err)
+	w.pid = 0
+	l.tellEnd(w)
 	l.after(w)
 }
 
@@ -150,7 +157,7 @@ func (w *worker) onStarted(err error) {
 		}
 		w.running()
 	case w == l.next:
-		w.verdict = asEnd(err)
+		w.verdict, w.pid = asEnd(err), 0
 		w.id = none
 		w.empty()
 	case w != l.cur:
@@ -259,7 +266,8 @@ func (l *loop) slimLater(w *worker) {
 func (l *loop) adopt(id procscan.ID, generation string) {
 	l.Warn("watching over pid %d, whose supervisor was killed; its exit code can't be known", id.PID)
 	w := l.newWorker(generation)
-	w.id = id
+	w.id, w.pid = id, id.PID
+	w.since, _ = procscan.Describe(id)
 	l.cur = w
 	w.ready = w.began
 	w.enter(up, l.MaxRuntime)

@@ -175,6 +175,7 @@ func (w *worker) onAlarm(now time.Time) {
 // bark ends a worker that hangs: SIGABRT, so that it may leave a core, and
 // SIGKILL after KillAfter.
 func (w *worker) bark(why string) {
+	w.because(OutcomeHung, "%s", why)
 	w.verdict = &EndError{128 + int(unix.SIGABRT), why + ": ended"}
 	w.stop(unix.SIGABRT)
 	w.l.Warn("%s: ending it with SIGABRT", why)

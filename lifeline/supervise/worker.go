@@ -38,7 +38,12 @@ type worker struct {
 	group    int
 	cgroup   *child.Cgroup // nil for none
 	began    time.Time
+	since    time.Time // its start, where another supervisor made it; else zero
 	ready    time.Time // when it became ready; zero before
+	pid      int       // it was this one; 0 if it never ran
+	exit     *child.Exit
+	outcome  string // why it is being ended: see because
+	why      string
 	verdict  error
 	overtime bool
 	asked    string // what asked it to end
@@ -100,12 +105,15 @@ func (w *worker) onDeadline(now time.Time) {
 		w.kill()
 	case w == l.next:
 		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)", l.ReloadTimeout)}
+		w.because(OutcomeUnready, "not ready within %s (--reload-timeout)", l.ReloadTimeout)
 		w.kill()
 	case l.MaxRuntime > 0 && now.Sub(w.began) >= l.MaxRuntime:
 		w.overtime = true
+		w.because(OutcomeTimeout, "--max-runtime %s", l.MaxRuntime)
 		w.verdict = &EndError{124, fmt.Sprintf("ended after %s (--max-runtime)", l.MaxRuntime)}
 		w.stop(l.stopSignal())
 	case w.state == starting:
+		w.because(OutcomeUnready, "not ready within %s (--ready-timeout)", l.ReadyTimeout)
 		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended", l.ReadyTimeout)}
 		w.stop(l.stopSignal())
 	}
@@ -146,6 +154,7 @@ func (w *worker) onExit(e child.Exit) {
 		w.onLine() // and the worker's last word
 	}
 	if w.state != gone {
+		w.exit = &e
 		w.exited(w.judge(e))
 	}
 }

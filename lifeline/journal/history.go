@@ -1,0 +1,102 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxHistory is how large the history may become, in bytes: some two thousand
+// runs.
+const maxHistory = 512 << 10
+
+// ReadHistory gives the runs of a history file, the oldest first. Lines that
+// can't be read are left out; a file that isn't there has none.
+func ReadHistory(path string) ([]Run, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseHistory(text), nil
+}
+
+func parseHistory(text []byte) []Run {
+	var runs []Run
+	for line := range bytes.Lines(text) {
+		var r Run
+		if len(line) > 2 && json.Unmarshal(line, &r) == nil && r.Outcome != "" && !r.End.Before(r.Start) {
+			runs = append(runs, r)
+		}
+	}
+	return runs
+}
+
+// appendRun adds one line, and takes away the older half of a file that has
+// become too large.
+func appendRun(path string, r Run) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	line = append(line, '\n')
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return reason(err)
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return reason(err)
+	}
+	if size > 0 {
+		last := make([]byte, 1)
+		if _, err := f.ReadAt(last, size-1); err == nil && last[0] != '\n' {
+			line = append([]byte("\n"), line...) // the last writer didn't get to the end
+		}
+	}
+	if size+int64(len(line)) > maxHistory {
+		if err := halve(path, f, line); err == nil {
+			return nil
+		}
+		// No room for the copy? Then it grows for once.
+	}
+	n, err := f.Write(line)
+	if err != nil && n > 0 {
+		_ = f.Truncate(size) // nothing half
+	}
+	return reason(err)
+}
+
+// halve keeps the newer half, and adds the line.
+func halve(path string, f *os.File, line []byte) error {
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 4*maxHistory))
+	if err != nil {
+		return err
+	}
+	if cut := len(text) - maxHistory/2; cut > 0 {
+		text = text[cut:]
+		text = text[bytes.IndexByte(text, '\n')+1:]
+	}
+	part := path + ".part"
+	if err := os.WriteFile(part, append(text, line...), 0o600); err != nil {
+		_ = os.Remove(part)
+		return err
+	}
+	return os.Rename(part, path)
+}
+
+func reason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

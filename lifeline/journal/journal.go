@@ -1,0 +1,144 @@
+// Package journal is what a supervisor writes down about itself, for the day
+// after: how it stands now, and how each run went.
+//
+//	w := journal.Open(state, history, journal.State{Name: "web", …}, warn)
+//	w.State(func(s *journal.State) { s.State = "running" }) // returns at once
+//	w.Run(journal.Run{…})
+//	w.Close()
+//
+// Beside the locks of a name stand two files, of mode 0600:
+//
+// KEY.state holds one JSON object, [State], replaced as a whole by rename(2):
+// a reader sees the old one or the new one, never half of one.
+//
+// KEY.history holds one JSON object a line, [Run], the newest last. A line is
+// written by one call, after a line feed where the last one was torn, and what
+// can't be read is skipped: a crash in the middle of a line costs that line.
+// When the file is larger than 512 kB, the older half goes.
+//
+// Neither decides anything: the guard knows its instance by locks, the record
+// and the process table. Whoever reads State must check its pids against the
+// process table, as `lifeline status` does.
+package journal
+
+import (
+	"encoding/json" // readable by everybody's tools
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Version is that of the files' schema. Fields may be added under the same
+// version; their meaning doesn't change.
+const Version = 1
+
+// Process names one process for as long as the machine is up.
+type Process struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"` // clock ticks since boot
+}
+
+// State is how a name's supervisor stands, or stood when it last wrote.
+type State struct {
+	Version    int        `json:"version"`
+	Name       string     `json:"name"`
+	Command    []string   `json:"command"`
+	Boot       string     `json:"boot"` // of which boot the pids are
+	Supervisor Process    `json:"supervisor"`
+	State      string     `json:"state"` // starting, running, ready, reloading, stopping, backing off, standing by, ended
+	Since      time.Time  `json:"since"` // of State
+	Respawn    bool       `json:"respawn"`
+	Notify     bool       `json:"notify"`
+	Worker     *Process   `json:"worker,omitempty"`
+	Generation string     `json:"generation,omitempty"`
+	Started    *time.Time `json:"started,omitempty"`    // the worker's start
+	Ready      *time.Time `json:"ready,omitempty"`      // when it was up
+	NextStart  *time.Time `json:"next_start,omitempty"` // while backing off
+	Restarts   int        `json:"restarts"`             // of this supervisor's workers
+	Reloads    int        `json:"reloads"`
+	Status     string     `json:"status,omitempty"` // the worker's STATUS=
+	Node       string     `json:"node,omitempty"`
+	Fence      uint64     `json:"fence,omitempty"`
+
+	Last        *Run       `json:"last,omitempty"` // the last run that has ended
+	LastSuccess *time.Time `json:"last_success,omitempty"`
+	Totals      Totals     `json:"totals"`
+}
+
+// Totals count since the name's first run, whatever the history still holds.
+type Totals struct {
+	Runs    int `json:"runs"`
+	OK      int `json:"ok"`
+	Stopped int `json:"stopped"`
+	Failed  int `json:"failed"`  // every other outcome
+	Skipped int `json:"skipped"` // ticks that found it running
+}
+
+// Run is one worker's life.
+type Run struct {
+	Start      time.Time  `json:"start"`
+	End        time.Time  `json:"end"`
+	Ready      *time.Time `json:"ready,omitempty"`
+	PID        int        `json:"pid,omitempty"`
+	Generation string     `json:"generation,omitempty"`
+	Outcome    string     `json:"outcome"` // ok, failed, killed, stopped, timeout, hung, unready, nostart, unknown, lost
+	Code       int        `json:"code"`    // as a shell gives it; -1 where it isn't known
+	Signal     string     `json:"signal,omitempty"`
+	Why        string     `json:"why,omitempty"`        // who ended it and why
+	MaxRSS     int64      `json:"max_rss,omitempty"`    // bytes, of its largest process
+	CPU        float64    `json:"cpu_seconds"`          // of all its processes that were waited for
+	Skipped    int        `json:"skipped,omitempty"`    // ticks that found it running
+	Supervisor int        `json:"supervisor,omitempty"` // pid
+}
+
+// Lost is the outcome of a run whose supervisor didn't live to write it down.
+const Lost = "lost"
+
+// Length is how long it ran.
+func (r Run) Length() time.Duration { return r.End.Sub(r.Start) }
+
+// Good reports a run that ended as it should.
+func (r Run) Good() bool { return r.Outcome == "ok" }
+
+// ReadState reads a state file; fs.ErrNotExist when there is none.
+func ReadState(path string) (State, error) {
+	var s State
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, fmt.Errorf("the state in %s is damaged: %w; it is written again when the name runs", path, err)
+	}
+	if s.Version > Version {
+		return s, fmt.Errorf("the state in %s is of version %d, from a newer lifeline", path, s.Version)
+	}
+	return s, nil
+}
+
+// writeState replaces the file.
+func writeState(path string, s State) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(text, '\n'))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err
+		}
+	}
+	return err
+}

@@ -1,0 +1,164 @@
+package journal
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Writer writes state and history down, beside whoever calls it: a slow or
+// full disk holds nobody up.
+type Writer struct {
+	state, history string
+	warn           func(format string, args ...any)
+
+	mu       sync.Mutex
+	s        State
+	dirty    bool
+	runs     []Run
+	closing  bool
+	wake     chan struct{}
+	done     chan struct{}
+	complain string // the last obstacle that was told
+}
+
+// maxWaiting is how many runs wait for a disk that doesn't take them.
+const maxWaiting = 1000
+
+// Open begins to write. What the files say of earlier runs is taken over: the
+// totals, the last run, and one that nobody has written the end of.
+func Open(state, history string, s State, booted time.Time, warn func(format string, args ...any)) *Writer {
+	s.Version = Version
+	s.Command = short(s.Command)
+	w := &Writer{state: state, history: history, warn: warn, s: s, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	if old, err := ReadState(state); err == nil {
+		w.s.Totals, w.s.Last, w.s.LastSuccess = old.Totals, old.Last, old.LastSuccess
+		if old.Started != nil && old.State != Ended && (s.Generation == "" || s.Generation != old.Generation) {
+			w.Run(lost(old, s.Boot, booted))
+		}
+	}
+	go w.write()
+	return w
+}
+
+// Ended is the State of a supervisor that has ended as it should.
+const Ended = "ended"
+
+// lost is a run whose supervisor was killed with it, or went down with the
+// machine. Nobody knows its end: it was before now, and before the machine
+// came up again.
+func lost(old State, boot string, booted time.Time) Run {
+	r := Run{Start: *old.Started, End: time.Now(), Ready: old.Ready, Generation: old.Generation, Outcome: Lost, Code: -1,
+		Why: "its supervisor was killed", Supervisor: old.Supervisor.PID}
+	if old.Worker != nil {
+		r.PID = old.Worker.PID
+	}
+	if old.Boot != boot {
+		r.Why = "the machine went down"
+		if booted.After(r.Start) && booted.Before(r.End) {
+			r.End = booted
+		}
+	}
+	return r
+}
+
+// short bounds what a command line takes.
+func short(argv []string) []string {
+	out, left := make([]string, 0, len(argv)), 4096
+	for _, arg := range argv {
+		if len(arg) > left {
+			return append(out, arg[:left]+"…")
+		}
+		left -= len(arg) + 1
+		out = append(out, arg)
+	}
+	return out
+}
+
+// State changes what is written next. It returns at once.
+func (w *Writer) State(change func(*State)) {
+	w.mu.Lock()
+	change(&w.s)
+	w.dirty = true
+	w.mu.Unlock()
+	w.poke()
+}
+
+// Run adds one to the history, and to the totals. It returns at once.
+func (w *Writer) Run(r Run) {
+	w.mu.Lock()
+	if len(w.runs) < maxWaiting {
+		w.runs = append(w.runs, r)
+	}
+	t := &w.s.Totals
+	t.Runs++
+	t.Skipped += r.Skipped
+	switch r.Outcome {
+	case "ok":
+		t.OK++
+		end := r.End
+		w.s.LastSuccess = &end
+	case "stopped":
+		t.Stopped++
+	default:
+		t.Failed++
+	}
+	w.s.Last = &r
+	w.dirty = true
+	w.mu.Unlock()
+	w.poke()
+}
+
+func (w *Writer) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close writes what is left, and waits for that as long as a person would.
+func (w *Writer) Close() {
+	w.mu.Lock()
+	w.closing = true
+	w.mu.Unlock()
+	w.poke()
+	select {
+	case <-w.done:
+	case <-time.After(time.Second):
+	}
+}
+
+func (w *Writer) write() {
+	defer close(w.done)
+	for range w.wake {
+		w.mu.Lock()
+		runs, s, dirty, closing := w.runs, w.s, w.dirty, w.closing
+		w.runs, w.dirty = nil, false
+		w.mu.Unlock()
+		for i, r := range runs {
+			if err := appendRun(w.history, r); err != nil {
+				w.trouble("history", w.history, err)
+				w.mu.Lock()
+				w.runs = append(runs[i:len(runs):len(runs)], w.runs...) // tried again with the next change
+				w.mu.Unlock()
+				break
+			}
+		}
+		if dirty {
+			if err := writeState(w.state, s); err != nil {
+				w.trouble("state", w.state, err)
+			}
+		}
+		if closing {
+			return
+		}
+	}
+}
+
+// trouble is told once for each cause.
+func (w *Writer) trouble(what, path string, err error) {
+	if text := fmt.Sprintf("cannot write the %s %s: %v; it runs on without", what, path, err); text != w.complain {
+		w.complain = text
+		w.warn("%s", text)
+	}
+}

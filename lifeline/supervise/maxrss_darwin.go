@@ -1,0 +1,3 @@
+package supervise
+
+const maxrssUnit = 1 // bytes, getrusage(2) of macOS

@@ -1,0 +1,58 @@
+package tasks
+
+import (
+	"time"
+
+	"lifeline/lifeline"
+	"lifeline/lifeline/child"
+	"lifeline/lifeline/journal"
+	"lifeline/lifeline/supervise"
+	"lifeline/procscan"
+)
+
+// journal has the loop's events written down: what status, history, check and
+// metrics read. The function it gives ends that, when the loop has ended.
+func (o *options) journal(hold *lifeline.Hold, argv []string, generation string) (events supervise.Events, end func()) {
+	state, history := hold.Journal()
+	self := procscan.Self()
+	w := journal.Open(state, history, journal.State{
+		Name: o.name, Command: argv, Boot: procscan.BootID(), Supervisor: journal.Process{PID: self.PID, Start: self.Start},
+		State: supervise.StateStarting, Since: time.Now(), Respawn: o.sup.Respawn, Notify: o.sup.Notify, Generation: generation,
+	}, procscan.Booted(), o.warn)
+	events.State = func(now supervise.Snapshot) {
+		w.State(func(s *journal.State) {
+			if s.State != now.State {
+				s.State, s.Since = now.State, time.Now()
+			}
+			s.Worker = nil
+			if !now.Worker.Zero() {
+				s.Worker = &journal.Process{PID: now.Worker.PID, Start: now.Worker.Start}
+			}
+			s.Generation, s.Status, s.Restarts, s.Reloads, s.Fence = now.Generation, now.Status, now.Restarts, now.Reloads, now.Fence
+			s.Started, s.Ready, s.NextStart = stamp(now.Began), stamp(now.Ready), stamp(now.NextStart)
+		})
+	}
+	events.Ended = func(l supervise.Life) {
+		r := journal.Run{Start: l.Began, End: l.Ended, Ready: stamp(l.Ready), PID: l.PID, Generation: l.Generation, Outcome: l.Outcome,
+			Code: l.Code, Why: l.Why, MaxRSS: l.MaxRSS, CPU: l.CPU.Seconds(), Skipped: hold.Skipped(), Supervisor: self.PID}
+		if l.Signal != 0 {
+			r.Signal = child.SignalName(l.Signal)
+		}
+		w.Run(r)
+	}
+	return events, func() {
+		w.State(func(s *journal.State) {
+			s.State, s.Since = journal.Ended, time.Now()
+			s.Worker, s.Generation, s.Started, s.Ready, s.NextStart, s.Status = nil, "", nil, nil, nil, ""
+		})
+		w.Close()
+	}
+}
+
+func stamp(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.Round(0) // without the monotonic clock
+	return &t
+}
