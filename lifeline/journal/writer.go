@@ -1,9 +1,11 @@
 package journal
 
 import (
-	"fmt"
+	"errors"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Writer writes state and history down, beside whoever calls it: a slow or
@@ -12,14 +14,14 @@ type Writer struct {
 	state, history string
 	warn           func(format string, args ...any)
 
-	mu       sync.Mutex
-	s        State
-	dirty    bool
-	runs     []Run
-	closing  bool
-	wake     chan struct{}
-	done     chan struct{}
-	complain string // the last obstacle that was told
+	mu         sync.Mutex
+	s          State
+	dirty      bool
+	runs       []Run
+	closing    bool
+	wake       chan struct{}
+	done       chan struct{}
+	complained bool
 }
 
 // maxWaiting is how many runs wait for a disk that doesn't take them.
@@ -155,10 +157,13 @@ func (w *Writer) write() {
 	}
 }
 
-// trouble is told once for each cause.
+// trouble is told once. That the disk is full isn't told: under cron it would
+// be a mail for each run, about something that `lifeline doctor` and everybody
+// else on the machine says.
 func (w *Writer) trouble(what, path string, err error) {
-	if text := fmt.Sprintf("cannot write the %s %s: %v; it runs on without", what, path, err); text != w.complain {
-		w.complain = text
-		w.warn("%s", text)
+	if w.complained || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return
 	}
+	w.complained = true
+	w.warn("cannot write the %s %s: %v; it runs on without", what, path, err)
 }

@@ -1,0 +1,207 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var day = time.Date(2026, 3, 29, 1, 30, 0, 0, time.UTC)
+
+func at(n int) time.Time { return day.Add(time.Duration(n) * time.Second) }
+
+func files(t *testing.T) (state, history string) {
+	dir := t.TempDir()
+	return filepath.Join(dir, "a.state"), filepath.Join(dir, "a.history")
+}
+
+func open(t *testing.T, state, history string, s State) *Writer {
+	t.Helper()
+	return Open(state, history, s, at(0), func(format string, args ...any) { t.Errorf(format, args...) })
+}
+
+func TestRoundTrip(t *testing.T) {
+	state, history := files(t)
+	w := open(t, state, history, State{Name: "a", Command: []string{"x", strings.Repeat("y", 5000), "z"}, Boot: "b"})
+	w.State(func(s *State) { s.State = "running" })
+	for n := range 3 {
+		w.Run(Run{Start: at(n), End: at(n + 1), Outcome: []string{"ok", "failed", "stopped"}[n], Skipped: n})
+	}
+	w.Close()
+	s, err := ReadState(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Version != Version || s.State != "running" || s.Totals != (Totals{3, 1, 1, 1, 3}) || s.Last == nil || s.Last.Outcome != "stopped" || !s.LastSuccess.Equal(at(1)) {
+		t.Errorf("%+v", s)
+	}
+	if n := len(strings.Join(s.Command, " ")); n > 4200 {
+		t.Errorf("the command takes %d bytes", n)
+	}
+	runs, err := ReadHistory(history)
+	if err != nil || len(runs) != 3 || runs[1].Outcome != "failed" {
+		t.Errorf("%+v, %v", runs, err)
+	}
+	for _, path := range []string{state, history} {
+		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path, st.Mode(), err)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Dir(state) + "/.*"); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestTorn: a line that a crash has cut short costs that line alone.
+func TestTorn(t *testing.T) {
+	_, history := files(t)
+	for n := range 2 {
+		if err := appendRun(history, Run{Start: at(n), End: at(n), Outcome: "ok"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(history)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range len(text) + 1 {
+		if err := os.WriteFile(history, text[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := appendRun(history, Run{Start: at(9), End: at(9), Outcome: "hung"}); err != nil {
+			t.Fatal(err)
+		}
+		runs, err := ReadHistory(history)
+		whole := strings.Count(string(text[:cut]), "}\n")
+		if cut > 0 && text[cut-1] == '}' { // only its line feed is missing
+			whole++
+		}
+		if err != nil || len(runs) != whole+1 || runs[whole].Outcome != "hung" {
+			t.Fatalf("cut at %d: %d runs, not %d, %v", cut, len(runs), whole+1, err)
+		}
+	}
+}
+
+// TestBounded: ten thousand runs keep the file small, the newest are there, and
+// the totals know of all.
+func TestBounded(t *testing.T) {
+	state, history := files(t)
+	const runs = 10000
+	w := open(t, state, history, State{Name: "a"})
+	for n := range runs {
+		w.Run(Run{Start: at(n), End: at(n + 1), Outcome: "ok", Generation: fmt.Sprintf("%016x", n), PID: n + 1, Why: "a reason of some length"})
+		if n%500 == 499 { // as often as a disk gets round to it
+			w.Close()
+			w = open(t, state, history, State{Name: "a"})
+		}
+	}
+	w.Close()
+	st, err := os.Stat(history)
+	if err != nil || st.Size() > maxHistory {
+		t.Fatalf("%d bytes, %v", st.Size(), err)
+	}
+	kept, err := ReadHistory(history)
+	if err != nil || len(kept) < 500 {
+		t.Fatalf("%d runs, %v", len(kept), err)
+	}
+	for i, r := range kept {
+		if want := runs - len(kept) + i + 1; r.PID != want {
+			t.Fatalf("run %d of %d is number %d, not %d", i, len(kept), r.PID, want)
+		}
+	}
+	s, err := ReadState(state)
+	if err != nil || s.Totals.Runs != runs {
+		t.Errorf("%+v, %v", s.Totals, err)
+	}
+}
+
+// TestLost: a supervisor that was killed has written no end; the next one does.
+func TestLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		old, next State
+		why       string // "" for nothing lost
+	}{
+		"killed":                {State{State: "running", Boot: "b", Generation: "g"}, State{Boot: "b"}, "its supervisor was killed"},
+		"the machine went down": {State{State: "running", Boot: "b", Generation: "g"}, State{Boot: "c"}, "the machine went down"},
+		"ended well":            {State{State: Ended, Boot: "b", Generation: "g"}, State{Boot: "b"}, ""},
+		"adopted":               {State{State: "running", Boot: "b", Generation: "g"}, State{Boot: "b", Generation: "g"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state, history := files(t)
+			start := at(-100)
+			c.old.Started, c.old.Worker = &start, &Process{PID: 7}
+			if err := writeState(state, c.old); err != nil {
+				t.Fatal(err)
+			}
+			open(t, state, history, c.next).Close()
+			runs, err := ReadHistory(history)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case c.why == "" && len(runs) > 0:
+				t.Errorf("%+v", runs)
+			case c.why != "" && (len(runs) != 1 || runs[0].Outcome != Lost || runs[0].Why != c.why || runs[0].PID != 7):
+				t.Errorf("%+v", runs)
+			case c.why == "the machine went down" && !runs[0].End.Equal(at(0)):
+				t.Errorf("it ended at %s", runs[0].End)
+			}
+		})
+	}
+}
+
+func TestTrouble(t *testing.T) {
+	state, history := files(t)
+	if err := os.Mkdir(history, 0o700); err != nil { // can't be opened for writing
+		t.Fatal(err)
+	}
+	var said []string
+	w := Open(state, history, State{}, time.Time{}, func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) })
+	w.Run(Run{Outcome: "ok"})
+	w.Run(Run{Outcome: "ok"})
+	w.Close()
+	if len(said) != 1 || !strings.Contains(said[0], "history") {
+		t.Errorf("said %q", said)
+	}
+	if s, err := ReadState(state); err != nil || s.Totals.Runs != 2 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestReadState(t *testing.T) {
+	state, _ := files(t)
+	if _, err := ReadState(state); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	for _, text := range []string{"", "{", "[]", `{"version":99}`} {
+		if err := os.WriteFile(state, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadState(state); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}
+
+func FuzzHistory(f *testing.F) {
+	line, err := json.Marshal(Run{Start: at(0), End: at(1), Outcome: "ok"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append(line, '\n'))
+	f.Add([]byte("{\"outcome\":\"ok\"}\n{\n\n"))
+	f.Add(slices.Concat(line, []byte("\n"), line[:20], []byte("\n"), line))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, r := range parseHistory(text) {
+			if r.Length() < 0 || r.Outcome == "" {
+				t.Errorf("%+v", r)
+			}
+		}
+	})
+}

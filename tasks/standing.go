@@ -1,0 +1,215 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"lifeline/install"
+	"lifeline/lifeline"
+	"lifeline/lifeline/journal"
+	"lifeline/lifeline/supervise"
+	"lifeline/procscan"
+)
+
+// standing is how a name stands: what `lifeline status --json` prints. Fields
+// may be added; their meaning doesn't change.
+type standing struct {
+	Name        string         `json:"name"`
+	State       string         `json:"state"`   // starting, running, ready, reloading, stopping, backing off, standing by, orphaned, paused, not running
+	Running     bool           `json:"running"` // a worker or a supervisor of it lives
+	PID         int            `json:"pid,omitempty"`
+	Supervisor  int            `json:"supervisor,omitempty"`
+	Command     []string       `json:"command,omitempty"`
+	UpSince     *time.Time     `json:"up_since,omitempty"`   // the worker's start
+	NextStart   *time.Time     `json:"next_start,omitempty"` // while backing off
+	Restarts    int            `json:"restarts"`             // by this supervisor
+	Reloads     int            `json:"reloads"`
+	Status      string         `json:"status,omitempty"` // the worker's own STATUS=
+	Memory      uint64         `json:"memory_bytes"`     // resident, of the whole tree
+	CPU         float64        `json:"cpu_seconds"`      // used by what lives of the tree
+	Processes   int            `json:"processes"`
+	Paused      bool           `json:"paused"`
+	PausedUntil *time.Time     `json:"paused_until,omitempty"`
+	InCrontab   bool           `json:"in_crontab"`
+	Schedule    string         `json:"schedule,omitempty"`
+	Last        *journal.Run   `json:"last,omitempty"`
+	LastSuccess *time.Time     `json:"last_success,omitempty"`
+	Totals      journal.Totals `json:"totals"`
+	Node        string         `json:"node,omitempty"`
+	Fence       uint64         `json:"fence,omitempty"`
+	Problem     string         `json:"problem,omitempty"` // what couldn't be told
+
+	daemon bool // it is kept up (--respawn), not a job that ends
+	worker procscan.ID
+}
+
+// States that only the look from outside knows.
+const (
+	stateOrphaned = "orphaned" // its supervisor was killed; the next tick takes it on
+	statePaused   = "paused"
+	stateDown     = "not running"
+)
+
+// ticksPerSecond is USER_HZ, in which /proc counts: 100 everywhere Go runs
+// (proc(5), sysconf(_SC_CLK_TCK)).
+const ticksPerSecond = 100
+
+// stand looks at the names; at all that are known, if none is given.
+func (o *options) stand(ctx context.Context, names []string) ([]standing, error) {
+	lines := scheduled(ctx)
+	if len(names) == 0 {
+		known, err := o.guard.Names()
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range lines {
+			known = append(known, l.Name)
+		}
+		slices.Sort(known)
+		names = slices.Compact(known)
+	}
+	seen, err := o.guard.Look(names...)
+	if seen == nil && err != nil {
+		return nil, err
+	}
+	list := make([]standing, len(seen))
+	for i, in := range seen {
+		list[i] = o.standOf(in, lines)
+		if err != nil {
+			list[i].Problem = err.Error()
+		}
+	}
+	return list, nil
+}
+
+// scheduled are the lines of the user's crontab, and of /etc/cron.d for this
+// user. One that can't be read has none.
+func scheduled(ctx context.Context) []install.Line {
+	var lines []install.Line
+	if text, err := (install.Crontab{}).Read(ctx); err == nil {
+		lines = install.Entries(text, false)
+	}
+	files, _ := filepath.Glob("/etc/cron.d/*")
+	for _, file := range append(files, "/etc/crontab") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		for _, l := range install.Entries(string(text), true) {
+			if l.User == userName() {
+				lines = append(lines, l)
+			}
+		}
+	}
+	return slices.DeleteFunc(lines, func(l install.Line) bool { return lifeline.CheckName(l.Name) != nil })
+}
+
+func (o *options) standOf(in lifeline.Instance, lines []install.Line) standing {
+	s := standing{Name: in.Name, State: stateDown, worker: in.Worker, Running: in.Alive() || len(in.Tree) > 0 && !in.Worker.Zero()}
+	for _, l := range lines {
+		if l.Name == in.Name && (!s.InCrontab || s.Schedule == "@reboot") {
+			s.InCrontab, s.Schedule, s.Command = true, l.Schedule, l.Command
+		}
+	}
+	until, paused, err := o.guard.PausedUntil(in.Name)
+	if s.Paused = paused; paused {
+		s.PausedUntil = stamp(until)
+	}
+	if err != nil {
+		s.Problem = err.Error()
+	}
+	for _, p := range in.Tree {
+		s.Memory += p.RSS * uint64(os.Getpagesize())
+		s.CPU += float64(p.Ticks) / ticksPerSecond
+		s.Processes++
+	}
+	s.PID = in.Worker.PID
+	if in.Supervisor.Alive() && in.Supervisor != in.Worker {
+		s.Supervisor = in.Supervisor.PID
+	}
+	written := o.written(in.Name, &s)
+	// What was written down counts only while the very process that wrote it
+	// lives.
+	sup := journal.Process{PID: in.Supervisor.PID, Start: in.Supervisor.Start}
+	current := written.Boot == procscan.BootID() && written.Supervisor == sup && in.Supervisor.Alive()
+	switch {
+	case current:
+		s.State, s.Restarts, s.Reloads, s.Status, s.Node, s.Fence = written.State, written.Restarts, written.Reloads, written.Status, written.Node, written.Fence
+		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
+		if w := written.Worker; w == nil || !(procscan.ID{PID: w.PID, Start: w.Start}).Alive() {
+			if s.State == supervise.StateRunning || s.State == supervise.StateReady {
+				s.State = supervise.StateStopping // gone this moment: it isn't written yet
+			}
+			s.UpSince = nil
+		} else {
+			s.PID = w.PID
+		}
+	case in.Worker.Alive() && !in.Supervisor.Alive():
+		s.State = stateOrphaned
+	case in.Worker.Alive(): // --exec, or a block of a program of its own
+		s.State = supervise.StateRunning
+	case in.Supervisor.Alive():
+		s.State = supervise.StateStarting
+	case paused:
+		s.State = statePaused
+	}
+	if s.UpSince == nil && in.Worker.Alive() && s.State != supervise.StateStopping {
+		since, _ := procscan.Describe(in.Worker)
+		s.UpSince = stamp(since)
+	}
+	return s
+}
+
+// written reads what the supervisor has written down.
+func (o *options) written(name string, s *standing) journal.State {
+	path, _, err := o.guard.Journal(name)
+	if err != nil {
+		return journal.State{}
+	}
+	st, err := journal.ReadState(path)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.Problem = err.Error()
+		}
+		return journal.State{}
+	}
+	s.Last, s.LastSuccess, s.Totals = st.Last, st.LastSuccess, st.Totals
+	if s.Command == nil {
+		s.Command = st.Command
+	}
+	return st
+}
+
+// age is how long ago t was, for a person.
+func age(t time.Time) string { return length(time.Since(t)) }
+
+// length is a time in two units at most.
+func length(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < 0:
+		return "0s"
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return two(d, time.Minute, "m", time.Second, "s")
+	case d < day:
+		return two(d, time.Hour, "h", time.Minute, "m")
+	}
+	return two(d, day, "d", time.Hour, "h")
+}
+
+func two(d, big time.Duration, bigName string, small time.Duration, smallName string) string {
+	out := itoa(int64(d/big)) + bigName
+	if rest := d % big / small; rest > 0 {
+		out += itoa(int64(rest)) + smallName
+	}
+	return out
+}

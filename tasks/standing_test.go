@@ -1,0 +1,81 @@
+package tasks
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt" // the official parser of the text format
+	"github.com/prometheus/common/model"
+
+	"lifeline/lifeline/journal"
+	"lifeline/lifeline/supervise"
+)
+
+func TestMetricsParse(t *testing.T) {
+	now := time.Now()
+	list := []standing{
+		{Name: "web", State: supervise.StateReady, Running: true, UpSince: &now, Memory: 1 << 33, Restarts: 3, Last: &journal.Run{Start: now, End: now, Outcome: "killed", Code: 137}},
+		{Name: "a.b:c@d+e", State: stateDown, LastSuccess: &now, Totals: journal.Totals{Runs: 3, OK: 2, Failed: 1, Skipped: 9}},
+	}
+	var b bytes.Buffer
+	writeMetrics(&b, list)
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b.String())
+	}
+	for _, m := range metricList {
+		if f := families[m.name]; f == nil || strings.ToLower(f.GetType().String()) != m.kind || f.GetHelp() != m.help {
+			t.Errorf("%s: %v", m.name, f)
+		}
+	}
+	up := families["lifeline_up"].GetMetric()
+	if len(up) != 2 || up[0].GetGauge().GetValue() != 1 || up[1].GetLabel()[0].GetValue() != "a.b:c@d+e" {
+		t.Errorf("lifeline_up: %v", up)
+	}
+	if n := len(families["lifeline_last_run_exit_code"].GetMetric()); n != 1 {
+		t.Errorf("%d names have an exit code, though one has run", n)
+	}
+	if n := len(families["lifeline_runs_total"].GetMetric()); n != 6 {
+		t.Errorf("lifeline_runs_total has %d values", n)
+	}
+}
+
+func TestUpTime(t *testing.T) {
+	at := func(m int) time.Time { return time.Date(2026, 1, 1, 0, m, 0, 0, time.UTC) }
+	run := func(from, to int) journal.Run { return journal.Run{Start: at(from), End: at(to), Outcome: "ok"} }
+	up := at(50)
+	for name, c := range map[string]struct {
+		runs []journal.Run
+		up   *time.Time
+		want int
+	}{
+		"never":                {nil, nil, 0},
+		"always":               {[]journal.Run{run(-10, 70)}, nil, 60},
+		"before and after":     {[]journal.Run{run(-10, -5), run(65, 70)}, nil, 0},
+		"across the beginning": {[]journal.Run{run(-10, 5)}, nil, 5},
+		"a reload's overlap":   {[]journal.Run{run(0, 20), run(15, 30)}, nil, 30},
+		"one within another":   {[]journal.Run{run(5, 10), run(0, 20)}, nil, 15}, // what began before the other's end is lost: a bar, not an account
+		"up now":               {[]journal.Run{run(0, 10)}, &up, 20},
+	} {
+		if got := upTime(c.runs, c.up, at(0), at(60)); got != time.Duration(c.want)*time.Minute {
+			t.Errorf("%s: %s, not %d minutes", name, got, c.want)
+		}
+	}
+	if got, want := timeline([]journal.Run{run(0, 10), run(20, 21)}, &up, at(60), time.Hour), strings.Repeat("█", 10)+strings.Repeat("·", 10)+"█"+strings.Repeat("·", 29)+strings.Repeat("█", 10); got != want {
+		t.Errorf("\n%s, not\n%s", got, want)
+	}
+}
+
+func TestLength(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-1: "0s", 0: "0s", 120 * time.Millisecond: "100ms", 9900 * time.Millisecond: "9.9s", 59 * time.Second: "59s",
+		time.Minute: "1m", 61 * time.Second: "1m1s", 25 * time.Hour: "1d1h", 48 * time.Hour: "2d", 3*time.Hour + 59*time.Minute: "3h59m",
+	} {
+		if got := length(d); got != want {
+			t.Errorf("%d: %s, not %s", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package tasks
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func terminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TIOCGETA)
+	return err == nil
+}
