@@ -202,7 +202,8 @@ func (p *prepared) become() {
 		}
 	}
 	if p.deathsig != 0 {
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(p.deathsig), 0, 0, 0, 0); errno != 0 {
+		// Until it shows whose it is, it dies with its supervisor for certain.
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0); errno != 0 {
 			goto fail
 		}
 	}
@@ -243,6 +244,15 @@ func (p *prepared) become() {
 	}
 	if p.start != nil {
 		p.ownStart()
+	}
+	if p.deathsig != 0 {
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(p.deathsig), 0, 0, 0, 0); errno != 0 {
+			goto fail
+		}
+		if r, _, _ = syscall.RawSyscall(unix.SYS_GETPPID, 0, 0, 0); int(r) != p.parent {
+			errno = unix.ECANCELED
+			goto fail
+		}
 	}
 	syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(p.limit)), 0, 0, 0)
 	_, _, errno = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(p.path)),

@@ -35,6 +35,7 @@ type fake struct {
 	log     []string     // what the loop did
 	warned  []string
 	inbox   *fakeReceiver
+	lasts   int // the call of Note that finds files of the name gone; 0: none
 	paused  bool
 	gone    chan procscan.ID
 	inherit procscan.ID
@@ -77,6 +78,11 @@ func (f *fake) Note(first, beside bool) (note string, sure bool) {
 		return "beside", false
 	case first:
 		return "scan", false
+	}
+	if f.lasts > 0 {
+		if f.lasts--; f.lasts == 0 {
+			return "scan", false
+		}
 	}
 	return "vouch", true
 }

@@ -36,6 +36,7 @@ func (l *loop) launch(beside bool) (*worker, error) {
 		Run: l.Hold.RunFD(), Deathsig: l.stopSignal(), Group: true,
 	}
 	spec.Note, spec.Sure = l.Hold.Note(!l.settled, beside)
+	w.sure = spec.Sure
 	kept, names, err := l.store.Files()
 	if err != nil {
 		l.Warn("cannot hand the kept descriptors on: %v", err)
@@ -155,6 +156,12 @@ func (w *worker) onStarted(err error) {
 			l.Hold.Settled()
 			l.control.listen(l.Hold.Control(), l.Warn)
 		}
+		if w.sure && !l.stillSure() {
+			w.because(OutcomeStopped, "files of the name were removed while it was being started")
+			l.restart = true
+			w.kill()
+			break
+		}
 		w.running()
 	case w == l.next:
 		w.verdict, w.pid = asEnd(err), 0
@@ -178,6 +185,14 @@ func (w *worker) onStarted(err error) {
 	if w.early != nil && w.state != gone {
 		w.onExit(*w.early)
 	}
+}
+
+// stillSure: from the decision to do without a look around until the worker
+// showed its marker, nobody can have taken the name. Else somebody may have
+// looked around before there was anything to see, and we must look ourselves.
+func (l *loop) stillSure() bool {
+	_, sure := l.Hold.Note(false, false)
+	return sure
 }
 
 // clearAway ends what earlier generations have left: their workers and their

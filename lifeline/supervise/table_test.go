@@ -45,6 +45,7 @@ func TestTable(t *testing.T) {
 		to    string
 		did   string // what happened after entering
 	}{
+		{"down, deadline: start, and files of the name go meanwhile", respawn, toDown, "down", func(f *fake) { f.lasts = 2; pass(delay + delay/10)(f) }, "up", "start vouch,kill,start vouch"},
 		{"down, deadline: start", respawn, toDown, "down", pass(delay + delay/10), "up", "start vouch"},
 		{"down, before the deadline", respawn, toDown, "down", pass(delay - time.Millisecond), "down", ""},
 		{"down, stop: finish", respawn, toDown, "down", signal(unix.SIGTERM), "finished", ""},
