@@ -77,6 +77,7 @@ type bench struct {
 	lifeline string // as it is shipped
 	first    string // the workers, see testdata
 	beats    string
+	floor    string
 	tree     string
 	nth      int
 }

@@ -53,6 +53,7 @@ func newBench() (b *bench, err error) {
 		{&b.first, "first", []string{"-nostdlib", "-fno-stack-protector"}},
 		{&b.beats, "beats", nil},
 		{&b.tree, "tree", nil},
+		{&b.floor, "floor", nil},
 	} {
 		*p.out = filepath.Join(dir, p.name)
 		if err := b.compile(p.name, p.flags); err != nil {

@@ -7,27 +7,76 @@ import (
 	"time"
 
 	"lifeline/proof/check"
+	"lifeline/proof/pid"
 )
 
 const period = 100 * time.Millisecond
 
 // watchdog is the table of the time from the moment at which a watchdog runs
-// out to its first signal.
+// out to its first signal, beside that of a program in C that does nothing
+// else: what is left is the machine's.
 func (b *bench) watchdog(o *options) error {
-	argv := []string{b.beats, "30", "3"}
-	s, err := b.lifelines("lifeline", []string{"--respawn", "--respawn-delay", "0s", "--notify", "--watchdog", period.String()}, argv...)
+	beats := []string{b.beats, "30", "3"}
+	ours, err := b.lifelines("lifeline", []string{"--respawn", "--respawn-delay", "0s", "--notify", "--watchdog", period.String()}, beats...)
 	if err != nil {
 		return err
 	}
-	defer s.end()
-	var late []time.Duration
-	early := 0
-	for len(late) < o.rounds {
+	defer ours.end()
+	dir, times, err := b.room()
+	if err != nil {
+		return err
+	}
+	floor, err := start("floor", dir, times, nil, append([]string{b.floor}, beats...))
+	if err != nil {
+		return err
+	}
+	defer floor.end()
+	fmt.Printf("\n### From the end of a watchdog's period to SIGABRT\n\n| | rounds | p50 | p99 | max | too early | how |\n|---|--:|--:|--:|--:|--:|---|\n")
+	type outcome struct {
+		late  []time.Duration
+		early int
+		err   error
+	}
+	listen := func(s *subject, rounds int) <-chan outcome {
+		c := make(chan outcome, 1)
+		go func() {
+			var o outcome
+			o.late, o.early, o.err = barks(s, rounds)
+			c <- o
+		}()
+		return c
+	}
+	ourBarks, floorBarks := listen(ours, o.rounds), listen(floor, o.rounds)
+	for _, x := range []struct {
+		name string
+		c    <-chan outcome
+		how  string
+	}{
+		{"lifeline", ourBarks, fmt.Sprintf("`%s`: the worker sends three heartbeats and hangs; from the clock read before the last one was sent, plus %s, to the clock read in its handler of SIGABRT", ours.shown(b), period)},
+		{"a watchdog in C", floorBarks, "`floor beats 30 3`: sixty lines that do nothing else, at the same time; the floor for any program on this machine"},
+	} {
+		got := <-x.c
+		if got.err != nil {
+			return got.err
+		}
+		fmt.Printf("| %s | %d | %s | %s | %s | %d | %s |\n", x.name,
+			len(got.late), short(check.Quantile(got.late, 0.5)), short(check.Quantile(got.late, 0.99)), short(check.Quantile(got.late, 1)), got.early, x.how)
+	}
+	return nil
+}
+
+// barks waits for so many ends of a worker, and gives how late each was.
+func barks(s *subject, rounds int) (late []time.Duration, early int, err error) {
+	for len(late) < rounds {
 		m, err := s.hear()
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
 		if m[0] == 0 { // it has begun
+			s.worker = pid.ID{PID: int(m[1])}
+			if st, err := pid.Look(int(m[1])); err == nil {
+				s.worker = st.ID
+			}
 			continue
 		}
 		over := time.Duration(m[1]-m[0]) - period
@@ -36,8 +85,5 @@ func (b *bench) watchdog(o *options) error {
 		}
 		late = append(late, over)
 	}
-	fmt.Printf("\n### From the end of a watchdog's period to SIGABRT\n\n| | rounds | p50 | p99 | max | too early | how |\n|---|--:|--:|--:|--:|--:|---|\n")
-	fmt.Printf("| lifeline | %d | %s | %s | %s | %d | `%s`: the worker sends three heartbeats and hangs; from the clock read before the last one was sent, plus %s, to the clock read in its handler of SIGABRT |\n",
-		len(late), short(check.Quantile(late, 0.5)), short(check.Quantile(late, 0.99)), short(check.Quantile(late, 1)), early, s.shown(b), period)
-	return nil
+	return late, early, nil
 }
