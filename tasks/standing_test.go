@@ -2,6 +2,8 @@ package tasks
 
 import (
 	"bytes"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +78,39 @@ func TestLength(t *testing.T) {
 	} {
 		if got := length(d); got != want {
 			t.Errorf("%d: %s, not %s", d, got, want)
+		}
+	}
+}
+
+// TestJSONIsDocumented: every field stands in docs/json.md, and what stands
+// there as a field exists.
+func TestJSONIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]bool{}
+	for _, of := range []any{standing{}, journal.Run{}, journal.Totals{}} {
+		for f := range reflect.TypeOf(of).Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if !f.IsExported() {
+				continue
+			}
+			fields[name] = true
+			if !strings.Contains(string(text), "`"+name+"`") {
+				t.Errorf("docs/json.md doesn't tell of %q", name)
+			}
+		}
+	}
+	for line := range strings.Lines(string(text)) {
+		first, _, ok := strings.Cut(strings.TrimPrefix(line, "| "), " |")
+		if !ok || !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		for _, name := range strings.Split(first, ", ") {
+			if !fields[strings.Trim(name, "`")] {
+				t.Errorf("docs/json.md tells of %s, which nothing prints", name)
+			}
 		}
 	}
 }
