@@ -236,16 +236,16 @@ func readSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	buf := make([]byte, 4096)
+	var buf [4096]byte // on the stack: what is there is mostly a tenth of it
 	for {
-		n, err := unix.Read(fd, buf)
+		n, err := unix.Read(fd, buf[:])
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		return buf[:n], nil
+		return bytes.Clone(buf[:n]), nil
 	}
 }
 
