@@ -66,7 +66,7 @@ func TestCronD(t *testing.T) {
 	e.User = "www-data"
 
 	old, new, err := d.Add(e)
-	want := cronDHeader + strings.ReplaceAll(webBlock, " /usr/bin", " www-data /usr/bin")
+	want := cronDHeader + strings.ReplaceAll(webBlock, " exec /usr/bin", " www-data exec /usr/bin")
 	if old != "" || new != want || err != nil {
 		t.Fatalf("%q, %q, %v", old, new, err)
 	}

@@ -19,8 +19,8 @@
 // That adds one block, and Remove takes just that block out again:
 //
 //	# lifeline web begin -- made by "lifeline install", undone by "lifeline uninstall web"
-//	@reboot /usr/local/bin/lifeline web -- /srv/web/serve --port 8080
-//	* * * * * /usr/local/bin/lifeline web -- /srv/web/serve --port 8080
+//	@reboot exec /usr/local/bin/lifeline web -- /srv/web/serve --port 8080
+//	* * * * * exec /usr/local/bin/lifeline web -- /srv/web/serve --port 8080
 //	# lifeline web end
 //
 // Everything outside the markers stays as it is, byte for byte. CronD does
@@ -98,7 +98,7 @@ func Remove(crontab, name string) (rest string, found bool, err error) {
 	if err != nil || len(old) == 0 {
 		return crontab, false, err
 	}
-	return replace(crontab, old, ""), true, nil
+	return remove(crontab, old), true, nil
 }
 
 // lines returns the crontab lines of e, each with its newline.
@@ -128,7 +128,9 @@ func (e Entry) lines() (string, error) {
 		}
 		words[i] = quoted
 	}
-	command := strings.Join(words, " ")
+	// Without exec a shell such as dash would stay, and wait, for as long as
+	// the command lives.
+	command := "exec " + strings.Join(words, " ")
 	if len(command) > maxCommand {
 		return "", fmt.Errorf("the command takes %d bytes in the crontab and cron cuts off at %d: put it into a script and give that", len(command), maxCommand)
 	}
@@ -224,20 +226,55 @@ func blocks(crontab, name string) ([]block, error) {
 
 // replace puts text in the place of the first block and takes out the others.
 func replace(crontab string, old []block, text string) string {
+	first := old[0]
+	return crontab[:first.start] + text + without(crontab[first.end:], first.end, old[1:])
+}
+
+// without is text, which begins at an offset in the crontab, with the blocks
+// taken out.
+func without(text string, offset int, old []block) string {
 	var out strings.Builder
-	from := 0
-	for i, b := range old {
-		above := crontab[from:b.start]
-		if i > 0 {
-			text = ""
-		}
-		if text == "" && b.joined && b.end == len(crontab) {
-			above = strings.TrimSuffix(above, "\n")
-		}
-		out.WriteString(above)
-		out.WriteString(text)
-		from = b.end
+	for _, b := range old {
+		out.WriteString(text[:b.start-offset])
+		text, offset = text[b.end-offset:], b.end
 	}
-	out.WriteString(crontab[from:])
-	return out.String()
+	return out.String() + text
+}
+
+// remove takes all the blocks out. The newline that was added above a block
+// goes with it when nothing follows; a block that follows directly takes it
+// over, and what a person wrote there needs it.
+func remove(crontab string, old []block) string {
+	for i := len(old) - 1; i >= 0; i-- { // from the end: the offsets stay right
+		b := old[i]
+		above, below := crontab[:b.start], crontab[b.end:]
+		if b.joined && below == "" {
+			above = strings.TrimSuffix(above, "\n")
+		} else if b.joined {
+			below = inherit(below)
+		}
+		crontab = above + below
+	}
+	return crontab
+}
+
+// inherit marks the block that text begins with as joined.
+func inherit(text string) string {
+	offset, first := 0, ""
+	for line := range strings.Lines(text) {
+		name, kind, note, ok := marker(line)
+		switch {
+		case offset == 0 && (!ok || kind != "begin"):
+			return text
+		case offset == 0:
+			first = name
+		case ok && (name != first || kind != "end" || note != ""):
+			return text // not whole, or joined to something already
+		case ok:
+			end := offset + len(strings.TrimRight(line, " \t\r\n"))
+			return text[:end] + " -- " + joinedNote + text[end:]
+		}
+		offset += len(line)
+	}
+	return text
 }

@@ -10,13 +10,13 @@ func TestAddWritesTheLines(t *testing.T) {
 		change func(*Entry)
 		want   []string
 	}{
-		"plain":     {func(e *Entry) {}, []string{"@reboot /usr/bin/lifeline web -- /srv/serve", "* * * * * /usr/bin/lifeline web -- /srv/serve"}},
-		"options":   {func(e *Entry) { e.Options = []string{"--chdir", "/my dir"} }, []string{"@reboot /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve", "* * * * * /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve"}},
-		"schedule":  {func(e *Entry) { e.Schedule = " */5\t* * * mon " }, []string{"@reboot /usr/bin/lifeline web -- /srv/serve", "*/5 * * * mon /usr/bin/lifeline web -- /srv/serve"}},
-		"no reboot": {func(e *Entry) { e.NoReboot = true }, []string{"* * * * * /usr/bin/lifeline web -- /srv/serve"}},
-		"reboot":    {func(e *Entry) { e.Schedule = "@reboot" }, []string{"@reboot /usr/bin/lifeline web -- /srv/serve"}},
-		"user":      {func(e *Entry) { e.User = "www-data"; e.NoReboot = true }, []string{"* * * * * www-data /usr/bin/lifeline web -- /srv/serve"}},
-		"percent":   {func(e *Entry) { e.Command = []string{"date", "+%F %T"}; e.NoReboot = true }, []string{`* * * * * /usr/bin/lifeline web -- date +\%'F '\%T`}},
+		"plain":     {func(e *Entry) {}, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve", "* * * * * exec /usr/bin/lifeline web -- /srv/serve"}},
+		"options":   {func(e *Entry) { e.Options = []string{"--chdir", "/my dir"} }, []string{"@reboot exec /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve", "* * * * * exec /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve"}},
+		"schedule":  {func(e *Entry) { e.Schedule = " */5\t* * * mon " }, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve", "*/5 * * * mon exec /usr/bin/lifeline web -- /srv/serve"}},
+		"no reboot": {func(e *Entry) { e.NoReboot = true }, []string{"* * * * * exec /usr/bin/lifeline web -- /srv/serve"}},
+		"reboot":    {func(e *Entry) { e.Schedule = "@reboot" }, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve"}},
+		"user":      {func(e *Entry) { e.User = "www-data"; e.NoReboot = true }, []string{"* * * * * www-data exec /usr/bin/lifeline web -- /srv/serve"}},
+		"percent":   {func(e *Entry) { e.Command = []string{"date", "+%F %T"}; e.NoReboot = true }, []string{`* * * * * exec /usr/bin/lifeline web -- date +\%'F '\%T`}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestAddRefuses(t *testing.T) {
 		"user":          {func(e *Entry) { e.User = "a b" }, []string{`"a b"`, "login name"}},
 		"schedule":      {func(e *Entry) { e.Schedule = "61 * * * *" }, []string{"minute", "0 to 59"}},
 		"long command":  {func(e *Entry) { e.Command = []string{strings.Repeat("a", 998)} }, []string{"998", "script"}},
-		"long, escaped": {func(e *Entry) { e.Command = []string{strings.Repeat("%", 490)} }, []string{"1005 bytes", "script"}},
+		"long, escaped": {func(e *Entry) { e.Command = []string{strings.Repeat("%", 490)} }, []string{"1010 bytes", "script"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -144,6 +144,57 @@ func TestRemove(t *testing.T) {
 				t.Errorf("got %q, %v, %v; want %q, %v", got, found, err, test.want, test.found)
 			}
 		})
+	}
+}
+
+// Whatever the order in which blocks come and go, and beside which others, the
+// crontab is byte for byte what it was.
+func TestBlocksGoInAnyOrder(t *testing.T) {
+	orders := [][]string{{"a", "b", "c"}, {"a", "c", "b"}, {"b", "a", "c"}, {"b", "c", "a"}, {"c", "a", "b"}, {"c", "b", "a"}}
+	for _, text := range []string{"", "0 1 * * * x", "0 1 * * * x\n", "x\r\n\r\ny", "\n", "# lifeline d begin", "# lifeline d begin\n# lifeline d end"} {
+		for _, come := range orders {
+			for _, goes := range orders {
+				got, err := text, error(nil)
+				for _, name := range come {
+					e := web()
+					e.Name = name
+					if got, err = Add(got, e); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for _, name := range goes {
+					if got, _, err = Remove(got, name); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got != text {
+					t.Errorf("installed as %v, taken out as %v: %q, not %q", come, goes, got, text)
+				}
+			}
+		}
+	}
+}
+
+// What a person has put behind a block keeps the newline above it.
+func TestANewlineThatIsNeededStays(t *testing.T) {
+	block := func(name string) string { return strings.ReplaceAll(webBlock, "web", name) }
+	joined := func(name string) string {
+		return strings.Replace(block(name), name+" end\n", name+" end -- the newline above the block belongs to it\n", 1)
+	}
+	for before, want := range map[string]string{
+		"x\n" + joined("web") + "y\n":                                           "x\ny\n",
+		"x\n" + joined("web") + "y":                                             "x\ny",
+		"x\n" + joined("web") + block("b"):                                      "x\n" + joined("b"),
+		"x\n" + joined("web") + block("b") + "y":                                "x\n" + joined("b") + "y",
+		"x\n" + joined("web") + "\n" + block("b"):                               "x\n\n" + block("b"),
+		"x\n" + joined("web") + webBlock + block("b"):                           "x\n" + joined("b"),
+		"x\n" + joined("web") + webBlock:                                        "x",
+		"x\n" + joined("web") + "# lifeline b begin\n":                          "x\n# lifeline b begin\n",
+		"x\r\n" + joined("web") + "# lifeline b begin\r\n# lifeline b end \r\n": "x\r\n# lifeline b begin\r\n# lifeline b end -- the newline above the block belongs to it \r\n",
+	} {
+		if got, found, err := Remove(before, "web"); got != want || !found || err != nil {
+			t.Errorf("%q\nbecame %q\nnot    %q (%v)", before, got, want, err)
+		}
 	}
 }
 

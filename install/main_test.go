@@ -33,8 +33,8 @@ func web() Entry {
 }
 
 const webBlock = `# lifeline web begin -- made by "lifeline install", undone by "lifeline uninstall web"
-@reboot /usr/bin/lifeline web -- /srv/serve
-* * * * * /usr/bin/lifeline web -- /srv/serve
+@reboot exec /usr/bin/lifeline web -- /srv/serve
+* * * * * exec /usr/bin/lifeline web -- /srv/serve
 # lifeline web end
 `
 

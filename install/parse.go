@@ -34,6 +34,9 @@ type Line struct {
 	// expands nothing in the settings, so $HOME there is five characters.
 	Environment map[string]string
 
+	// Shell is what cron hands to the shell.
+	Shell string
+
 	// Problem says why Argv can't be relied on: a word that only a shell can
 	// expand, for example, stands there as it is written. "" is no problem.
 	Problem string
@@ -176,6 +179,7 @@ func readCommand(command string, inBlock bool) (Line, bool) {
 	if !ok {
 		return Line{}, false
 	}
+	line.Shell = percent(command, false)
 	// The two dialects of Quote. They only differ where two backslashes meet.
 	other, _ := findLifeline(lex(percent(command, true)), inBlock)
 	switch {
@@ -271,8 +275,13 @@ func lifelineWord(words []word, first bool) (at, dashes int, ok bool) {
 			return at, dashes, true
 		}
 	}
-	if first && len(words) > 0 && end(0) > 1 {
-		return 0, end(0), true
+	if at := 0; first && len(words) > 1 {
+		if words[0].text == "exec" {
+			at = 1
+		}
+		if dashes := end(at); dashes > at+1 {
+			return at, dashes, true
+		}
 	}
 	return 0, 0, false
 }

@@ -152,6 +152,35 @@ func TestEntriesKnowsWhereALineStands(t *testing.T) {
 	}
 }
 
+// Before the lines began with exec.
+func TestAnOlderBlock(t *testing.T) {
+	for _, older := range []string{webBlock, strings.ReplaceAll(webBlock, "exec ", "")} {
+		older = strings.ReplaceAll(older, "/usr/bin/lifeline", "/opt/ll-1.2 --respawn")
+		line, found, err := Find(older, "web", false)
+		if !found || err != nil || !slices.Equal(line.Argv, []string{"/opt/ll-1.2", "--respawn", "web", "--", "/srv/serve"}) {
+			t.Errorf("%q: %t, %v, %q", older, found, err, line.Argv)
+		}
+	}
+}
+
+func TestBusyboxProblem(t *testing.T) {
+	for crontab, want := range map[string]string{
+		webBlock:                                 "crashes on a line that begins with @reboot",
+		"@daily lifeline web -- x":               "@daily",
+		"* * * * * lifeline web -- x":            "",
+		"* * * * * lifeline web -- x 'issue #1'": "cuts the command at the #",
+		`* * * * * lifeline web -- date +\%F`:    "",
+	} {
+		line := Entries(crontab, false)[0]
+		if got := line.BusyboxProblem(true); (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("%q: %q", crontab, got)
+		}
+		if got := line.BusyboxProblem(false); strings.Contains(got, "crash") {
+			t.Errorf("%q: %q", crontab, got)
+		}
+	}
+}
+
 func TestEntriesWithUserColumn(t *testing.T) {
 	lines := Entries("@daily\troot  lifeline web -- a\n1 2 3 4 5 www lifeline app -- b\n", true)
 	if len(lines) != 2 || lines[0].User != "root" || lines[0].Schedule != "@daily" || lines[1].User != "www" || lines[1].Name != "app" {

@@ -112,6 +112,9 @@ func sameFile(a, b string) bool {
 }
 
 func (k *cronOptions) install(ctx context.Context, o *options) error {
+	if err := k.suitBusybox(o); err != nil {
+		return err
+	}
 	if k.cronD {
 		if k.entry.User == "" {
 			k.entry.User = userName()
