@@ -24,6 +24,13 @@ need gunicorn gunicorn
 need lighttpd lighttpd
 need start_server libserver-starter-perl
 need /usr/bin/python3 python3
+need zsh zsh
+need fish fish
+need tmux tmux
+need groff groff
+need man man-db
+need dpkg-deb dpkg
+need git git
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	echo "installing what the tests need:$missing"

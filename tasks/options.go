@@ -209,6 +209,9 @@ func (o *options) command(args []string, mayLack bool) ([]string, error) {
 		return nil, err
 	}
 	o.name = args[0]
+	if err := meantCommand(args); err != nil && !mayLack {
+		return nil, err
+	}
 	switch {
 	case len(args) == 1 && mayLack:
 		return nil, nil

@@ -7,7 +7,7 @@ import (
 
 // The list that every tick looks at is the list of what there is.
 func TestSubcommands(t *testing.T) {
-	want := []string{"help", "h"}
+	var want []string
 	for _, c := range commands(nil) {
 		want = append(want, c.Names()...)
 	}

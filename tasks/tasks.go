@@ -32,8 +32,7 @@ func Main(ctx context.Context, argv []string) int {
 	if child.IsStub() {
 		return child.RunStub(settle)
 	}
-	if len(argv) == 2 && argv[1] == canDoIt {
-		answerCan()
+	if len(argv) > 1 && answered(argv) {
 		return 0
 	}
 	if err := refuseReserved(argv); err != nil {
@@ -53,7 +52,7 @@ func settle(s child.Stub) (remark string, err error) {
 
 func newApp(o *options, argv []string) *cli.App {
 	commands := needed(argv) // first: it decides about the headings
-	return &cli.App{
+	app := &cli.App{
 		Name:                   "lifeline",
 		Usage:                  "one instance of a command, kept alive by cron",
 		UsageText:              "lifeline [options] NAME -- COMMAND [ARG...]\nlifeline COMMAND [options] NAME...",
@@ -68,6 +67,10 @@ func newApp(o *options, argv []string) *cli.App {
 		Writer:                 os.Stdout,
 		ErrWriter:              os.Stderr,
 	}
+	if commands != nil {
+		useHelp(app)
+	}
+	return app
 }
 
 // needed leaves out the subcommands where no word names one: a tick finds its
@@ -86,7 +89,7 @@ func needed(argv []string) []*cli.Command {
 var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "reload", "ping", "takeover", "status", "history", "check", "metrics", "install", "uninstall", "help", "h"}
 
 func commands(argv []string) []*cli.Command {
-	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(), metricsCommand(), installCommand(argv), uninstallCommand()}
+	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(), metricsCommand(), installCommand(argv), uninstallCommand(), helpCommand()}
 	for _, c := range list {
 		c.OnUsageError = usageError
 	}
@@ -102,10 +105,10 @@ func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(fo
 
 // usageError says which option was wrong in the words of this program:
 // urfave/cli's own are `invalid value "5" for flag -wait: parse error`.
-func usageError(_ *cli.Context, err error, _ bool) error {
+func usageError(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if rest, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		return usage("there is no option --%s; see lifeline help", rest)
+		return noOption(c, strings.TrimPrefix(rest, "-"))
 	}
 	value, rest, ok := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
 	if !ok {

@@ -1,0 +1,236 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"lifeline/install"
+	"lifeline/lifeline"
+	"lifeline/procscan"
+)
+
+// completeWord is what the shells' completion scripts ask with: the words
+// after `lifeline`, the last one being typed. It begins with a dash, so that no
+// instance loses its name to it. The answer's first line says what comes:
+// "words" (each with what it means behind a tab), "files", "directories", or
+// "command N": behind the first N words, of which lifeline is one, begins a
+// command line of its own.
+const completeWord = "--complete"
+
+func complete(typed []string) {
+	if len(typed) == 0 {
+		typed = []string{""}
+	}
+	headings()
+	kind, words := completions(typed)
+	fmt.Println(kind)
+	for _, w := range words {
+		fmt.Println(w)
+	}
+}
+
+func completions(typed []string) (kind string, words []string) {
+	last := len(typed) - 1
+	current := typed[last]
+	list := commands([]string{"lifeline", ""})
+	root := newApp(new(options), []string{"lifeline", "help"})
+	flags, args, at := root.Flags, 0, 0
+	var command *cli.Command
+	for at < last {
+		w := wordsOf(typed[at:last], flags)
+		switch {
+		case w.text[0] == "--":
+			if command == nil || takesCommand(command) {
+				return fmt.Sprintf("command %d", at+2), nil
+			}
+		case w.option != "":
+			if at+len(w.text) == last && wantsValue(w, flags) {
+				return values(findFlag(flags, w.option), "", current)
+			}
+		case args == 0 && command == nil:
+			if i := slices.IndexFunc(list, func(c *cli.Command) bool { return c.HasName(w.text[0]) }); i >= 0 {
+				command, flags = list[i], list[i].Flags
+			} else {
+				args++
+			}
+		default:
+			args++
+		}
+		at += len(w.text)
+	}
+	if name, value, ok := strings.Cut(current, "="); ok && strings.HasPrefix(name, "-") {
+		return values(findFlag(flags, strings.TrimLeft(name, "-")), name+"=", value)
+	}
+	switch {
+	case strings.HasPrefix(current, "-"):
+		words = optionWords(flags)
+	case command == nil && args == 0:
+		for _, c := range list {
+			words = append(words, c.Name+"\t"+c.Usage)
+		}
+		words = append(words, names(nil)...)
+	case command != nil && command.Name == "help":
+		for _, c := range list {
+			words = append(words, c.Name+"\t"+c.Usage)
+		}
+		words = append(words, "options\tthose of lifeline NAME -- COMMAND")
+	case args > 0 && (command == nil || takesCommand(command)):
+		words = []string{"--\tthe command follows"}
+	case strings.Contains(usageOf(command), "NAME"):
+		if args == 0 || strings.Contains(usageOf(command), "NAME...") {
+			words = names(typed[:last])
+		}
+	}
+	return "words", begins(words, current)
+}
+
+func usageOf(c *cli.Command) string {
+	first, _, _ := strings.Cut(c.UsageText, "\n\n")
+	return first
+}
+
+func takesCommand(c *cli.Command) bool { return strings.Contains(usageOf(c), "COMMAND") }
+
+// wordsOf gives the first word of typed.
+func wordsOf(typed []string, flags []cli.Flag) word {
+	w := words(typed, flags)[0]
+	if w.text[0] == "--" {
+		w.text = w.text[:1]
+	}
+	return w
+}
+
+func findFlag(flags []cli.Flag, name string) cli.Flag {
+	i := slices.IndexFunc(flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+	if i < 0 {
+		return nil
+	}
+	return flags[i]
+}
+
+// wantsValue: the option stands last, and its value is being typed.
+func wantsValue(w word, flags []cli.Flag) bool {
+	doc, ok := findFlag(flags, w.option).(cli.DocGenerationFlag)
+	return ok && doc.TakesValue() && len(w.text) == 1 && !strings.Contains(w.text[0], "=")
+}
+
+// values are those that an option can have. before is what stands before the
+// value in the same word.
+func values(f cli.Flag, before, current string) (string, []string) {
+	var words []string
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return "words", nil
+	}
+	if g, ok := f.(*cli.GenericFlag); ok {
+		if c, ok := g.Value.(*choice); ok {
+			words = c.from
+		}
+	}
+	value, _ := placeholder(doc.GetUsage())
+	switch {
+	case words != nil:
+	case value == "directory" && before == "":
+		return "directories", nil
+	case value == "file" && before == "":
+		return "files", nil
+	case slices.Contains(f.Names(), "stop-signal"):
+		words = []string{"TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "KILL"}
+	case value == "user":
+		words = userNames()
+	case value == "fields":
+		words = []string{"@hourly", "@daily", "@weekly", "@monthly", "@reboot"}
+	}
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = before + w
+	}
+	return "words", begins(out, before+current)
+}
+
+func begins(words []string, with string) []string {
+	return slices.DeleteFunc(words, func(w string) bool { return !strings.HasPrefix(w, with) })
+}
+
+func optionWords(flags []cli.Flag) []string {
+	var out []string
+	for _, f := range flags {
+		o, ok := readOption(f)
+		if !ok {
+			continue
+		}
+		for _, n := range f.Names() {
+			if len(n) > 1 {
+				out = append(out, "--"+n+"\t"+o.says)
+			}
+		}
+	}
+	return out
+}
+
+// names are the instances that there are: those of the state directory and
+// those of the crontab. typed may hold a --dir.
+func names(typed []string) []string {
+	dir := os.Getenv("LIFELINE_DIR")
+	for i, w := range typed {
+		if value, ok := strings.CutPrefix(w, "--dir="); ok {
+			dir = value
+		} else if w == "--dir" && i+1 < len(typed) {
+			dir = typed[i+1]
+		}
+	}
+	guard := lifeline.Guard{Dir: dir}
+	says := map[string]string{}
+	// Somebody waits with a finger on the key.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if text, err := (install.Crontab{}).Read(ctx); err == nil {
+		for _, line := range install.Entries(text, false) {
+			says[line.Name] = "in the crontab"
+		}
+	}
+	known, _ := guard.Names()
+	for _, name := range known {
+		if h, running, err := guard.Known(name); err == nil && running {
+			says[name] = "runs, pid " + pidOf(h)
+		} else if says[name] == "" {
+			says[name] = "doesn't run"
+		}
+	}
+	var out []string
+	for name, what := range says {
+		if lifeline.CheckName(name) == nil && !slices.Contains(typed, name) {
+			out = append(out, name+"\t"+what)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func pidOf(h lifeline.Holder) string {
+	id := h.Worker
+	if id == (procscan.ID{}) {
+		id = h.Supervisor
+	}
+	return id.String()
+}
+
+func userNames() []string {
+	text, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return nil
+	}
+	var users []string
+	for line := range strings.Lines(string(text)) {
+		if name, _, ok := strings.Cut(line, ":"); ok && name != "" {
+			users = append(users, name)
+		}
+	}
+	return users
+}

@@ -1,0 +1,165 @@
+package tasks
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+func screen() string {
+	var out bytes.Buffer
+	argv := []string{"lifeline", "help"}
+	writeScreen(&out, newApp(new(options), argv))
+	return out.String()
+}
+
+// The help fits a terminal of 24 lines by 80 columns, its prompt included, and
+// each command has its line.
+func TestHelpFitsAScreen(t *testing.T) {
+	text := screen()
+	if n := strings.Count(text, "\n"); n > 23 {
+		t.Errorf("it has %d lines", n)
+	}
+	for line := range strings.Lines(text) {
+		if len(line) > columns+1 { // with its newline
+			t.Errorf("%d columns: %q; put shorter words into examples", len(line)-1, line)
+		}
+	}
+	for _, c := range commands([]string{"lifeline", ""}) {
+		example := examples()[c.Name][0]
+		if example == "" || !strings.Contains(text, "  "+example+" ") {
+			t.Errorf("%s has no example in the help", c.Name)
+		}
+	}
+}
+
+// What the help tells people to type is understood.
+func TestExamplesAreUnderstood(t *testing.T) {
+	for line := range strings.Lines(screen()) {
+		if !strings.HasPrefix(line, "  lifeline ") {
+			continue
+		}
+		example, _, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		argv := strings.Fields(example)
+		app := newApp(new(options), append(argv, "--help"))
+		ran := ""
+		app.Action = func(c *cli.Context) error { ran = "lifeline"; return nil }
+		for _, c := range app.Commands {
+			c.Action = func(c *cli.Context) error { ran = c.Command.Name; return nil }
+		}
+		want := argv[1]
+		if want == "web" {
+			want = "lifeline"
+		}
+		if err := app.RunContext(context.Background(), permute(argv, app.Commands)); err != nil || ran != want {
+			t.Errorf("%q: %v, and it ran %q", example, err, ran)
+		}
+	}
+}
+
+// Every option stands in the help, on lines that a terminal shows whole.
+func TestHelpOfCommands(t *testing.T) {
+	for _, c := range append(commands([]string{"lifeline", ""}), &cli.Command{Name: "options", Flags: new(options).flags()}) {
+		var out bytes.Buffer
+		writeHelp(&out, c)
+		for _, name := range optionNames(c.Flags) {
+			if len(name) > 1 && !strings.Contains(out.String(), "--"+name) {
+				t.Errorf("lifeline help %s says nothing of --%s", c.Name, name)
+			}
+		}
+		for line := range strings.Lines(out.String()) {
+			if len(line) > columns+1 { // with its newline
+				t.Errorf("lifeline help %s: %d columns: %q", c.Name, len(line)-1, line)
+			}
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for word, want := range map[string]string{
+		"trminate": "terminate", "terminat": "terminate", "termnate": "terminate", "term": "terminate",
+		"instal": "install", "relaod": "reload", "reolad": "reload", "restrat": "restart",
+		"pin": "ping", "puase": "pause", "runn": "run", "unistall": "uninstall",
+		"web": "", "app": "", "h2": "", "re": "", "a": "", "": "", "server": "", "backup": "",
+	} {
+		list := []string{"run", "terminate", "pause", "resume", "restart", "reload", "ping", "takeover", "install", "uninstall", "help", "h"}
+		if got := nearest(word, list); got != want {
+			t.Errorf("%q: %q, not %q", word, got, want)
+		}
+	}
+}
+
+func TestSlips(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		n    int
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"status", "statsu", 1}, {"respawn", "repsawn", 1}, {"ab", "ba", 1}, {"kitten", "sitting", 3}} {
+		if n := slips(tt.a, tt.b); n != tt.n || slips(tt.b, tt.a) != n {
+			t.Errorf("%q, %q: %d, not %d", tt.a, tt.b, n, tt.n)
+		}
+	}
+}
+
+// What completion offers is what the program takes.
+func TestCompletions(t *testing.T) {
+	t.Setenv("LIFELINE_DIR", t.TempDir())
+	all := []string{}
+	for _, c := range commands([]string{"lifeline", ""}) {
+		all = append(all, c.Name)
+	}
+	for typed, want := range map[string]string{
+		"te":                              "words terminate",
+		"--orphans ":                      "words adopt terminate",
+		"--orphans=a":                     "words --orphans=adopt",
+		"--orphans t":                     "words terminate",
+		"--chdir ":                        "directories",
+		"--env-file ":                     "files",
+		"--respawn web ":                  "words --",
+		"--wait ":                         "words",
+		"web -- ":                         "command 3",
+		"web -- a -- b ":                  "command 3",
+		"--wait 3s --respawn web -- ls -": "command 6",
+		"install --schedule @d":           "words",
+		"install --schedule ":             "words @hourly @daily @weekly @monthly @reboot",
+		"install --no-reboot web -- x ":   "command 5",
+		"install web ":                    "words --",
+		"terminate --kill-after 3s --stop-signal K": "words KILL",
+		"terminate -- ":     "words",
+		"help inst":         "words install",
+		"help opt":          "words options",
+		"ping --t":          "words --timeout",
+		"--no-such-option ": "words " + strings.Join(all, " "),
+	} {
+		if strings.HasPrefix(typed, "install --schedule @d") {
+			want = "words @daily"
+		}
+		kind, words := completions(strings.Split(typed, " "))
+		for i := range words {
+			words[i], _, _ = strings.Cut(words[i], "\t")
+		}
+		// The names of this machine's crontab may come as well.
+		words = slices.DeleteFunc(words, func(w string) bool { return !strings.Contains(" "+want+" ", " "+w+" ") && typed == "--no-such-option " })
+		if got := strings.Join(append([]string{kind}, words...), " "); got != want {
+			t.Errorf("%q: %q, not %q", typed, got, want)
+		}
+	}
+}
+
+// Whatever is typed, completion answers.
+func FuzzCompletions(f *testing.F) {
+	f.Setenv("LIFELINE_DIR", f.TempDir())
+	f.Setenv("PATH", f.TempDir()) // no crontab(1) for each of them
+	for _, s := range []string{"", "--", "-", "web -- x", "--dir", "--dir=", "=", "help help help", "-E", "--orphans=", "run --", "install -n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, typed string) {
+		kind, words := completions(strings.Split(typed, " "))
+		if kind != "words" && len(words) > 0 || !strings.HasPrefix(kind, "command ") && !slices.Contains([]string{"words", "files", "directories"}, kind) {
+			t.Errorf("%q: %q %q", typed, kind, words)
+		}
+	})
+}

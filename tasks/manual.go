@@ -1,0 +1,202 @@
+package tasks
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Manual writes lifeline(1), in the macros of man(7). The commands and options
+// are those of the program; date is what stands at the foot. It is for a
+// program that is run at build time: nothing of it is linked into lifeline.
+func Manual(w io.Writer, date string) error {
+	m := &roff{w: w}
+	app := newApp(new(options), []string{"lifeline", "help"})
+	m.line(`.TH LIFELINE 1 "` + date + `" lifeline "User Commands"`)
+	m.section("NAME")
+	m.text("lifeline - " + app.Usage)
+	m.section("SYNOPSIS")
+	m.synopsis("lifeline [OPTIONS] NAME -- COMMAND [ARG...]")
+	for _, c := range app.Commands {
+		synopsis, _, _ := strings.Cut(c.UsageText, "\n\n")
+		for line := range strings.Lines(synopsis) {
+			m.line(".br")
+			m.synopsis(strings.TrimSpace(line))
+		}
+	}
+	for _, part := range manualParts {
+		m.section(part.title)
+		m.paragraphs(part.text)
+		switch part.title {
+		case "COMMANDS":
+			for _, c := range app.Commands {
+				m.command(c)
+			}
+		case "OPTIONS":
+			m.options(new(options).flags(), ".SS")
+		case "EXIT STATUS":
+			for _, code := range exitCodes() {
+				m.item(code[0], code[1])
+			}
+		}
+	}
+	return m.err
+}
+
+// exitCodes is the table of the manual: what exitCode, supervise and child
+// give.
+func exitCodes() [][2]string {
+	return [][2]string{
+		{"0", "done; or another instance runs (-E gives another code for that), or the name is paused"},
+		{"1", "the answer is no: doctor has found something, a reload has failed, a ping got no answer"},
+		{strconv.Itoa(exitNotRunning), "it isn't running (restart, reload)"},
+		{strconv.Itoa(exitUsage), "the command line is wrong; nothing was started"},
+		{"124", "--max-runtime ran out"},
+		{strconv.Itoa(exitOwn), "lifeline itself failed; nothing was started"},
+		{"126", "COMMAND can't be executed"},
+		{"127", "COMMAND was not found"},
+		{"128+N", "COMMAND was ended by signal N"},
+		{"else", "COMMAND's own"},
+	}
+}
+
+var manualParts = []struct{ title, text string }{
+	{"DESCRIPTION", `Cron starts lifeline every minute. If an instance of NAME runs, lifeline exits at once, silently. If not, it runs COMMAND in the foreground, for as long as COMMAND lives. So cron, which every Unix has and which never dies, is the only thing that has to stay alive. The same guard keeps a periodic job from overlapping itself.
+
+Two promises rule everything else: never two instances of one name at once, and never none for longer than until the next tick.
+
+NAME is 1 to 128 letters, digits and . _ - : @ +, and begins with a letter or digit. Names belong to a user, a machine and a state directory. A subcommand's name can't be an instance's.
+
+The crontab is the registry: there is no configuration file.`},
+	{"COMMANDS", `Options of a command may stand before or behind its names; those of a COMMAND to be started stand before NAME.`},
+	{"OPTIONS", `Those of lifeline NAME -- COMMAND. A TIME has a unit: 500ms, 30s, 5m, 2h. Each option also reads the variable LIFELINE_<OPTION>, which --env-file, say, has as LIFELINE_ENV_FILE.`},
+	{"EXIT STATUS", ``},
+	{"ENVIRONMENT", `A worker finds LIFELINE_NAME, LIFELINE_ID (of this start), LIFELINE_PID (its own) and LIFELINE_FD, a socket on which it may talk to its supervisor; with --notify and --watchdog NOTIFY_SOCKET and WATCHDOG_USEC, with --listen LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as under systemd.`},
+	{"FILES", `The state directory is /run/lifeline for root (/var/run/lifeline on other systems than Linux), ~/.local/state/lifeline/MACHINE-ID for others, and /var/tmp/lifeline-UID where the home isn't theirs or isn't local. It must belong to the caller and be closed to others. In it each NAME has a lock file and a run file, whose names begin with NAME. None of them may be removed by hand while the instance runs; it puts them back.`},
+	{"NOTES", `Under cron, output is mail, and Debian's cron keeps it in an unnamed file until the job ends: a daemon should write a log of its own.
+
+What can't be promised: a second copy starts when a worker has closed its descriptors and wiped its environment, its supervisor was killed, and the state directory was wiped. Other users, other machines, and containers with a pid namespace of their own are other worlds. A program that hangs but lives is an instance, unless --watchdog watches it. Without cron there is no recovery.`},
+	{"EXAMPLES", `A daemon that stays up:
+
+    lifeline install --respawn web -- /srv/web/server --port 8080
+
+A job that never overlaps itself and has ten minutes:
+
+    lifeline install --schedule '*/5 * * * *' --max-runtime 10m report -- /usr/local/bin/report
+
+Down for the night:
+
+    lifeline pause web --for 8h && lifeline terminate web
+
+Why doesn't it run?
+
+    lifeline doctor web`},
+	{"SEE ALSO", `crontab(1), crontab(5), cron(8), flock(1), sd_notify(3)`},
+}
+
+// roff writes the macros; the first error stays.
+type roff struct {
+	w   io.Writer
+	err error
+}
+
+func (m *roff) line(s string) {
+	if m.err == nil {
+		_, m.err = fmt.Fprintln(m.w, s)
+	}
+}
+
+// escape keeps text what it is: a hyphen that is typed, a backslash, and a dot
+// or quote that would begin a line.
+func escape(s string) string {
+	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(s)
+	if strings.HasPrefix(s, ".") {
+		s = `\&` + s
+	}
+	return s
+}
+
+func (m *roff) section(title string) { m.line(".SH " + title) }
+
+func (m *roff) text(s string) { m.line(escape(s)) }
+
+func (m *roff) synopsis(s string) {
+	m.line(`\fB` + escape("lifeline") + `\fR` + escape(strings.TrimPrefix(s, "lifeline")))
+}
+
+func (m *roff) item(what, says string) {
+	m.line(".TP")
+	m.line(`\fB` + escape(what) + `\fR`)
+	m.text(says)
+}
+
+// paragraphs are separated by blank lines; one that is indented is typed.
+func (m *roff) paragraphs(text string) {
+	for i, p := range strings.Split(text, "\n\n") {
+		switch {
+		case p == "":
+		case strings.HasPrefix(p, "    "):
+			m.line(".PP\n.RS 4\n.nf\n" + escape(strings.TrimPrefix(p, "    ")) + "\n.fi\n.RE")
+		default:
+			if i > 0 {
+				m.line(".PP")
+			}
+			m.text(strings.Join(strings.Fields(p), " "))
+		}
+	}
+}
+
+func (m *roff) command(c *cli.Command) {
+	m.line(`.SS "` + escape(strings.Join(append([]string{c.Name}, c.Aliases...), ", ")) + `"`)
+	synopsis, rest, _ := strings.Cut(c.UsageText, "\n\n")
+	for i, line := range strings.Split(synopsis, "\n") {
+		if i > 0 {
+			m.line(".br")
+		}
+		m.synopsis(line)
+	}
+	m.line(".PP")
+	m.text(sentence(c.Usage) + ".")
+	if rest != "" {
+		m.line(".PP")
+		m.paragraphs(rest)
+	}
+	// What it shares with the program itself is said there.
+	shared := optionNames(new(options).flags())
+	var own []cli.Flag
+	left := 0
+	for _, f := range c.Flags {
+		switch name := f.Names()[0]; {
+		case f == cli.HelpFlag:
+		case len(c.Flags) > 12 && slices.Contains(shared, name):
+			left++
+		default:
+			own = append(own, f)
+		}
+	}
+	m.options(own, "")
+	if left > 0 {
+		m.line(".PP")
+		m.text("And those under OPTIONS that are about the command.")
+	}
+}
+
+func (m *roff) options(flags []cli.Flag, heading string) {
+	headings, under := grouped(flags)
+	for _, h := range headings {
+		if heading != "" && h != "" {
+			m.line(heading + ` "` + escape(h) + `"`)
+		}
+		for _, o := range under[h] {
+			says := sentence(o.says)
+			if o.without != "" {
+				says += " (default: " + o.without + ")"
+			}
+			m.item(o.names, says+".")
+		}
+	}
+}
