@@ -1,11 +1,12 @@
 # make test   everything, with what it needs installed where that is possible
 # make bench  the figures, from interleaved runs on this machine
+# make deb    what is shipped, and the Debian packages of it, into dist/
 # make chaos  the attack on the two promises (ROUNDS=…, SEED=…)
 
 # urfave_cli_no_docs: the documentation generator's init would cost half a
 # millisecond at every tick. osusergo, netgo: no C library, one static binary.
 TAGS  = urfave_cli_no_docs,osusergo,netgo
-BUILD = CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags "-s -w"
+BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=auto -tags $(TAGS) -ldflags "-s -w"
 
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
@@ -13,7 +14,7 @@ SHELL = /bin/bash
 # Passing tests say nothing; failed ones all, left-out ones their name.
 SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
 
-.PHONY: build test quick needs vet cross bench chaos rounds clean
+.PHONY: build test quick needs vet cross bench chaos rounds dist deb clean
 
 build:
 	$(BUILD) -o bin/lifeline .
@@ -52,6 +53,14 @@ chaos:
 # The thousand rounds of twenty simultaneous starts, with each mechanism off.
 rounds:
 	LIFELINE_ROUNDS=1000 go test -v -tags $(TAGS) -timeout 1h ./proof/rounds
+
+# What is shipped: programs for all systems, the manual page, packages.
+# See packaging/.
+dist:
+	packaging/dist.sh dist
+
+deb: dist
+	packaging/deb.sh dist
 
 clean:
 	rm -rf bin dist

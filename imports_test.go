@@ -26,6 +26,7 @@ var mayImport = map[string]string{
 	"lifeline/lifeline/journal":   "",
 	"lifeline/lifeline/notify":    "",
 	"lifeline/lifeline/worker":    "",
+	"lifeline/packaging/man":      "lifeline/tasks",
 	"lifeline/procscan":           "github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process",
 }
 
