@@ -16,7 +16,7 @@ func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "check",
 		Usage:     "for Nagios and its like: one line and a code",
-		UsageText: "lifeline check NAME --max-age 15m\n\nOK (0) when its last success isn't older: a run that ended with 0, or now, for one kept up with --respawn\nthat is up (with --notify: ready). Else CRITICAL (2); WARNING (1) when a run since has failed, or when it is\nolder than --warn-age; UNKNOWN (3) when that can't be told.",
+		UsageText: "lifeline check NAME --max-age 15m\n\nOK (0) when its last success isn't older: a run that ended with 0; or now, for\none that is kept up with --respawn and is up (with --notify: ready).\nElse CRITICAL (2). WARNING (1) when a run since has failed, or when it is older\nthan --warn-age; UNKNOWN (3) when that can't be told.",
 		Flags: append(o.dirFlags(),
 			&cli.DurationFlag{Name: "max-age", Destination: &maxAge, Required: false, Usage: "a success so `long` ago will do"},
 			&cli.DurationFlag{Name: "warn-age", Destination: &warnAge, Action: notNegative("warn-age"), Usage: "warn when it is so `long` ago"}),

@@ -36,7 +36,7 @@ func examples() map[string][2]string {
 	}
 }
 
-const columns = 80 // of a terminal that has not been made wider
+const helpWidth = 80 // of a terminal that has not been made wider
 
 func helpCommand() *cli.Command {
 	return &cli.Command{
@@ -233,7 +233,7 @@ func writeOptions(w io.Writer, flags []cli.Flag) {
 				says += " (default: " + o.without + ")"
 			}
 			left := "  " + o.names
-			for n, line := range wrap(says, columns-indent) {
+			for n, line := range wrap(says, helpWidth-indent) {
 				if n == 0 && len(left) > indent-2 {
 					fmt.Fprintln(w, left)
 					left = ""

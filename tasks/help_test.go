@@ -25,7 +25,7 @@ func TestHelpFitsAScreen(t *testing.T) {
 		t.Errorf("it has %d lines", n)
 	}
 	for line := range strings.Lines(text) {
-		if len(line) > columns+1 { // with its newline
+		if len(line) > helpWidth+1 { // with its newline
 			t.Errorf("%d columns: %q; put shorter words into examples", len(line)-1, line)
 		}
 	}
@@ -72,7 +72,7 @@ func TestHelpOfCommands(t *testing.T) {
 			}
 		}
 		for line := range strings.Lines(out.String()) {
-			if len(line) > columns+1 { // with its newline
+			if len(line) > helpWidth+1 { // with its newline
 				t.Errorf("lifeline help %s: %d columns: %q", c.Name, len(line)-1, line)
 			}
 		}

@@ -19,7 +19,7 @@ func historyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "history",
 		Usage:     "how its runs went",
-		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: █ the whole time, ▌ a part of it, · not at all.",
+		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: full for the whole time, half for a part of it,\na dot for not at all.",
 		Flags: append(o.dirFlags(),
 			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 20, Destination: &last, Usage: "the last `N` runs, 0 for all that are kept"},
 			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "one JSON object a line, oldest first"}),

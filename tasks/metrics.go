@@ -21,7 +21,7 @@ func metricsCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "metrics",
 		Usage:     "everything, in the Prometheus text format",
-		UsageText: "lifeline metrics [--out FILE]\n\nFor the node exporter's textfile directory: * * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
+		UsageText: "lifeline metrics [--out FILE]\n\nFor the node exporter's textfile directory, a line in the crontab:\n* * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
 		Flags: append(o.dirFlags(),
 			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Destination: &out, Usage: "replace this `file` as a whole, readable by everybody"}),
 		Action: func(c *cli.Context) error {

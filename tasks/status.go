@@ -27,7 +27,7 @@ func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "status",
 		Usage:     "what runs, since when, and how it stands",
-		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. It exits with 0 if they run, 3 if one doesn't, 4 if that can't be told; without NAME with 0.",
+		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
 		Flags: append(o.dirFlags(),
 			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "one JSON array, of a schema that stays"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Destination: &watch, Usage: "again every second, until interrupted"}),
