@@ -55,6 +55,12 @@ func (l *loop) onReload(r *request) {
 		refuse("the worker is being ended")
 		return
 	}
+	if w := l.cur; w != nil && !w.ours && len(l.Listen) > 0 && len(l.sockets.list) == 0 {
+		// Only the worker has it now, and a descriptor can't be taken from there
+		// without the right to trace it.
+		refuse("the listening socket was lost with the supervisor that was killed; lifeline restart makes a new one")
+		return
+	}
 	l.reload = reload{began: time.Now(), waiting: l.reload.waiting}
 	if l.cur == nil { // nothing to reload: what starts is the new code anyway
 		if r != nil {
