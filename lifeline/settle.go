@@ -83,6 +83,9 @@ func Settle(parent procscan.ID, run *os.File, note string, warn func(format stri
 		}
 	}
 	announce(how != noteSearch)
+	if how == noteVouch && !inPlace(dir{path: s.space}.run(s.name), previous) {
+		how, s.previous = noteScan, ""
+	}
 	if how == noteScan || how == noteSearch {
 		s.search = how == noteSearch
 		if err := s.look(self); err != nil {
@@ -99,7 +102,16 @@ func Settle(parent procscan.ID, run *os.File, note string, warn func(format stri
 	return strings.Join(s.left, " "), nil
 }
 
+// inPlace reports whether path still names the file that note tells of. A stub
+// that need not look makes sure of it once it is seen: whoever takes another
+// K.run from then on sees it.
+func inPlace(path, note string) bool {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil && note == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+}
+
 const (
+	noteTrust  = "trust" // nothing to look for: only with the tag proof
 	noteScan   = "scan"
 	noteSearch = "search" // the same, and for workers that have no marker any more
 	noteVouch  = "vouch"

@@ -3,6 +3,7 @@ package lifeline
 import (
 	"fmt"
 	"strings"
+	"syscall"
 
 	"lifeline/procscan"
 )
@@ -49,7 +50,9 @@ func (h *Hold) RunFD() int {
 // stub is needed. The first one writes itself into the record
 // and looks around. A later one need not look, or exist, while both files have been locked
 // by this very process, and in their place, since the first did: whoever else
-// wants to start must lock them first. That is what makes a respawn cheap. One
+// wants to start must lock them first; whether that is still so the child
+// itself looks, once it is seen ([Hold.Place]). That is what makes a
+// respawn cheap. One
 // that starts beside a worker, in a reload, leaves the record alone: the name
 // stays with the other until it has proved itself.
 func (h *Hold) Note(first, beside bool) (note string, sure bool) {
@@ -57,13 +60,34 @@ func (h *Hold) Note(first, beside bool) (note string, sure bool) {
 	case beside:
 		return noteBeside, false
 	case without.scan:
-		return noteVouch, false
+		return noteTrust, false
 	case first && h.fresh:
 		return noteSearch + " " + h.Previous, false
 	case first || !h.Intact():
 		return noteScan + " " + h.Previous, false
 	}
-	return noteVouch, true
+	_, dev, ino := h.Place() // K.run is one of those that are in their place
+	if !h.Intact() {         // it has just been put back, so this is another one
+		return noteScan + " " + h.Previous, false
+	}
+	return fmt.Sprintf("%s %d:%d", noteVouch, dev, ino), true
+}
+
+// Place is K.run's path and the file that it has to name for [Hold.Note]'s sure
+// to be true; asked for before Note is. While that is so, whoever takes K.lock
+// finds the worker in the record.
+func (h *Hold) Place() (path string, dev, ino uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run == nil {
+		return "", 0, 0
+	}
+	path = h.dir.run(h.Name)
+	if st, err := h.run.Stat(); err == nil {
+		sys := st.Sys().(*syscall.Stat_t)
+		dev, ino = uint64(sys.Dev), sys.Ino
+	}
+	return path, dev, ino
 }
 
 // Inherited is what lives already: see [Hold.Orphan] and [Hold.Follow].

@@ -1,11 +1,14 @@
 package child
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -18,7 +21,8 @@ import (
 // nothing to settle, the child does what is left between fork and execve, by
 // system calls alone: it puts its own pid and start time into its environment,
 // takes its descriptors, and is the command. That makes a respawn three times
-// as fast.
+// as fast. It is seen meanwhile as a stub would be, by what it writes over its
+// copy of this process's own environment block.
 //
 // Between fork and execve of a program with threads nothing may allocate, grow
 // the stack, write a pointer, or take a lock. This is why become is one
@@ -44,23 +48,33 @@ type prepared struct {
 
 	pid, listenPID, start []byte // where its own numbers go in env; nil: nowhere
 
-	from, to []int // descriptors: from[i] becomes to[i]
-	low      int   // those from here to high are closed
-	high     int
-	status   int // gets the errno of a failure
-	parent   int
-	deathsig unix.Signal
-	group    bool
-	umask    int // -1: leave it
-	cgroup   int // descriptor, 0 for none
-	limit    *unix.Rlimit
-	mask     uint64 // no signal
-	stat     *byte
-	text     [512]byte // of /proc/self/stat
-	clone    cloneArgs
-	first    int // the number above all in from and to
-	slot     int // where a stub would have status
+	from, to     []int // descriptors: from[i] becomes to[i]
+	low          int   // those from here to high are closed
+	high         int
+	status       int // gets the errno of a failure
+	parent       int
+	deathsig     unix.Signal
+	group        bool
+	umask        int // -1: leave it
+	cgroup       int // descriptor, 0 for none
+	limit        *unix.Rlimit
+	mask         uint64 // no signal
+	stat         *byte
+	gate         int          // nothing happens before a byte comes out of it
+	gateIn       int          // the other end, the parent's
+	shown        []byte       // this process's own environment, as others see it
+	mark         []byte       // what they are to see
+	place        *byte        // nil: nothing to look at
+	ino          uint64       // of the file that has to be at place
+	major, minor uint32       // and of its device
+	now          unix.Statx_t // the one that is there
+	text         [512]byte    // of /proc/self/stat
+	clone        cloneArgs
+	first        int // the number above all in from and to
+	slot         int // where a stub would have status
 }
+
+const moved = syscall.Errno(4096) // no errno of the kernel's: see ErrMoved
 
 const sigSetmask = 2 // SIG_SETMASK, include/uapi/asm-generic/signal-defs.h
 
@@ -70,14 +84,15 @@ type cloneArgs struct {
 }
 
 // direct forks and becomes the command without a stub; ok is false where only
-// a stub can.
-func direct(spec Spec, l layout) (pid int, ok bool, err error) {
+// a stub can. The child waits for release before it becomes the command.
+func direct(spec Spec, l layout) (pid int, release func(), ok bool, err error) {
+	release = func() {}
 	if !spec.Sure || !nofile.Known {
-		return 0, false, nil
+		return 0, release, false, nil
 	}
 	path, ok := find(spec)
 	if !ok {
-		return 0, false, nil
+		return 0, release, false, nil
 	}
 	p := &prepared{
 		low: 3 + len(spec.Listen), high: l.base, status: l.report, parent: os.Getpid(),
@@ -96,20 +111,30 @@ func direct(spec Spec, l layout) (pid int, ok bool, err error) {
 		env = append(listenEnviron(env, n, spec.ListenNames), "LISTEN_PID="+strings.Repeat("0", 10))
 	}
 	if p.path, err = unix.BytePtrFromString(path); err != nil {
-		return 0, false, nil
+		return 0, release, false, nil
+	}
+	if spec.Place.Path != "" {
+		p.shown, p.ino = ownEnviron(), spec.Place.Ino
+		p.major, p.minor = unix.Major(spec.Place.Dev), unix.Minor(spec.Place.Dev)
+		if p.mark = announcement(l.env, len(p.shown)); p.mark == nil {
+			return 0, release, false, nil // it couldn't be seen
+		}
+		if p.place, err = unix.BytePtrFromString(spec.Place.Path); err != nil {
+			return 0, release, false, nil
+		}
 	}
 	if spec.Dir != "" {
 		if p.dir, err = unix.BytePtrFromString(spec.Dir); err != nil {
-			return 0, false, nil
+			return 0, release, false, nil
 		}
 	}
 	if p.argv, err = syscall.SlicePtrFromStrings(spec.Argv); err != nil {
-		return 0, false, nil
+		return 0, release, false, nil
 	}
 	for _, kv := range env {
 		text, err := unix.ByteSliceFromString(kv)
 		if err != nil {
-			return 0, false, nil
+			return 0, release, false, nil
 		}
 		name, _, _ := strings.Cut(kv, "=")
 		switch value := text[len(name)+1 : len(text)-1]; name {
@@ -127,14 +152,63 @@ func direct(spec Spec, l layout) (pid int, ok bool, err error) {
 	if p.cgroup != 0 {
 		p.clone = cloneArgs{flags: unix.CLONE_INTO_CGROUP, exitSignal: uint64(unix.SIGCHLD), cgroup: uint64(p.cgroup)}
 	}
+	var gate [2]int
+	if err := unix.Pipe2(gate[:], unix.O_CLOEXEC); err != nil {
+		return 0, release, true, err
+	}
+	p.gate, p.gateIn, p.first = gate[0], gate[1], max(p.first, gate[0]+1)
 	syscall.ForkLock.Lock()
 	pid, errno := p.fork()
 	syscall.ForkLock.Unlock()
 	runtime.KeepAlive(p)
+	unix.Close(gate[0])
 	if errno != 0 {
-		return 0, true, errno
+		unix.Close(gate[1])
+		return 0, release, true, errno
 	}
-	return pid, true, nil
+	return pid, func() {
+		_, _ = unix.Write(gate[1], []byte{1}) // EPIPE: it has ended already
+		unix.Close(gate[1])
+	}, true, nil
+}
+
+// lastArg is kept from before anybody could put something else into os.Args.
+var lastArg = func() string {
+	if len(os.Args) == 0 {
+		return ""
+	}
+	return os.Args[len(os.Args)-1]
+}()
+
+// ownEnviron is the memory that others see as this process's environment
+// (proc_pid_environ(5)): it begins behind the arguments. A forked child has a
+// copy of its own. nil where that can't be relied on.
+var ownEnviron = sync.OnceValue(func() []byte {
+	seen, err := os.ReadFile("/proc/self/environ")
+	if err != nil || lastArg == "" {
+		return nil
+	}
+	block := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(lastArg)), len(lastArg)+1)), len(seen))
+	if !bytes.Equal(block, seen) {
+		return nil
+	}
+	return block
+})
+
+// announcement is the marker of a stub, as much of it as there is room for; nil
+// when that isn't enough to be known by.
+func announcement(env []string, room int) []byte {
+	var mark []byte
+	for i, name := range []string{nameMark, spaceMark, stubMark, idMark, supervisorMark} {
+		at := slices.IndexFunc(env, func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
+		switch {
+		case at >= 0 && len(mark)+len(env[at])+1 <= room:
+			mark = append(append(mark, env[at]...), 0)
+		case i < 3:
+			return nil
+		}
+	}
+	return mark
 }
 
 // find gives the path to execute: nothing is looked up relative to a directory
@@ -184,6 +258,7 @@ func (p *prepared) become() {
 	var errno syscall.Errno
 	var r uintptr
 	var i, fd int
+	syscall.RawSyscall(unix.SYS_CLOSE, uintptr(p.gateIn), 0, 0) // or its end would never come
 	if p.group {
 		if _, _, errno = syscall.RawSyscall(unix.SYS_SETPGID, 0, 0, 0); errno != 0 {
 			goto fail
@@ -217,6 +292,10 @@ func (p *prepared) become() {
 		goto fail
 	}
 	p.status = int(r)
+	if r, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(p.gate), unix.F_DUPFD_CLOEXEC, uintptr(p.first)); errno != 0 {
+		goto fail
+	}
+	p.gate = int(r)
 	for i = 0; i < len(p.from); i++ {
 		if r, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(p.from[i]), unix.F_DUPFD_CLOEXEC, uintptr(p.first)); errno != 0 {
 			goto fail
@@ -255,6 +334,27 @@ func (p *prepared) become() {
 		}
 	}
 	syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(p.limit)), 0, 0, 0)
+	// Announce first, look second, as a stub does: from here on we are seen.
+	for i = 0; i < len(p.shown); i++ {
+		if i < len(p.mark) {
+			p.shown[i] = p.mark[i]
+		} else {
+			p.shown[i] = 0
+		}
+	}
+	for { // until the record says who we are
+		if r, _, errno = syscall.RawSyscall(unix.SYS_READ, uintptr(p.gate), uintptr(unsafe.Pointer(&p.text[0])), 1); errno != unix.EINTR {
+			break
+		}
+	}
+	if r != 1 {
+		errno = unix.ECANCELED
+		goto fail
+	}
+	if p.place != nil && !p.inPlace() {
+		errno = moved
+		goto fail
+	}
 	_, _, errno = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(p.path)),
 		uintptr(unsafe.Pointer(&p.argv[0])), uintptr(unsafe.Pointer(&p.env[0])))
 fail:
@@ -264,6 +364,18 @@ fail:
 	for {
 		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 125, 0, 0)
 	}
+}
+
+// inPlace: place names the file still that it named when there was nothing to
+// look for. Who makes another one from now on sees us.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (p *prepared) inPlace() bool {
+	at := unix.AT_FDCWD
+	_, _, errno := syscall.RawSyscall6(unix.SYS_STATX, uintptr(at), uintptr(unsafe.Pointer(p.place)), unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO, uintptr(unsafe.Pointer(&p.now)), 0)
+	return errno == 0 && p.now.Ino == p.ino && p.now.Dev_major == p.major && p.now.Dev_minor == p.minor
 }
 
 // decimal writes n and a zero byte, the end of a C string, over the digits in
@@ -338,9 +450,15 @@ func startField(into []byte, text *[512]byte, n int) {
 
 // failed says what the child of direct could not do.
 func failed(spec Spec, text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
 	errno := syscall.Errno(int(text[0]) | int(text[1])<<8)
-	if errno == unix.ECANCELED {
+	switch errno {
+	case unix.ECANCELED:
 		return &ExecError{125, "the supervisor has gone"}
+	case moved:
+		return ErrMoved
 	}
 	if spec.Dir != "" {
 		if err := unix.Access(spec.Dir, unix.X_OK); err != nil {

@@ -165,3 +165,93 @@ func FuzzStartField(f *testing.F) {
 		}
 	})
 }
+
+// TestDirectIsSeen: the child of a direct start shows itself as a stub does,
+// and waits until it has been written down, before it is the command.
+func TestDirectIsSeen(t *testing.T) {
+	run := filepath.Join(t.TempDir(), "run")
+	if err := os.WriteFile(run, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(run, &st); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{}
+	spec := Spec{Sure: true, Place: Place{run, uint64(st.Dev), st.Ino},
+		Env: []string{"LIFELINE_NAME=w", "LIFELINE_SPACE=/d", "LIFELINE_ID=g", "LIFELINE_STUB=1", "LIFELINE_SUPERVISOR=1:2", "PATH=/usr/bin:/bin"},
+		Born: func(id procscan.ID) {
+			for seen["LIFELINE_STUB"] == "" && id.Alive() {
+				seen, _ = procscan.Environ(id)
+			}
+		}}
+	wrote, _, err := begin(t, spec)
+	if err != nil || !strings.Contains(wrote, "LIFELINE_PID=SELF\n") {
+		t.Errorf("it ran as\n%s, %v", wrote, err)
+	}
+	if seen["LIFELINE_NAME"] != "w" || seen["LIFELINE_SPACE"] != "/d" || seen["LIFELINE_STUB"] != "1" {
+		t.Errorf("before it was the command it showed %q", seen)
+	}
+
+	// The file is made anew while the child waits: whoever did that may have
+	// looked before the child could be seen.
+	spec.Born = func(procscan.ID) {
+		if err := errors.Join(os.Rename(run, run+".old"), os.WriteFile(run, nil, 0o600)); err != nil {
+			t.Error(err)
+		}
+	}
+	if wrote, _, err := begin(t, spec); !errors.Is(err, ErrMoved) || wrote != "" {
+		t.Errorf("the run file was made anew by another: %v; it ran as\n%s", err, wrote)
+	}
+}
+
+// TestDirectWaits: a supervisor that is killed before it has written down who
+// the child is leaves no command behind.
+func TestDirectWaits(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	report, status, err := pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(report)
+	a, _ := unix.Dup(0)
+	gateIn, err := unix.Dup(0) // the numbers that the gate is going to have
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(a)
+	unix.Close(gateIn)
+	spec := Spec{Sure: true, Umask: -1, Argv: []string{"/bin/sh", "-c", "echo ran >" + out}}
+	pid, _, ok, err := direct(spec, place(spec, status))
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	unix.Close(status)
+	unix.Close(gateIn) // as the kernel does it for one that is killed
+	var end unix.WaitStatus
+	if _, err := unix.Wait4(pid, &end, 0, nil); err != nil || end.ExitStatus() != 125 {
+		t.Errorf("it ended with %v, %v", end, err)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("the command ran")
+	}
+}
+
+func TestAnnouncement(t *testing.T) {
+	env := []string{"A=1", "LIFELINE_NAME=w", "LIFELINE_SPACE=/d", "LIFELINE_ID=g", "LIFELINE_STUB=1", "LIFELINE_SUPERVISOR=1:2"}
+	least := "LIFELINE_NAME=w\x00LIFELINE_SPACE=/d\x00LIFELINE_STUB=1\x00"
+	for room, want := range map[int]string{
+		1000:                least + "LIFELINE_ID=g\x00LIFELINE_SUPERVISOR=1:2\x00",
+		len(least) + 14:     least + "LIFELINE_ID=g\x00",
+		len(least):          least,
+		len(least) - 1:      "",
+		len("LIFELINE_NAM"): "",
+	} {
+		if got := string(announcement(env, room)); got != want {
+			t.Errorf("in %d bytes: %q, want %q", room, got, want)
+		}
+	}
+	if got := announcement(env[2:], 1000); got != nil {
+		t.Errorf("without a name: %q", got)
+	}
+}

@@ -3,6 +3,8 @@
 package child
 
 // direct is for Linux: elsewhere there is always a stub.
-func direct(Spec, layout) (pid int, ok bool, err error) { return 0, false, nil }
+func direct(Spec, layout) (pid int, release func(), ok bool, err error) {
+	return 0, func() {}, false, nil
+}
 
 func failed(Spec, []byte) error { return nil }

@@ -16,6 +16,7 @@
 package child
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -37,6 +38,14 @@ func (e *ExecError) Error() string { return e.Text }
 type YieldError struct{ Text string }
 
 func (e *YieldError) Error() string { return e.Text }
+
+// ErrSilent: the stub ended before it had become the command, and couldn't say
+// why; most likely it was killed.
+var ErrSilent = errors.New("the starting process ended without a word")
+
+// ErrMoved: the file of [Spec.Place] isn't in its place any more, so the start
+// needs a stub.
+var ErrMoved = errors.New("a file of the name was removed meanwhile")
 
 // Remark is what the settle function had to tell before the command was
 // started all the same.

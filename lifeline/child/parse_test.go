@@ -67,8 +67,11 @@ func TestSignalFlag(t *testing.T) {
 }
 
 func TestParseReport(t *testing.T) {
-	if err := parseReport(""); err != nil {
-		t.Errorf("a pipe that closes without a word is a start: %v", err)
+	if err := parseReport(""); err != ErrSilent {
+		t.Errorf("a pipe that closes without a word is a stub that was killed: %v", err)
+	}
+	if err := parseReport("remark \n"); err != nil {
+		t.Errorf("nothing to remark is a start: %v", err)
 	}
 	var yield *YieldError
 	if err := parseReport("yield 1 2 true g"); !errors.As(err, &yield) || yield.Text != "yield 1 2 true g" {

@@ -42,6 +42,19 @@ type Spec struct {
 	// Sure: there is nothing to settle, and where the system allows it the
 	// command is started without a stub.
 	Sure bool
+	// Place is a file that has to be in its place for Sure to be true. The
+	// child looks again when everybody can see it: whoever has made another one
+	// by then has looked before.
+	Place Place
+	// Born is told who the child is. One without a stub becomes the command
+	// only after that.
+	Born func(procscan.ID)
+}
+
+// Place is a path and the file that it has to name; the zero value none.
+type Place struct {
+	Path     string
+	Dev, Ino uint64
 }
 
 // Child is a started process.
@@ -109,7 +122,7 @@ func Start(spec Spec) (*Child, error) {
 	defer unix.Close(report)
 	l := place(spec, report)
 	parse := func(text []byte) error { return parseReport(string(text)) }
-	pid, ok, err := direct(spec, l)
+	pid, release, ok, err := direct(spec, l)
 	if ok {
 		parse = func(text []byte) error { return failed(spec, text) }
 	} else {
@@ -119,22 +132,22 @@ func Start(spec Spec) (*Child, error) {
 		unix.Close(status)
 		return nil, startError(spec, err)
 	}
+	s, err := procscan.Lookup(pid)
+	if err != nil {
+		s.ID = procscan.ID{PID: pid}
+	}
+	if spec.Born != nil {
+		spec.Born(s.ID)
+	}
+	release()
 	started := make(chan error, 1)
 	// Through the runtime's poller: a start costs no thread.
 	pipe := os.NewFile(uintptr(status), "status")
 	go func() {
 		text, _ := io.ReadAll(io.LimitReader(pipe, 4096))
 		pipe.Close()
-		if len(text) == 0 {
-			started <- nil
-			return
-		}
 		started <- parse(text)
 	}()
-	s, err := procscan.Lookup(pid)
-	if err != nil {
-		s.ID = procscan.ID{PID: pid}
-	}
 	return &Child{ID: s.ID, Started: started}, nil
 }
 
@@ -186,10 +199,13 @@ func parseReport(text string) error {
 	kind, rest, _ := strings.Cut(text, " ")
 	switch kind {
 	case "":
-		return nil
+		return ErrSilent
 	case "yield":
 		return &YieldError{Text: text}
 	case "remark":
+		if rest == "" {
+			return nil
+		}
 		return &Remark{Text: rest}
 	}
 	code, message, ok := strings.Cut(rest, " ")

@@ -26,6 +26,11 @@ const (
 	stubMark  = "LIFELINE_STUB"
 	pidMark   = "LIFELINE_PID"
 	startMark = "LIFELINE_START"
+
+	nameMark       = "LIFELINE_NAME"
+	spaceMark      = "LIFELINE_SPACE"
+	idMark         = "LIFELINE_ID"
+	supervisorMark = "LIFELINE_SUPERVISOR"
 )
 
 // RunStub does the stub's work and becomes the command; it returns only the
@@ -61,8 +66,10 @@ func RunStub(settle func(Stub) (remark string, err error)) int {
 	if a.listen > 0 {
 		env = append(listenEnviron(env, a.listen, a.listenNames), "LISTEN_PID="+strconv.Itoa(self.PID))
 	}
-	if remark != "" && a.status != 0 {
-		// One write: if execve fails, what is said of that follows.
+	if a.status != 0 {
+		// Also when there is nothing to tell: a stub that was killed before it
+		// had looked around says nothing either. One write: if execve fails,
+		// what is said of that follows.
 		_, _ = unix.Write(a.status, []byte("remark "+remark+"\n"))
 	}
 	err = syscall.Exec(path, command, env)

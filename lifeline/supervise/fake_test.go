@@ -35,7 +35,6 @@ type fake struct {
 	log     []string     // what the loop did
 	warned  []string
 	inbox   *fakeReceiver
-	lasts   int // the call of Note that finds files of the name gone; 0: none
 	paused  bool
 	gone    chan procscan.ID
 	inherit procscan.ID
@@ -66,6 +65,7 @@ func (f *fake) SetWorker(string, procscan.ID)            {}
 func (f *fake) Inherited() (procscan.ID, string, bool)   { return f.inherit, "g", f.follow }
 func (f *fake) Paused() bool                             { return f.paused }
 func (f *fake) Control() string                          { return "" }
+func (f *fake) Place() (string, uint64, uint64)          { return "", 0, 0 }
 func (f *fake) Settled()                                 {}
 func (f *fake) Leftovers(string) []string                { return nil }
 func (f *fake) Restored() <-chan struct{}                { return nil }
@@ -78,11 +78,6 @@ func (f *fake) Note(first, beside bool) (note string, sure bool) {
 		return "beside", false
 	case first:
 		return "scan", false
-	}
-	if f.lasts > 0 {
-		if f.lasts--; f.lasts == 0 {
-			return "scan", false
-		}
 	}
 	return "vouch", true
 }

@@ -35,6 +35,7 @@ type handed struct {
 	Reloads  int
 	Reply    int // the connection of who asked for this
 	Announce bool
+	Settled  bool
 }
 
 type handedWorker struct {
@@ -90,7 +91,8 @@ func (l *loop) handOver(r *request) (err error) {
 		}
 		return max(time.Until(t), 1)
 	}
-	h := handed{Version: HandOverVersion, Down: left(l.at), Restarts: l.back.restarts, Announce: l.announce, Workers: l.starts, Reloads: l.reloads}
+	h := handed{Version: HandOverVersion, Down: left(l.at), Restarts: l.back.restarts, Announce: l.announce,
+		Workers: l.starts, Reloads: l.reloads, Settled: l.settled}
 	errors.As(l.last, &h.Last)
 	for _, t := range l.back.starts {
 		h.Starts = append(h.Starts, time.Since(t))
@@ -187,8 +189,7 @@ func (l *loop) restore(state []byte) error {
 		return time.Now().Add(d)
 	}
 	l.at, l.back.restarts, l.announce = after(h.Down), h.Restarts, h.Announce
-	l.starts, l.reloads = h.Workers, h.Reloads
-	l.settled = true
+	l.starts, l.reloads, l.settled = h.Workers, h.Reloads, h.Settled
 	l.control.listen(l.Hold.Control(), l.Warn)
 	if h.Last != nil {
 		l.last = h.Last

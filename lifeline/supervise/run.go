@@ -22,6 +22,7 @@ type Hold interface {
 	Environ(generation string, rest []string) []string               // the stub's environment
 	RunFD() int                                                      // descriptor for the worker to inherit, 0 for none
 	Note(first, beside bool) (note string, sure bool)                // for the stub
+	Place() (path string, dev, ino uint64)                           // what has to be in its place for sure to be true; "" for nothing
 	SetWorker(generation string, id procscan.ID)                     // zero when it has ended
 	Inherited() (worker procscan.ID, generation string, follow bool) // what lives already
 	Yielded(text string) (adopt procscan.ID, generation string, err error)

@@ -35,8 +35,11 @@ func (l *loop) launch(beside bool) (*worker, error) {
 		Listen: l.sockets.fds(), ListenNames: l.sockets.names(),
 		Run: l.Hold.RunFD(), Deathsig: l.stopSignal(), Group: true,
 	}
+	if !beside {
+		spec.Place.Path, spec.Place.Dev, spec.Place.Ino = l.Hold.Place()
+		spec.Born = func(id procscan.ID) { l.Hold.SetWorker(w.generation, id) }
+	}
 	spec.Note, spec.Sure = l.Hold.Note(!l.settled, beside)
-	w.sure = spec.Sure
 	kept, names, err := l.store.Files()
 	if err != nil {
 		l.Warn("cannot hand the kept descriptors on: %v", err)
@@ -150,17 +153,20 @@ func (w *worker) onStarted(err error) {
 		err = nil
 	}
 	switch {
+	case errors.Is(err, child.ErrSilent): // its end will come, and it hasn't looked around
+	case errors.Is(err, child.ErrMoved):
+		l.settled = false
+		if w == l.cur && w.state == starting { // with a stub, then
+			w.enter(gone, 0)
+			w.close()
+			l.cur = nil
+			l.start()
+		}
 	case err == nil:
-		if !l.settled { // the name is ours beyond doubt
+		if w == l.cur && !l.settled { // the name is ours beyond doubt
 			l.settled = true
 			l.Hold.Settled()
 			l.control.listen(l.Hold.Control(), l.Warn)
-		}
-		if w.sure && !l.stillSure() {
-			w.because(OutcomeStopped, "files of the name were removed while it was being started")
-			l.restart = true
-			w.kill()
-			break
 		}
 		w.running()
 	case w == l.next:
@@ -185,14 +191,6 @@ func (w *worker) onStarted(err error) {
 	if w.early != nil && w.state != gone {
 		w.onExit(*w.early)
 	}
-}
-
-// stillSure: from the decision to do without a look around until the worker
-// showed its marker, nobody can have taken the name. Else somebody may have
-// looked around before there was anything to see, and we must look ourselves.
-func (l *loop) stillSure() bool {
-	_, sure := l.Hold.Note(false, false)
-	return sure
 }
 
 // clearAway ends what earlier generations have left: their workers and their

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -45,7 +46,6 @@ func TestTable(t *testing.T) {
 		to    string
 		did   string // what happened after entering
 	}{
-		{"down, deadline: start, and files of the name go meanwhile", respawn, toDown, "down", func(f *fake) { f.lasts = 2; pass(delay + delay/10)(f) }, "up", "start vouch,kill,start vouch"},
 		{"down, deadline: start", respawn, toDown, "down", pass(delay + delay/10), "up", "start vouch"},
 		{"down, before the deadline", respawn, toDown, "down", pass(delay - time.Millisecond), "down", ""},
 		{"down, stop: finish", respawn, toDown, "down", signal(unix.SIGTERM), "finished", ""},
@@ -203,6 +203,64 @@ func TestStartFails(t *testing.T) {
 		f.sleep(2 * time.Second)
 		if s := f.state(); s != "up" {
 			t.Errorf("in %q, not up", s)
+		}
+	})
+}
+
+// TestKilledStub: a stub that was killed before it had looked around proves
+// nothing, so the next one looks.
+func TestKilledStub(t *testing.T) {
+	supervised(t, Options{Respawn: true}, func(f *fake) { f.silent = true }, func(f *fake) {
+		f.state()
+		f.end(1001, unix.WaitStatus(unix.SIGKILL))
+		f.started <- child.ErrSilent
+		f.sleep(time.Second)
+		if log := fmt.Sprint(f.took()); log != "[start scan start scan]" {
+			t.Errorf("after a stub that said nothing: %s", log)
+		}
+		f.started <- nil
+		f.sleep(time.Second)
+		f.exit(0)
+		f.sleep(time.Second)
+		f.started <- nil
+		f.silent = false
+		if log := fmt.Sprint(f.took()); log != "[start vouch]" {
+			t.Errorf("after one that looked around: %s", log)
+		}
+	})
+}
+
+// TestMoved: the child of a direct start has found that K.run was made anew.
+func TestMoved(t *testing.T) {
+	supervised(t, Options{Respawn: true}, nil, func(f *fake) {
+		f.state()
+		f.silent = true
+		f.exit(0)
+		f.sleep(time.Second)
+		f.took()
+		f.silent = false
+		f.started <- child.ErrMoved
+		f.end(1002, unix.WaitStatus(125<<8))
+		f.sleep(time.Second)
+		if log := fmt.Sprint(f.took()); log != "[start scan]" {
+			t.Errorf("it went on with %s", log)
+		}
+		if s := f.state(); s != "up" || f.l.cur.id.PID != 1003 {
+			t.Errorf("in %q", s)
+		}
+	})
+	// Not when it is being ended.
+	supervised(t, Options{Respawn: true, KillAfter: time.Second}, nil, func(f *fake) {
+		f.state()
+		f.silent = true
+		f.exit(0)
+		f.sleep(time.Second)
+		f.took()
+		f.signals <- unix.SIGTERM
+		f.state()
+		f.started <- child.ErrMoved
+		if s := f.state(); s != "finished" || fmt.Sprint(f.took()) != "[SIGTERM]" {
+			t.Errorf("in %q", s)
 		}
 	})
 }

@@ -26,6 +26,9 @@ func (Unguarded) RunFD() int { return 0 }
 // Note: nothing to settle.
 func (Unguarded) Note(first, beside bool) (string, bool) { return "", true }
 
+// Place: nothing.
+func (Unguarded) Place() (string, uint64, uint64) { return "", 0, 0 }
+
 // SetWorker: there is no record.
 func (Unguarded) SetWorker(string, procscan.ID) {}
 

@@ -50,7 +50,6 @@ type worker struct {
 	follows  bool   // its descendants are the instance now
 	killing  bool
 
-	sure      bool        // it was started without a look around
 	pending   bool        // the stub hasn't said yet how it went
 	early     *child.Exit // it ended before that was heard
 	spoke     bool        // READY=1 came before that was heard
