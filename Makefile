@@ -14,7 +14,7 @@ SHELL = /bin/bash
 # Passing tests say nothing; failed ones all, left-out ones their name.
 SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
 
-.PHONY: build test quick needs vet cross bench chaos rounds dist deb clean
+.PHONY: build test quick needs vet cross bench chaos model rounds dist deb clean
 
 build:
 	$(BUILD) -o bin/lifeline .
@@ -49,6 +49,10 @@ ROUNDS ?= 2000
 SEED ?= 0
 chaos:
 	go run -tags $(TAGS) ./proof/chaos -rounds $(ROUNDS) -seed $(SEED)
+
+# The models, in their large sizes.
+model:
+	LIFELINE_MODEL=full go test -v -timeout 1h ./proof/model
 
 # The thousand rounds of twenty simultaneous starts, with each mechanism off.
 rounds:

@@ -1,7 +1,7 @@
 /*
  * The guard's algorithm: three ticks of one name start whenever they like,
  * while files are removed and processes are killed at any step. Checked for
- * every interleaving by model_test.go; README.md says how to read a trail.
+ * every interleaving by guard_test.go; README.md says how to read a trail.
  *
  * Promises:
  *   never two     at execve: no other command of the name lives
@@ -13,7 +13,7 @@
  *
  * Steps, and where the code has them. Each is one atomic step here.
  *   supervisor
- *   openLock      lockPath, flock.New and the open in TryLock    lockfile.go
+ *   openLock      lockPath: flock.New and the open in TryLock    lockfile.go
  *   tryLock       takeLock: TryLock; busy: HeldError             guard.go
  *   checkFile     lockPath: is it still what the path names?     lockfile.go
  *   openRun       won: openRun                                   guard.go
@@ -23,21 +23,22 @@
  *   renewRun      won: renewRun                                  guard.go
  *   adopt         orphaned: SetWorker(orphan)                    guard.go
  *   noWorker      won: SetWorker(none)                           guard.go
- *   note          Note: Intact?                                  supervised.go
- *   start         child.Start: fork                              supervise/start.go
- *   setWorker     start: SetWorker(worker)                       supervise/start.go
- *   onStarted     onStarted                                      supervise/start.go
+ *   note          Place, Note: Intact?                           supervised.go
+ *   start         launch: fork                                   supervise/start.go
+ *   setWorker     Born, release: SetWorker(worker)               child/start.go
+ *   onStarted     onStarted: what the stub has said              supervise/start.go
  *   yielded       Yielded: SetWorker(none, or the orphan)        supervised.go
- *   watching      the worker runs                                supervise/loop.go
+ *   watching      onExit: the worker has ended                   supervise/worker.go
  *   vacate        ended: SetWorker(none)                         supervise/loop.go
- *   abandon       Keep's stop                                    keep.go
+ *   abandon       abandon: no more putting back                  keep.go
  *   releaseRun    Release: LOCK_UN and close                     hold.go
  *   releaseLock   Release: close, and exit                       hold.go
  *   beside it, in its own goroutine
- *   putBack       remake, first half: K.lock                     keep.go
- *                 remake, second half: K.run, then the record    keep.go
+ *   putBack       putBack, remake: K.lock                        keep.go
+ *                 remake: K.run, then the record                 keep.go
  *   stub
  *   forked        between fork and execve: shows no marker
+ *   direct        become: the gate, inPlace, execve              child/direct_linux.go
  *   announce      Settle: announce, the record                   settle.go
  *   look          look: marked, one process after another        settle.go
  *   decide        look: LockHolders, the cases, Children         settle.go
@@ -59,7 +60,7 @@
  * Parts to take out, one at a time or several:
  *   NO_LOCK NO_RUN_LOCK NO_SCAN     as the tag proof has them (seam_proof.go)
  *   NO_INODE_CHECK NO_RECORD NO_PUTBACK NO_ANNOUNCE NO_TIEBREAK NO_WAIT
- *   NO_PARENT_CHECK
+ *   NO_PARENT_CHECK NO_SETTLED NO_PLACE
  *   YIELD_BOTH                      whoever sees another gives up
  * and what else can happen:
  *   REMOVALS KILLS DEATHS RESPAWNS  how many at most
@@ -67,8 +68,8 @@
  *   UNHELD                          files are removed only while nobody holds K.lock
  *   QUIET                           ticks begin only when all has been put back
  *   PROMPT                          nobody may have to wait for the three seconds
- * and steps that the code doesn't have: FIX_CHILD FIX_STALL FIX_SETTLED
- * FIX_VOUCH.
+ *   LATE                            a stub whose supervisor was killed may stand
+ *                                   still for longer than the three seconds
  */
 #ifndef REMOVALS
 #define REMOVALS 1
@@ -90,7 +91,7 @@
 mtype = {
 	cron, openLock, tryLock, checkFile, openRun, flockNow, readRecord, findOrphan, renewRun, adopt, noWorker,
 	note, start, setWorker, onStarted, yielded, watching, vacate, abandon, releaseRun, releaseLock, ended,
-	none, forked, announce, look, decide, wait, parentCheck, execve, command
+	none, forked, direct, announce, look, decide, wait, parentCheck, execve, command
 }
 
 /* Slot i has a supervisor and a worker, which is written i+1 where 0 means none. */
@@ -119,7 +120,7 @@ byte watch[N+1];			/* the worker it watches */
 bit  said[N+1], orphan[N+1]; byte to[N+1];	/* the status pipe: Yield */
 byte at[N+1], stubs[N+1], prim[N+1];	/* stub: where look is, and what it has seen */
 #if RESPAWNS
-bit  replaced[N+1], vouch[N+1];
+bit  replaced[N+1], vouch[N+1], gate[N+1];
 bit  looked[N+1];			/* a stub of this supervisor has looked, and no other supervisor was there */
 byte respawns;
 #endif
@@ -181,7 +182,7 @@ inline endSupervisor(j) {
 inline endWorker(j) {
 	wrk[j] = none; shows[j] = NOTHING; rw[j] = 0; rwHeld[j] = 0; at[j] = 0; stubs[j] = 0; prim[j] = 0;
 #if RESPAWNS
-	vouch[j] = 0;
+	vouch[j] = 0; gate[j] = 0;
 #endif
 	forget()
 }
@@ -218,11 +219,11 @@ inline endWorker(j) {
 #define WON openRun
 #endif
 
-/* l.settled: a stub that is killed says nothing through the pipe either. */
-#ifdef FIX_SETTLED
-#define settled(j) looked[j]
-#else
+/* l.settled: a stub that was killed before it had looked proves nothing. */
+#ifdef NO_SETTLED
 #define settled(j) 1
+#else
+#define settled(j) looked[j]
 #endif
 
 active [N+1] proctype Supervisor() {
@@ -282,7 +283,11 @@ end:	do
 #endif
 	:: d_step { sup[i] == start && !due[i] -> keeps[i] = 1;
 		wrk[i] = forked; rw[i] = rn[i]; rwHeld[i] = rnHeld[i]; watch[i] = i+1; sup[i] = setWorker }
-	:: d_step { sup[i] == setWorker && !due[i] -> writeRecord(rn[i], i, i+1); sup[i] = onStarted }
+	:: d_step { sup[i] == setWorker && !due[i] -> writeRecord(rn[i], i, i+1);
+#if RESPAWNS
+		gate[i] = vouch[i];
+#endif
+		sup[i] = onStarted }
 	:: d_step { sup[i] == onStarted && said[i] ->
 		watch[i] = (orphan[i] -> to[i] : 0); said[i] = 0; to[i] = 0; orphan[i] = 0; sup[i] = yielded }
 	:: d_step { sup[i] == onStarted && !said[i] && (wrk[i] == none || wrk[i] == command) -> sup[i] = watching }
@@ -315,6 +320,7 @@ end:	do
 	:: d_step { canRun(i) -> runThere = 1; rn[i] = 1; rnHeld[i] = 1; due[i] = 1;
 #if RESPAWNS
 		replaced[i] = 1;
+		if :: sup[i] == start -> vouch[i] = 0 :: else fi;	/* it isn't the K.run that was noted */
 #endif
 		forget() }
 	:: d_step { due[i] -> writeRecord(rn[i], i, watch[i]); due[i] = 0 }
@@ -330,13 +336,13 @@ end:	do
 
 /* Whether another look would show something new. */
 #define now(s, j)   ((j != s && shows[j] == STUB) << j)
-#ifdef FIX_STALL
-#define LEFT(s)     (!UP(s))
+#define NEWS(s)     (!stubs[s] || stubs[s] != (now(s, 0) | now(s, 1) | now(s, 2)) || COMMANDS || CHILDREN(s))
+#ifdef LATE
+#define late(j)     (!UP(j) && wrk[j] != execve)
 #else
-#define LEFT(s)     0
+#define late(j)     0
 #endif
-#define NEWS(s)     (!stubs[s] || stubs[s] != (now(s, 0) | now(s, 1) | now(s, 2)) || COMMANDS || CHILDREN(s) || LEFT(s))
-#define moving(j)   ((stubs[i] & (1 << j)) && (wrk[j] != wait || NEWS(j)))
+#define moving(j)   ((stubs[i] & (1 << j)) && !late(j) && (wrk[j] != wait || NEWS(j)))
 
 #ifdef YIELD_BOTH
 #define yieldsTo(j) (stubs[i] & (1 << j))
@@ -347,13 +353,7 @@ end:	do
 #define yieldsTo(j) ((stubs[i] & (1 << j)) && j < i && UP(j))	/* older, and not doomed */
 #endif
 #endif
-#ifdef FIX_CHILD
-#define yieldsToChild(j) 0
-#define UNSURE CHILDREN(i)
-#else
 #define yieldsToChild(j) child(i, j)
-#define UNSURE 0
-#endif
 
 #if RESPAWNS
 #define LOOKED if :: UP(i) && !OTHERS(i) -> looked[i] = 1 :: else fi
@@ -373,7 +373,11 @@ end:	do
 #ifndef NO_ANNOUNCE
 		shows[i] = STUB;
 #endif
+#if RESPAWNS
+		if :: vouch[i] -> wrk[i] = direct :: else -> wrk[i] = announce fi }
+#else
 		wrk[i] = announce }
+#endif
 	:: d_step { wrk[i] == announce ->
 #ifndef NO_RECORD
 		writeRecord(rw[i], i, i+1);
@@ -381,19 +385,23 @@ end:	do
 #ifdef NO_SCAN
 		wrk[i] = parentCheck }
 #else
-		wrk[i] = look;
+		wrk[i] = look }
+#endif
 #if RESPAWNS
+	/* without a stub: it waits until the record says who it is, then looks
+	 * whether K.run is in its place still; if not, it is started with a stub,
+	 * which is this one from here on */
+	:: d_step { wrk[i] == direct && (gate[i] || !UP(i)) ->
 		if
-#ifdef FIX_VOUCH
-		:: vouch[i] && rw[i] == 1 -> wrk[i] = parentCheck
+		:: !gate[i] -> endWorker(i)
+#ifdef NO_PLACE
+		:: else -> wrk[i] = execve
 #else
-		:: vouch[i] -> wrk[i] = parentCheck
+		:: gate[i] && rw[i] == 1 -> wrk[i] = execve
+		:: gate[i] && rw[i] != 1 -> wrk[i] = look
 #endif
-		:: else
 		fi;
-		vouch[i] = 0
-#endif
-		}
+		vouch[i] = 0; gate[i] = 0 }
 #endif
 	:: d_step { wrk[i] == look ->
 		if :: at[i] == i -> at[i] = at[i] + 1 :: else fi;
@@ -411,13 +419,12 @@ end:	do
 		:: else -> break
 		od;
 		if
-		:: LEFT(i) -> endWorker(i)
-		:: !LEFT(i) && prim[i] -> yield(prim[i], !UP(prim[i]-1) && !OTHERS(i))
-		:: !LEFT(i) && !prim[i] && y < N -> yield(y+1, 0)
+		:: prim[i] -> yield(prim[i], !UP(prim[i]-1) && !OTHERS(i))
+		:: !prim[i] && y < N -> yield(y+1, 0)
 		:: else ->
 			if
 #if !defined(NO_WAIT) && !defined(NO_TIEBREAK)
-			:: stubs[i] || UNSURE -> wrk[i] = wait
+			:: stubs[i] -> wrk[i] = wait
 #endif
 			:: else -> stubs[i] = 0; LOOKED; wrk[i] = parentCheck
 			fi
