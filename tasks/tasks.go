@@ -127,6 +127,9 @@ func usageError(c *cli.Context, err error, _ bool) error {
 // refuseReserved catches `lifeline status -- COMMAND`: a subcommand's name
 // can't be an instance's.
 func refuseReserved(argv []string) error {
+	if len(argv) >= 2 && argv[1] == "--" {
+		return usage("NAME is missing before --: lifeline [options] NAME -- COMMAND")
+	}
 	if len(argv) >= 3 && argv[2] == "--" && slices.Contains(subcommands, argv[1]) {
 		return usage("%q is the name of a subcommand: give the instance another name", argv[1])
 	}
