@@ -18,6 +18,7 @@ SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
 
 build:
 	$(BUILD) -o bin/lifeline .
+	$(BUILD) -o bin/lifeline-remote ./lifeline/cluster/remote
 
 test: needs vet cross
 	go test -race -v -tags $(TAGS) -timeout 15m ./... 2>&1 | $(SHOW)

@@ -13,6 +13,7 @@ import (
 
 	"lifeline/lifeline"
 	"lifeline/lifeline/child"
+	"lifeline/lifeline/cluster"
 	"lifeline/lifeline/supervise"
 	"lifeline/procscan"
 )
@@ -28,15 +29,17 @@ type options struct {
 	envFile      string
 	jitter       time.Duration
 	verbose      bool
+	cluster      cluster.Options
 }
 
 // The headings of the options in the help. They are empty unless help may be
 // wanted: urfave/cli sorts options with regular expressions under theirs, at
 // every start.
-var catGuard, catStart, catSup, catReload string
+var catGuard, catStart, catSup, catReload, catCluster string
 
 func headings() {
 	catGuard, catStart, catSup, catReload = "The guard", "The command", "The supervisor", "Sockets and hot reload"
+	catCluster = "The cluster"
 }
 
 // flags of `lifeline NAME -- COMMAND`. Each also reads LIFELINE_<OPTION>.
@@ -56,7 +59,7 @@ func (o *options) flags() []cli.Flag {
 			Usage: "start up to so `long` later, always the same for a host and name"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Category: catGuard, EnvVars: env("verbose"), Destination: &o.verbose, Usage: "say who holds the name"},
 		&cli.BoolFlag{Name: "exec", Category: catGuard, EnvVars: env("exec"), Destination: &o.exec, Usage: "become the command: no supervisor stays in memory"},
-	}...), o.workerFlags()...)
+	}...), append(o.clusterFlags(), o.workerFlags()...)...)
 }
 
 // dirFlags say which namespace is meant.

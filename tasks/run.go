@@ -22,6 +22,9 @@ func (o *options) guarded(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := o.checkCluster(c); err != nil {
+		return err
+	}
 	o.wire()
 	if taken, err := takenOver(); err != nil || taken != nil {
 		if err != nil {
@@ -38,11 +41,19 @@ func (o *options) guarded(c *cli.Context) error {
 	if err := o.prepare(c.Context); err != nil {
 		return err
 	}
+	lease, err := o.join()
+	if err != nil {
+		return err
+	}
 	if o.exec && hold.Orphan.Zero() && !hold.Follow {
 		return o.become(hold, argv)
 	}
 	defer hold.Keep()()
 	job := o.job(hold, argv)
+	if lease != nil {
+		defer lease.Close()
+		job.Lease = lease
+	}
 	generation := ""
 	if !hold.Orphan.Zero() {
 		generation = hold.Previous

@@ -87,7 +87,7 @@ type cloneArgs struct {
 // a stub can. The child waits for release before it becomes the command.
 func direct(spec Spec, l layout) (pid int, release func(), ok bool, err error) {
 	release = func() {}
-	if !spec.Sure || !nofile.Known {
+	if !spec.Sure || spec.Until != 0 || !nofile.Known {
 		return 0, release, false, nil
 	}
 	path, ok := find(spec)

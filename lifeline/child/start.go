@@ -39,6 +39,9 @@ type Spec struct {
 
 	// Note is the settle function's, handed to the stub.
 	Note string
+	// Until is a time on CLOCK_BOOTTIME, in nanoseconds, after which the stub
+	// doesn't become the command any more; 0 for none.
+	Until int64
 	// Sure: there is nothing to settle, and where the system allows it the
 	// command is started without a stub.
 	Sure bool
@@ -67,7 +70,7 @@ type Child struct {
 
 const (
 	stubName   = "lifeline-stub"
-	stubFormat = "%d:%d %d %d %d %d %d %d"
+	stubFormat = "%d:%d %d %d %d %d %d %d %d"
 )
 
 // layout is which descriptors a child gets, and where.
@@ -154,7 +157,7 @@ func Start(spec Spec) (*Child, error) {
 // viaStub starts this program again, as the stub.
 func viaStub(spec Spec, l layout) (pid int, err error) {
 	args := stubArgs{parent: procscan.Self(), umask: spec.Umask, listen: len(spec.Listen), listenNames: spec.ListenNames,
-		note: spec.Note, run: l.run, status: l.status, control: l.control}
+		note: spec.Note, until: spec.Until, run: l.run, status: l.status, control: l.control}
 	files := make([]uintptr, len(l.files))
 	for i, fd := range l.files {
 		files[i] = uintptr(fd)
@@ -222,14 +225,15 @@ type stubArgs struct {
 	status, control, run int
 	umask                int // -1: leave it
 	listen               int
-	yieldCode            int // with [Become]: what to exit with after stepping back
+	until                int64 // see [Spec.Until]
+	yieldCode            int   // with [Become]: what to exit with after stepping back
 	listenNames          []string
 	note                 string
 }
 
 func (a stubArgs) argv() []string {
 	return []string{stubName,
-		fmt.Sprintf(stubFormat, a.parent.PID, a.parent.Start, a.status, a.control, a.run, a.umask, a.listen, a.yieldCode),
+		fmt.Sprintf(stubFormat, a.parent.PID, a.parent.Start, a.status, a.control, a.run, a.umask, a.listen, a.yieldCode, a.until),
 		strings.Join(a.listenNames, ":"), a.note, "--"}
 }
 
@@ -237,8 +241,8 @@ func parseStubArgs(argv []string) (a stubArgs, command []string, ok bool) {
 	if len(argv) < 6 || argv[0] != stubName || argv[4] != "--" {
 		return a, nil, false
 	}
-	n, err := fmt.Sscanf(argv[1], stubFormat, &a.parent.PID, &a.parent.Start, &a.status, &a.control, &a.run, &a.umask, &a.listen, &a.yieldCode)
-	if err != nil || n != 8 {
+	n, err := fmt.Sscanf(argv[1], stubFormat, &a.parent.PID, &a.parent.Start, &a.status, &a.control, &a.run, &a.umask, &a.listen, &a.yieldCode, &a.until)
+	if err != nil || n != 9 {
 		return a, nil, false
 	}
 	if argv[2] != "" {

@@ -72,6 +72,9 @@ func RunStub(settle func(Stub) (remark string, err error)) int {
 		// what is said of that follows.
 		_, _ = unix.Write(a.status, []byte("remark "+remark+"\n"))
 	}
+	if a.until != 0 && bootTime() >= a.until {
+		return report(&ExecError{125, "its time was over before it could be started"})
+	}
 	err = syscall.Exec(path, command, env)
 	return report(execError(path, err))
 }

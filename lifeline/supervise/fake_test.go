@@ -40,6 +40,7 @@ type fake struct {
 	inherit procscan.ID
 	follow  bool
 	adopt   procscan.ID
+	lease   *fakeLease // nil for none
 }
 
 type fakeReceiver struct {
@@ -204,6 +205,9 @@ func supervised(t *testing.T, o Options, setup func(*fake), test func(*fake)) {
 		job := Job{Options: &o, Hold: f, Argv: []string{"x"}, Warn: func(format string, args ...any) {
 			f.warned = append(f.warned, fmt.Sprintf(format, args...))
 		}}
+		if f.lease != nil {
+			job.Lease = f.lease
+		}
 		f.l = newLoop(job, f.world())
 		f.l.control.requests = make(chan *request)
 		ctx, cancel := context.WithCancel(t.Context())

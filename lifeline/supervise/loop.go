@@ -34,6 +34,7 @@ type loop struct {
 	restart bool       // start again as soon as the tree is empty
 	waiting []*request // those that asked for it
 	reload  reload
+	lease   lease
 
 	sockets  sockets      // of --listen
 	groups   groups       // cgroups, for the workers to come
@@ -100,6 +101,8 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 			l.onRequest(r)
 		case <-l.Hold.Restored():
 			l.control.listen(l.Hold.Control(), l.Warn)
+		case <-l.leaseC():
+			l.onLease()
 		case <-beat:
 			_ = l.Above.Watchdog()
 		case <-l.timer.C:
@@ -133,6 +136,10 @@ func (l *loop) begin() {
 		l.cur.follow()
 	case !orphan.Zero():
 		l.adopt(orphan, generation)
+	case l.Lease != nil:
+		_ = l.Above.Ready()
+		l.announce = true
+		l.standBy()
 	default:
 		l.start()
 	}
@@ -243,6 +250,8 @@ func (l *loop) onRequest(r *request) {
 	switch {
 	case !l.want:
 		r.answer("error it is being ended")
+	case l.leaseRefuses(r.verb) != "":
+		r.answer("error " + l.leaseRefuses(r.verb))
 	case r.verb == "reload":
 		l.onReload(r)
 	case r.verb == "self":
@@ -281,10 +290,16 @@ func (l *loop) ended(w *worker) {
 		}
 		l.reloadFailed(w)
 		l.finishIfEmpty()
+		if l.lease.leaving {
+			l.standByWhenEmpty()
+		}
 	case w != l.cur:
 		l.leaving = slices.DeleteFunc(l.leaving, func(o *worker) bool { return o == w })
 		l.grant()
 		l.finishIfEmpty()
+		if l.lease.leaving {
+			l.standByWhenEmpty()
+		}
 	default:
 		l.last, l.cur = w.verdict, nil
 		l.Hold.SetWorker(w.generation, none)
@@ -299,6 +314,9 @@ func (l *loop) after(w *worker) {
 	}
 	if !l.want {
 		l.finishIfEmpty()
+		return
+	}
+	if l.leaseAfter() {
 		return
 	}
 	if l.next != nil { // a reload is on its way: the new one is what there is

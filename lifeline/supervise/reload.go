@@ -45,6 +45,9 @@ func (l *loop) onReload(r *request) {
 	case !l.want:
 		refuse("it is being ended")
 		return
+	case l.leaseRefuses("reload") != "":
+		refuse(l.leaseRefuses("reload"))
+		return
 	case l.next != nil:
 		refuse("a reload is on its way already")
 		return

@@ -43,6 +43,8 @@ type Job struct {
 	Events Events
 	// Above is who supervises lifeline itself, by sd_notify; zero for nobody.
 	Above notify.Client
+	// Lease is the cluster's leave to run; nil where none is needed.
+	Lease Lease
 	// Become replaces this process by a newer lifeline, to which it hands the
 	// state; it returns only when that fails. nil where that can't be done.
 	Become func(state []byte) error

@@ -14,6 +14,10 @@ import (
 // start brings up the worker.
 func (l *loop) start() {
 	l.at = time.Time{}
+	if !l.mayStart() {
+		l.standBy()
+		return
+	}
 	w, err := l.launch(false)
 	if err != nil {
 		l.fail(w, err)
@@ -64,9 +68,22 @@ func (l *loop) launch(beside bool) (*worker, error) {
 		defer unix.Close(theirs)
 	}
 	spec.Control = theirs
+	if l.Lease != nil {
+		env = merge(env, l.leaseEnviron())
+		// A worker that ignores its signal mustn't outlive the lease because
+		// both programs were killed at once.
+		spec.Deathsig, spec.Until = unix.SIGKILL, l.Lease.Until()
+	}
 	spec.Env = l.Hold.Environ(w.generation, env)
 	if w.cgroup = l.groups.take(l.w.cgroup); w.cgroup != nil {
 		spec.CgroupFD = w.cgroup.FD()
+	}
+	if l.Lease != nil { // before it exists: who is killed now leaves nobody who knows it
+		path := ""
+		if w.cgroup != nil {
+			path = w.cgroup.Path()
+		}
+		l.Lease.Starting(w.generation, path)
 	}
 	w.began = time.Now()
 	if !beside { // a reload is no sign of trouble
@@ -85,6 +102,9 @@ func (l *loop) launch(beside bool) (*worker, error) {
 	w.id, w.ours, w.group, w.pending, w.pid = c.ID, true, c.PID, true, c.PID
 	if !beside {
 		l.starts++
+	}
+	if l.Lease != nil {
+		l.Lease.Started(w.generation, w.id)
 	}
 	go func() {
 		err := <-c.Started
@@ -116,6 +136,10 @@ func (l *loop) fail(w *worker, err error) {
 	w.enter(gone, 0)
 	w.close()
 	l.cur = nil
+	if l.Lease != nil && l.want && !l.Lease.Held() { // the lease ended under the start
+		l.standBy()
+		return
+	}
 	if !l.settled || !l.Respawn {
 		l.want = false
 		w.verdict, w.pid = asEnd(err), 0

@@ -190,7 +190,7 @@ func (w *worker) leftovers() {
 	if w.killing {
 		return
 	}
-	if w.ours && l.w.alone() {
+	if w.ours && l.Lease == nil && l.w.alone() {
 		w.empty()
 		return
 	}
@@ -244,6 +244,9 @@ func (w *worker) empty() {
 
 func (w *worker) close() {
 	close(w.quit)
+	if w.l.Lease != nil {
+		w.l.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict))
+	}
 	w.l.groups.put(w.cgroup)
 	w.cgroup = nil
 	if w.notify != nil {
@@ -268,6 +271,9 @@ func (w *worker) tree() child.Tree {
 	}
 	if len(t.Not) == 0 {
 		t.Above = procscan.Self()
+	}
+	if w.l.Lease != nil {
+		t.Not = append(t.Not, w.l.Lease.Helpers()...)
 	}
 	return t
 }

@@ -1,0 +1,55 @@
+//go:build !linux
+
+package cluster
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Now is the time on CLOCK_MONOTONIC. On macOS that goes on during a suspend;
+// on the BSDs it doesn't: a machine that may be suspended needs the fence.
+func Now() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic("there is no CLOCK_MONOTONIC: " + err.Error())
+	}
+	return time.Duration(ts.Nano())
+}
+
+// Alarm goes off at times on that clock.
+type Alarm struct {
+	C     <-chan struct{}
+	c     chan struct{}
+	mu    sync.Mutex
+	timer *time.Timer
+}
+
+// NewAlarm makes one.
+func NewAlarm() (*Alarm, error) {
+	c := make(chan struct{}, 1)
+	return &Alarm{C: c, c: c}, nil
+}
+
+// Set moves the alarm to the time at; 0 for never.
+func (a *Alarm) Set(at time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if at == 0 {
+		return
+	}
+	a.timer = time.AfterFunc(max(at-Now(), 0), func() {
+		select {
+		case a.c <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// Close ends it.
+func (a *Alarm) Close() { a.Set(0) }

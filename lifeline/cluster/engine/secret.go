@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Secrets are what an engine wants to see. They come from the environment or
+// from files, because a command line can be read by everybody (ps).
+type Secrets struct{ User, Password, CACert, Cert, Key string }
+
+// Environment variables, and what they hold.
+const (
+	EnvUser         = "LIFELINE_CLUSTER_USER"
+	EnvPassword     = "LIFELINE_CLUSTER_PASSWORD"
+	EnvPasswordFile = "LIFELINE_CLUSTER_PASSWORD_FILE"
+	EnvCACert       = "LIFELINE_CLUSTER_CACERT" // files, PEM
+	EnvCert         = "LIFELINE_CLUSTER_CERT"
+	EnvKey          = "LIFELINE_CLUSTER_KEY"
+)
+
+// ReadSecrets collects them. A file's last newline doesn't belong to it.
+func ReadSecrets() (Secrets, error) {
+	s := Secrets{User: os.Getenv(EnvUser), Password: os.Getenv(EnvPassword),
+		CACert: os.Getenv(EnvCACert), Cert: os.Getenv(EnvCert), Key: os.Getenv(EnvKey)}
+	if path := os.Getenv(EnvPasswordFile); path != "" && s.Password == "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return s, Refuse("cannot read the password (%s): %v", EnvPasswordFile, err)
+		}
+		s.Password = strings.TrimRight(string(text), "\r\n")
+	}
+	return s, nil
+}
+
+// Hide takes the password out of an address, for messages.
+func Hide(url string) string {
+	scheme, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return url
+	}
+	authority, more := rest, ""
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		authority, more = rest[:i], rest[i:]
+	}
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		user, _, _ := strings.Cut(authority[:i], ":")
+		authority = user + authority[i:]
+	}
+	if i := strings.IndexByte(more, '?'); i >= 0 {
+		more = more[:i]
+	}
+	return fmt.Sprintf("%s://%s%s", scheme, authority, more)
+}

@@ -1,0 +1,79 @@
+package cluster
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Hello is what lifeline tells lifeline-remote at first: everything but the
+// secrets, which that one reads for itself.
+type Hello struct {
+	URL, Name, Node string
+	TTL, Grace      time.Duration
+	Slots           int
+	Prefer          string // a node, "" for none
+	FailAfter       int    // 0: never
+	Tick            string // a schedule, "" for none
+	AtLeastOnce     bool
+	Supervisor      string // lifeline's own pid and start time, PID:START
+}
+
+// Line is the hello as a line.
+func (h Hello) Line() string {
+	return Line("lifeline", Version,
+		"url="+h.URL, "name="+h.Name, "node="+h.Node,
+		"ttl="+strconv.FormatInt(int64(h.TTL), 10), "grace="+strconv.FormatInt(int64(h.Grace), 10),
+		"slots="+strconv.Itoa(h.Slots), "prefer="+h.Prefer, "fail-after="+strconv.Itoa(h.FailAfter),
+		"tick="+h.Tick, "at-least-once="+strconv.FormatBool(h.AtLeastOnce), "supervisor="+h.Supervisor)
+}
+
+// ParseHello reads it. Fields that it doesn't know are passed over: a newer
+// lifeline of the same version may say more.
+func ParseHello(m Message) (h Hello, err error) {
+	if m.Verb != "lifeline" || len(m.Fields) == 0 {
+		return h, nonsense("%q is no hello", m.Verb)
+	}
+	if m.Fields[0] != strconv.Itoa(Version) {
+		return h, fmt.Errorf("this lifeline-remote speaks version %d of the protocol, lifeline %.10q: install both from the same release", Version, m.Fields[0])
+	}
+	number := func(s string) int64 {
+		n, e := strconv.ParseInt(s, 10, 64)
+		if e != nil || n < 0 {
+			err = nonsense("the hello has %.40q", s)
+		}
+		return n
+	}
+	for _, f := range m.Fields[1:] {
+		key, value, _ := strings.Cut(f, "=")
+		switch key {
+		case "url":
+			h.URL = value
+		case "name":
+			h.Name = value
+		case "node":
+			h.Node = value
+		case "ttl":
+			h.TTL = time.Duration(number(value))
+		case "grace":
+			h.Grace = time.Duration(number(value))
+		case "slots":
+			h.Slots = int(number(value))
+		case "prefer":
+			h.Prefer = value
+		case "fail-after":
+			h.FailAfter = int(number(value))
+		case "tick":
+			h.Tick = value
+		case "at-least-once":
+			h.AtLeastOnce = value == "true"
+		case "supervisor":
+			h.Supervisor = value
+		}
+	}
+	if err == nil && (h.URL == "" || h.Name == "" || h.Node == "" || h.TTL <= 0 || h.Slots < 1) {
+		err = nonsense("the hello lacks something")
+	}
+	return h, err
+}

@@ -1,0 +1,418 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"lifeline/procscan"
+)
+
+// Lease is the lease of one name, as lifeline has it. All its methods are
+// called by one goroutine; only C is rung by others.
+type Lease struct {
+	hello Hello
+	warn  func(format string, args ...any)
+	w     world
+
+	wanted   bool
+	settled  bool  // a lifeline-remote has found the engine usable once
+	held     bool  // granted, and not given up since
+	times    Times // of the lease; not zero while lifeline-remote is gone, too
+	fence    uint64
+	peer     *peer
+	told     Times         // what has been said of times already: Stop, Kill
+	at       time.Duration // when lifeline-remote is to be started, or looked after
+	asked    bool          // it owes a pong
+	failures int           // starts of it in a row that came to nothing
+	out      []Event
+	bell     chan struct{}
+}
+
+// Event is what a Lease tells the supervisor.
+type Event struct {
+	Verb string // granted, stop, kill, tick, refused
+	Text string // the tick's label, or the reason
+	N    uint64 // the fence, or the exit code
+}
+
+// world is what a test takes into its own hands.
+type world struct {
+	now   func() time.Duration
+	alarm *Alarm
+	set   func(at time.Duration)
+	start func() (io.ReadWriteCloser, procscan.ID, error)
+	kill  func(procscan.ID)
+}
+
+// peer is one lifeline-remote.
+type peer struct {
+	conn  io.ReadWriteCloser
+	id    procscan.ID
+	mu    sync.Mutex
+	queue []Message
+	hello bool          // it has said its own
+	err   error         // why nothing more will come
+	over  chan struct{} // closed then
+}
+
+const (
+	patience   = 5 * time.Second // with one that is silent where it needn't be
+	goodbye    = 2 * time.Second // for giving a lease back at the end
+	maxRestart = 30 * time.Second
+)
+
+// Join makes the lease of a name; the options have been checked. Nothing is
+// started before Want.
+func Join(o Options, name string, grace time.Duration, warn func(format string, args ...any)) (*Lease, error) {
+	program, err := Find()
+	if err != nil {
+		return nil, err
+	}
+	alarm, err := NewAlarm()
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a timer: %w", err)
+	}
+	self := procscan.Self()
+	l := newLease(Hello{URL: o.URL, Name: name, Node: o.Node, TTL: o.TTL, Grace: grace, Slots: o.Slots, Prefer: o.Prefer,
+		FailAfter: o.FailAfter, Tick: o.Tick, AtLeastOnce: o.AtLeastOnce,
+		Supervisor: fmt.Sprintf("%d:%d", self.PID, self.Start)}, warn,
+		world{now: Now, alarm: alarm, set: alarm.Set, kill: kill,
+			start: func() (io.ReadWriteCloser, procscan.ID, error) { return start(program) }})
+	go func() {
+		for range alarm.C {
+			l.ring()
+		}
+	}()
+	return l, nil
+}
+
+func newLease(h Hello, warn func(string, ...any), w world) *Lease {
+	return &Lease{hello: h, warn: warn, w: w, bell: make(chan struct{}, 1)}
+}
+
+func (l *Lease) ring() {
+	select {
+	case l.bell <- struct{}{}:
+	default:
+	}
+}
+
+// C has a value when Next may have something.
+func (l *Lease) C() <-chan struct{} { return l.bell }
+
+// Ticks reports that the command runs at ticks, not all the time.
+func (l *Lease) Ticks() bool { return l.hello.Tick != "" }
+
+// Held reports that a worker may be started now: the deadline is looked at
+// again, whatever was heard before.
+func (l *Lease) Held() bool { return l.held && l.peer != nil && l.times.Held(l.w.now()) }
+
+// Until is when the worker's tree is killed at the latest, on CLOCK_BOOTTIME.
+func (l *Lease) Until() int64 { return int64(l.times.Kill) }
+
+// Fence is the number of the grant.
+func (l *Lease) Fence() uint64 { return l.fence }
+
+// Helpers are processes that belong to lifeline, not to a worker.
+func (l *Lease) Helpers() []procscan.ID {
+	if l.peer == nil || l.peer.id.Zero() {
+		return nil
+	}
+	return []procscan.ID{l.peer.id}
+}
+
+// Want stands by for the lease. Nothing of the worker lives.
+func (l *Lease) Want() {
+	l.wanted = true
+	if l.peer != nil {
+		l.say("want")
+		l.quietSince()
+	} else if l.at == 0 {
+		l.connect()
+	}
+	l.arm()
+}
+
+// Release gives back what is held, if anything. Nothing of the worker lives.
+func (l *Lease) Release() {
+	if l.held {
+		l.say("release")
+	}
+	l.wanted = false
+	l.forget()
+	l.out = slices.DeleteFunc(l.out, func(e Event) bool { return e.Verb != "refused" }) // said of what is given back
+	l.arm()
+}
+
+// Starting, Started and Ended keep lifeline-remote informed of what to kill.
+func (l *Lease) Starting(generation, cgroup string) { l.say("starting", generation, cgroup) }
+
+// Started is said when the process is known.
+func (l *Lease) Started(generation string, id procscan.ID) {
+	l.say("started", generation, id.PID, strconv.FormatUint(id.Start, 10))
+}
+
+// Ended is said when nothing of a generation lives.
+func (l *Lease) Ended(generation string, up time.Duration, code int) {
+	l.say("ended", generation, int64(up), code)
+}
+
+// Done is said when the run for a tick has ended.
+func (l *Lease) Done(label string, code int) { l.say("done", label, code) }
+
+// Close ends lifeline-remote, which gives back what is held when nothing of
+// the worker lives; it waits for that, for a while.
+func (l *Lease) Close() {
+	if p := l.peer; p != nil {
+		l.say("bye")
+		select {
+		case <-p.over:
+		case <-time.After(goodbye):
+		}
+		_ = p.conn.Close()
+	}
+	if l.w.alarm != nil {
+		l.w.alarm.Close()
+	}
+}
+
+// Next is what there is to do; ok is false when there is nothing.
+func (l *Lease) Next() (verb, text string, n uint64, ok bool) {
+	l.listen()
+	l.look()
+	l.arm()
+	if len(l.out) == 0 {
+		return "", "", 0, false
+	}
+	e := l.out[0]
+	l.out = l.out[1:]
+	return e.Verb, e.Text, e.N, true
+}
+
+func (l *Lease) tell(verb, text string, n uint64) { l.out = append(l.out, Event{verb, text, n}) }
+
+func (l *Lease) say(verb string, fields ...any) {
+	if l.peer == nil {
+		return
+	}
+	if c, ok := l.peer.conn.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	}
+	if _, err := io.WriteString(l.peer.conn, Line(verb, fields...)); err != nil {
+		l.ring() // the reader hears of it, or the deadline comes
+	}
+}
+
+// listen takes what lifeline-remote has said.
+func (l *Lease) listen() {
+	for l.peer != nil {
+		p := l.peer
+		p.mu.Lock()
+		queue, err := p.queue, p.err
+		p.queue = nil
+		p.mu.Unlock()
+		for _, m := range queue {
+			l.quietSince()
+			if e := l.heard(m); e != nil {
+				l.leave(e)
+				return
+			}
+			if l.peer != p {
+				return
+			}
+		}
+		if err != nil && len(queue) == 0 {
+			l.leave(err)
+			return
+		}
+		if len(queue) == 0 {
+			return
+		}
+	}
+}
+
+// heard is one message.
+func (l *Lease) heard(m Message) error {
+	now := l.w.now()
+	deadline := func(i int) (time.Duration, error) {
+		n, err := m.Number(i)
+		if d := time.Duration(n); err == nil && (d > now+l.hello.TTL || d < l.times.Deadline) {
+			err = nonsense("a deadline %s from now, with a TTL of %s", d-now, l.hello.TTL)
+		}
+		return time.Duration(n), err
+	}
+	if !l.peer.hello && m.Verb != "remote" {
+		return nonsense("%s before its hello", m.Verb)
+	}
+	switch m.Verb {
+	case "remote":
+		l.peer.hello = true
+		if m.Fields[0] != strconv.Itoa(Version) {
+			return fmt.Errorf("lifeline-remote speaks version %.10q of the protocol, this lifeline %d: install both from the same release", m.Fields[0], Version)
+		}
+	case "standing":
+		l.settled, l.failures = true, 0
+	case "granted":
+		fence, err := strconv.ParseUint(m.Fields[0], 10, 64)
+		if err != nil || fence <= l.fence || l.held {
+			return nonsense("it grants the fence %.40q after %d", m.Fields[0], l.fence)
+		}
+		if !l.wanted { // it crossed with our release
+			return nil
+		}
+		d, err := deadline(1)
+		if err != nil {
+			return err
+		}
+		l.fence, l.held, l.told = fence, true, Times{}
+		l.times = TimesOf(d, l.hello.TTL, l.hello.Grace)
+		l.tell("granted", "", fence)
+	case "renewed":
+		if !l.held {
+			return nil
+		}
+		d, err := deadline(0)
+		if err != nil {
+			return err
+		}
+		l.times, l.told.Stop = TimesOf(d, l.hello.TTL, l.hello.Grace), 0
+	case "tick":
+		if l.held {
+			l.tell("tick", m.Fields[0], 0)
+		}
+	case "yield":
+		if l.held {
+			l.tell("stop", m.Fields[0], 0)
+		}
+	case "lost":
+		if l.held {
+			l.held = false
+			l.tell("kill", m.Fields[0], 0)
+		}
+	case "refused":
+		code, err := m.Number(0)
+		if err != nil || code < 1 || code > 255 {
+			return nonsense("the exit code %.10q", m.Fields[0])
+		}
+		if !l.settled {
+			l.wanted = false
+			l.tell("refused", m.Fields[1], uint64(code))
+			return nil
+		}
+		return errors.New(m.Fields[1])
+	case "say":
+		l.warn("%s", m.Fields[0])
+	}
+	return nil
+}
+
+// leave has done with this lifeline-remote. What is held stays so until the
+// deadline at most; the worker is asked to end at once.
+func (l *Lease) leave(err error) {
+	p := l.peer
+	l.peer = nil
+	_ = p.conn.Close()
+	l.w.kill(p.id)
+	why := "lifeline-remote has ended"
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		why = fmt.Sprintf("lifeline-remote is given up: %v", err)
+	}
+	if l.held {
+		l.tell("stop", why, 0)
+	} else if l.wanted {
+		l.warn("%s; starting it again", why)
+	}
+	l.failures++
+	l.at = l.w.now() + min(time.Second<<min(l.failures-1, 6), maxRestart)
+}
+
+// look is what there is to do because nothing has happened.
+func (l *Lease) look() {
+	now := l.w.now()
+	if l.held {
+		switch {
+		case now >= l.times.Kill && l.told.Kill != l.times.Kill:
+			l.told.Kill, l.told.Stop = l.times.Kill, l.times.Stop
+			l.tell("kill", "the lease ends", 0)
+		case now >= l.times.Stop && l.told.Stop != l.times.Stop:
+			l.told.Stop = l.times.Stop
+			l.tell("stop", "the lease couldn't be renewed in time", 0)
+		}
+		return
+	}
+	if !l.wanted || l.at == 0 || now < l.at {
+		return
+	}
+	switch {
+	case l.peer == nil:
+		l.connect()
+	case now > l.at+time.Second: // it was this process that was away
+		l.quietSince()
+	case l.asked:
+		l.leave(fmt.Errorf("it hasn't answered for %s", patience))
+	default:
+		l.say("ping")
+		l.asked, l.at = true, now+patience
+	}
+}
+
+// quietSince begins the wait for lifeline-remote's next word.
+func (l *Lease) quietSince() { l.asked, l.at = false, l.w.now()+patience }
+
+func (l *Lease) forget() { l.held, l.times, l.told = false, Times{}, Times{} }
+
+// arm sets the alarm to what is due next.
+func (l *Lease) arm() {
+	var next time.Duration
+	switch {
+	case l.held && l.told.Kill == l.times.Kill:
+	case l.held && l.told.Stop == l.times.Stop:
+		next = l.times.Kill
+	case l.held:
+		next = l.times.Stop
+	case l.wanted:
+		next = l.at
+	}
+	l.w.set(next)
+}
+
+// connect starts a lifeline-remote.
+func (l *Lease) connect() {
+	conn, id, err := l.w.start()
+	if err != nil {
+		l.failures++
+		l.at = l.w.now() + min(time.Second<<min(l.failures-1, 6), maxRestart)
+		l.warn("cannot start lifeline-remote: %v", err)
+		return
+	}
+	p := &peer{conn: conn, id: id, over: make(chan struct{})}
+	l.peer = p
+	go p.read(l.ring)
+	l.quietSince()
+	_, _ = io.WriteString(conn, l.hello.Line())
+	l.say("want")
+}
+
+// read collects what comes until nothing more will.
+func (p *peer) read(ring func()) {
+	defer close(p.over)
+	for r := NewReader(p.conn, FromRemote); ; {
+		m, err := r.Next()
+		p.mu.Lock()
+		if err != nil {
+			p.err = err
+		} else {
+			p.queue = append(p.queue, m)
+		}
+		p.mu.Unlock()
+		ring()
+		if err != nil {
+			return
+		}
+	}
+}

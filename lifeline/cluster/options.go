@@ -1,0 +1,104 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Options are those of the command line, parsed straight into here.
+type Options struct {
+	URL         string // of the engine; "" for no cluster
+	Node        string // "" for the host name
+	TTL         time.Duration
+	Slots       int
+	Prefer      string
+	FailAfter   int
+	Tick        string
+	AtLeastOnce bool
+}
+
+// Check refuses what can be seen to be wrong without asking anybody, and fills
+// in the node.
+func (o *Options) Check(grace time.Duration) error {
+	scheme, rest, ok := strings.Cut(o.URL, "://")
+	switch {
+	case !ok || rest == "":
+		return errors.New("--cluster is an address such as etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE")
+	case scheme != "etcd" && scheme != "etcds" && scheme != "postgres" && scheme != "postgresql":
+		return fmt.Errorf("--cluster %s://…: the engines are etcd://, etcds:// (with TLS) and postgres://", scheme)
+	case o.Slots < 1 || o.Slots > 10000:
+		return fmt.Errorf("--slots %d: it is 1 to 10000", o.Slots)
+	case o.FailAfter < 0:
+		return fmt.Errorf("--fail-after %d: it can't be negative", o.FailAfter)
+	case o.AtLeastOnce && o.Tick == "":
+		return errors.New("--at-least-once is for --tick: give a schedule")
+	case o.Tick != "" && o.Slots > 1:
+		return errors.New("--tick and --slots can't be had together: a tick is run once")
+	}
+	if o.Node == "" {
+		host, err := os.Hostname()
+		if err != nil || host == "" {
+			return errors.New("the host name can't be told: give --node NAME")
+		}
+		o.Node = host
+	}
+	for _, n := range []string{o.Node, o.Prefer} {
+		if len(n) > 255 || strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
+			return fmt.Errorf("%q can't be a node's name: no spaces and no slashes, at most 255 bytes", n)
+		}
+	}
+	return Fits(o.TTL, grace)
+}
+
+// Secret reports that a URL has a password in it. On the command line
+// everybody on the machine could read it (ps).
+func Secret(url string) bool {
+	_, rest, _ := strings.Cut(url, "://")
+	authority, query, _ := strings.Cut(rest, "?")
+	if i := strings.IndexByte(authority, '/'); i >= 0 {
+		authority = authority[:i]
+	}
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 && strings.Contains(authority[:i], ":") {
+		return true
+	}
+	for pair := range strings.SplitSeq(query, "&") {
+		if key, _, _ := strings.Cut(pair, "="); key == "password" || key == "sslpassword" {
+			return true
+		}
+	}
+	return false
+}
+
+// Program is the name of the second program.
+const Program = "lifeline-remote"
+
+// MissingError: there is no lifeline-remote.
+type MissingError struct{ Beside string }
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s, which --cluster needs, is neither in %s nor on PATH: install it there (it comes with lifeline; from source: make build)", Program, e.Beside)
+}
+
+// Find looks for lifeline-remote beside this program, then on PATH.
+func Find() (string, error) {
+	dir := "this program's directory"
+	if self, err := os.Executable(); err == nil {
+		if real, err := filepath.EvalSymlinks(self); err == nil {
+			self = real
+		}
+		dir = filepath.Dir(self)
+		if path, err := exec.LookPath(filepath.Join(dir, Program)); err == nil {
+			return path, nil
+		}
+	}
+	path, err := exec.LookPath(Program)
+	if err != nil || !filepath.IsAbs(path) {
+		return "", &MissingError{dir}
+	}
+	return path, nil
+}

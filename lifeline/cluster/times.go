@@ -1,0 +1,53 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+)
+
+// Margin is what is kept between the SIGKILL of the whole tree and the end of
+// the lease: for the kill to be carried out, and for clocks that run
+// differently fast.
+func Margin(ttl time.Duration) time.Duration { return max(100*time.Millisecond, ttl/50) }
+
+// Times are what both sides keep to for one granted lease, on the clock of
+// [Now]. The zero value is no lease.
+type Times struct{ Stop, Kill, Deadline time.Duration }
+
+// TimesOf works out what a deadline means.
+func TimesOf(deadline, ttl, grace time.Duration) Times {
+	kill := deadline - Margin(ttl)
+	return Times{Stop: kill - grace, Kill: kill, Deadline: deadline}
+}
+
+// Held reports that a worker may be started at the time now.
+func (t Times) Held(now time.Duration) bool { return now < t.Stop }
+
+// Fits says whether a grace has room in a TTL: besides it there must be the
+// margin, and the time for a renewal to be late without the worker being ended
+// for it.
+func Fits(ttl, grace time.Duration) error {
+	switch {
+	case ttl < 300*time.Millisecond:
+		return fmt.Errorf("--ttl %s is too short: it is at least 300ms", ttl)
+	case grace > ttl/2-Margin(ttl):
+		return fmt.Errorf("--kill-after %s doesn't fit into --ttl %s: at most %s does, because the worker must be gone before the lease ends; or take --ttl %s",
+			grace, ttl, (ttl/2 - Margin(ttl)).Round(time.Millisecond), need(grace))
+	}
+	return nil
+}
+
+// need is a TTL, in round figures, that a grace fits into.
+func need(grace time.Duration) time.Duration {
+	ttl := (2*grace + 200*time.Millisecond).Truncate(time.Second)
+	for Fits(ttl, grace) != nil {
+		ttl += time.Second
+	}
+	return ttl
+}
+
+// DefaultGrace is --kill-after where nobody has given one.
+func DefaultGrace(ttl time.Duration) time.Duration { return min(ttl/4, 10*time.Second) }
+
+// RenewEvery is the pause between two renewals.
+func RenewEvery(ttl time.Duration) time.Duration { return ttl / 3 }

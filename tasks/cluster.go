@@ -1,0 +1,133 @@
+package tasks
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"lifeline/lifeline"
+	"lifeline/lifeline/cluster"
+)
+
+// clusterFlags are those of a name that runs once in a whole cluster.
+func (o *options) clusterFlags() []cli.Flag {
+	c := &o.cluster
+	return append(o.clusterAddress(), []cli.Flag{
+		&cli.StringFlag{Name: "node", Category: catCluster, EnvVars: env("node"), Destination: &c.Node, Usage: "this node's `name` in it", DefaultText: "the host name"},
+		&cli.DurationFlag{Name: "ttl", Category: catCluster, EnvVars: env("ttl"), Value: 5 * time.Second, Destination: &c.TTL, Action: notNegative("ttl"),
+			Usage: "a dead node's lease lasts so `long`; --kill-after has to fit into half of it, and is a quarter of it where it isn't given"},
+		&cli.IntFlag{Name: "slots", Category: catCluster, EnvVars: env("slots"), Value: 1, Destination: &c.Slots, Usage: "run on `N` nodes, not on one"},
+		&cli.StringFlag{Name: "prefer", Category: catCluster, EnvVars: env("prefer"), Destination: &c.Prefer, Usage: "this `node` gets it back when it is healthy again"},
+		&cli.IntFlag{Name: "fail-after", Category: catCluster, EnvVars: env("fail-after"), Destination: &c.FailAfter, Usage: "let another node have it after `N` failures in a row", DefaultText: "never"},
+		&cli.StringFlag{Name: "tick", Category: catCluster, EnvVars: env("tick"), Destination: &c.Tick,
+			Usage: "run it at each tick of this `schedule` (cron's five fields, CRON_TZ=ZONE before them), once in the whole cluster"},
+		&cli.BoolFlag{Name: "at-least-once", Category: catCluster, EnvVars: env("at-least-once"), Destination: &c.AtLeastOnce, Usage: "run a tick again when its node died before it was done"},
+	}...)
+}
+
+// clusterAddress is the option that subcommands have, too.
+func (o *options) clusterAddress() []cli.Flag {
+	return []cli.Flag{&cli.StringFlag{Name: "cluster", Category: catCluster, EnvVars: env("cluster"), Destination: &o.cluster.URL,
+		Usage: "run it once in the whole cluster that meets at this `address`: etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE"}}
+}
+
+// checkCluster refuses what can't go together, before anything else is done.
+func (o *options) checkCluster(c *cli.Context) error {
+	k := &o.cluster
+	if k.URL == "" {
+		for _, name := range []string{"slots", "prefer", "fail-after", "tick", "at-least-once"} {
+			if c.IsSet(name) {
+				return usage("--%s is for a cluster: give --cluster, too", name)
+			}
+		}
+		return nil
+	}
+	if err := secretTyped(k.URL); err != nil {
+		return err
+	}
+	if !c.IsSet("kill-after") {
+		o.sup.KillAfter = cluster.DefaultGrace(k.TTL)
+	}
+	switch {
+	case o.exec:
+		return usage("--exec and --cluster can't be had together: somebody has to watch the lease")
+	case o.guard.Orphans == lifeline.Adopt:
+		return usage("--orphans adopt and --cluster can't be had together: an orphan's lease has ended")
+	case o.sup.Leftovers == "keep" || o.sup.Leftovers == "follow":
+		return usage("--leftovers %s and --cluster can't be had together: nothing may outlive the lease", o.sup.Leftovers)
+	case k.Tick != "" && o.sup.Respawn:
+		return usage("--tick and --respawn can't be had together: it runs at its ticks")
+	case k.Prefer != "" && k.Slots > 1:
+		return usage("--prefer and --slots can't be had together: one place can be preferred")
+	}
+	if err := k.Check(o.sup.KillAfter); err != nil {
+		return usage("%v", err)
+	}
+	o.guard.Orphans = lifeline.Terminate
+	return nil
+}
+
+// secretTyped refuses a password that stands on the command line.
+func secretTyped(url string) error {
+	if cluster.Secret(url) && slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.Contains(arg, url) }) {
+		return usage("a password on the command line can be read by everybody on this machine: put the address into LIFELINE_CLUSTER, or the password into LIFELINE_CLUSTER_PASSWORD or the file LIFELINE_CLUSTER_PASSWORD_FILE")
+	}
+	return nil
+}
+
+// join makes the lease; nil without a cluster. Nothing has been started.
+func (o *options) join() (*cluster.Lease, error) {
+	if o.cluster.URL == "" {
+		return nil, nil
+	}
+	return cluster.Join(o.cluster, o.name, o.sup.KillAfter, o.warn)
+}
+
+func moveCommand() *cli.Command {
+	var o options
+	return &cli.Command{
+		Name:      "move",
+		Usage:     "hand it over to another node of the cluster",
+		UsageText: "lifeline move --cluster URL NAME NODE\n\nNODE must stand by. It returns when NODE has it.",
+		Flags:     o.clusterAddress(),
+		Action: func(c *cli.Context) error {
+			args := c.Args().Slice()
+			if len(args) != 2 {
+				return usage("move takes NAME and NODE: lifeline move --cluster URL NAME NODE")
+			}
+			if err := lifeline.CheckName(args[0]); err != nil {
+				return err
+			}
+			return o.remote("move", nil, args)
+		},
+	}
+}
+
+// remote has lifeline-remote do one of its subcommands. The address goes
+// through the environment, because it may have a password in it.
+func (o *options) remote(verb string, flags, args []string) error {
+	if o.cluster.URL == "" {
+		return usage("--cluster is missing: lifeline %s --cluster etcd://HOST:2379 …", verb)
+	}
+	if err := secretTyped(o.cluster.URL); err != nil {
+		return err
+	}
+	program, err := cluster.Find()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(program, append(append(append([]string{verb}, flags...), "-"), args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), "LIFELINE_CLUSTER="+o.cluster.URL)
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return &codeError{code: max(exit.ExitCode(), 1)} // it has said why
+	}
+	return err
+}
