@@ -41,6 +41,7 @@
 //	release                    nothing at all lives: give the lease back
 //	done LABEL CODE            the run for a tick has ended
 //	ping                       say pong
+//	pong
 //	bye                        release what is held, and end
 //
 // lifeline-remote says:
@@ -52,15 +53,19 @@
 //	tick LABEL                 run once for this tick (RFC 3339, UTC)
 //	yield TEXT                 end the worker as usual, then release: a planned
 //	                           hand-over
-//	lost TEXT                  the lease is gone; the tree has been killed
+//	lost TEXT                  the lease is gone; the tree is being killed
 //	released                   the lease is given back
 //	refused CODE TEXT          it will never work like this (wrong password, no
 //	                           table); lifeline-remote ends after it
 //	say TEXT                   one line for a person
+//	ping                       say pong
 //	pong
 //
 // lifeline dies (end of file): lifeline-remote kills what it knows of the
-// worker, gives the lease back when nothing of it is left, and ends.
+// worker, gives the lease back when nothing of it is left, and ends. It is
+// alive and silent (twice the TTL, at least 3 s), or talks nonsense: the worker
+// is killed, too, but the lease has to end by itself, because nobody knows what
+// such a lifeline will still do with it.
 // lifeline-remote dies, or talks nonsense: lifeline ends the worker, by the
 // last confirmed deadline at the latest, and starts another lifeline-remote.
 // It is silent: the deadline comes. Where there is nothing to be ended, one

@@ -47,6 +47,7 @@ type world struct {
 	set   func(at time.Duration)
 	start func() (io.ReadWriteCloser, procscan.ID, error)
 	kill  func(procscan.ID)
+	reap  func(procscan.ID)
 }
 
 // peer is one lifeline-remote.
@@ -81,7 +82,7 @@ func Join(o Options, name string, grace time.Duration, warn func(format string, 
 	l := newLease(Hello{URL: o.URL, Name: name, Node: o.Node, TTL: o.TTL, Grace: grace, Slots: o.Slots, Prefer: o.Prefer,
 		FailAfter: o.FailAfter, Tick: o.Tick, AtLeastOnce: o.AtLeastOnce,
 		Supervisor: fmt.Sprintf("%d:%d", self.PID, self.Start)}, warn,
-		world{now: Now, alarm: alarm, set: alarm.Set, kill: kill,
+		world{now: Now, alarm: alarm, set: alarm.Set, kill: kill, reap: reap,
 			start: func() (io.ReadWriteCloser, procscan.ID, error) { return start(program) }})
 	go func() {
 		for range alarm.C {
@@ -175,6 +176,7 @@ func (l *Lease) Close() {
 		case <-time.After(goodbye):
 		}
 		_ = p.conn.Close()
+		l.w.reap(p.id)
 	}
 	if l.w.alarm != nil {
 		l.w.alarm.Close()
@@ -305,6 +307,8 @@ func (l *Lease) heard(m Message) error {
 			return nil
 		}
 		return errors.New(m.Fields[1])
+	case "ping":
+		l.say("pong")
 	case "say":
 		l.warn("%s", m.Fields[0])
 	}

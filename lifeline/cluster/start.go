@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,3 +51,14 @@ func start(program string) (io.ReadWriteCloser, procscan.ID, error) {
 }
 
 func kill(id procscan.ID) { child.Send(id, unix.SIGKILL) }
+
+// reap takes the exit status of one that has said goodbye; nobody else does any
+// more.
+func reap(id procscan.ID) {
+	for range 100 {
+		if pid, err := unix.Wait4(id.PID, nil, unix.WNOHANG, nil); pid == id.PID || err == unix.ECHILD {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

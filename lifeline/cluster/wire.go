@@ -134,6 +134,6 @@ func (r *Reader) Next() (Message, error) {
 // FromRemote and FromLifeline are the verbs of each side.
 var (
 	FromRemote = map[string]int{"remote": 1, "standing": 0, "granted": 2, "renewed": 1, "tick": 1, "yield": 1, "lost": 1,
-		"released": 0, "refused": 2, "say": 1, "pong": 0}
-	FromLifeline = map[string]int{"lifeline": -1, "want": 0, "starting": 2, "started": 3, "ended": 3, "release": 0, "done": 2, "ping": 0, "bye": 0}
+		"released": 0, "refused": 2, "say": 1, "ping": 0, "pong": 0}
+	FromLifeline = map[string]int{"lifeline": -1, "want": 0, "starting": 2, "started": 3, "ended": 3, "release": 0, "done": 2, "ping": 0, "pong": 0, "bye": 0}
 )

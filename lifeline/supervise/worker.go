@@ -247,7 +247,11 @@ func (w *worker) close() {
 	if w.l.Lease != nil {
 		w.l.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict))
 	}
-	w.l.groups.put(w.cgroup)
+	if w.l.Lease != nil && w.cgroup != nil {
+		w.cgroup.Remove() // lifeline-remote may have killed it: see groups.put
+	} else {
+		w.l.groups.put(w.cgroup)
+	}
 	w.cgroup = nil
 	if w.notify != nil {
 		_ = w.notify.Close()

@@ -52,6 +52,10 @@ type session struct {
 	settled bool          // standing was said once
 	raised  bool          // a TTL that isn't what was asked for was told
 
+	asked   time.Duration // lifeline owes a pong since then; 0: it doesn't
+	looked  time.Duration // when look was here last
+	sweepAt time.Duration // when to kill once more what a silent lifeline may have started
+
 	crash crashes
 	yield bool // lifeline was asked to hand over
 	back  seen
@@ -121,12 +125,13 @@ func (s *session) run(in *cluster.Reader) int {
 		}
 		select {
 		case m := <-messages:
+			s.asked = 0
 			if err := s.heard(m); err != nil {
-				s.leave()
+				s.leave(false)
 			}
-		case <-gone:
+		case err := <-gone:
 			gone = nil
-			s.leave()
+			s.leave(!errors.Is(err, cluster.ErrNonsense))
 		case f := <-s.done:
 			s.busy = false
 			f()
@@ -136,20 +141,24 @@ func (s *session) run(in *cluster.Reader) int {
 		}
 		if s.broken {
 			s.broken = false
-			s.leave()
+			s.leave(false)
 		}
 	}
 }
 
 // leave: lifeline is gone, has said bye, or can't be understood. What it has
-// left of the worker is killed; then the lease can go.
-func (s *session) leave() {
+// left of the worker is killed; then the lease can go, if lifeline is certain
+// not to start anything on it.
+func (s *session) leave(certain bool) {
 	if s.leaving {
 		return
 	}
 	s.killAll()
 	s.leaving, s.wanted = true, false
 	s.release = s.holding
+	if s.holding && !certain {
+		s.holding, s.release, s.joined = false, false, false
+	}
 }
 
 func (s *session) killAll() {
@@ -163,7 +172,7 @@ func (s *session) killAll() {
 func (s *session) heard(m cluster.Message) error {
 	switch m.Verb {
 	case "want":
-		s.wanted, s.yield = true, false
+		s.wanted, s.yield, s.sweepAt = true, false, 0
 		s.openAt, s.tryAt = s.w.now(), s.w.now()
 	case "release":
 		s.release = s.holding
@@ -193,7 +202,7 @@ func (s *session) heard(m cluster.Message) error {
 	case "ping":
 		s.say("pong")
 	case "bye":
-		s.leave()
+		s.leave(true)
 	}
 	return nil
 }
@@ -243,9 +252,20 @@ func (s *session) refuse(r *engine.Refused) { s.say("refused", r.Code, r.Text) }
 // look is what the deadline asks for, whatever else goes on.
 func (s *session) look() {
 	now := s.w.now()
+	if now-s.looked > s.ttl {
+		s.asked = 0 // it was this process that was away
+	}
+	s.looked = now
+	if s.sweepAt != 0 && now >= s.sweepAt {
+		s.sweepAt = 0
+		s.killAll()
+	}
 	switch {
 	case s.holding && now >= s.times.Kill:
 		s.lose("it couldn't be renewed in time")
+	case s.holding && s.asked != 0 && now-s.asked >= max(2*s.Hello.TTL, 3*time.Second) && !s.leaving:
+		s.sweepAt = s.times.Kill
+		s.lose("lifeline itself was silent for too long")
 	case s.joined && !s.holding && now >= s.deadline:
 		s.joined = false
 	}
@@ -318,6 +338,9 @@ func (s *session) arm(end time.Duration) {
 		if next == 0 || at < next {
 			next = max(at, 1)
 		}
+	}
+	if s.sweepAt != 0 {
+		due(s.sweepAt)
 	}
 	if s.holding {
 		due(s.times.Kill)
@@ -423,6 +446,10 @@ func (s *session) confirm(sent time.Duration) {
 	if s.holding {
 		s.times = cluster.TimesOf(s.deadline, s.Hello.TTL, s.Grace)
 		s.say("renewed", int64(s.deadline))
+		if s.asked == 0 {
+			s.asked = s.w.now()
+			s.say("ping")
+		}
 	}
 }
 
