@@ -17,7 +17,7 @@ func (o *options) journal(hold *lifeline.Hold, argv []string, generation string)
 	self := procscan.Self()
 	w := journal.Open(state, history, journal.State{
 		Name: o.name, Command: argv, Boot: procscan.BootID(), Supervisor: journal.Process{PID: self.PID, Start: self.Start},
-		State: supervise.StateStarting, Since: time.Now(), Respawn: o.sup.Respawn, Notify: o.sup.Notify, Generation: generation,
+		State: supervise.StateStarting, Since: time.Now(), Respawn: o.sup.Respawn, Notify: o.sup.Notify, Generation: generation, Node: o.cluster.Node,
 	}, procscan.Booted(), o.warn)
 	events.State = func(now supervise.Snapshot) {
 		w.State(func(s *journal.State) {

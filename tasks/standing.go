@@ -20,7 +20,7 @@ import (
 // may be added; their meaning doesn't change.
 type standing struct {
 	Name        string         `json:"name"`
-	State       string         `json:"state"`   // starting, running, ready, reloading, stopping, backing off, standing by, orphaned, paused, not running
+	State       string         `json:"state"`   // starting, running, ready, reloading, stopping, backing off, standing by, waiting, orphaned, paused, not running
 	Running     bool           `json:"running"` // a worker or a supervisor of it lives
 	PID         int            `json:"pid,omitempty"`
 	Supervisor  int            `json:"supervisor,omitempty"`

@@ -48,7 +48,7 @@ type State struct {
 	Command    []string   `json:"command"`
 	Boot       string     `json:"boot"` // of which boot the pids are
 	Supervisor Process    `json:"supervisor"`
-	State      string     `json:"state"` // starting, running, ready, reloading, stopping, backing off, standing by, ended
+	State      string     `json:"state"` // starting, running, ready, reloading, stopping, backing off, standing by, waiting, ended
 	Since      time.Time  `json:"since"` // of State
 	Respawn    bool       `json:"respawn"`
 	Notify     bool       `json:"notify"`

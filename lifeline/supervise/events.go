@@ -25,6 +25,7 @@ const (
 	StateStopping   = "stopping"    // it has been asked to end
 	StateBackingOff = "backing off" // it has ended, and will be started at NextStart
 	StateStandingBy = "standing by" // another node of the cluster has it
+	StateWaiting    = "waiting"     // this node has it, for the next --tick
 )
 
 // Snapshot is how the supervisor stands.
@@ -78,11 +79,22 @@ func (w *worker) because(outcome, format string, args ...any) {
 // snapshot is how it stands.
 func (l *loop) snapshot() Snapshot {
 	s := Snapshot{Restarts: max(l.starts-1, 0), Reloads: l.reloads}
+	held := l.Lease != nil && l.Lease.Held()
+	if held {
+		s.Fence = l.Lease.Fence()
+	}
 	w := l.cur
 	if w == nil {
 		s.State, s.NextStart = StateBackingOff, l.at
-		if len(l.leaving) > 0 || l.at.IsZero() {
+		switch {
+		case len(l.leaving) > 0 || !l.want:
 			s.State = StateStopping
+		case l.Lease != nil && !held:
+			s.State = StateStandingBy
+		case l.Lease != nil && l.Lease.Ticks():
+			s.State = StateWaiting
+		case l.at.IsZero():
+			s.State = StateStarting
 		}
 		return s
 	}
