@@ -67,9 +67,11 @@ func newApp(o *options, argv []string) *cli.App {
 		Writer:                 os.Stdout,
 		ErrWriter:              os.Stderr,
 	}
-	if commands != nil {
-		useHelp(app)
+	if commands == nil {
+		app.Flags, app.HideHelp = leanFlags(app.Flags), true // nobody has asked for it: see needed
+		return app
 	}
+	useHelp(app)
 	return app
 }
 
