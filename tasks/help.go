@@ -29,6 +29,7 @@ func examples() map[string][2]string {
 		"metrics":   {"lifeline metrics", "everything, for Prometheus"},
 		"install":   {"lifeline install web -- serve", ""},
 		"uninstall": {"lifeline uninstall web", ""},
+		"move":      {"lifeline move web b", "hand it to node b of the cluster"},
 		"doctor":    {"lifeline doctor web", ""},
 		"ping":      {"lifeline ping", ""},
 		"takeover":  {"lifeline takeover", "in a worker: wait until the old one is gone"},
