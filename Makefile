@@ -20,7 +20,7 @@ build:
 	$(BUILD) -o bin/lifeline .
 	$(BUILD) -o bin/lifeline-remote ./lifeline/cluster/remote
 
-test: needs vet cross
+test: needs etcd vet cross
 	go test -race -v -tags $(TAGS) -timeout 15m ./... 2>&1 | $(SHOW)
 
 # The same without the race detector, the cross builds and cron's real minutes.

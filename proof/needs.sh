@@ -31,6 +31,8 @@ need groff groff
 need man man-db
 need dpkg-deb dpkg
 need git git
+command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+need pgbouncer pgbouncer
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	echo "installing what the tests need:$missing"

@@ -88,6 +88,24 @@ func (o *options) join() (*cluster.Lease, error) {
 	return cluster.Join(o.cluster, o.name, o.sup.KillAfter, o.warn)
 }
 
+// clusterStatus is `lifeline status --cluster [URL] [NAME...]`; without the
+// address it is the one in LIFELINE_CLUSTER.
+func (o *options) clusterStatus(args []string, asJSON bool) error {
+	o.cluster.URL = os.Getenv(env("cluster")[0])
+	if len(args) > 0 && strings.Contains(args[0], "://") {
+		o.cluster.URL, args = args[0], args[1:]
+	}
+	for _, name := range args {
+		if err := lifeline.CheckName(name); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		return o.remote("status", []string{"--json"}, args)
+	}
+	return o.remote("status", nil, args)
+}
+
 func moveCommand() *cli.Command {
 	var o options
 	return &cli.Command{

@@ -27,6 +27,7 @@ func examples() map[string][2]string {
 		"logs":      {"lifeline logs web -f", "what it printed"},
 		"check":     {"lifeline check web --max-age 15m", "for Nagios: when did it last succeed?"},
 		"metrics":   {"lifeline metrics", "everything, for Prometheus"},
+		"move":      {"lifeline move web NODE", ""},
 		"install":   {"lifeline install web -- serve", ""},
 		"uninstall": {"lifeline uninstall web", ""},
 		"move":      {"lifeline move web b", "hand it to node b of the cluster"},

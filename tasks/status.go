@@ -23,16 +23,20 @@ import (
 
 func statusCommand() *cli.Command {
 	var o options
-	var asJSON, watch bool
+	var asJSON, watch, cluster bool
 	return &cli.Command{
 		Name:      "status",
 		Usage:     "what runs, since when, and how it stands",
 		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
 		Flags: append(o.dirFlags(),
 			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "one JSON array, of a schema that stays"},
+			&cli.BoolFlag{Name: "cluster", Destination: &cluster, Usage: "all nodes: who holds it, who stands by; the address follows,\nor is in LIFELINE_CLUSTER"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Destination: &watch, Usage: "again every second, until interrupted"}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()
+			if cluster {
+				return o.clusterStatus(names, asJSON)
+			}
 			for _, name := range names {
 				if err := lifeline.CheckName(name); err != nil {
 					return err

@@ -127,6 +127,7 @@ func (l *loop) onLeaseEnds(why string, atOnce bool) {
 		return
 	}
 	for _, w := range l.workers() {
+		w.because(OutcomeStopped, "%s", why)
 		if atOnce {
 			w.kill()
 		} else {

@@ -222,11 +222,3 @@ func printJSON(states []engine.State) error {
 	e.SetIndent("", "  ")
 	return e.Encode(out)
 }
-
-func initEngine(_ context.Context, url string, _ bool) error {
-	if scheme, _, _ := strings.Cut(url, "://"); scheme == "etcd" || scheme == "etcds" {
-		fmt.Println("etcd needs nothing to be made beforehand")
-		return nil
-	}
-	return engine.Misused("unknown engine")
-}
