@@ -70,7 +70,9 @@ deb: dist
 # The engine to test with: etcd, built from its own module, pinned in
 # proof/tools/go.mod so that nothing of it comes into lifeline's.
 .PHONY: etcd
-etcd: bin/etcd
+etcd: bin/etcd bin/etcdctl
+bin/etcdctl: proof/tools/go.mod proof/tools/go.sum
+	cd proof/tools && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/etcdctl go.etcd.io/etcd/etcdctl/v3
 bin/etcd: proof/tools/go.mod proof/tools/go.sum
 	cd proof/tools && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/etcd go.etcd.io/etcd/server/v3
 
