@@ -220,6 +220,8 @@ type event struct {
 	id    pid.ID
 	other pid.ID // of "both"
 	at    int64
+	since int64    // of "pause"
+	how   []string // of "start"
 }
 
 func parse(line string) (e event, err error) {
@@ -229,9 +231,21 @@ func parse(line string) (e event, err error) {
 	case "both":
 		n, err = fmt.Sscanf(line, "both %d %d %d %d %d", &e.id.PID, &e.id.Ticks, &e.at, &e.other.PID, &e.other.Ticks)
 		n, want = n+1, 6
-	case "start", "stop", "overlap", "dead":
+	case "stop", "overlap", "dead":
 		n, err = fmt.Sscanf(line, e.what+" %d %d %d", &e.id.PID, &e.id.Ticks, &e.at)
 		n++
+	case "pause": // see Cluster
+		n, err = fmt.Sscanf(line, "pause %d %d %d %d", &e.id.PID, &e.id.Ticks, &e.at, &e.since)
+		n, want = n+1, 5
+	case "last":
+		n, err = fmt.Sscanf(line, "last %d %d %d", &e.id.PID, &e.id.Ticks, &e.at)
+		n++
+	case "start":
+		n, err = fmt.Sscanf(line, "start %d %d %d", &e.id.PID, &e.id.Ticks, &e.at)
+		n++
+		if words := strings.Fields(line); len(words) > 4 {
+			e.how = words[4:]
+		}
 	case "begin", "end", "reset", "fault", "tick", "closed":
 		n, err = fmt.Sscanf(line, e.what+" %d", &e.at)
 		n, want = n+1, 2

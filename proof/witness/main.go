@@ -8,6 +8,7 @@
 //	start PID TICKS NS HOW  it runs; NS is CLOCK_MONOTONIC, HOW its bad habits
 //	overlap PID TICKS NS    another one has the lock
 //	stop PID TICKS NS       it ends by itself; a killed one can't say so
+//	pause PID TICKS NS NS   it runs again, and did not since the second time (-beats)
 //
 // Its flags make it behave badly in the ways that real programs do.
 package main
@@ -28,6 +29,7 @@ import (
 
 type options struct {
 	log, lock  string
+	beats      string
 	length     time.Duration
 	ignoreTerm bool
 	closeFrom  bool
@@ -41,6 +43,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.log, "log", "", "the log")
 	flag.StringVar(&o.lock, "lock", "", "the witness's own lock file")
+	flag.StringVar(&o.beats, "beats", "", "a directory in which to say every millisecond that it runs")
 	flag.DurationVar(&o.length, "for", time.Hour, "how long to run")
 	flag.BoolVar(&o.ignoreTerm, "ignore-term", false, "ignore SIGTERM, children included")
 	flag.BoolVar(&o.closeFrom, "closefrom", false, "close every inherited descriptor from 3 up")
@@ -51,6 +54,7 @@ func main() {
 	flag.Parse()
 	// The flags point into the memory that wipe overwrites.
 	o.log, o.lock, o.daemon = strings.Clone(o.log), strings.Clone(o.lock), strings.Clone(o.daemon)
+	o.beats = strings.Clone(o.beats)
 	if err := run(&o); err != nil {
 		fmt.Fprintln(os.Stderr, "witness:", err)
 		os.Exit(1)
@@ -75,6 +79,7 @@ func run(o *options) error {
 		time.Sleep(o.length)
 		return nil
 	}
+	how := o.how() // before anything is wiped
 	// Forks come before the lock: a fork between clone and exec shares every
 	// descriptor, and a lock that outlives its witness would be a false alarm.
 	if err := o.family(); err != nil {
@@ -112,7 +117,12 @@ func run(o *options) error {
 	if !taken {
 		say("overlap", began)
 	}
-	say("start", began, o.how()...)
+	say("start", began, how...)
+	if o.beats != "" {
+		if err := beat(o.beats, self.ID, say); err != nil {
+			return err
+		}
+	}
 	select {
 	case <-stop:
 	case <-time.After(o.length):
@@ -130,6 +140,11 @@ func (o *options) how() []string {
 		}
 	}
 	slices.Sort(list)
+	for name, value := range map[string]string{"node": os.Getenv("PROOF_NODE"), "fence": os.Getenv("LIFELINE_FENCE"), "tick": os.Getenv("LIFELINE_TICK")} {
+		if value != "" {
+			list = append(list, name+"="+strings.Clone(value))
+		}
+	}
 	return list
 }
 

@@ -1,0 +1,333 @@
+//go:build linux
+
+package check
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"lifeline/proof/pid"
+)
+
+// still is how long a witness must have been silent to count as stopped.
+const still = 10 * time.Millisecond
+
+// Run is a witness in a cluster: its life, and when in it it really ran. One
+// that is stopped does nothing, and if it is killed before it runs again, it
+// has not overlapped with anybody.
+type Run struct {
+	Life
+	Node  string
+	Fence uint64
+	Tick  string
+	// Spans in which it ran, by its own beats.
+	Spans []Span
+	last  int64
+}
+
+// Span of CLOCK_MONOTONIC.
+type Span struct{ From, To int64 }
+
+// Overlap is a time in which too many ran.
+type Overlap struct {
+	Span
+	Why string
+	who []*Run
+}
+
+// Cluster is what a log shows of instances on many nodes.
+type Cluster struct {
+	Runs     []Run
+	Overlaps []Overlap
+	Fences   []string // fences that didn't rise
+	Gaps     []Gap    // times in which fewer ran than may
+	Faults   int
+	Length   time.Duration
+}
+
+// Beats adds to the log when each witness ran last, from the files of its
+// option -beats. Call it when all have ended, before [Watch.Close].
+func (w *Watch) Beats(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil || len(text) != 8 {
+			return fmt.Errorf("cannot read the beats %s: %v", e.Name(), err)
+		}
+		w.say(fmt.Sprintf("last %s %d", strings.Replace(e.Name(), "-", " ", 1), *(*int64)(unsafe.Pointer(&text[0]))))
+	}
+	return nil
+}
+
+// JudgeCluster judges the text of a log, when slots instances may run.
+func JudgeCluster(text []byte, slots int) (*Cluster, error) {
+	var c Cluster
+	runs := map[pid.ID]*Run{}
+	pauses := map[pid.ID][]Span{}
+	var facts []event
+	var changes []int64 // faults and their ends
+	var begin, end int64
+	for n, line := range bytes.Split(text, []byte("\n")) {
+		if len(line) == 0 {
+			continue
+		}
+		e, err := parse(string(line))
+		if err != nil {
+			return nil, fmt.Errorf("line %d of the log: %w", n+1, err)
+		}
+		r := runs[e.id]
+		if r == nil && (e.what == "stop" || e.what == "dead" || e.what == "last" || e.what == "pause") {
+			return nil, fmt.Errorf("line %d of the log: %q of one that never started", n+1, line)
+		}
+		switch e.what {
+		case "begin":
+			begin = e.at
+		case "end":
+			end = e.at
+		case "fault":
+			changes = append(changes, e.at)
+			if !bytes.Contains(line, []byte(" end of ")) {
+				c.Faults++
+			}
+		case "start":
+			runs[e.id] = newRun(e)
+		case "stop":
+			r.Stop = e.at
+		case "dead":
+			r.Dead = e.at
+		case "last":
+			r.last = e.at
+		case "pause":
+			pauses[e.id] = append(pauses[e.id], Span{e.since, e.at})
+		case "overlap", "both":
+			facts = append(facts, e)
+		}
+	}
+	for id, r := range runs {
+		r.span(pauses[id], max(end, begin))
+		c.Runs = append(c.Runs, *r)
+	}
+	slices.SortFunc(c.Runs, func(a, b Run) int { return cmp.Compare(a.Start, b.Start) })
+	slices.Sort(changes)
+	c.Length = time.Duration(end - begin)
+	c.sweep(slots, begin, end, changes)
+	c.facts(slots, runs, facts)
+	if slots == 1 {
+		c.fences()
+	}
+	return &c, nil
+}
+
+func newRun(e event) *Run {
+	r := &Run{Life: Life{ID: e.id, Start: e.at}}
+	for _, word := range e.how {
+		name, value, _ := strings.Cut(word, "=")
+		switch name {
+		case "node":
+			r.Node = value
+		case "tick":
+			r.Tick = value
+		case "fence":
+			r.Fence, _ = strconv.ParseUint(value, 10, 64)
+		}
+	}
+	return r
+}
+
+// span makes the spans of the pauses. The end is the witness's own word; of a
+// killed one it is the last beat.
+func (r *Run) span(pauses []Span, end int64) {
+	switch {
+	case r.Stop != 0:
+		end = r.Stop
+	case r.last != 0:
+		end = max(r.last, r.Start)
+	case r.Dead != 0:
+		end = r.Dead
+	}
+	from := r.Start
+	slices.SortFunc(pauses, func(a, b Span) int { return cmp.Compare(a.From, b.From) })
+	for _, p := range pauses {
+		r.Spans = append(r.Spans, Span{from, max(p.From, from)})
+		from = p.To
+	}
+	r.Spans = append(r.Spans, Span{from, max(end, from)})
+}
+
+// stopped at that time, as far as its beats tell.
+func (r *Run) stopped(at int64) bool {
+	for i, s := range r.Spans {
+		if at >= s.From && at <= s.To {
+			return false
+		}
+		if at > s.To && (i == len(r.Spans)-1 || at < r.Spans[i+1].From) {
+			return at-s.To > int64(still)
+		}
+	}
+	return false
+}
+
+func (r *Run) String() string { return fmt.Sprintf("%s (node %s, fence %d)", r.ID, r.Node, r.Fence) }
+
+// sweep goes through all that began and ended to run, in order.
+func (c *Cluster) sweep(slots int, begin, end int64, changes []int64) {
+	type step struct {
+		at    int64
+		by    int
+		which *Run
+	}
+	var steps []step
+	for i := range c.Runs {
+		for _, s := range c.Runs[i].Spans {
+			steps = append(steps, step{s.From, 1, &c.Runs[i]}, step{s.To, -1, &c.Runs[i]})
+		}
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
+	var running []*Run
+	full := begin // since when fewer run; -1: all do
+	for _, s := range steps {
+		if s.by > 0 {
+			running = append(running, s.which)
+			if len(running) > slots {
+				c.Overlaps = append(c.Overlaps, Overlap{Span{s.at, 0}, fmt.Sprint(running), slices.Clone(running)})
+			}
+			if len(running) == slots {
+				c.gap(full, s.at, changes, false)
+				full = -1
+			}
+			continue
+		}
+		i := slices.Index(running, s.which)
+		if i < 0 { // a span of no length
+			continue
+		}
+		running = slices.Delete(running, i, i+1)
+		if len(running) >= slots {
+			for j := range c.Overlaps {
+				if o := &c.Overlaps[j]; o.To == 0 && slices.Contains(o.who, s.which) {
+					o.To = s.at
+				}
+			}
+		}
+		if len(running) == slots-1 {
+			full = s.at
+		}
+	}
+	if full >= 0 {
+		c.gap(full, end, changes, true)
+	}
+}
+
+func (c *Cluster) gap(from, to int64, changes []int64, open bool) {
+	if from < 0 || to <= from {
+		return
+	}
+	calm := max(from, between(changes, from, to))
+	c.Gaps = append(c.Gaps, Gap{From: from, To: to, Calm: time.Duration(to - calm), Open: open})
+}
+
+// facts are what was seen at the moment of a start: by the lock of the
+// witnesses, and from outside. They are exact where beats are a millisecond
+// apart; one that was stopped then doesn't count.
+func (c *Cluster) facts(slots int, runs map[pid.ID]*Run, facts []event) {
+	beside := map[pid.ID][]string{}
+	excused := map[pid.ID]bool{}
+	locked := map[pid.ID]bool{}
+	for _, e := range facts {
+		b := runs[e.id]
+		if e.what == "overlap" {
+			locked[e.id] = true
+			continue
+		}
+		a := runs[e.other]
+		if a == nil || b == nil {
+			continue
+		}
+		if a.Start > b.Start {
+			a, b = b, a
+		}
+		if a.stopped(b.Start) {
+			excused[b.ID] = true
+		} else {
+			beside[b.ID] = append(beside[b.ID], a.String())
+		}
+	}
+	if slots == 1 {
+		for id := range locked {
+			if len(beside[id]) == 0 && !excused[id] && !c.excused(runs[id]) {
+				beside[id] = append(beside[id], "one that had the lock")
+			}
+		}
+	}
+	for id, others := range beside {
+		b := runs[id]
+		if len(others)+1 <= slots || b == nil || slices.ContainsFunc(c.Overlaps, func(o Overlap) bool { return o.From == b.Start }) {
+			continue
+		}
+		c.Overlaps = append(c.Overlaps, Overlap{Span{b.Start, b.Start}, fmt.Sprintf("%s started beside %s", b, strings.Join(others, ", ")), nil})
+	}
+	slices.SortFunc(c.Overlaps, func(a, b Overlap) int { return cmp.Compare(a.From, b.From) })
+}
+
+// excused: a stopped one held the lock when b started, and was killed before
+// anybody outside could look.
+func (c *Cluster) excused(b *Run) bool {
+	if b == nil {
+		return false // it never got as far as its first line
+	}
+	for i := range c.Runs {
+		a := &c.Runs[i]
+		if a.Start < b.Start && (a.Dead == 0 || a.Dead > b.Start) && a.Stop == 0 && a.stopped(b.Start) {
+			return true
+		}
+	}
+	return false
+}
+
+// fences must rise from each grant to the next. A worker that was started
+// again under the same grant has the same one.
+func (c *Cluster) fences() {
+	var top Run
+	for _, r := range c.Runs {
+		if r.Fence < top.Fence || r.Fence == top.Fence && r.Fence != 0 && r.Node != top.Node {
+			c.Fences = append(c.Fences, fmt.Sprintf("%s after %s", &r, &top))
+		}
+		if r.Fence >= top.Fence {
+			top = r
+		}
+	}
+}
+
+// Longest of the overlaps.
+func (c *Cluster) Longest() time.Duration {
+	var longest int64
+	for _, o := range c.Overlaps {
+		longest = max(longest, o.To-o.From)
+	}
+	return time.Duration(longest)
+}
+
+// Lengths of the gaps; calm: only what lay after the last change.
+func (c *Cluster) Lengths(calm bool) []time.Duration {
+	var list []time.Duration
+	for _, g := range c.Gaps {
+		if calm {
+			list = append(list, g.Calm)
+		} else {
+			list = append(list, g.Length())
+		}
+	}
+	slices.Sort(list)
+	return list
+}

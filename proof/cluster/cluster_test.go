@@ -1,0 +1,146 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"testing"
+	"time"
+
+	"lifeline/proof/engine"
+	"lifeline/proof/pid"
+)
+
+var made settings
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "cluster")
+		if err == nil {
+			defer os.RemoveAll(dir)
+			made, err = programsFor(dir)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		made.etcdctl, _ = engine.Find("LIFELINE_ETCDCTL", "etcdctl")
+		made.ttl, made.members = time.Second, 3
+		defer pid.KillBelow(made.programs.Dir)
+		return m.Run()
+	}())
+}
+
+func need(t *testing.T, missing error) {
+	t.Helper()
+	if missing == nil {
+		return
+	}
+	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+}
+
+// number reads a setting of the environment.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%q is not a number from 1 up", name, text)
+	}
+	return n
+}
+
+// settingsFor a test, or a reason to leave it out.
+func settingsFor(t *testing.T, name string) settings {
+	t.Helper()
+	s := made
+	subject, ok := subjectOf(name)
+	if !ok {
+		t.Fatalf("no guard of the name %q", name)
+	}
+	need(t, subject.lacks())
+	if subject.fence && s.missing != nil {
+		t.Fatal(s.missing)
+	}
+	if name == "etcdctl" {
+		_, err := engine.Find("LIFELINE_ETCDCTL", "etcdctl")
+		need(t, err)
+	}
+	s.subject, s.dir = subject, filepath.Join(t.TempDir(), name)
+	return s
+}
+
+func strike(t *testing.T, name string, seed uint64, rounds int) (attack, *outcome) {
+	t.Helper()
+	c := attack{settings: settingsFor(t, name), seed: seed, rounds: rounds}
+	r, err := run(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("LIFELINE_SEED=%d\n%s%s", seed, tableHead, row(c, r))
+	if r.Faults == 0 || len(r.Runs) < 2 {
+		t.Errorf("%d faults and %d starts: nothing was attacked", r.Faults, len(r.Runs))
+	}
+	return c, r
+}
+
+// TestAttack is the short form of the command, with the same plan every time.
+// No time is judged: the machine may be slow, it may not make two.
+func TestAttack(t *testing.T) {
+	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
+		t.Run(name, func(t *testing.T) {
+			c, r := strike(t, name, number(t, "LIFELINE_SEED", 7), int(number(t, "LIFELINE_ROUNDS", 12)))
+			if bad := verdict(c, r); bad != "" {
+				text, _ := os.ReadFile(filepath.Join(c.dir, "log"))
+				t.Errorf("%s\nthe log:\n%s", bad, text[max(0, len(text)-20000):])
+			}
+		})
+	}
+}
+
+// TestControl attacks etcd's own lock command in the same way. It must fail,
+// or the attack proves nothing.
+func TestControl(t *testing.T) {
+	if _, r := strike(t, "etcdctl", 7, 10); len(r.Overlaps) == 0 {
+		t.Error("the naive control survived: this attack is none")
+	}
+}
+
+// TestPlan: the same seed gives the same faults, every kind of fault comes,
+// and what can't be survived doesn't.
+func TestPlan(t *testing.T) {
+	seen, differ := map[kind]bool{}, 0
+	for seed := range uint64(20) {
+		for n := range 100 {
+			a := planOf(seed, n, time.Second, false)
+			if !reflect.DeepEqual(a, planOf(seed, n, time.Second, false)) {
+				t.Fatalf("seed %d, round %d: two plans", seed, n)
+			}
+			if !reflect.DeepEqual(a, planOf(seed+1, n, time.Second, false)) {
+				differ++
+			}
+			guards := 0
+			for _, x := range a {
+				seen[x.kind] = true
+				if x.kind.guard() {
+					guards++
+				}
+			}
+			if guards > 1 || seen[stopGuards] {
+				t.Errorf("seed %d, round %d: %v takes both guards away", seed, n, a)
+			}
+		}
+	}
+	if len(seen) != int(kinds) || differ == 0 {
+		t.Errorf("%d of %d kinds of faults, %d plans differ", len(seen), kinds, differ)
+	}
+}

@@ -1,0 +1,170 @@
+//go:build linux
+
+// Cluster attacks the promise that one instance runs in a whole cluster, on
+// real engines. It starts an engine (etcd with three members, PostgreSQL) and
+// two to five nodes on this machine, each with a state directory of its own
+// and links that lose packets between it and the engine. It plays cron on
+// every node, and by a seed it kills and stops lifeline, lifeline-remote, the
+// worker and the engine's members, and cuts nodes off, one by one and at once.
+//
+//	go run ./proof/cluster -rounds 1000
+//	go run ./proof/cluster -rounds 100 -seed 7 -subjects lifeline-etcd,etcdctl
+//	go run ./proof/cluster failover     the times to a new instance, beside etcdctl lock
+//	go run ./proof/cluster outage       the engine is away for a minute
+//	go run ./proof/cluster slots        5 of 20 under the same faults
+//	go run ./proof/cluster ticks        --tick on 30 nodes with wrong clocks
+//
+// It is judged by the witnesses' log alone (see the package check): by their
+// own lock, their beats and their deaths. The log is kept if there is anything
+// to look at.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"lifeline/proof/check"
+	"lifeline/proof/engine"
+)
+
+// flags of every part.
+type flags struct {
+	rounds, nodes, slots, runs int
+	seed                       uint64
+	ttl                        time.Duration
+	subjects, keep             string
+	beyond, progress           bool
+}
+
+func main() {
+	var f flags
+	parts := map[string]func(settings, flags) error{"attack": attackAll}
+	part := "attack"
+	args := os.Args[1:]
+	if len(args) > 0 && parts[args[0]] != nil {
+		part, args = args[0], args[1:]
+	}
+	flag.IntVar(&f.rounds, "rounds", 100, "rounds of faults")
+	flag.Uint64Var(&f.seed, "seed", 0, "of the faults; 0 takes one at random")
+	flag.DurationVar(&f.ttl, "ttl", time.Second, "of the lease")
+	flag.IntVar(&f.nodes, "nodes", 0, "how many; 0: two to five, by the seed")
+	flag.StringVar(&f.subjects, "subjects", "lifeline-etcd,lifeline-postgres,etcdctl", "the guards to attack")
+	flag.StringVar(&f.keep, "keep", "", "a directory for the logs; without it they are kept after a failure only")
+	flag.BoolVar(&f.beyond, "beyond", false, "also what can't be survived: both guards of a running worker stopped")
+	flag.BoolVar(&f.progress, "v", false, "say what is done")
+	flag.IntVar(&f.runs, "runs", 10, "measurements of each kind")
+	if err := flag.CommandLine.Parse(args); err != nil {
+		os.Exit(2)
+	}
+	if flag.NArg() > 0 {
+		fatal(fmt.Errorf("%q is none of the parts", flag.Arg(0)))
+	}
+	dir := f.keep
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "cluster"); err != nil {
+			fatal(err)
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		fatal(err)
+	}
+	s, err := programsFor(dir)
+	if err != nil {
+		fatal(err)
+	}
+	s.etcdctl, _ = engine.Find("LIFELINE_ETCDCTL", "etcdctl")
+	s.dir, s.ttl, s.nodes, s.members = dir, f.ttl, f.nodes, 3
+	if f.seed == 0 {
+		f.seed = rand.Uint64N(1e6) + 1
+	}
+	if err := parts[part](s, f); err != nil {
+		fatal(err)
+	}
+	if f.keep == "" {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+func attackAll(s settings, f flags) error {
+	fmt.Printf("seed %d, %d rounds, TTL %s\n\n%s", f.seed, f.rounds, f.ttl, tableHead)
+	good := true
+	for _, name := range strings.Split(f.subjects, ",") {
+		subject, ok := subjectOf(name)
+		if !ok {
+			return fmt.Errorf("-subjects %s: it is none of %s", name, known())
+		}
+		c := attack{settings: s, seed: f.seed, rounds: f.rounds, beyond: f.beyond}
+		c.subject, c.dir = subject, filepath.Join(s.dir, fmt.Sprintf("%s-%d", name, f.seed))
+		if f.progress {
+			c.progress = os.Stderr
+		}
+		r, err := run(c)
+		if err != nil {
+			return fmt.Errorf("%s: %w; its log is in %s", name, err, c.dir)
+		}
+		fmt.Println(row(c, r))
+		if bad := verdict(c, r); bad != "" && subject.fence {
+			good = false
+			fmt.Fprintf(os.Stderr, "%s; the evidence is in %s\n", bad, c.dir)
+		}
+	}
+	if !good {
+		return fmt.Errorf("the promise was broken")
+	}
+	return nil
+}
+
+const tableHead = `| guard | rounds | starts | faults | overlaps | longest overlap | gaps | median | p99 | longest | longest after the last fault | fences that fell | at the end | leftovers |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+`
+
+func row(c attack, r *outcome) string {
+	all, calm := r.Lengths(false), r.Lengths(true)
+	return fmt.Sprintf("| %s | %d | %d | %d | %d | %s | %d | %s | %s | %s | %s | %d | %d | %d |", c.subject.name, r.rounds, len(r.Runs), r.Faults,
+		len(r.Overlaps), ms(r.Longest()), len(r.Gaps), ms(check.Quantile(all, 0.5)), ms(check.Quantile(all, 0.99)),
+		ms(check.Quantile(all, 1)), ms(check.Quantile(calm, 1)), len(r.Fences), r.atEnd, len(r.leftovers))
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1000) }
+
+// verdict says what is wrong with a result; "" is good.
+func verdict(c attack, r *outcome) string {
+	var bad []string
+	add := func(what string, list []string) {
+		if len(list) > 0 {
+			bad = append(bad, fmt.Sprintf("%d %s:\n%s", len(list), what, strings.Join(list, "\n")))
+		}
+	}
+	var overlaps []string
+	for _, o := range r.Overlaps {
+		overlaps = append(overlaps, fmt.Sprintf("%s from %d: %s", ms(time.Duration(o.To-o.From)), o.From, o.Why))
+	}
+	add("overlaps", overlaps)
+	add("fences that fell", r.Fences)
+	add("leftovers", r.leftovers)
+	add("times stuck", r.stuck)
+	add("ticks that weren't silent", r.said)
+	if r.atEnd != max(1, c.slots) {
+		bad = append(bad, fmt.Sprintf("%d instances when all was quiet", r.atEnd))
+	}
+	if c.subject.fence {
+		for _, x := range r.Runs {
+			if x.Fence == 0 {
+				bad = append(bad, fmt.Sprintf("%s has no fence", &x))
+				break
+			}
+		}
+	}
+	return strings.Join(bad, "\n")
+}
+
+func fatal(err error) {
+	fmt.Fprintln(os.Stderr, "cluster:", err)
+	os.Exit(1)
+}
