@@ -1,0 +1,48 @@
+//go:build linux
+
+// Cluster-counter is Immutant's demonstration of a clustered singleton, made
+// of small programs: on two nodes a counter is to run, once in the cluster, and
+// publishes a number each second; a listener runs on both, and they share the
+// messages. The node that counts is killed, and the other one counts on.
+//
+//	go run ./examples/cluster-counter
+//
+// That starts PostgreSQL for the moment, both nodes on this machine (told apart
+// by --node and --dir), and the kill. README.md says how to do it by hand, on
+// two machines.
+//
+//	cluster-counter publish   the counter
+//	cluster-counter listen    a listener
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	what := "demo"
+	if len(os.Args) > 1 {
+		what = os.Args[1]
+	}
+	var err error
+	switch what {
+	case "publish":
+		err = publish(ctx)
+	case "listen":
+		err = listen(ctx)
+	case "demo":
+		err = demo(ctx)
+	default:
+		err = fmt.Errorf("%q is none of publish, listen, demo", what)
+	}
+	if err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "cluster-counter:", err)
+		os.Exit(1)
+	}
+}
