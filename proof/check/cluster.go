@@ -158,11 +158,16 @@ func (r *Run) span(pauses []Span, end int64) {
 	}
 	from := r.Start
 	slices.SortFunc(pauses, func(a, b Span) int { return cmp.Compare(a.From, b.From) })
-	for _, p := range pauses {
-		r.Spans = append(r.Spans, Span{from, max(p.From, from)})
-		from = p.To
+	add := func(to int64) {
+		if to > from { // a witness may be stopped between its last word and its end
+			r.Spans = append(r.Spans, Span{from, to})
+		}
 	}
-	r.Spans = append(r.Spans, Span{from, max(end, from)})
+	for _, p := range pauses {
+		add(min(p.From, end))
+		from = max(p.To, from)
+	}
+	add(end)
 }
 
 // stopped at that time, as far as its beats tell.
@@ -200,7 +205,7 @@ func (c *Cluster) sweep(slots int, begin, end int64, changes []int64) {
 		if s.by > 0 {
 			running = append(running, s.which)
 			if len(running) > slots {
-				c.Overlaps = append(c.Overlaps, Overlap{Span{s.at, 0}, fmt.Sprint(running), slices.Clone(running)})
+				c.Overlaps = append(c.Overlaps, Overlap{Span{s.at, 0}, describe(running), slices.Clone(running)})
 			}
 			if len(running) == slots {
 				c.gap(full, s.at, changes, false)
@@ -209,9 +214,6 @@ func (c *Cluster) sweep(slots int, begin, end int64, changes []int64) {
 			continue
 		}
 		i := slices.Index(running, s.which)
-		if i < 0 { // a span of no length
-			continue
-		}
 		running = slices.Delete(running, i, i+1)
 		if len(running) >= slots {
 			for j := range c.Overlaps {
@@ -235,6 +237,14 @@ func (c *Cluster) gap(from, to int64, changes []int64, open bool) {
 	}
 	calm := max(from, between(changes, from, to))
 	c.Gaps = append(c.Gaps, Gap{From: from, To: to, Calm: time.Duration(to - calm), Open: open})
+}
+
+func describe(running []*Run) string {
+	var list []string
+	for _, r := range running {
+		list = append(list, r.String())
+	}
+	return strings.Join(list, " beside ")
 }
 
 // facts are what was seen at the moment of a start: by the lock of the

@@ -38,6 +38,8 @@ func TestJudgeCluster(t *testing.T) {
 			log: "begin 0\nstart 1 1 10 node=a fence=5\nstop 1 1 20\nstart 2 2 30 node=b fence=5\nlast 2 2 100\nend 100"},
 		{name: "respawned under one grant", slots: 1, gaps: 2,
 			log: "begin 0\nstart 1 1 10 node=a fence=5\nstop 1 1 20\nstart 2 2 30 node=a fence=5\nlast 2 2 100\nend 100"},
+		{name: "slow to end after its last word", slots: 1, gaps: 2,
+			log: "begin 0\nstart 1 1 10\nstop 1 1 60\npause 1 1 75 61\ndead 1 1 76\nlast 1 1 75\nstart 2 2 80\nlast 2 2 100\nend 100"},
 		{name: "two of two", slots: 2, gaps: 1,
 			log: "begin 0\nstart 1 1 10\nstart 2 2 20\nlast 1 1 100\nlast 2 2 100\nend 100"},
 		{name: "three of two", slots: 2, overlaps: 1, longest: 10, gaps: 2,

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Watch struct {
 
 	mu      sync.Mutex
 	living  map[pid.ID]*pid.Handle
+	deaths  map[pid.ID]int64
 	started []Life
 	changed chan struct{} // closed and made anew at each change
 	err     error
@@ -44,7 +46,7 @@ func Follow(path string) (*Watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the log: %w", err)
 	}
-	w := &Watch{path: path, out: out, notify: fd, living: map[pid.ID]*pid.Handle{}, changed: make(chan struct{}), done: make(chan struct{})}
+	w := &Watch{path: path, out: out, notify: fd, living: map[pid.ID]*pid.Handle{}, deaths: map[pid.ID]int64{}, changed: make(chan struct{}), done: make(chan struct{})}
 	go w.follow()
 	return w, nil
 }
@@ -122,7 +124,8 @@ func (w *Watch) start(l Life) {
 	}
 	h, err := pid.Open(l.ID)
 	if err == pid.ErrGone {
-		w.say(fmt.Sprintf("dead %s %d", l.ID, pid.Now()))
+		w.deaths[l.ID] = pid.Now()
+		w.say(fmt.Sprintf("dead %s %d", l.ID, w.deaths[l.ID]))
 		return
 	}
 	if err != nil {
@@ -134,8 +137,10 @@ func (w *Watch) start(l Life) {
 	go func() {
 		defer w.waits.Done()
 		h.Wait()
-		w.say(fmt.Sprintf("dead %s %d", l.ID, pid.Now()))
+		at := pid.Now()
+		w.say(fmt.Sprintf("dead %s %d", l.ID, at))
 		w.mu.Lock()
+		w.deaths[l.ID] = at
 		delete(w.living, l.ID)
 		close(w.changed)
 		w.changed = make(chan struct{})
@@ -162,6 +167,20 @@ func (w *Watch) Started() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.started)
+}
+
+// Lives lists the starts so far, in the order of the log.
+func (w *Watch) Lives() []Life {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.started)
+}
+
+// Death is when a witness was seen dead; 0 when it lives.
+func (w *Watch) Death(id pid.ID) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.deaths[id]
 }
 
 // Changed gives a channel that is closed at the next start or death.

@@ -146,7 +146,10 @@ func (d *driver) settle(limit time.Duration) bool {
 
 // state of every node, for a report.
 func (d *driver) state() string {
-	var list []string
+	list := []string{"the engine serves"}
+	if err := d.engine.Ready(5 * time.Second); err != nil {
+		list[0] = err.Error()
+	}
 	for _, n := range d.nodes {
 		n.mu.Lock()
 		line := fmt.Sprintf("%s: %d guards begun, codes %v", n.name, n.begun, n.codes[max(0, len(n.codes)-5):])

@@ -25,6 +25,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -37,13 +38,14 @@ type flags struct {
 	rounds, nodes, slots, runs int
 	seed                       uint64
 	ttl                        time.Duration
-	subjects, keep             string
+	subjects, faults           string
+	keep, dir                  string
 	beyond, progress           bool
 }
 
 func main() {
 	var f flags
-	parts := map[string]func(settings, flags) error{"attack": attackAll}
+	parts := map[string]func(settings, flags) error{"attack": attackAll, "failover": failoverAll}
 	part := "attack"
 	args := os.Args[1:]
 	if len(args) > 0 && parts[args[0]] != nil {
@@ -56,6 +58,7 @@ func main() {
 	flag.StringVar(&f.subjects, "subjects", "lifeline-etcd,lifeline-postgres,etcdctl", "the guards to attack")
 	flag.StringVar(&f.keep, "keep", "", "a directory for the logs; without it they are kept after a failure only")
 	flag.BoolVar(&f.beyond, "beyond", false, "also what can't be survived: both guards of a running worker stopped")
+	flag.StringVar(&f.faults, "faults", "", "a regular expression: only the faults that it fits")
 	flag.BoolVar(&f.progress, "v", false, "say what is done")
 	flag.IntVar(&f.runs, "runs", 10, "measurements of each kind")
 	if err := flag.CommandLine.Parse(args); err != nil {
@@ -79,7 +82,7 @@ func main() {
 		fatal(err)
 	}
 	s.etcdctl, _ = engine.Find("LIFELINE_ETCDCTL", "etcdctl")
-	s.dir, s.ttl, s.nodes, s.members = dir, f.ttl, f.nodes, 3
+	s.ttl, s.nodes, s.members, f.dir = f.ttl, f.nodes, 3, dir
 	if f.seed == 0 {
 		f.seed = rand.Uint64N(1e6) + 1
 	}
@@ -100,7 +103,14 @@ func attackAll(s settings, f flags) error {
 			return fmt.Errorf("-subjects %s: it is none of %s", name, known())
 		}
 		c := attack{settings: s, seed: f.seed, rounds: f.rounds, beyond: f.beyond}
-		c.subject, c.dir = subject, filepath.Join(s.dir, fmt.Sprintf("%s-%d", name, f.seed))
+		c.subject, c.dir = subject, filepath.Join(f.dir, fmt.Sprintf("%s-%d", name, f.seed))
+		if f.faults != "" {
+			which, err := regexp.Compile(f.faults)
+			if err != nil {
+				return fmt.Errorf("-faults: %w", err)
+			}
+			c.only = func(k kind) bool { return which.MatchString(k.String()) }
+		}
 		if f.progress {
 			c.progress = os.Stderr
 		}

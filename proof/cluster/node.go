@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +30,7 @@ type node struct {
 
 	mu    sync.Mutex
 	guard *pid.Handle // the process that holds the name on this node, or waits for it
+	since time.Time   // when it was started
 	begun int
 	codes []int // of the guards that have ended
 	err   error
@@ -48,7 +50,7 @@ func (n *node) tick(flags ...string) {
 		n.err = err
 		return
 	}
-	n.guard = h
+	n.guard, n.since = h, time.Now()
 	n.begun++
 	n.done.Go(func() {
 		_ = cmd.Wait()
