@@ -30,7 +30,6 @@ func examples() map[string][2]string {
 		"move":      {"lifeline move web NODE", ""},
 		"install":   {"lifeline install web -- serve", ""},
 		"uninstall": {"lifeline uninstall web", ""},
-		"move":      {"lifeline move web b", "hand it to node b of the cluster"},
 		"doctor":    {"lifeline doctor web", ""},
 		"ping":      {"lifeline ping", ""},
 		"takeover":  {"lifeline takeover", "in a worker: wait until the old one is gone"},
