@@ -18,10 +18,12 @@ const tags = "urfave_cli_no_docs,osusergo,netgo"
 // exist yet may stand here.
 var mayImport = map[string]string{
 	"lifeline":                    "lifeline/tasks",
-	"lifeline/tasks":              "lifeline/lifeline lifeline/lifeline/child lifeline/lifeline/cluster lifeline/lifeline/journal lifeline/lifeline/notify lifeline/lifeline/supervise lifeline/install lifeline/procscan github.com/urfave/cli/v2",
+	"lifeline/tasks":              "lifeline/lifeline lifeline/lifeline/child lifeline/lifeline/clerk lifeline/lifeline/cluster lifeline/lifeline/journal lifeline/lifeline/notify lifeline/lifeline/output lifeline/lifeline/supervise lifeline/install lifeline/procscan github.com/urfave/cli/v2",
 	"lifeline/install":            "",
 	"lifeline/lifeline":           "lifeline/procscan github.com/gofrs/flock",
 	"lifeline/lifeline/supervise": "lifeline/lifeline/child lifeline/lifeline/notify lifeline/procscan",
+	"lifeline/lifeline/clerk":     "lifeline/lifeline/child lifeline/lifeline/output",
+	"lifeline/lifeline/output":    "",
 	"lifeline/lifeline/child":     "lifeline/procscan lifeline/lifeline/child/nofile",
 	"lifeline/lifeline/journal":   "",
 	"lifeline/lifeline/notify":    "",

@@ -102,6 +102,15 @@ func (d dir) journal(name string) (state, history string) {
 	return stem + ".state", stem + ".history"
 }
 
+func (d dir) skipped(name string) string { return filepath.Join(d.path, key(name)+".skipped") }
+
+// output gives the FIFO and the socket of a worker whose output is written
+// down, and the link that leads to the log; see package clerk.
+func (d dir) output(name string) (fifo, socket, log string) {
+	stem, k := filepath.Join(d.path, key(name)), key(name)
+	return stem + ".out", filepath.Join(d.path, k[len(k)-12:]+".clk"), stem + ".log"
+}
+
 // openDir is step 1: it makes the directory if there is none, and refuses one
 // that anybody else could tamper with. There is no fallback: a guard that
 // looks in another place when it doesn't like the first one guards nothing.

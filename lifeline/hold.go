@@ -228,6 +228,17 @@ func (g Guard) Journal(name string) (state, history string, err error) {
 	return state, history, nil
 }
 
+// Log is where the output of name is written down; "" when that isn't known.
+func (g Guard) Log(name string) (string, error) {
+	d, err := g.forName(name)
+	if err != nil {
+		return "", err
+	}
+	_, _, link := d.output(name)
+	path, _ := os.Readlink(link)
+	return path, nil
+}
+
 // Names lists the names that have files in the guard's directory.
 func (g Guard) Names() ([]string, error) {
 	path := g.Dir

@@ -1,6 +1,8 @@
 package lifeline
 
 import (
+	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -48,4 +50,38 @@ func (h *Hold) Skipped() int {
 		}
 	}
 	return int(n)
+}
+
+// CountSkipped counts the ticks that have found one and the same instance, for
+// those who ask for it (--on-skip-after); held is what [Guard.Acquire] said.
+func (g Guard) CountSkipped(name string, held *HeldError) (n int, err error) {
+	d, err := g.forName(name)
+	if err != nil {
+		return 0, err
+	}
+	path := d.skipped(name)
+	f, err := os.OpenFile(path, lockFlags, 0o600)
+	if err != nil {
+		return 0, openError("file", path, err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil { // two ticks at once count as two
+		return 0, fmt.Errorf("cannot lock the file %s: %w", path, err)
+	}
+	instance := held.Generation
+	if instance == "" {
+		instance = fmt.Sprintf("%d:%d", held.Supervisor.PID, held.Supervisor.Start)
+	}
+	var was string
+	text, _ := io.ReadAll(io.LimitReader(f, 256))
+	if k, _ := fmt.Sscanf(string(text), "%s %d", &was, &n); k != 2 || was != instance {
+		n = 0
+	}
+	n++
+	line := fmt.Appendf(nil, "%s %d\n", instance, n)
+	if _, err := f.WriteAt(line, 0); err != nil {
+		return 0, fmt.Errorf("cannot write the file %s: %w", path, reason(err))
+	}
+	_ = f.Truncate(int64(len(line)))
+	return n, nil
 }

@@ -1,7 +1,10 @@
 package lifeline
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 
@@ -25,6 +28,29 @@ func (h *Hold) Environ(generation string, rest []string) []string {
 
 // Journal is where to write down what happens; see package journal.
 func (h *Hold) Journal() (state, history string) { return h.dir.journal(h.Name) }
+
+// Output is where the worker's output goes through, where it is written down;
+// see package clerk.
+func (h *Hold) Output() (fifo, socket string) {
+	fifo, socket, _ = h.dir.output(h.Name)
+	return fifo, socket
+}
+
+// SetLog notes where the worker's output is written down, for those who want
+// to read it; "" for nowhere.
+func (h *Hold) SetLog(path string) error {
+	_, _, link := h.dir.output(h.Name)
+	if now, err := os.Readlink(link); err == nil && now == path {
+		return nil
+	}
+	if err := os.Remove(link); path == "" || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return os.Symlink(path, link)
+}
 
 // Leftovers takes a stub's remark: generations of the name whose worker and
 // supervisor have both ended, and of which something is left. They are given

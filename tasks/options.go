@@ -30,16 +30,17 @@ type options struct {
 	jitter       time.Duration
 	verbose      bool
 	cluster      cluster.Options
+	out          outputOptions
 }
 
 // The headings of the options in the help. They are empty unless help may be
 // wanted: urfave/cli sorts options with regular expressions under theirs, at
 // every start.
-var catGuard, catStart, catSup, catReload, catCluster string
+var catGuard, catStart, catSup, catReload, catCluster, catOut string
 
 func headings() {
 	catGuard, catStart, catSup, catReload = "The guard", "The command", "The supervisor", "Sockets and hot reload"
-	catCluster = "The cluster"
+	catCluster, catOut = "The cluster", "What it prints, and who is told"
 }
 
 // flags of `lifeline NAME -- COMMAND`. Each also reads LIFELINE_<OPTION>.
@@ -74,7 +75,7 @@ func (o *options) dirFlags() []cli.Flag {
 // workerFlags are those that `lifeline run` has as well.
 func (o *options) workerFlags() []cli.Flag {
 	o.sup.Umask = -1
-	return []cli.Flag{
+	return append(o.outputFlags(), []cli.Flag{
 		&cli.StringFlag{Name: "chdir", Category: catStart, EnvVars: env("chdir"), Destination: &o.sup.Chdir, Usage: "start it in this `directory`"},
 		&cli.GenericFlag{Name: "env", Category: catStart, EnvVars: env("env"), Value: (*environment)(&o.sup.Env), Usage: "set a variable, `K=V` (repeatable)"},
 		&cli.StringFlag{Name: "env-file", Category: catStart, EnvVars: env("env-file"), Destination: &o.envFile, Usage: "read variables from a `file`, a K=V a line"},
@@ -113,7 +114,7 @@ func (o *options) workerFlags() []cli.Flag {
 			Usage: "reload when this `file` has changed and been still for a moment"},
 		&cli.DurationFlag{Name: "settle", Category: catReload, EnvVars: env("settle"), Value: time.Second, Destination: &o.sup.Settle, Action: notNegative("settle"),
 			Usage: "how `long` a ready one must live before the old one is ended"},
-	}
+	}...)
 }
 
 // checkWatchdog refuses what no worker could keep to.

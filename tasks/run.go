@@ -12,6 +12,7 @@ import (
 
 	"lifeline/lifeline"
 	"lifeline/lifeline/child"
+	"lifeline/lifeline/clerk"
 	"lifeline/lifeline/notify"
 	"lifeline/lifeline/supervise"
 )
@@ -25,7 +26,11 @@ func (o *options) guarded(c *cli.Context) error {
 	if err := o.checkCluster(c); err != nil {
 		return err
 	}
+	if err := o.checkOutput(); err != nil {
+		return err
+	}
 	o.wire()
+	defer o.dismiss() // when the name is free again
 	if taken, err := takenOver(); err != nil || taken != nil {
 		if err != nil {
 			return err
@@ -35,6 +40,7 @@ func (o *options) guarded(c *cli.Context) error {
 	hold, err := o.guard.Acquire(c.Context, o.name)
 	if err != nil {
 		o.explain(err)
+		o.skipped(c.Context, err)
 		return err
 	}
 	defer hold.Release()
@@ -60,6 +66,13 @@ func (o *options) guarded(c *cli.Context) error {
 	}
 	events, end := o.journal(hold, argv, generation)
 	job.Events = events
+	if err := o.attendHold(hold, &job, generation); err != nil {
+		if generation == "" && !hold.Follow {
+			end()
+			return err
+		}
+		o.warn("%v", err) // what lives is watched over all the same
+	}
 	err = o.supervise(c.Context, job)
 	end()
 	o.explain(err)
@@ -69,7 +82,12 @@ func (o *options) guarded(c *cli.Context) error {
 // job is what to supervise under a name.
 func (o *options) job(hold *lifeline.Hold, argv []string) supervise.Job {
 	return supervise.Job{Options: &o.sup, Hold: hold, Argv: argv, Warn: o.warn,
-		Become: func(state []byte) error { return becomeNewer(hold, state) }}
+		Become: func(state []byte) error {
+			if o.out.client != nil {
+				o.out.client.Flush(time.Second)
+			}
+			return becomeNewer(hold, state)
+		}}
 }
 
 // goOn is the start of a lifeline that takes over from an older one.
@@ -89,6 +107,9 @@ func (o *options) goOn(ctx context.Context, taken *handedOver, argv []string) er
 	events, end := o.journal(hold, argv, taken.Hold.Generation)
 	job.Events = events
 	defer end()
+	if err := o.attendHold(hold, &job, taken.Hold.Generation); err != nil {
+		o.warn("%v", err)
+	}
 	return o.supervise(ctx, job)
 }
 
@@ -146,9 +167,16 @@ func (o *options) explain(err error) {
 // become is --exec: the lock goes with the command.
 func (o *options) become(hold *lifeline.Hold, argv []string) error {
 	note, _ := hold.Note(true, false)
+	job := supervise.Job{Argv: argv}
+	if err := o.attendHold(hold, &job, ""); err != nil {
+		return err
+	}
+	if c := o.out.client; c != nil {
+		c.Flush(time.Second) // from then on it reads until nobody can write any more
+	}
 	return child.Become(child.Spec{
 		Argv: argv, Env: hold.Environ(hold.NewGeneration(), supervise.Environ(o.sup.Env)), Dir: o.sup.Chdir, Umask: o.sup.Umask,
-		Run: hold.RunFD(), Note: note,
+		Run: hold.RunFD(), Note: note, Stdio: job.Stdio,
 	}, o.conflictCode)
 }
 
@@ -173,10 +201,18 @@ func runCommand(argv []string) *cli.Command {
 				}
 				return newApp(new(options), whole).RunContext(c.Context, whole)
 			}
+			if err := o.checkOutput(); err != nil {
+				return err
+			}
 			if err := o.prepare(c.Context); err != nil {
 				return err
 			}
-			return o.supervise(c.Context, supervise.Job{Options: &o.sup, Hold: supervise.Unguarded{}, Argv: command, Warn: o.warn})
+			job := supervise.Job{Options: &o.sup, Hold: supervise.Unguarded{}, Argv: command, Warn: o.warn}
+			if err := o.attend(clerk.Place{}, &job, ""); err != nil {
+				return err
+			}
+			defer o.dismiss()
+			return o.supervise(c.Context, job)
 		},
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript" // the command line, tested as a person would type it
 
 	"lifeline/lifeline/child"
+	"lifeline/lifeline/clerk"
 	"lifeline/tasks"
 )
 
@@ -21,7 +22,7 @@ func init() { runtime.LockOSThread() }
 // The test program is the real lifeline when it is called by that name, and
 // when it starts itself as a stub.
 func TestMain(m *testing.M) {
-	if child.IsStub() {
+	if child.IsStub() || clerk.Is() {
 		os.Exit(tasks.Main(context.Background(), os.Args))
 	}
 	testscript.Main(m, map[string]func(){

@@ -73,7 +73,7 @@ func becomeNewer(hold *lifeline.Hold, loop []byte) error {
 	}
 	defer syscall.Close(fd)
 	env := append(os.Environ(), envHanded+"="+strconv.Itoa(fd))
-	return fmt.Errorf("cannot execute %s: %w", path, syscall.Exec(path, os.Args, env))
+	return fmt.Errorf("cannot execute %s: %w", path, syscall.Exec(path, argsToPassOn(), env))
 }
 
 // takenOver reads what an older lifeline has handed to this one; nil when none

@@ -22,6 +22,7 @@ import (
 
 	"lifeline/lifeline"
 	"lifeline/lifeline/child"
+	"lifeline/lifeline/clerk"
 	"lifeline/lifeline/supervise"
 )
 
@@ -31,6 +32,9 @@ import (
 func Main(ctx context.Context, argv []string) int {
 	if child.IsStub() {
 		return child.RunStub(settle)
+	}
+	if clerk.Is() {
+		return clerk.Main()
 	}
 	if len(argv) > 1 && answered(argv) {
 		return 0
@@ -88,10 +92,10 @@ func needed(argv []string) []*cli.Command {
 }
 
 // subcommands are the words that can't be names.
-var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "reload", "ping", "takeover", "status", "history", "check", "metrics", "install", "uninstall", "move", "help", "h"}
+var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "reload", "ping", "takeover", "status", "history", "check", "metrics", "logs", "install", "uninstall", "move", "help", "h"}
 
 func commands(argv []string) []*cli.Command {
-	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(), metricsCommand(), installCommand(argv), uninstallCommand(), moveCommand(), helpCommand()}
+	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(), metricsCommand(), logsCommand(), installCommand(argv), uninstallCommand(), moveCommand(), helpCommand()}
 	for _, c := range list {
 		c.OnUsageError = usageError
 	}

@@ -29,6 +29,14 @@ func Become(spec Spec, yieldCode int) error {
 			return fmt.Errorf("cannot change to the directory %s: %w", spec.Dir, err)
 		}
 	}
+	for to, from := range spec.Stdio {
+		if from == to || spec.Stdio == [3]int{} {
+			continue
+		}
+		if err := dup(from, to); err != nil {
+			return fmt.Errorf("cannot lead the command's output elsewhere: %w", err)
+		}
+	}
 	err := syscall.Exec(self(), append(args.argv(), spec.Argv...), spec.Env)
 	return startError(spec, err)
 }

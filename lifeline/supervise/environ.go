@@ -17,6 +17,7 @@ var forUs = map[string]bool{
 	"LIFELINE_NAME": true, "LIFELINE_SPACE": true, "LIFELINE_ID": true, "LIFELINE_STUB": true, "LIFELINE_SUPERVISOR": true,
 	"LIFELINE_PID": true, "LIFELINE_START": true, "LIFELINE_FD": true, "LIFELINE_FENCE": true, "LIFELINE_TICK": true, "LIFELINE_HANDED": true,
 	"LIFELINE_CLUSTER_PASSWORD": true, "LIFELINE_CLUSTER": true,
+	"LIFELINE_PING_URL": true,
 }
 
 func inherited(env []string) []string {

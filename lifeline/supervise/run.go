@@ -41,6 +41,9 @@ type Job struct {
 	Warn func(format string, args ...any) // one line for a person
 	// Events, where not nil, are told what happens.
 	Events Events
+	// Stdio are the worker's descriptors 0, 1 and 2; the zero value means our
+	// own.
+	Stdio [3]int
 	// Above is who supervises lifeline itself, by sd_notify; zero for nobody.
 	Above notify.Client
 	// Lease is the cluster's leave to run; nil where none is needed.

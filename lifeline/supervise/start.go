@@ -35,7 +35,7 @@ func (l *loop) launch(beside bool) (*worker, error) {
 		return w, err
 	}
 	spec := child.Spec{
-		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask,
+		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask, Stdio: l.Stdio,
 		Listen: l.sockets.fds(), ListenNames: l.sockets.names(),
 		Run: l.Hold.RunFD(), Deathsig: l.stopSignal(), Group: true,
 	}

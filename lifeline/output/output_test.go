@@ -1,0 +1,344 @@
+package output
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// whole is everything in the files of a log, oldest first.
+func whole(t testing.TB, path string) (text []byte, sizes []int) {
+	t.Helper()
+	for n := 0; ; n++ {
+		name := path
+		if n > 0 {
+			name = fmt.Sprintf("%s.%d", path, n)
+		}
+		part, err := os.ReadFile(name)
+		if err != nil {
+			return text, sizes
+		}
+		text, sizes = append(part, text...), append(sizes, len(part))
+	}
+}
+
+func quiet(t testing.TB) func(string) {
+	return func(text string) { t.Errorf("reported: %s", text) }
+}
+
+// Whatever is written in whatever pieces: it is all there, once, in order, and
+// no file is too large.
+func FuzzRotation(f *testing.F) {
+	f.Add([]byte("one\ntwo\nthree\nfour\n"), 8, 3)
+	f.Add([]byte("a line that is longer than a file\nshort\n"), 10, 100)
+	f.Add([]byte("\n\n\n\n\n\n"), 2, 1)
+	f.Add(bytes.Repeat([]byte("x"), 100), 7, 50)
+	f.Fuzz(func(t *testing.T, text []byte, max, piece int) {
+		if max < 1 || piece < 1 || len(text)/max > 500 {
+			t.Skip()
+		}
+		path := filepath.Join(t.TempDir(), "log")
+		l := OpenLog(Log{Path: path, MaxSize: int64(max), Keep: 1000}, quiet(t))
+		for rest := text; len(rest) > 0; {
+			n := min(piece, len(rest))
+			l.Write(rest[:n])
+			rest = rest[n:]
+		}
+		l.Close()
+		got, sizes := whole(t, path)
+		if !bytes.Equal(got, text) {
+			t.Errorf("%q became %q in files of %v", text, got, sizes)
+		}
+		for _, size := range sizes {
+			if size > max {
+				t.Errorf("a file has %d bytes, and %d are allowed", size, max)
+			}
+		}
+	})
+}
+
+func TestRotationKeepsLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l := OpenLog(Log{Path: path, MaxSize: 100, Keep: 3}, quiet(t))
+	for i := range 100 {
+		l.Write(fmt.Appendf(nil, "line %d\n", i))
+	}
+	l.Close()
+	text, sizes := whole(t, path)
+	if len(sizes) != 4 {
+		t.Errorf("%d files, not the newest and 3 old ones", len(sizes))
+	}
+	first := 0
+	_, _ = fmt.Sscanf(string(text), "line %d\n", &first)
+	var want strings.Builder
+	for i := first; i < 100; i++ {
+		fmt.Fprintf(&want, "line %d\n", i)
+	}
+	if first == 0 || string(text) != want.String() {
+		t.Errorf("kept from line %d on: %q", first, text)
+	}
+	for n := 0; n < 4; n++ {
+		name := path
+		if n > 0 {
+			name = fmt.Sprintf("%s.%d", path, n)
+		}
+		if part, _ := os.ReadFile(name); !bytes.HasPrefix(part, []byte("line ")) || !bytes.HasSuffix(part, []byte("\n")) {
+			t.Errorf("%s cuts a line: %q", name, part)
+		}
+	}
+	// Fewer are kept from now on.
+	l = OpenLog(Log{Path: path, MaxSize: 100, Keep: 1}, quiet(t))
+	for range 20 {
+		l.Write([]byte("more lines\n"))
+	}
+	l.Close()
+	if _, sizes := whole(t, path); len(sizes) != 2 {
+		t.Errorf("%d files, not the newest and 1 old one", len(sizes))
+	}
+}
+
+// Two names with one log, each with a file of its own open: nothing of either
+// is lost when both rotate.
+func TestRotationByTwo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	const lines = 3000
+	done := make(chan bool)
+	for w := range 2 {
+		go func() {
+			l := OpenLog(Log{Path: path, MaxSize: 2000, Keep: 1000}, quiet(t))
+			for i := range lines {
+				l.Write(fmt.Appendf(nil, "%d %d\n", w, i))
+			}
+			l.Close()
+			done <- true
+		}()
+	}
+	<-done
+	<-done
+	text, _ := whole(t, path)
+	seen := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		seen[line]++
+	}
+	for w := range 2 {
+		for i := range lines {
+			if line := fmt.Sprintf("%d %d\n", w, i); seen[line] != 1 {
+				t.Fatalf("%q is there %d times", line, seen[line])
+			}
+		}
+	}
+}
+
+// What somebody else (logrotate) has moved away isn't written any more.
+func TestMovedAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l := OpenLog(Log{Path: path}, quiet(t))
+	defer l.Close()
+	l.Write([]byte("before\n"))
+	if err := os.Rename(path, path+"-old"); err != nil {
+		t.Fatal(err)
+	}
+	l.looked = time.Time{} // a second later
+	l.Write([]byte("after\n"))
+	if text, _ := os.ReadFile(path); string(text) != "after\n" {
+		t.Errorf("%q", text)
+	}
+}
+
+// A device that is always full: told once, and the bytes are counted.
+func TestFull(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("missing on this machine: /dev/full")
+	}
+	dir := t.TempDir()
+	link := filepath.Join(dir, "log")
+	if err := os.Symlink("/dev/full", link); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	l := OpenLog(Log{Path: link, MaxSize: 100, Keep: 2}, func(s string) { told = append(told, s) })
+	defer l.Close()
+	for range 1000 {
+		l.Write([]byte("lost\n"))
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "no space left") || l.Trouble() == nil {
+		t.Fatalf("told: %q", told)
+	}
+	// There is room again.
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	l.retry = time.Time{} // a second later
+	l.Write([]byte("found\n"))
+	text, _ := os.ReadFile(link)
+	if len(told) != 2 || l.Trouble() != nil || !strings.Contains(string(text), "lifeline: 5000 bytes are missing here") || !strings.HasSuffix(string(text), "found\n") {
+		t.Errorf("told: %q; the log has %q", told, text)
+	}
+}
+
+// A directory that takes no new file: the log grows on, nothing is lost.
+func TestCannotRotate(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write anywhere; TestLogFullDisk of package tasks has this case for root")
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "log")
+	var told []string
+	l := OpenLog(Log{Path: path, MaxSize: 10, Keep: 2}, func(s string) { told = append(told, s) })
+	defer l.Close()
+	_ = os.Chmod(dir, 0o500)
+	defer os.Chmod(dir, 0o700)
+	for range 10 {
+		l.Write([]byte("line\n"))
+	}
+	if text, _ := os.ReadFile(path); len(text) != 50 || len(told) != 1 {
+		t.Errorf("%q; told %q", text, told)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]string{
+		filepath.Join(dir, "new"):      "",
+		filepath.Join(dir, "no/where"): "directory doesn't exist",
+		dir:                            "is a directory",
+		"/dev/null":                    "",
+		"/dev/full":                    "",
+	} {
+		if err := (Log{Path: path}).Check(); err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// However the text is cut: without the stamps it is what it was.
+func FuzzStamp(f *testing.F) {
+	f.Add([]byte("one\ntwo\n\nthree"), 2)
+	f.Add([]byte("\n"), 1)
+	f.Fuzz(func(t *testing.T, text []byte, piece int) {
+		if piece < 1 {
+			t.Skip()
+		}
+		now := time.Date(2026, 11, 22, 9, 0, 0, 123e6, time.UTC)
+		stamp := []byte("2026-11-22T09:00:00.123+00:00 ")
+		var s Stamper
+		var out []byte
+		for rest := text; len(rest) > 0; {
+			n := min(piece, len(rest))
+			out = append(out, s.Stamp(rest[:n], now)...)
+			rest = rest[n:]
+		}
+		var want []byte
+		for line := range bytes.Lines(text) {
+			want = append(append(want, stamp...), line...)
+		}
+		if !bytes.Equal(out, want) {
+			t.Errorf("%q became %q", text, out)
+		}
+	})
+}
+
+func TestTail(t *testing.T) {
+	for _, piece := range []int{1, 7, 999, TailMax - 1, TailMax, TailMax + 1, 5 * TailMax} {
+		var all []byte
+		var tail Tail
+		for i := 0; len(all) < 6*TailMax; i++ {
+			p := bytes.Repeat([]byte{byte('a' + i%26)}, piece)
+			all = append(all, p...)
+			tail.Write(p)
+		}
+		if got := tail.Take(); !bytes.Equal(got, all[len(all)-TailMax:]) {
+			t.Errorf("pieces of %d: wrong end", piece)
+		}
+		tail.Write([]byte("anew"))
+		if got := tail.Take(); string(got) != "anew" {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+func TestSpool(t *testing.T) {
+	for _, size := range []int{0, 1, spoolMem, spoolMem + 1, 3*spoolMem + 5} {
+		var s Spool
+		var all bytes.Buffer
+		for all.Len() < size {
+			p := bytes.Repeat([]byte{byte(all.Len())}, min(10_007, size-all.Len()))
+			all.Write(p)
+			s.Write(p)
+		}
+		var out bytes.Buffer
+		if err := s.Show(&out); err != nil || !bytes.Equal(out.Bytes(), all.Bytes()) {
+			t.Errorf("%d bytes: %d came back, %v", size, out.Len(), err)
+		}
+		if !s.Empty() {
+			t.Errorf("%d bytes: not empty after all", size)
+		}
+	}
+	// No place for a file: the beginning is kept, and it is said what isn't.
+	t.Setenv("TMPDIR", "/nowhere")
+	var s Spool
+	s.Write(bytes.Repeat([]byte("a"), spoolMem))
+	s.Write([]byte("more"))
+	s.Write([]byte("yet"))
+	var out strings.Builder
+	if err := s.Show(&out); err != nil || !strings.Contains(out.String(), "7 bytes more") {
+		t.Errorf("%v: …%q", err, out.String()[spoolMem:])
+	}
+}
+
+func TestShow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	for name, text := range map[string]string{"": "7\n8\n9", ".1": "4\n5\n6\n", ".2": "1\n2\n3\n"} {
+		if err := os.WriteFile(path+name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n, want := range map[int]string{0: "", 1: "9", 2: "8\n9", 3: "7\n8\n9", 4: "6\n7\n8\n9", 7: "3\n4\n5\n6\n7\n8\n9", 100: "1\n2\n3\n4\n5\n6\n7\n8\n9"} {
+		var out strings.Builder
+		if err := Show(t.Context(), &out, path, n, false); err != nil || out.String() != want {
+			t.Errorf("%d lines: %q, %v", n, out.String(), err)
+		}
+	}
+	if err := Show(t.Context(), io.Discard, path+"x", 1, false); err == nil {
+		t.Error("no error for a log that isn't there")
+	}
+}
+
+// Following goes through rotations that come faster than it looks.
+func TestFollow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l := OpenLog(Log{Path: path, MaxSize: 1000, Keep: 1000}, quiet(t))
+	defer l.Close()
+	l.Write([]byte("first\n"))
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- Show(ctx, w, path, 1, true) }()
+	var got, want []byte
+	buf := make([]byte, 4096)
+	n, _ := r.Read(buf) // it follows now
+	got = append(got, buf[:n]...)
+	want = append(want, "first\n"...)
+	for i := range 2000 {
+		line := fmt.Appendf(nil, "line %d\n", i)
+		want = append(want, line...)
+		l.Write(line)
+	}
+	for len(got) < len(want) {
+		n, err := r.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, buf[:n]...)
+	}
+	cancel()
+	if err := <-ended; err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%v; %d bytes came, of %d", err, len(got), len(want))
+	}
+}

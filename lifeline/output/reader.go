@@ -1,0 +1,176 @@
+package output
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// Show writes the last n lines of the log at path to w, from older files too
+// where the newest has too few. With follow it goes on with what comes, through
+// rotations, until ctx ends.
+func Show(ctx context.Context, w io.Writer, path string, n int, follow bool) error {
+	files, err := openAll(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	// From which file, and where in it.
+	first, offset := 0, int64(0)
+	for i, f := range files {
+		var found int
+		if offset, found, err = lastLines(f, n); err != nil {
+			return fmt.Errorf("cannot read the log %s: %w", f.Name(), reason(err))
+		}
+		first = i
+		if n -= found; n <= 0 {
+			break
+		}
+	}
+	for i := first; i >= 0; i-- {
+		if _, err := files[i].Seek(offset, io.SeekStart); err != nil {
+			return fmt.Errorf("cannot read the log %s: %w", files[i].Name(), reason(err))
+		}
+		if _, err := io.Copy(w, files[i]); err != nil {
+			return err
+		}
+		offset = 0
+	}
+	if !follow {
+		return nil
+	}
+	return tailOn(ctx, w, path, &files[0])
+}
+
+// openAll opens FILE, FILE.1 and so on. A rotation while it does may give one
+// twice: that is left out.
+func openAll(path string) ([]*os.File, error) {
+	var files []*os.File
+	for n := 0; ; n++ {
+		name := path
+		if n > 0 {
+			name = fmt.Sprintf("%s.%d", path, n)
+		}
+		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) && n > 0 {
+			return files, nil
+		}
+		if err != nil {
+			for _, f := range files {
+				f.Close()
+			}
+			return nil, fmt.Errorf("cannot open the log %s: %w", name, reason(err))
+		}
+		if n > 0 && same(files[len(files)-1], f) {
+			f.Close()
+			continue
+		}
+		files = append(files, f)
+	}
+}
+
+func same(a, b *os.File) bool {
+	x, errX := a.Stat()
+	y, errY := b.Stat()
+	return errX == nil && errY == nil && os.SameFile(x, y)
+}
+
+// lastLines gives the offset at which the last n lines of f begin, and how many
+// there are.
+func lastLines(f *os.File, n int) (offset int64, found int, err error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	at := st.Size()
+	if n <= 0 || at == 0 {
+		return at, 0, nil
+	}
+	buf := make([]byte, 64<<10)
+	for end := at; at > 0; {
+		size := min(at, int64(len(buf)))
+		at -= size
+		part := buf[:size]
+		if _, err := f.ReadAt(part, at); err != nil && err != io.EOF {
+			return 0, 0, err
+		}
+		for i := bytes.LastIndexByte(part, '\n'); i >= 0; i = bytes.LastIndexByte(part[:i], '\n') {
+			if at+int64(i) == end-1 {
+				continue // the end of the last line
+			}
+			if found++; found == n {
+				return at + int64(i) + 1, n, nil
+			}
+		}
+	}
+	return 0, found + 1, nil
+}
+
+const followPause = 100 * time.Millisecond
+
+// tailOn copies what is added to the log.
+func tailOn(ctx context.Context, w io.Writer, path string, f **os.File) error {
+	for {
+		// First look whether it is still the newest, then read to its end: what
+		// was written between is read, and afterwards nothing comes any more.
+		next, moved := newer(path, *f)
+		if _, err := io.Copy(w, *f); err != nil {
+			return err
+		}
+		if moved {
+			(*f).Close()
+			*f = next
+			continue
+		}
+		if at, err := (*f).Seek(0, io.SeekCurrent); err == nil {
+			if st, err := (*f).Stat(); err == nil && st.Size() < at { // somebody has cut it
+				_, _ = (*f).Seek(0, io.SeekStart)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(followPause):
+		}
+	}
+}
+
+// newer gives the file that came after f, when the log isn't f any more.
+func newer(path string, f *os.File) (*os.File, bool) {
+	now, err := os.Open(path)
+	if err != nil {
+		return nil, false // it is being moved
+	}
+	if same(now, f) {
+		now.Close()
+		return nil, false
+	}
+	// There may have been several since: f is FILE.n, and FILE.n-1 follows.
+	after := now
+	for n := 1; ; n++ {
+		old, err := os.Open(fmt.Sprintf("%s.%d", path, n))
+		if err != nil { // it isn't kept any more
+			return now, true
+		}
+		if same(old, f) {
+			old.Close()
+			if after != now {
+				now.Close()
+			}
+			return after, true
+		}
+		if after != now {
+			after.Close()
+		}
+		after = old
+	}
+}

@@ -1,0 +1,38 @@
+package output
+
+import (
+	"bytes"
+	"time"
+)
+
+// StampFormat is that of --timestamps: local time with its zone, so that lines
+// sort within a day and say when they were printed on any machine.
+const StampFormat = "2006-01-02T15:04:05.000-07:00 "
+
+// Stamper puts the time before each line. A line counts from its first byte.
+type Stamper struct {
+	within bool // a line
+	buf    []byte
+}
+
+// Stamp gives text with the time before each line that begins in it. The
+// result is good until the next call.
+func (s *Stamper) Stamp(text []byte, now time.Time) []byte {
+	if len(text) == 0 {
+		return nil
+	}
+	stamp := now.Format(StampFormat)
+	s.buf = s.buf[:0]
+	for len(text) > 0 {
+		if !s.within {
+			s.buf = append(s.buf, stamp...)
+		}
+		n := bytes.IndexByte(text, '\n') + 1
+		if s.within = n == 0; s.within {
+			n = len(text)
+		}
+		s.buf = append(s.buf, text[:n]...)
+		text = text[n:]
+	}
+	return s.buf
+}

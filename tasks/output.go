@@ -1,0 +1,287 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"lifeline/lifeline"
+	"lifeline/lifeline/child"
+	"lifeline/lifeline/clerk"
+	"lifeline/lifeline/cluster"
+	"lifeline/lifeline/output"
+	"lifeline/lifeline/supervise"
+	"lifeline/procscan"
+)
+
+// outputOptions are about what the worker prints, and who is told how it went.
+type outputOptions struct {
+	log       output.Log
+	setup     clerk.Setup
+	onSkip    string
+	skipAfter int
+	client    *clerk.Client // nil: nobody is needed
+}
+
+func (o *options) outputFlags() []cli.Flag {
+	s := &o.out.setup
+	return []cli.Flag{
+		&cli.StringFlag{Name: "log", Category: catOut, EnvVars: env("log"), Destination: &o.out.log.Path, TakesFile: true, Usage: "write what it prints to this `file`"},
+		&cli.GenericFlag{Name: "log-max-size", Category: catOut, EnvVars: env("log-max-size"), Value: sizeOf(&o.out.log.MaxSize, 10<<20), Usage: "begin a new one at this `size`, such as 500k, 10M or 1G; 0 for never"},
+		&cli.IntFlag{Name: "log-keep", Category: catOut, EnvVars: env("log-keep"), Value: 5, Destination: &o.out.log.Keep, Action: checkKeep, Usage: "keep `N` old ones, FILE.1 the newest"},
+		&cli.BoolFlag{Name: "timestamps", Category: catOut, EnvVars: env("timestamps"), Destination: &s.Stamps, Usage: "put the time before each line"},
+		&cli.BoolFlag{Name: "quiet", Category: catOut, EnvVars: env("quiet"), Destination: &s.Quiet, Usage: "show what it prints only if it fails"},
+		&cli.StringFlag{Name: "on-start", Category: catOut, EnvVars: env("on-start"), Destination: &s.OnStart, Usage: "run this shell `command` when it has started"},
+		&cli.StringFlag{Name: "on-success", Category: catOut, EnvVars: env("on-success"), Destination: &s.OnSuccess, Usage: "run this shell `command` when it has ended well"},
+		&cli.StringFlag{Name: "on-failure", Category: catOut, EnvVars: env("on-failure"), Destination: &s.OnFailure, Usage: "run this shell `command` when it has failed"},
+		&cli.StringFlag{Name: "on-skip", Category: catOut, EnvVars: env("on-skip"), Destination: &o.out.onSkip, Usage: "run this shell `command` when ticks find it still running"},
+		&cli.IntFlag{Name: "on-skip-after", Category: catOut, EnvVars: env("on-skip-after"), Destination: &o.out.skipAfter, Action: checkSkip, Usage: "when so many have, once for each `N`", DefaultText: "1"},
+		&cli.DurationFlag{Name: "hook-timeout", Category: catOut, EnvVars: env("hook-timeout"), Value: time.Minute, Destination: &s.HookTimeout, Action: notNegative("hook-timeout"),
+			Usage: "end such a command after so `long`"},
+		&cli.StringFlag{Name: "ping-url", Category: catOut, EnvVars: env("ping-url"), Destination: &s.PingURL, Usage: "tell healthchecks.io or the like; `URL` or @FILE with it inside"},
+	}
+}
+
+func checkKeep(_ *cli.Context, n int) error {
+	if n < 0 || n > 10000 {
+		return usage("--log-keep %d: it is 0 to 10000", n)
+	}
+	return nil
+}
+
+func checkSkip(_ *cli.Context, n int) error {
+	if n < 1 {
+		return usage("--on-skip-after %d: it is at least 1", n)
+	}
+	return nil
+}
+
+// byteSize is a number of bytes.
+type byteSize struct{ at *int64 }
+
+func sizeOf(at *int64, standard int64) *byteSize {
+	*at = standard
+	return &byteSize{at}
+}
+
+func (s *byteSize) Set(text string) error {
+	digits := strings.TrimRight(text, "kKMGiB")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	shift, known := map[string]int{"": 0, "B": 0, "k": 10, "K": 10, "kB": 10, "KiB": 10, "M": 20, "MB": 20, "MiB": 20, "G": 30, "GB": 30, "GiB": 30}[text[len(digits):]]
+	if err != nil || !known || n < 0 || n > 1<<62>>shift {
+		return errors.New("not a size such as 500k, 10M or 1G")
+	}
+	*s.at = n << shift
+	return nil
+}
+
+func (s *byteSize) String() string {
+	if s.at == nil {
+		return ""
+	}
+	for _, unit := range []struct {
+		name  string
+		shift int
+	}{{"G", 30}, {"M", 20}, {"k", 10}} {
+		if n := *s.at; n > 0 && n%(1<<unit.shift) == 0 {
+			return strconv.FormatInt(n>>unit.shift, 10) + unit.name
+		}
+	}
+	return strconv.FormatInt(*s.at, 10)
+}
+
+// checkOutput refuses options that can't go together.
+func (o *options) checkOutput() error {
+	out := &o.out
+	s := &out.setup
+	switch {
+	case s.Stamps && out.log.Path == "" && !s.Quiet:
+		return usage("--timestamps goes with --log or --quiet")
+	case out.skipAfter > 0 && out.onSkip == "":
+		return usage("--on-skip-after %d: what is to be run then? give --on-skip COMMAND", out.skipAfter)
+	case o.exec && (s.Quiet || s.PingURL != "" || s.OnStart+s.OnSuccess+s.OnFailure != ""):
+		return usage("--exec: nobody stays who could tell how it ended; --quiet, --on-start, --on-success, --on-failure and --ping-url can't go with it")
+	case s.PingURL != "" && !isURL(s.PingURL) && (s.PingURL[0] != '@' || len(s.PingURL) == 1):
+		return usage("--ping-url: neither an address that begins with https:// (or http://) nor @FILE")
+	}
+	return nil
+}
+
+func isURL(s string) bool {
+	return (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) && !strings.ContainsAny(s, " \t\r\n")
+}
+
+// prepareOutput makes out of the options what a clerk is to do; there will be a
+// start.
+func (o *options) prepareOutput(argv []string) error {
+	s := &o.out.setup
+	s.Name = o.name
+	s.Vars = []string{"LIFELINE_COMMAND=" + strings.Join(argv, " ")}
+	if o.guard.Dir != "" { // a hook that calls lifeline is to find it
+		dir, err := filepath.Abs(o.guard.Dir)
+		if err != nil {
+			return fmt.Errorf("cannot tell the state directory's full path: %w", err)
+		}
+		s.Vars = append(s.Vars, "LIFELINE_DIR="+dir)
+	}
+	if path := o.out.log.Path; path != "" {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return fmt.Errorf("cannot tell the log's full path: %w", err)
+		}
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real // what a link leads to is what is rotated
+		}
+		o.out.log.Path = path
+		if err := o.out.log.Check(); err != nil {
+			return err
+		}
+		s.Log = &o.out.log
+		s.Vars = append(s.Vars, "LIFELINE_LOG_FILE="+path)
+	}
+	if s.PingURL == "" {
+		return nil
+	}
+	s.PingURL = strings.Clone(s.PingURL)
+	hideSecret(s.PingURL)
+	if file, ok := strings.CutPrefix(s.PingURL, "@"); ok {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("cannot read --ping-url: %w", err)
+		}
+		if s.PingURL = strings.TrimSpace(string(text)); !isURL(s.PingURL) {
+			return usage("--ping-url @%s: what stands there is not an address that begins with https:// (or http://)", file)
+		}
+	}
+	var err error
+	if s.Remote, err = cluster.Find(); err != nil {
+		var missing *cluster.MissingError
+		if errors.As(err, &missing) {
+			err = fmt.Errorf("%s is neither in %s nor on PATH: install it there (it comes with lifeline; from source: make build)", cluster.Program, missing.Beside)
+		}
+		o.warn("no pings are sent: %v", err)
+		s.PingURL = ""
+	}
+	return nil
+}
+
+// attend has a clerk do what the output options ask for, and tells it what
+// happens. generation is that of a worker that lives already.
+func (o *options) attend(place clerk.Place, job *supervise.Job, generation string) error {
+	if err := o.prepareOutput(job.Argv); err != nil {
+		return err
+	}
+	s := o.out.setup
+	if !s.Needed() {
+		return nil
+	}
+	client, err := clerk.Open(place, s, supervise.Environ(nil), o.warn)
+	if err != nil {
+		return err
+	}
+	o.out.client = client
+	job.Stdio = client.Stdio()
+	others, known := job.Events, generation
+	job.Events.State = func(now supervise.Snapshot) {
+		if others.State != nil {
+			others.State(now)
+		}
+		if now.Generation != known && !now.Ready.IsZero() && !now.Worker.Zero() {
+			known = now.Generation
+			client.Started(clerk.Run{Generation: now.Generation, PID: now.Worker.PID, Began: now.Began})
+		}
+	}
+	job.Events.Ended = func(l supervise.Life) {
+		if others.Ended != nil {
+			others.Ended(l)
+		}
+		r := clerk.Run{Generation: l.Generation, PID: l.PID, Began: l.Began}
+		if l.Generation != known && !l.Ready.IsZero() { // it was over before its start could be told
+			client.Started(r)
+		}
+		r.Ended, r.Result, r.Code, r.Why = l.Ended, resultOf(l.Outcome), l.Code, l.Why
+		if l.Signal != 0 {
+			r.Signal = child.SignalName(l.Signal)
+		}
+		client.Ended(r)
+	}
+	return nil
+}
+
+func resultOf(outcome string) clerk.Result {
+	switch outcome {
+	case supervise.OutcomeOK:
+		return clerk.Success
+	case supervise.OutcomeStopped:
+		return clerk.Stopped
+	case supervise.OutcomeUnknown:
+		return clerk.Unknown
+	}
+	return clerk.Failure
+}
+
+// attendHold is attend for a name that is ours.
+func (o *options) attendHold(hold *lifeline.Hold, job *supervise.Job, generation string) error {
+	fifo, socket := hold.Output()
+	if err := o.attend(clerk.Place{FIFO: fifo, Socket: socket}, job, generation); err != nil {
+		return err
+	}
+	if err := hold.SetLog(o.out.log.Path); err != nil {
+		o.warn("lifeline logs %s won't find the log: %v", o.name, err)
+	}
+	return nil
+}
+
+// dismiss waits for hooks and pings, when the name is free again already: they
+// keep no tick from starting.
+func (o *options) dismiss() {
+	c, s := o.out.client, &o.out.setup
+	if c == nil {
+		return
+	}
+	limit := 5 * time.Second
+	if s.OnStart+s.OnSuccess+s.OnFailure != "" {
+		if limit += 2 * (s.HookTimeout + 2*time.Second); s.HookTimeout == 0 {
+			limit = 24 * time.Hour
+		}
+	}
+	if s.PingURL != "" {
+		limit += 4 * time.Minute
+	}
+	c.Close(limit)
+}
+
+// skipped is for a tick that has found an instance: so many of them, and
+// somebody should know.
+func (o *options) skipped(_ context.Context, err error) {
+	var held *lifeline.HeldError
+	if o.out.onSkip == "" || !errors.As(err, &held) {
+		return
+	}
+	n, err := o.guard.CountSkipped(o.name, held)
+	if err != nil {
+		o.warn("--on-skip: %v", err)
+		return
+	}
+	if n%max(o.out.skipAfter, 1) != 0 {
+		return
+	}
+	r := clerk.Run{Generation: held.Generation, PID: held.Worker.PID, Skipped: n}
+	if since, command := procscan.Describe(held.Worker); command != "" {
+		r.Began = since
+	}
+	vars := clerk.Facts(o.name, "skip", r)
+	if o.guard.Dir != "" {
+		vars = append(vars, "LIFELINE_DIR="+o.guard.Dir)
+	}
+	if err := clerk.RunHook(o.out.onSkip, append(supervise.Environ(nil), vars...), o.out.setup.HookTimeout, os.Stdout, os.Stderr); err != nil {
+		o.warn("--on-skip: %v", err)
+	}
+}
