@@ -20,12 +20,14 @@ import (
 
 	"lifeline/lifeline/cluster"
 	"lifeline/lifeline/cluster/engine"
+	"lifeline/lifeline/cluster/ping"
 )
 
 const usageText = `usage:
   lifeline-remote init [--print] URL      make what the engine needs (PostgreSQL: tables)
   lifeline-remote status [--json] URL [NAME...]
   lifeline-remote move URL NAME NODE      hand NAME over to NODE
+  lifeline-remote ping URL start|log|fail|CODE   tell healthchecks.io or the like; the body comes from standard input
   lifeline-remote hold                    what lifeline starts; not for people
 `
 
@@ -38,6 +40,9 @@ func run(args []string) int {
 	}
 	if args[0] == "hold" && len(args) == 1 {
 		return holdMain()
+	}
+	if args[0] == "ping" { // it may take a minute, and its end is one signal away
+		return ping.Main(context.Background(), args[1:], os.Stdin, os.Stderr)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer cancel()
