@@ -79,7 +79,7 @@ func checkAbove(path string) error {
 
 // Exam is what can be seen of one name.
 type Exam struct {
-	Lock, Run, Pause string // the paths of its files
+	Lock, Run string // the paths of its files
 
 	// Broken are files that would be refused, with what to do about them.
 	Broken []error
@@ -117,8 +117,8 @@ func (g Guard) Examine(name string) (Exam, error) {
 		space = path
 	}
 	d := dir{path: path, space: space}
-	e := Exam{Lock: d.lock(name), Run: d.run(name), Pause: d.paused(name), Record: RecordNone}
-	for what, file := range map[string]string{"lock file": e.Lock, "run file": e.Run, "pause file": e.Pause} {
+	e := Exam{Lock: d.lock(name), Run: d.run(name), Record: RecordNone}
+	for what, file := range map[string]string{"lock file": e.Lock, "run file": e.Run} {
 		if err := examineFile(what, file); err != nil {
 			e.Broken = append(e.Broken, err)
 		}
@@ -144,7 +144,7 @@ func (g Guard) Examine(name string) (Exam, error) {
 		e.Record = RecordForeign
 	default:
 		e.Record, e.Supervisor, e.Worker = RecordFine, rec.supervisor, rec.worker
-		if rec.supervisor.Alive() && len(e.LockHolders) == 0 && procscan.CanSeeFlocks {
+		if !rec.inProcess() && rec.supervisor.Alive() && len(e.LockHolders) == 0 && procscan.CanSeeFlocks {
 			e.Record = RecordUnlocked
 		}
 	}
@@ -176,23 +176,8 @@ func examineFile(what, path string) error {
 	return nil
 }
 
-// Known tells who has name by the record alone: without the process table it
-// is quick however many names there are.
-func (g Guard) Known(name string) (h Holder, running bool, err error) {
-	path, there, err := g.Directory()
-	if err != nil || !there {
-		return Holder{}, false, err
-	}
-	f, err := os.OpenFile(dir{path: path}.run(name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return Holder{}, false, nil
-	}
-	defer f.Close()
-	if rec, err := readRecord(f); err == nil && rec.here() {
-		h = Holder{Supervisor: rec.supervisor, Worker: rec.worker, Generation: rec.generation}
-	}
-	return h, h.Alive(), nil
-}
+// UserHome is uid's home in the password file, "" if it isn't there.
+func UserHome(uid int) string { return homeOf(uid) }
 
 // Marked reports whether id is of name and of this guard's directory, as its
 // environment tells.

@@ -196,11 +196,12 @@ func names(typed []string) []string {
 		}
 	}
 	known, _ := guard.Names()
-	for _, name := range known {
-		if h, running, err := guard.Known(name); err == nil && running {
-			says[name] = "runs, pid " + pidOf(h)
-		} else if says[name] == "" {
-			says[name] = "doesn't run"
+	seen, _ := guard.Look(known...)
+	for _, in := range seen {
+		if in.Alive() {
+			says[in.Name] = "runs, pid " + pidOf(in.Holder)
+		} else if says[in.Name] == "" {
+			says[in.Name] = "doesn't run"
 		}
 	}
 	var out []string

@@ -140,6 +140,10 @@ func onlyBusybox() (crond, bool) {
 	if err != nil || len(list) == 0 {
 		list = installedCronds()
 	}
+	return onlyBusyboxOf(list)
+}
+
+func onlyBusyboxOf(list []crond) (crond, bool) {
 	if len(list) == 0 || slices.ContainsFunc(list, func(d crond) bool { return !d.busybox }) {
 		return crond{}, false
 	}
@@ -156,7 +160,10 @@ func (k *cronOptions) suitBusybox(o *options) error {
 		return usage("%s: the cron daemon here is busybox's, which doesn't read /etc/cron.d: leave out --cron-d", o.name)
 	}
 	e := &k.entry
-	if d.atKills && !e.NoReboot && !strings.HasPrefix(e.Schedule, "@") {
+	if asked := (install.Line{Schedule: e.Schedule}); asked.BusyboxProblem(d.atKills) != "" {
+		return usage("%s: %s: %s", o.name, asked.BusyboxProblem(d.atKills), busyboxAdvice(asked))
+	}
+	if d.atKills && !e.NoReboot {
 		o.warn("without the @reboot line, of which the busybox crond here dies: the next minute after a boot starts it")
 		e.NoReboot = true
 	}

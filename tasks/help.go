@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 )
@@ -119,8 +120,10 @@ func writeHelp(w io.Writer, c *cli.Command) {
 	}
 	synopsis, rest, _ := strings.Cut(usageText, "\n\n")
 	fmt.Fprintf(w, "%s\n\n%s.\n", synopsis, sentence(c.Usage))
-	if rest != "" {
-		fmt.Fprintf(w, "\n%s\n", rest)
+	for p := range strings.SplitSeq(rest, "\n\n") {
+		if p != "" {
+			fmt.Fprintf(w, "\n%s\n", strings.Join(wrap(p, helpWidth), "\n"))
+		}
 	}
 	if line := examples()[c.Name]; line[0] != "" {
 		fmt.Fprintf(w, "\nExample: %s\n", line[0])
@@ -254,7 +257,7 @@ func wrap(text string, width int) []string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > width {
+		if line != "" && utf8.RuneCountInString(line+" "+word) > width {
 			lines = append(lines, line)
 			line = ""
 		}

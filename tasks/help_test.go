@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 )
@@ -25,7 +26,7 @@ func TestHelpFitsAScreen(t *testing.T) {
 		t.Errorf("it has %d lines", n)
 	}
 	for line := range strings.Lines(text) {
-		if len(line) > helpWidth+1 { // with its newline
+		if utf8.RuneCountInString(line) > helpWidth+1 { // with its newline
 			t.Errorf("%d columns: %q; put shorter words into examples", len(line)-1, line)
 		}
 	}
@@ -72,7 +73,7 @@ func TestHelpOfCommands(t *testing.T) {
 			}
 		}
 		for line := range strings.Lines(out.String()) {
-			if len(line) > helpWidth+1 { // with its newline
+			if utf8.RuneCountInString(line) > helpWidth+1 { // with its newline
 				t.Errorf("lifeline help %s: %d columns: %q", c.Name, len(line)-1, line)
 			}
 		}

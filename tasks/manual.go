@@ -114,6 +114,22 @@ func (m *roff) line(s string) {
 // or quote that would begin a line.
 func escape(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(s)
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x80 {
+			continue
+		}
+		// Not ASCII: groff_char(7).
+		var out strings.Builder
+		for _, r := range s {
+			if r < 0x80 {
+				out.WriteRune(r)
+			} else {
+				fmt.Fprintf(&out, `\[u%04X]`, r)
+			}
+		}
+		s = out.String()
+		break
+	}
 	if strings.HasPrefix(s, ".") {
 		s = `\&` + s
 	}

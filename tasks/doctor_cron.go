@@ -1,0 +1,202 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"lifeline/install"
+)
+
+// cron looks for the daemon.
+func (d *doctor) cron() {
+	list, err := runningCronds()
+	if err != nil {
+		d.wrong("cron", "mount /proc, or look with ps whether cron runs", "%v", err)
+		return
+	}
+	d.cronds = list
+	switch {
+	case len(list) > 0:
+		d.fine("cron", "runs: %s, pid %d", list[0].program, list[0].id.PID)
+	case runtime.GOOS == "darwin":
+		d.fine("cron", "launchd starts it when there is a crontab")
+	case exists("/run/systemd/system") && (exists("/usr/lib/systemd/system-generators/systemd-crontab-generator") || exists("/lib/systemd/system-generators/systemd-crontab-generator")):
+		d.fine("cron", "systemd-cron makes timers of the crontabs")
+	default:
+		advice := "install one (Debian: apt-get install cron), and have it started at boot"
+		if have := installedCronds(); len(have) > 0 {
+			service := filepath.Base(have[0].program)
+			advice = fmt.Sprintf("start it, and have it started at boot: systemctl enable --now %s, or service %s start", service, service)
+			if len(have) == 1 && have[0].busybox {
+				advice = "start it, and have it started at boot: " + have[0].program
+			}
+		}
+		d.wrong("cron", advice, "no cron daemon runs here: nothing will be started")
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// crontab is a place where cron looks for lines.
+type crontab struct {
+	title  string
+	text   string
+	system bool   // its lines have a user column
+	remedy string // how to change it
+	skip   string // why cron passes the whole of it over
+	advice string // what to do about that
+}
+
+func (t crontab) lines() []install.Line { return install.Entries(t.text, t.system) }
+
+// isMine: the line runs as the user who asks.
+func (t crontab) isMine(l install.Line) bool { return !t.system || l.User == userName() }
+
+// crontabs reads the user's own and the system's.
+func (d *doctor) crontabs(ctx context.Context) []crontab {
+	var list []crontab
+	text, err := install.Crontab{}.Read(ctx)
+	if err != nil {
+		d.failed("crontab", err)
+	}
+	own := crontab{title: "your crontab", text: text, remedy: "crontab -e"}
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		own.skip, own.advice = unended, "add a newline at its end: crontab -e"
+	}
+	list = append(list, own)
+	files, _ := filepath.Glob("/etc/cron.d/*")
+	for _, path := range append(files, "/etc/crontab") {
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(text), "lifeline") {
+			continue
+		}
+		t := crontab{title: path, text: string(text), system: true, remedy: "edit " + path}
+		t.skip, t.advice = passedOver(path, t.text)
+		list = append(list, t)
+	}
+	return list
+}
+
+const unended = "its last line has no newline, and Debian's cron then ignores all of it"
+
+// passedOver says why cron doesn't read a file in /etc/cron.d (cron(8)).
+func passedOver(path, text string) (why, advice string) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return "", ""
+	}
+	name := filepath.Base(path)
+	st, _ := info.Sys().(*syscall.Stat_t)
+	switch {
+	case strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != "":
+		return "cron ignores files in /etc/cron.d whose names have other characters than letters, digits, _ and -", "rename " + path
+	case st != nil && st.Uid != 0:
+		return fmt.Sprintf("it belongs to uid %d, and cron reads only root's", st.Uid), "chown root " + path
+	case info.Mode()&0o022 != 0 && info.Mode().IsRegular():
+		return fmt.Sprintf("others may write it (mode %04o), and cron then ignores it", info.Mode().Perm()), "chmod 644 " + path
+	case !strings.HasSuffix(text, "\n"):
+		return unended, "add a newline at its end"
+	}
+	return "", ""
+}
+
+// a tabled line is one with its place.
+type tabled struct {
+	install.Line
+	table crontab
+}
+
+// line finds what starts name, and says what is wrong with it as a line.
+func (d *doctor) line(name string) (tabled, bool) {
+	var mine, others []tabled
+	for _, t := range d.tables {
+		if err := install.CheckBlocks(t.text, name); err != nil {
+			d.failed("crontab", err)
+		}
+		for _, l := range t.lines() {
+			switch {
+			case l.Name != name:
+			case t.isMine(l):
+				mine = append(mine, tabled{l, t})
+			default:
+				others = append(others, tabled{l, t})
+			}
+		}
+	}
+	if len(mine) == 0 {
+		d.noLine(name, others)
+		return tabled{}, false
+	}
+	best := mine[0]
+	for _, l := range mine {
+		if best.Schedule == "@reboot" && l.Schedule != "@reboot" {
+			best = l
+		}
+	}
+	before := d.wrongs
+	for _, l := range mine {
+		if l.Dir != best.Dir || !slices.Equal(l.Argv[1:], best.Argv[1:]) || l.table.title != best.table.title {
+			d.wrong("crontab", "take one of them out: "+l.table.remedy, "%s and %s start %s in different ways, and the first that comes wins", where(best.table, best.Line), where(l.table, l.Line), name)
+			break
+		}
+	}
+	for _, l := range mine {
+		d.checkLine(l)
+	}
+	if best.table.skip != "" {
+		d.wrong("crontab", best.table.advice, "%s: %s", best.table.title, best.table.skip)
+	}
+	if best.Schedule == "@reboot" {
+		d.wrong("crontab", "put a line with * * * * * beside it, or let lifeline install do it", "%s has only @reboot: nothing starts it again before the next boot", where(best.table, best.Line))
+	}
+	if d.wrongs == before {
+		d.fine("crontab", "%s starts it: %s", where(best.table, best.Line), best.Schedule)
+	}
+	return best, best.Problem == ""
+}
+
+func (d *doctor) noLine(name string, others []tabled) {
+	if len(others) > 0 {
+		l := others[0]
+		d.wrong("crontab", fmt.Sprintf("ask as that user: sudo -u %s lifeline doctor %s", l.User, name), "%s starts it as the user %s, whose names are not yours", where(l.table, l.Line), l.User)
+		return
+	}
+	advice := "lifeline install " + name + " -- COMMAND"
+	if near := nearest(name, d.everybody()); near != "" && near != name {
+		advice = fmt.Sprintf("lifeline install %s -- COMMAND; or is %s meant?", name, near)
+	}
+	d.wrong("crontab", advice, "no line starts %s", name)
+}
+
+// checkLine is for what cron or the shell would trip over.
+func (d *doctor) checkLine(l tabled) {
+	at := where(l.table, l.Line)
+	if l.Problem != "" {
+		d.wrong("crontab", "write it plainly, or put it into a script: "+l.table.remedy, "%s can't be checked, and perhaps not run: %s", at, l.Problem)
+	}
+	if err := install.CheckSchedule(l.Schedule); err != nil {
+		d.wrong("crontab", "correct it: "+l.table.remedy, "%s: cron may never start it: %v", at, err)
+	}
+	if only, ok := onlyBusyboxOf(d.cronds); ok {
+		if problem := l.BusyboxProblem(only.atKills); problem != "" {
+			d.wrong("crontab", busyboxAdvice(l.Line)+"; or install another cron", "%s: %s", at, problem)
+		}
+		if l.table.system {
+			d.wrong("crontab", "put it into root's crontab: lifeline install, without --cron-d", "%s: busybox crond doesn't read it", l.table.title)
+		}
+	}
+	if shell := l.Environment["SHELL"]; shell != "" {
+		if info, err := os.Stat(shell); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+			d.wrong("crontab", "correct the line SHELL=: "+l.table.remedy, "its SHELL is %s, which isn't a program", shell)
+		}
+	}
+}

@@ -1,0 +1,258 @@
+package tasks_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// ward is a machine on which all is well, to be broken: a cron daemon, a
+// crontab that starts web every New Year's morning, and the state directory,
+// all in namespaces of their own.
+const ward = `
+mount -t tmpfs -o mode=755 none /run
+mount -t tmpfs none /var/spool/cron
+mount -t tmpfs none /etc/cron.d
+mkdir /var/spool/cron/crontabs
+chgrp crontab /var/spool/cron/crontabs
+chmod 1730 /var/spool/cron/crontabs
+work=$1 break=$2 options=$3
+cd "$work"
+printf '#!/bin/sh\nexec sleep 1000\n' >serve
+printf '#!/bin/sh\nexec sleep 1000\n' >bin/onlyhere
+chmod +x serve bin/onlyhere
+PATH=$work/bin:$PATH
+cron -f >cron.out 2>&1 & cron=$!
+spool=/var/spool/cron/crontabs/root
+never='0 5 1 1 *'
+L=$(command -v lifeline)
+lifeline --dir "$work/side" web -- true
+lock=/run/lifeline/$(basename "$work"/side/web-*.lock) run=${lock%.lock}.run
+until_true() { n=0; until "$@"; do n=$((n+1)); [ $n -lt 1000 ] || { echo "never: $*"; exit 99; }; sleep .01; done; }
+named() { [ "$(cat /proc/$1/comm 2>/dev/null)" = "$2" ]; }
+until_true named $cron cron
+lifeline install --schedule "$never" --no-reboot web -- "$work/serve" >/dev/null
+instead() { printf '%s\n' "$@" | crontab -; }
+starts() { lifeline web -- "$@" & sup=$!; until_true holds; worker=$(tr -s ' ' <$run | cut -d' ' -f7); }
+holds() { [ -s $run ] || return 1; w=$(tr -s ' ' <$run | cut -d' ' -f7); [ "${w:-0}" != 0 ] && [ "$(tr '\0' ' ' </proc/$w/cmdline)" != "" ] && ! grep -qz LIFELINE_STUB=1 /proc/$w/environ; }
+lesser() { kill $cron; wait $cron || :; mkdir none; ln -s "$(command -v busybox)" crond; "$work/crond" -f -c "$work/none" & until_true named $! crond; }
+eval "$break"
+code=0
+lifeline doctor $options web || code=$?
+echo "code $code"
+`
+
+func inWard(t *testing.T, breaks, options string) string {
+	t.Helper()
+	needRoot(t)
+	for _, program := range []string{"cron", "crontab", "flock", "perl"} {
+		_, err := exec.LookPath(program)
+		need(t, err == nil, program)
+	}
+	work, err := os.MkdirTemp("", "ward")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(work) })
+	if err := os.Mkdir(filepath.Join(work, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(work, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"sh", "-ec", ward, "sh", work, breaks, options)
+	cmd.Env = append(environ(), "GORACE=atexit_sleep_ms=0", "NO_COLOR=1", "TZ=UTC")
+	output, err := os.Create(filepath.Join(work, "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	cmd.Stdout, cmd.Stderr = output, output // a file: what is left running holds no pipe
+	_ = cmd.Run()
+	text, err := os.ReadFile(output.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(text), work, "WORK")
+}
+
+// Where nothing is broken, doctor finds nothing.
+func TestDoctorFindsNothing(t *testing.T) {
+	for name, tt := range map[string]struct{ breaks, options, want string }{
+		"never started":     {"", "", "state: has never been started here"},
+		"runs":              {`starts ./serve`, "", "state: runs, pid"},
+		"orphan":            {`starts perl -e '$SIG{TERM}="IGNORE"; sleep 1000'; kill -9 $sup`, "", "the next tick takes it over"},
+		"ended well":        {`lifeline web -- true`, "", "last runs: the last one: ok"},
+		"terminated":        {`starts ./serve; lifeline terminate web`, "", "last runs: the last one: stopped"},
+		"failed, then well": {`lifeline web -- false || lifeline web -- true`, "", "last one: ok"},
+		"--exec":            {`lifeline --exec web -- ./serve & until_true holds`, "", "state: runs, pid"},
+		"in /etc/cron.d":    {`crontab -r; lifeline install --cron-d --no-reboot web -- serve-not-there >/dev/null 2>&1 || lifeline install --cron-d web -- ./serve >/dev/null`, "", "of /etc/cron.d/lifeline-web starts it"},
+		"by hand":           {`instead "PATH=$work/bin:$(dirname $L):/usr/bin:/bin" "$never cd $work && lifeline --respawn web -- onlyhere"`, "", "line 2 of your crontab"},
+		"a line of before":  {`crontab -l | sed 's/exec //' | crontab -`, "", "starts it"},
+		"earlier boot":      {`lifeline web -- true; perl -e 'use strict; open(my $f,"+<",$ARGV[0]); read($f,my $t,256); my ($b)=split /\n/,$t; $b =~ s/ [0-9a-f]{8}$//; $b =~ s/[0-9a-f]{8}-/00000000-/; my $c=0xffffffff; for (unpack "C*",$b) { $c^=$_; $c = $c&1 ? ($c>>1)^0xedb88320 : $c>>1 for 1..8 } seek($f,0,0); printf $f "%-256s", sprintf("%s %08x\n",$b,$c^0xffffffff)' $run`, "", "record:"},
+		"simulate a daemon": {"", "--simulate --for 1s", "started and lived for 1s; it was ended again"},
+		"simulate a job":    {`instead "GREETING=hello" "$never exec $L web -- /bin/sh -c 'echo \"\$GREETING \$HOME \$PATH\"; pwd'"`, "--simulate", "ended with 0; it said: hello /root /usr/bin:/bin / /root\n"},
+		"simulate, it runs": {`starts ./serve`, "--simulate", "not tried: it runs (pid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := inWard(t, tt.breaks, tt.options)
+			if !strings.HasSuffix(said, "\nall is well\ncode 0\n") || strings.Contains(said, "WRONG") || !strings.Contains(said, tt.want) {
+				t.Errorf("it must say %q:\n%s", tt.want, said)
+			}
+		})
+	}
+}
+
+// Each promise, by breaking that very thing: it is found, the advice is there,
+// and nothing else is said to be wrong.
+func TestDoctorFinds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		breaks  string
+		want    string // the finding
+		advice  string
+		options string
+		more    int // other findings that come with it
+	}{
+		"cron doesn't run":                {breaks: `kill $cron; wait $cron || :`, want: "no cron daemon runs here", advice: "start it"},
+		"the machine's cron is another's": {breaks: `kill $cron; wait $cron || :; setpriv --reuid=65534 --clear-groups perl -e '$0="cron"; open(F,">/proc/self/comm"); print F "cron"; close F; sleep 1000' & until_true named $! cron`, want: "no cron daemon runs here", advice: "start it"},
+		"busybox and @":                   {breaks: `lesser; instead "@daily $L web -- $work/serve"`, want: "crashes on a line that begins with @daily", advice: "five fields"},
+		"busybox and #":                   {breaks: `lesser; instead "$never $L web -- $work/serve 'issue #1'"`, want: "cuts the command at the #", advice: "script"},
+		"no line":                         {breaks: `lifeline uninstall web >/dev/null`, want: "no line starts web", advice: "lifeline install web -- COMMAND"},
+		"a name misspelt":                 {breaks: `lifeline uninstall web >/dev/null; lifeline install --schedule "$never" wbe -- ./serve >/dev/null 2>&1`, want: "no line starts web", advice: "or is wbe meant?"},
+		"no crontab(1)":                   {breaks: `mount --bind /dev/null "$(command -v crontab)"`, want: "cannot read the crontab", more: 1},
+		"a word for the shell":            {breaks: `instead "$never $L web -- \$HOME/serve"`, want: "only a shell can expand $", advice: "write it plainly"},
+		"a backward range":                {breaks: `instead "5-1 5 1 1 * $L web -- $work/serve"`, want: "runs backwards", advice: "crontab -e"},
+		"only @reboot":                    {breaks: `instead "@reboot $L web -- $work/serve"`, want: "has only @reboot", advice: "* * * * *"},
+		"two lines differ":                {breaks: `{ crontab -l; echo "$never $L --respawn web -- $work/serve"; } | crontab -`, want: "start web in different ways", advice: "take one of them out"},
+		"a marker is gone":                {breaks: `crontab -l | sed '/web end/d' | crontab -`, want: `no "end" marker`},
+		"no newline":                      {breaks: `printf '%s' "$never $L web -- $work/serve" >$spool`, want: "its last line has no newline", advice: "add a newline"},
+		"cron.d: mode":                    {breaks: `crontab -r; lifeline install --cron-d web -- ./serve >/dev/null 2>&1; chmod 666 /etc/cron.d/lifeline-web`, want: "others may write it (mode 0666)", advice: "chmod 644"},
+		"cron.d: owner":                   {breaks: `crontab -r; lifeline install --cron-d web -- ./serve >/dev/null 2>&1; chown 65534 /etc/cron.d/lifeline-web`, want: "it belongs to uid 65534", advice: "chown root"},
+		"cron.d: name":                    {breaks: `crontab -r; lifeline install --cron-d web -- ./serve >/dev/null 2>&1; mv /etc/cron.d/lifeline-web /etc/cron.d/lifeline.web`, want: "other characters than letters", advice: "rename"},
+		"cron.d: no newline":              {breaks: `crontab -r; printf '%s' "$never root $L web -- $work/serve" >/etc/cron.d/lifeline-web`, want: "its last line has no newline", advice: "add a newline"},
+		"another user's":                  {breaks: `crontab -r; lifeline install --cron-d --user daemon web -- ./serve >/dev/null 2>&1`, want: "as the user daemon", advice: "sudo -u daemon lifeline doctor web"},
+		"no such shell":                   {breaks: `{ echo SHELL=/bin/nosuch; crontab -l; } | crontab -`, want: "its SHELL is /bin/nosuch", advice: "SHELL="},
+		"an unknown option":               {breaks: `instead "$never $L --repsawn web -- $work/serve"`, want: "there is no option --repsawn: did you mean --respawn?", advice: "correct it"},
+		"a wrong value":                   {breaks: `instead "$never $L --max-runtime 10 web -- $work/serve"`, want: "--max-runtime 10", advice: "correct it"},
+		"run, without guard":              {breaks: `instead "$never $L run web -- $work/serve"`, want: "which guards", advice: "correct it"},
+		"lifeline is gone":                {breaks: `instead "$never /nowhere/lifeline web -- $work/serve"`, want: "can't start lifeline itself: /nowhere/lifeline", advice: "write its path"},
+		"lifeline isn't on PATH":          {breaks: `instead "$never lifeline web -- $work/serve"`, want: "lifeline: command not found on PATH=/usr/bin:/bin", advice: "write its path"},
+		"no home":                         {breaks: `{ echo HOME=/nowhere; crontab -l; } | crontab -`, want: "starts in /nowhere, which is no directory", advice: "make it"},
+		"cd to nowhere":                   {breaks: `instead "$never cd /nowhere && $L web -- $work/serve"`, want: "starts in /nowhere, which is no directory", advice: "make it"},
+		"the command is gone":             {breaks: `rm serve`, want: "WORK/serve: no such command", advice: "put it there"},
+		"not executable":                  {breaks: `chmod -x serve`, want: "permission denied; chmod +x", advice: "correct the line"},
+		"a directory":                     {breaks: `rm serve; mkdir serve`, want: "is a directory"},
+		"no #!":                           {breaks: `echo sleep 1000 >serve; mount -t tmpfs none /proc/sys/fs`, want: "no #! in its first line"},
+		"no interpreter":                  {breaks: `echo '#!/nowhere/sh' >serve`, want: "its interpreter (first line): /nowhere/sh"},
+		"CRLF":                            {breaks: `printf '#!/bin/sh\r\n' >serve`, want: "carriage return"},
+		"env's program":                   {breaks: `printf '#!/usr/bin/env onlyhere\n' >serve`, want: "onlyhere: command not found on PATH=/usr/bin:/bin"},
+		"not on cron's PATH":              {breaks: `instead "$never $L web -- onlyhere"`, want: "onlyhere: command not found on PATH=/usr/bin:/bin", advice: "write WORK/bin/onlyhere"},
+		"--chdir to nowhere":              {breaks: `instead "$never $L --chdir /nowhere web -- $work/serve"`, want: "--chdir /nowhere", advice: "make it"},
+		"no --env-file":                   {breaks: `instead "$never $L --env-file $work/vars web -- $work/serve"`, want: "--env-file WORK/vars can't be read"},
+		"a bad --env-file":                {breaks: `echo nonsense >vars; instead "$never $L --env-file $work/vars web -- $work/serve"`, want: "line 1", advice: "correct that line"},
+		"two directories":                 {breaks: `export LIFELINE_DIR=$work/elsewhere`, want: "works in /run/lifeline, and you look in WORK/elsewhere", advice: "unset LIFELINE_DIR"},
+		"directory open":                  {breaks: `lifeline web -- true; chmod 777 /run/lifeline`, want: "may be written by others (mode 0777)", advice: ""},
+		"directory a link":                {breaks: `mkdir -m 700 real; ln -s $work/real /run/lifeline`, want: "is a symbolic link"},
+		"directory a file":                {breaks: `touch /run/lifeline`, want: "is not a directory"},
+		"directory another's":             {breaks: `lifeline web -- true; chown 65534 /run/lifeline`, want: "belongs to uid 65534"},
+		"directory read-only":             {breaks: `mkdir -m 700 /run/lifeline; mount -t tmpfs -o ro,mode=700 none /run/lifeline`, want: "can't be written: read-only file system"},
+		"directory can't be made":         {breaks: `mount --bind /run /run; mount -o remount,ro,bind /run`, want: "can't be made in /run: read-only file system"},
+		"no inode":                        {breaks: `mkdir -m 700 /run/lifeline; mount -t tmpfs -o nr_inodes=1,mode=700 none /run/lifeline`, want: "has no inode left"},
+		"anybody above":                   {breaks: `mkdir open; chmod 777 open; export LIFELINE_DIR=$work/open/state; instead "LIFELINE_DIR=$LIFELINE_DIR" "$never $L web -- $work/serve"`, want: "may be written by everybody (mode 0777)"},
+		"another above":                   {breaks: `mkdir theirs; chown 65534 theirs; export LIFELINE_DIR=$work/theirs/state; instead "LIFELINE_DIR=$LIFELINE_DIR" "$never $L web -- $work/serve"`, want: "belongs to uid 65534, who can put another"},
+		"lock file a link":                {breaks: `lifeline web -- true; rm $lock; ln -s /etc/passwd $lock`, want: "is a symbolic link"},
+		"lock file a FIFO":                {breaks: `lifeline web -- true; rm $lock; mkfifo $lock`, want: "is a FIFO"},
+		"run file another's":              {breaks: `lifeline web -- true; chown 65534 $run`, want: "belongs to uid 65534, not to uid 0"},
+		"run file twice":                  {breaks: `lifeline web -- true; ln $run /run/lifeline/more`, want: "has 2 links"},
+		"record damaged":                  {breaks: `lifeline web -- true; printf XXXX | dd of=$run conv=notrunc 2>/dev/null`, want: "can't be read: who the instance is", advice: "rm /run/lifeline/web-"},
+		"record of elsewhere":             {breaks: `unshare --pid --fork --mount-proc lifeline web -- true`, want: "written in another pid namespace", advice: "a state directory of its own"},
+		"the lock was lost":               {breaks: `starts ./serve; kill -STOP $sup; rm $lock`, want: "doesn't hold the lock", advice: "it puts its lock file back", more: 1},
+		"lock held by another":            {breaks: `lifeline web -- true; flock $lock sleep 1000 & until_true sh -c "! flock -n $lock true"`, want: "which isn't lifeline: nothing can start", advice: "kill"},
+		"run file held":                   {breaks: `lifeline web -- true; flock $run sleep 1000 & until_true sh -c "! flock -n $run true"`, want: "shows nothing of web", advice: "kill"},
+		"paused":                          {breaks: `lifeline pause web >/dev/null`, want: "it is paused", advice: "lifeline resume web"},
+		"paused for a while":              {breaks: `lifeline pause web --for 1h >/dev/null`, want: "it is paused, so cron starts nothing, until", advice: "lifeline resume web"},
+		"pause can't be read":             {breaks: `mkdir -m 700 -p /run/lifeline; ln -s nowhere ${lock%.lock}.paused`, want: "cannot tell whether it is paused", advice: "lifeline resume web"},
+		"supervisor stopped":              {breaks: `starts ./serve; kill -STOP $sup`, want: "its supervisor", advice: "kill -CONT"},
+		"worker stopped":                  {breaks: `starts ./serve; kill -STOP $worker`, want: "it lives, so nothing else is started", advice: "kill -CONT"},
+		"the last run failed":             {breaks: `lifeline web -- sh -c 'exit 3' || :`, want: "the last one: exit 3", advice: "lifeline history web"},
+		"the last three failed":           {breaks: `for i in 1 2 3; do lifeline web -- sh -c 'exit 4' || :; done`, want: "the last 3 failed; the latest: exit 4", advice: "see what it printed"},
+		"the last was killed":             {breaks: `lifeline web -- sh -c 'kill -9 $$' 2>/dev/null || :`, want: "the last one: SIGKILL", advice: "when memory ran out"},
+		"the last never started":          {breaks: `lifeline web -- nosuch 2>/dev/null || :`, want: "couldn't start (127)", advice: "give its whole path"},
+		"simulate: another environment":   {breaks: `printf '#!/bin/sh\n[ -n "$NEEDED" ] || { echo "NEEDED is not set" >&2; exit 5; }\n' >serve; export NEEDED=1; ./serve`, options: "--simulate", want: "it ended with 5", advice: "env -i"},
+		"simulate: what it calls":         {breaks: `printf '#!/bin/sh\nexec onlyhere\n' >serve`, options: "--simulate", want: "it ended with 127", advice: "put PATH= into the crontab"},
+		"simulate: never starts":          {breaks: `instead "$never sleep 60; $L web -- $work/serve"`, options: "--simulate --for 1s", want: "after 1s nothing of it ran yet", advice: "by hand"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			said := inWard(t, tt.breaks, tt.options)
+			wrong := strings.Count(said, "\nWRONG") + strings.Count(said[:min(len(said), 5)], "WRONG")
+			line, rest := "", said
+			for l := range strings.Lines(said) {
+				_, rest, _ = strings.Cut(rest, "\n")
+				if strings.HasPrefix(l, "WRONG") && strings.Contains(l, tt.want) {
+					line = l
+					break
+				}
+			}
+			advice, _, _ := strings.Cut(rest, "\n")
+			switch {
+			case line == "":
+				t.Errorf("it doesn't find %q:\n%s", tt.want, said)
+			case wrong != 1+tt.more:
+				t.Errorf("%d findings, not %d:\n%s", wrong, 1+tt.more, said)
+			case tt.advice != "" && (!strings.HasPrefix(advice, "       -> ") || !strings.Contains(advice, tt.advice)):
+				t.Errorf("the advice is %q, without %q", advice, tt.advice)
+			case !strings.HasSuffix(said, "\ncode 1\n"):
+				t.Errorf("the exit code isn't 1:\n%s", said)
+			}
+		})
+	}
+}
+
+// What --simulate takes for cron's environment is the one that cron gives:
+// a real cron tells.
+func TestSimulateIsCron(t *testing.T) {
+	said := inWard(t, `
+kill $cron; wait $cron || :
+printf '#!/bin/sh\n{ env; echo umask=$(umask); echo tty=$(ps -o tty= -p $$); echo pwd=$(pwd); echo arg0=$(tr "\\0" " " </proc/$PPID/cmdline | cut -c 1-10); } | grep -v -e ^LIFELINE_ -e ^_= -e ^OLDPWD= -e ^PWD= | sort >$1.new\nmv $1.new $1\n' >serve
+chmod +x serve
+instead "A=b c" 'MAILTO=""' "LOGNAME=other" "HOME=/usr" "@reboot exec $L web -- $work/serve $work/real"
+rm -f /run/crond.reboot
+export STRANGE=1 LANG=C PATH
+umask 022
+cron -f >cron.out 2>&1 &
+until_true [ -e real ]
+until_true sh -c '! lifeline -v web -- true 2>&1 | grep -q runs'
+instead "A=b c" 'MAILTO=""' "LOGNAME=other" "HOME=/usr" "$never exec $L web -- $work/serve $work/simulated"
+lifeline doctor --simulate web
+echo "--- what differs:"; diff real simulated && echo nothing
+echo "--- real:"; cat real
+`, "")
+	if !strings.Contains(said, "--- what differs:\nnothing\n") || !strings.Contains(said, "\nHOME=/usr\n") || !strings.Contains(said, "\nA=b c\n") {
+		t.Errorf("%s", said)
+	}
+}
+
+// install, where the only cron daemon is one of busybox's that dies of an @.
+func TestInstallKnowsBusybox(t *testing.T) {
+	for name, tt := range map[string]struct{ breaks, want string }{
+		"@reboot is left out": {`lesser; lifeline uninstall web; lifeline install web -- ./serve; crontab -l | grep -c @`, "web: without the @reboot line, of which the busybox crond here dies: the next minute after a boot starts it\n0\n"},
+		"asked for":           {`lesser; lifeline uninstall web; lifeline install --no-reboot web -- ./serve && echo fine`, "fine\n"},
+		"@daily is refused":   {`lesser; lifeline install --schedule @daily web -- ./serve; echo $?`, "crashes on a line that begins with @daily, and then runs nothing at all: give the schedule in five fields"},
+		"# is refused":        {`lesser; lifeline install web -- ./serve 'issue #1' || echo refused $?`, "put the command into a script, and give that\nrefused 64\n"},
+		"--cron-d is refused": {`lesser; lifeline install --cron-d web -- ./serve || echo refused $?`, "which doesn't read /etc/cron.d: leave out --cron-d\nrefused 64\n"},
+		"beside a real one":   {`ln -s "$(command -v busybox)" crond; mkdir none; ./crond -f -c none & until_true named $! crond; lifeline install web -- ./serve 'issue #1' && crontab -l | grep -c @`, "1\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out := inWard(t, "set +e; "+tt.breaks+"; echo; exit", "")
+			plain := strings.ReplaceAll(out, "web: installed\n", "")
+			if !strings.Contains(plain, tt.want) {
+				t.Errorf("it must say %q:\n%s", tt.want, out)
+			}
+		})
+	}
+}

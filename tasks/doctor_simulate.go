@@ -1,0 +1,151 @@
+package tasks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/install"
+	"lifeline/lifeline"
+)
+
+// cronEnviron is what cron gives to the shell of a line: crontab(5), and
+// nothing else. (Debian's adds what PAM reads from /etc/environment.)
+func cronEnviron(l install.Line, home string) []string {
+	vars := map[string]string{"HOME": home, "LOGNAME": userName(), "SHELL": "/bin/sh", "PATH": install.CronPath}
+	maps.Copy(vars, l.Environment)
+	vars["LOGNAME"] = userName() // cron lets nobody change that one
+	var env []string
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		env = append(env, name+"="+vars[name])
+	}
+	return env
+}
+
+// run starts the line as cron would, under its own name: if an instance runs,
+// that start is a tick like any other.
+func (d *doctor) run(ctx context.Context, name string, g lifeline.Guard, l tabled) {
+	if _, paused, _ := g.PausedUntil(name); paused {
+		return // it was said
+	}
+	if h, running, err := g.Holder(name); err == nil && running {
+		d.fine("simulate", "not tried: it runs (%s), and a second one is never started", h)
+		return
+	}
+	home := lifeline.UserHome(os.Geteuid())
+	settings := l.Line
+	settings.Environment = maps.Clone(l.Environment)
+	env := cronEnviron(settings, home)
+	shell := "/bin/sh"
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, "SHELL="); ok {
+			shell = value
+		}
+		if value, ok := strings.CutPrefix(kv, "HOME="); ok {
+			home = value
+		}
+	}
+	out, err := os.CreateTemp("", "lifeline-doctor-*")
+	if err != nil {
+		d.wrong("simulate", "free some space", "cannot make a file for the output: %v", err)
+		return
+	}
+	defer out.Close()
+	_ = os.Remove(out.Name()) // as Debian's cron does
+
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	cmd := exec.Command(shell, "-c", l.Shell)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, home, out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		d.wrong("simulate", "correct SHELL in the crontab, or make the home directory", "cron's shell can't be started: %v", err)
+		return
+	}
+	over := make(chan error, 1)
+	go func() { over <- cmd.Wait() }()
+	select {
+	case err = <-over:
+		d.judge(name, l, err, time.Since(began), said(out))
+		return
+	case <-ctx.Done():
+	case <-time.After(d.lasting):
+	}
+	_, running, _ := g.Holder(name)
+	if _, err := terminate(context.WithoutCancel(ctx), g, name, unix.SIGTERM, 10*time.Second); err != nil {
+		d.wrong("simulate", "lifeline terminate "+name, "cannot end it again: %v", err)
+	}
+	select {
+	case <-over:
+	case <-time.After(10 * time.Second): // a shell that stays has no instance any more
+		_ = cmd.Process.Kill()
+	}
+	if !running {
+		d.wrong("simulate", "try its line by hand, and see where it waits", "after %s nothing of it ran yet; it said: %s", length(d.lasting), said(out))
+		return
+	}
+	d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s", length(d.lasting), quoted(said(out)))
+}
+
+// judge says how a start that is over went.
+func (d *doctor) judge(name string, l tabled, err error, took time.Duration, said string) {
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			code = 128 + int(ws.Signal())
+		}
+	} else if err != nil {
+		code = exitOwn
+	}
+	if code == 0 {
+		d.fine("simulate", "in cron's environment it ran for %s and ended with 0%s", length(took), quoted(said))
+		return
+	}
+	advice := fmt.Sprintf("env -i HOME=$HOME PATH=%s /bin/sh shows what cron's shell sees; settings go into the crontab, or --env", install.CronPath)
+	switch code {
+	case 127:
+		advice = "give the whole path, or put PATH= into the crontab: " + l.table.remedy
+	case 126:
+		advice = "make it executable (chmod +x), and see its first line"
+	case exitUsage:
+		advice = "correct the line: " + l.table.remedy
+	}
+	d.wrong("simulate", advice, "in cron's environment it ended with %d after %s%s", code, length(took), quoted(said))
+}
+
+func quoted(said string) string {
+	if said == "" {
+		return ", and said nothing"
+	}
+	return "; it said: " + said
+}
+
+// said gives the last lines of the output, on one.
+func said(out *os.File) string {
+	const most = 500
+	size, err := out.Seek(0, 2)
+	if err != nil {
+		return ""
+	}
+	buf := make([]byte, min(size, most))
+	_, _ = out.ReadAt(buf, size-int64(len(buf)))
+	buf = bytes.TrimSpace(buf)
+	if size > most {
+		buf = append([]byte("... "), buf...)
+	}
+	return strings.Join(strings.Fields(strings.ReplaceAll(string(buf), "\n", " / ")), " ")
+}

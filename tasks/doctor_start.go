@@ -1,0 +1,180 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"lifeline/install"
+	"lifeline/lifeline"
+	"lifeline/lifeline/child"
+)
+
+// start follows what cron's start of the line would do, up to the command. It
+// gives the guard that the line means, and false where there is none.
+func (d *doctor) start(name string, l tabled) (lifeline.Guard, bool) {
+	at := where(l.table, l.Line)
+	home := l.Environment["HOME"]
+	if home == "" {
+		home = lifeline.UserHome(os.Geteuid())
+	}
+	dir := l.Dir
+	switch {
+	case dir == "":
+		dir = home
+	case !filepath.IsAbs(dir):
+		dir = filepath.Join(home, dir)
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		d.wrong("command", "make it, or correct the line: "+l.table.remedy, "%s starts in %s, which is no directory here", at, dir)
+	}
+	path := l.Environment["PATH"]
+	if path == "" {
+		path = install.CronPath
+	}
+	if _, err := child.Find(l.Argv[0], path, dir); err != nil {
+		d.wrong("lifeline", fmt.Sprintf("write its path as it is: lifeline install %s -- ... does so; or %s", name, l.table.remedy), "%s can't start lifeline itself: %v", at, err)
+	}
+	o, command, err := understand(l.Line)
+	if err != nil {
+		d.wrong("crontab", "correct it: "+l.table.remedy, "%s is refused by lifeline: %v", at, err)
+		return d.o.guard, false
+	}
+	d.command(o, command, path, dir, l)
+	mine, _, _ := d.o.guard.Directory()
+	theirs, _, _ := o.guard.Directory()
+	if mine != theirs {
+		d.wrong("directory", fmt.Sprintf("lifeline doctor --dir %s %s; and unset LIFELINE_DIR, or give the line the same --dir", theirs, name), "%s works in %s, and you look in %s", at, theirs, mine)
+	}
+	return lifeline.Guard{Dir: o.guard.Dir, AllowNFS: o.guard.AllowNFS}, true
+}
+
+// command looks for the file that would be executed.
+func (d *doctor) command(o *options, command []string, path, dir string, l tabled) {
+	advice := fmt.Sprintf("put it there, or correct the line: %s", l.table.remedy)
+	for _, file := range []struct{ option, path string }{{"--env-file", o.envFile}, {"--reload-on-change", o.sup.ReloadOnChange}} {
+		if file.path == "" {
+			continue
+		}
+		full := file.path
+		if !filepath.IsAbs(full) {
+			full = filepath.Join(dir, full)
+		}
+		if f, err := os.Open(full); err != nil {
+			d.wrong("command", advice, "%s %s can't be read, so nothing is started: %v", file.option, full, reasonOf(err))
+		} else {
+			f.Close()
+		}
+	}
+	if o.envFile != "" {
+		full := o.envFile
+		if !filepath.IsAbs(full) {
+			full = filepath.Join(dir, full)
+		}
+		vars, err := readEnvFile(full)
+		var wrong *UsageError
+		if errors.As(err, &wrong) {
+			d.wrong("command", "correct that line", "%v", err)
+		}
+		o.sup.Env = append(vars, o.sup.Env...)
+	}
+	if o.sup.Chdir != "" {
+		to := o.sup.Chdir
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(dir, to)
+		}
+		if info, err := os.Stat(to); err != nil || !info.IsDir() {
+			d.wrong("command", "make it, or correct --chdir: "+l.table.remedy, "--chdir %s: that is no directory here", to)
+			return
+		}
+		dir = to
+	}
+	for _, kv := range o.sup.Env {
+		if value, ok := strings.CutPrefix(kv, "PATH="); ok {
+			path = value
+		}
+	}
+	full, err := child.Find(command[0], path, dir)
+	switch {
+	case err == nil:
+		d.fine("command", "%s is found, as cron will look for it", full)
+	case !strings.Contains(command[0], "/"):
+		if here, _ := child.Find(command[0], os.Getenv("PATH"), dir); here != "" {
+			advice = fmt.Sprintf("write %s, or put PATH= into the crontab: %s", here, l.table.remedy)
+		}
+		d.wrong("command", advice, "%v (that is what cron has)", err)
+	default:
+		d.wrong("command", advice, "%v", err)
+	}
+}
+
+func reasonOf(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// understand reads the line's options as lifeline would if cron started it:
+// with the variables of the crontab, and none of the caller's.
+func understand(l install.Line) (*options, []string, error) {
+	defer cronVariables(l)()
+	o := new(options)
+	argv := append([]string{"lifeline"}, l.Argv[1:]...)
+	var command []string
+	app := newApp(o, argv)
+	app.Action = func(c *cli.Context) (err error) {
+		command, err = o.command(c.Args().Slice(), false)
+		return err
+	}
+	for _, c := range app.Commands {
+		c.Action = func(c *cli.Context) error {
+			return usage("it is `lifeline %s`, and cron is to start `lifeline %s -- COMMAND`, which guards", c.Command.Name, l.Name)
+		}
+	}
+	err := app.RunContext(context.Background(), permute(argv, app.Commands))
+	if err == nil && command == nil {
+		err = usage("no command is started by it")
+	}
+	return o, command, err
+}
+
+// cronVariables puts this process's LIFELINE_ variables in the place of those
+// that cron gives; the function it gives puts them back.
+func cronVariables(l install.Line) (back func()) {
+	old := map[string]string{}
+	set := func(name string) {
+		if value, ok := os.LookupEnv(name); ok {
+			old[name] = value
+		}
+	}
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "LIFELINE_") {
+			set(name)
+			_ = os.Unsetenv(name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Environment)) {
+		if strings.HasPrefix(name, "LIFELINE_") {
+			_ = os.Setenv(name, l.Environment[name])
+		}
+	}
+	return func() {
+		for name := range l.Environment {
+			if strings.HasPrefix(name, "LIFELINE_") {
+				_ = os.Unsetenv(name)
+			}
+		}
+		for name, value := range old {
+			_ = os.Setenv(name, value)
+		}
+	}
+}
