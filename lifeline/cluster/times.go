@@ -30,18 +30,21 @@ func Fits(ttl, grace time.Duration) error {
 	switch {
 	case ttl < 300*time.Millisecond:
 		return fmt.Errorf("--ttl %s is too short: it is at least 300ms", ttl)
-	case grace > ttl/2-Margin(ttl):
+	case grace > room(ttl):
 		return fmt.Errorf("--kill-after %s doesn't fit into --ttl %s: at most %s does, because the worker must be gone before the lease ends; or take --ttl %s",
-			grace, ttl, (ttl/2 - Margin(ttl)).Round(time.Millisecond), need(grace))
+			grace, ttl, room(ttl).Round(time.Millisecond), need(grace))
 	}
 	return nil
 }
 
+// room is the longest grace that fits.
+func room(ttl time.Duration) time.Duration { return ttl/2 - Margin(ttl) }
+
 // need is a TTL, in round figures, that a grace fits into.
 func need(grace time.Duration) time.Duration {
 	ttl := (2*grace + 200*time.Millisecond).Truncate(time.Second)
-	for Fits(ttl, grace) != nil {
-		ttl += time.Second
+	for room(ttl) < grace {
+		ttl += max(time.Second, (grace - room(ttl)).Truncate(time.Second))
 	}
 	return ttl
 }

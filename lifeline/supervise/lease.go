@@ -151,6 +151,10 @@ func (l *loop) leaseAfter() bool {
 	}
 	switch {
 	case l.lease.leaving || !l.Lease.Held():
+		if !l.lease.leaving { // its end is heard of before that of the lease
+			l.Warn("standing by again: the lease has ended")
+			l.lease.leaving = true
+		}
 		l.standByWhenEmpty()
 	case l.Lease.Ticks():
 		_ = l.Above.Status("holds the lease, waiting for a tick")

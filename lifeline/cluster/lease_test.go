@@ -1,0 +1,428 @@
+package cluster
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lifeline/procscan"
+)
+
+// rig is a Lease with a lifeline-remote that says what the test wants, in the
+// time of a synctest bubble.
+type rig struct {
+	t      *testing.T
+	l      *Lease
+	began  time.Time
+	remote net.Conn // the other end of the present one
+	said   []string // by lifeline
+	starts int
+	kills  int
+	warned []string
+	alarm  *time.Timer
+	fails  bool // the program can't be started
+}
+
+const ttl, grace = 10 * time.Second, 2 * time.Second
+
+func (r *rig) now() time.Duration { return time.Since(r.began) }
+
+func rigged(t *testing.T, test func(*rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, began: time.Now()}
+		r.alarm = time.AfterFunc(time.Hour, func() { r.l.ring() })
+		r.l = newLease(Hello{URL: "etcd://x", Name: "web", Node: "n", TTL: ttl, Grace: grace, Slots: 1},
+			func(format string, args ...any) { r.warned = append(r.warned, fmt.Sprintf(format, args...)) },
+			world{now: r.now, kill: func(procscan.ID) { r.kills++ }, reap: func(procscan.ID) {},
+				set: func(at time.Duration) {
+					r.alarm.Stop()
+					if at > 0 {
+						r.alarm.Reset(max(at-r.now(), 0))
+					}
+				},
+				start: func() (io.ReadWriteCloser, procscan.ID, error) {
+					if r.fails {
+						return nil, procscan.ID{}, io.ErrUnexpectedEOF
+					}
+					r.starts++
+					ours, theirs := net.Pipe()
+					r.remote = theirs
+					go func() {
+						for in := bufio.NewScanner(theirs); in.Scan(); {
+							r.said = append(r.said, in.Text())
+						}
+					}()
+					return ours, procscan.ID{PID: 1000 + r.starts, Start: 1}, nil
+				}})
+		test(r)
+		r.alarm.Stop()
+		if r.remote != nil {
+			r.remote.Close()
+		}
+		synctest.Wait()
+		r.l.Next()
+	})
+}
+
+// say has the remote say lines, and gives what the Lease makes of them.
+func (r *rig) say(lines ...string) []string {
+	remote := r.remote
+	go func() { // an endless line isn't read to its end
+		_, _ = io.WriteString(remote, strings.Join(lines, "\n")+"\n")
+	}()
+	return r.events()
+}
+
+func (r *rig) events() (out []string) {
+	synctest.Wait()
+	for {
+		select {
+		case <-r.l.C():
+		default:
+			return out
+		}
+		for {
+			verb, text, n, ok := r.l.Next()
+			if !ok {
+				break
+			}
+			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s", verb, text)))
+			if verb == "granted" || verb == "refused" {
+				out[len(out)-1] = fmt.Sprintf("%s %d", verb, n)
+			}
+		}
+		synctest.Wait()
+	}
+}
+
+// sleep lets time pass and gives what happens meanwhile.
+func (r *rig) sleep(d time.Duration) (out []string) {
+	for end := r.now() + d; r.now() < end; {
+		time.Sleep(min(50*time.Millisecond, end-r.now()))
+		out = append(out, r.events()...)
+	}
+	return out
+}
+
+func (r *rig) expect(got []string, want ...string) {
+	r.t.Helper()
+	if !slices.Equal(got, want) {
+		r.t.Errorf("at %s it gives %q, not %q", r.now(), got, want)
+	}
+}
+
+func (r *rig) heard(want string) {
+	r.t.Helper()
+	synctest.Wait()
+	if !slices.Contains(r.said, want) {
+		r.t.Errorf("lifeline-remote heard %q, without %q", r.said, want)
+	}
+}
+
+// held is a lease granted now.
+func (r *rig) held(fence int) {
+	r.t.Helper()
+	if r.remote == nil {
+		r.l.Want()
+		r.say("remote 1", "standing")
+	}
+	r.expect(r.say(fmt.Sprintf("granted %d %d", fence, r.now()+ttl)), fmt.Sprintf("granted %d", fence))
+	if !r.l.Held() {
+		r.t.Fatal("granted, and not held")
+	}
+}
+
+func TestLeaseRuns(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.held(7)
+		if r.l.Fence() != 7 {
+			t.Errorf("the fence is %d", r.l.Fence())
+		}
+		for range 5 { // renewed, it goes on
+			r.expect(r.sleep(ttl / 3))
+			r.expect(r.say(fmt.Sprintf("renewed %d", r.now()+ttl)))
+		}
+		if !r.l.Held() || r.kills > 0 {
+			t.Fatal("renewed, and lost")
+		}
+		r.l.Release()
+		r.heard("release")
+		if r.l.Held() {
+			t.Fatal("released, and held")
+		}
+	})
+}
+
+// Nobody renews: TERM at deadline - margin - grace, KILL at deadline - margin.
+func TestLeaseDue(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.held(1)
+		granted := r.now()
+		stop := granted + ttl - Margin(ttl) - grace
+		r.expect(r.sleep(stop - granted - time.Millisecond))
+		if !r.l.Held() {
+			t.Fatal("not held before it is due")
+		}
+		r.expect(r.sleep(2*time.Millisecond), "stop the lease couldn't be renewed in time")
+		if r.l.Held() {
+			t.Fatal("a worker might be started at the last moment")
+		}
+		r.expect(r.sleep(grace-3*time.Millisecond), []string(nil)...)
+		r.expect(r.sleep(3*time.Millisecond), "kill the lease ends")
+		r.expect(r.sleep(time.Minute))
+	})
+}
+
+// lifeline-remote dies: the worker is asked to end at once, and is killed at
+// the deadline; nothing is started on what is left of the lease.
+func TestLeaseRemoteDies(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.held(1)
+		r.sleep(time.Second)
+		r.remote.Close()
+		r.expect(r.events(), "stop lifeline-remote has ended")
+		if r.l.Held() {
+			t.Fatal("without lifeline-remote a worker might be started")
+		}
+		if got := r.sleep(ttl); !slices.Contains(got, "kill the lease ends") {
+			t.Fatalf("until the deadline: %q", got)
+		}
+		r.l.Release()
+		r.l.Want()
+		r.sleep(5 * time.Second)
+		if r.starts != 2 {
+			t.Fatalf("lifeline-remote was started %d times", r.starts)
+		}
+		r.say("remote 1", "standing")
+		r.held(2)
+	})
+}
+
+func TestLeaseNonsense(t *testing.T) {
+	now := func(r *rig, d time.Duration) string { return fmt.Sprint(int64(r.now() + d)) }
+	for name, line := range map[string]func(*rig) string{
+		"unknown verb":           func(*rig) string { return "hello" },
+		"no verb":                func(*rig) string { return "" },
+		"a field too few":        func(*rig) string { return "renewed" },
+		"a field too many":       func(r *rig) string { return "renewed 1 2" },
+		"no number":              func(*rig) string { return "renewed soon" },
+		"a deadline beyond":      func(r *rig) string { return "renewed " + now(r, ttl+time.Second) },
+		"a deadline that sinks":  func(r *rig) string { return "renewed " + now(r, ttl/2) },
+		"granted twice":          func(r *rig) string { return "granted 6 " + now(r, ttl) },
+		"binary":                 func(*rig) string { return "\x00\x01\xff" },
+		"an endless line":        func(*rig) string { return strings.Repeat("x", 10000) },
+		"a negative deadline":    func(*rig) string { return "renewed -5" },
+		"a quote without an end": func(*rig) string { return `say "what` },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rigged(t, func(r *rig) {
+				r.held(5)
+				got := r.say(line(r))
+				if len(got) != 1 || !strings.HasPrefix(got[0], "stop lifeline-remote is given up") {
+					t.Fatalf("it gives %q", got)
+				}
+				if r.kills != 1 || r.l.Held() {
+					t.Fatal("what talks nonsense is still believed")
+				}
+			})
+		})
+	}
+}
+
+// A fence that doesn't rise would let a resource be used by two.
+func TestLeaseFenceFalls(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.held(5)
+		r.l.Release()
+		r.l.Want()
+		r.expect(r.say(fmt.Sprintf("granted 5 %d", r.now()+ttl)))
+		if r.l.Held() || r.kills != 1 {
+			t.Fatal("the same fence is granted twice")
+		}
+	})
+}
+
+// What was said of a lease that is given back isn't heard of the next one.
+func TestLeaseReleaseCrosses(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.held(1)
+		r.l.Release()
+		r.l.Want()
+		r.expect(r.say(fmt.Sprintf("renewed %d", r.now()+ttl), "yield x", "lost x", "tick T"))
+		if r.l.Held() {
+			t.Fatal("a renewal has brought a released lease back")
+		}
+		r.held(2)
+	})
+}
+
+// Standing by, one that is silent is asked, then replaced.
+func TestLeaseSilentWhileStandingBy(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.l.Want()
+		r.say("remote 1", "standing")
+		r.sleep(patience + time.Second)
+		r.heard("ping")
+		r.say("pong")
+		r.sleep(patience - time.Second)
+		if r.kills != 0 {
+			t.Fatal("one that answers was killed")
+		}
+		r.sleep(2 * patience)
+		if r.kills != 1 {
+			t.Fatal("one that is silent was kept")
+		}
+		r.sleep(3 * time.Second)
+		if r.starts != 2 {
+			t.Fatalf("it was started %d times", r.starts)
+		}
+	})
+}
+
+func TestLeaseRefusal(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.l.Want()
+		r.expect(r.say("remote 1", `refused 125 "no such table"`), "refused 125")
+	})
+	rigged(t, func(r *rig) { // later on, it may get better
+		r.l.Want()
+		r.expect(r.say("remote 1", "standing", `refused 125 "wrong password"`))
+		r.sleep(3 * time.Second)
+		if r.starts != 2 {
+			t.Fatal("it isn't tried again")
+		}
+	})
+}
+
+// It can't be started: tried again, ever more seldom.
+func TestLeaseCannotStart(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.fails = true
+		r.l.Want()
+		r.sleep(5 * time.Minute)
+		if n := len(r.warned); n < 5 || n > 20 {
+			t.Fatalf("tried %d times in five minutes", n)
+		}
+		r.fails = false
+		r.sleep(time.Minute)
+		if r.starts == 0 {
+			t.Fatal("it isn't started any more")
+		}
+	})
+}
+
+func TestFits(t *testing.T) {
+	for _, test := range []struct {
+		ttl, grace time.Duration
+		ok         bool
+	}{
+		{5 * time.Second, DefaultGrace(5 * time.Second), true},
+		{500 * time.Millisecond, DefaultGrace(500 * time.Millisecond), true},
+		{300 * time.Millisecond, 0, true},
+		{299 * time.Millisecond, 0, false},
+		{5 * time.Second, 2400 * time.Millisecond, true},
+		{5 * time.Second, 2401 * time.Millisecond, false},
+		{60 * time.Second, 28800 * time.Millisecond, true}, // 2 % are more than 100 ms here
+		{60 * time.Second, 28801 * time.Millisecond, false},
+	} {
+		err := Fits(test.ttl, test.grace)
+		if (err == nil) != test.ok {
+			t.Errorf("a grace of %s in a TTL of %s: %v", test.grace, test.ttl, err)
+		}
+	}
+	for _, grace := range []time.Duration{0, time.Second, 10 * time.Second, time.Hour} {
+		if err := Fits(need(grace), grace); err != nil {
+			t.Errorf("the TTL it advises doesn't do: %v", err)
+		}
+	}
+}
+
+func FuzzSplit(f *testing.F) {
+	for _, s := range []string{"", "want", `say "a b" c`, `say "`, "say  x", "x y \x00", Hello{URL: "etcd://a:1,b:2", Name: "n", Node: "ü x", TTL: 1, Slots: 1}.Line()} {
+		f.Add(strings.TrimSuffix(s, "\n"))
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		verb, fields, err := Split(line)
+		if err != nil {
+			return
+		}
+		args := make([]any, len(fields))
+		for i, s := range fields {
+			args[i] = s
+		}
+		v, again, err := Split(strings.TrimSuffix(Line(verb, args...), "\n"))
+		if err != nil || v != verb || !slices.Equal(again, fields) {
+			t.Errorf("%q comes back as %q %q, %v", line, v, again, err)
+		}
+	})
+}
+
+func TestHello(t *testing.T) {
+	h := Hello{URL: "postgres://h/db?a=b c", Name: "a@b:1", Node: "Knoten 1", TTL: 5 * time.Second, Grace: time.Second, Slots: 3,
+		Prefer: "x", FailAfter: 2, Tick: "CRON_TZ=Europe/Berlin */5 * * * *", AtLeastOnce: true, Supervisor: "12:34"}
+	verb, fields, err := Split(strings.TrimSuffix(h.Line(), "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseHello(Message{verb, fields})
+	if err != nil || got != h {
+		t.Fatalf("%+v comes back as %+v, %v", h, got, err)
+	}
+	fields[0] = "2"
+	if _, err := ParseHello(Message{verb, fields}); err == nil || !strings.Contains(err.Error(), "version") {
+		t.Errorf("another version: %v", err)
+	}
+	if _, err := ParseHello(Message{verb, fields[:1]}); err == nil {
+		t.Error("an empty hello is taken")
+	}
+}
+
+func TestSecret(t *testing.T) {
+	for url, secret := range map[string]bool{
+		"etcd://h:2379":                          false,
+		"etcd://root:pw@h:2379":                  true,
+		"etcd://root@h:2379,g:2379":              false,
+		"etcd://h?password=x":                    true,
+		"postgres://u@h:5432/db":                 false,
+		"postgres://u:p@h:5432/db":               true,
+		"postgres://h/db?sslmode=x&password=y":   true,
+		"postgres://h/db?sslpassword=y":          true,
+		"postgres://u@h:5432/db?options=a:b@c.d": false,
+	} {
+		if Secret(url) != secret {
+			t.Errorf("%s: a secret is said to be in it: %t", url, !secret)
+		}
+	}
+}
+
+// The real alarm on the real clock.
+func TestAlarm(t *testing.T) {
+	a, err := NewAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	at := Now() + 30*time.Millisecond
+	a.Set(at)
+	select {
+	case <-a.C:
+		if early := at - Now(); early > 0 {
+			t.Errorf("it went off %s early", early)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it never went off")
+	}
+	a.Set(Now() - time.Second) // past already
+	select {
+	case <-a.C:
+	case <-time.After(10 * time.Second):
+		t.Fatal("an alarm for the past never goes off")
+	}
+}
