@@ -19,7 +19,7 @@ func logsCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "logs",
 		Usage:     "show what it printed (--log)",
-		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, older files too; -f goes on with what comes,\nthrough rotations.",
+		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, from older files too; -f goes on with what\ncomes, through rotations.",
 		Flags: append(o.dirFlags(),
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Destination: &follow, Usage: "go on with what comes, until Ctrl-C"},
 			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 20, Destination: &lines, Usage: "the last `N` lines"}),

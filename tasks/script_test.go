@@ -13,6 +13,7 @@ import (
 
 	"lifeline/lifeline/child"
 	"lifeline/lifeline/clerk"
+	"lifeline/lifeline/cluster/ping"
 	"lifeline/tasks"
 )
 
@@ -26,7 +27,8 @@ func TestMain(m *testing.M) {
 		os.Exit(tasks.Main(context.Background(), os.Args))
 	}
 	testscript.Main(m, map[string]func(){
-		"lifeline": func() { os.Exit(tasks.Main(context.Background(), os.Args)) },
+		"lifeline":        func() { os.Exit(tasks.Main(context.Background(), os.Args)) },
+		"lifeline-remote": func() { os.Exit(ping.Main(context.Background(), os.Args[2:], os.Stdin, os.Stderr)) }, // that verb of it
 	})
 }
 
