@@ -169,7 +169,7 @@ func TestDoctorFinds(t *testing.T) {
 		"run file twice":                  {breaks: `lifeline web -- true; ln $run /run/lifeline/more`, want: "has 2 links"},
 		"record damaged":                  {breaks: `lifeline web -- true; printf XXXX | dd of=$run conv=notrunc 2>/dev/null`, want: "can't be read: who the instance is", advice: "rm /run/lifeline/web-"},
 		"record of elsewhere":             {breaks: `unshare --pid --fork --mount-proc lifeline web -- true`, want: "written in another pid namespace", advice: "a state directory of its own"},
-		"the lock was lost":               {breaks: `starts ./serve; kill -STOP $sup; rm $lock`, want: "doesn't hold the lock", advice: "it puts its lock file back", more: 1},
+		"the lock was lost":               {breaks: `starts ./serve; kill -STOP $sup; until_true sh -c "! cat /proc/$sup/task/*/status | grep ^State: | grep -vq T"; rm $lock`, want: "doesn't hold the lock", advice: "it puts its lock file back", more: 1},
 		"lock held by another":            {breaks: `lifeline web -- true; flock $lock sleep 1000 & until_true sh -c "! flock -n $lock true"`, want: "which isn't lifeline: nothing can start", advice: "kill"},
 		"run file held":                   {breaks: `lifeline web -- true; flock $run sleep 1000 & until_true sh -c "! flock -n $run true"`, want: "shows nothing of web", advice: "kill"},
 		"paused":                          {breaks: `lifeline pause web >/dev/null`, want: "it is paused", advice: "lifeline resume web"},
