@@ -48,11 +48,27 @@ func parseSchedule(text string) (*schedule, error) {
 func (s *schedule) next(t time.Time) time.Time {
 	t = t.Truncate(time.Second)
 	if !s.fixed {
-		next, err := gronx.NextTickAfter(s.expr, t.In(s.zone), false)
-		if err != nil {
-			return time.Time{}
+		// With one offset up to the next change of the clocks, then with the
+		// other one: gronx leaves out the hour that comes twice.
+		for {
+			local := t.In(s.zone)
+			zone, offset := local.Zone()
+			next, err := gronx.NextTickAfter(s.expr, t.In(time.FixedZone(zone, offset)), false)
+			if err != nil {
+				return time.Time{}
+			}
+			_, end := local.ZoneBounds()
+			if end.IsZero() || next.Before(end) {
+				return next.Truncate(time.Second).UTC()
+			}
+			_, offset = end.In(s.zone).Zone()
+			if first, err := gronx.NextTickAfter(s.expr, end.In(time.FixedZone(zone, offset)), true); err != nil {
+				return time.Time{}
+			} else if _, last := end.In(s.zone).ZoneBounds(); last.IsZero() || first.Before(last) {
+				return first.Truncate(time.Second).UTC()
+			}
+			t = end
 		}
-		return next.Truncate(time.Second).UTC()
 	}
 	// On the wall clock alone, where no hour is missing or comes twice; begun
 	// early enough for a time that a jump has moved.

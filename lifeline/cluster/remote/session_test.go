@@ -1,0 +1,639 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lifeline/lifeline/cluster"
+	"lifeline/lifeline/cluster/engine"
+	"lifeline/procscan"
+)
+
+// fake is an engine in the memory of a test, for one session of ours and
+// others that the test makes up.
+type fake struct {
+	now     func() time.Duration
+	err     error         // of every call, while it is set
+	delay   time.Duration // before a call is carried out
+	after   time.Duration // after it, before its answer
+	member  bool
+	expires time.Duration
+	ttl     time.Duration
+	held    bool
+	fence   uint64
+	others  []engine.Status
+	wish    string
+	mark    engine.Mark
+	calls   []string
+	changed chan struct{}
+}
+
+func (f *fake) call(ctx context.Context, what string) error {
+	f.calls = append(f.calls, what)
+	return f.sleep(ctx, f.delay)
+}
+
+func (f *fake) sleep(ctx context.Context, d time.Duration) error {
+	err := f.err // now: afterwards the test may be changing it
+	if d > 0 {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+func (f *fake) alive() bool { return f.member && f.now() < f.expires }
+
+func (f *fake) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
+	if err := f.call(ctx, "join"); err != nil {
+		return 0, err
+	}
+	f.member, f.held, f.expires = true, false, f.now()+f.ttl
+	return f.ttl, f.sleep(ctx, f.after)
+}
+
+func (f *fake) Renew(ctx context.Context) (time.Duration, error) {
+	if err := f.call(ctx, "renew"); err != nil {
+		return 0, err
+	}
+	if !f.alive() {
+		return 0, engine.ErrLost
+	}
+	f.expires = f.now() + f.ttl
+	return f.ttl, f.sleep(ctx, f.after)
+}
+
+func (f *fake) Acquire(ctx context.Context) (engine.Grant, error) {
+	if err := f.call(ctx, "acquire"); err != nil {
+		return engine.Grant{}, err
+	}
+	switch {
+	case !f.alive():
+		return engine.Grant{}, engine.ErrLost
+	case slices.ContainsFunc(f.others, func(s engine.Status) bool { return s.Slot >= 0 }):
+		return engine.Grant{}, &engine.Taken{}
+	case !f.held:
+		f.fence++
+	}
+	f.held = true
+	return engine.Grant{Fence: f.fence}, f.sleep(ctx, f.after)
+}
+
+func (f *fake) Release(ctx context.Context) error {
+	if err := f.call(ctx, "release"); err != nil {
+		return err
+	}
+	f.held = false
+	return nil
+}
+
+func (f *fake) Leave(ctx context.Context) error {
+	if err := f.call(ctx, "leave"); err != nil {
+		return err
+	}
+	f.held, f.member = false, false
+	return nil
+}
+
+func (f *fake) Look(ctx context.Context, name string) ([]engine.State, error) {
+	if err := f.call(ctx, "look"); err != nil {
+		return nil, err
+	}
+	s := engine.State{Name: name, Members: slices.Clone(f.others), Wish: f.wish, Mark: f.mark}
+	if f.alive() {
+		m := engine.Status{ID: "me", Node: "a", Slot: -1, Mine: true}
+		if f.held {
+			m.Slot, m.Fence = 0, f.fence
+		}
+		s.Members = append(s.Members, m)
+	}
+	return []engine.State{s}, nil
+}
+
+func (f *fake) Wish(ctx context.Context, _, node string, _ time.Duration) error {
+	f.wish = node
+	return f.call(ctx, "wish "+node)
+}
+
+func (f *fake) Claim(ctx context.Context, from, to engine.Mark) error {
+	if err := f.call(ctx, "claim"); err != nil {
+		return err
+	}
+	switch {
+	case !f.alive() || !f.held:
+		return engine.ErrLost
+	case !f.mark.Equal(from):
+		return engine.ErrClaimed
+	}
+	f.mark = to
+	return f.sleep(ctx, f.after)
+}
+
+func (f *fake) Mark(ctx context.Context, _ string) (engine.Mark, error) {
+	return f.mark, f.call(ctx, "mark")
+}
+
+func (f *fake) Changes() <-chan struct{} { return f.changed }
+func (f *fake) Close()                   {}
+
+// rig is a session with a lifeline that says what the test wants.
+type rig struct {
+	t     *testing.T
+	f     *fake
+	began time.Time
+	conn  net.Conn // lifeline's end
+	said  []string // by the session, since the last look
+	kills int
+	code  chan int
+	rang  chan struct{}
+}
+
+func (r *rig) now() time.Duration { return time.Since(r.began) }
+
+func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, began: time.Now(), code: make(chan int, 1)}
+		h.URL, h.Name, h.Node = "fake://", "web", "a"
+		h.Slots, h.TTL, h.Grace = max(h.Slots, 1), 10*time.Second, 2*time.Second
+		r.f = &fake{now: r.now, ttl: h.TTL, changed: make(chan struct{}, 1)}
+		ours, theirs := net.Pipe()
+		r.conn = theirs
+		rang := make(chan struct{}, 1)
+		r.rang = rang
+		alarm := time.AfterFunc(time.Hour, func() {
+			select {
+			case rang <- struct{}{}:
+			default:
+			}
+		})
+		s := newSession(h, ours, func(ctx context.Context, _ cluster.Hello) (engine.Engine, error) {
+			if err := r.f.call(ctx, "open"); err != nil {
+				return nil, err
+			}
+			return r.f, nil
+		}, world{now: r.now, wall: time.Now, rang: rang, kill: func([]tree, procscan.ID) { r.kills++ },
+			alarm: func(at time.Duration) {
+				alarm.Stop()
+				if at > 0 {
+					alarm.Reset(max(at-r.now(), 0))
+				}
+			}})
+		go func() {
+			for in := bufio.NewScanner(theirs); in.Scan(); {
+				r.said = append(r.said, in.Text())
+				if in.Text() == "ping" {
+					go func() { _, _ = io.WriteString(theirs, "pong\n") }()
+				}
+			}
+		}()
+		go func() { r.code <- s.run(cluster.NewReader(ours, cluster.FromLifeline)); ours.Close() }()
+		test(r)
+		theirs.Close()
+		time.Sleep(time.Minute)
+		alarm.Stop()
+		synctest.Wait()
+		select {
+		case <-r.code:
+		default:
+			t.Error("lifeline is gone, and lifeline-remote stays")
+		}
+	})
+}
+
+func (r *rig) say(lines ...string) {
+	r.handOver()
+	_, _ = io.WriteString(r.conn, strings.Join(lines, "\n")+"\n")
+	synctest.Wait()
+}
+
+func (r *rig) sleep(d time.Duration) {
+	r.handOver()
+	time.Sleep(d)
+	r.handOver()
+}
+
+// handOver orders what the test has written before what the session reads.
+func (r *rig) handOver() {
+	synctest.Wait()
+	select {
+	case r.rang <- struct{}{}:
+	default:
+	}
+	synctest.Wait()
+}
+
+// took gives what was said of a verb, and forgets it.
+func (r *rig) took(verb string) (lines []string) {
+	synctest.Wait()
+	r.said = slices.DeleteFunc(r.said, func(l string) bool {
+		is := l == verb || strings.HasPrefix(l, verb+" ")
+		if is {
+			lines = append(lines, l)
+		}
+		return is
+	})
+	return lines
+}
+
+func (r *rig) granted() {
+	r.t.Helper()
+	r.say("want")
+	r.sleep(50 * time.Millisecond)
+	if got := r.took("granted"); len(got) != 1 {
+		r.t.Fatalf("it should have been granted: %q, after %q", got, r.f.calls)
+	}
+}
+
+func TestSessionHoldsAndGivesBack(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"", "started g1 100 5")
+		r.sleep(time.Minute)
+		if n := len(r.took("renewed")); n < 15 || n > 25 {
+			t.Errorf("renewed %d times in a minute", n)
+		}
+		if r.kills != 0 || !r.f.held {
+			t.Fatal("it isn't kept")
+		}
+		r.say("ended g1 5000 0", "release")
+		r.sleep(10 * time.Millisecond)
+		if r.f.held || len(r.took("released")) != 1 || r.kills != 0 {
+			t.Fatal("it isn't given back")
+		}
+	})
+}
+
+// The deadline counts from before the request: an answer that takes long gives
+// less time.
+func TestSessionDeadlineBeforeTheRequest(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.f.after = 2 * time.Second
+		r.say("want")
+		r.sleep(10 * time.Second)
+		for _, l := range r.said {
+			var fence, deadline int64
+			if n, _ := fmt.Sscanf(l, "granted %d %d", &fence, &deadline); n == 2 {
+				if d := time.Duration(deadline); d > r.f.expires {
+					t.Fatalf("told the deadline %s, the engine has %s", d, r.f.expires)
+				}
+				return
+			}
+		}
+		t.Fatalf("never granted: %q", r.said)
+	})
+}
+
+// The engine is away: the worker is killed before the lease ends, whatever the
+// calls that are out do.
+func TestSessionEngineAway(t *testing.T) {
+	for name, away := range map[string]func(*fake){
+		"refuses": func(f *fake) { f.err = errors.New("connection refused") },
+		"hangs":   func(f *fake) { f.delay = time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rigged(t, cluster.Hello{}, func(r *rig) {
+				r.granted()
+				r.say("starting g1 \"\"")
+				r.sleep(time.Second)
+				expires := r.f.expires
+				away(r.f)
+				for r.kills == 0 {
+					r.sleep(10 * time.Millisecond)
+					if r.now() >= expires {
+						t.Fatalf("at %s nothing was killed", r.now())
+					}
+				}
+				if early := expires - r.now(); early > time.Second {
+					t.Errorf("killed %s early", early)
+				}
+				if len(r.took("lost")) != 1 {
+					t.Error("lifeline doesn't hear of it")
+				}
+				r.f.calls = nil
+				r.say("ended g1 1 137", "release", "want")
+				r.sleep(time.Minute)
+				if n := len(r.f.calls); n == 0 || n > 60 {
+					t.Errorf("in a minute without the engine it was asked %d times", n)
+				}
+				r.f.err, r.f.delay = nil, 0
+				r.sleep(15 * time.Second)
+				if len(r.took("granted")) != 1 {
+					t.Error("the engine is back, and nothing is granted")
+				}
+			})
+		})
+	}
+}
+
+// The engine says that the session is gone: killed at once.
+func TestSessionLost(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"")
+		r.f.member = false
+		r.sleep(4 * time.Second)
+		if r.kills != 1 || len(r.took("lost")) != 1 {
+			t.Fatal("a lease that is gone is kept")
+		}
+		r.sleep(time.Minute) // not before lifeline says that nothing lives
+		if r.f.member {
+			t.Fatal("it stands by while something may live")
+		}
+	})
+}
+
+func TestSessionLifelineDies(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"", "started g1 100 5")
+		r.conn.Close()
+		r.sleep(100 * time.Millisecond)
+		if r.kills != 1 || r.f.held || r.f.member {
+			t.Fatalf("killed %d times; the lease is kept: %t", r.kills, r.f.held)
+		}
+	})
+}
+
+// What it doesn't understand, or what doesn't answer, may still start
+// something: the lease has to end by itself.
+func TestSessionLifelineTalksNonsense(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"", "open sesame")
+		r.sleep(100 * time.Millisecond)
+		if r.kills != 1 {
+			t.Fatal("nothing was killed")
+		}
+		if !r.f.held || !r.f.member {
+			t.Fatal("the lease was given back")
+		}
+	})
+}
+
+// The worker was reported, and lifeline said bye with it alive.
+func TestSessionByeWithAWorker(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"", "bye")
+		r.sleep(100 * time.Millisecond)
+		if r.kills != 1 || r.f.held {
+			t.Fatalf("killed %d times, held: %t", r.kills, r.f.held)
+		}
+	})
+}
+
+// Granted so late that no worker may be started any more: it goes back.
+func TestSessionGrantedTooLate(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.f.ttl = 2 * time.Second // less than margin and grace need
+		r.say("want")
+		r.sleep(5 * time.Second)
+		if got := r.took("granted"); len(got) != 0 {
+			t.Fatalf("granted: %q", got)
+		}
+	})
+}
+
+func TestSessionTaken(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: 0, TTL: 3 * time.Second}}
+		r.say("want")
+		r.sleep(2 * time.Second)
+		if len(r.took("granted")) != 0 || slices.Contains(r.f.calls, "acquire") {
+			t.Fatal("it asks for what it sees to be taken")
+		}
+		r.f.others = nil
+		r.f.changed <- struct{}{}
+		r.sleep(10 * time.Millisecond)
+		if len(r.took("granted")) != 1 {
+			t.Fatal("it is free, and not taken")
+		}
+	})
+}
+
+func TestSessionRefused(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.f.err = engine.Refuse("no such table")
+		r.say("want")
+		r.sleep(time.Second)
+		if got := r.took("refused"); len(got) != 1 || got[0] != `refused 125 "no such table"` {
+			t.Fatalf("it says %q", got)
+		}
+	})
+}
+
+func TestSessionMove(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
+		r.f.wish = "b"
+		r.f.changed <- struct{}{}
+		r.sleep(10 * time.Millisecond)
+		if got := r.took("yield"); len(got) != 1 {
+			t.Fatalf("it isn't handed over: %q", got)
+		}
+		r.say("release", "want")
+		r.sleep(2 * time.Second) // b is still starting, say
+		if len(r.took("granted")) != 0 {
+			t.Fatal("it takes what b is to have")
+		}
+		r.f.others = nil // b has gone
+		r.sleep(2 * time.Second)
+		if len(r.took("granted")) != 1 {
+			t.Fatal("nobody has it")
+		}
+	})
+}
+
+func TestSessionPrefer(t *testing.T) {
+	rigged(t, cluster.Hello{Prefer: "b"}, func(r *rig) {
+		r.granted()
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
+		r.sleep(10 * time.Second)
+		if len(r.took("yield")) != 0 {
+			t.Fatal("handed over to a node that has only just come")
+		}
+		r.sleep(20 * time.Second)
+		if len(r.took("yield")) != 1 || r.f.wish != "b" {
+			t.Fatal("it isn't handed over to the preferred node")
+		}
+	})
+}
+
+func TestSessionFailAfter(t *testing.T) {
+	fail := func(r *rig, n int) {
+		for i := range n {
+			g := fmt.Sprint("g", i)
+			r.say("starting "+g+" \"\"", "ended "+g+" 1000 1")
+			r.sleep(time.Second)
+		}
+	}
+	rigged(t, cluster.Hello{FailAfter: 3}, func(r *rig) {
+		r.granted()
+		fail(r, 5)
+		if len(r.took("yield")) != 0 {
+			t.Fatal("handed over, and there is nobody else")
+		}
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
+		r.sleep(10 * time.Second)
+		if len(r.took("yield")) != 1 {
+			t.Fatal("not handed over")
+		}
+		r.say("release", "want")
+		r.f.others[0].Slot = 0
+		r.sleep(time.Second)
+		if r.f.member {
+			t.Fatal("it doesn't sit out")
+		}
+		r.sleep(2 * time.Minute)
+		if !r.f.member {
+			t.Fatal("it never comes back")
+		}
+	})
+	rigged(t, cluster.Hello{FailAfter: 3}, func(r *rig) {
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
+		r.granted()
+		fail(r, 2)
+		r.say("starting h \"\"", fmt.Sprintf("ended h %d 1", time.Minute)) // it was up: begin anew
+		fail(r, 2)
+		r.sleep(10 * time.Second)
+		if len(r.took("yield")) != 0 {
+			t.Fatal("handed over though it didn't fail three times in a row")
+		}
+	})
+}
+
+// run answers ticks: each takes so long.
+func (r *rig) runTicks(until time.Duration, takes func(n int) time.Duration) (labels []string) {
+	for r.now() < until {
+		r.sleep(100 * time.Millisecond)
+		for _, l := range r.took("tick") {
+			label := strings.TrimPrefix(l, "tick ")
+			labels = append(labels, label)
+			r.say("starting g \"\"")
+			time.Sleep(takes(len(labels)))
+			r.say("ended g 1 0", "done "+label+" 0")
+		}
+	}
+	return labels
+}
+
+func TestSessionTicks(t *testing.T) {
+	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
+		r.granted()
+		// One run takes longer than two periods: the ticks are made up for.
+		labels := r.runTicks(20*time.Minute, func(n int) time.Duration {
+			if n == 3 {
+				return 150 * time.Second
+			}
+			return 0
+		})
+		if len(labels) < 18 || len(labels) > 20 {
+			t.Fatalf("%d ticks in 20 minutes: %q", len(labels), labels)
+		}
+		for i := 1; i < len(labels); i++ {
+			a, _ := time.Parse(time.RFC3339, labels[i-1])
+			b, _ := time.Parse(time.RFC3339, labels[i])
+			if b.Sub(a) != time.Minute {
+				t.Fatalf("%s follows %s", labels[i], labels[i-1])
+			}
+		}
+		if r.f.mark.Skipped != 0 || !r.f.mark.Claimed.Equal(r.f.mark.Done) {
+			t.Fatalf("the mark is %+v", r.f.mark)
+		}
+	})
+}
+
+// A claim whose answer is lost is neither lost nor doubled.
+func TestSessionTickClaimAnswerLost(t *testing.T) {
+	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
+		r.granted()
+		r.runTicks(90*time.Second, func(int) time.Duration { return 0 })
+		first := r.f.mark.Claimed
+		r.sleep(first.Add(time.Minute).Sub(time.Now()) - time.Second)
+		r.took("tick")
+		r.f.after = 3 * time.Second // longer than a call may take
+		r.sleep(3500 * time.Millisecond)
+		if !r.f.mark.Claimed.After(first) {
+			t.Fatal("the test is wrong: no claim came through")
+		}
+		r.f.after = 0
+		labels := r.runTicks(r.now()+50*time.Second, func(int) time.Duration { return 0 })
+		if want := first.Add(time.Minute).Format(time.RFC3339); len(labels) != 1 || labels[0] != want || r.f.mark.Skipped != 0 {
+			t.Fatalf("ran %q, not %s alone; the mark is %+v", labels, want, r.f.mark)
+		}
+	})
+}
+
+// The claimant died: not again, and counted; or again, if asked for.
+func TestSessionTickUnfinished(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC 0 * * * *", AtLeastOnce: again}, func(r *rig) {
+			hour := time.Now().UTC().Truncate(time.Hour)
+			r.f.mark = engine.Mark{Claimed: hour, Done: hour.Add(-time.Hour)}
+			r.granted()
+			labels := r.runTicks(time.Minute, func(int) time.Duration { return 0 })
+			want, skipped := 0, int64(1)
+			if again {
+				want, skipped = 1, 0
+			}
+			if len(labels) != want || r.f.mark.Skipped != skipped || !r.f.mark.Done.Equal(hour) {
+				t.Errorf("--at-least-once %t: ran %q, the mark is %+v", again, labels, r.f.mark)
+			}
+		})
+	}
+}
+
+// The lease goes back between the claim and the start: the tick isn't lost.
+func TestSessionTickNotBegun(t *testing.T) {
+	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
+		r.granted()
+		r.runTicks(90*time.Second, func(int) time.Duration { return 0 })
+		before := r.f.mark
+		for len(r.took("tick")) == 0 {
+			r.sleep(100 * time.Millisecond)
+		}
+		r.say("release")
+		r.sleep(time.Second)
+		if !r.f.mark.Equal(before) || r.f.held {
+			t.Fatalf("the mark is %+v, not %+v", r.f.mark, before)
+		}
+	})
+}
+
+// After a long time without anybody only the latest of the old ticks is run.
+func TestSessionTicksAfterALongTime(t *testing.T) {
+	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC 0 * * * *"}, func(r *rig) {
+		hour := time.Now().UTC().Truncate(time.Hour)
+		r.sleep(30 * time.Minute)
+		old := hour.Add(-100 * time.Hour)
+		r.f.mark = engine.Mark{Claimed: old, Done: old}
+		r.granted()
+		labels := r.runTicks(r.now()+time.Minute, func(int) time.Duration { return 0 })
+		if len(labels) != 1 || labels[0] != hour.Format(time.RFC3339) {
+			t.Fatalf("it runs %q, not %s alone", labels, hour)
+		}
+	})
+}
+
+func TestSessionBadSchedule(t *testing.T) {
+	rigged(t, cluster.Hello{Tick: "every now and then"}, func(r *rig) {
+		r.sleep(time.Second)
+		if got := r.took("refused"); len(got) != 1 || !strings.HasPrefix(got[0], "refused 64 ") {
+			t.Fatalf("it says %q", got)
+		}
+	})
+}
