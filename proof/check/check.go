@@ -36,6 +36,17 @@ type Life struct {
 	Dead  int64 // when it was seen; never before the death. 0: alive at the end of the log
 	// Overlap: another one lived when this one started.
 	Overlap bool
+	How     []string // what it said of itself at its start
+}
+
+// Node is the node that it said it is on.
+func (l Life) Node() string {
+	for _, word := range l.How {
+		if node, ok := strings.CutPrefix(word, "node="); ok {
+			return node
+		}
+	}
+	return ""
 }
 
 // End is when it was over, as exactly as is known; 0 when it wasn't.

@@ -25,7 +25,6 @@ const still = 10 * time.Millisecond
 // has not overlapped with anybody.
 type Run struct {
 	Life
-	Node  string
 	Fence uint64
 	Tick  string
 	// Spans in which it ran, by its own beats.
@@ -48,7 +47,7 @@ type Cluster struct {
 	Runs     []Run
 	Overlaps []Overlap
 	Fences   []string // fences that didn't rise
-	Gaps     []Gap    // times in which fewer ran than may
+	Gaps     []Gap    // times in which fewer lived than may
 	Faults   int
 	Length   time.Duration
 }
@@ -121,7 +120,8 @@ func JudgeCluster(text []byte, slots int) (*Cluster, error) {
 	slices.SortFunc(c.Runs, func(a, b Run) int { return cmp.Compare(a.Start, b.Start) })
 	slices.Sort(changes)
 	c.Length = time.Duration(end - begin)
-	c.sweep(slots, begin, end, changes)
+	c.sweep(slots)
+	c.gaps(slots, begin, end, changes)
 	c.facts(slots, runs, facts)
 	if slots == 1 {
 		c.fences()
@@ -130,12 +130,10 @@ func JudgeCluster(text []byte, slots int) (*Cluster, error) {
 }
 
 func newRun(e event) *Run {
-	r := &Run{Life: Life{ID: e.id, Start: e.at}}
+	r := &Run{Life: Life{ID: e.id, Start: e.at, How: e.how}}
 	for _, word := range e.how {
 		name, value, _ := strings.Cut(word, "=")
 		switch name {
-		case "node":
-			r.Node = value
 		case "tick":
 			r.Tick = value
 		case "fence":
@@ -168,6 +166,9 @@ func (r *Run) span(pauses []Span, end int64) {
 		from = max(p.To, from)
 	}
 	add(end)
+	if len(r.Spans) == 0 { // it said that it runs, and no more
+		r.Spans = []Span{{r.Start, r.Start + 1}}
+	}
 }
 
 // stopped at that time, as far as its beats tell.
@@ -183,10 +184,10 @@ func (r *Run) stopped(at int64) bool {
 	return false
 }
 
-func (r *Run) String() string { return fmt.Sprintf("%s (node %s, fence %d)", r.ID, r.Node, r.Fence) }
+func (r *Run) String() string { return fmt.Sprintf("%s (node %s, fence %d)", r.ID, r.Node(), r.Fence) }
 
 // sweep goes through all that began and ended to run, in order.
-func (c *Cluster) sweep(slots int, begin, end int64, changes []int64) {
+func (c *Cluster) sweep(slots int) {
 	type step struct {
 		at    int64
 		by    int
@@ -200,16 +201,11 @@ func (c *Cluster) sweep(slots int, begin, end int64, changes []int64) {
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
 	var running []*Run
-	full := begin // since when fewer run; -1: all do
 	for _, s := range steps {
 		if s.by > 0 {
 			running = append(running, s.which)
 			if len(running) > slots {
 				c.Overlaps = append(c.Overlaps, Overlap{Span{s.at, 0}, describe(running), slices.Clone(running)})
-			}
-			if len(running) == slots {
-				c.gap(full, s.at, changes, false)
-				full = -1
 			}
 			continue
 		}
@@ -222,12 +218,34 @@ func (c *Cluster) sweep(slots int, begin, end int64, changes []int64) {
 				}
 			}
 		}
-		if len(running) == slots-1 {
-			full = s.at
+	}
+}
+
+// gaps are times in which fewer than slots lived, running or stopped.
+func (c *Cluster) gaps(slots int, begin, end int64, changes []int64) {
+	type step struct {
+		at int64
+		by int
+	}
+	var steps []step
+	for _, r := range c.Runs {
+		steps = append(steps, step{r.Start, 1}, step{r.Spans[len(r.Spans)-1].To, -1})
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
+	living := 0
+	from := begin // since when fewer do; -1: all do
+	for _, s := range steps {
+		living += s.by
+		switch {
+		case living == slots && s.by > 0:
+			c.gap(from, s.at, changes, false)
+			from = -1
+		case living == slots-1 && s.by < 0:
+			from = s.at
 		}
 	}
-	if full >= 0 {
-		c.gap(full, end, changes, true)
+	if from >= 0 {
+		c.gap(from, end, changes, true)
 	}
 }
 
@@ -310,7 +328,7 @@ func (c *Cluster) excused(b *Run) bool {
 func (c *Cluster) fences() {
 	var top Run
 	for _, r := range c.Runs {
-		if r.Fence < top.Fence || r.Fence == top.Fence && r.Fence != 0 && r.Node != top.Node {
+		if r.Fence < top.Fence || r.Fence == top.Fence && r.Fence != 0 && r.Node() != top.Node() {
 			c.Fences = append(c.Fences, fmt.Sprintf("%s after %s", &r, &top))
 		}
 		if r.Fence >= top.Fence {

@@ -26,7 +26,7 @@ func TestJudgeCluster(t *testing.T) {
 			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\nboth 2 2 71 1 1\ndead 1 1 90\nlast 1 1 30\nlast 2 2 100\nend 100"},
 		{name: "the same, dead before anybody looked", slots: 1, gaps: 2,
 			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\ndead 1 1 71\nlast 1 1 30\nlast 2 2 100\nend 100"},
-		{name: "stopped, and ran again for a moment", slots: 1, overlaps: 1, longest: 2, gaps: 2,
+		{name: "stopped, and ran again for a moment", slots: 1, overlaps: 1, longest: 2, gaps: 1,
 			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\nboth 2 2 71 1 1\npause 1 1 88 30\ndead 1 1 91\nlast 1 1 90\nlast 2 2 100\nend 100"},
 		{name: "between two beats", slots: 1, overlaps: 1, gaps: 2,
 			log: "begin 0\nstart 1 1 10\nstart 2 2 70\nboth 2 2 70 1 1\ndead 1 1 71\nlast 1 1 69\nlast 2 2 100\nend 100"},

@@ -108,7 +108,7 @@ func (w *Watch) line(text string) (last bool) {
 	case "closed":
 		return true
 	case "start":
-		w.start(Life{ID: e.id, Start: e.at})
+		w.start(Life{ID: e.id, Start: e.at, How: e.how})
 		close(w.changed)
 		w.changed = make(chan struct{})
 	}

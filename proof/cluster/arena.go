@@ -45,7 +45,7 @@ func programsFor(dir string) (s settings, err error) {
 		return s, err
 	}
 	s.remote = filepath.Join(s.programs.Dir, "lifeline-remote")
-	if missing := build.One(s.remote, second, "osusergo,netgo"); missing != nil {
+	if missing := build.One(s.remote, second, "osusergo,netgo,proof"); missing != nil {
 		s.remote = "" // the peers can do without
 		s.missing = missing
 	}

@@ -25,8 +25,11 @@ type how struct {
 }
 
 var ways = []how{
-	{name: "planned: TERM to the guard", do: func(_ *arena, n, _ *node) error {
+	{name: "planned: TERM to the guard", do: func(a *arena, n, _ *node) error {
 		n.signal(unix.SIGTERM)
+		if !a.subject.fence { // etcdctl doesn't pass it on
+			n.each(a.programs.Witness, unix.SIGTERM)
+		}
 		return nil
 	}},
 	{name: "planned: move NAME NODE", only: true, do: func(a *arena, n, to *node) error {

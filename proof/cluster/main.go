@@ -37,7 +37,8 @@ import (
 type flags struct {
 	rounds, nodes, slots, runs int
 	seed                       uint64
-	ttl                        time.Duration
+	ttl, away, apart           time.Duration
+	ticks, tickNodes           int
 	subjects, faults           string
 	keep, dir                  string
 	beyond, progress           bool
@@ -45,7 +46,7 @@ type flags struct {
 
 func main() {
 	var f flags
-	parts := map[string]func(settings, flags) error{"attack": attackAll, "failover": failoverAll}
+	parts := map[string]func(settings, flags) error{"attack": attackAll, "failover": failoverAll, "outage": outageAll, "slots": slotsAll, "ticks": ticksAll}
 	part := "attack"
 	args := os.Args[1:]
 	if len(args) > 0 && parts[args[0]] != nil {
@@ -54,6 +55,11 @@ func main() {
 	flag.IntVar(&f.rounds, "rounds", 100, "rounds of faults")
 	flag.Uint64Var(&f.seed, "seed", 0, "of the faults; 0 takes one at random")
 	flag.DurationVar(&f.ttl, "ttl", time.Second, "of the lease")
+	flag.DurationVar(&f.away, "away", time.Minute, "how long the engine is away")
+	flag.IntVar(&f.ticks, "ticks", 1000, "ticks of the schedule to wait for")
+	flag.IntVar(&f.tickNodes, "tick-nodes", 30, "nodes with clocks of their own")
+	flag.DurationVar(&f.apart, "apart", 30*time.Second, "how much the clocks differ")
+	flag.IntVar(&f.slots, "slots", 5, "places in the whole cluster")
 	flag.IntVar(&f.nodes, "nodes", 0, "how many; 0: two to five, by the seed")
 	flag.StringVar(&f.subjects, "subjects", "lifeline-etcd,lifeline-postgres,etcdctl", "the guards to attack")
 	flag.StringVar(&f.keep, "keep", "", "a directory for the logs; without it they are kept after a failure only")
@@ -92,6 +98,16 @@ func main() {
 	if f.keep == "" {
 		_ = os.RemoveAll(dir)
 	}
+}
+
+// slotsAll attacks a name that may run so many times, on four times as many
+// nodes.
+func slotsAll(s settings, f flags) error {
+	s.slots = f.slots
+	if s.nodes == 0 {
+		s.nodes = 4 * f.slots
+	}
+	return attackAll(s, f)
 }
 
 func attackAll(s settings, f flags) error {
