@@ -14,7 +14,7 @@ SHELL = /bin/bash
 # Passing tests say nothing; failed ones all, left-out ones their name.
 SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
 
-.PHONY: build test quick needs vet cross bench chaos model rounds dist deb clean
+.PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean
 
 build:
 	$(BUILD) -o bin/lifeline .
@@ -63,6 +63,10 @@ rounds:
 # See packaging/.
 dist:
 	packaging/dist.sh dist
+
+# The page of recorded sessions, from what the program does today.
+docs:
+	go run ./docs/record
 
 deb: dist
 	packaging/deb.sh dist

@@ -20,6 +20,7 @@ type crond struct {
 	program string      // its path; a bare name when that can't be told
 	busybox bool
 	atKills bool // see install.Line.BusyboxProblem
+	stopped bool // by SIGSTOP
 }
 
 // cronNames are what cron daemons call themselves: Debian's and the BSDs',
@@ -48,7 +49,9 @@ func runningCronds() ([]crond, error) {
 		if _, child := found[s.PPID]; child {
 			continue // a job's, before it becomes the shell
 		}
-		list = append(list, newCrond(s.ID, programOf(s)))
+		c := newCrond(s.ID, programOf(s))
+		c.stopped = s.Stopped()
+		list = append(list, c)
 	}
 	slices.SortFunc(list, func(a, b crond) int { return a.id.PID - b.id.PID })
 	return list, nil

@@ -22,6 +22,8 @@ func (d *doctor) cron() {
 	}
 	d.cronds = list
 	switch {
+	case len(list) > 0 && list[0].stopped:
+		d.wrong("cron", fmt.Sprintf("kill -CONT %d", list[0].id.PID), "%s, pid %d, is stopped (SIGSTOP): it starts nothing", list[0].program, list[0].id.PID)
 	case len(list) > 0:
 		d.fine("cron", "runs: %s, pid %d", list[0].program, list[0].id.PID)
 	case runtime.GOOS == "darwin":

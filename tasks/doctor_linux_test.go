@@ -118,6 +118,7 @@ func TestDoctorFinds(t *testing.T) {
 	}{
 		"cron doesn't run":                {breaks: `kill $cron; wait $cron || :`, want: "no cron daemon runs here", advice: "start it"},
 		"the machine's cron is another's": {breaks: `kill $cron; wait $cron || :; setpriv --reuid=65534 --clear-groups perl -e '$0="cron"; open(F,">/proc/self/comm"); print F "cron"; close F; sleep 1000' & until_true named $! cron`, want: "no cron daemon runs here", advice: "start it"},
+		"cron is stopped":                 {breaks: `kill -STOP $cron`, want: "is stopped (SIGSTOP): it starts nothing", advice: "kill -CONT"},
 		"busybox and @":                   {breaks: `lesser; instead "@daily $L web -- $work/serve"`, want: "crashes on a line that begins with @daily", advice: "five fields"},
 		"busybox and #":                   {breaks: `lesser; instead "$never $L web -- $work/serve 'issue #1'"`, want: "cuts the command at the #", advice: "script"},
 		"no line":                         {breaks: `lifeline uninstall web >/dev/null`, want: "no line starts web", advice: "lifeline install web -- COMMAND"},

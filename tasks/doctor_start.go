@@ -102,6 +102,10 @@ func (d *doctor) command(o *options, command []string, path, dir string, l table
 		}
 	}
 	full, err := child.Find(command[0], path, dir)
+	var exec *child.ExecError
+	if errors.As(err, &exec) && exec.Code == 126 {
+		advice = "see to that file (ls -l, head -1), or correct the line: " + l.table.remedy
+	}
 	switch {
 	case err == nil:
 		d.fine("command", "%s is found, as cron will look for it", full)

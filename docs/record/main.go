@@ -1,0 +1,266 @@
+// Record makes docs/sessions.md from itself: it types what stands behind each
+// "$ " of the page into a terminal (tmux), in a machine of its own (namespaces,
+// Linux, root), and puts what the terminal showed in the place of what stood
+// there. So to show another command, write a block with the line to be typed,
+// and run `make docs`.
+//
+// A comment <!-- run: … --> is a line that is typed before, unseen. The test
+// beside records again, and compares: the page can't drift from the program.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+func main() {
+	page := flag.String("page", "docs/sessions.md", "the `file` to record anew")
+	flag.Parse()
+	if err := update(*page); err != nil {
+		fmt.Fprintln(os.Stderr, "record:", err)
+		os.Exit(1)
+	}
+}
+
+func update(page string) error {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	fresh, err := record(string(text))
+	if err != nil {
+		return err
+	}
+	if masked(fresh) == masked(string(text)) {
+		return nil // only times and pids: leave the page in peace
+	}
+	return os.WriteFile(page, []byte(fresh), 0o644)
+}
+
+// setting is the machine: what lifeline would touch is hidden, and what the
+// sessions need is there. In the place of the cron daemon stands one that
+// never ticks: a minute that turns in the middle of a session would show in it.
+const setting = `
+set -e
+dir=$1
+for d in /run /srv /usr/local/bin /var/spool/cron /etc/cron.d; do mount -t tmpfs -o mode=755 none $d; done
+mkdir /var/spool/cron/crontabs /srv/web
+chgrp crontab /var/spool/cron/crontabs && chmod 1730 /var/spool/cron/crontabs
+cp "$dir/lifeline" /usr/local/bin/
+cp "$(command -v sleep)" "$dir/cron"
+mount --bind "$dir/cron" /usr/sbin/cron
+cat >/srv/web/server <<'X'
+#!/bin/sh
+echo "serving on port 8080"
+exec sleep 86400
+X
+cat >/srv/web/report <<'X'
+#!/bin/sh
+echo "42 lines counted"
+X
+chmod +x /srv/web/*
+env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/sbin/cron 86400 &
+cd /srv/web
+cat >"$dir/rc" <<X
+PS1='$ '
+PROMPT_COMMAND='echo x >>$dir/prompts'
+set +m
+X
+env -i TERM=screen LC_ALL=C.UTF-8 TZ=UTC HOME=/root NO_COLOR=1 PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+	tmux -S "$dir/tmux" -f /dev/null new-session -d -x 110 -y 300 bash --rcfile "$dir/rc"
+touch "$dir/ready"
+exec sleep 86400
+`
+
+// record gives the page with what the terminal shows today.
+func record(page string) (string, error) {
+	dir, err := os.MkdirTemp("", "record")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=auto", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-ldflags=-s -w", "-o", filepath.Join(dir, "lifeline"), "lifeline")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot build lifeline: %w: %s", err, out)
+	}
+	machine := exec.Command("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", setting, "sh", dir)
+	said, err := os.Create(filepath.Join(dir, "said"))
+	if err != nil {
+		return "", err
+	}
+	defer said.Close()
+	machine.Stdout, machine.Stderr = said, said
+	if err := machine.Start(); err != nil {
+		return "", fmt.Errorf("cannot make namespaces: %w", err)
+	}
+	over := make(chan error, 1)
+	go func() { over <- machine.Wait() }()
+	defer func() {
+		_ = machine.Process.Kill() // and everything in it
+		<-over
+	}()
+	term := &terminal{dir: dir}
+	if err := term.await("the machine", func() (bool, error) {
+		_, err := os.Stat(filepath.Join(dir, "ready"))
+		return err == nil, nil
+	}); err != nil {
+		text, _ := os.ReadFile(said.Name())
+		return "", fmt.Errorf("%w: %s", err, text)
+	}
+	return term.play(page)
+}
+
+// play goes through the page.
+func (t *terminal) play(page string) (string, error) {
+	if err := t.prompt(1); err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	inBlock := false
+	for line := range strings.Lines(page) {
+		bare := strings.TrimRight(line, "\n")
+		hidden, isHidden := strings.CutPrefix(bare, "<!-- run: ")
+		switch {
+		case isHidden:
+			if _, err := t.types(strings.TrimSuffix(hidden, " -->")); err != nil {
+				return "", err
+			}
+		case bare == "```console":
+			inBlock = true
+		case bare == "```":
+			inBlock = false
+		case inBlock && strings.HasPrefix(bare, "$ "):
+			shown, err := t.types(bare[2:])
+			if err != nil {
+				return "", err
+			}
+			line = line + shown
+		case inBlock:
+			continue // what it showed the last time
+		}
+		out.WriteString(line)
+	}
+	return out.String(), nil
+}
+
+// terminal is a shell in tmux.
+type terminal struct {
+	dir     string
+	prompts int
+}
+
+func (t *terminal) tmux(args ...string) (string, error) {
+	out, err := exec.Command("tmux", append([]string{"-S", filepath.Join(t.dir, "tmux")}, args...)...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("tmux %q: %w: %s", args, err, out)
+	}
+	return string(out), nil
+}
+
+// types gives what the terminal shows below the line, up to the next prompt.
+func (t *terminal) types(line string) (string, error) {
+	if _, err := t.tmux("send-keys", "-l", "clear"); err != nil {
+		return "", err
+	}
+	if _, err := t.tmux("send-keys", "Enter"); err != nil {
+		return "", err
+	}
+	if err := t.prompt(t.prompts + 1); err != nil {
+		return "", err
+	}
+	if _, err := t.tmux("clear-history"); err != nil {
+		return "", err
+	}
+	if _, err := t.tmux("send-keys", "-l", line); err != nil {
+		return "", err
+	}
+	if _, err := t.tmux("send-keys", "Enter"); err != nil {
+		return "", err
+	}
+	if err := t.prompt(t.prompts + 1); err != nil {
+		return "", fmt.Errorf("%w after %q", err, line)
+	}
+	screen, err := t.tmux("capture-pane", "-p", "-J")
+	if err != nil {
+		return "", err
+	}
+	// The first line is what was typed, the last one the next prompt.
+	_, shown, _ := strings.Cut(screen, "\n")
+	shown = strings.TrimRight(shown, " \n")
+	shown = strings.TrimSuffix(shown, "$")
+	var out strings.Builder
+	for l := range strings.Lines(shown) {
+		out.WriteString(strings.TrimRight(l, " \n") + "\n")
+	}
+	return out.String(), nil
+}
+
+// prompt waits for the n-th prompt, and for it to be on the screen.
+func (t *terminal) prompt(n int) error {
+	err := t.await(fmt.Sprintf("prompt %d", n), func() (bool, error) {
+		text, err := os.ReadFile(filepath.Join(t.dir, "prompts"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) || strings.Count(string(text), "\n") < n {
+			return false, nil
+		}
+		screen, err := t.tmux("capture-pane", "-p")
+		screen = strings.TrimRight(screen, " \n")
+		return screen == "$" || strings.HasSuffix(screen, "\n$"), err
+	})
+	t.prompts = n
+	return err
+}
+
+func (t *terminal) await(what string, ok func() (bool, error)) error {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if is, err := ok(); is || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("there never was %s", what)
+		}
+	}
+}
+
+// masks are what changes from one time to the next. What has a column of its
+// own moves the others, so blanks count as one.
+var masks = []struct {
+	what *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?`), "TIME"},
+	{regexp.MustCompile(`\b\d\d:\d\d:\d\d\b`), "TIME"},
+	{regexp.MustCompile(`(?m)^lifeline(,| v).* go1\..*$`), "VERSION"},
+	{regexp.MustCompile(`\b(\d+(\.\d+)?(ms|µs|s|m|h|d))+\b`), "LONG"},
+	{regexp.MustCompile(`\b\d+(\.\d+)?[KMG]\b`), "SIZE"},
+	{regexp.MustCompile(`\b\d+(\.\d+)?%`), "PART"},
+	{regexp.MustCompile(`\bpid \d+`), "pid PID"},
+	{regexp.MustCompile(`(?m)^(\S+ +(?:running|ready|stopping|starting) +)\d+`), "${1}PID"},
+	{regexp.MustCompile(`(?m)^(lifeline_\S+(?:\{.*\})?) [0-9.e+-]+$`), "$1 NUMBER"},
+	{regexp.MustCompile(`\bpid="\d+"`), `pid="PID"`},
+	{regexp.MustCompile(`\d{3,}(\.\d+)?`), "NUMBER"},
+	{regexp.MustCompile(`[█▌·▏▎▍▋▊▉▁▂▃▄▅▆▇]+`), "BAR"},
+	{regexp.MustCompile(` +`), " "},
+}
+
+func masked(page string) string {
+	var out strings.Builder
+	inBlock := false
+	for line := range strings.Lines(page) {
+		inBlock = inBlock && strings.TrimSpace(line) != "```" || strings.TrimSpace(line) == "```console"
+		if inBlock && !strings.HasPrefix(line, "$ ") {
+			for _, m := range masks {
+				line = m.what.ReplaceAllString(line, m.with)
+			}
+		}
+		out.WriteString(line)
+	}
+	return out.String()
+}
