@@ -75,6 +75,9 @@ func noOption(c *cli.Context, name string) error {
 	if c.Command != nil && slices.Contains(subcommands, c.Command.Name) {
 		flags, where = c.Command.Flags, " "+c.Command.Name
 	}
+	if len(c.App.Commands) == 0 { // only those that were typed are there
+		flags = new(options).flags()
+	}
 	if near := nearest(name, optionNames(flags)); near != "" {
 		return usage("there is no option --%s: did you mean --%s?", name, near)
 	}

@@ -72,7 +72,7 @@ func newApp(o *options, argv []string) *cli.App {
 		ErrWriter:              os.Stderr,
 	}
 	if commands == nil {
-		app.Flags, app.HideHelp = leanFlags(app.Flags), true // nobody has asked for it: see needed
+		app.Flags, app.HideHelp = leanFlags(mentioned(app.Flags, argv)), true // nobody has asked for it: see needed
 		return app
 	}
 	useHelp(app)
