@@ -14,7 +14,7 @@ SHELL = /bin/bash
 # Passing tests say nothing; failed ones all, left-out ones their name.
 SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
 
-.PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean
+.PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean crash
 
 build:
 	$(BUILD) -o bin/lifeline .
@@ -50,6 +50,10 @@ ROUNDS ?= 2000
 SEED ?= 0
 chaos:
 	go run -tags $(TAGS) ./proof/chaos -rounds $(ROUNDS) -seed $(SEED)
+
+# SIGKILL at each of lifeline's own steps, so many times.
+crash:
+	LIFELINE_CRASHES=200 go test -v -tags $(TAGS) -timeout 3h -run TestCrash ./proof/crash
 
 # The models, in their large sizes.
 model:

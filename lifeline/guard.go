@@ -12,6 +12,7 @@ import (
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
+	"lifeline/lifeline/crash"
 	"lifeline/procscan"
 )
 
@@ -232,6 +233,7 @@ func (g Guard) queue(ctx context.Context, path string) <-chan queued {
 // won is step 4: K.lock is ours. K.run and its record say whether a worker
 // lives all the same.
 func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (*Hold, error) {
+	crash.Point("lock.checked")
 	if _, paused, err := pausedUntil(d.paused(name)); err != nil {
 		return nil, err
 	} else if paused {
@@ -246,6 +248,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 		return nil, err
 	}
 	hold.run = run
+	crash.Point("run.opened")
 	rec, free, err := g.settleRecord(ctx, run)
 	if err != nil {
 		run.Close()
@@ -263,6 +266,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 			rec.worker = g.findHolder(d, name)
 		}
 	}
+	crash.Point("record.read")
 	orphan := rec.worker
 	hold.Previous = rec.generation
 	if !orphan.Zero() {
@@ -288,6 +292,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 		}
 	}
 	hold.SetWorker("", procscan.ID{}) // step 5
+	crash.Point("record.none")
 	hold.Skipped()
 	return hold, nil
 }
@@ -304,6 +309,7 @@ func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free
 		if lockErr != nil && lockErr != errBusy {
 			return rec, false, fmt.Errorf("cannot lock the run file %s: %w", run.Name(), lockErr)
 		}
+		crash.Point("run.locked")
 		rec, err = readRecord(run)
 		if err != nil || !rec.here() {
 			rec = record{unknown: err != nil}
@@ -363,6 +369,7 @@ func (g Guard) orphaned(ctx context.Context, hold *Hold, rec record, orphan proc
 		}
 		return nil
 	}
+	crash.Point("adopt")
 	hold.Orphan = orphan
 	hold.SetWorker(rec.generation, orphan)
 	return g.endOthers(ctx, hold, orphan, rec.generation)
@@ -417,14 +424,17 @@ func (h *Hold) renewRun() error {
 	if err != nil {
 		return openError("run file", fresh, err)
 	}
+	crash.Point("renew.made")
 	if err := flockNow(f); err != nil {
 		f.Close()
 		return fmt.Errorf("cannot lock the run file %s: %w", fresh, err)
 	}
+	crash.Point("renew.locked")
 	if err := os.Rename(fresh, path); err != nil {
 		f.Close()
 		return fmt.Errorf("cannot put a new run file at %s: %w", path, reason(err))
 	}
+	crash.Point("renew.renamed")
 	h.run.Close()
 	h.run = f
 	return nil

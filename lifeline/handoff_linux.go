@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/lifeline/crash"
 	"lifeline/procscan"
 )
 
@@ -91,6 +92,7 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 			return nil, fmt.Errorf("cannot take up the locks: descriptor %d: %w", fd, err)
 		}
 	}
+	crash.Point("handover.taken")
 	h.writeRecord()
 	h.Skipped()
 	return h, nil

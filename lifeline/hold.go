@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/lifeline/crash"
 	"lifeline/procscan"
 )
 
@@ -110,10 +111,12 @@ func (h *Hold) Release() {
 		_ = unix.Flock(int(h.run.Fd()), unix.LOCK_UN)
 		_ = h.run.Close()
 		h.run = nil
+		crash.Point("end.unlocked")
 	}
 	if h.lock != nil {
 		_ = h.lock.Close()
 		h.lock = nil
+		crash.Point("end.released")
 	}
 }
 

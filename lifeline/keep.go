@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"lifeline/lifeline/crash"
 	"lifeline/procscan"
 )
 
@@ -77,6 +78,7 @@ func (h *Hold) putBack() (missing bool, err error) {
 	if h.released || h.inPlaceLocked() {
 		return false, nil
 	}
+	crash.Point("keep.missing")
 	h.replaced = true
 	err = h.remake()
 	switch {
@@ -106,6 +108,7 @@ func (h *Hold) remake() error {
 		// is not the one any more, and queue up at the new one.
 		h.lock.Close()
 		h.lock = fresh
+		crash.Point("keep.locked")
 	}
 	if h.run == nil || names(h.dir.run(h.Name), h.run.Stat) {
 		return nil
@@ -114,12 +117,14 @@ func (h *Hold) remake() error {
 	if err != nil {
 		return err
 	}
+	crash.Point("keep.opened")
 	if err := flockNow(fresh); err != nil {
 		fresh.Close()
 		return err
 	}
 	// The worker goes on holding the old file, which costs nothing; the new
 	// one's record tells of it.
+	crash.Point("keep.held")
 	h.run.Close()
 	h.run = fresh
 	h.writeRecord()

@@ -9,6 +9,8 @@ import (
 
 	"github.com/gofrs/flock" // flock(2), with the differences between systems settled
 	"golang.org/x/sys/unix"
+
+	"lifeline/lifeline/crash"
 )
 
 // errBusy: somebody else holds the lock.
@@ -39,6 +41,7 @@ func lockPath(path string, wait bool) (*flock.Flock, error) {
 			f.Close()
 			return nil, errBusy
 		}
+		crash.Point("lock.taken")
 		st, err := f.Stat()
 		if err != nil {
 			f.Close()

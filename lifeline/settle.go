@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/lifeline/crash"
 	"lifeline/procscan"
 )
 
@@ -83,6 +84,7 @@ func Settle(parent procscan.ID, run *os.File, note string, warn func(format stri
 		}
 	}
 	announce(how != noteSearch)
+	crash.Point("stub.announced")
 	if how == noteVouch && !inPlace(dir{path: s.space}.run(s.name), previous) {
 		how, s.previous = noteScan, ""
 	}
@@ -95,10 +97,12 @@ func Settle(parent procscan.ID, run *os.File, note string, warn func(format stri
 			announce(true)
 		}
 	}
+	crash.Point("stub.looked")
 	if !parent.Zero() && os.Getppid() != parent.PID {
 		// Killed while we were starting: nobody would watch over the command.
 		return "", fmt.Errorf("the supervisor has gone")
 	}
+	crash.Point("stub.checked")
 	return strings.Join(s.left, " "), nil
 }
 

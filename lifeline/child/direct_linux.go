@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/lifeline/child/nofile"
+	"lifeline/lifeline/crash"
 )
 
 // The stub costs as much as a program of Go costs to start. Where it has
@@ -259,6 +260,7 @@ func (p *prepared) become() {
 	var r uintptr
 	var i, fd int
 	syscall.RawSyscall(unix.SYS_CLOSE, uintptr(p.gateIn), 0, 0) // or its end would never come
+	crash.Child(crash.Forked)
 	if p.group {
 		if _, _, errno = syscall.RawSyscall(unix.SYS_SETPGID, 0, 0, 0); errno != 0 {
 			goto fail
@@ -324,15 +326,6 @@ func (p *prepared) become() {
 	if p.start != nil {
 		p.ownStart()
 	}
-	if p.deathsig != 0 {
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(p.deathsig), 0, 0, 0, 0); errno != 0 {
-			goto fail
-		}
-		if r, _, _ = syscall.RawSyscall(unix.SYS_GETPPID, 0, 0, 0); int(r) != p.parent {
-			errno = unix.ECANCELED
-			goto fail
-		}
-	}
 	syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(p.limit)), 0, 0, 0)
 	// Announce first, look second, as a stub does: from here on we are seen.
 	for i = 0; i < len(p.shown); i++ {
@@ -342,6 +335,7 @@ func (p *prepared) become() {
 			p.shown[i] = 0
 		}
 	}
+	crash.Child(crash.Announced)
 	for { // until the record says who we are
 		if r, _, errno = syscall.RawSyscall(unix.SYS_READ, uintptr(p.gate), uintptr(unsafe.Pointer(&p.text[0])), 1); errno != unix.EINTR {
 			break
@@ -351,10 +345,21 @@ func (p *prepared) become() {
 		errno = unix.ECANCELED
 		goto fail
 	}
+	crash.Child(crash.Passed)
 	if p.place != nil && !p.inPlace() {
 		errno = moved
 		goto fail
 	}
+	if p.deathsig != 0 {
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(p.deathsig), 0, 0, 0, 0); errno != 0 {
+			goto fail
+		}
+		if r, _, _ = syscall.RawSyscall(unix.SYS_GETPPID, 0, 0, 0); int(r) != p.parent {
+			errno = unix.ECANCELED
+			goto fail
+		}
+	}
+	crash.Child(crash.Last)
 	_, _, errno = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(p.path)),
 		uintptr(unsafe.Pointer(&p.argv[0])), uintptr(unsafe.Pointer(&p.env[0])))
 fail:

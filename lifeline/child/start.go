@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/lifeline/crash"
 	"lifeline/procscan"
 )
 
@@ -135,6 +136,7 @@ func Start(spec Spec) (*Child, error) {
 		unix.Close(status)
 		return nil, startError(spec, err)
 	}
+	crash.Point("start.forked")
 	s, err := procscan.Lookup(pid)
 	if err != nil {
 		s.ID = procscan.ID{PID: pid}
@@ -142,7 +144,9 @@ func Start(spec Spec) (*Child, error) {
 	if spec.Born != nil {
 		spec.Born(s.ID)
 	}
+	crash.Point("start.born")
 	release()
+	crash.Point("start.released")
 	started := make(chan error, 1)
 	// Through the runtime's poller: a start costs no thread.
 	pipe := os.NewFile(uintptr(status), "status")

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/lifeline/crash"
 	"lifeline/procscan"
 )
 
@@ -53,6 +54,7 @@ func RunStub(settle func(Stub) (remark string, err error)) int {
 	if a.umask >= 0 {
 		unix.Umask(a.umask)
 	}
+	crash.Point("stub.begun")
 	path, err := lookPath(command[0], os.Getenv("PATH"))
 	if err != nil {
 		return report(err)
@@ -75,6 +77,7 @@ func RunStub(settle func(Stub) (remark string, err error)) int {
 	if a.until != 0 && bootTime() >= a.until {
 		return report(&ExecError{125, "its time was over before it could be started"})
 	}
+	crash.Point("stub.exec")
 	err = syscall.Exec(path, command, env)
 	return report(execError(path, err))
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/lifeline/child"
+	"lifeline/lifeline/crash"
 	"lifeline/lifeline/notify"
 	"lifeline/procscan"
 )
@@ -173,6 +174,7 @@ func (l *loop) handOver(r *request) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot write the state down: %w", err)
 	}
+	crash.Point("handover.exec")
 	return l.Become(state)
 }
 
@@ -190,6 +192,7 @@ func (l *loop) restore(state []byte) error {
 	}
 	l.at, l.back.restarts, l.announce = after(h.Down), h.Restarts, h.Announce
 	l.starts, l.reloads, l.settled = h.Workers, h.Reloads, h.Settled
+	crash.Point("handover.restored")
 	l.control.listen(l.Hold.Control(), l.Warn)
 	if h.Last != nil {
 		l.last = h.Last

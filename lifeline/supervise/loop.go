@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/lifeline/notify"
+
+	"lifeline/lifeline/crash"
 )
 
 // loop is the supervisor. Everything in it belongs to the goroutine of run.
@@ -302,7 +304,9 @@ func (l *loop) ended(w *worker) {
 		}
 	default:
 		l.last, l.cur = w.verdict, nil
+		crash.Point("end.worker")
 		l.Hold.SetWorker(w.generation, none)
+		crash.Point("end.vacated")
 		l.after(w)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lifeline/lifeline/crash"
 )
 
 // reload is one hot reload, from the wish to the outcome.
@@ -75,6 +77,7 @@ func (l *loop) onReload(r *request) {
 	if r != nil {
 		l.reload.waiting = append(l.reload.waiting, r)
 	}
+	crash.Point("reload.asked")
 	at := markOutput()
 	w, err := l.launch(true)
 	w.output = at
@@ -86,6 +89,7 @@ func (l *loop) onReload(r *request) {
 		return
 	}
 	l.next = w
+	crash.Point("reload.started")
 	w.enter(starting, l.ReloadTimeout)
 }
 
@@ -106,11 +110,13 @@ func (l *loop) takeOver(w *worker) {
 // promote makes the new generation the one that counts.
 func (l *loop) promote() {
 	w := l.next
+	crash.Point("reload.ready")
 	l.next, l.cur = nil, w
 	l.reloads++
 	l.restart = false // one that was asked for meanwhile has got its new worker
 	l.Hold.SetWorker(w.generation, w.id)
 	w.upNow()
+	crash.Point("reload.over")
 	l.reloaded(w)
 }
 

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/lifeline/child"
+	"lifeline/lifeline/crash"
 	"lifeline/lifeline/notify"
 	"lifeline/procscan"
 )
@@ -24,6 +25,7 @@ func (l *loop) start() {
 		return
 	}
 	l.cur = w
+	crash.Point("start.told")
 	l.Hold.SetWorker(w.generation, w.id)
 	w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
 }
@@ -44,6 +46,7 @@ func (l *loop) launch(beside bool) (*worker, error) {
 		spec.Born = func(id procscan.ID) { l.Hold.SetWorker(w.generation, id) }
 	}
 	spec.Note, spec.Sure = l.Hold.Note(!l.settled, beside)
+	crash.Point("start.noted")
 	kept, names, err := l.store.Files()
 	if err != nil {
 		l.Warn("cannot hand the kept descriptors on: %v", err)

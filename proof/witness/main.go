@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,6 +38,7 @@ type options struct {
 	daemon     string
 	children   int
 	child      string
+	takeover   bool
 }
 
 func main() {
@@ -50,6 +52,7 @@ func main() {
 	flag.BoolVar(&o.wipe, "wipe", false, "overwrite arguments and environment, as a process title does")
 	flag.StringVar(&o.daemon, "daemon", "", "leave a grandchild in a session of its own behind: keep or close its descriptors")
 	flag.IntVar(&o.children, "children", 0, "fork so many")
+	flag.BoolVar(&o.takeover, "takeover", false, "begin only when LIFELINE_FD has said that nothing of the one before is left")
 	flag.StringVar(&o.child, "child", "", "internal: be one of those")
 	flag.Parse()
 	// The flags point into the memory that wipe overwrites.
@@ -63,8 +66,21 @@ func main() {
 
 func run(o *options) error {
 	// Before the runtime opens descriptors of its own, for its timers.
+	if o.takeover { // it has to live through closefrom
+		if fd, err := strconv.Atoi(os.Getenv("LIFELINE_FD")); err == nil {
+			line, _ = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+			if line != 3 && o.closeFrom {
+				_ = unix.Dup3(line, 3, unix.O_CLOEXEC)
+				line = 3
+			}
+		}
+	}
 	if o.closeFrom || o.child == "close" {
-		if err := unix.CloseRange(3, ^uint(0), 0); err != nil {
+		from := uint(3)
+		if line == 3 {
+			from = 4
+		}
+		if err := unix.CloseRange(from, ^uint(0), 0); err != nil {
 			return fmt.Errorf("cannot close the inherited descriptors: %w", err)
 		}
 	}
@@ -108,6 +124,9 @@ func run(o *options) error {
 			panic(fmt.Sprint("cannot write the log: ", err)) // evidence lost: fail loudly
 		}
 	}
+	if o.takeover && !granted() {
+		return nil
+	}
 	lock, err := unix.Open(o.lock, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return fmt.Errorf("cannot open the witness's lock: %w", err)
@@ -129,6 +148,37 @@ func run(o *options) error {
 	}
 	say("stop", pid.Now())
 	return nil
+}
+
+// line is the socket of LIFELINE_FD, where there is one.
+var line int
+
+// granted says takeover and waits for the ok; false when there is nobody any
+// more who could give it.
+func granted() bool {
+	if line == 0 {
+		return true
+	}
+	if _, err := unix.Write(line, []byte("takeover\n")); err != nil {
+		return false
+	}
+	var said []byte
+	buf := make([]byte, 64)
+	for !strings.Contains(string(said), "ok\n") {
+		n, err := unix.Read(line, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.EAGAIN {
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(line), Events: unix.POLLIN}}, -1)
+			continue
+		}
+		if err != nil || n == 0 {
+			return false
+		}
+		said = append(said, buf[:n]...)
+	}
+	return true
 }
 
 // how names the habits that matter when an overlap is looked into.

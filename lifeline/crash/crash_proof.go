@@ -1,0 +1,65 @@
+//go:build proof && linux
+
+// Package crash kills this program at one of its own steps:
+// LIFELINE_PROOF_CRASH=STEP does it where that is reached for the first time by
+// any process, which is when the file LIFELINE_PROOF_CRASHED is made.
+package crash
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	at      = os.Getenv("LIFELINE_PROOF_CRASH")
+	inChild = childStep()
+	file, _ = unix.BytePtrFromString(os.Getenv("LIFELINE_PROOF_CRASHED"))
+)
+
+func childStep() int {
+	for i, name := range []string{"forked", "announced", "passed", "exec"} {
+		if at == "direct."+name {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// Point dies if this is the step.
+func Point(step string) {
+	if step == at && !strings.HasPrefix(at, "direct.") {
+		die()
+	}
+}
+
+// Child is Point between fork and execve.
+//
+//go:nosplit
+//go:norace
+func Child(step int) {
+	if step == inChild {
+		die()
+	}
+}
+
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func die() {
+	cwd := unix.AT_FDCWD
+	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, uintptr(cwd), uintptr(unsafe.Pointer(file)),
+		unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o600, 0, 0)
+	if errno != 0 {
+		return // somebody has been killed there already
+	}
+	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
+	own := uint32(pid) // for the driver, which waits for the end of it
+	syscall.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&own)), 4)
+	syscall.RawSyscall(unix.SYS_KILL, pid, uintptr(unix.SIGKILL), 0)
+	for {
+	}
+}

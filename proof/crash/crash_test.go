@@ -1,0 +1,395 @@
+//go:build linux
+
+// Package crash kills lifeline at each of its own steps, by SIGKILL, and looks
+// at what the next tick makes of it: never two, one after that tick, and
+// nothing left when it has been ended. The steps are those of the package
+// lifeline/crash, which only a program built with the tag proof has.
+//
+//	make crash        every step 200 times
+package crash
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/proof/build"
+	"lifeline/proof/check"
+	"lifeline/proof/pid"
+)
+
+var programs build.Programs
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "crash")
+		if err == nil {
+			defer os.RemoveAll(dir)
+			programs, err = build.All(dir)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer pid.KillBelow(programs.Dir)
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil { // see orphans
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// patience is for a machine under load; nothing waits that long.
+const patience = 30 * time.Second
+
+// scene is what brings lifeline to a step.
+type scene struct {
+	options []string
+	worker  []string
+	before  func(*stage) // without the step being armed
+	trigger func(*stage) // once the armed one is up; nil: its start alone does it
+}
+
+var (
+	start     = scene{}
+	again     = scene{options: []string{"--respawn", "--respawn-delay", "0"}, trigger: func(s *stage) { s.worker(unix.SIGKILL) }}
+	respawned = scene{options: again.options} // the supervisor itself is the next one to try
+	removed   = scene{trigger: func(s *stage) { os.RemoveAll(s.path("state")) }}
+	ended     = scene{trigger: func(s *stage) { s.worker(unix.SIGKILL) }}
+	orphan    = scene{before: func(s *stage) {
+		s.running("-ignore-term")
+		s.stubborn = true
+		s.kill(s.ticks[0])
+	}}
+	leaked = scene{before: func(s *stage) {
+		s.running("-daemon", "keep")
+		s.kill(s.ticks[0])
+		s.worker(unix.SIGKILL)
+	}}
+	reload = scene{worker: []string{"-takeover"}, trigger: func(s *stage) { s.command("reload", "--dir", s.path("state"), "web") }}
+	self   = scene{trigger: func(s *stage) { s.command("reload", "--self", "--dir", s.path("state"), "web") }}
+)
+
+// steps are those of lifeline/crash (its own test holds that list to the code,
+// and TestEveryStep this one to that), and how to get there.
+var steps = []struct {
+	name string
+	scene
+}{
+	{"lock.taken", start}, {"lock.checked", start}, {"run.opened", start}, {"run.locked", start}, {"record.read", start},
+	{"lock.taken", orphan}, {"run.locked", orphan}, {"record.read", orphan}, {"adopt", orphan},
+	{"record.read", leaked}, {"renew.made", leaked}, {"renew.locked", leaked}, {"renew.renamed", leaked},
+	{"record.none", start}, {"start.noted", start}, {"start.forked", start}, {"start.born", start}, {"start.released", start}, {"start.told", start},
+	{"stub.begun", start}, {"stub.announced", start}, {"stub.looked", start}, {"stub.checked", start}, {"stub.exec", start},
+	{"stub.begun", respawned}, {"stub.looked", respawned},
+	{"direct.forked", again}, {"direct.announced", again}, {"direct.passed", again}, {"direct.exec", again},
+	{"keep.missing", removed}, {"keep.locked", removed}, {"keep.opened", removed}, {"keep.held", removed},
+	{"end.worker", ended}, {"end.vacated", ended}, {"end.unlocked", ended}, {"end.released", ended}, {"end.worker", again},
+	{"reload.asked", reload}, {"reload.started", reload}, {"reload.ready", reload}, {"reload.over", reload},
+	{"handover.exec", self}, {"handover.taken", self}, {"handover.restored", self},
+	// A respawn takes the same way again, without a stub.
+	{"start.noted", second}, {"start.forked", second}, {"start.born", second}, {"start.released", second}, {"start.told", second},
+}
+
+// second arms the step only when the first worker is up: the step is named in
+// a file's name, and the file stands in the way until then.
+var second = scene{options: again.options, before: func(s *stage) {
+	if err := os.WriteFile(s.path("crashed"), nil, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}, trigger: func(s *stage) {
+	os.Remove(s.path("crashed"))
+	s.worker(unix.SIGKILL)
+}}
+
+// stage is where the rounds of one step are played.
+type stage struct {
+	t     *testing.T
+	dir   string
+	watch *check.Watch
+	said  *os.File
+	ticks []*tick
+	round string
+	// stubborn: the worker lives on when its supervisor is killed.
+	stubborn bool
+}
+
+type tick struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *stage) until(what string, is func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			log, _ := os.ReadFile(s.path("log"))
+			said, _ := os.ReadFile(s.path("said"))
+			table, _ := exec.Command("ps", "-eo", "pid,ppid,stat,etime,args").Output()
+			s.t.Fatalf("%s: not within %s: %s\nlog:\n%s\nprinted:\n%s\n%s", s.round, patience, what, tail(log), tail(said), table)
+		}
+	}
+}
+
+func tail(text []byte) string {
+	lines := strings.Split(string(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}
+
+// start starts a tick.
+func (s *stage) start(env []string, options []string, worker ...string) *tick {
+	s.t.Helper()
+	argv := append([]string{"--dir", s.path("state"), "--kill-after", "50ms"}, options...)
+	argv = append(argv, "web", "--", programs.Witness, "-log", s.path("log"), "-lock", s.path("lock"))
+	c := exec.Command(programs.Lifeline, append(argv, worker...)...)
+	c.Env = append(environ(), env...)
+	c.Stdout, c.Stderr = s.said, s.said
+	if err := c.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	t := &tick{c, make(chan struct{})}
+	go func() {
+		_ = c.Wait() // how it ended says nothing; the witnesses do
+		close(t.done)
+	}()
+	s.ticks = append(s.ticks, t)
+	return t
+}
+
+func (t *tick) over() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *stage) running(worker ...string) {
+	s.start(nil, nil, worker...)
+	s.until("an instance runs", func() bool { return len(s.watch.Living()) == 1 })
+}
+
+func (s *stage) kill(t *tick) {
+	_ = t.cmd.Process.Kill()
+	<-t.done
+}
+
+func (s *stage) worker(sig unix.Signal) {
+	for _, id := range s.watch.Living() {
+		s.watch.Signal(id, sig)
+		s.until("the worker ends", func() bool { return !slices.Contains(s.watch.Living(), id) })
+	}
+}
+
+// command runs lifeline's own, beside everything else.
+func (s *stage) command(args ...string) {
+	c := exec.Command(programs.Lifeline, args...)
+	c.Env = environ()
+	c.Stdout, c.Stderr = s.said, s.said
+	if err := c.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() { _ = c.Wait() }()
+}
+
+// play kills one at the step, and judges.
+func (s *stage) play(step string, sc scene, n int) {
+	t := s.t
+	t.Helper()
+	s.ticks = nil
+	s.round = fmt.Sprintf("%s, round %d", step, n)
+	crashed := s.path("crashed")
+	os.Remove(crashed)
+	worker := slices.Clone(sc.worker)
+	if n%2 == 1 { // else the death signal ends it with its supervisor
+		worker = append(worker, "-ignore-term")
+	}
+	if n%4 > 1 {
+		worker = append(worker, "-closefrom")
+	}
+	s.stubborn = n%2 == 1
+	if sc.before != nil {
+		sc.before(s)
+	}
+	before := s.watch.Started()
+	s.start([]string{"LIFELINE_PROOF_CRASH=" + step, "LIFELINE_PROOF_CRASHED=" + crashed}, sc.options, worker...)
+	if sc.trigger != nil {
+		s.until("it is up", func() bool { return s.watch.Started() > before })
+		if slices.Contains(worker, "-takeover") || strings.HasPrefix(step, "handover") {
+			s.until("it takes commands", func() bool {
+				c := exec.Command(programs.Lifeline, "status", "--dir", s.path("state"), "web")
+				c.Env = environ()
+				return c.Run() == nil
+			})
+		}
+		sc.trigger(s)
+	}
+	s.until("lifeline dies at "+step, func() bool {
+		text, _ := os.ReadFile(crashed)
+		if len(text) != 4 {
+			return false
+		}
+		n := int(binary.NativeEndian.Uint32(text))
+		for _, k := range s.ticks {
+			if k.cmd.Process.Pid == n { // all its threads: the locks go with the last
+				return k.over()
+			}
+		}
+		st, err := pid.Look(n)
+		return err != nil || st.State == 'Z'
+	})
+	s.until("all comes to rest", s.atRest)
+
+	// The next tick, as cron starts it.
+	s.start(nil, sc.options, worker...)
+	next := s.ticks[len(s.ticks)-1]
+	s.until("the next tick has an instance", func() bool { return len(s.watch.Living()) == 1 || next.over() })
+	if n := len(s.watch.Living()); n != 1 {
+		log, _ := os.ReadFile(s.path("log"))
+		said, _ := os.ReadFile(s.path("said"))
+		t.Fatalf("%s: %d instances after the next tick\n%s\n%s", s.round, n, tail(log), tail(said))
+	}
+	// And one more finds it.
+	more := s.start(nil, sc.options, worker...)
+	s.until("one of two ticks finds the other", func() bool { return more.over() || next.over() })
+	if n := len(s.watch.Living()); n != 1 {
+		t.Fatalf("%s: %d instances after one more tick", s.round, n)
+	}
+	end := exec.Command(programs.Lifeline, "terminate", "--dir", s.path("state"), "--kill-after", "50ms", "web")
+	end.Env = environ()
+	if out, err := end.CombinedOutput(); err != nil {
+		t.Fatalf("%s: terminate: %v\n%s", s.round, err, out)
+	}
+	s.until("nothing is left", func() bool { return len(pid.Below(programs.Dir)) == 0 })
+	for _, k := range s.ticks {
+		<-k.done
+	}
+}
+
+// atRest: whoever was to die has died, and whoever was to start has started.
+func (s *stage) atRest() bool {
+	living := s.watch.Living()
+	supervisors, others := 0, 0
+	for _, id := range pid.Below(programs.Dir) {
+		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", id.PID))
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
+		switch {
+		case slices.Contains(living, id) || strings.Contains(string(args), "-child"):
+		case exe == programs.Lifeline && !strings.HasPrefix(string(args), "lifeline-stub"):
+			supervisors++
+		default:
+			others++
+		}
+	}
+	others += s.orphans(living)
+	if supervisors == 0 {
+		return others == 0 && (len(living) == 0 || s.stubborn && len(living) == 1)
+	}
+	return others == 0 && supervisors == 1 && len(living) == 1
+}
+
+// orphans counts those that came to us, but for witnesses: one that is dying
+// has no program any more, and holds its locks all the same.
+func (s *stage) orphans(living []pid.ID) (n int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, e := range entries {
+		number, err := strconv.Atoi(e.Name())
+		if err != nil || slices.ContainsFunc(s.ticks, func(k *tick) bool { return k.cmd.Process.Pid == number }) {
+			continue
+		}
+		st, err := pid.Look(number)
+		if err != nil || st.PPID != os.Getpid() || slices.Contains(living, st.ID) {
+			continue
+		}
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", number))
+		switch {
+		case st.State == 'Z':
+			_, _ = unix.Wait4(number, nil, unix.WNOHANG, nil)
+		case !strings.Contains(string(args), "-child"):
+			n++
+		}
+	}
+	return n
+}
+
+// environ is ours without what speaks to lifeline.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LIFELINE_") })
+}
+
+func TestCrash(t *testing.T) {
+	rounds := 4 // each kind of worker once
+	if text := os.Getenv("LIFELINE_CRASHES"); text != "" {
+		var err error
+		if rounds, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	} else if testing.Short() {
+		rounds = 1
+	}
+	for _, step := range steps {
+		t.Run(step.name, func(t *testing.T) {
+			t.Cleanup(func() { pid.KillBelow(programs.Dir) })
+			s := &stage{t: t, dir: t.TempDir()}
+			var err error
+			if s.said, err = os.OpenFile(s.path("said"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			defer s.said.Close()
+			if s.watch, err = check.Follow(s.path("log")); err != nil {
+				t.Fatal(err)
+			}
+			s.watch.Note("begin", "")
+			for n := range rounds {
+				s.play(step.name, step.scene, n)
+			}
+			s.watch.Note("end", "")
+			report, err := s.watch.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report.Overlaps != 0 {
+				t.Errorf("%d overlaps:\n%s", report.Overlaps, strings.Join(report.Evidence, "\n"))
+			}
+		})
+	}
+}
+
+// TestEveryStep: none of lifeline's steps is left out.
+func TestEveryStep(t *testing.T) {
+	text, err := os.ReadFile("../../lifeline/crash/steps.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "var Steps = ")
+	words := strings.Split(list, `"`)
+	if len(words) < 60 {
+		t.Fatalf("the list of steps isn't understood: %q", list)
+	}
+	for i := 1; i < len(words); i += 2 {
+		if !slices.ContainsFunc(steps, func(s struct {
+			name string
+			scene
+		}) bool {
+			return s.name == words[i]
+		}) {
+			t.Errorf("%s is never crashed at", words[i])
+		}
+	}
+}
