@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/url"
 	"os"
@@ -28,6 +29,9 @@ func Open(ctx context.Context, address, name string) (*Etcd, error) {
 		return nil, refine(err)
 	}
 	if err := check(ctx, c); err != nil {
+		if why := probe(ctx, config); why != nil {
+			err = why
+		}
 		_ = c.Close()
 		return nil, err
 	}
@@ -43,7 +47,9 @@ func Open(ctx context.Context, address, name string) (*Etcd, error) {
 // check asks for what every call needs: an answer, a leader, permission, a
 // version that has what is used here.
 func check(ctx context.Context, c *clientv3.Client) error {
-	if _, err := c.Get(ctx, version); err != nil {
+	asking, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	if _, err := c.Get(asking, version); err != nil {
 		return refine(err)
 	}
 	for _, endpoint := range c.Endpoints() {
@@ -55,6 +61,33 @@ func check(ctx context.Context, c *clientv3.Client) error {
 			return engine.Refuse("etcd at %s is version %s: 3.4 or later is needed", endpoint, v)
 		}
 		return nil
+	}
+	return nil
+}
+
+// probe finds out why there is no TLS connection: the client only says that
+// there was none in time. A server that doesn't like our certificate says so
+// after the handshake (TLS 1.3), where it would otherwise begin to talk.
+func probe(ctx context.Context, config *clientv3.Config) error {
+	if config.TLS == nil {
+		return nil
+	}
+	for _, endpoint := range config.Endpoints {
+		host, _, _ := net.SplitHostPort(strings.TrimPrefix(endpoint, "https://"))
+		own := config.TLS.Clone()
+		own.ServerName, own.NextProtos = host, []string{"h2"}
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 2 * time.Second}, Config: own}
+		c, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(endpoint, "https://"))
+		if err == nil {
+			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+			_, err = c.Read(make([]byte, 1))
+			_ = c.Close()
+		}
+		if err != nil {
+			if err = refine(err); errors.As(err, new(*engine.Refused)) {
+				return err
+			}
+		}
 	}
 	return nil
 }

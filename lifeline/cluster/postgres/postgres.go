@@ -335,10 +335,16 @@ func Init(ctx context.Context, address string) error {
 	_, err = c.PgConn().Exec(ctx, Schema).ReadAll()
 	var said *pgconn.PgError
 	if errors.As(err, &said) && said.Code == "42501" { // insufficient_privilege
-		return engine.Refuse("the user %s may not make the schema lifeline in %s: have somebody who may run what `lifeline-remote init --print %s` prints, and then GRANT USAGE ON SCHEMA lifeline, SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline to it",
-			config.User, config.Database, engine.Hide(address))
+		return engine.Refuse("the user %s may not make the schema lifeline in %s: have somebody who may run what `lifeline-remote init --print %s` prints, and then %s",
+			config.User, config.Database, engine.Hide(address), grants(config.User))
 	}
 	return refine(err, config)
+}
+
+// grants is what a user who isn't the owner needs.
+func grants(user string) string {
+	to := pgx.Identifier{user}.Sanitize()
+	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO " + to
 }
 
 // refine tells what will never get better from what may. Codes: PostgreSQL,
@@ -358,7 +364,7 @@ func refine(err error, config *pgx.ConnConfig) error {
 		case "3F000", "42P01", "42883": // no schema, table, function
 			return engine.Refuse("lifeline's tables aren't in the database %s: lifeline-remote init makes them", config.Database)
 		case "42501":
-			return engine.Refuse("the user %s lacks a permission: %s; GRANT USAGE ON SCHEMA lifeline, and SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline", config.User, said.Message)
+			return engine.Refuse("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message, grants(config.User))
 		case "25006":
 			return engine.Refuse("this PostgreSQL is read-only, a standby perhaps: name the primary, or all of them")
 		}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // missing leaves a test out, unless that is a failure.
@@ -205,4 +207,58 @@ func ordinary(t testing.TB, dir string) *syscall.SysProcAttr {
 		t.Fatal(err)
 	}
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+}
+
+// EtcdAuth makes a user with all rights and turns authentication on.
+func EtcdAuth(t testing.TB, url, user, password string) {
+	t.Helper()
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{strings.Replace(url, "etcd://", "http://", 1)}, DialTimeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx := t.Context()
+	if _, err := c.UserAdd(ctx, user, password); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.RoleAdd(ctx, "root")
+	if _, err := c.UserGrantRole(ctx, user, "root"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.AuthEnable(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Pgbouncer starts one before a PostgreSQL and gives its address.
+func Pgbouncer(t testing.TB, url, mode string) string {
+	t.Helper()
+	path, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		path = "/usr/sbin/pgbouncer"
+		if !isFile(path) {
+			missing(t, "pgbouncer")
+		}
+	}
+	dir, err := os.MkdirTemp("", "lifeline-pgb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	attr := ordinary(t, dir)
+	port := Port(t)
+	var server int
+	if _, err := fmt.Sscanf(url, "postgres://lifeline@127.0.0.1:%d/", &server); err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf("[databases]\npostgres = host=127.0.0.1 port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = any\npool_mode = %s\n", server, port, mode)
+	config = strings.Replace(config, "port="+strconv.Itoa(server), "port="+strconv.Itoa(server)+" user=lifeline", 1)
+	ini := filepath.Join(dir, "pgbouncer.ini")
+	if err := os.WriteFile(ini, []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, ini)
+	cmd.SysProcAttr, cmd.Dir = attr, dir
+	serve(t, cmd, syscall.SIGINT, func(ctx context.Context, _ string) bool { return dial(ctx, port) })
+	return fmt.Sprintf("postgres://lifeline@127.0.0.1:%d/postgres", port)
 }

@@ -1,0 +1,183 @@
+package tasks_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"lifeline/lifeline/cluster/engine/enginetest"
+)
+
+// buildRemote builds the second program for the scripts.
+func buildRemote(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "lifeline-remote"), "../lifeline/cluster/remote")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", cmd, err, out)
+	}
+	return dir
+}
+
+// sql runs statements in a PostgreSQL.
+func sql(t *testing.T, url string, statements ...string) {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	for _, s := range statements {
+		if _, err := c.Exec(t.Context(), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// certificates writes an authority, a server's certificate and two clients',
+// of which one has expired.
+func certificates(t *testing.T, dir string) {
+	t.Helper()
+	write := func(name, kind string, der []byte) {
+		text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ca *x509.Certificate
+	var caKey *ecdsa.PrivateKey
+	for i, name := range []string{"ca", "server", "client", "expired"} {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: name},
+			NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
+			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+		signer, signerKey := ca, caKey
+		switch name {
+		case "ca":
+			c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
+			signer, signerKey, ca, caKey = c, key, c, key
+		case "expired":
+			c.NotAfter = time.Now().Add(-time.Hour)
+		}
+		der, err := x509.CreateCertificate(rand.Reader, c, signer, &key.PublicKey, signerKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(name+".pem", "CERTIFICATE", der)
+		write(name+".key", "PRIVATE KEY", keyDER)
+	}
+}
+
+// clusterScripts runs one script of testdata/cluster, with variables.
+func clusterScripts(t *testing.T, script string, vars map[string]string) {
+	t.Helper()
+	remote := buildRemote(t)
+	testscript.Run(t, testscript.Params{
+		Files:    []string{filepath.Join("testdata", "cluster", script+".txtar")},
+		Deadline: time.Now().Add(2 * time.Minute),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("LIFELINE_DIR", filepath.Join(env.WorkDir, "state"))
+			env.Setenv("NOREMOTE", env.Getenv("PATH"))
+			env.Setenv("PATH", remote+":"+env.Getenv("PATH"))
+			for k, v := range vars {
+				env.Setenv(k, v)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": exitCode, "until": until, "alone": alone},
+	})
+}
+
+// What can be seen to be wrong without an engine.
+func TestClusterCommandLine(t *testing.T) { clusterScripts(t, "commandline", nil) }
+
+func TestClusterEtcd(t *testing.T) {
+	server := enginetest.Etcd(t)
+	clusterScripts(t, "run", map[string]string{"CLUSTER": server.URL, "TTL": "2s"})
+}
+
+func TestClusterPostgres(t *testing.T) {
+	server := enginetest.Postgres(t)
+	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server.URL)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	clusterScripts(t, "run", map[string]string{"CLUSTER": server.URL, "TTL": "800ms"})
+}
+
+// An etcd that wants certificates.
+func TestClusterEtcdTLS(t *testing.T) {
+	dir := t.TempDir()
+	certificates(t, dir)
+	server := enginetest.Etcd(t, "--cert-file="+dir+"/server.pem", "--key-file="+dir+"/server.key", "--client-cert-auth", "--trusted-ca-file="+dir+"/ca.pem")
+	clusterScripts(t, "tls", map[string]string{"CLUSTER": server.URL, "CERTS": dir})
+}
+
+// An etcd that wants a user and a password.
+func TestClusterEtcdPassword(t *testing.T) {
+	server := enginetest.Etcd(t)
+	enginetest.EtcdAuth(t, server.URL, "root", "secret!word")
+	clusterScripts(t, "password", map[string]string{"CLUSTER": server.URL, "AS": strings.Replace(server.URL, "://", "://root@", 1),
+		"WITH": strings.Replace(server.URL, "://", "://root:secret!word@", 1), "NOBODY": strings.Replace(server.URL, "://", "://root@", 1)})
+}
+
+func TestClusterPostgresPassword(t *testing.T) {
+	server := enginetest.Postgres(t, "local all all trust", "host all lifeline 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256")
+	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server.URL)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	sql(t, server.URL, "CREATE USER root PASSWORD 'secret!word'", "GRANT USAGE ON SCHEMA lifeline TO root",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO root")
+	with := func(user string) string { return strings.Replace(server.URL, "lifeline@", user+"@", 1) }
+	clusterScripts(t, "password", map[string]string{"CLUSTER": with("root"), "AS": with("root"), "WITH": with("root:secret!word"), "NOBODY": with("nobody")})
+}
+
+// A database that isn't ready for lifeline.
+func TestClusterPostgresSchema(t *testing.T) {
+	server := enginetest.Postgres(t)
+	sql(t, server.URL, "CREATE DATABASE other", "CREATE DATABASE old", "CREATE USER guest")
+	db := func(name string) string { return strings.TrimSuffix(server.URL, "postgres") + name }
+	remote := filepath.Join(buildRemote(t), "lifeline-remote")
+	if out, err := exec.Command(remote, "init", db("old")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	sql(t, db("old"), "INSERT INTO lifeline.version VALUES (99)")
+	clusterScripts(t, "schema", map[string]string{"CLUSTER": db("other"), "OLD": db("old"), "NONE": db("none"), "GUEST": strings.Replace(db("other"), "lifeline@", "guest@", 1)})
+}
+
+// Behind pgbouncer: refused where it pools by transaction, and not where it
+// gives each client a session.
+func TestClusterPgbouncer(t *testing.T) {
+	server := enginetest.Postgres(t)
+	if out, err := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server.URL).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	clusterScripts(t, "pooler", map[string]string{
+		"TRANSACTION": enginetest.Pgbouncer(t, server.URL, "transaction"),
+		"SESSION":     enginetest.Pgbouncer(t, server.URL, "session"),
+	})
+}
