@@ -144,3 +144,83 @@ func TestPlan(t *testing.T) {
 		t.Errorf("%d of %d kinds of faults, %d plans differ", len(seen), kinds, differ)
 	}
 }
+
+// TestSlots: three of six, never four.
+func TestSlots(t *testing.T) {
+	c := attack{settings: settingsFor(t, "lifeline-etcd"), seed: number(t, "LIFELINE_SEED", 7), rounds: int(number(t, "LIFELINE_ROUNDS", 5))}
+	c.slots, c.nodes = 3, 6
+	r, err := run(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s%s", tableHead, row(c, r))
+	if bad := verdict(c, r); bad != "" {
+		t.Error(bad)
+	}
+	if len(r.Runs) < 3 || r.Faults == 0 {
+		t.Errorf("%d starts, %d faults: nothing was attacked", len(r.Runs), r.Faults)
+	}
+}
+
+// TestOutage: the engine goes, the worker ends in time, everybody waits, one
+// comes back.
+func TestOutage(t *testing.T) {
+	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
+		for _, silent := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/silent=%t", name, silent), func(t *testing.T) {
+				s := settingsFor(t, name)
+				s.nodes = 3
+				o, err := engineAway(s, 4*time.Second, silent)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("%+v", *o)
+				if bad := o.bad(s); bad != "" {
+					t.Error(bad)
+				}
+			})
+		}
+	}
+}
+
+// TestFailover: each way to go brings another one, and no two at once. The
+// times are printed, not judged.
+func TestFailover(t *testing.T) {
+	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
+		t.Run(name, func(t *testing.T) {
+			s := settingsFor(t, name)
+			s.nodes = 3
+			list, c, err := failover(s, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range list {
+				t.Logf("%s: %s from the fault, %s without an instance", x.way, x.total, x.gap)
+				if x.both > 0 || len(x.total) != 1 {
+					t.Errorf("%s: %d times two at once, %d measured", x.way, x.both, len(x.total))
+				}
+			}
+			if len(c.Overlaps) > 0 || len(c.Fences) > 0 {
+				t.Errorf("overlaps %v, fences that fell %v", c.Overlaps, c.Fences)
+			}
+		})
+	}
+}
+
+// TestTicks: clocks that differ by more than a TTL and many periods.
+func TestTicks(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprintf("again=%t", again), func(t *testing.T) {
+			d := drill{settings: settingsFor(t, "lifeline-etcd"), seed: number(t, "LIFELINE_SEED", 7), ticks: 12, apart: 10 * time.Second, kills: true, again: again}
+			d.nodes = 4
+			r, err := d.run()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(r.row(d))
+			if bad := r.bad(d); bad != "" {
+				t.Error(bad)
+			}
+		})
+	}
+}

@@ -19,9 +19,10 @@ import (
 
 // how is a way for the holder to go.
 type how struct {
-	name string
-	do   func(a *arena, n *node, to *node) error
-	only bool // lifeline alone can do it
+	name  string
+	do    func(a *arena, n *node, to *node) error
+	only  bool // lifeline alone can do it
+	stays bool // the old holder's guard lives on
 }
 
 var ways = []how{
@@ -32,7 +33,7 @@ var ways = []how{
 		}
 		return nil
 	}},
-	{name: "planned: move NAME NODE", only: true, do: func(a *arena, n, to *node) error {
+	{name: "planned: move NAME NODE", only: true, stays: true, do: func(a *arena, n, to *node) error {
 		cmd := exec.Command(a.remote, "move", a.url(to), name, to.name)
 		cmd.Env = environ()
 		if text, err := cmd.CombinedOutput(); err != nil {
@@ -151,6 +152,9 @@ func (a *arena) measure(w how, t *times) error {
 			t.gap = append(t.gap, time.Duration(next.Start-dead))
 		}
 	}
+	if !w.stays && !holder.ends(10*time.Second+a.ttl) {
+		return fmt.Errorf("the guard of %s doesn't end", holder.name)
+	}
 	// What an old one has left of itself must not spoil the next measurement.
 	for _, id := range a.watch.Living() {
 		if id != next.ID {
@@ -196,6 +200,19 @@ func (a *arena) standing() bool {
 		}
 	}
 	return true
+}
+
+// ends waits until the node has no guard any more.
+func (n *node) ends(limit time.Duration) bool {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		n.mu.Lock()
+		gone := n.guard == nil
+		n.mu.Unlock()
+		if gone {
+			return true
+		}
+	}
+	return false
 }
 
 // next waits for a start after so many.
