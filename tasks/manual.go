@@ -52,8 +52,9 @@ func Manual(w io.Writer, date string) error {
 func exitCodes() [][2]string {
 	return [][2]string{
 		{"0", "done; or another instance runs (-E gives another code for that), or the name is paused"},
-		{"1", "the answer is no: doctor has found something, a reload has failed, a ping got no answer"},
-		{strconv.Itoa(exitNotRunning), "it isn't running (restart, reload)"},
+		{"1", "doctor has found something, a reload has failed, a ping got no answer"},
+		{strconv.Itoa(exitNotRunning), "status, restart, reload: it isn't running"},
+		{"4", "status: that can't be told"},
 		{strconv.Itoa(exitUsage), "the command line is wrong; nothing was started"},
 		{"124", "--max-runtime ran out"},
 		{strconv.Itoa(exitOwn), "lifeline itself failed; nothing was started"},
@@ -74,10 +75,10 @@ NAME is 1 to 128 letters, digits and . _ - : @ +, and begins with a letter or di
 The crontab is the registry: there is no configuration file.`},
 	{"COMMANDS", `Options of a command may stand before or behind its names; those of a COMMAND to be started stand before NAME.`},
 	{"OPTIONS", `Those of lifeline NAME -- COMMAND. A TIME has a unit: 500ms, 30s, 5m, 2h. Each option also reads the variable LIFELINE_<OPTION>, which --env-file, say, has as LIFELINE_ENV_FILE.`},
-	{"EXIT STATUS", ``},
+	{"EXIT STATUS", `The check has codes of its own, those of Nagios: 0, 1, 2 and 3.`},
 	{"ENVIRONMENT", `A worker finds LIFELINE_NAME, LIFELINE_ID (of this start), LIFELINE_PID (its own) and LIFELINE_FD, a socket on which it may talk to its supervisor; with --notify and --watchdog NOTIFY_SOCKET and WATCHDOG_USEC, with --listen LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as under systemd.`},
-	{"FILES", `The state directory is /run/lifeline for root (/var/run/lifeline on other systems than Linux), ~/.local/state/lifeline/MACHINE-ID for others, and /var/tmp/lifeline-UID where the home isn't theirs or isn't local. It must belong to the caller and be closed to others. In it each NAME has a lock file and a run file, whose names begin with NAME. None of them may be removed by hand while the instance runs; it puts them back.`},
-	{"NOTES", `Under cron, output is mail, and Debian's cron keeps it in an unnamed file until the job ends: a daemon should write a log of its own.
+	{"FILES", `The state directory is /run/lifeline for root (/var/run/lifeline on other systems than Linux), ~/.local/state/lifeline/MACHINE-ID for others, and /var/tmp/lifeline-UID where the home isn't theirs or isn't local. It must belong to the caller and be closed to others. In it each NAME has files whose names begin with NAME: .lock and .run, which guard it, .state and .history, which say how it went, and .paused. None of them need ever be removed by hand; what guards is put back while the instance runs.`},
+	{"NOTES", `Under cron, output is mail, and Debian's cron keeps it in an unnamed file until the job ends: give a daemon --log, or let it write a log of its own.
 
 What can't be promised: a second copy starts when a worker has closed its descriptors and wiped its environment, its supervisor was killed, and the state directory was wiped. Other users, other machines, and containers with a pid namespace of their own are other worlds. A program that hangs but lives is an instance, unless --watchdog watches it. Without cron there is no recovery.`},
 	{"EXAMPLES", `A daemon that stays up:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,5 +54,29 @@ func TestManual(t *testing.T) {
 	// What is to be typed is shown as it is typed.
 	if !bytes.Contains(out, []byte("lifeline install --schedule '*/5 * * * *' --max-runtime 10m report -- /usr/local/bin/report")) {
 		t.Errorf("the example is not what people can type:\n%s", out)
+	}
+}
+
+// The manual's exit codes are the README's.
+func TestExitCodes(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "\n| exit code | means |\n|---|---|\n")
+	var there []string
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 {
+			break
+		}
+		there = append(there, strings.Split(strings.TrimSpace(cells[1]), ", ")...)
+	}
+	var here []string
+	for _, code := range exitCodes() {
+		here = append(here, code[0])
+	}
+	if !slices.Equal(there, here) {
+		t.Errorf("the README has %q, the manual %q", there, here)
 	}
 }
