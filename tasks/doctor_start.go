@@ -11,10 +11,12 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"lifeline/install"
 	"lifeline/lifeline"
 	"lifeline/lifeline/child"
+	"lifeline/lifeline/cluster"
 )
 
 // start follows what cron's start of the line would do, up to the command. It
@@ -48,12 +50,51 @@ func (d *doctor) start(name string, l tabled) (lifeline.Guard, bool) {
 		return d.o.guard, false
 	}
 	d.command(o, command, path, dir, l)
+	d.helpers(o, path, dir, l)
 	mine, _, _ := d.o.guard.Directory()
 	theirs, _, _ := o.guard.Directory()
 	if mine != theirs {
 		d.wrong("directory", fmt.Sprintf("lifeline doctor --dir %s %s; and unset LIFELINE_DIR, or give the line the same --dir", theirs, name), "%s works in %s, and you look in %s", at, theirs, mine)
 	}
 	return lifeline.Guard{Dir: o.guard.Dir, AllowNFS: o.guard.AllowNFS}, true
+}
+
+// helpers looks for what the options need beside the command.
+func (d *doctor) helpers(o *options, path, dir string, l tabled) {
+	if file := o.out.log.Path; file != "" {
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		advice := "make its directory, or correct --log: " + l.table.remedy
+		switch info, err := os.Stat(file); {
+		case err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeCharDevice == 0:
+			d.wrong("log", advice, "--log %s is neither a file nor a device, so nothing is started", file)
+		case err == nil && unix.Access(file, unix.W_OK) != nil:
+			d.wrong("log", advice, "--log %s can't be written, so nothing is started", file)
+		case err != nil && unix.Access(filepath.Dir(file), unix.W_OK|unix.X_OK) != nil:
+			d.wrong("log", advice, "--log %s can't be made, so nothing is started: %v", file, unix.Access(filepath.Dir(file), unix.W_OK|unix.X_OK))
+		default:
+			d.fine("log", "%s can be written", file)
+		}
+	}
+	what, then := "--cluster", "nothing is started"
+	if o.cluster.URL == "" {
+		what, then = "--ping-url", "no pings are sent"
+	}
+	if o.cluster.URL == "" && o.out.setup.PingURL == "" {
+		return
+	}
+	beside := ""
+	if self, err := child.Find(l.Argv[0], path, dir); err == nil {
+		if real, err := filepath.EvalSymlinks(self); err == nil {
+			beside = filepath.Dir(real)
+		}
+	}
+	if found, err := child.Find(cluster.Program, beside+":"+path, dir); err != nil {
+		d.wrong("lifeline-remote", "install it there: it comes with lifeline", "%s needs %s, which is neither in %s nor on cron's PATH: %s", what, cluster.Program, beside, then)
+	} else {
+		d.fine("lifeline-remote", "%s", found)
+	}
 }
 
 // command looks for the file that would be executed.
@@ -136,7 +177,12 @@ func understand(l install.Line) (*options, []string, error) {
 	var command []string
 	app := newApp(o, argv)
 	app.Action = func(c *cli.Context) (err error) {
-		command, err = o.command(c.Args().Slice(), false)
+		if command, err = o.command(c.Args().Slice(), false); err == nil {
+			err = o.checkOutput()
+		}
+		if err == nil {
+			err = o.checkCluster(c)
+		}
 		return err
 	}
 	for _, c := range app.Commands {
