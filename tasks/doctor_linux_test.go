@@ -15,6 +15,7 @@ const ward = `
 mount -t tmpfs -o mode=755 none /run
 mount -t tmpfs none /var/spool/cron
 mount -t tmpfs none /etc/cron.d
+mount -t tmpfs -o mode=1777 none /var/tmp
 mkdir /var/spool/cron/crontabs
 chgrp crontab /var/spool/cron/crontabs
 chmod 1730 /var/spool/cron/crontabs
@@ -259,6 +260,30 @@ func TestInstallKnowsBusybox(t *testing.T) {
 			out := inWard(t, "set +e; "+tt.breaks+"; echo; exit", "")
 			plain := strings.ReplaceAll(out, "web: installed\n", "")
 			if !strings.Contains(plain, tt.want) {
+				t.Errorf("it must say %q:\n%s", tt.want, out)
+			}
+		})
+	}
+}
+
+// An ordinary user sees less of the machine, and is told the same.
+func TestDoctorForAUser(t *testing.T) {
+	const as = `set +e; mkdir own; cp $L own/lifeline; chmod 755 own/lifeline
+user() { setpriv --reuid=daemon --regid=daemon --init-groups env LIFELINE_DIR= HOME=/ "$@"; }
+user own/lifeline install --schedule "$never" --no-reboot job -- "$work/serve"; `
+	for name, tt := range map[string]struct{ breaks, want string }{
+		"all is well":       {`user own/lifeline job -- true; user own/lifeline doctor job; echo "code $?"`, "all is well\ncode 0\n"},
+		"cron":              {`kill $cron; wait $cron; user own/lifeline doctor job; echo "code $?"`, "no cron daemon runs here"},
+		"root's file":       {`user own/lifeline job -- true; chown root /var/tmp/lifeline-1/job-*.lock; user own/lifeline doctor job`, "belongs to uid 0, not to uid 1: it is refused; remove it\n"},
+		"root has taken it": {`user own/lifeline job -- true; chown root /var/tmp/lifeline-1; user own/lifeline doctor job`, "belongs to uid 0, not to uid 1: refused"},
+		"root's lock":       {`user own/lifeline job -- true; flock /var/tmp/lifeline-1/job-*.lock sleep 1000 & until_true sh -c '! flock -n /var/tmp/lifeline-1/job-*.lock true'; user own/lifeline doctor job`, "is held by"},
+		"not for him":       {`chmod 700 serve; user own/lifeline doctor job`, "permission denied"},
+		"simulate":          {`user own/lifeline doctor --simulate --for 1s job; echo "code $?"`, "started and lived for 1s; it was ended again"},
+		"busybox":           {`lesser; user own/lifeline install job -- "$work/serve" 'issue #1' || echo "refused $?"`, "refused 64\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if out := inWard(t, as+tt.breaks+"; echo; exit", ""); !strings.Contains(out, tt.want) {
 				t.Errorf("it must say %q:\n%s", tt.want, out)
 			}
 		})
