@@ -24,7 +24,7 @@ var mayImport = map[string]string{
 	"lifeline/lifeline":           "lifeline/lifeline/crash lifeline/procscan github.com/gofrs/flock",
 	"lifeline/lifeline/supervise": "lifeline/lifeline/child lifeline/lifeline/crash lifeline/lifeline/notify lifeline/procscan",
 	"lifeline/lifeline/child":     "lifeline/procscan lifeline/lifeline/child/nofile lifeline/lifeline/crash",
-	"lifeline/lifeline/clerk":     "lifeline/lifeline/child lifeline/lifeline/output",
+	"lifeline/lifeline/clerk":     "lifeline/lifeline/child lifeline/lifeline/output lifeline/procscan",
 	"lifeline/lifeline/output":    "",
 	"lifeline/lifeline/journal":   "",
 	"lifeline/lifeline/notify":    "",

@@ -183,11 +183,15 @@ func (o *options) attend(place clerk.Place, job *supervise.Job, generation strin
 		return nil
 	}
 	client, err := clerk.Open(place, s, supervise.Environ(nil), o.warn)
+	if err != nil && place != (clerk.Place{}) { // no room for a FIFO: no reason not to run
+		o.warn("%v: should this lifeline be killed, nobody will write the output down", err)
+		client, err = clerk.Open(clerk.Place{}, s, supervise.Environ(nil), o.warn)
+	}
 	if err != nil {
 		return err
 	}
 	o.out.client = client
-	job.Stdio = client.Stdio()
+	job.Stdio, job.Helpers = client.Stdio(), client.Helpers
 	others, known := job.Events, generation
 	job.Events.State = func(now supervise.Snapshot) {
 		if others.State != nil {

@@ -457,3 +457,38 @@ func TestLogLeftovers(t *testing.T) {
 	await(t, "the last word is in the log", func() bool { text, _ := logged(log); return string(text) == "early\nnext\nlate\n" })
 	await(t, "the clerk has gone", func() bool { return !old.Alive() })
 }
+
+// As pid 1 of a container lifeline is the parent of whatever has none: the
+// clerk is no leftover of the worker.
+func TestLogPidOne(t *testing.T) {
+	needRoot(t)
+	w := newWorld(t)
+	w.wrap = []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
+	log := w.path("log")
+	p := w.tick([]string{"--log", log, "--respawn", "--respawn-delay", "1ms", "--respawn-limit", "3/1m", "--kill-after", "1s"}, "web", "sh", "-c", "echo run; exit 3")
+	if code := p.ends(); code != 3 || p.says("left") {
+		t.Errorf("exit code %d: %s", code, read(p.err))
+	}
+	if text, _ := logged(log); string(text) != "run\nrun\nrun\n" {
+		t.Errorf("the log has %q; %s", text, read(p.err))
+	}
+}
+
+// A FIFO that can't be made is no reason not to run.
+func TestLogNoFIFO(t *testing.T) {
+	w := newWorld(t)
+	log := w.path("log")
+	if code := w.tick(nil, "web", "true").ends(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	if err := os.Mkdir(strings.TrimSuffix(w.file("web", "lock"), "lock")+"out", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p := w.tick([]string{"--log", log}, "web", "echo", "said")
+	if code := p.ends(); code != 0 || !p.says("nobody will write the output down") {
+		t.Errorf("exit code %d: %s", code, read(p.err))
+	}
+	if text, _ := logged(log); string(text) != "said\n" {
+		t.Errorf("the log has %q", text)
+	}
+}

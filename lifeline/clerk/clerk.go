@@ -213,7 +213,7 @@ func (c *clerk) on(p *peer, m *message) {
 			c.answer(p, answer{Warn: fmt.Sprintf("the output can't be taken: %v", err)})
 			return
 		}
-		c.answer(p, answer{Ready: true})
+		c.answer(p, answer{Ready: os.Getpid()})
 	case m.Started != nil:
 		c.hooks.start(c.setup.OnStart, "start", *m.Started)
 		c.pings.start(*m.Started)

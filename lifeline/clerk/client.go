@@ -1,16 +1,17 @@
 package clerk
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"lifeline/lifeline/child"
+	"lifeline/procscan"
 )
 
 // Client is a supervisor's side of its clerk.
@@ -21,6 +22,7 @@ type Client struct {
 	warn  func(format string, args ...any)
 	pipes []pipe
 
+	pid    atomic.Int64 // the clerk's
 	outbox chan outgoing
 	over   chan struct{} // closed when the last connection is
 }
@@ -152,29 +154,46 @@ func (c *Client) find() *peer {
 		return nil
 	}
 	p := &peer{conn: conn.(*net.UnixConn)}
-	_ = conn.SetDeadline(time.Now().Add(readyPatience))
-	if err = c.hello(p); err == nil {
-		err = errors.New("no answer")
-		for {
-			var a answer
-			if p.receive(&a) != nil {
-				break
-			}
-			if a.Warn != "" {
-				c.warn("%s", a.Warn)
-			}
-			if a.Ready {
-				err = nil
-				break
-			}
-		}
-	}
-	_ = conn.SetDeadline(time.Time{})
-	if err != nil {
+	if c.hello(p) != nil || !c.ready(p) {
 		p.close()
 		return nil
 	}
 	return p
+}
+
+// ready waits until the clerk has taken the setup.
+func (c *Client) ready(p *peer) bool {
+	_ = p.conn.SetReadDeadline(time.Now().Add(readyPatience))
+	defer func() { _ = p.conn.SetReadDeadline(time.Time{}) }()
+	for {
+		var a answer
+		if p.receive(&a) != nil {
+			return false
+		}
+		if c.hear(&a); a.Ready != 0 {
+			return true
+		}
+	}
+}
+
+// hear takes what is the same whenever it comes.
+func (c *Client) hear(a *answer) {
+	if a.Warn != "" {
+		c.warn("%s", a.Warn)
+	}
+	if a.Ready != 0 {
+		c.pid.Store(int64(a.Ready))
+	}
+}
+
+// Helpers are the clerk, where it is a child of ours after all: for pid 1 of a
+// container there is nobody else whose it could be.
+func (c *Client) Helpers() []procscan.ID {
+	s, err := procscan.Lookup(int(c.pid.Load()))
+	if err != nil || s.PPID != os.Getpid() {
+		return nil
+	}
+	return []procscan.ID{s.ID}
 }
 
 // start starts a clerk.
@@ -215,6 +234,9 @@ func (c *Client) start() (*peer, error) {
 	if err := c.hello(p); err != nil {
 		p.close()
 		return nil, fmt.Errorf("cannot start the clerk that writes the output down: %w", err)
+	}
+	if os.Getpid() == 1 { // who it is has to be known: see Helpers
+		c.ready(p)
 	}
 	return p, nil
 }
@@ -260,9 +282,7 @@ func (c *Client) speak(p *peer, bye bool) bool {
 			if p.receive(&a) != nil {
 				return
 			}
-			if a.Warn != "" {
-				c.warn("%s", a.Warn)
-			}
+			c.hear(&a)
 			mu.Lock()
 			if a.Done && len(waiting) > 0 {
 				close(waiting[0])

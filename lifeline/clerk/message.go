@@ -74,7 +74,7 @@ type message struct {
 
 // answer is from the clerk.
 type answer struct {
-	Ready bool   `json:",omitempty"` // the setup has been taken
+	Ready int    `json:",omitempty"` // the setup has been taken; the clerk's pid
 	Done  bool   `json:",omitempty"` // to Flush
 	Warn  string `json:",omitempty"` // one line for a person
 }

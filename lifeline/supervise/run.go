@@ -44,6 +44,8 @@ type Job struct {
 	// Stdio are the worker's descriptors 0, 1 and 2; the zero value means our
 	// own.
 	Stdio [3]int
+	// Helpers are processes of ours that are no worker's, where there may be any.
+	Helpers func() []procscan.ID
 	// Above is who supervises lifeline itself, by sd_notify; zero for nobody.
 	Above notify.Client
 	// Lease is the cluster's leave to run; nil where none is needed.

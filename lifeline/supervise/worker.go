@@ -279,6 +279,9 @@ func (w *worker) tree() child.Tree {
 	if w.l.Lease != nil {
 		t.Not = append(t.Not, w.l.Lease.Helpers()...)
 	}
+	if w.l.Helpers != nil {
+		t.Not = append(t.Not, w.l.Helpers()...)
+	}
 	return t
 }
 
