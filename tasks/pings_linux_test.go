@@ -89,7 +89,9 @@ func TestPings(t *testing.T) {
 		c.wants(t, test.want...)
 	}
 	// A service that is down for a moment; the start isn't worth a delay.
+	c.mu.Lock()
 	c.down = 2
+	c.mu.Unlock()
 	if code := w.tick([]string{"--ping-url", c.url()}, "web", "echo", "up").ends(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
