@@ -121,7 +121,7 @@ func (c *Client) Close(limit time.Duration) {
 	select {
 	case <-c.over:
 	case <-time.After(limit):
-		c.warn("the hooks and pings take longer than %s: left to themselves", limit)
+		c.warn("what is left to write, to run or to send takes longer than %s: it is left to the clerk", limit)
 	}
 	c.closePipes()
 }

@@ -45,7 +45,9 @@ func Facts(name, event string, r Run) []string {
 	env := []string{
 		"LIFELINE_NAME=" + name, "LIFELINE_EVENT=" + event,
 		"LIFELINE_RUN=" + r.Generation, "LIFELINE_WORKER=" + strconv.Itoa(r.PID),
-		"LIFELINE_SKIPPED=" + strconv.Itoa(r.Skipped),
+	}
+	if r.Skipped > 0 {
+		env = append(env, "LIFELINE_SKIPPED="+strconv.Itoa(r.Skipped))
 	}
 	if !r.Began.IsZero() {
 		env = append(env, "LIFELINE_STARTED="+r.Began.Format(time.RFC3339))
