@@ -49,7 +49,7 @@ bench:
 ROUNDS ?= 2000
 SEED ?= 0
 chaos:
-	go run -tags $(TAGS) ./proof/chaos -rounds $(ROUNDS) -seed $(SEED)
+	go run -tags $(TAGS) ./proof/chaos -strict -rounds $(ROUNDS) -seed $(SEED)
 
 # SIGKILL at each of lifeline's own steps, so many times.
 crash:

@@ -9,16 +9,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	"lifeline/proof/build"
+	"lifeline/proof/check"
 	"lifeline/proof/pid"
 )
 
 var programs build.Programs
 
 func TestMain(m *testing.M) {
+	ownMounts()
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "chaos")
 		if err == nil {
@@ -54,7 +57,7 @@ func attack(t *testing.T, name string, seed uint64, ticks int) (config, *result)
 		t.Fatalf("no guard of the name %q", name)
 	}
 	c := config{subject: s, programs: programs, dir: filepath.Join(t.TempDir(), name), seed: seed,
-		rounds: ticks, tick: 60 * time.Millisecond, share: 0.3}
+		rounds: ticks, tick: 60 * time.Millisecond, share: 0.3, calm: 20}
 	r, err := run(c)
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +79,45 @@ func TestChaos(t *testing.T) {
 	if r.Faults == 0 || len(r.Lives) < 2 {
 		t.Errorf("%d faults and %d starts: nothing was attacked", r.Faults, len(r.Lives))
 	}
+}
+
+// seedTicks is how long each of the hundred seeds is attacked.
+const seedTicks = 20
+
+// TestSeeds plays a hundred other plans, each for a short time, several at
+// once: they share the machine, which is an attack of its own. LIFELINE_SEEDS
+// takes so many.
+func TestSeeds(t *testing.T) {
+	seeds := number(t, "LIFELINE_SEEDS", 100)
+	if testing.Short() {
+		seeds = min(seeds, 10)
+	}
+	var mu sync.Mutex
+	var all check.Report
+	ticks := 0
+	t.Run("all", func(t *testing.T) {
+		for seed := uint64(1); seed <= seeds; seed++ {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				s, _ := subjectOf("lifeline")
+				c := config{subject: s, programs: programs, dir: filepath.Join(t.TempDir(), "run"), seed: seed,
+					rounds: seedTicks, tick: 60 * time.Millisecond, share: 0.5, calm: 10}
+				r, err := run(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if bad := verdict(r); bad != "" {
+					t.Errorf("%s\nseed %d, %d ticks; the log:\n%s", bad, seed, seedTicks, lastLines(c))
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				ticks += r.ticks
+				all.Lives, all.Gaps = append(all.Lives, r.Lives...), append(all.Gaps, r.Gaps...)
+				all.Faults, all.Overlaps = all.Faults+r.Faults, all.Overlaps+r.Overlaps
+			})
+		}
+	})
+	t.Logf("%d seeds, %d ticks: %s", seeds, ticks, &all)
 }
 
 // TestControl attacks a plain flock in the same way. It must fail, or the

@@ -29,6 +29,7 @@ type config struct {
 	rounds   int // ticks
 	tick     time.Duration
 	share    float64 // of ticks with a fault
+	calm     int     // ticks at the end without one: what is down then stays so
 	spare    string
 	progress io.Writer
 }
@@ -42,15 +43,14 @@ type result struct {
 	said      int      // lines that ticks printed
 }
 
-// calmTicks come at the end without a fault: what is still down then stays so.
-const calmTicks = 20
-
 // driver plays cron, and does the damage.
 type driver struct {
 	config
 	state string
-	watch *check.Watch
-	said  *os.File
+	// volume is the small file system that state lies on; "" for none.
+	volume string
+	watch  *check.Watch
+	said   *os.File
 
 	mu      sync.Mutex
 	running []*pid.Handle // ticks that haven't ended, oldest first
@@ -66,6 +66,7 @@ func run(c config) (*result, error) {
 		return nil, err
 	}
 	defer d.said.Close()
+	defer d.unmount()
 	defer pid.KillBelow(d.programs.Dir)
 	d.watch.Note("begin", "")
 	clock := time.NewTicker(c.tick)
@@ -82,7 +83,10 @@ func run(c config) (*result, error) {
 		}
 	}
 	d.faults.Wait()
-	for range calmTicks {
+	if d.subject.verb != nil { // a pause may have outlived its end on a full disk
+		_ = d.subject.verb(d.programs, d.state, "resume").Run()
+	}
+	for range c.calm {
 		<-clock.C
 		d.play(plan{burst: 1, workers: []variant{{}}})
 	}
@@ -110,10 +114,7 @@ func (d *driver) prepare() error {
 	}
 	copyOf := func(from string) string {
 		to := filepath.Join(own, filepath.Base(from))
-		text, err := os.ReadFile(from)
-		if err == nil {
-			err = os.WriteFile(to, text, 0o700)
-		}
+		err := os.Link(from, to)
 		if err != nil && d.err == nil {
 			d.err = err
 		}
@@ -124,6 +125,9 @@ func (d *driver) prepare() error {
 		return fmt.Errorf("cannot copy the programs: %w", d.err)
 	}
 	d.state = d.path("state")
+	if err := d.mount(); err != nil {
+		return err
+	}
 	var err error
 	if d.said, err = os.OpenFile(d.path("said"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return err
@@ -153,7 +157,11 @@ func (d *driver) play(p plan) {
 // start is one tick.
 func (d *driver) start(v variant) {
 	worker := append([]string{d.programs.Witness, "-log", d.path("log"), "-lock", d.path("witness.lock")}, v.flags()...)
-	argv := d.subject.tick(d.programs, d.state, worker)
+	argv := d.subject.tick(d.programs, d.state, v, worker)
+	if v.fewFiles > 0 {
+		argv = append([]string{"prlimit", fmt.Sprintf("--nofile=%d:", v.fewFiles), "--"}, argv...)
+		d.watch.Note("fault", fmt.Sprintf("a tick with %d descriptors", v.fewFiles))
+	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = environ()
 	if d.subject.env != nil {
@@ -266,6 +274,14 @@ func (d *driver) do(a action) {
 		for _, path := range paths {
 			spoil(path, a.pick)
 		}
+	case fullDisk:
+		d.fill(a)
+	case fewFiles:
+		d.squeeze(a)
+	case pauseIt, reloadIt:
+		d.ask(a)
+	case busy:
+		d.load(a)
 	}
 }
 
@@ -274,6 +290,7 @@ func (d *driver) goOn(a action, ids ...pid.ID) {
 	d.faults.Add(1)
 	time.AfterFunc(a.hold, func() {
 		defer d.faults.Done()
+		d.watch.Note("fault", "CONT") // what stood still until now was the fault's
 		for _, id := range ids {
 			if h, err := pid.Open(id); err == nil {
 				h.Signal(unix.SIGCONT)

@@ -24,6 +24,8 @@ type variant struct {
 	daemon                      string
 	children                    int
 	length                      time.Duration // 0: until it is ended
+	respawn                     bool          // the supervisor starts it again, with a delay of 0
+	fewFiles                    int           // the limit on descriptors of the tick; 0: as it is
 }
 
 func (v variant) flags() []string {
@@ -60,13 +62,18 @@ const (
 	removeDir
 	damage
 	killAndRemove // the two that leave only the process table to go by
+	fullDisk      // not a byte can be written, or no file made
+	fewFiles      // the supervisor may open no more descriptors
+	pauseIt
+	reloadIt
+	busy // both cores
 	kinds
 )
 
 func (k kind) String() string {
 	return [...]string{"KILL supervisor", "KILL worker", "KILL both", "KILL starting tick", "TERM supervisor", "TERM worker",
 		"STOP supervisor", "STOP worker", "STOP both", "rm lock", "rm run", "rm -rf directory", "damage record",
-		"KILL supervisor and rm -rf directory"}[k]
+		"KILL supervisor and rm -rf directory", "disk full", "descriptor limit", "pause", "reload", "load on both cores"}[k]
 }
 
 // kills a supervisor, so that only what it has left behind tells of its worker.
@@ -76,7 +83,7 @@ func (k kind) kills() bool {
 
 // forgets what is written down about the worker.
 func (k kind) forgets() bool {
-	return k == removeRun || k == removeDir || k == damage || k == killAndRemove
+	return k == removeRun || k == removeDir || k == damage || k == killAndRemove || k == fullDisk
 }
 
 // action is one fault in a plan.
@@ -138,7 +145,7 @@ func planOf(seed uint64, n int, tick time.Duration, faults float64, spare string
 	for range []int{1, 1, 1, 2, 2, 3}[rng.IntN(6)] {
 		a := action{kind: kind(rng.IntN(int(kinds))), after: after, pick: rng.Float64()}
 		switch a.kind {
-		case stopSupervisor, stopWorker, stopBoth:
+		case stopSupervisor, stopWorker, stopBoth, fullDisk, fewFiles, pauseIt, busy:
 			a.hold = time.Duration(rng.Int64N(int64(6 * tick)))
 		case killStarting:
 			a.after = time.Duration(rng.Int64N(int64(15 * time.Millisecond)))
@@ -161,6 +168,10 @@ func variantOf(rng *rand.Rand, e epoch, spare string) variant {
 		ignoreTerm: rng.IntN(2) == 0, // or the death signal ends most orphans at once
 		daemon:     []string{"", "", "", "", "", "", "keep", "close"}[rng.IntN(8)],
 		children:   []int{0, 0, 0, 0, 0, 0, 0, 3}[rng.IntN(8)],
+	}
+	v.respawn = rng.IntN(4) == 0
+	if rng.IntN(20) == 0 {
+		v.fewFiles = 4 + rng.IntN(28)
 	}
 	if rng.IntN(8) == 0 {
 		v.length = 20*time.Millisecond + time.Duration(rng.Int64N(int64(400*time.Millisecond)))

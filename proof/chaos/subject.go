@@ -20,8 +20,10 @@ type subject struct {
 	name  string
 	about string
 	// tick is what cron would run: the guard before the worker's command.
-	tick func(p build.Programs, state string, worker []string) []string
+	tick func(p build.Programs, state string, v variant, worker []string) []string
 	env  func(p build.Programs, state string) []string
+	// verb is a command of its own: pause, resume, reload; nil: it has none.
+	verb func(p build.Programs, state, verb string) *exec.Cmd
 	// files are those of its state directory that may be removed one by one:
 	// the lock, and what stands for a record.
 	lock, run string
@@ -33,8 +35,18 @@ var subjects = []subject{
 	{
 		name:  "lifeline",
 		about: "lifeline --kill-after 30ms NAME -- witness",
-		tick: func(p build.Programs, state string, worker []string) []string {
-			return append([]string{p.Lifeline, "--dir", state, "--kill-after", "30ms", name, "--"}, worker...)
+		tick: func(p build.Programs, state string, v variant, worker []string) []string {
+			argv := []string{p.Lifeline, "--dir", state, "--kill-after", "30ms"}
+			if v.respawn {
+				argv = append(argv, "--respawn", "--respawn-delay", "0")
+			}
+			// A reload starts the new one beside the old: it begins when that has gone.
+			return append(append(append(argv, name, "--"), worker...), "-takeover")
+		},
+		verb: func(p build.Programs, state, verb string) *exec.Cmd {
+			cmd := exec.Command(p.Lifeline, verb, "--dir", state, name)
+			cmd.Env = environ()
+			return cmd
 		},
 		lock: "*.lock", run: "*.run",
 		end: func(p build.Programs, state string) error {
@@ -46,7 +58,7 @@ var subjects = []subject{
 	{
 		name:  "flock",
 		about: "flock -n FILE witness: the naive control",
-		tick: func(p build.Programs, state string, worker []string) []string {
+		tick: func(p build.Programs, state string, _ variant, worker []string) []string {
 			return append([]string{"flock", "-n", filepath.Join(state, "file")}, worker...)
 		},
 		lock: "file", run: "file",
@@ -54,7 +66,7 @@ var subjects = []subject{
 	{
 		name:  "flock-o",
 		about: "flock -n -o FILE witness: the lock isn't inherited",
-		tick: func(p build.Programs, state string, worker []string) []string {
+		tick: func(p build.Programs, state string, _ variant, worker []string) []string {
 			return append([]string{"flock", "-n", "-o", filepath.Join(state, "file")}, worker...)
 		},
 		lock: "file", run: "file",
@@ -62,18 +74,27 @@ var subjects = []subject{
 	{
 		name:  "setlock",
 		about: "setlock -n FILE witness (daemontools): becomes the worker",
-		tick: func(p build.Programs, state string, worker []string) []string {
+		tick: func(p build.Programs, state string, _ variant, worker []string) []string {
 			return append([]string{"setlock", "-n", filepath.Join(state, "file")}, worker...)
 		},
 		lock: "file", run: "file",
 	},
 	{
+		name:  "run-one",
+		about: "flock -xn on a file named by the hash of the command: run-one's algorithm",
+		tick: func(p build.Programs, state string, _ variant, worker []string) []string {
+			const script = `cd "$1" && shift && exec flock -xn "$(printf %s "$*" | md5sum | cut -d" " -f1)" "$@"`
+			return append([]string{"sh", "-c", script, "run-one", state}, worker[:plainWorker]...)
+		},
+		lock: "[0-9a-f]*", run: "[0-9a-f]*",
+	},
+	{
 		name:  "gem",
 		about: "equal command lines in ps: the gem's algorithm",
-		tick: func(p build.Programs, state string, worker []string) []string {
+		tick: func(p build.Programs, state string, v variant, worker []string) []string {
 			// The same command line every time, as a crontab has it: the bad
 			// habits stand in the flags, and would be other commands to the gem.
-			return peerTick(p, state, worker[:plainWorker])
+			return peerTick(p, state, v, worker[:plainWorker])
 		}, env: peerEnv("gem"),
 		lock: "file", run: "file",
 	},
@@ -89,7 +110,7 @@ var subjects = []subject{
 const plainWorker = 5
 
 // peerTick leaves the worker's program away: a peer becomes it.
-func peerTick(p build.Programs, _ string, worker []string) []string {
+func peerTick(p build.Programs, _ string, _ variant, worker []string) []string {
 	return append([]string{p.Peer}, worker[1:]...)
 }
 

@@ -1,0 +1,155 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// inMounts marks the process that has mounts of its own.
+const inMounts = "CHAOS_MOUNTS"
+
+// ownMounts goes on in a mount namespace of this process's own, where that is
+// allowed: the state directory lies on a small file system then, that can be
+// full. Whoever watches the machine doesn't see it.
+func ownMounts() {
+	unshare, err := exec.LookPath("unshare")
+	me, err2 := os.Executable()
+	if err != nil || err2 != nil || os.Getuid() != 0 || os.Getenv(inMounts) != "" {
+		return
+	}
+	if exec.Command(unshare, "-m", "--propagation", "private", "true").Run() != nil {
+		return
+	}
+	argv := append([]string{"unshare", "-m", "--propagation", "private", "--", me}, os.Args[1:]...)
+	_ = syscall.Exec(unshare, argv, append(os.Environ(), inMounts+"=1"))
+}
+
+// room is the size of that file system, in bytes and in files.
+const room = "size=64k,nr_inodes=32,mode=0700"
+
+func (d *driver) mount() error {
+	if os.Getenv(inMounts) == "" {
+		return nil
+	}
+	d.volume = d.path("volume")
+	if err := os.MkdirAll(d.volume, 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", d.volume, "tmpfs", 0, room); err != nil {
+		d.volume = "" // not allowed here: no full disk, then
+		return nil
+	}
+	d.state = filepath.Join(d.volume, "state")
+	return nil
+}
+
+func (d *driver) unmount() {
+	if d.volume != "" {
+		_ = unix.Unmount(d.volume, unix.MNT_DETACH)
+	}
+}
+
+// later does the end of a fault after its hold. That is a fault's moment too:
+// what couldn't be before it isn't to be judged.
+func (d *driver) later(a action, end func()) {
+	d.faults.Add(1)
+	time.AfterFunc(a.hold, func() {
+		defer d.faults.Done()
+		end()
+		d.watch.Note("fault", "end of "+a.kind.String())
+	})
+}
+
+// fill leaves no byte, or no file, on the state directory's file system.
+func (d *driver) fill(a action) {
+	if d.volume == "" {
+		return
+	}
+	dir, err := os.MkdirTemp(d.volume, "full")
+	if err != nil {
+		return // it is full already
+	}
+	if a.pick < 0.7 {
+		if f, err := os.Create(filepath.Join(dir, "bytes")); err == nil {
+			for err == nil {
+				_, err = f.Write(bytes.Repeat([]byte("x"), 4096))
+			}
+			f.Close()
+		}
+	} else {
+		for n := 0; err == nil; n++ {
+			err = os.WriteFile(filepath.Join(dir, fmt.Sprint(n)), nil, 0o600)
+		}
+	}
+	d.later(a, func() { _ = os.RemoveAll(dir) })
+}
+
+// squeeze takes the supervisor's descriptors away, as far as it hasn't opened
+// them yet.
+func (d *driver) squeeze(a action) {
+	id := d.supervisor(a.pick, 0)
+	if id.PID == 0 {
+		return
+	}
+	var was unix.Rlimit
+	if unix.Prlimit(id.PID, unix.RLIMIT_NOFILE, nil, &was) != nil {
+		return
+	}
+	few := unix.Rlimit{Cur: uint64(3 + int(a.pick*1e4)%12), Max: was.Max}
+	_ = unix.Prlimit(id.PID, unix.RLIMIT_NOFILE, &few, nil)
+	d.later(a, func() {
+		d.mu.Lock() // nobody is reaped meanwhile, so the pid is still its own
+		defer d.mu.Unlock()
+		for _, h := range d.running {
+			if h.ID == id && !h.Dead() {
+				_ = unix.Prlimit(id.PID, unix.RLIMIT_NOFILE, &was, nil)
+			}
+		}
+	})
+}
+
+// ask types a command of the guard's own.
+func (d *driver) ask(a action) {
+	if d.subject.verb == nil {
+		return
+	}
+	run := func(verb string) {
+		cmd := d.subject.verb(d.programs, d.state, verb)
+		cmd.Stdout, cmd.Stderr = nil, nil // it may well have nothing to reload
+		_ = cmd.Run()
+	}
+	if a.kind == pauseIt {
+		run("pause")
+		d.later(a, func() { run("resume") })
+		return
+	}
+	run("reload")
+	d.watch.Note("fault", "end of reload")
+}
+
+// load keeps both cores busy.
+func (d *driver) load(a action) {
+	var busy []*exec.Cmd
+	for range 2 {
+		cmd := exec.Command("sh", "-c", "while :; do :; done")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+		if cmd.Start() == nil {
+			busy = append(busy, cmd)
+		}
+	}
+	d.later(a, func() {
+		for _, cmd := range busy {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	})
+}
