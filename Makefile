@@ -14,7 +14,7 @@ SHELL = /bin/bash
 # Passing tests say nothing; failed ones all, left-out ones their name.
 SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
 
-.PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean crash
+.PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean crash fuzz
 
 build:
 	$(BUILD) -o bin/lifeline .
@@ -50,6 +50,11 @@ ROUNDS ?= 2000
 SEED ?= 0
 chaos:
 	go run -tags $(TAGS) ./proof/chaos -strict -rounds $(ROUNDS) -seed $(SEED)
+
+# Everything that reads bytes from outside, for a short time each.
+FUZZTIME ?= 3s
+fuzz:
+	@sh proof/fuzz.sh $(FUZZTIME)
 
 # SIGKILL at each of lifeline's own steps, so many times.
 crash:

@@ -233,3 +233,54 @@ func TestWorkerEnviron(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// FuzzParseReport: what comes through the pipe is the stub's word, or a part of
+// it, if the stub was killed.
+func FuzzParseReport(f *testing.F) {
+	for _, text := range []string{"", "remark \n", "remark a b\n", "remark a\nerror 127 x", "yield 1 2 true g", "error 126 x", "error x", "error", "\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		err := parseReport(text)
+		var yield *YieldError
+		var exec *ExecError
+		switch {
+		case text == "" && err != ErrSilent:
+			t.Errorf("silence is %v", err)
+		case err == nil && !strings.HasPrefix(text, "remark \n"):
+			t.Errorf("%q passes for a start", text)
+		case errors.As(err, &yield) && !strings.Contains(text, yield.Text):
+			t.Errorf("%q became %q", text, yield.Text)
+		case errors.As(err, &exec) && exec.Text == "" && exec.Code == 0:
+			t.Errorf("%q is an error without code or text", text)
+		}
+	})
+}
+
+// FuzzWorkerEnviron: whatever stands in the environment, the stub's mark is
+// gone from the command's and nothing else is.
+func FuzzWorkerEnviron(f *testing.F) {
+	f.Add("LIFELINE_STUB=1\x00A=b")
+	f.Add("LIFELINE_STUBBORN=1\x00LIFELINE_STUB\x00=\x00")
+	f.Fuzz(func(t *testing.T, block string) {
+		env := strings.Split(block, "\x00")
+		marks := 0
+		for _, kv := range env {
+			if strings.HasPrefix(kv, stubMark+"=") {
+				marks++
+			}
+		}
+		got := workerEnviron(env, "7", "8")
+		if len(got) != len(env)+marks {
+			t.Errorf("%q became %q", env, got)
+		}
+		for _, kv := range got {
+			if strings.HasPrefix(kv, stubMark+"=") {
+				t.Errorf("still a stub: %q", got)
+			}
+		}
+		if mark := announcement(env, 200); len(mark) > 200 || len(mark) > 0 && mark[len(mark)-1] != 0 {
+			t.Errorf("an announcement of %q", mark)
+		}
+	})
+}

@@ -197,7 +197,8 @@ func startError(spec Spec, err error) error {
 }
 
 func parseReport(text string) error {
-	if first, more, ok := strings.Cut(text, "\n"); ok && strings.HasPrefix(first, "remark ") {
+	first, more, whole := strings.Cut(text, "\n")
+	if whole && strings.HasPrefix(first, "remark ") {
 		if more != "" { // execve failed after it
 			return parseReport(more)
 		}
@@ -210,6 +211,9 @@ func parseReport(text string) error {
 	case "yield":
 		return &YieldError{Text: text}
 	case "remark":
+		if !whole {
+			return ErrSilent
+		}
 		if rest == "" {
 			return nil
 		}
@@ -217,7 +221,7 @@ func parseReport(text string) error {
 	}
 	code, message, ok := strings.Cut(rest, " ")
 	n, err := strconv.Atoi(code)
-	if !ok || err != nil {
+	if kind != "error" || !ok || err != nil || n < 1 || n > 255 {
 		return &ExecError{Code: 125, Text: "the starting process said: " + text}
 	}
 	return &ExecError{Code: n, Text: message}
