@@ -152,6 +152,11 @@ func (l *loop) begin() {
 // left is slept by nanosleep(2), which isn't.
 const early = time.Millisecond
 
+// unbornDelay is the least time between two tries to start what can't be
+// started, whatever --respawn-delay says: no descriptors, no processes to be
+// had. Without it the loop would do nothing else, and say so each time.
+const unbornDelay = 100 * time.Millisecond
+
 // arm sets the one timer to what is due next.
 func (l *loop) arm() {
 	l.timer.Stop()
@@ -345,7 +350,11 @@ func (l *loop) after(w *worker) {
 		l.finishIfEmpty()
 		return
 	}
-	if delay := l.back.next(w.upFor(now)); delay > 0 {
+	delay := l.back.next(w.upFor(now))
+	if w.unborn {
+		delay = max(delay, unbornDelay)
+	}
+	if delay > 0 {
 		l.at = now.Add(delay)
 		_ = l.Above.Status(fmt.Sprintf("down, starting again in %s", delay.Round(time.Millisecond)))
 		return

@@ -152,7 +152,7 @@ func (l *loop) fail(w *worker, err error) {
 	}
 	l.Warn("%v", err)
 	l.last, w.verdict = asEnd(err), asEnd(err)
-	w.pid = 0
+	w.pid, w.unborn = 0, true
 	l.tellEnd(w)
 	l.after(w)
 }

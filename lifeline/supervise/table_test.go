@@ -207,6 +207,26 @@ func TestStartFails(t *testing.T) {
 	})
 }
 
+// TestCannotStart: with a delay of 0 as well, what can't be started is tried
+// again and again, but not without a pause.
+func TestCannotStart(t *testing.T) {
+	supervised(t, Options{Respawn: true}, nil, func(f *fake) {
+		f.state()
+		f.startOK = errors.New("no descriptors")
+		f.took()
+		f.exit(0)
+		f.sleep(time.Second)
+		if n := len(f.took()); n < 5 || n > 15 {
+			t.Errorf("%d tries in a second", n)
+		}
+		f.startOK = nil
+		f.sleep(time.Second)
+		if s := f.state(); s != "up" {
+			t.Errorf("in %q, not up", s)
+		}
+	})
+}
+
 // TestKilledStub: a stub that was killed before it had looked around proves
 // nothing, so the next one looks.
 func TestKilledStub(t *testing.T) {

@@ -49,6 +49,7 @@ type worker struct {
 	asked    string // what asked it to end
 	follows  bool   // its descendants are the instance now
 	killing  bool
+	unborn   bool // it couldn't be started
 
 	pending   bool        // the stub hasn't said yet how it went
 	early     *child.Exit // it ended before that was heard

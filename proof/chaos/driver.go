@@ -288,8 +288,9 @@ func (d *driver) do(a action) {
 // goOn sends SIGCONT after the hold.
 func (d *driver) goOn(a action, ids ...pid.ID) {
 	d.faults.Add(1)
-	time.AfterFunc(a.hold, func() {
+	go func() {
 		defer d.faults.Done()
+		d.lasts(a.hold)
 		d.watch.Note("fault", "CONT") // what stood still until now was the fault's
 		for _, id := range ids {
 			if h, err := pid.Open(id); err == nil {
@@ -297,7 +298,7 @@ func (d *driver) goOn(a action, ids ...pid.ID) {
 				h.Close()
 			}
 		}
-	})
+	}()
 }
 
 // change goes from one epoch to the next. A worker that hides in both ways

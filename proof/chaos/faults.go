@@ -62,11 +62,27 @@ func (d *driver) unmount() {
 // what couldn't be before it isn't to be judged.
 func (d *driver) later(a action, end func()) {
 	d.faults.Add(1)
-	time.AfterFunc(a.hold, func() {
+	go func() {
 		defer d.faults.Done()
+		d.lasts(a.hold)
 		end()
 		d.watch.Note("fault", "end of "+a.kind.String())
-	})
+	}()
+}
+
+// lasts returns when a fault is over; the log tells that it isn't yet.
+func (d *driver) lasts(hold time.Duration) {
+	over := time.After(hold)
+	again := time.NewTicker(d.tick / 4)
+	defer again.Stop()
+	for {
+		select {
+		case <-over:
+			return
+		case <-again.C:
+			d.watch.Note("still", "")
+		}
+	}
 }
 
 // fill leaves no byte, or no file, on the state directory's file system.

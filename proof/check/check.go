@@ -9,6 +9,7 @@
 //	begin NS   reset NS   end NS    of the run; reset: the driver swept the table itself
 //	tick NS                         one came
 //	fault NS TEXT                   what was done to it
+//	still NS                        that goes on
 //
 // So the log alone is the evidence, and can be judged again later:
 //
@@ -119,6 +120,8 @@ func Judge(text []byte) (*Report, error) {
 			resets = append(resets, e.at)
 		case "tick":
 			ticks = append(ticks, e.at)
+		case "still": // a fault goes on
+			faults = append(faults, e.at)
 		case "fault":
 			r.Faults++
 			faults = append(faults, e.at)
@@ -257,7 +260,7 @@ func parse(line string) (e event, err error) {
 		if words := strings.Fields(line); len(words) > 4 {
 			e.how = words[4:]
 		}
-	case "begin", "end", "reset", "fault", "tick", "closed":
+	case "begin", "end", "reset", "fault", "still", "tick", "closed":
 		n, err = fmt.Sscanf(line, e.what+" %d", &e.at)
 		n, want = n+1, 2
 	default:
