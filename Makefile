@@ -14,7 +14,7 @@ SHELL = /bin/bash
 # Passing tests say nothing; failed ones all, left-out ones their name.
 SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
 
-.PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean crash fuzz
+.PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean crash fuzz modules vuln cover
 
 build:
 	$(BUILD) -o bin/lifeline .
@@ -51,10 +51,26 @@ SEED ?= 0
 chaos:
 	go run -tags $(TAGS) ./proof/chaos -strict -rounds $(ROUNDS) -seed $(SEED)
 
+# The list of what is linked in; a test holds it to the truth.
+modules:
+	go run ./proof/modules >MODULES.md.new && mv MODULES.md.new MODULES.md
+
+# Known weaknesses of what is linked in, where the list of them can be reached.
+VULN = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+vuln:
+	@if curl -sfo /dev/null --max-time 10 https://vuln.go.dev/index/modules.json; then \
+		go run $(VULN) -tags $(TAGS) . ./lifeline/cluster/remote; \
+	else echo "govulncheck's database can't be reached: MODULES.md is what can be looked at"; fi
+
 # Everything that reads bytes from outside, for a short time each.
 FUZZTIME ?= 3s
 fuzz:
 	@sh proof/fuzz.sh $(FUZZTIME)
+
+# How much of the packages that the product stands on is run by their tests,
+# programs that the tests start included.
+cover:
+	@sh proof/cover.sh
 
 # SIGKILL at each of lifeline's own steps, so many times.
 crash:

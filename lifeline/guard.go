@@ -243,11 +243,11 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 	if lock != nil { // it is nil where mechanism A is switched off
 		hold.lock = lock
 	}
-	run, err := openRun(d.run(name))
+	run, err := openRun(d.run(name), g.AllowNFS)
 	if err != nil {
 		return nil, err
 	}
-	hold.run = run
+	hold.useRun(run)
 	crash.Point("run.opened")
 	rec, free, err := g.settleRecord(ctx, run)
 	if err != nil {
@@ -420,7 +420,7 @@ func (h *Hold) renewRun() error {
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove %s: %w", fresh, reason(err))
 	}
-	f, err := os.OpenFile(fresh, lockFlags|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(fresh, runFlags(h.guard.AllowNFS)|os.O_EXCL, 0o600)
 	if err != nil {
 		return openError("run file", fresh, err)
 	}
@@ -435,8 +435,7 @@ func (h *Hold) renewRun() error {
 		return fmt.Errorf("cannot put a new run file at %s: %w", path, reason(err))
 	}
 	crash.Point("renew.renamed")
-	h.run.Close()
-	h.run = f
+	h.useRun(f)
 	return nil
 }
 

@@ -84,7 +84,7 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 	}
 	h := &Hold{
 		Name: name, dir: d, guard: g, restored: make(chan struct{}, 1),
-		lock: inheritedLock{os.NewFile(uintptr(in.Lock), d.lock(name))}, run: os.NewFile(uintptr(in.Run), d.run(name)),
+		lock:       inheritedLock{os.NewFile(uintptr(in.Lock), d.lock(name))},
 		generation: in.Generation, worker: in.Worker, replaced: in.Replaced,
 	}
 	for _, fd := range []int{in.Lock, in.Run} {
@@ -93,6 +93,7 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 		}
 	}
 	crash.Point("handover.taken")
+	h.useRun(os.NewFile(uintptr(in.Run), d.run(name)))
 	h.writeRecord()
 	h.Skipped()
 	return h, nil

@@ -38,7 +38,8 @@ type Hold struct {
 	guard      Guard
 	mu         sync.Mutex // the files change hands when they are put back
 	lock       supervisorLock
-	run        *os.File
+	run        *os.File // locked; the worker has it too, and so it is for reading only
+	rec        *os.File // the same file, for writing the record
 	generation string
 	worker     procscan.ID
 	fresh      bool   // K.run had no record that knew of every worker
@@ -68,12 +69,21 @@ func (h *Hold) SetWorker(generation string, id procscan.ID) {
 	h.writeRecord()
 }
 
+// useRun makes run, which the path names now, the hold's K.run.
+func (h *Hold) useRun(run *os.File) {
+	if h.run != nil {
+		h.run.Close()
+	}
+	h.rec.Close() // nil is fine
+	h.run, h.rec = run, openRecord(run, h.dir.run(h.Name))
+}
+
 func (h *Hold) writeRecord() {
-	if h.run == nil {
+	if h.rec == nil {
 		return
 	}
 	// A full disk is no reason not to run: the locks need no data.
-	_ = writeRecord(h.run, record{
+	_ = writeRecord(h.rec, record{
 		boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
 		generation: h.generation, supervisor: procscan.Self(), worker: h.worker, searched: !h.fresh,
 	})
@@ -91,8 +101,8 @@ func (h *Hold) Settled() {
 func (h *Hold) vacate() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.run != nil {
-		_ = writeRecord(h.run, record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), generation: h.generation, searched: !h.fresh})
+	if h.rec != nil {
+		_ = writeRecord(h.rec, record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), generation: h.generation, searched: !h.fresh})
 	}
 }
 
@@ -110,7 +120,8 @@ func (h *Hold) Release() {
 	if h.run != nil {
 		_ = unix.Flock(int(h.run.Fd()), unix.LOCK_UN)
 		_ = h.run.Close()
-		h.run = nil
+		_ = h.rec.Close()
+		h.run, h.rec = nil, nil
 		crash.Point("end.unlocked")
 	}
 	if h.lock != nil {

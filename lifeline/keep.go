@@ -113,7 +113,7 @@ func (h *Hold) remake() error {
 	if h.run == nil || names(h.dir.run(h.Name), h.run.Stat) {
 		return nil
 	}
-	fresh, err := openRun(h.dir.run(h.Name))
+	fresh, err := openRun(h.dir.run(h.Name), h.guard.AllowNFS)
 	if err != nil {
 		return err
 	}
@@ -125,8 +125,7 @@ func (h *Hold) remake() error {
 	// The worker goes on holding the old file, which costs nothing; the new
 	// one's record tells of it.
 	crash.Point("keep.held")
-	h.run.Close()
-	h.run = fresh
+	h.useRun(fresh)
 	h.writeRecord()
 	return nil
 }

@@ -60,10 +60,21 @@ func lockPath(path string, wait bool) (*flock.Flock, error) {
 	return nil, fmt.Errorf("cannot lock %s: it is removed again and again; find out by whom", path)
 }
 
+// runFlags are those of K.run: the worker inherits the open file, and it may be
+// one that has dropped root's privileges. It may hold the lock and read who it
+// is; the record is written through a descriptor of lifeline's own. NFS makes a
+// lock of the other kind of flock(2), which needs a file open for writing.
+func runFlags(nfs bool) int {
+	if nfs {
+		return lockFlags
+	}
+	return lockFlags&^os.O_RDWR | os.O_RDONLY
+}
+
 // openRun opens K.run, making it if there is none.
-func openRun(path string) (*os.File, error) {
+func openRun(path string, nfs bool) (*os.File, error) {
 	for range 1000 {
-		f, err := os.OpenFile(path, lockFlags, 0o600)
+		f, err := os.OpenFile(path, runFlags(nfs), 0o600)
 		if err != nil {
 			return nil, openError("run file", path, err)
 		}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"lifeline/procscan"
 )
 
@@ -102,6 +104,22 @@ func readRecord(f *os.File) (record, error) {
 	}
 	_ = err // io.EOF beside a full record means nothing
 	return parseRecord(buf)
+}
+
+// openRecord opens the file at path for writing the record, if it is the one
+// that run has open; nil otherwise: nobody will ever read one that was removed.
+func openRecord(run *os.File, path string) *os.File {
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	held, err := run.Stat()
+	now, err2 := f.Stat()
+	if err != nil || err2 != nil || !os.SameFile(held, now) {
+		f.Close()
+		return nil
+	}
+	return f
 }
 
 // writeRecord puts r into the file. A full disk makes it fail; the locks need

@@ -75,9 +75,14 @@ func Settle(parent procscan.ID, run *os.File, note string, warn func(format stri
 	}
 	how, previous, _ := strings.Cut(note, " ")
 	s.previous = previous
+	var rec *os.File
+	if run != nil {
+		rec = openRecord(run, dir{path: s.space}.run(s.name))
+		defer rec.Close()
+	}
 	announce := func(searched bool) {
-		if run != nil && how != noteBeside {
-			_ = writeRecord(run, record{ // a full disk is no reason not to run
+		if rec != nil && how != noteBeside {
+			_ = writeRecord(rec, record{ // a full disk is no reason not to run
 				boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
 				generation: s.generation, supervisor: s.supervisor, worker: self, searched: searched,
 			})

@@ -117,6 +117,43 @@ func TestDroppedPrivileges(t *testing.T) {
 	w.over(id, w.adopts(id, "second"))
 }
 
+// A worker of root's that has become somebody else holds K.run open, and can't
+// write into it whom lifeline is to end next.
+func TestRecordIsNotTheWorkers(t *testing.T) {
+	needRoot(t)
+	for _, respawn := range []bool{false, true} { // with a stub, and without
+		t.Run(fmt.Sprint(respawn), func(t *testing.T) {
+			w := newWorld(t)
+			out := filepath.Join(w.work, "out")
+			if err := errors.Join(os.WriteFile(out, nil, 0o666), os.Chmod(out, 0o666), os.Chmod(w.work, 0o755), os.Chmod(filepath.Dir(w.work), 0o755)); err != nil {
+				t.Fatal(err)
+			}
+			script := `for fd in /proc/$$/fd/*; do
+	case $(readlink $fd) in *.run) echo has ${fd##*/} >>"$1"
+		eval "echo forged >&${fd##*/}" 2>/dev/null && echo written >>"$1"
+		echo forged 2>/dev/null >$fd && echo opened >>"$1";;
+	esac
+done
+echo end >>"$1"`
+			argv := append(append([]string(nil), nobody...), "bash", "-c", script, "sh", out)
+			if respawn {
+				p := w.run(append([]string{"--dir", w.dir, "--respawn", "--respawn-delay", "0", "--respawn-limit", "2/1m", "web", "--"}, argv...)...)
+				p.ends()
+			} else {
+				w.tick(nil, "web", argv...).ends()
+			}
+			body, _ := os.ReadFile(out)
+			text := string(body)
+			if !strings.Contains(text, "has ") || !strings.Contains(text, "end") {
+				t.Fatalf("the worker has no run file, so this shows nothing: %q", text)
+			}
+			if strings.Contains(text, "written") || strings.Contains(text, "opened") {
+				t.Errorf("the worker could write the record: %q", text)
+			}
+		})
+	}
+}
+
 // Two directories are two namespaces, and so are two users.
 func TestApart(t *testing.T) {
 	t.Run("directories", func(t *testing.T) {
