@@ -259,28 +259,3 @@ func FuzzParseReport(f *testing.F) {
 
 // FuzzWorkerEnviron: whatever stands in the environment, the stub's mark is
 // gone from the command's and nothing else is.
-func FuzzWorkerEnviron(f *testing.F) {
-	f.Add("LIFELINE_STUB=1\x00A=b")
-	f.Add("LIFELINE_STUBBORN=1\x00LIFELINE_STUB\x00=\x00")
-	f.Fuzz(func(t *testing.T, block string) {
-		env := strings.Split(block, "\x00")
-		marks := 0
-		for _, kv := range env {
-			if strings.HasPrefix(kv, stubMark+"=") {
-				marks++
-			}
-		}
-		got := workerEnviron(env, "7", "8")
-		if len(got) != len(env)+marks {
-			t.Errorf("%q became %q", env, got)
-		}
-		for _, kv := range got {
-			if strings.HasPrefix(kv, stubMark+"=") {
-				t.Errorf("still a stub: %q", got)
-			}
-		}
-		if mark := announcement(env, 200); len(mark) > 200 || len(mark) > 0 && mark[len(mark)-1] != 0 {
-			t.Errorf("an announcement of %q", mark)
-		}
-	})
-}
