@@ -20,11 +20,11 @@ import (
 // drill is a run of a scheduled job on nodes whose clocks differ.
 type drill struct {
 	settings
-	seed   uint64
-	ticks  int           // runs to see
-	apart  time.Duration // the clocks, from the first to the last
-	kills  bool          // holders are killed too, not only asked to end
-	again  bool          // --at-least-once
+	seed  uint64
+	ticks int           // runs to see
+	apart time.Duration // the clocks, from the first to the last
+	kills bool          // holders are killed too, not only asked to end
+	again bool          // --at-least-once
 }
 
 // ticked is what came of it.
