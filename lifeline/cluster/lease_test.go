@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -424,5 +427,28 @@ func TestAlarm(t *testing.T) {
 	case <-a.C:
 	case <-time.After(10 * time.Second):
 		t.Fatal("an alarm for the past never goes off")
+	}
+}
+
+// lifeline-remote is looked for beside this program, then on PATH.
+func TestFind(t *testing.T) {
+	t.Setenv("PATH", "/nowhere")
+	var missing *MissingError
+	if path, err := Find(); !errors.As(err, &missing) || !strings.Contains(err.Error(), "install it there") {
+		t.Fatalf("found %q, %v", path, err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, Program), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", "/nowhere:"+dir)
+	if path, err := Find(); err != nil || path != filepath.Join(dir, Program) {
+		t.Fatalf("found %q, %v", path, err)
+	}
+	// One that belongs to the present directory isn't trusted.
+	t.Chdir(dir)
+	t.Setenv("PATH", ".")
+	if path, err := Find(); err == nil {
+		t.Fatalf("found %q", path)
 	}
 }
