@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"lifeline/install"
 	"lifeline/lifeline"
 	"lifeline/lifeline/cluster"
 )
@@ -104,6 +105,31 @@ func (o *options) clusterStatus(args []string, asJSON bool) error {
 		return o.remote("status", []string{"--json"}, args)
 	}
 	return o.remote("status", nil, args)
+}
+
+// installCluster makes a schedule the cluster's: cron has every node stand by,
+// every minute, and the tick is run once by one of them.
+func (o *options) installCluster(c *cli.Context, e *install.Entry) error {
+	if err := o.checkCluster(c); err != nil || o.cluster.URL == "" {
+		return err
+	}
+	if cluster.Secret(o.cluster.URL) {
+		return usage("the password in --cluster would be in the crontab and in ps: leave it out, and write LIFELINE_CLUSTER_PASSWORD_FILE=FILE above the line in the crontab")
+	}
+	switch {
+	case !c.IsSet("schedule") || e.Schedule == install.EveryMinute && !c.IsSet("tick"):
+	case c.IsSet("tick"):
+		return usage("--schedule and --tick can't be had together: with --cluster the schedule becomes the tick")
+	case o.sup.Respawn:
+		return usage("--schedule, --cluster and --respawn can't be had together: it runs at its ticks")
+	case strings.TrimSpace(e.Schedule) != "@reboot":
+		if err := install.CheckSchedule(e.Schedule); err != nil {
+			return usage("%v", err)
+		}
+		e.Options = append(e.Options, "--tick", strings.TrimSpace(e.Schedule))
+		e.Schedule = install.EveryMinute
+	}
+	return nil
 }
 
 func moveCommand() *cli.Command {

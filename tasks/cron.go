@@ -50,6 +50,9 @@ func installCommand(argv []string) *cli.Command {
 			e.Name = o.name
 			typed := words(argv[2:len(argv)-c.NArg()], c.Command.Flags)
 			e.Options = append(fromEnviron(typed, passed), pick(typed, passed)...)
+			if err := o.installCluster(c, e); err != nil {
+				return err
+			}
 			if e.Binary, err = binary(); err != nil {
 				return err
 			}
