@@ -2,6 +2,7 @@
 # make bench  the figures, from interleaved runs on this machine
 # make deb    what is shipped, and the Debian packages of it, into dist/
 # make chaos  the attack on the two promises (ROUNDS=…, SEED=…)
+# make cluster  the same for the cluster, on etcd and PostgreSQL
 
 # urfave_cli_no_docs: the documentation generator's init would cost half a
 # millisecond at every tick. osusergo, netgo: no C library, one static binary.
@@ -45,6 +46,7 @@ bench:
 	go run -tags $(TAGS) ./proof/bench all
 	go run -tags $(TAGS) ./proof/supervise all
 	go run -tags $(TAGS) ./proof/reload -mode all
+	go run ./proof/cluster failover
 
 ROUNDS ?= 2000
 SEED ?= 0
@@ -79,6 +81,14 @@ crash:
 # The models, in their large sizes.
 model:
 	LIFELINE_MODEL=full go test -v -timeout 1h ./proof/model
+
+# The same on real engines, for one instance in a whole cluster.
+.PHONY: cluster
+cluster: etcd
+	go run ./proof/cluster -rounds $(ROUNDS) -seed $(SEED)
+	go run ./proof/cluster slots -rounds 100 -seed $(SEED) -ttl 2s -subjects lifeline-etcd,lifeline-postgres
+	go run ./proof/cluster ticks -seed $(SEED)
+	go run ./proof/cluster outage
 
 # The thousand rounds of twenty simultaneous starts, with each mechanism off.
 rounds:

@@ -62,6 +62,9 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 // settingsFor a test, or a reason to leave it out.
 func settingsFor(t *testing.T, name string) settings {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("real engines and real time: minutes")
+	}
 	s := made
 	subject, ok := subjectOf(name)
 	if !ok {
@@ -98,7 +101,7 @@ func strike(t *testing.T, name string, seed uint64, rounds int) (attack, *outcom
 func TestAttack(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
 		t.Run(name, func(t *testing.T) {
-			c, r := strike(t, name, number(t, "LIFELINE_SEED", 7), int(number(t, "LIFELINE_ROUNDS", 12)))
+			c, r := strike(t, name, number(t, "LIFELINE_SEED", 7), int(number(t, "LIFELINE_ROUNDS", 8)))
 			if bad := verdict(c, r); bad != "" {
 				text, _ := os.ReadFile(filepath.Join(c.dir, "log"))
 				t.Errorf("%s\nthe log:\n%s", bad, text[max(0, len(text)-20000):])

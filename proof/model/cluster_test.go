@@ -1,0 +1,89 @@
+//go:build linux
+
+package model
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// smallCluster is as much as Spin sees all of in a minute: two grants, one
+// fault, six steps of time, a TTL of three.
+const smallCluster = "HORIZON=6 GRANTS=2 FAULTS=1"
+
+// TestCluster holds the rules of the lease in every order of the steps.
+func TestCluster(t *testing.T) {
+	sizes := []string{smallCluster}
+	if os.Getenv("LIFELINE_MODEL") == "full" {
+		sizes = append(sizes, smallCluster+" BEYOND", "HORIZON=7 GRANTS=2 FAULTS=1 TTL=4")
+	}
+	for _, flags := range sizes {
+		t.Run(flags, func(t *testing.T) {
+			out := exhaust(t, flags)
+			if !strings.Contains(out, "errors: 0") {
+				t.Errorf("it doesn't hold:\n%s", out)
+			}
+			// Silence proves nothing unless it has seen all there is.
+			for _, cut := range []string{"max search depth too small", "out of memory", "Search not completed"} {
+				if strings.Contains(out, cut) {
+					t.Fatalf("the search was not complete:\n%s", out)
+				}
+			}
+			t.Log(regexp.MustCompile(`\d+ states, stored`).FindString(out))
+		})
+	}
+}
+
+// TestClusterRules takes one rule out at a time: each must be missed.
+func TestClusterRules(t *testing.T) {
+	for _, rule := range []string{"REACHED", "FROM_ANSWER", "UNCONFIRMED", "MONOTONIC", "MARGIN=1", "NO_LOOK", "PLAIN_PUT", "PLAIN_DELETE", "EARLY_RELEASE", "ONE_GUARD", "BEYOND NO_FENCE"} {
+		t.Run(rule, func(t *testing.T) {
+			flags := smallCluster
+			if rule == "PLAIN_DELETE" { // a third one comes into the place that was deleted
+				flags = strings.Replace(flags, "GRANTS=2", "GRANTS=3", 1)
+			}
+			if out := exhaust(t, flags+" "+rule); !strings.Contains(out, "assertion violated") {
+				t.Errorf("nobody misses it:\n%s", out)
+			}
+		})
+	}
+}
+
+// exhaust lets Spin look at every state of cluster.pml, until something fails.
+func exhaust(t *testing.T, flags string) string {
+	t.Helper()
+	for _, tool := range []string{"spin", "gcc"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("LIFELINE_TEST_STRICT") != "" {
+				t.Fatalf("missing on this machine: %s", tool)
+			}
+			t.Skipf("missing on this machine: %s", tool)
+		}
+	}
+	model, err := filepath.Abs("cluster.pml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	run := func(name string, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil && name != "./pan" {
+			t.Fatalf("%s: %v\n%s", cmd, err, out)
+		}
+		return string(out)
+	}
+	args := []string{"-a"}
+	for flag := range strings.FieldsSeq(flags) {
+		args = append(args, "-D"+flag)
+	}
+	run("spin", append(args, model)...)
+	run("gcc", "-w", "-O2", "-DSAFETY", "-DCOLLAPSE", "-DMEMLIM=3000", "-o", "pan", "pan.c")
+	return run("./pan", "-m3000000", "-w24")
+}
