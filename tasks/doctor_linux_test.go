@@ -230,6 +230,10 @@ printf '#!/bin/sh\n{ env; echo umask=$(umask); echo tty=$(ps -o tty= -p $$); ech
 chmod +x serve
 instead "A=b c" 'MAILTO=""' "LOGNAME=other" "HOME=/usr" "@reboot exec $L web -- $work/serve $work/real"
 rm -f /run/crond.reboot
+printf 'FROM_PAM="two words"\nA=not this\nPATH=/nor/this\n' >environment
+printf 'LANG=C.UTF-8\n' >locale
+[ ! -e /etc/environment ] || mount --bind environment /etc/environment
+[ ! -e /etc/default/locale ] || mount --bind locale /etc/default/locale
 export STRANGE=1 LANG=C PATH
 umask 022
 cron -f >cron.out 2>&1 &
@@ -240,7 +244,7 @@ lifeline doctor --simulate web
 echo "--- what differs:"; diff real simulated && echo nothing
 echo "--- real:"; cat real
 `, "")
-	if !strings.Contains(said, "--- what differs:\nnothing\n") || !strings.Contains(said, "\nHOME=/usr\n") || !strings.Contains(said, "\nA=b c\n") {
+	if !strings.Contains(said, "--- what differs:\nnothing\n") || !strings.Contains(said, "\nFROM_PAM=two words\n") && exists("/etc/environment") && exists("/etc/pam.d/cron") || !strings.Contains(said, "\nHOME=/usr\n") || !strings.Contains(said, "\nA=b c\n") {
 		t.Errorf("%s", said)
 	}
 }
@@ -263,6 +267,22 @@ func TestInstallKnowsBusybox(t *testing.T) {
 				t.Errorf("it must say %q:\n%s", tt.want, out)
 			}
 		})
+	}
+}
+
+// Without a name, all that are known are looked at.
+func TestDoctorLooksAtAll(t *testing.T) {
+	out := inWard(t, `set +e; lifeline install --schedule "$never" --no-reboot app -- ./gone >/dev/null 2>&1; lifeline other -- true; lifeline doctor; echo "code $?"; exit`, "")
+	for _, want := range []string{"\napp\n", "WORK/gone: no such command", "\nother\n", "no line starts other", "\nweb\n", "WORK/serve is found", "\n2 things are wrong\ncode 1\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it doesn't say %q:\n%s", want, out)
+		}
+	}
+	if n := strings.Count(out, "directory: "); n != 1 {
+		t.Errorf("the directory is looked at %d times:\n%s", n, out)
+	}
+	if out := inWard(t, `set +e; crontab -r; rm -rf /run/lifeline; lifeline doctor; echo "code $?"; exit`, ""); !strings.Contains(out, "nothing has ever been here\n       -> lifeline install") || !strings.HasSuffix(out, "\ncode 1\n") {
+		t.Errorf("with nothing there:\n%s", out)
 	}
 }
 

@@ -20,17 +20,49 @@ import (
 	"lifeline/lifeline"
 )
 
-// cronEnviron is what cron gives to the shell of a line: crontab(5), and
-// nothing else. (Debian's adds what PAM reads from /etc/environment.)
+// cronEnviron is what cron gives to the shell of a line: crontab(5), and what
+// PAM adds where cron asks it to.
 func cronEnviron(l install.Line, home string) []string {
 	vars := map[string]string{"HOME": home, "LOGNAME": userName(), "SHELL": "/bin/sh", "PATH": install.CronPath}
 	maps.Copy(vars, l.Environment)
+	for _, kv := range pamEnviron("/etc/pam.d/cron") {
+		if name, value, _ := strings.Cut(kv, "="); vars[name] == "" {
+			vars[name] = value
+		}
+	}
 	vars["LOGNAME"] = userName() // cron lets nobody change that one
 	var env []string
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, name+"="+vars[name])
 	}
 	return env
+}
+
+// pamEnviron reads the files that pam_env(8) would, as Debian's cron has it do
+// for the language.
+func pamEnviron(service string) []string {
+	text, err := os.ReadFile(service)
+	if err != nil {
+		return nil
+	}
+	var vars []string
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if !slices.Contains(f, "pam_env.so") || strings.HasPrefix(f[0], "#") {
+			continue
+		}
+		file := "/etc/environment"
+		for _, word := range f {
+			if name, ok := strings.CutPrefix(word, "envfile="); ok {
+				file = name
+			}
+		}
+		more, err := readEnvFile(file)
+		if err == nil {
+			vars = append(vars, more...)
+		}
+	}
+	return vars
 }
 
 // run starts the line as cron would, under its own name: if an instance runs,
