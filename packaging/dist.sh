@@ -31,6 +31,7 @@ day=$(date -u -d "@$epoch" +%F 2>/dev/null || date -u -r "$epoch" +%F)
 tags=urfave_cli_no_docs,osusergo,netgo
 programs="lifeline=."
 [ -d "$src/lifeline/cluster/remote" ] && programs="$programs lifeline-remote=./lifeline/cluster/remote"
+programs=${PROGRAMS:-$programs}
 for target; do
 	os=${target%/*} arch=${target#*/}
 	for p in $programs; do
