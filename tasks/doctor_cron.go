@@ -68,7 +68,7 @@ func (d *doctor) crontabs(ctx context.Context) []crontab {
 	var list []crontab
 	text, err := install.Crontab{}.Read(ctx)
 	if err != nil {
-		d.failed("crontab", err)
+		d.wrong("crontab", "see what crontab -l says; who may use it stands in /etc/cron.allow and /etc/cron.deny", "%v", err)
 	}
 	own := crontab{title: "your crontab", text: text, remedy: "crontab -e"}
 	if text != "" && !strings.HasSuffix(text, "\n") {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -212,6 +213,8 @@ func TestDoctorFinds(t *testing.T) {
 				t.Errorf("it doesn't find %q:\n%s", tt.want, said)
 			case wrong != 1+tt.more:
 				t.Errorf("%d findings, not %d:\n%s", wrong, 1+tt.more, said)
+			case tt.advice == "" && !strings.HasPrefix(advice, "       -> ") && !regexp.MustCompile(`remove|give|chmod|put the marker`).MatchString(line):
+				t.Errorf("it doesn't say what to do: %q", line)
 			case tt.advice != "" && (!strings.HasPrefix(advice, "       -> ") || !strings.Contains(advice, tt.advice)):
 				t.Errorf("the advice is %q, without %q", advice, tt.advice)
 			case !strings.HasSuffix(said, "\ncode 1\n"):
