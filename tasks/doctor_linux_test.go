@@ -84,21 +84,22 @@ func inWard(t *testing.T, breaks, options string) string {
 // Where nothing is broken, doctor finds nothing.
 func TestDoctorFindsNothing(t *testing.T) {
 	for name, tt := range map[string]struct{ breaks, options, want string }{
-		"never started":     {"", "", "state: has never been started here"},
-		"runs":              {`starts ./serve`, "", "state: runs, pid"},
-		"orphan":            {`starts perl -e '$SIG{TERM}="IGNORE"; sleep 1000'; kill -9 $sup`, "", "the next tick takes it over"},
-		"ended well":        {`lifeline web -- true`, "", "last runs: the last one: ok"},
-		"terminated":        {`starts ./serve; lifeline terminate web`, "", "last runs: the last one: stopped"},
-		"failed, then well": {`lifeline web -- false || lifeline web -- true`, "", "last one: ok"},
-		"--exec":            {`lifeline --exec web -- ./serve & until_true holds`, "", "state: runs, pid"},
-		"in /etc/cron.d":    {`crontab -r; lifeline install --cron-d --no-reboot web -- serve-not-there >/dev/null 2>&1 || lifeline install --cron-d web -- ./serve >/dev/null`, "", "of /etc/cron.d/lifeline-web starts it"},
-		"by hand":           {`instead "PATH=$work/bin:$(dirname $L):/usr/bin:/bin" "$never cd $work && lifeline --respawn web -- onlyhere"`, "", "line 2 of your crontab"},
-		"with --log":        {`instead "$never $L --log log web -- $work/serve"`, "", "log: /root/log can be written"},
-		"a line of before":  {`crontab -l | sed 's/exec //' | crontab -`, "", "starts it"},
-		"earlier boot":      {`lifeline web -- true; perl -e 'use strict; open(my $f,"+<",$ARGV[0]); read($f,my $t,256); my ($b)=split /\n/,$t; $b =~ s/ [0-9a-f]{8}$//; $b =~ s/[0-9a-f]{8}-/00000000-/; my $c=0xffffffff; for (unpack "C*",$b) { $c^=$_; $c = $c&1 ? ($c>>1)^0xedb88320 : $c>>1 for 1..8 } seek($f,0,0); printf $f "%-256s", sprintf("%s %08x\n",$b,$c^0xffffffff)' $run`, "", "record:"},
-		"simulate a daemon": {"", "--simulate --for 1s", "started and lived for 1s; it was ended again"},
-		"simulate a job":    {`instead "GREETING=hello" "$never exec $L web -- /bin/sh -c 'echo \"\$GREETING \$HOME \$PATH\"; pwd'"`, "--simulate", "ended with 0; it said: hello /root /usr/bin:/bin / /root\n"},
-		"simulate, it runs": {`starts ./serve`, "--simulate", "not tried: it runs (pid"},
+		"never started":      {"", "", "state: has never been started here"},
+		"runs":               {`starts ./serve`, "", "state: runs, pid"},
+		"orphan":             {`starts perl -e '$SIG{TERM}="IGNORE"; sleep 1000'; kill -9 $sup`, "", "the next tick takes it over"},
+		"ended well":         {`lifeline web -- true`, "", "last runs: the last one: ok"},
+		"terminated":         {`starts ./serve; lifeline terminate web`, "", "last runs: the last one: stopped"},
+		"failed, then well":  {`lifeline web -- false || lifeline web -- true`, "", "last one: ok"},
+		"--exec":             {`lifeline --exec web -- ./serve & until_true holds`, "", "state: runs, pid"},
+		"in /etc/cron.d":     {`crontab -r; lifeline install --cron-d --no-reboot web -- serve-not-there >/dev/null 2>&1 || lifeline install --cron-d web -- ./serve >/dev/null`, "", "of /etc/cron.d/lifeline-web starts it"},
+		"by hand":            {`instead "PATH=$work/bin:$(dirname $L):/usr/bin:/bin" "$never cd $work && lifeline --respawn web -- onlyhere"`, "", "line 2 of your crontab"},
+		"with --log":         {`instead "$never $L --log log web -- $work/serve"`, "", "log: /root/log can be written"},
+		"a line of before":   {`crontab -l | sed 's/exec //' | crontab -`, "", "starts it"},
+		"earlier boot":       {`lifeline web -- true; perl -e 'use strict; open(my $f,"+<",$ARGV[0]); read($f,my $t,256); my ($b)=split /\n/,$t; $b =~ s/ [0-9a-f]{8}$//; $b =~ s/[0-9a-f]{8}-/00000000-/; my $c=0xffffffff; for (unpack "C*",$b) { $c^=$_; $c = $c&1 ? ($c>>1)^0xedb88320 : $c>>1 for 1..8 } seek($f,0,0); printf $f "%-256s", sprintf("%s %08x\n",$b,$c^0xffffffff)' $run`, "", "record:"},
+		"simulate a daemon":  {"", "--simulate --for 1s", "started and lived for 1s; it was ended again"},
+		"simulate a job":     {`instead "GREETING=hello" "$never exec $L web -- /bin/sh -c 'echo \"\$GREETING \$HOME \$PATH\"; pwd'"`, "--simulate", "ended with 0; it said: hello /root /usr/bin:/bin / /root\n"},
+		"simulate, it waits": {`instead "$never $L --jitter 9999h web -- $work/serve"`, "--simulate --for 1s", "hadn't started the command within 1s"},
+		"simulate, it runs":  {`starts ./serve`, "--simulate", "not tried: it runs (pid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			said := inWard(t, tt.breaks, tt.options)
@@ -193,6 +194,7 @@ func TestDoctorFinds(t *testing.T) {
 		"the last never started":          {breaks: `lifeline web -- nosuch 2>/dev/null || :`, want: "couldn't start (127)", advice: "give its whole path"},
 		"simulate: another environment":   {breaks: `printf '#!/bin/sh\n[ -n "$NEEDED" ] || { echo "NEEDED is not set" >&2; exit 5; }\n' >serve; export NEEDED=1; ./serve`, options: "--simulate", want: "it ended with 5", advice: "env -i"},
 		"simulate: what it calls":         {breaks: `printf '#!/bin/sh\nexec onlyhere\n' >serve`, options: "--simulate", want: "it ended with 127", advice: "put PATH= into the crontab"},
+		"simulate: again and again":       {breaks: `instead "$never $L --respawn --respawn-delay 100ms web -- /bin/sh -c 'echo no; exit 3'"`, options: "--simulate --for 2s", want: "times within 2s, at first: exit 3; it said: no", advice: "see what it printed"},
 		"simulate: never starts":          {breaks: `instead "$never sleep 60; $L web -- $work/serve"`, options: "--simulate --for 1s", want: "after 1s nothing of it ran yet", advice: "by hand"},
 	} {
 		t.Run(name, func(t *testing.T) {

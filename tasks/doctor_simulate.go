@@ -18,6 +18,8 @@ import (
 
 	"lifeline/install"
 	"lifeline/lifeline"
+	"lifeline/lifeline/journal"
+	"lifeline/lifeline/supervise"
 )
 
 // cronEnviron is what cron gives to the shell of a line: crontab(5), and what
@@ -115,7 +117,7 @@ func (d *doctor) run(ctx context.Context, name string, g lifeline.Guard, l table
 	case <-ctx.Done():
 	case <-time.After(d.lasting):
 	}
-	_, running, _ := g.Holder(name)
+	h, running, _ := g.Holder(name)
 	if _, err := terminate(context.WithoutCancel(ctx), g, name, unix.SIGTERM, 10*time.Second); err != nil {
 		d.wrong("simulate", "lifeline terminate "+name, "cannot end it again: %v", err)
 	}
@@ -124,11 +126,29 @@ func (d *doctor) run(ctx context.Context, name string, g lifeline.Guard, l table
 	case <-time.After(10 * time.Second): // a shell that stays has no instance any more
 		_ = cmd.Process.Kill()
 	}
-	if !running {
+	ends := failures(g, name, began)
+	switch {
+	case len(ends) > 0:
+		d.wrong("simulate", remedyOf(ends[0], name), "in cron's environment it ended %d times within %s, at first: %s%s", len(ends), length(d.lasting), endText(ends[0]), quoted(said(out)))
+	case !running:
 		d.wrong("simulate", "try its line by hand, and see where it waits", "after %s nothing of it ran yet; it said: %s", length(d.lasting), said(out))
-		return
+	case h.Worker.Zero():
+		d.fine("simulate", "in cron's environment lifeline started, and hadn't started the command within %s (--jitter? --cluster?); it was ended again%s", length(d.lasting), quoted(said(out)))
+	default:
+		d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s", length(d.lasting), quoted(said(out)))
 	}
-	d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s", length(d.lasting), quoted(said(out)))
+}
+
+// failures are the runs of name that have begun and failed since.
+func failures(g lifeline.Guard, name string, since time.Time) []journal.Run {
+	_, file, err := g.Journal(name)
+	if err != nil {
+		return nil
+	}
+	runs, _ := journal.ReadHistory(file)
+	return slices.DeleteFunc(runs, func(r journal.Run) bool {
+		return r.Start.Before(since) || r.Good() || r.Outcome == supervise.OutcomeStopped
+	})
 }
 
 // judge says how a start that is over went.
