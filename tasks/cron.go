@@ -53,6 +53,7 @@ func installCommand(argv []string) *cli.Command {
 			if err := o.installCluster(c, e); err != nil {
 				return err
 			}
+			warnOfSecret(&o, e.Options)
 			if e.Binary, err = binary(); err != nil {
 				return err
 			}

@@ -67,7 +67,8 @@ func printer(file string, total, rate int64) int {
 	}
 	leave(file+".pid", os.Getpid())
 	began := time.Now()
-	for first := true; (total == 0 || p.Bytes < total) && !exists(file+".stop"); first = false {
+	goes := func() bool { return !exists(file+".stop") && exists(filepath.Join(filepath.Dir(file), "alive")) }
+	for first := true; (total == 0 || p.Bytes < total) && goes(); first = false {
 		size := 1 + random.IntN(4<<10)
 		if fast {
 			size = 1 + random.IntN(128<<10)
@@ -105,7 +106,7 @@ func printer(file string, total, rate int64) int {
 		text = text[size:]
 		if first && exists(file+".wait") {
 			leave(file+".waits", p.Bytes)
-			for !exists(file + ".go") {
+			for !exists(file+".go") && goes() {
 				time.Sleep(time.Millisecond)
 			}
 			began = time.Now().Add(-time.Duration(float64(p.Bytes) / float64(rate) * 1e9))
@@ -189,36 +190,38 @@ func (w *world) complete(path string, p printed) (files int) {
 	return files
 }
 
-// clerks are the processes that write down the output of the test's lifeline.
-func clerks(t *testing.T, name string) (ids []procscan.ID) {
-	t.Helper()
+// clerks are the processes that read the world's pipe of web.
+func (w *world) clerks() (ids []procscan.ID) {
+	w.t.Helper()
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
 		line, _ := os.ReadFile(f)
-		if args := strings.Split(string(line), "\x00"); len(args) >= 3 && args[0] == "lifeline-clerk" && args[2] == name {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
-			if s, err := procscan.Lookup(pid); err == nil {
-				ids = append(ids, s.ID)
+		if !strings.HasPrefix(string(line), "lifeline-clerk\x001\x00web\x00") {
+			continue
+		}
+		fds, _ := filepath.Glob(filepath.Dir(f) + "/fd/*")
+		for _, fd := range fds {
+			if to, _ := os.Readlink(fd); strings.HasPrefix(to, w.dir+"/web-") && strings.Contains(to, ".out") {
+				pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+				if s, err := procscan.Lookup(pid); err == nil {
+					ids = append(ids, s.ID)
+				}
+				break
 			}
 		}
 	}
 	return ids
 }
 
-// theClerk is the one whose pipe the world's FIFO is.
+// theClerk waits for one.
 func (w *world) theClerk() (id procscan.ID) {
 	w.t.Helper()
 	await(w.t, "there is a clerk", func() bool {
-		for _, c := range clerks(w.t, "web") {
-			fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", c.PID))
-			for _, fd := range fds {
-				if to, _ := os.Readlink(fd); to == w.file("web", "out") {
-					id = c
-					return true
-				}
-			}
+		all := w.clerks()
+		if len(all) > 0 {
+			id = all[0]
 		}
-		return false
+		return len(all) == 1
 	})
 	return id
 }
@@ -270,8 +273,8 @@ func TestLogSurvivesSupervisor(t *testing.T) {
 	second := w.tick(options, "web", "never")
 	await(t, "adopted", func() bool { return second.says("whose supervisor was killed") })
 	grown()
-	if now := w.theClerk(); now != clerk || len(clerks(t, "web")) != 1 {
-		t.Errorf("the clerk was %s and is %s; there are %d", clerk, now, len(clerks(t, "web")))
+	if now := w.theClerk(); now != clerk || len(w.clerks()) != 1 {
+		t.Errorf("the clerk was %s and is %s; there are %d", clerk, now, len(w.clerks()))
 	}
 	await(t, "the supervisor answers", func() bool {
 		out, err := exec.Command(w.lifeline, "reload", "--self", "--dir", w.dir, "web").CombinedOutput()
@@ -306,7 +309,7 @@ func TestLogSurvivesClerk(t *testing.T) {
 	}
 	said := w.printed("p")
 	var text []byte
-	await(t, "the clerks have gone", func() bool { return len(clerks(t, "web")) == 0 })
+	await(t, "the clerks have gone", func() bool { return len(w.clerks()) == 0 })
 	text, _ = logged(log)
 	if missing := said.Bytes - int64(len(text)); missing < 0 || missing > 3*64<<10 {
 		t.Errorf("%d bytes were printed, %d are missing", said.Bytes, missing)
@@ -450,7 +453,7 @@ func TestLogLeftovers(t *testing.T) {
 	if code := next.ends(); code != 0 {
 		t.Fatalf("exit code %d: %s", code, read(next.err))
 	}
-	if !old.Alive() || len(clerks(t, "web")) != 1 {
+	if !old.Alive() || len(w.clerks()) != 1 {
 		t.Errorf("the clerk has gone, or there are two")
 	}
 	w.touch("late")
@@ -491,4 +494,32 @@ func TestLogNoFIFO(t *testing.T) {
 	if text, _ := logged(log); string(text) != "said\n" {
 		t.Errorf("the log has %q", text)
 	}
+}
+
+// The state directory is emptied, and then the supervisor killed: the worker is
+// found by its marker, and the clerk that has its pipe writes on.
+func TestLogDirectoryWiped(t *testing.T) {
+	w := newWorld(t)
+	log := w.path("log")
+	options := []string{"--log", log}
+	first := w.print(options, "p", 0, 1e6)
+	clerk := w.theClerk()
+	files, _ := filepath.Glob(w.dir + "/*")
+	for _, f := range files {
+		_ = os.Remove(f)
+	}
+	first.kill()
+	second := w.tick(options, "web", "touch", w.path("never")) // one that exists: that is looked at first
+	for deadline := time.Now().Add(patience); !second.says("whose supervisor was killed"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not adopted: %q", w.said())
+		}
+	}
+	text, _ := logged(log)
+	await(t, "the log grows", func() bool { now, _ := logged(log); return len(now) > len(text)+100_000 })
+	w.touch("p.stop")
+	second.ends()
+	w.not("never")
+	w.complete(log, w.printed("p"))
+	await(t, "the clerk has gone", func() bool { return !clerk.Alive() })
 }

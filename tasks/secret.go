@@ -45,3 +45,14 @@ func argsToPassOn() []string {
 	}
 	return os.Args
 }
+
+// warnOfSecret: what stands in a crontab stands in the process table as well,
+// and /etc/cron.d everybody may read.
+func warnOfSecret(o *options, options []string) {
+	for _, option := range options {
+		if strings.HasPrefix(option, "--ping-url=http") || isURL(option) {
+			o.warn("the address of --ping-url can be read by others there: put it into a file of mode 600, and give --ping-url @FILE")
+			return
+		}
+	}
+}

@@ -32,9 +32,10 @@ func Main() int {
 	signal.Notify(deaf, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGXFSZ,
 		unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
 	unix.CloseOnExec(3)
-	c := &clerk{events: make(chan func()), peers: map[*peer]bool{}}
-	c.hooks.init(c)
-	c.pings.init(c)
+	c := &clerk{events: make(chan func()), peers: map[*peer]*farewell{}}
+	c.hooks.init(c, maxHooks)
+	c.pings.init(c, maxPings)
+	c.shows.init(c, 0)
 	first, err := newPeer(3)
 	if err != nil {
 		return 125 // this is how lifeline starts itself; it can't be used by hand
@@ -57,7 +58,7 @@ func Main() int {
 type clerk struct {
 	events   chan func()
 	listener net.Listener
-	peers    map[*peer]bool // true: it has said bye
+	peers    map[*peer]*farewell // nil: it hasn't said bye
 	setup    Setup
 	log      *output.LogFile
 	logged   output.Log // what log was opened for
@@ -78,7 +79,6 @@ func (c *clerk) post(e func()) { c.events <- e }
 
 // run handles one event after the other until there is nothing left to do.
 func (c *clerk) run() {
-	c.shows.init(c)
 	for {
 		(<-c.events)()
 		c.tell()
@@ -94,14 +94,15 @@ func (c *clerk) run() {
 
 func (c *clerk) busy() bool { return c.hooks.busy() || c.pings.busy() || c.shows.busy() }
 
+// farewell is what a supervisor that has said bye waits for: what was to be
+// done then, not what the next one of the name may add.
+type farewell struct{ hooks, pings, shows int }
+
 // dismiss closes the connections of those that have said bye, when all is done
-// that they may wait for.
+// that they wait for.
 func (c *clerk) dismiss() {
-	if c.busy() {
-		return
-	}
 	for p, bye := range c.peers {
-		if bye {
+		if bye != nil && c.hooks.done >= bye.hooks && c.pings.done >= bye.pings && c.shows.done >= bye.shows {
 			delete(c.peers, p)
 			p.close()
 			if len(c.peers) == 0 {
@@ -149,7 +150,7 @@ func (c *clerk) accept(l net.Listener) {
 
 // welcome begins to listen to a supervisor.
 func (c *clerk) welcome(p *peer) {
-	c.peers[p] = false
+	c.peers[p] = nil
 	go func() {
 		for {
 			var m message
@@ -224,7 +225,7 @@ func (c *clerk) on(p *peer, m *message) {
 		c.answer(p, answer{Done: true})
 	case m.Bye:
 		c.drain()
-		c.peers[p] = true
+		c.peers[p] = &farewell{c.hooks.all(), c.pings.all(), c.shows.all()}
 	}
 }
 

@@ -26,9 +26,6 @@ func (h *hooks) start(command, event string, r Run) {
 		return
 	}
 	c := h.c
-	if len(h.jobs) >= maxHooks {
-		h.jobs = append(h.jobs[:1], h.jobs[2:]...)
-	}
 	env := Facts(c.setup.Name, event, r)
 	env = append(append(os.Environ(), c.setup.Vars...), env...)
 	limit, stdout, stderr := c.setup.HookTimeout, c.std[0], c.std[1]

@@ -66,9 +66,6 @@ func (p *pings) send(ping Ping, start bool) {
 	if c.setup.PingURL == "" {
 		return
 	}
-	if len(p.jobs) >= maxPings {
-		p.jobs = append(p.jobs[:1], p.jobs[2:]...)
-	}
 	ping.URL = c.setup.PingURL
 	remote := c.setup.Remote
 	p.add(func() {
