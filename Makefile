@@ -15,7 +15,7 @@ SHELL = /bin/bash
 # Passing tests say nothing; failed ones all, left-out ones their name.
 SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
 
-.PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean crash fuzz modules vuln cover
+.PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean crash fuzz modules vuln cover bench-all plots
 
 build:
 	$(BUILD) -o bin/lifeline .
@@ -42,11 +42,25 @@ cross:
 needs:
 	@sh proof/needs.sh
 
+# BENCHMARKS.md is what this prints on a machine that does nothing else, and
+# the plots are drawn of it.
 bench:
-	go run -tags $(TAGS) ./proof/bench all
-	go run -tags $(TAGS) ./proof/supervise all
-	go run -tags $(TAGS) ./proof/reload -mode all
-	go run ./proof/cluster failover
+	$(MAKE) -s bench-all | tee BENCHMARKS.md.new
+	mv BENCHMARKS.md.new BENCHMARKS.md
+	$(MAKE) -s plots
+
+bench-all:
+	@echo '# Benchmarks'
+	@echo
+	@echo 'The output of `make bench`: all contenders in turn within one run, medians and ratios. Times are of one machine; ratios travel better.'
+	@echo
+	@go run -tags $(TAGS) ./proof/bench all
+	@go run -tags $(TAGS) ./proof/supervise all
+	@go run -tags $(TAGS) ./proof/reload -mode all
+	@go run ./proof/cluster failover
+
+plots:
+	cd proof/plot && go run . ../../BENCHMARKS.md ../../docs
 
 ROUNDS ?= 2000
 SEED ?= 0
