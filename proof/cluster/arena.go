@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -200,12 +199,4 @@ func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		return strings.HasPrefix(kv, "LIFELINE_") || strings.HasPrefix(kv, "ETCDCTL_") || strings.HasPrefix(kv, "PG")
 	})
-}
-
-// run a command of lifeline's for a node, and give what it said.
-func (n *node) run(args ...string) (string, error) {
-	cmd := exec.Command(n.arena.programs.Lifeline, args...)
-	cmd.Env = append(environ(), "PROOF_NODE="+n.name)
-	text, err := cmd.CombinedOutput()
-	return string(text), err
 }

@@ -563,7 +563,7 @@ func TestSessionTickClaimAnswerLost(t *testing.T) {
 		r.granted()
 		r.runTicks(90*time.Second, func(int) time.Duration { return 0 })
 		first := r.f.mark.Claimed
-		r.sleep(first.Add(time.Minute).Sub(time.Now()) - time.Second)
+		r.sleep(time.Until(first.Add(time.Minute)) - time.Second)
 		r.took("tick")
 		r.f.after = 3 * time.Second // longer than a call may take
 		r.sleep(3500 * time.Millisecond)
