@@ -109,16 +109,16 @@ rounds:
 	LIFELINE_ROUNDS=1000 go test -v -tags $(TAGS) -timeout 1h ./proof/rounds
 
 # What is shipped: programs for all systems, the manual page, packages.
-# See packaging/.
+# See install/packaging/.
 dist:
-	packaging/dist.sh dist
+	install/packaging/dist.sh dist
 
 # The page of recorded sessions, from what the program does today.
 docs:
 	go run ./docs/record
 
 deb: dist
-	packaging/deb.sh dist
+	install/packaging/deb.sh dist
 
 # The engine to test with: etcd, built from its own module, pinned in
 # proof/tools/go.mod so that nothing of it comes into lifeline's.

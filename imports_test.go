@@ -17,20 +17,20 @@ const tags = "urfave_cli_no_docs,osusergo,netgo"
 // standard library; golang.org/x/sys anybody may use. A package that doesn't
 // exist yet may stand here.
 var mayImport = map[string]string{
-	"lifeline":                    "lifeline/tasks",
-	"lifeline/tasks":              "lifeline/lifeline lifeline/lifeline/child lifeline/lifeline/clerk lifeline/lifeline/cluster lifeline/lifeline/journal lifeline/lifeline/notify lifeline/lifeline/output lifeline/lifeline/supervise lifeline/install lifeline/procscan github.com/urfave/cli/v2",
-	"lifeline/install":            "",
-	"lifeline/lifeline/crash":     "golang.org/x/sys/unix",
-	"lifeline/lifeline":           "lifeline/lifeline/crash lifeline/procscan github.com/gofrs/flock",
-	"lifeline/lifeline/supervise": "lifeline/lifeline/child lifeline/lifeline/crash lifeline/lifeline/notify lifeline/procscan",
-	"lifeline/lifeline/child":     "lifeline/procscan lifeline/lifeline/child/nofile lifeline/lifeline/crash",
-	"lifeline/lifeline/clerk":     "lifeline/lifeline/child lifeline/lifeline/output lifeline/procscan",
-	"lifeline/lifeline/output":    "",
-	"lifeline/lifeline/journal":   "",
-	"lifeline/lifeline/notify":    "",
-	"lifeline/lifeline/worker":    "",
-	"lifeline/packaging/man":      "lifeline/tasks",
-	"lifeline/procscan":           "github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process",
+	"lifeline":                       "lifeline/tasks",
+	"lifeline/tasks":                 "lifeline/lifeline lifeline/lifeline/child lifeline/lifeline/clerk lifeline/lifeline/cluster lifeline/lifeline/journal lifeline/lifeline/notify lifeline/lifeline/output lifeline/lifeline/supervise lifeline/install lifeline/procscan github.com/urfave/cli/v2",
+	"lifeline/install":               "",
+	"lifeline/lifeline/crash":        "golang.org/x/sys/unix",
+	"lifeline/lifeline":              "lifeline/lifeline/crash lifeline/procscan github.com/gofrs/flock",
+	"lifeline/lifeline/supervise":    "lifeline/lifeline/child lifeline/lifeline/crash lifeline/lifeline/notify lifeline/procscan",
+	"lifeline/lifeline/child":        "lifeline/procscan lifeline/lifeline/child/nofile lifeline/lifeline/crash",
+	"lifeline/lifeline/clerk":        "lifeline/lifeline/child lifeline/lifeline/output lifeline/procscan",
+	"lifeline/lifeline/output":       "",
+	"lifeline/lifeline/journal":      "",
+	"lifeline/lifeline/notify":       "",
+	"lifeline/lifeline/worker":       "",
+	"lifeline/install/packaging/man": "lifeline/tasks",
+	"lifeline/procscan":              "github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process",
 }
 
 // neverLinked is what would make every tick dearer.

@@ -70,8 +70,8 @@ func TestSameCommitSameBytes(t *testing.T) {
 	src := clone(t)
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "a", "second")
-	run(t, nil, src+"/packaging/dist.sh", first)
-	run(t, nil, src+"/packaging/deb.sh", first, "amd64")
+	run(t, nil, src+"/install/packaging/dist.sh", first)
+	run(t, nil, src+"/install/packaging/deb.sh", first, "amd64")
 
 	// Everything is linked anew, and lifeline for this machine compiled anew.
 	moved := filepath.Join(dir, "moved elsewhere")
@@ -79,9 +79,9 @@ func TestSameCommitSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir()}
-	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/dist.sh", second)
-	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", second, "linux/amd64")
-	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/deb.sh", second, "amd64")
+	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/install/packaging/dist.sh", second)
+	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/install/packaging/dist.sh", second, "linux/amd64")
+	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/install/packaging/deb.sh", second, "amd64")
 
 	sums := func(dir string) string {
 		return run(t, nil, "sh", "-c", `cd "$0" && find . -type f | LC_ALL=C sort | xargs -d '\n' sha256sum`, dir)
@@ -169,8 +169,8 @@ func TestPackageComesAndGoes(t *testing.T) {
 	need(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount -t tmpfs none "$0" && cd "$0" && mkdir u w m && mount -t overlay overlay -o "lowerdir=/,upperdir=$0/u,workdir=$0/w" m`, top).Run() == nil, "the right to mount an overlay")
 	src := clone(t)
 	out := filepath.Join(t.TempDir(), "dist")
-	run(t, nil, src+"/packaging/dist.sh", out, "linux/"+goarch(t))
-	run(t, nil, src+"/packaging/deb.sh", out, goarch(t))
+	run(t, nil, src+"/install/packaging/dist.sh", out, "linux/"+goarch(t))
+	run(t, nil, src+"/install/packaging/deb.sh", out, goarch(t))
 	debs, _ := filepath.Glob(out + "/*.deb")
 	version, err := os.ReadFile(out + "/share/VERSION")
 	if err != nil || len(debs) != 1 {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # deb.sh OUT [ARCH...]: makes the Debian packages from what dist.sh has made in
-# OUT; MAINTAINER is who answers for them. nfpm is the tool that packaging/tools/go.mod pins.
+# OUT; MAINTAINER is who answers for them. nfpm is the tool that install/packaging/tools/go.mod pins.
 set -eu
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$0")/../.." && pwd)
 out=$(cd "$1" && pwd)
 shift
 [ $# -gt 0 ] || set -- amd64 arm64
@@ -28,6 +28,6 @@ for ARCH; do
 		"$VERSION" "$MAINTAINER" "$day" | gzip -9n >"$doc/changelog.gz"
 	find "$STAGE" -type f ! -path '*/bin/*' -exec chmod 644 {} +
 	find "$STAGE" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-	(cd "$here" && GOFLAGS= go tool -modfile=packaging/tools/go.mod nfpm package --config packaging/nfpm.yaml --packager deb --target "$out/")
+	(cd "$here" && GOFLAGS= go tool -modfile=install/packaging/tools/go.mod nfpm package --config install/packaging/nfpm.yaml --packager deb --target "$out/")
 	rm -rf "$STAGE"
 done

@@ -3,7 +3,7 @@
 # nothing else: for each system the programs, and once the manual page, the
 # completions and the licence. The same commit gives the same bytes.
 set -eu
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$0")/../.." && pwd)
 out=$1
 shift
 [ $# -gt 0 ] || set -- linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
@@ -42,9 +42,9 @@ done
 
 rm -rf "$out/share"
 mkdir -p "$out/share"
-(cd "$src" && go run -tags $tags ./packaging/man -date "$day") >"$out/share/lifeline.1"
+(cd "$src" && go run -tags $tags ./install/packaging/man -date "$day") >"$out/share/lifeline.1"
 gzip -9n <"$out/share/lifeline.1" >"$out/share/lifeline.1.gz"
-cp "$src"/packaging/completions/* "$src/LICENSE" "$out/share/"
+cp "$src"/install/packaging/completions/* "$src/LICENSE" "$out/share/"
 chmod 644 "$out"/share/*
 
 # The version: the tag, or how far behind which tag, or the day and the commit.

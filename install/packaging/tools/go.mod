@@ -1,4 +1,4 @@
-module lifeline/packaging/tools
+module lifeline/install/packaging/tools
 
 go 1.26.0
 
