@@ -405,7 +405,7 @@ func (l *Lease) connect() {
 // read collects what comes until nothing more will.
 func (p *peer) read(ring func()) {
 	defer close(p.over)
-	for r := NewReader(p.conn, FromRemote); ; {
+	for r := NewReader(p.conn, FromRemote()); ; {
 		m, err := r.Next()
 		p.mu.Lock()
 		if err != nil {

@@ -131,9 +131,14 @@ func (r *Reader) Next() (Message, error) {
 	return Message{verb, fields}, nil
 }
 
-// FromRemote and FromLifeline are the verbs of each side.
-var (
-	FromRemote = map[string]int{"remote": 1, "standing": 0, "granted": 2, "renewed": 1, "tick": 1, "yield": 1, "lost": 1,
+// FromRemote gives the verbs of lifeline-remote, with their number of fields. A
+// function, because a map would be made at every tick.
+func FromRemote() map[string]int {
+	return map[string]int{"remote": 1, "standing": 0, "granted": 2, "renewed": 1, "tick": 1, "yield": 1, "lost": 1,
 		"released": 0, "refused": 2, "say": 1, "ping": 0, "pong": 0}
-	FromLifeline = map[string]int{"lifeline": -1, "want": 0, "starting": 2, "started": 3, "ended": 3, "release": 0, "done": 2, "ping": 0, "pong": 0, "bye": 0}
-)
+}
+
+// FromLifeline gives those of lifeline.
+func FromLifeline() map[string]int {
+	return map[string]int{"lifeline": -1, "want": 0, "starting": 2, "started": 3, "ended": 3, "release": 0, "done": 2, "ping": 0, "pong": 0, "bye": 0}
+}

@@ -90,7 +90,7 @@ func holdMain() int {
 	// Lifeline says when it is time.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	conn := os.NewFile(cluster.Descriptor, "lifeline")
-	in := cluster.NewReader(conn, cluster.FromLifeline)
+	in := cluster.NewReader(conn, cluster.FromLifeline())
 	m, err := in.Next()
 	if err != nil {
 		return 125

@@ -199,7 +199,7 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 				}
 			}
 		}()
-		go func() { r.code <- s.run(cluster.NewReader(ours, cluster.FromLifeline)); ours.Close() }()
+		go func() { r.code <- s.run(cluster.NewReader(ours, cluster.FromLifeline())); ours.Close() }()
 		test(r)
 		theirs.Close()
 		time.Sleep(time.Minute)
