@@ -45,6 +45,7 @@ type session struct {
 	busy    bool // an engine call is out
 	done    chan func()
 	renewAt time.Duration
+	backAt  time.Duration // when to try again to give it back
 	tryAt   time.Duration // when to look for a free place, or for a wish
 	openAt  time.Duration // when to open or join again
 	fails   int           // engine calls in a row that failed
@@ -155,7 +156,7 @@ func (s *session) leave(certain bool) {
 	}
 	s.killAll()
 	s.leaving, s.wanted = true, false
-	s.release = s.holding
+	s.release, s.backAt = s.holding, 0
 	if s.holding && !certain {
 		s.holding, s.release, s.joined = false, false, false
 	}
@@ -175,7 +176,7 @@ func (s *session) heard(m cluster.Message) error {
 		s.wanted, s.yield, s.sweepAt = true, false, 0
 		s.openAt, s.tryAt = s.w.now(), s.w.now()
 	case "release":
-		s.release = s.holding
+		s.release, s.backAt = s.holding, 0
 		if !s.holding {
 			s.say("released")
 		}
@@ -277,7 +278,8 @@ func (s *session) lose(why string) {
 	if !s.holding {
 		return
 	}
-	s.holding, s.release, s.wanted = false, false, false
+	s.wanted = s.wanted && s.release // what was given up already is wanted anew
+	s.holding, s.release = false, false
 	s.times = cluster.Times{}
 	s.ticks.reset()
 	s.say("lost", why)
@@ -313,7 +315,9 @@ func (s *session) act() {
 			s.doOpen()
 		}
 	case s.release && s.joined:
-		s.doRelease()
+		if now >= s.backAt {
+			s.doRelease()
+		}
 	case s.joined && !s.holding && (s.leaving || s.crash.sitting(now)):
 		s.doLeave()
 	case s.joined && now >= s.renewAt:
@@ -347,7 +351,9 @@ func (s *session) arm(end time.Duration) {
 	} else if s.joined {
 		due(s.deadline)
 	}
-	if !s.busy {
+	if s.release && s.joined && !s.busy { // nothing else is done before
+		due(s.backAt)
+	} else if !s.busy {
 		if s.joined {
 			due(s.renewAt)
 			if s.holding || s.wanted {
@@ -606,7 +612,8 @@ func (s *session) doRelease() {
 		if err != nil {
 			s.ticks.unrevert(revert)
 			s.failed(err)
-			s.renewAt = s.w.now() + s.pause()
+			s.backAt = s.w.now() + s.pause()
+			s.renewAt = s.backAt
 			return
 		}
 		s.fine()

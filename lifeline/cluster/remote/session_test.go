@@ -338,6 +338,36 @@ func TestSessionEngineAway(t *testing.T) {
 	}
 }
 
+// The engine is away when the lease is to be given back. That it is wanted
+// again was said before it ended: this once nobody ever stood by again. And a
+// refused connection, which costs nothing, was tried as fast as can be.
+func TestSessionGivesBackToAnEngineAway(t *testing.T) {
+	for name, away := range map[string]func(*fake){
+		"refuses": func(f *fake) { f.err = errors.New("connection refused") },
+		"hangs":   func(f *fake) { f.delay = time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rigged(t, cluster.Hello{}, func(r *rig) {
+				r.granted()
+				r.say("starting g1 \"\"")
+				r.sleep(time.Second)
+				away(r.f)
+				r.f.calls = nil
+				r.say("ended g1 1 0", "release", "want")
+				r.sleep(20 * time.Second) // the deadline is in between
+				if n := len(r.f.calls); n == 0 || n > 60 {
+					t.Errorf("in 20 s without the engine it was asked %d times", n)
+				}
+				r.f.err, r.f.delay = nil, 0
+				r.sleep(25 * time.Second)
+				if len(r.took("granted")) != 1 {
+					t.Errorf("the engine is back, and nothing is granted: %q", r.f.calls)
+				}
+			})
+		})
+	}
+}
+
 // The engine says that the session is gone: killed at once.
 func TestSessionLost(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
