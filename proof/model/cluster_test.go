@@ -43,8 +43,11 @@ func TestClusterRules(t *testing.T) {
 	for _, rule := range []string{"REACHED", "FROM_ANSWER", "UNCONFIRMED", "MONOTONIC", "MARGIN=1", "NO_LOOK", "PLAIN_PUT", "PLAIN_DELETE", "EARLY_RELEASE", "ONE_GUARD", "BEYOND NO_FENCE"} {
 		t.Run(rule, func(t *testing.T) {
 			flags := smallCluster
-			if rule == "PLAIN_DELETE" { // a third one comes into the place that was deleted
+			switch rule {
+			case "PLAIN_DELETE": // a third one comes into the place that was deleted
 				flags = strings.Replace(flags, "GRANTS=2", "GRANTS=3", 1)
+			case "BEYOND NO_FENCE": // both guards are stopped
+				flags = strings.Replace(flags, "FAULTS=1", "FAULTS=2", 1)
 			}
 			if out := exhaust(t, flags+" "+rule); !strings.Contains(out, "assertion violated") {
 				t.Errorf("nobody misses it:\n%s", out)
