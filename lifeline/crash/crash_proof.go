@@ -6,7 +6,9 @@
 package crash
 
 import (
+	"errors"
 	"os"
+	"runtime/coverage"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -31,6 +33,10 @@ func childStep() int {
 
 // Point dies if this is the step.
 func Point(step string) {
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" && (step == "stub.exec" || step == "handover.exec") {
+		// What has been run until now is forgotten by execve.
+		_ = errors.Join(coverage.WriteMetaDir(dir), coverage.WriteCountersDir(dir))
+	}
 	if step == at && !strings.HasPrefix(at, "direct.") {
 		die()
 	}

@@ -47,7 +47,11 @@ func All(dir string) (Programs, error) {
 
 // One builds the package from into the file out.
 func One(out, from, tags string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", tags, "-ldflags=-s -w", "-o", out, from)
+	args := []string{"build", "-trimpath", "-tags", tags, "-ldflags=-s -w", "-o", out}
+	if os.Getenv("GOCOVERDIR") != "" { // see cover.sh
+		args = append(args, "-cover", "-coverpkg=lifeline/...")
+	}
+	cmd := exec.Command("go", append(args, from)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: -race and coverage are for the tests themselves
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot build %s: %w\n%s", from, err, text)

@@ -1,0 +1,26 @@
+#!/bin/sh
+# cover.sh: line coverage of the packages that the product stands on, by their
+# own tests and by all the real processes that those start. What is killed by
+# SIGKILL can't tell what it has run, so the figures are rather too low. That
+# tests pass is for make test to say.
+set -e
+tags=urfave_cli_no_docs,osusergo,netgo,proof
+of="lifeline/lifeline lifeline/lifeline/child lifeline/lifeline/cluster lifeline/lifeline/notify lifeline/lifeline/supervise lifeline/procscan lifeline/install"
+least=${LEAST:-85}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+data=${DATA:-$dir/data}
+mkdir -p "$data"
+pkgs=$(echo $of | tr ' ' ,)
+# GOCOVERDIR is for the processes that are started, -test.gocoverdir for the
+# tests themselves.
+for test in ${TESTS:-./lifeline ./lifeline/child ./lifeline/cluster ./lifeline/notify ./lifeline/supervise ./procscan ./install ./tasks ./proof/crash}; do
+	GOCOVERDIR=$data LIFELINE_CRASHES=1 go test -tags $tags -cover -coverpkg=$pkgs -timeout 10m "$test" \
+		-args -test.gocoverdir="$data" >"$dir/out" 2>&1 ||
+		# A few tests look at what a program prints, and one that counts says so.
+		grep -- '^ *--- FAIL' "$dir/out" || cat "$dir/out"
+done
+go tool covdata percent -i "$data" -pkg=$pkgs | sort >"$dir/percent"
+cat "$dir/percent"
+go tool covdata textfmt -i "$data" -pkg=$pkgs -o "${PROFILE:-$dir/profile}"
+awk -v least=$least '{ sub("%", "", $3); if ($3 + 0 < least) { print $1 " is below " least " %"; bad = 1 } } END { exit bad }' "$dir/percent"
