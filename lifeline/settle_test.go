@@ -1,6 +1,8 @@
 package lifeline
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -106,5 +108,53 @@ func TestSupervisorMarker(t *testing.T) {
 		if id, ok := supervisor(as(7, 1, 0, EnvSupervisor+"="+bad)); ok {
 			t.Errorf("%q gives %+v", bad, id)
 		}
+	}
+}
+
+// TestInPlace: a stub that need not look makes sure that K.run is the file that
+// it was when that was decided.
+func TestInPlace(t *testing.T) {
+	d, err := openDir(t.TempDir()+"/state", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockPath(d.lock("web"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := openRun(d.run("web"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Hold{Name: "web", dir: d, lock: lock}
+	h.useRun(run)
+	defer h.Release()
+	if note, sure := h.Note(true, false); sure || !strings.HasPrefix(note, noteScan) {
+		t.Errorf("the first start: %q, %t", note, sure)
+	}
+	note, sure := h.Note(false, false)
+	how, place, _ := strings.Cut(note, " ")
+	if !sure || how != noteVouch || !inPlace(d.run("web"), place) {
+		t.Errorf("a later one: %q, %t", note, sure)
+	}
+	path, dev, ino := h.Place()
+	if path != d.run("web") || place != fmt.Sprintf("%d:%d", dev, ino) {
+		t.Errorf("it is to be at %s, %d:%d; the note says %q", path, dev, ino, note)
+	}
+	// Another one in its place, as a tick makes it that finds none.
+	if err := errors.Join(os.Remove(d.run("web")), os.WriteFile(d.run("web"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if inPlace(d.run("web"), place) {
+		t.Error("another file passes for it")
+	}
+	if note, sure := h.Note(false, false); sure || !strings.HasPrefix(note, noteScan) {
+		t.Errorf("with the file gone: %q, %t", note, sure)
+	}
+	if openRecord(run, d.run("web")) != nil {
+		t.Error("the record would be written into another's file")
+	}
+	if inPlace(d.run("none"), place) {
+		t.Error("no file passes for it")
 	}
 }
