@@ -79,7 +79,8 @@ func (o *outage) bad(s settings) string {
 	if o.atEnd != 1 {
 		bad = append(bad, fmt.Sprintf("%d instances afterwards", o.atEnd))
 	}
-	if o.busiest > 10*max(1, s.members) || o.requests > 20 {
+	// A holder tries twenty times per TTL while some of its lease is left.
+	if o.busiest > 60 || o.requests > 20 {
 		bad = append(bad, fmt.Sprintf("%d connections in one second and %.1f requests a second of one node: a flood", o.busiest, o.requests))
 	}
 	if len(o.leftovers) > 0 {
