@@ -1,6 +1,7 @@
 package clerk
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -139,8 +140,12 @@ func (c *clerk) dropStd() {
 func (c *clerk) accept(l net.Listener) {
 	for {
 		conn, err := l.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // no descriptor is left, for example: there will be one again
+			time.Sleep(100 * time.Millisecond)
+			continue
 		}
 		if u, ok := conn.(*net.UnixConn); ok {
 			c.post(func() { c.welcome(&peer{conn: u}) })

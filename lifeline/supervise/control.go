@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"os"
 	"strings"
@@ -56,8 +57,12 @@ func (c *control) listen(path string, warn func(string, ...any)) {
 func (c *control) accept(listener *net.UnixListener) {
 	for {
 		conn, err := listener.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // no descriptor is left, for example: there will be one again
+			time.Sleep(100 * time.Millisecond)
+			continue
 		}
 		go func() {
 			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
