@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -79,6 +80,9 @@ func RunStub(settle func(Stub) (remark string, err error)) int {
 	}
 	crash.Point("stub.exec")
 	err = syscall.Exec(path, command, env)
+	// Not before: collecting the os.File would close the descriptor that the
+	// command is to inherit.
+	runtime.KeepAlive(stub.Run)
 	return report(execError(path, err))
 }
 
