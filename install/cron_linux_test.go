@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 // privateCron runs the real cron with a spool, a /run and an /etc/cron.d of
@@ -30,15 +32,9 @@ exec cron -f
 // TestRealCronStartsTheWords is the proof of Quote, of the block and of the
 // file for /etc/cron.d: cron, its shell, and the words that arrive.
 func TestRealCronStartsTheWords(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, for a mount namespace")
-	}
-	if _, err := exec.LookPath("cron"); err != nil {
-		t.Skip("needs cron")
-	}
-	if out, err := exec.Command("unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/run").CombinedOutput(); err != nil {
-		t.Skipf("needs a mount namespace: %v: %s", err, out)
-	}
+	need.Root(t)
+	need.Program(t, "cron")
+	need.NoError(t, exec.Command("unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/run").Run())
 
 	// t.TempDir's names are too long for a socket.
 	dir, err := os.MkdirTemp("", "ll")

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"lifeline/proof/need"
 )
 
 func TestCronDPath(t *testing.T) {
@@ -58,9 +60,7 @@ func TestCronDPathsNeverMeet(t *testing.T) {
 }
 
 func TestCronD(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("cron's directory is root's")
-	}
+	need.Root(t) // cron's directory is root's
 	d := CronD{Dir: t.TempDir()}
 	e := web()
 	e.User = "www-data"

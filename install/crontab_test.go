@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lifeline/proof/need"
 )
 
 // fakeCrontab fails in ways the real one can't be made to. What a write does
@@ -181,14 +183,8 @@ func TestNoCrontabIsEmpty(t *testing.T) {
 // realCrontab makes a user who goes with the test.
 func realCrontab(t *testing.T) Crontab {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to make a user to whom nothing can happen")
-	}
-	for _, program := range []string{"crontab", "useradd"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip("needs " + program)
-		}
-	}
+	need.Root(t) // to make a user to whom nothing can happen
+	need.Programs(t, "crontab", "useradd")
 	user := fmt.Sprintf("llcron%d", os.Getpid())
 	if out, err := exec.Command("useradd", "-r", "-M", "-s", "/usr/sbin/nologin", user).CombinedOutput(); err != nil {
 		t.Fatalf("useradd: %v: %s", err, out)

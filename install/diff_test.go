@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lifeline/proof/need"
 )
 
 func TestDiff(t *testing.T) {
@@ -41,9 +43,7 @@ func TestDiffOfManyLinesIsBounded(t *testing.T) {
 }
 
 func TestPatchTakesTheDiff(t *testing.T) {
-	if _, err := exec.LookPath("patch"); err != nil {
-		t.Skip("needs patch")
-	}
+	need.Program(t, "patch")
 	random := rand.New(rand.NewPCG(7, 8))
 	text := func() string {
 		var out strings.Builder

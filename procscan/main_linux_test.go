@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -152,32 +154,11 @@ func (h *helper) ready(t *testing.T) *helper {
 	return h
 }
 
-// need leaves a test out where what it needs isn't there, and fails where
-// leaving out isn't allowed.
-func need(t *testing.T, ok bool, what string) {
-	t.Helper()
-	if ok {
-		return
-	}
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatal("missing on this machine: " + what)
-	}
-	t.Skip("missing on this machine: " + what)
-}
-
-func needPrograms(t *testing.T, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		_, err := exec.LookPath(name)
-		need(t, err == nil, name)
-	}
-}
-
 // needNamespaces also settles that we are root, who may make them.
 func needNamespaces(t *testing.T) {
 	t.Helper()
-	needPrograms(t, "unshare")
-	need(t, exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true").Run() == nil, "root's right to make namespaces")
+	need.Programs(t, "unshare")
+	need.Namespaces(t)
 }
 
 // patience is how long a test waits for what must come.

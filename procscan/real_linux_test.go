@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -279,8 +281,8 @@ func TestDescribe(t *testing.T) {
 
 // What an ordinary user may not see is counted, not taken for absent.
 func TestHidden(t *testing.T) {
-	needPrograms(t, "setpriv")
-	need(t, os.Geteuid() == 0, "root")
+	need.Programs(t, "setpriv")
+	need.Root(t)
 	exe, value := publicCopy(t), mark()
 	mine := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "wait").ready(t)
 	for _, c := range []struct{ value, want string }{
@@ -359,7 +361,7 @@ func reuse() {
 // known counts as alive.
 func TestBlind(t *testing.T) {
 	needNamespaces(t)
-	needPrograms(t, "mount", "umount")
+	need.Programs(t, "mount", "umount")
 	for name, before := range map[string][]string{
 		"another namespace's": {"unshare", "--mount", "--pid", "--fork", "--kill-child"},
 		"none":                {"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /proc; exec "$0" "$@"`},

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"lifeline/proof/need"
 )
 
 // ward is a machine on which all is well, to be broken: a cron daemon, a
@@ -51,7 +53,7 @@ func inWard(t *testing.T, breaks, options string) string {
 	needRoot(t)
 	for _, program := range []string{"cron", "crontab", "flock", "perl"} {
 		_, err := exec.LookPath(program)
-		need(t, err == nil, program)
+		need.That(t, err == nil, program)
 	}
 	work, err := os.MkdirTemp("", "ward")
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"lifeline/proof/need"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -174,7 +176,7 @@ echo fine
 // the name is free afterwards.
 func TestProcessLimit(t *testing.T) {
 	needRoot(t)
-	need(t, exists("/usr/bin/prlimit"), "prlimit")
+	need.That(t, exists("/usr/bin/prlimit"), "prlimit")
 	w := newWorld(t)
 	const uid = 54321 // nobody else's
 	w.public(uid)

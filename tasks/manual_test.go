@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"lifeline/proof/need"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -36,14 +38,7 @@ func TestManual(t *testing.T) {
 			t.Errorf("the manual has no %q", s)
 		}
 	}
-	groff, err := exec.LookPath("groff")
-	if err != nil {
-		if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-			t.Fatal("missing on this machine: groff")
-		}
-		t.Skip("missing on this machine: groff")
-	}
-	cmd := exec.Command(groff, "-man", "-ww", "-Tutf8", "-rLL=72n")
+	cmd := exec.Command(need.Program(t, "groff"), "-man", "-ww", "-Tutf8", "-rLL=72n")
 	cmd.Stdin = &page
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lifeline/proof/need"
 )
 
 // The scripts for bash, zsh and fish, in these shells, with their own TAB.
@@ -50,9 +52,9 @@ func TestShellsComplete(t *testing.T) {
 	} {
 		t.Run(shell, func(t *testing.T) {
 			_, err := exec.LookPath(shell)
-			need(t, err == nil, shell)
+			need.That(t, err == nil, shell)
 			_, err = exec.LookPath("tmux")
-			need(t, err == nil, "tmux")
+			need.That(t, err == nil, "tmux")
 			t.Setenv("HOME", dir)
 			load := map[string]string{
 				"bash": ". " + scripts + "/lifeline.bash; PS1='> '",

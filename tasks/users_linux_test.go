@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
+
 	"golang.org/x/sys/unix"
 
 	"lifeline/procscan"
@@ -350,7 +352,7 @@ func (w *world) descriptors(pid, direct int) string {
 // A program that guards itself.
 func TestExampleTasks(t *testing.T) {
 	go1, err := exec.LookPath("go")
-	need(t, err == nil, "go")
+	need.That(t, err == nil, "go")
 	w := newWorld(t)
 	w.lifeline = w.path("tasks")
 	if out, err := exec.Command(go1, "build", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", w.lifeline, "../examples/tasks").CombinedOutput(); err != nil {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
+
 	"golang.org/x/sys/unix"
 
 	"lifeline/lifeline/child"
@@ -87,7 +89,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	need(t, exists("/usr/bin/perl"), "perl")
+	need.That(t, exists("/usr/bin/perl"), "perl")
 	top, err := os.MkdirTemp("", "lifeline-fault")
 	if err != nil {
 		t.Fatal(err)
@@ -128,26 +130,15 @@ const patience = time.Minute
 
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
-func need(t *testing.T, ok bool, what string) {
-	t.Helper()
-	if ok {
-		return
-	}
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatal("missing on this machine: " + what)
-	}
-	t.Skip("missing on this machine: " + what)
-}
-
 // needRoot settles that we may make namespaces and become others.
 func needRoot(t *testing.T) {
 	t.Helper()
-	need(t, os.Geteuid() == 0, "root")
+	need.Root(t)
 	for _, name := range []string{"unshare", "nsenter", "setpriv", "mount"} {
 		_, err := exec.LookPath(name)
-		need(t, err == nil, name)
+		need.That(t, err == nil, name)
 	}
-	need(t, exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true").Run() == nil, "root's right to make namespaces")
+	need.Namespaces(t)
 }
 
 func await(t *testing.T, what string, ok func() bool) {

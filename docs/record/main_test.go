@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"lifeline/proof/need"
 )
 
 const page = "../sessions.md"
@@ -19,25 +21,14 @@ func read(t *testing.T) string {
 	return string(text)
 }
 
-func need(t *testing.T, ok bool, what string) {
-	t.Helper()
-	if ok {
-		return
-	}
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatal("missing on this machine: " + what)
-	}
-	t.Skip("missing on this machine: " + what)
-}
-
 // What the page shows is what the program does.
 func TestThePageIsTrue(t *testing.T) {
-	need(t, os.Geteuid() == 0, "root")
+	need.Root(t)
 	for _, name := range []string{"go", "tmux", "unshare", "crontab", "bash"} {
 		_, err := exec.LookPath(name)
-		need(t, err == nil, name)
+		need.That(t, err == nil, name)
 	}
-	need(t, exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true").Run() == nil, "root's right to make namespaces")
+	need.Namespaces(t)
 	old := read(t)
 	fresh, err := record(old)
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 // TestUnderLifeline hangs the daemon under the real program, twice: the
@@ -38,11 +40,8 @@ func TestUnderLifeline(t *testing.T) {
 	}
 	for name, worker := range map[string][]string{"Go": {self, "-every", "200ms"}, "sh": {script, "0.2"}} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath("systemd-notify"); err != nil && name == "sh" {
-				if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-					t.Fatal("missing on this machine: systemd-notify")
-				}
-				t.Skip("missing on this machine: systemd-notify")
+			if name == "sh" {
+				need.Program(t, "systemd-notify")
 			}
 			hangTwice(t, lifeline, worker)
 		})

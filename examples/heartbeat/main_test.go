@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 func TestMain(m *testing.M) {
@@ -24,12 +26,7 @@ func TestGo(t *testing.T) {
 }
 
 func TestShell(t *testing.T) {
-	if _, err := exec.LookPath("systemd-notify"); err != nil {
-		if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-			t.Fatal("missing on this machine: systemd-notify")
-		}
-		t.Skip("missing on this machine: systemd-notify")
-	}
+	need.Program(t, "systemd-notify")
 	try(t, exec.Command("./heartbeat.sh", "0.1"))
 }
 

@@ -10,26 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lifeline/proof/need"
 )
-
-func need(t *testing.T, ok bool, what string) {
-	t.Helper()
-	if ok {
-		return
-	}
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatal("missing on this machine: " + what)
-	}
-	t.Skip("missing on this machine: " + what)
-}
-
-func needPrograms(t *testing.T, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		_, err := exec.LookPath(name)
-		need(t, err == nil, name)
-	}
-}
 
 func run(t *testing.T, env []string, name string, args ...string) string {
 	t.Helper()
@@ -45,10 +28,10 @@ func run(t *testing.T, env []string, name string, args ...string) string {
 // clone is the tree at hand as a commit of its own: dist.sh ships commits.
 func clone(t *testing.T) string {
 	t.Helper()
-	needPrograms(t, "git", "go", "tar")
+	need.Programs(t, "git", "go", "tar")
 	dir := filepath.Join(t.TempDir(), "clone")
 	if exec.Command("git", "rev-parse", "HEAD").Run() != nil {
-		need(t, false, "a clone")
+		need.That(t, false, "a clone")
 	}
 	run(t, nil, "sh", "-c", `git clone -q "$(git rev-parse --show-toplevel)" "$0" && cd "$(git rev-parse --show-toplevel)" &&
 git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T - 2>/dev/null | tar -C "$0" -xf - &&
@@ -65,7 +48,7 @@ func head(t *testing.T, clone string) string {
 // and language: the same bytes.
 func TestSameCommitSameBytes(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles everything twice")
+		need.Time(t, "compiles everything twice")
 	}
 	src := clone(t)
 	dir := t.TempDir()
@@ -163,10 +146,10 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=du
 `
 
 func TestPackageComesAndGoes(t *testing.T) {
-	need(t, os.Geteuid() == 0, "root")
-	needPrograms(t, "dpkg", "dpkg-deb", "unshare", "chroot")
+	need.Root(t)
+	need.Programs(t, "dpkg", "dpkg-deb", "unshare", "chroot")
 	top := t.TempDir()
-	need(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount -t tmpfs none "$0" && cd "$0" && mkdir u w m && mount -t overlay overlay -o "lowerdir=/,upperdir=$0/u,workdir=$0/w" m`, top).Run() == nil, "the right to mount an overlay")
+	need.That(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount -t tmpfs none "$0" && cd "$0" && mkdir u w m && mount -t overlay overlay -o "lowerdir=/,upperdir=$0/u,workdir=$0/w" m`, top).Run() == nil, "the right to mount an overlay")
 	src := clone(t)
 	out := filepath.Join(t.TempDir(), "dist")
 	run(t, nil, src+"/install/packaging/dist.sh", out, "linux/"+goarch(t))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 // The test program is the stub of what it starts itself, and the helpers below.
@@ -68,21 +70,10 @@ func help(t *testing.T, before []string, name string, args ...string) {
 	t.Log(last)
 }
 
-func need(t *testing.T, ok bool, what string) {
-	t.Helper()
-	if ok {
-		return
-	}
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatal("missing on this machine: " + what)
-	}
-	t.Skip("missing on this machine: " + what)
-}
-
 func needPerl(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("/usr/bin/perl")
-	need(t, err == nil, "perl")
+	need.That(t, err == nil, "perl")
 }
 
 func wrong(format string, args ...any) { fmt.Printf(format+"\n", args...) }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
+
 	"golang.org/x/sys/unix"
 
 	"lifeline/procscan"
@@ -256,7 +258,7 @@ func TestKillRunaway(t *testing.T) {
 func TestSendToReusedPid(t *testing.T) {
 	_, err := exec.LookPath("unshare")
 	before := []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
-	need(t, err == nil && exec.Command(before[0], append(before[1:], "true")...).Run() == nil, "root's right to make namespaces")
+	need.That(t, err == nil && exec.Command(before[0], append(before[1:], "true")...).Run() == nil, "root's right to make namespaces")
 	help(t, before, "reused")
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 // The clients below are what real workers use, unchanged. Membership is judged
@@ -48,7 +50,7 @@ func wantSaid(t *testing.T, all []Message, want string) {
 }
 
 func TestSystemdNotify(t *testing.T) {
-	program(t, "systemd-notify")
+	need.Program(t, "systemd-notify")
 	for _, tt := range []struct{ script, want string }{
 		{`systemd-notify --ready --status="serving $((1+1))"`, "ready status=serving 2 | barrier"},
 		{`systemd-notify --no-block --ready`, "ready"},
@@ -59,8 +61,8 @@ func TestSystemdNotify(t *testing.T) {
 		{`(systemd-notify --ready)`, "ready | barrier"},
 	} {
 		t.Run(tt.script, func(t *testing.T) {
-			if strings.Contains(tt.script, "--no-block") && os.Getuid() != 0 {
-				t.Skip("only root's systemd-notify speaks for its parent; another's may be gone too soon")
+			if strings.Contains(tt.script, "--no-block") {
+				need.Root(t) // only root's systemd-notify speaks for its parent; another's may be gone too soon
 			}
 			r := listen(t, ours())
 			cmd := exec.Command("/bin/sh", "-c", tt.script)
@@ -82,11 +84,9 @@ func TestSystemdNotify(t *testing.T) {
 
 // A worker that changed its user, as through setpriv, is still the worker.
 func TestSystemdNotifyAsAnotherUser(t *testing.T) {
-	program(t, "systemd-notify")
-	setpriv := program(t, "setpriv")
-	if os.Getuid() != 0 {
-		t.Skip("only root can start a process as another user")
-	}
+	need.Program(t, "systemd-notify")
+	setpriv := need.Program(t, "setpriv")
+	need.Root(t) // to start a process as another user
 	dir, err := os.MkdirTemp("", "notify")
 	if err != nil {
 		t.Fatal(err)
@@ -111,11 +111,11 @@ func TestSystemdNotifyAsAnotherUser(t *testing.T) {
 }
 
 func TestLibsystemd(t *testing.T) {
-	gcc := program(t, "gcc")
+	gcc := need.Program(t, "gcc")
 	bin := filepath.Join(t.TempDir(), "client")
 	if out, err := exec.Command(gcc, "-o", bin, "testdata/client.c", "-lsystemd").CombinedOutput(); err != nil {
 		if strings.Contains(string(out), "systemd/sd-daemon.h") || strings.Contains(string(out), "-lsystemd") {
-			t.Skip("libsystemd's development files are not installed on this machine")
+			need.That(t, false, "libsystemd's development files")
 		}
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
@@ -167,9 +167,7 @@ func TestLibsystemd(t *testing.T) {
 		}
 	})
 	t.Run("abstract address", func(t *testing.T) {
-		if runtime.GOOS != "linux" {
-			t.Skip("abstract sockets exist on Linux only")
-		}
+		need.That(t, runtime.GOOS == "linux", "Linux's abstract sockets")
 		long := filepath.Join(t.TempDir(), strings.Repeat("d", 120), "notify")
 		r, err := Listen(long, Options{Member: ours()})
 		if err != nil {
@@ -222,9 +220,9 @@ $s->send("READY=1\nSTATUS=perl\n") or die; $s->send("WATCHDOG=1") or die; $s->se
 `}, "ready status=perl | watchdog | stopping"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := program(t, tt.program)
-			if strings.Contains(tt.name, "systemd") && exec.Command(path, "-c", "from systemd import daemon").Run() != nil {
-				t.Skip("python3-systemd is not installed on this machine")
+			path := need.Program(t, tt.program)
+			if strings.Contains(tt.name, "systemd") {
+				need.That(t, exec.Command(path, "-c", "from systemd import daemon").Run() == nil, "python3-systemd")
 			}
 			r := listen(t, ours())
 			cmd := exec.Command(path, tt.args...)

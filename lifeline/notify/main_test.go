@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
+
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
@@ -97,16 +99,6 @@ func child(t *testing.T, name, addr string, env ...string) *exec.Cmd {
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	return cmd
-}
-
-// program gives a program's path, or skips the test for want of it.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed on this machine", name)
-	}
-	return path
 }
 
 // below is a Member that walks up the parents to root, as a supervisor may.
@@ -233,7 +225,7 @@ func openFds(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Skip("/proc/self/fd can't be read on this machine")
+		need.NoError(t, err)
 	}
 	return len(entries)
 }

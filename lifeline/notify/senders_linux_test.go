@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -68,7 +70,7 @@ func TestTruncatedDescriptors(t *testing.T) {
 // A sender that ended before its message was read can't be verified; the
 // warning says what to do about it.
 func TestSenderGone(t *testing.T) {
-	program(t, "python3")
+	need.Program(t, "python3")
 	r := listen(t, ours())
 	fd, rest, err := r.Detach() // nobody reads
 	if err != nil || len(rest) != 0 {
@@ -99,7 +101,7 @@ socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["
 // A zombie is as gone as one that has been waited for, but its parent is still
 // known: a member that goes by parents accepts its last words.
 func TestSenderIsZombie(t *testing.T) {
-	program(t, "python3")
+	need.Program(t, "python3")
 	r := listen(t, ours())
 	fd, _, err := r.Detach()
 	if err != nil {
@@ -141,7 +143,7 @@ print("sent", flush=True)
 // with a tree of its own, and returns its process id.
 func startHolder(t *testing.T) int {
 	t.Helper()
-	cmd := exec.Command(program(t, "cat"))
+	cmd := exec.Command(need.Program(t, "cat"))
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 // childHTTP is one generation of a web server. With PLAIN set it ends as
@@ -170,9 +172,7 @@ func TestHandOver(t *testing.T) {
 // TestHandOverPlain is the control: it reports what http.Server.Shutdown alone
 // loses under the same load. Zero can happen too, so it never fails.
 func TestHandOverPlain(t *testing.T) {
-	if testing.Short() {
-		t.Skip("only reports")
-	}
+	need.Time(t, "it only reports")
 	l := handOver(t, 10, 100, "PLAIN=1")
 	t.Logf("%d requests, %d failed: %v", l.requests.Load(), l.failed.Load(), l.failures)
 }

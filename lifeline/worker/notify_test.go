@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 func TestMessages(t *testing.T) {
@@ -50,9 +52,7 @@ func TestNotifyErrors(t *testing.T) {
 }
 
 func TestAbstractSocket(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("abstract names are Linux's")
-	}
+	need.That(t, runtime.GOOS == "linux", "Linux's abstract sockets")
 	name := "@" + t.TempDir()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 // childAsk goes through the whole conversation.
@@ -136,9 +138,7 @@ func childSupervisor() error {
 // A worker that left its supervisor's session and process tree still ends when
 // the supervisor is killed.
 func TestSupervisorKilled(t *testing.T) {
-	if _, err := exec.LookPath("setsid"); err != nil {
-		t.Skip("no setsid here")
-	}
+	need.Program(t, "setsid")
 	s := start(t, "supervisor", nil)
 	s.expect("up")
 	if err := s.Process.Signal(syscall.SIGKILL); err != nil {

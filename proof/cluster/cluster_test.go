@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
+
 	"lifeline/proof/engine"
 	"lifeline/proof/pid"
 )
@@ -35,17 +37,6 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-func need(t *testing.T, missing error) {
-	t.Helper()
-	if missing == nil {
-		return
-	}
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-}
-
 // number reads a setting of the environment.
 func number(t *testing.T, name string, otherwise uint64) uint64 {
 	text := os.Getenv(name)
@@ -62,21 +53,19 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 // settingsFor a test, or a reason to leave it out.
 func settingsFor(t *testing.T, name string) settings {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("real engines and real time: minutes")
-	}
+	need.Time(t, "real engines and real time")
 	s := made
 	subject, ok := subjectOf(name)
 	if !ok {
 		t.Fatalf("no guard of the name %q", name)
 	}
-	need(t, subject.lacks())
+	need.NoError(t, subject.lacks())
 	if subject.fence && s.missing != nil {
 		t.Fatal(s.missing)
 	}
 	if name == "etcdctl" {
 		_, err := engine.Find("LIFELINE_ETCDCTL", "etcdctl")
-		need(t, err)
+		need.NoError(t, err)
 	}
 	s.subject, s.dir = subject, filepath.Join(t.TempDir(), name)
 	return s

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 
+	"lifeline/proof/need"
+
 	"lifeline/proof/build"
 	"lifeline/proof/pid"
 )
@@ -97,8 +99,8 @@ const insideVar = "CRON_PROOF_DIR"
 // daemons' run side by side.
 func TestRealCron(t *testing.T) {
 	inside := os.Getenv(insideVar)
-	if testing.Short() && inside == "" {
-		t.Skip("takes some of cron's minutes")
+	if inside == "" {
+		need.Time(t, "some of cron's minutes")
 	}
 	for _, d := range daemons {
 		t.Run(d.name, func(t *testing.T) {
@@ -110,12 +112,7 @@ func TestRealCron(t *testing.T) {
 			if missing == "" {
 				missing = machine()
 			}
-			if missing != "" {
-				if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-					t.Fatal("needs " + missing + ", and LIFELINE_TEST_STRICT is set")
-				}
-				t.Skip("needs " + missing)
-			}
+			need.That(t, missing == "", missing)
 			t.Parallel()
 			d.enter(t, lay(t, program))
 		})

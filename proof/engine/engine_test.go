@@ -10,18 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func need(t *testing.T, missing error) {
-	t.Helper()
-	if missing == nil {
-		return
-	}
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-}
+	"lifeline/proof/need"
+)
 
 // asker runs a request through a link and tells when it is over.
 func asker(t *testing.T, argv []string) <-chan error {
@@ -66,9 +57,9 @@ func lossy(t *testing.T, link *Link, request []string) {
 }
 
 func TestEtcd(t *testing.T) {
-	need(t, MissingEtcd())
+	need.NoError(t, MissingEtcd())
 	ctl, err := Find("LIFELINE_ETCDCTL", "etcdctl")
-	need(t, err)
+	need.NoError(t, err)
 	e, err := StartEtcd(t.TempDir(), 3)
 	if err != nil {
 		t.Fatal(err)
@@ -102,9 +93,9 @@ func TestEtcd(t *testing.T) {
 }
 
 func TestPostgres(t *testing.T) {
-	need(t, MissingPostgres())
+	need.NoError(t, MissingPostgres())
 	psql, err := Find("", "psql")
-	need(t, err)
+	need.NoError(t, err)
 	p, err := StartPostgres(t.TempDir() + "/pg")
 	if err != nil {
 		t.Fatal(err)

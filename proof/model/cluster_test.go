@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"lifeline/proof/need"
 )
 
 // smallCluster is as much as Spin sees all of in a minute: two grants, one
@@ -59,14 +61,7 @@ func TestClusterRules(t *testing.T) {
 // exhaust lets Spin look at every state of cluster.pml, until something fails.
 func exhaust(t *testing.T, flags string) string {
 	t.Helper()
-	for _, tool := range []string{"spin", "gcc"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-				t.Fatalf("missing on this machine: %s", tool)
-			}
-			t.Skipf("missing on this machine: %s", tool)
-		}
-	}
+	need.Programs(t, "spin", "gcc")
 	model, err := filepath.Abs("cluster.pml")
 	if err != nil {
 		t.Fatal(err)

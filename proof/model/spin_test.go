@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 // result is what Spin found. An empty fails means that it holds.
@@ -50,14 +52,7 @@ var checked sync.Map // by model and flags: several tests ask for the same
 
 func look(t *testing.T, model, flags string) result {
 	t.Helper()
-	for _, tool := range []string{"spin", "gcc"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-				t.Fatalf("missing on this machine: %s", tool)
-			}
-			t.Skipf("missing on this machine: %s", tool)
-		}
-	}
+	need.Programs(t, "spin", "gcc")
 	dir := t.TempDir()
 	text, err := os.ReadFile(model)
 	if err != nil {

@@ -49,7 +49,7 @@ func (e *missingError) Error() string {
 	return fmt.Sprintf("%s is missing on this machine (Debian: apt-get install %s)", e.program, e.pkg)
 }
 
-func need(program, pkg string) error {
+func lacks(program, pkg string) error {
 	for _, dir := range []string{"/usr/bin", "/usr/sbin"} {
 		if _, err := os.Stat(filepath.Join(dir, program)); err == nil {
 			return nil
@@ -159,7 +159,7 @@ func (s *site) restart(n int, held bool) (row, error) {
 
 // startServer is Perl's Server::Starter, with the same web server.
 func (s *site) startServer(n int) (row, error) {
-	if err := need("start_server", "libserver-starter-perl"); err != nil {
+	if err := lacks("start_server", "libserver-starter-perl"); err != nil {
 		return row{}, err
 	}
 	address, err := freeAddress()

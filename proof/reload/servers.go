@@ -79,7 +79,7 @@ var servers = []server{
 // reloadServer reloads one under load; then it restarts one that opens its
 // socket itself.
 func (s *site) reloadServer(o server, n int) (reloaded, restarted row, err error) {
-	if err := need(o.needs[0], o.needs[1]); err != nil {
+	if err := lacks(o.needs[0], o.needs[1]); err != nil {
 		return reloaded, restarted, err
 	}
 	for _, own := range []bool{false, true} {

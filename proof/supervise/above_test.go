@@ -57,7 +57,7 @@ func (a above) heartbeats(n int) {
 // (not before its worker is), how it stands and that it ends; and it sends
 // heartbeats as long as its loop turns.
 func TestNotifyClient(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	dir, times, err := b.room()
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestNotifyClient(t *testing.T) {
 // lifeline under lifeline, each with a watchdog: the inner one looks after its
 // worker, the outer one after the inner.
 func TestLifelineUnderLifeline(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	dir, times, err := b.room()
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestLifelineUnderLifeline(t *testing.T) {
 // What a worker has stored comes back after its death, by name, again and
 // again.
 func TestStoredDescriptor(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	s := b.forTest(t, []string{"--respawn", "--respawn-delay", "0s", "--notify", "--env", helper + "=store"}, must[string](t)(os.Executable()))
 	var maker int64
 	for n := range 4 {
@@ -183,7 +183,7 @@ func TestStoredDescriptor(t *testing.T) {
 // A worker that has forked twice, ignores SIGTERM and belongs to nobody
 // notices that its supervisor was killed.
 func TestSupervisorKilled(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	s := b.forTest(t, []string{"--leftovers", "follow", "--env", helper + "=daemon"}, must[string](t)(os.Executable()))
 	m := must[message](t)(s.hear())
 	daemon := openPID(t, int(m[1]))

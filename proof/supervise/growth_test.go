@@ -6,7 +6,7 @@ import "testing"
 
 // Nothing is left behind by a respawn.
 func TestGrowth(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	for _, options := range [][]string{nil, {"--watchdog", "1m"}, {"--listen", "unix://" + b.dir + "/web.sock"}} {
 		sizes := must[[]size](t)(b.respawns([]int{30, 300}, options...))
 		early, late := sizes[0], sizes[1]
@@ -31,7 +31,7 @@ func TestGrowth(t *testing.T) {
 
 // With --exec no supervisor stays.
 func TestExecStaysAlone(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	dir, times, err := b.room()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
 	"lifeline/proof/pid"
 )
 
@@ -41,21 +42,11 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// need gives the bench, or leaves the test out by name.
-func need(t *testing.T) *bench {
+// ready gives the bench, or leaves the test out by name.
+func ready(t *testing.T) *bench {
 	t.Helper()
-	if noCompiler {
-		missing(t, "gcc")
-	}
+	need.That(t, !noCompiler, "gcc")
 	return theBench
-}
-
-func missing(t *testing.T, program string) {
-	t.Helper()
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatalf("missing on this machine: %s", program)
-	}
-	t.Skipf("missing on this machine: %s", program)
 }
 
 // must is for what the test stands on.

@@ -12,7 +12,7 @@ import (
 
 // TestTrees ends random trees; LIFELINE_TREES is how many, LIFELINE_SEED which.
 func TestTrees(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	number := func(name string, otherwise uint64) uint64 {
 		text := os.Getenv(name)
 		if text == "" {
@@ -36,7 +36,7 @@ func TestTrees(t *testing.T) {
 
 // A tree whose first process is killed leaves nothing to the next one either.
 func TestTreeOfKilledWorker(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	g, err := b.grow("(sxe()tsd(xte())gd(s()))", 6)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestTreeOfKilledWorker(t *testing.T) {
 }
 
 func TestRunaway(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	took := must[time.Duration](t)(b.runaway())
 	// By itself it ends after 20 s, and then nobody has ended it.
 	if took > 15*time.Second {

@@ -25,7 +25,7 @@ func began(t *testing.T, s *subject) {
 
 // A hung worker gets SIGABRT and is started again, and never before its time.
 func TestWatchdogRunsOut(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	s := b.forTest(t, watched(period.String()), b.beats, "30", "3")
 	for ended := 0; ended < 10; {
 		m := must[message](t)(s.hear())
@@ -44,7 +44,7 @@ func TestWatchdogRunsOut(t *testing.T) {
 func TestStoppedSupervisor(t *testing.T) {
 	for _, how := range []string{"lifeline", "both, lifeline wakes first", "both, the worker wakes first"} {
 		t.Run(how, func(t *testing.T) {
-			b := need(t)
+			b := ready(t)
 			s := b.forTest(t, watched("500ms"), b.beats, "20", "0")
 			began(t, s)
 			worker := open(t, s.worker)
@@ -76,7 +76,7 @@ func TestStoppedSupervisor(t *testing.T) {
 
 // The heartbeats of a child count as the worker's.
 func TestForkedHelper(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	s := b.forTest(t, watched("500ms"), b.beats, "50", "0", "helper")
 	began(t, s)
 	if open(t, s.worker).WaitFor(2000) {
@@ -89,7 +89,7 @@ func TestForkedHelper(t *testing.T) {
 
 // A worker that hangs and ignores everything is killed after --kill-after.
 func TestDeafWorker(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	s := b.forTest(t, watched("100ms", "--kill-after", "200ms"), b.beats, "30", "1", "deaf")
 	for range 3 {
 		began(t, s)
@@ -107,7 +107,7 @@ func TestDeafWorker(t *testing.T) {
 // One is killed over and over: there is always exactly one, and the old one
 // is dead when the new one begins.
 func TestKilledOverAndOver(t *testing.T) {
-	b := need(t)
+	b := ready(t)
 	s := must[*subject](t)(b.start(b.peers()[0]))
 	t.Cleanup(s.end)
 	for range 100 {

@@ -16,17 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/need"
+
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
-
-// missing leaves a test out, unless that is a failure.
-func missing(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatal("missing on this machine: " + what)
-	}
-	t.Skip("missing on this machine: " + what)
-}
 
 // Port is one that is free on the loopback.
 func Port(t testing.TB) int {
@@ -106,7 +99,7 @@ func Binary(t testing.TB, name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}
-	missing(t, name+" (make "+name+")")
+	need.That(t, false, name+" (make "+name+")")
 	return ""
 }
 
@@ -153,7 +146,7 @@ func pgBin(t testing.TB) string {
 	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if len(found) == 0 {
-		missing(t, "PostgreSQL (initdb)")
+		need.That(t, false, "PostgreSQL (initdb)")
 	}
 	return found[len(found)-1]
 }
@@ -199,7 +192,7 @@ func ordinary(t testing.TB, dir string) *syscall.SysProcAttr {
 	}
 	nobody, err := user.Lookup("nobody")
 	if err != nil {
-		missing(t, "the user nobody")
+		need.That(t, false, "the user nobody")
 	}
 	uid, _ := strconv.Atoi(nobody.Uid)
 	gid, _ := strconv.Atoi(nobody.Gid)
@@ -237,7 +230,7 @@ func Pgbouncer(t testing.TB, url, mode string) string {
 	if err != nil {
 		path = "/usr/sbin/pgbouncer"
 		if !isFile(path) {
-			missing(t, "pgbouncer")
+			need.That(t, false, "pgbouncer")
 		}
 	}
 	dir, err := os.MkdirTemp("", "lifeline-pgb")

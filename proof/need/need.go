@@ -1,0 +1,65 @@
+// Package need leaves a test out, by name, where the machine lacks what it
+// needs. In CI, where LIFELINE_TEST_STRICT is set, that is a failure: a test
+// that nobody runs proves nothing.
+package need
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// That leaves the test out unless ok; what is what is missing.
+func That(t testing.TB, ok bool, what string) {
+	t.Helper()
+	if ok {
+		return
+	}
+	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
+		t.Fatalf("missing on this machine: %s; LIFELINE_TEST_STRICT allows no test to be left out", what)
+	}
+	t.Skipf("missing on this machine: %s", what)
+}
+
+// NoError leaves the test out if err says that something is missing.
+func NoError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		That(t, false, err.Error())
+	}
+}
+
+// Program gives the path of a program.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	That(t, err == nil, name)
+	return path
+}
+
+// Programs are needed all of them.
+func Programs(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		Program(t, name)
+	}
+}
+
+// Root is needed, for what nobody else may do.
+func Root(t testing.TB) {
+	t.Helper()
+	That(t, os.Geteuid() == 0, "root's rights")
+}
+
+// Namespaces for mounts and processes are needed, for a world of the test's own.
+func Namespaces(t testing.TB) {
+	t.Helper()
+	Program(t, "unshare")
+	That(t, exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true").Run() == nil, "the right to make namespaces")
+}
+
+// Time leaves out what takes minutes when only a quick look is wanted (-short).
+func Time(t testing.TB, why string) {
+	t.Helper()
+	That(t, !testing.Short(), "time (-short): "+why)
+}
