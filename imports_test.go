@@ -32,6 +32,7 @@ var mayImport = map[string]string{
 	"lifeline/lifeline/notify":       "",
 	"lifeline/lifeline/worker":       "",
 	"lifeline/install/packaging/man": "lifeline/tasks",
+	"lifeline/docs/record":           "lifeline/proof/build lifeline/proof/engine",
 	"lifeline/procscan":              "github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process",
 }
 

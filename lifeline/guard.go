@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"golang.org/x/sys/unix"
 
 	"lifeline/lifeline/crash"
 	"lifeline/procscan"
@@ -175,61 +174,6 @@ func (g Guard) attempt(ctx context.Context, d dir, name string) (*Hold, error) {
 	return hold, err
 }
 
-// takeLock is steps 2 and 3. nil and nil when mechanism A is switched off.
-func (g Guard) takeLock(ctx context.Context, d dir, name string) (*flock.Flock, error) {
-	if without.flock {
-		return nil, nil
-	}
-	path := d.lock(name)
-	lock, err := lockPath(path, false)
-	if err == errBusy && wake(d, name) {
-		// It is most likely gone, or at work, within the second.
-		for deadline := time.Now().Add(time.Second); err == errBusy && time.Now().Before(deadline); {
-			if holderOf(d, name).Worker.Alive() {
-				break
-			}
-			time.Sleep(5 * time.Millisecond)
-			lock, err = lockPath(path, false)
-		}
-	}
-	if err != errBusy {
-		return lock, err
-	}
-	if !g.Standby && g.Wait <= 0 || g.Replace {
-		countSkipped(path)
-		return nil, &HeldError{Name: name, Holder: holderOf(d, name)}
-	}
-	select {
-	case q := <-g.queue(ctx, path):
-		return q.lock, q.err
-	case <-ctx.Done():
-		return nil, &HeldError{Name: name, Holder: holderOf(d, name)}
-	}
-}
-
-type queued struct {
-	lock *flock.Flock
-	err  error
-}
-
-// queue waits for the lock in the kernel's own queue: no polling, and the
-// winner starts the moment the lock is let go. A lock that comes after ctx has
-// ended is given back.
-func (g Guard) queue(ctx context.Context, path string) <-chan queued {
-	c := make(chan queued)
-	go func() {
-		lock, err := lockPath(path, true)
-		select {
-		case c <- queued{lock, err}:
-		case <-ctx.Done():
-			if err == nil {
-				lock.Close()
-			}
-		}
-	}()
-	return c
-}
-
 // won is step 4: K.lock is ours. K.run and its record say whether a worker
 // lives all the same.
 func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (*Hold, error) {
@@ -342,76 +286,6 @@ func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free
 	}
 }
 
-// findOrphan looks for a worker of the name in the process table.
-func (g Guard) findOrphan(d dir, name, generation string) (procscan.Process, bool) {
-	t, err := marked(name, d.space)
-	if err != nil {
-		g.warn("%v: the locks decide alone", err)
-	}
-	for _, p := range t.Processes {
-		if primary(p) && trusted(p, generation, nil) {
-			return p, true
-		}
-	}
-	return procscan.Process{}, false
-}
-
-// orphaned applies the policy to a worker without a supervisor. It is the
-// instance: nothing is ever started beside it.
-func (g Guard) orphaned(ctx context.Context, hold *Hold, rec record, orphan procscan.ID) error {
-	if g.EndTree == nil {
-		return &HeldError{Name: hold.Name, Holder: Holder{Worker: orphan, Generation: rec.generation}}
-	}
-	if g.Orphans == Terminate || g.Replace {
-		g.warn("ending pid %d, whose supervisor was killed", orphan.PID)
-		if err := g.EndTree(ctx, orphan, rec.generation); err != nil {
-			return fmt.Errorf("cannot end pid %d, whose supervisor was killed: %w", orphan.PID, err)
-		}
-		return nil
-	}
-	crash.Point("adopt")
-	hold.Orphan = orphan
-	hold.SetWorker(rec.generation, orphan)
-	return g.endOthers(ctx, hold, orphan, rec.generation)
-}
-
-// endOthers ends workers of the name beside the orphan: what a supervisor that
-// was killed during a reload has left behind.
-func (g Guard) endOthers(ctx context.Context, hold *Hold, orphan procscan.ID, generation string) error {
-	t, err := marked(hold.Name, hold.dir.space)
-	if err != nil {
-		return nil // what can't be seen can't be ended
-	}
-	for _, p := range t.Processes {
-		isWorker := primary(p) || p.Env[EnvStub] != ""
-		if sup, ok := supervisor(p); !isWorker || p.ID == orphan || !ok || sup.Alive() || !trusted(p, generation, nil) {
-			continue
-		}
-		g.warn("ending pid %d, the other generation of a reload whose supervisor was killed", p.PID)
-		if err := g.EndTree(ctx, p.ID, p.Env[EnvID]); err != nil {
-			return fmt.Errorf("cannot end pid %d, the other generation of a reload: %w", p.PID, err)
-		}
-	}
-	return nil
-}
-
-// leftBehind applies the policy to descendants of a worker that has ended
-// without its supervisor.
-func (g Guard) leftBehind(ctx context.Context, hold *Hold, generation string) error {
-	if g.EndTree == nil || g.Leftovers == KeepLeftovers || generation == "" {
-		return nil
-	}
-	if g.Leftovers == FollowLeftovers {
-		left, _ := procscan.Marked(EnvID, generation)
-		hold.Follow = len(left.Processes) > 0
-		return nil
-	}
-	if err := g.EndTree(ctx, procscan.ID{}, generation); err != nil {
-		return fmt.Errorf("cannot end what the last worker left behind: %w", err)
-	}
-	return nil
-}
-
 // renewRun gives the name a new K.run: descendants hold the old one although
 // its worker is gone, and none of them may block the name.
 func (h *Hold) renewRun() error {
@@ -439,19 +313,6 @@ func (h *Hold) renewRun() error {
 	return nil
 }
 
-// findHolder looks for a process that has K.run open and carries no marker: a
-// worker that has overwritten its environment. With a record that can be read
-// it would be known; without one, that it has inherited K.run is all that is
-// left to know it by.
-func (g Guard) findHolder(d dir, name string) procscan.ID {
-	for _, id := range procscan.Openers(d.run(name)) {
-		if id != procscan.Self() && unmarked(id, name) {
-			return id
-		}
-	}
-	return procscan.ID{}
-}
-
 func (g Guard) warn(format string, args ...any) {
 	if g.Warn != nil {
 		g.Warn(format, args...)
@@ -461,31 +322,3 @@ func (g Guard) warn(format string, args ...any) {
 // newGeneration makes the id of a generation: not a secret, but nothing that
 // another user could guess beforehand.
 func newGeneration() string { return fmt.Sprintf("%016x", rand.Uint64()) }
-
-// waitEnd waits until the holder's worker and supervisor are gone; false when
-// ctx ends first.
-func waitEnd(ctx context.Context, h Holder) bool {
-	for h.Worker.Alive() || h.Supervisor.Alive() && h.Supervisor != procscan.Self() {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-	return ctx.Err() == nil
-}
-
-// wake sends SIGCONT to a holder that is stopped and has no living worker: it
-// does nothing for its name. It tells whether there was such a one.
-func wake(d dir, name string) bool {
-	h := holderOf(d, name)
-	if h.Supervisor.Zero() || !h.Worker.Zero() && h.Worker.Alive() {
-		return false
-	}
-	s, err := procscan.Lookup(h.Supervisor.PID)
-	if err != nil || s.ID != h.Supervisor || !s.Stopped() {
-		return false
-	}
-	_ = unix.Kill(s.PID, unix.SIGCONT)
-	return true
-}

@@ -11,6 +11,7 @@ busybox --list 2>/dev/null | grep -qx crond || missing="$missing busybox-static"
 need strace strace
 need flock util-linux
 need unshare util-linux
+need ip iproute2
 need pgrep procps
 need ps procps
 need pkill procps

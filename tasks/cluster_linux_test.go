@@ -115,16 +115,16 @@ func TestClusterCommandLine(t *testing.T) { clusterScripts(t, "commandline", nil
 
 func TestClusterEtcd(t *testing.T) {
 	server := enginetest.Etcd(t)
-	clusterScripts(t, "run", map[string]string{"CLUSTER": server.URL, "TTL": "2s"})
+	clusterScripts(t, "run", map[string]string{"CLUSTER": server, "TTL": "2s"})
 }
 
 func TestClusterPostgres(t *testing.T) {
 	server := enginetest.Postgres(t)
-	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server.URL)
+	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	clusterScripts(t, "run", map[string]string{"CLUSTER": server.URL, "TTL": "800ms"})
+	clusterScripts(t, "run", map[string]string{"CLUSTER": server, "TTL": "800ms"})
 }
 
 // An etcd that wants certificates.
@@ -132,51 +132,51 @@ func TestClusterEtcdTLS(t *testing.T) {
 	dir := t.TempDir()
 	certificates(t, dir)
 	server := enginetest.Etcd(t, "--cert-file="+dir+"/server.pem", "--key-file="+dir+"/server.key", "--client-cert-auth", "--trusted-ca-file="+dir+"/ca.pem")
-	clusterScripts(t, "tls", map[string]string{"CLUSTER": server.URL, "CERTS": dir})
+	clusterScripts(t, "tls", map[string]string{"CLUSTER": server, "CERTS": dir})
 }
 
 // An etcd that wants a user and a password.
 func TestClusterEtcdPassword(t *testing.T) {
 	server := enginetest.Etcd(t)
-	enginetest.EtcdAuth(t, server.URL, "root", "secret!word")
-	clusterScripts(t, "password", map[string]string{"CLUSTER": server.URL, "AS": strings.Replace(server.URL, "://", "://root@", 1),
-		"WITH": strings.Replace(server.URL, "://", "://root:secret!word@", 1), "NOBODY": strings.Replace(server.URL, "://", "://root@", 1)})
+	enginetest.EtcdAuth(t, server, "root", "secret!word")
+	clusterScripts(t, "password", map[string]string{"CLUSTER": server, "AS": strings.Replace(server, "://", "://root@", 1),
+		"WITH": strings.Replace(server, "://", "://root:secret!word@", 1), "NOBODY": strings.Replace(server, "://", "://root@", 1)})
 }
 
 func TestClusterPostgresPassword(t *testing.T) {
-	server := enginetest.Postgres(t, "local all all trust", "host all lifeline 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256")
-	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server.URL)
+	server := enginetest.Postgres(t, "local all all trust", "host all proof 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256")
+	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	sql(t, server.URL, "CREATE USER root PASSWORD 'secret!word'", "GRANT USAGE ON SCHEMA lifeline TO root",
+	sql(t, server, "CREATE USER root PASSWORD 'secret!word'", "GRANT USAGE ON SCHEMA lifeline TO root",
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO root")
-	with := func(user string) string { return strings.Replace(server.URL, "lifeline@", user+"@", 1) }
+	with := func(user string) string { return strings.Replace(server, "proof@", user+"@", 1) }
 	clusterScripts(t, "password", map[string]string{"CLUSTER": with("root"), "AS": with("root"), "WITH": with("root:secret!word"), "NOBODY": with("nobody")})
 }
 
 // A database that isn't ready for lifeline.
 func TestClusterPostgresSchema(t *testing.T) {
 	server := enginetest.Postgres(t)
-	sql(t, server.URL, "CREATE DATABASE other", "CREATE DATABASE old", "CREATE USER guest")
-	db := func(name string) string { return strings.TrimSuffix(server.URL, "postgres") + name }
+	sql(t, server, "CREATE DATABASE other", "CREATE DATABASE old", "CREATE USER guest")
+	db := func(name string) string { return strings.TrimSuffix(server, "postgres") + name }
 	remote := filepath.Join(buildRemote(t), "lifeline-remote")
 	if out, err := exec.Command(remote, "init", db("old")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	sql(t, db("old"), "INSERT INTO lifeline.version VALUES (99)")
-	clusterScripts(t, "schema", map[string]string{"CLUSTER": db("other"), "OLD": db("old"), "NONE": db("none"), "GUEST": strings.Replace(db("other"), "lifeline@", "guest@", 1)})
+	clusterScripts(t, "schema", map[string]string{"CLUSTER": db("other"), "OLD": db("old"), "NONE": db("none"), "GUEST": strings.Replace(db("other"), "proof@", "guest@", 1)})
 }
 
 // Behind pgbouncer: refused where it pools by transaction, and not where it
 // gives each client a session.
 func TestClusterPgbouncer(t *testing.T) {
 	server := enginetest.Postgres(t)
-	if out, err := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server.URL).CombinedOutput(); err != nil {
+	if out, err := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	clusterScripts(t, "pooler", map[string]string{
-		"TRANSACTION": enginetest.Pgbouncer(t, server.URL, "transaction"),
-		"SESSION":     enginetest.Pgbouncer(t, server.URL, "session"),
+		"TRANSACTION": enginetest.Pgbouncer(t, server, "transaction"),
+		"SESSION":     enginetest.Pgbouncer(t, server, "session"),
 	})
 }

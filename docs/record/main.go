@@ -18,6 +18,9 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"lifeline/proof/build"
+	"lifeline/proof/engine"
 )
 
 func main() {
@@ -50,10 +53,11 @@ func update(page string) error {
 const setting = `
 set -e
 dir=$1
+ip link set lo up
 for d in /run /srv /usr/local/bin /var/spool/cron /etc/cron.d; do mount -t tmpfs -o mode=755 none $d; done
 mkdir /var/spool/cron/crontabs /srv/web
 chgrp crontab /var/spool/cron/crontabs && chmod 1730 /var/spool/cron/crontabs
-cp "$dir/lifeline" /usr/local/bin/
+cp "$dir/lifeline" "$dir/lifeline-remote" "$dir/etcd" /usr/local/bin/
 cp "$(command -v sleep)" "$dir/cron"
 mount --bind "$dir/cron" /usr/sbin/cron
 cat >/srv/web/server <<'X'
@@ -86,12 +90,19 @@ func record(page string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=auto", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-ldflags=-s -w", "-o", filepath.Join(dir, "lifeline"), "lifeline")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cannot build lifeline: %w: %s", err, out)
+	for name, from := range map[string]string{"lifeline": "lifeline", "lifeline-remote": "lifeline/lifeline/cluster/remote"} {
+		if err := build.One(filepath.Join(dir, name), from, "urfave_cli_no_docs,osusergo,netgo"); err != nil {
+			return "", err
+		}
 	}
-	machine := exec.Command("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", setting, "sh", dir)
+	etcd, err := engine.Find("LIFELINE_ETCD", "etcd")
+	if err != nil {
+		return "", fmt.Errorf("%w (make etcd builds it)", err)
+	}
+	if err := os.Symlink(etcd, filepath.Join(dir, "etcd")); err != nil {
+		return "", err
+	}
+	machine := exec.Command("unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", setting, "sh", dir)
 	said, err := os.Create(filepath.Join(dir, "said"))
 	if err != nil {
 		return "", err

@@ -19,11 +19,7 @@ import (
 // TestUnderLifeline hangs the daemon under the real program, twice: the
 // watchdog ends it, and another one is started.
 func TestUnderLifeline(t *testing.T) {
-	dir, err := os.MkdirTemp("", "heartbeat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
+	dir := room(t)
 	lifeline := filepath.Join(dir, "lifeline")
 	build := exec.Command("go", "build", "-trimpath", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-ldflags=-s -w", "-o", lifeline, "lifeline")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -49,18 +45,8 @@ func TestUnderLifeline(t *testing.T) {
 }
 
 func hangTwice(t *testing.T, lifeline string, worker []string) {
-	dir, err := os.MkdirTemp("", "heartbeat") // short enough for a socket's address
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	// lifeline tells its own supervisor, which is this test, how the worker is.
-	path := filepath.Join(dir, "above")
-	above, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer above.Close()
+	dir := room(t)
+	above, path := listen(t, dir) // lifeline tells its own supervisor, which is this test, how the worker is
 	argv := append([]string{"--dir", filepath.Join(dir, "state"), "--respawn", "--respawn-delay", "0s", "--notify", "--watchdog", "2s", "--kill-after", "1s", "heartbeat", "--"}, worker...)
 	cmd := exec.Command(lifeline, argv...)
 	cmd.Env = append(os.Environ(), "CHILD=1", "NOTIFY_SOCKET="+path, "PATH="+filepath.Dir(lifeline)+":"+os.Getenv("PATH"))

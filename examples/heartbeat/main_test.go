@@ -30,20 +30,33 @@ func TestShell(t *testing.T) {
 	try(t, exec.Command("./heartbeat.sh", "0.1"))
 }
 
-// try starts the daemon, hears its heart beat, hangs it, and hears nothing any
-// more.
-func try(t *testing.T, cmd *exec.Cmd) {
+// room is a directory whose name is short enough for a socket's address.
+func room(t *testing.T) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "heartbeat")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "notify")
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// listen makes a socket in dir for what the daemon, or lifeline, has to say.
+func listen(t *testing.T, dir string) (conn *net.UnixConn, path string) {
+	t.Helper()
+	path = filepath.Join(dir, "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
+	return conn, path
+}
+
+// try starts the daemon, hears its heart beat, hangs it, and hears nothing any
+// more.
+func try(t *testing.T, cmd *exec.Cmd) {
+	conn, path := listen(t, room(t))
 	cmd.Env = append(os.Environ(), "CHILD=1", "NOTIFY_SOCKET="+path)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -114,13 +114,7 @@ func (b *bench) ticks(runs, crowd int) error {
 		return err
 	}
 	for _, size := range []int{0, 300, crowd} {
-		c, err := gather(size)
-		if err != nil {
-			return err
-		}
-		results, err := interleave(contenders, runs)
-		n := processes()
-		c.disperse()
+		n, results, err := among(size, contenders, runs)
 		if err != nil {
 			return err
 		}
@@ -139,13 +133,7 @@ func (b *bench) ticks(runs, crowd int) error {
 func (b *bench) starts(runs, crowd int) error {
 	contenders := b.startContenders()
 	for _, size := range []int{0, crowd} {
-		c, err := gather(size)
-		if err != nil {
-			return err
-		}
-		results, err := interleave(contenders, runs)
-		n := processes()
-		c.disperse()
+		n, results, err := among(size, contenders, runs)
 		if err != nil {
 			return err
 		}
@@ -155,6 +143,18 @@ func (b *bench) starts(runs, crowd int) error {
 		fmt.Printf("\nThe look through the process table alone: about %s, %.2f of `pgrep -f`.\n", short(whole-blind), float64(whole-blind)/float64(median(results[2])))
 	}
 	return nil
+}
+
+// among times the contenders among at least so many processes, and tells how
+// many there were.
+func among(size int, contenders []contender, runs int) (n int, results [][]sample, err error) {
+	c, err := gather(size)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer c.disperse()
+	results, err = interleave(contenders, runs)
+	return processes(), results, err
 }
 
 // table prints the medians beside those of one or two of the contenders.

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"lifeline/proof/pid"
 )
 
 // Programs are the paths of what was made.
@@ -43,6 +45,23 @@ func All(dir string) (Programs, error) {
 		}
 	}
 	return p, nil
+}
+
+// Around runs tests that need the programs: it builds them into a directory of
+// their own, and at the end nothing started from there lives, and it is gone.
+// The result is an exit code.
+func Around(name string, tests func(Programs) int) int {
+	dir, err := os.MkdirTemp("", name)
+	if err == nil {
+		defer os.RemoveAll(dir)
+		var p Programs
+		if p, err = All(dir); err == nil {
+			defer pid.KillBelow(p.Dir)
+			return tests(p)
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
 }
 
 // One builds the package from into the file out.

@@ -15,26 +15,16 @@ import (
 
 	"lifeline/proof/build"
 	"lifeline/proof/check"
-	"lifeline/proof/pid"
 )
 
 var programs build.Programs
 
 func TestMain(m *testing.M) {
 	ownMounts()
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "chaos")
-		if err == nil {
-			defer os.RemoveAll(dir)
-			programs, err = build.All(dir)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer pid.KillBelow(programs.Dir)
+	os.Exit(build.Around("chaos", func(p build.Programs) int {
+		programs = p
 		return m.Run()
-	}())
+	}))
 }
 
 // number reads a setting of the environment.

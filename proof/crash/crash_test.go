@@ -30,23 +30,14 @@ import (
 var programs build.Programs
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "crash")
-		if err == nil {
-			defer os.RemoveAll(dir)
-			programs, err = build.All(dir)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer pid.KillBelow(programs.Dir)
+	os.Exit(build.Around("crash", func(p build.Programs) int {
+		programs = p
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil { // see orphans
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return m.Run()
-	}())
+	}))
 }
 
 // patience is for a machine under load; nothing waits that long.

@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +23,8 @@ import (
 type Etcd struct {
 	program string
 	dir     string
+	args    []string // more of the command line
+	scheme  string
 	http    *http.Client
 
 	mu      sync.Mutex
@@ -48,13 +52,18 @@ func findEtcd() (string, error) {
 	return path, nil
 }
 
-// StartEtcd starts n members and waits until they serve.
-func StartEtcd(dir string, n int) (*Etcd, error) {
+// StartEtcd starts n members and waits until they serve; args are added to
+// the command line of each.
+func StartEtcd(dir string, n int, args ...string) (*Etcd, error) {
 	program, err := findEtcd()
 	if err != nil {
 		return nil, err
 	}
-	e := &Etcd{program: program, dir: dir, http: &http.Client{Timeout: 500 * time.Millisecond,
+	scheme := "http"
+	if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--cert-file=") }) {
+		scheme = "https"
+	}
+	e := &Etcd{program: program, dir: dir, args: args, scheme: scheme, http: &http.Client{Timeout: 500 * time.Millisecond,
 		Transport: &http.Transport{DisableKeepAlives: true}}}
 	for i := range n {
 		m := &member{name: fmt.Sprintf("m%d", i)}
@@ -91,13 +100,13 @@ func (e *Etcd) Start(i int) error {
 	for _, o := range e.members {
 		all = append(all, fmt.Sprintf("%s=http://127.0.0.1:%d", o.name, o.peer))
 	}
-	client, peer := fmt.Sprintf("http://127.0.0.1:%d", m.client), fmt.Sprintf("http://127.0.0.1:%d", m.peer)
+	client, peer := fmt.Sprintf("%s://127.0.0.1:%d", e.scheme, m.client), fmt.Sprintf("http://127.0.0.1:%d", m.peer)
 	log, err := os.OpenFile(filepath.Join(e.dir, m.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	m.cmd = exec.Command(e.program, "--name", m.name, "--data-dir", filepath.Join(e.dir, m.name),
+	m.cmd = exec.Command(e.program, append([]string{"--name", m.name, "--data-dir", filepath.Join(e.dir, m.name),
 		"--listen-client-urls", client,
 		// A client that asks where the members are would go round the link:
 		// nobody listens there.
@@ -107,7 +116,7 @@ func (e *Etcd) Start(i int) error {
 		// A second of lease is the least that etcd grants then.
 		"--heartbeat-interval", "40", "--election-timeout", "400",
 		// The machine doesn't lose power here; what SIGKILL leaves is whole.
-		"--unsafe-no-fsync", "--log-level", "warn")
+		"--unsafe-no-fsync", "--log-level", "warn"}, e.args...)...)
 	m.cmd.Env = clean()
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	if err := start(m.cmd); err != nil {
@@ -183,7 +192,8 @@ func (e *Etcd) status(i int) (own, leader string) {
 	return s.Header.Member, s.Leader
 }
 
-// Ready waits until a write goes through, by every member that runs.
+// Ready waits until a write goes through, by every member that runs; where
+// that takes a certificate, until it hears connections.
 func (e *Etcd) Ready(limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	for i := range e.members {
@@ -204,6 +214,13 @@ func (e *Etcd) serves(i int) bool {
 	e.mu.Unlock()
 	if !running {
 		return true // not asked for
+	}
+	if e.scheme == "https" {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", e.members[i].client))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
 	}
 	resp, err := e.http.Post(fmt.Sprintf("http://127.0.0.1:%d/v3/kv/put", e.members[i].client), "application/json",
 		bytes.NewReader([]byte(`{"key":"cHJvb2Y=","value":"cHJvb2Y="}`)))

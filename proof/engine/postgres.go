@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -43,8 +44,10 @@ func findPostgres() (string, error) {
 }
 
 // StartPostgres makes a database in dir and serves it. root can't do that
-// itself: then it is the user postgres, who must be able to reach dir.
-func StartPostgres(dir string) (*Postgres, error) {
+// itself: then it is the user postgres, who must be able to reach dir. The
+// owner is the user proof; hba are the lines of pg_hba.conf, by default
+// everybody is trusted.
+func StartPostgres(dir string, hba ...string) (*Postgres, error) {
 	bin, err := findPostgres()
 	if err != nil {
 		return nil, err
@@ -53,14 +56,17 @@ func StartPostgres(dir string) (*Postgres, error) {
 	if p.port, err = freePort(); err != nil {
 		return nil, err
 	}
-	if os.Getuid() == 0 {
-		if err := p.stepDown(); err != nil {
-			return nil, err
-		}
+	if p.who, err = ordinary(dir); err != nil {
+		return nil, err
 	}
 	initdb := p.command("initdb", "-D", p.data(), "-U", "proof", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
 	if text, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("cannot make a database: %w\n%s", err, text)
+	}
+	if len(hba) > 0 {
+		if err := os.WriteFile(filepath.Join(p.data(), "pg_hba.conf"), []byte(strings.Join(hba, "\n")+"\n"), 0o600); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.Start(0); err != nil {
 		return nil, err
@@ -72,27 +78,27 @@ func StartPostgres(dir string) (*Postgres, error) {
 	return p, nil
 }
 
-// stepDown finds the user to be, and gives the directory to it.
-func (p *Postgres) stepDown() error {
+// ordinary makes dir, and for root, whom these servers refuse, it finds the
+// user to be and gives the directory to it.
+func ordinary(dir string) (*syscall.Credential, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil || os.Getuid() != 0 {
+		return nil, err
+	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		return fmt.Errorf("root can't run PostgreSQL, and there is no user postgres: %w", err)
+		return nil, fmt.Errorf("root can't run PostgreSQL, and there is no user postgres: %w", err)
 	}
 	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
 	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-	p.who = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	// The directories above are the caller's, made with mode 0700 mostly.
-	for dir := filepath.Dir(p.dir); dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
-		if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o001 == 0 {
-			if err := os.Chmod(dir, info.Mode().Perm()|0o011); err != nil {
-				return err
+	for above := filepath.Dir(dir); above != "/" && above != os.TempDir(); above = filepath.Dir(above) {
+		if info, err := os.Stat(above); err == nil && info.Mode().Perm()&0o001 == 0 {
+			if err := os.Chmod(above, info.Mode().Perm()|0o011); err != nil {
+				return nil, err
 			}
 		}
 	}
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
-		return err
-	}
-	return os.Chown(p.dir, int(uid), int(gid))
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(dir, int(uid), int(gid))
 }
 
 func (p *Postgres) data() string { return filepath.Join(p.dir, "data") }
@@ -119,7 +125,7 @@ func (p *Postgres) Start(int) error {
 			return err
 		}
 		cmd := p.command("postgres", "-D", p.data(), "-p", fmt.Sprint(p.port), "-c", "listen_addresses=127.0.0.1",
-			"-c", "unix_socket_directories="+p.dir, "-c", "fsync=off", "-c", "max_connections=200", "-c", "logging_collector=off")
+			"-c", "unix_socket_directories="+p.dir, "-c", "fsync=off", "-c", "max_connections=300", "-c", "logging_collector=off")
 		cmd.Stdout, cmd.Stderr = log, log
 		err = start(cmd)
 		log.Close()

@@ -4,6 +4,7 @@
 package need
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -12,20 +13,20 @@ import (
 // That leaves the test out unless ok; what is what is missing.
 func That(t testing.TB, ok bool, what string) {
 	t.Helper()
-	if ok {
-		return
+	if !ok {
+		NoError(t, fmt.Errorf("missing on this machine: %s", what))
 	}
-	if os.Getenv("LIFELINE_TEST_STRICT") != "" {
-		t.Fatalf("missing on this machine: %s; LIFELINE_TEST_STRICT allows no test to be left out", what)
-	}
-	t.Skipf("missing on this machine: %s", what)
 }
 
 // NoError leaves the test out if err says that something is missing.
 func NoError(t testing.TB, err error) {
 	t.Helper()
-	if err != nil {
-		That(t, false, err.Error())
+	switch {
+	case err == nil:
+	case os.Getenv("LIFELINE_TEST_STRICT") != "":
+		t.Fatalf("%v (LIFELINE_TEST_STRICT lets no test be left out)", err)
+	default:
+		t.Skip(err)
 	}
 }
 

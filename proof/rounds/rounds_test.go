@@ -9,13 +9,11 @@
 package rounds
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"testing"
 
 	"lifeline/proof/build"
-	"lifeline/proof/pid"
 )
 
 // starters is how many ticks start at once.
@@ -24,19 +22,10 @@ const starters = 20
 var programs build.Programs
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "rounds")
-		if err == nil {
-			defer os.RemoveAll(dir)
-			programs, err = build.All(dir)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer pid.KillBelow(programs.Dir)
+	os.Exit(build.Around("rounds", func(p build.Programs) int {
+		programs = p
 		return m.Run()
-	}())
+	}))
 }
 
 // rounds is how many of them to play: few by default, for every commit.
