@@ -48,6 +48,7 @@ func (r *Receiver) pump(fd, limit int) bool {
 			r.warn("recv", fmt.Sprintf("cannot read the notify socket: %v", err))
 			return true
 		default:
+			d.received = time.Now() // before the sender is looked at, which takes its time
 			r.accept(d)
 		}
 	}
@@ -59,6 +60,7 @@ type datagram struct {
 	data      []byte // valid until the next one
 	fds       []int
 	sender    Sender
+	received  time.Time
 	truncated bool
 }
 
@@ -90,7 +92,7 @@ func (r *Receiver) accept(d datagram) {
 	if m.content == 0 {
 		return // only assignments we don't know
 	}
-	m.Sender, m.Received = d.sender, time.Now()
+	m.Sender, m.Received = d.sender, d.received
 	if m.FDStore || m.Barrier {
 		m.Fds, keep = d.fds, true
 		r.fds += len(d.fds)

@@ -151,6 +151,7 @@ func (f *fake) end(pid int, status unix.WaitStatus) {
 func (f *fake) exit(code int) { f.end(1000+f.pids, unix.WaitStatus(code<<8)) }
 
 func (f *fake) say(m notify.Message) {
+	m.Received = time.Now()
 	f.inbox.queue = append(f.inbox.queue, m)
 	select {
 	case f.inbox.c <- struct{}{}:

@@ -148,9 +148,9 @@ func (l *loop) begin() {
 }
 
 // early is how much before its time the timer goes off. The runtime waits in
-// epoll_wait(2), which counts in milliseconds, and so may be one late; what is
-// left is slept by nanosleep(2), which isn't.
-const early = time.Millisecond
+// epoll_wait(2), which counts in milliseconds, and then two threads have to
+// wake up one after the other; what is left is slept by nanosleep(2).
+const early = 3 * time.Millisecond
 
 // unbornDelay is the least time between two tries to start what can't be
 // started, whatever --respawn-delay says: no descriptors, no processes to be

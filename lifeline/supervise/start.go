@@ -242,7 +242,7 @@ func (w *worker) running() {
 		return
 	}
 	if l.Watchdog > 0 && !l.Notify {
-		w.feed()
+		w.feed(time.Now())
 	}
 	switch {
 	case l.Notify && !w.spoke:
@@ -280,7 +280,7 @@ func (w *worker) upNow() {
 		w.deadline = w.began.Add(w.l.MaxRuntime)
 	}
 	if w.l.Watchdog > 0 {
-		w.feed()
+		w.feed(time.Now())
 	}
 }
 

@@ -76,7 +76,7 @@ func TestTable(t *testing.T) {
 		}, "up", ""},
 		{"up, heartbeat in the socket at the very moment", watched, ready, "up", func(f *fake) {
 			f.sleep(20*time.Second - early - 1)
-			f.inbox.queue = append(f.inbox.queue, notify.Message{Watchdog: true}) // no wake-up for it
+			f.inbox.queue = append(f.inbox.queue, notify.Message{Watchdog: true, Received: time.Now()}) // no wake-up for it
 			f.sleep(time.Second)
 		}, "up", ""},
 		{"up, watchdog triggered", watched, ready, "up", func(f *fake) { f.say(notify.Message{WatchdogTrigger: true}) }, "down", "SIGABRT"},

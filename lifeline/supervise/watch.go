@@ -93,7 +93,7 @@ func (w *worker) onMessage(m *notify.Message) {
 		if w.period == 0 {
 			w.alarm = time.Time{}
 		} else if !w.alarm.IsZero() {
-			w.feed()
+			w.feed(time.Now())
 		}
 	}
 	switch m.Event() {
@@ -109,7 +109,7 @@ func (w *worker) onMessage(m *notify.Message) {
 		}
 	}
 	if m.Watchdog && !w.alarm.IsZero() {
-		w.feed()
+		w.feed(m.Received)
 	}
 	if m.WatchdogTrigger && w.state == up {
 		w.bark("the worker asked for it (WATCHDOG=trigger)")
@@ -146,9 +146,9 @@ func (w *worker) onMainPID(pid int) {
 }
 
 // feed puts the alarm one period off.
-func (w *worker) feed() {
+func (w *worker) feed(heard time.Time) {
 	if w.period > 0 && w.state != stopping && w.state != gone {
-		w.alarm = time.Now().Add(w.period)
+		w.alarm = heard.Add(w.period)
 	}
 }
 
@@ -156,7 +156,7 @@ func (w *worker) feed() {
 // worker gets a whole period again.
 func (w *worker) forgive() {
 	if !w.alarm.IsZero() {
-		w.feed()
+		w.feed(time.Now())
 	}
 }
 
