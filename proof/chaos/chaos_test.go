@@ -8,13 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"lifeline/proof/build"
 	"lifeline/proof/check"
+	"lifeline/proof/need"
 )
 
 var programs build.Programs
@@ -25,19 +25,6 @@ func TestMain(m *testing.M) {
 		programs = p
 		return m.Run()
 	}))
-}
-
-// number reads a setting of the environment.
-func number(t *testing.T, name string, otherwise uint64) uint64 {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || n < 1 {
-		t.Fatalf("%s=%q is not a number from 1 up", name, text)
-	}
-	return n
 }
 
 func attack(t *testing.T, name string, seed uint64, ticks int) (config, *result) {
@@ -59,8 +46,8 @@ func attack(t *testing.T, name string, seed uint64, ticks int) (config, *result)
 // what the machine makes of it differs. LIFELINE_SEED takes another plan, and
 // make chaos as many as you like. No time is judged: the machine may be slow, it may not make two.
 func TestChaos(t *testing.T) {
-	seed := number(t, "LIFELINE_SEED", 7)
-	ticks := int(number(t, "LIFELINE_TICKS", 250))
+	seed := need.Number(t, "LIFELINE_SEED", 7)
+	ticks := int(need.Number(t, "LIFELINE_TICKS", 250))
 	c, r := attack(t, "lifeline", seed, ticks)
 	t.Logf("LIFELINE_SEED=%d\n%s%s", seed, tableHead, row(c, r))
 	if bad := verdict(r); bad != "" {
@@ -78,7 +65,7 @@ const seedTicks = 20
 // once: they share the machine, which is an attack of its own. LIFELINE_SEEDS
 // takes so many.
 func TestSeeds(t *testing.T) {
-	seeds := number(t, "LIFELINE_SEEDS", 100)
+	seeds := need.Number(t, "LIFELINE_SEEDS", 100)
 	if testing.Short() {
 		seeds = min(seeds, 10)
 	}

@@ -21,6 +21,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -103,13 +104,9 @@ func Judge(text []byte) (*Report, error) {
 		ticks      []int64
 		begin, end int64
 	)
-	for n, line := range bytes.Split(text, []byte("\n")) {
-		if len(line) == 0 {
-			continue
-		}
-		e, err := parse(string(line))
+	for e, err := range events(text) {
 		if err != nil {
-			return nil, fmt.Errorf("line %d of the log: %w", n+1, err)
+			return nil, err
 		}
 		switch e.what {
 		case "begin":
@@ -129,14 +126,14 @@ func Judge(text []byte) (*Report, error) {
 			lives[e.id] = &Life{ID: e.id, Start: e.at}
 		case "overlap":
 			over[e.id] = true
-			r.Evidence = append(r.Evidence, string(line))
+			r.Evidence = append(r.Evidence, e.text)
 		case "both":
 			both = append(both, e)
-			r.Evidence = append(r.Evidence, string(line))
+			r.Evidence = append(r.Evidence, e.text)
 		case "stop", "dead":
 			l := lives[e.id]
 			if l == nil {
-				return nil, fmt.Errorf("line %d of the log: %q of one that never started", n+1, line)
+				return nil, fmt.Errorf("line %d of the log: %q of one that never started", e.line, e.text)
 			}
 			if e.what == "stop" {
 				l.Stop = e.at
@@ -236,6 +233,27 @@ type event struct {
 	at    int64
 	since int64    // of "pause"
 	how   []string // of "start"
+	line  int      // where it stands
+	text  string
+}
+
+// events are the lines of a log.
+func events(text []byte) iter.Seq2[event, error] {
+	return func(yield func(event, error) bool) {
+		for n, line := range bytes.Split(text, []byte("\n")) {
+			if len(line) == 0 {
+				continue
+			}
+			e, err := parse(string(line))
+			e.line, e.text = n+1, string(line)
+			if err != nil {
+				err = fmt.Errorf("line %d of the log: %w", e.line, err)
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
 }
 
 func parse(line string) (e event, err error) {

@@ -3,7 +3,6 @@
 package check
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -77,17 +76,13 @@ func JudgeCluster(text []byte, slots int) (*Cluster, error) {
 	var facts []event
 	var changes []int64 // faults and their ends
 	var begin, end int64
-	for n, line := range bytes.Split(text, []byte("\n")) {
-		if len(line) == 0 {
-			continue
-		}
-		e, err := parse(string(line))
+	for e, err := range events(text) {
 		if err != nil {
-			return nil, fmt.Errorf("line %d of the log: %w", n+1, err)
+			return nil, err
 		}
 		r := runs[e.id]
 		if r == nil && (e.what == "stop" || e.what == "dead" || e.what == "last" || e.what == "pause") {
-			return nil, fmt.Errorf("line %d of the log: %q of one that never started", n+1, line)
+			return nil, fmt.Errorf("line %d of the log: %q of one that never started", e.line, e.text)
 		}
 		switch e.what {
 		case "begin":
@@ -96,7 +91,7 @@ func JudgeCluster(text []byte, slots int) (*Cluster, error) {
 			end = e.at
 		case "fault":
 			changes = append(changes, e.at)
-			if !bytes.Contains(line, []byte(" end of ")) {
+			if !strings.Contains(e.text, " end of ") {
 				c.Faults++
 			}
 		case "start":

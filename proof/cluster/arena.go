@@ -38,17 +38,16 @@ type arena struct {
 	watch  *check.Watch
 }
 
-// programsFor builds everything into dir.
-func programsFor(dir string) (s settings, err error) {
-	if s.programs, err = build.All(dir); err != nil {
-		return s, err
-	}
+// with adds what else the cluster needs to the programs.
+func with(p build.Programs) settings {
+	s := settings{programs: p, members: 3}
+	s.etcdctl, _ = engine.Find("LIFELINE_ETCDCTL", "etcdctl")
 	s.remote = filepath.Join(s.programs.Dir, "lifeline-remote")
 	if missing := build.One(s.remote, second, "osusergo,netgo,proof"); missing != nil {
 		s.remote = "" // the peers can do without
 		s.missing = missing
 	}
-	return s, nil
+	return s
 }
 
 // second is the program that speaks to the engines.

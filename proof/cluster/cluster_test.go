@@ -7,47 +7,23 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"testing"
 	"time"
 
+	"lifeline/proof/build"
 	"lifeline/proof/need"
 
 	"lifeline/proof/engine"
-	"lifeline/proof/pid"
 )
 
 var made settings
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "cluster")
-		if err == nil {
-			defer os.RemoveAll(dir)
-			made, err = programsFor(dir)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		made.etcdctl, _ = engine.Find("LIFELINE_ETCDCTL", "etcdctl")
-		made.ttl, made.members = time.Second, 3
-		defer pid.KillBelow(made.programs.Dir)
+	os.Exit(build.Around("cluster", func(p build.Programs) int {
+		made = with(p)
+		made.ttl = time.Second
 		return m.Run()
-	}())
-}
-
-// number reads a setting of the environment.
-func number(t *testing.T, name string, otherwise uint64) uint64 {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || n < 1 {
-		t.Fatalf("%s=%q is not a number from 1 up", name, text)
-	}
-	return n
+	}))
 }
 
 // settingsFor a test, or a reason to leave it out.
@@ -90,7 +66,7 @@ func strike(t *testing.T, name string, seed uint64, rounds int) (attack, *outcom
 func TestAttack(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
 		t.Run(name, func(t *testing.T) {
-			c, r := strike(t, name, number(t, "LIFELINE_SEED", 7), int(number(t, "LIFELINE_ROUNDS", 8)))
+			c, r := strike(t, name, need.Number(t, "LIFELINE_SEED", 7), int(need.Number(t, "LIFELINE_ROUNDS", 8)))
 			if bad := verdict(c, r); bad != "" {
 				text, _ := os.ReadFile(filepath.Join(c.dir, "log"))
 				t.Errorf("%s\nthe log:\n%s", bad, text[max(0, len(text)-20000):])
@@ -139,7 +115,7 @@ func TestPlan(t *testing.T) {
 
 // TestSlots: three of six, never four.
 func TestSlots(t *testing.T) {
-	c := attack{settings: settingsFor(t, "lifeline-etcd"), seed: number(t, "LIFELINE_SEED", 7), rounds: int(number(t, "LIFELINE_ROUNDS", 5))}
+	c := attack{settings: settingsFor(t, "lifeline-etcd"), seed: need.Number(t, "LIFELINE_SEED", 7), rounds: int(need.Number(t, "LIFELINE_ROUNDS", 5))}
 	c.slots, c.nodes = 3, 6
 	r, err := run(c)
 	if err != nil {
@@ -203,7 +179,7 @@ func TestFailover(t *testing.T) {
 func TestTicks(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		t.Run(fmt.Sprintf("again=%t", again), func(t *testing.T) {
-			d := drill{settings: settingsFor(t, "lifeline-etcd"), seed: number(t, "LIFELINE_SEED", 7), ticks: 12, apart: 10 * time.Second, kills: true, again: again}
+			d := drill{settings: settingsFor(t, "lifeline-etcd"), seed: need.Number(t, "LIFELINE_SEED", 7), ticks: 12, apart: 10 * time.Second, kills: true, again: again}
 			d.nodes = 4
 			r, err := d.run()
 			if err != nil {

@@ -29,8 +29,8 @@ import (
 	"strings"
 	"time"
 
+	"lifeline/proof/build"
 	"lifeline/proof/check"
-	"lifeline/proof/engine"
 )
 
 // flags of every part.
@@ -83,12 +83,12 @@ func main() {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		fatal(err)
 	}
-	s, err := programsFor(dir)
+	programs, err := build.All(dir)
 	if err != nil {
 		fatal(err)
 	}
-	s.etcdctl, _ = engine.Find("LIFELINE_ETCDCTL", "etcdctl")
-	s.ttl, s.nodes, s.members, f.dir = f.ttl, f.nodes, 3, dir
+	s := with(programs)
+	s.ttl, s.nodes, f.dir = f.ttl, f.nodes, dir
 	if f.seed == 0 {
 		f.seed = rand.Uint64N(1e6) + 1
 	}

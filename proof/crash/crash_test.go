@@ -24,6 +24,7 @@ import (
 
 	"lifeline/proof/build"
 	"lifeline/proof/check"
+	"lifeline/proof/need"
 	"lifeline/proof/pid"
 )
 
@@ -326,14 +327,10 @@ func environ() []string {
 
 func TestCrash(t *testing.T) {
 	rounds := 4 // each kind of worker once
-	if text := os.Getenv("LIFELINE_CRASHES"); text != "" {
-		var err error
-		if rounds, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	} else if testing.Short() {
+	if testing.Short() {
 		rounds = 1
 	}
+	rounds = int(need.Number(t, "LIFELINE_CRASHES", uint64(rounds)))
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
 			t.Cleanup(func() { pid.KillBelow(programs.Dir) })

@@ -1,12 +1,14 @@
 // Package need leaves a test out, by name, where the machine lacks what it
 // needs. In CI, where LIFELINE_TEST_STRICT is set, that is a failure: a test
-// that nobody runs proves nothing.
+// that nobody runs proves nothing. What a test lets people set it reads here,
+// too.
 package need
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 )
 
@@ -63,4 +65,18 @@ func Namespaces(t testing.TB) {
 func Time(t testing.TB, why string) {
 	t.Helper()
 	That(t, !testing.Short(), "time (-short): "+why)
+}
+
+// Number reads a setting of the environment, from 1 up.
+func Number(t testing.TB, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%q is not a number from 1 up", name, text)
+	}
+	return n
 }

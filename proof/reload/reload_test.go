@@ -9,10 +9,8 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"lifeline/proof/need"
 )
@@ -90,13 +88,7 @@ func TestStartServer(t *testing.T) {
 }
 
 func TestKill(t *testing.T) {
-	seed := uint64(time.Now().UnixNano()%1e6) + 1
-	if text := os.Getenv("LIFELINE_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("LIFELINE_SEED=%q is not a number", text)
-		}
-	}
+	seed := need.Number(t, "LIFELINE_SEED", rand.Uint64N(1e6)+1)
 	k, err := own(t).killing(30, 500, rand.New(rand.NewPCG(seed, 0)))
 	t.Logf("LIFELINE_SEED=%d\n%s%s", seed, killedHead, k)
 	must(t, err, k.verdict())

@@ -10,10 +10,10 @@ package rounds
 
 import (
 	"os"
-	"strconv"
 	"testing"
 
 	"lifeline/proof/build"
+	"lifeline/proof/need"
 )
 
 // starters is how many ticks start at once.
@@ -30,15 +30,7 @@ func TestMain(m *testing.M) {
 
 // rounds is how many of them to play: few by default, for every commit.
 func rounds(t *testing.T) int {
-	text := os.Getenv("LIFELINE_ROUNDS")
-	if text == "" {
-		return 40
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("LIFELINE_ROUNDS=%q is not a number of rounds", text)
-	}
-	return n
+	return int(need.Number(t, "LIFELINE_ROUNDS", 40))
 }
 
 func TestRounds(t *testing.T) {

@@ -4,25 +4,18 @@ package main
 
 import (
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
+
+	"lifeline/proof/need"
 )
 
 // TestTrees ends random trees; LIFELINE_TREES is how many, LIFELINE_SEED which.
 func TestTrees(t *testing.T) {
 	b := ready(t)
-	number := func(name string, otherwise uint64) uint64 {
-		text := os.Getenv(name)
-		if text == "" {
-			return otherwise
-		}
-		return must[uint64](t)(strconv.ParseUint(text, 10, 64))
-	}
-	seed := number("LIFELINE_SEED", rand.Uint64())
+	seed := need.Number(t, "LIFELINE_SEED", rand.Uint64())
 	r := rand.New(rand.NewPCG(seed, 0))
-	for n := range number("LIFELINE_TREES", 20) {
+	for n := range need.Number(t, "LIFELINE_TREES", 20) {
 		text, processes := plan(r, 0)
 		g, err := b.grow(text, processes)
 		if err == nil {

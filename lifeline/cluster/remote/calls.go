@@ -159,8 +159,8 @@ func (s *session) doRenew() {
 	})
 }
 
-// doLook sees how the name stands, and takes a place that is free.
-func (s *session) doLook() {
+// ask sees how the name stands.
+func (s *session) ask(then func(engine.State, error)) {
 	var state engine.State
 	s.do(s.limit(), func(ctx context.Context) error {
 		states, err := s.engine.Look(ctx, s.Name)
@@ -168,7 +168,12 @@ func (s *session) doLook() {
 			state = states[0]
 		}
 		return err
-	}, func(err error) {
+	}, func(err error) { then(state, err) })
+}
+
+// doLook takes a place that is free.
+func (s *session) doLook() {
+	s.ask(func(state engine.State, err error) {
 		s.tryAt = s.w.now() + s.fallback()
 		switch {
 		case s.again(err) || !s.joined:

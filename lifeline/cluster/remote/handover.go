@@ -122,14 +122,7 @@ func (s *session) unwish() {
 // doSit: this node has failed too often. It comes back before its time only
 // where nobody else would run it.
 func (s *session) doSit() {
-	var state engine.State
-	s.do(s.limit(), func(ctx context.Context) error {
-		states, err := s.engine.Look(ctx, s.Name)
-		if len(states) > 0 {
-			state = states[0]
-		}
-		return err
-	}, func(err error) {
+	s.ask(func(state engine.State, err error) {
 		s.openAt = s.w.now() + s.fallback()
 		if err != nil {
 			s.failed(err)

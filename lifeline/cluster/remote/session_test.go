@@ -166,13 +166,16 @@ func TestSessionDeadlineBeforeTheRequest(t *testing.T) {
 	})
 }
 
+// waysToBeAway are the two that an engine has.
+var waysToBeAway = map[string]func(*fake){
+	"refuses": func(f *fake) { f.err = errors.New("connection refused") },
+	"hangs":   func(f *fake) { f.delay = time.Hour },
+}
+
 // The engine is away: the worker is killed before the lease ends, whatever the
 // calls that are out do.
 func TestSessionEngineAway(t *testing.T) {
-	for name, away := range map[string]func(*fake){
-		"refuses": func(f *fake) { f.err = errors.New("connection refused") },
-		"hangs":   func(f *fake) { f.delay = time.Hour },
-	} {
+	for name, away := range waysToBeAway {
 		t.Run(name, func(t *testing.T) {
 			rigged(t, cluster.Hello{}, func(r *rig) {
 				r.granted()
@@ -212,10 +215,7 @@ func TestSessionEngineAway(t *testing.T) {
 // again was said before it ended: this once nobody ever stood by again. And a
 // refused connection, which costs nothing, was tried as fast as can be.
 func TestSessionGivesBackToAnEngineAway(t *testing.T) {
-	for name, away := range map[string]func(*fake){
-		"refuses": func(f *fake) { f.err = errors.New("connection refused") },
-		"hangs":   func(f *fake) { f.delay = time.Hour },
-	} {
+	for name, away := range waysToBeAway {
 		t.Run(name, func(t *testing.T) {
 			rigged(t, cluster.Hello{}, func(r *rig) {
 				r.granted()

@@ -209,15 +209,7 @@ func (s Suite) lost(t *testing.T) {
 	a.acquire()
 	b := s.join(t, name, "b", 1)
 	b.keep(s.TTL)
-	for deadline := time.Now().Add(s.TTL + s.Slack); ; {
-		if _, err := b.Acquire(t.Context()); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the other one never got it")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	s.inherit(t, b)
 	if _, err := a.Renew(t.Context()); !errors.Is(err, engine.ErrLost) {
 		t.Fatalf("a renewal of what has ended says %v", err)
 	}
@@ -416,17 +408,22 @@ func (s Suite) ticksPlace(t *testing.T) {
 	}
 	a.acquire()
 	b.keep(s.TTL)
-	for deadline := time.Now().Add(s.TTL + s.Slack); ; {
-		if _, err := b.Acquire(t.Context()); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the other one never got it")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	s.inherit(t, b)
 	if err := a.Claim(t.Context(), engine.Mark{}, first); !errors.Is(err, engine.ErrLost) {
 		t.Fatalf("with a place that was lost: %v", err)
 	}
 	b.must(b.Claim(t.Context(), engine.Mark{}, first))
+}
+
+// inherit waits until the lease of another has ended, and b has it.
+func (s Suite) inherit(t *testing.T, b client) {
+	t.Helper()
+	for deadline := time.Now().Add(s.TTL + s.Slack); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := b.Acquire(t.Context()); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the other one never got it")
+		}
+	}
 }
