@@ -127,7 +127,7 @@ func FuzzRecord(f *testing.F) {
 				t.Errorf("%+v became %+v, %v", r, again, err)
 			}
 		}
-		if !utf8.ValidString(boot+generation) || strings.ContainsAny(boot+generation, " \t\n\v\f\r\u0085\u00a0") || supPID < 0 || pid < 0 {
+		if !utf8.ValidString(boot) || !utf8.ValidString(generation) || strings.ContainsAny(boot+generation, " \t\n\v\f\r\u0085\u00a0") || supPID < 0 || pid < 0 {
 			return
 		}
 		r := record{boot: boot, pidNS: ns, generation: generation, supervisor: procscan.ID{PID: supPID, Start: supStart}, worker: procscan.ID{PID: pid, Start: start}}
