@@ -49,7 +49,11 @@ func FuzzSplit(f *testing.F) {
 		for i, s := range fields {
 			args[i] = s
 		}
-		v, again, err := Split(strings.TrimSuffix(Line(verb, args...), "\n"))
+		line = strings.TrimSuffix(Line(verb, args...), "\n")
+		if len(line) >= longest {
+			return // bytes that aren't letters are escaped, and four times as long then
+		}
+		v, again, err := Split(line)
 		if err != nil || v != verb || !slices.Equal(again, fields) {
 			t.Errorf("%q comes back as %q %q, %v", line, v, again, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"lifeline/lifeline/cluster"
@@ -236,9 +237,17 @@ func (s *session) supervisor() (id procscan.ID) {
 	return id
 }
 
+// maxText is how much of a text is said: escaped, each byte may become four.
+const maxText = 800
+
 // say writes a line. Lifeline may be stopped for a long time: when the socket
 // is full at last, it is given up.
 func (s *session) say(verb string, fields ...any) {
+	for i, f := range fields { // an engine's words may be many, and a line is short
+		if text, ok := f.(string); ok && len(text) > maxText {
+			fields[i] = strings.ToValidUTF8(text[:maxText], "") + "…"
+		}
+	}
 	if c, ok := s.out.(interface{ SetWriteDeadline(time.Time) error }); ok {
 		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	}

@@ -255,6 +255,25 @@ func TestSessionLost(t *testing.T) {
 	})
 }
 
+// An engine may have more to say than a line holds: lifeline would take that
+// for nonsense, and end its worker.
+func TestSessionLongWords(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.f.err = errors.New(strings.Repeat("\xc0 all endpoints are away ", 1000))
+		r.sleep(20 * time.Second)
+		said := r.took("say")
+		if len(said) != 1 || len(said[0]) > 4000 {
+			t.Errorf("said: %q", said)
+		}
+		for _, line := range said {
+			if _, _, err := cluster.Split(line); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 func TestSessionLifelineDies(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
