@@ -182,8 +182,8 @@ func (t Tree) Signal(sig unix.Signal) {
 }
 
 // Stop asks every member to end: sig, then SIGCONT, so that a stopped one can
-// hear it.
-func (t Tree) Stop(sig unix.Signal) {
+// hear it. It gives those that it has asked.
+func (t Tree) Stop(sig unix.Signal) []procscan.ID {
 	if !t.Root.Zero() {
 		Send(t.Root, sig) // at once: the look around takes its time
 	}
@@ -196,6 +196,7 @@ func (t Tree) Stop(sig unix.Signal) {
 	for _, id := range members {
 		Send(id, unix.SIGCONT)
 	}
+	return members
 }
 
 // Kill ends every member for certain: stop them all first, until none is left

@@ -14,9 +14,11 @@
 // moves it. It is counted on CLOCK_BOOTTIME, which goes on while the machine
 // is suspended. Both programs keep it, each by a timer of its own: at
 // [Times].Stop the worker is asked to end, at [Times].Kill its whole tree is
-// killed.
+// killed. Should both be stopped, or one be stopped and the other dead, the
+// kernel keeps it: at [Times].Doom, while anything lives on the lease, lifeline
+// gets SIGKILL from a timer of its own, and the worker dies with it.
 //
-//	sent            renewal due     Stop           Kill   deadline
+//	sent            renewal due     Stop           Kill   Doom  deadline
 //	 ├───── TTL/3 ─────┼── retries ───┼─── grace ────┼─ margin ─┤
 //
 // # The protocol, version 1

@@ -29,6 +29,7 @@ type Lease struct {
 	at       time.Duration // when lifeline-remote is to be started, or looked after
 	asked    bool          // it owes a pong
 	failures int           // starts of it in a row that came to nothing
+	living   map[string]bool // generations of which something may live
 	out      []Event
 	bell     chan struct{}
 }
@@ -45,6 +46,7 @@ type world struct {
 	now   func() time.Duration
 	alarm *Alarm
 	set   func(at time.Duration)
+	doom  func(at time.Duration) // this process is killed then; 0 for never
 	start func() (io.ReadWriteCloser, procscan.ID, error)
 	kill  func(procscan.ID)
 	reap  func(procscan.ID)
@@ -82,7 +84,7 @@ func Join(o Options, name string, grace time.Duration, warn func(format string, 
 	l := newLease(Hello{URL: o.URL, Name: name, Node: o.Node, TTL: o.TTL, Grace: grace, Slots: o.Slots, Prefer: o.Prefer,
 		FailAfter: o.FailAfter, Tick: o.Tick, AtLeastOnce: o.AtLeastOnce,
 		Supervisor: fmt.Sprintf("%d:%d", self.PID, self.Start)}, warn,
-		world{now: Now, alarm: alarm, set: alarm.Set, kill: kill, reap: reap,
+		world{now: Now, alarm: alarm, set: alarm.Set, doom: newDoom().set, kill: kill, reap: reap,
 			start: func() (io.ReadWriteCloser, procscan.ID, error) { return start(program) }})
 	go func() {
 		for range alarm.C {
@@ -93,7 +95,7 @@ func Join(o Options, name string, grace time.Duration, warn func(format string, 
 }
 
 func newLease(h Hello, warn func(string, ...any), w world) *Lease {
-	return &Lease{hello: h, warn: warn, w: w, bell: make(chan struct{}, 1)}
+	return &Lease{hello: h, warn: warn, w: w, living: map[string]bool{}, bell: make(chan struct{}, 1)}
 }
 
 func (l *Lease) ring() {
@@ -151,7 +153,11 @@ func (l *Lease) Release() {
 }
 
 // Starting, Started and Ended keep lifeline-remote informed of what to kill.
-func (l *Lease) Starting(generation, cgroup string) { l.say("starting", generation, cgroup) }
+func (l *Lease) Starting(generation, cgroup string) {
+	l.living[generation] = true
+	l.doom()
+	l.say("starting", generation, cgroup)
+}
 
 // Started is said when the process is known.
 func (l *Lease) Started(generation string, id procscan.ID) {
@@ -160,6 +166,8 @@ func (l *Lease) Started(generation string, id procscan.ID) {
 
 // Ended is said when nothing of a generation lives.
 func (l *Lease) Ended(generation string, up time.Duration, code int) {
+	delete(l.living, generation)
+	l.doom()
 	l.say("ended", generation, int64(up), code)
 }
 
@@ -283,6 +291,7 @@ func (l *Lease) heard(m Message) error {
 			return err
 		}
 		l.times, l.told.Stop = TimesOf(d, l.hello.TTL, l.hello.Grace), 0
+		l.doom()
 	case "tick":
 		if l.held {
 			l.tell("tick", m.Fields[0], 0)
@@ -367,6 +376,17 @@ func (l *Lease) look() {
 
 // quietSince begins the wait for lifeline-remote's next word.
 func (l *Lease) quietSince() { l.asked, l.at = false, l.w.now()+patience }
+
+// doom has the kernel end this process, and so the worker, should both be
+// needed still when the margin is half over: whoever should have done it by
+// then is stopped, or dead.
+func (l *Lease) doom() {
+	if len(l.living) == 0 {
+		l.w.doom(0)
+		return
+	}
+	l.w.doom(l.times.Doom())
+}
 
 func (l *Lease) forget() { l.held, l.times, l.told = false, Times{}, Times{} }
 

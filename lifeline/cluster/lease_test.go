@@ -26,6 +26,7 @@ type rig struct {
 	kills  int
 	warned []string
 	alarm  *time.Timer
+	doom   time.Duration // when the kernel would end lifeline; 0 for never
 	fails  bool // the program can't be started
 }
 
@@ -47,6 +48,7 @@ func rigged(t *testing.T, test func(*rig)) {
 						r.alarm.Reset(max(at-r.now(), 0))
 					}
 				},
+				doom: func(at time.Duration) { r.doom = at },
 				start: func() (io.ReadWriteCloser, procscan.ID, error) {
 					if r.fails {
 						return nil, procscan.ID{}, io.ErrUnexpectedEOF
@@ -137,6 +139,39 @@ func (r *rig) held(fence int) {
 	if !r.l.Held() {
 		r.t.Fatal("granted, and not held")
 	}
+}
+
+// The kernel ends lifeline, and with it the worker, where it can't do so
+// itself; not while nothing lives, and not while the lease is renewed.
+func TestLeaseDoom(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.held(1)
+		if r.doom != 0 {
+			t.Error("doomed, and no worker was started")
+		}
+		due := func() time.Duration { return r.l.times.Deadline - Margin(ttl)/2 }
+		r.l.Starting("g1", "")
+		if r.doom != due() || r.doom <= r.l.times.Kill {
+			t.Errorf("doomed for %s: the worker is killed at %s, and the lease ends at %s", r.doom, r.l.times.Kill, r.l.times.Deadline)
+		}
+		r.sleep(3 * time.Second)
+		before := r.doom
+		r.say(fmt.Sprintf("renewed %d", r.now()+ttl))
+		if r.doom != due() || r.doom <= before {
+			t.Errorf("renewed, and doomed for %s, before for %s", r.doom, before)
+		}
+		r.l.Starting("g2", "") // a reload
+		r.l.Ended("g1", 0, 0)
+		before = r.doom
+		r.say("lost another")
+		if r.doom != before {
+			t.Error("the lease is lost, the worker lives, and the time is another")
+		}
+		r.l.Ended("g2", 0, 137)
+		if r.doom != 0 {
+			t.Error("nothing lives, and lifeline would be killed")
+		}
+	})
 }
 
 func TestLeaseRuns(t *testing.T) {

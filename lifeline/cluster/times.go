@@ -20,6 +20,9 @@ func TimesOf(deadline, ttl, grace time.Duration) Times {
 	return Times{Stop: kill - grace, Kill: kill, Deadline: deadline}
 }
 
+// Doom is when the kernel does it, if the worker lives still.
+func (t Times) Doom() time.Duration { return t.Kill + (t.Deadline-t.Kill)/2 }
+
 // Held reports that a worker may be started at the time now.
 func (t Times) Held(now time.Duration) bool { return now < t.Stop }
 

@@ -103,13 +103,15 @@ func (f *fake) world() world {
 			}
 			return &child.Child{ID: f.id(pid), Started: f.started}, nil
 		},
-		stop: func(t child.Tree, sig unix.Signal) {
+		stop: func(t child.Tree, sig unix.Signal) (asked []procscan.ID) {
 			f.did("%s", child.SignalName(sig))
 			for pid := range f.alive {
+				asked = append(asked, f.id(pid))
 				if !f.deaf[pid] {
 					f.end(pid, unix.WaitStatus(sig))
 				}
 			}
+			return asked
 		},
 		kill: func(t child.Tree) error {
 			f.did("kill")

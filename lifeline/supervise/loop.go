@@ -202,12 +202,16 @@ func (l *loop) onChild() {
 	for _, w := range l.workers() {
 		w.hear() // while the senders' pids still mean something
 	}
-	for _, e := range l.w.reap() {
+	ended := l.w.reap()
+	for _, e := range ended {
 		for _, w := range l.workers() {
 			if w.ours && w.id.PID == e.PID {
 				w.onExit(e)
 			}
 		}
+	}
+	if len(ended) == 0 {
+		return // a look around is dear
 	}
 	for _, w := range l.workers() {
 		if w.state == stopping && w.id.Zero() {

@@ -33,13 +33,15 @@ func (d *duo) init() {
 		}
 		return pids
 	}
-	d.l.w.stop = func(t child.Tree, sig unix.Signal) {
+	d.l.w.stop = func(t child.Tree, sig unix.Signal) (asked []procscan.ID) {
 		d.did("%s %d", child.SignalName(sig), t.Root.PID)
 		for _, pid := range mine(t) {
+			asked = append(asked, d.id(pid))
 			if !d.deaf[pid] {
 				d.end(pid, unix.WaitStatus(sig))
 			}
 		}
+		return asked
 	}
 	d.l.w.kill = func(t child.Tree) error {
 		d.l.post(func() { // it runs beside the loop

@@ -68,7 +68,7 @@ func (e *EndError) Error() string { return e.Text }
 // world is everything outside the loop that a test wants to hold in its hands.
 type world struct {
 	start   func(child.Spec) (*child.Child, error)
-	stop    func(t child.Tree, sig unix.Signal)
+	stop    func(t child.Tree, sig unix.Signal) (asked []procscan.ID)
 	kill    func(t child.Tree) error
 	members func(t child.Tree) []procscan.ID
 	alone   func() bool
@@ -99,7 +99,7 @@ const killPatience = 30 * time.Second
 func theWorld() world {
 	return world{
 		start: child.Start,
-		stop:  func(t child.Tree, sig unix.Signal) { t.Stop(sig) },
+		stop:  func(t child.Tree, sig unix.Signal) []procscan.ID { return t.Stop(sig) },
 		kill: func(t child.Tree) error {
 			ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 			defer cancel()

@@ -102,7 +102,11 @@ func (w *worker) onDeadline(now time.Time) {
 		l.takeOver(w)
 	case !over(w.deadline):
 	case w.state == stopping:
-		l.Warn("pid %d still runs %s after %s: killing it", w.id.PID, l.KillAfter, w.asked)
+		who := fmt.Sprintf("pid %d", w.id.PID)
+		if w.id.Zero() {
+			who = "what the command has left behind"
+		}
+		l.Warn("%s still runs %s after %s: killing it", who, l.KillAfter, w.asked)
 		w.kill()
 	case w == l.next:
 		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)", l.ReloadTimeout)}
@@ -195,7 +199,12 @@ func (w *worker) leftovers() {
 		w.empty()
 		return
 	}
-	members := l.w.members(w.tree())
+	w.left(l.w.members(w.tree()))
+}
+
+// left is what to do about those that are left.
+func (w *worker) left(members []procscan.ID) {
+	l := w.l
 	switch {
 	case len(members) == 0 || l.Leftovers == "keep" && w.state != stopping:
 		w.empty()
@@ -302,9 +311,9 @@ func (w *worker) stop(sig unix.Signal) {
 	w.follows = false
 	w.asked = child.SignalName(sig)
 	w.enter(stopping, max(w.l.KillAfter, 1))
-	w.l.w.stop(w.tree(), sig)
+	asked := w.l.w.stop(w.tree(), sig)
 	if w.id.Zero() {
-		w.leftovers()
+		w.left(asked)
 	}
 }
 

@@ -23,7 +23,6 @@ type attack struct {
 	settings
 	seed     uint64
 	rounds   int
-	beyond   bool
 	only     func(kind) bool // nil: every fault
 	progress io.Writer
 }
@@ -165,7 +164,7 @@ func (d *driver) state() string {
 
 // play does the faults of a round, and waits until they are undone.
 func (d *driver) play(n int) {
-	plan := planOf(d.attack.seed, n, d.ttl, d.attack.beyond)
+	plan := planOf(d.attack.seed, n, d.ttl)
 	if d.attack.progress != nil {
 		fmt.Fprintf(d.attack.progress, "round %d: %v\n", n, plan)
 	}

@@ -41,7 +41,7 @@ type flags struct {
 	ticks, tickNodes           int
 	subjects, faults           string
 	keep, dir                  string
-	beyond, progress           bool
+	progress                   bool
 }
 
 func main() {
@@ -63,7 +63,6 @@ func main() {
 	flag.IntVar(&f.nodes, "nodes", 0, "how many; 0: two to five, by the seed")
 	flag.StringVar(&f.subjects, "subjects", "lifeline-etcd,lifeline-postgres,etcdctl", "the guards to attack")
 	flag.StringVar(&f.keep, "keep", "", "a directory for the logs; without it they are kept after a failure only")
-	flag.BoolVar(&f.beyond, "beyond", false, "also what can't be survived: both guards of a running worker stopped")
 	flag.StringVar(&f.faults, "faults", "", "a regular expression: only the faults that it fits")
 	flag.BoolVar(&f.progress, "v", false, "say what is done")
 	flag.IntVar(&f.runs, "runs", 10, "measurements of each kind")
@@ -118,7 +117,7 @@ func attackAll(s settings, f flags) error {
 		if !ok {
 			return fmt.Errorf("-subjects %s: it is none of %s", name, known())
 		}
-		c := attack{settings: s, seed: f.seed, rounds: f.rounds, beyond: f.beyond}
+		c := attack{settings: s, seed: f.seed, rounds: f.rounds}
 		c.subject, c.dir = subject, filepath.Join(f.dir, fmt.Sprintf("%s-%d", name, f.seed))
 		if f.faults != "" {
 			which, err := regexp.Compile(f.faults)

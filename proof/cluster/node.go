@@ -94,16 +94,22 @@ func (n *node) start(worker []string) (*exec.Cmd, *pid.Handle, error) {
 
 // beside is a tick while a guard runs: it must say nothing, and exit 0.
 func (n *node) beside() error {
-	n.mu.Lock()
-	running := n.guard != nil
-	n.mu.Unlock()
-	if !running {
+	running := func() *pid.Handle {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.guard
+	}
+	guard := running()
+	if guard == nil {
 		return nil
 	}
 	argv := n.arena.subject.argv(n.arena, n, n.arena.worker())
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(environ(), "PROOF_NODE="+n.name)
 	text, err := cmd.CombinedOutput()
+	if guard != running() {
+		return nil // it was killed just then, and the tick is the next one
+	}
 	if err != nil || len(text) > 0 {
 		return fmt.Errorf("a tick beside a running guard: %v %q", err, text)
 	}

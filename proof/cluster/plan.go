@@ -29,28 +29,14 @@ const (
 	killLeader
 	stopLeader
 	killEngine // all members
+	stopGuards // lifeline and lifeline-remote stop, and the worker runs on
 	kinds
-
-	// stopGuards stops lifeline and lifeline-remote and lets the worker run.
-	// Nothing is left then that could end it, so it isn't part of a plan
-	// unless it is asked for; the fence is the answer to it.
-	stopGuards
 )
 
 func (k kind) String() string {
 	return [...]string{"KILL lifeline", "KILL lifeline-remote", "KILL worker", "KILL lifeline and lifeline-remote", "KILL node",
 		"TERM lifeline", "STOP lifeline", "STOP lifeline-remote", "STOP worker", "pause node", "partition", "lost replies",
-		"KILL leader", "STOP leader", "KILL engine", "", "STOP lifeline and lifeline-remote"}[k]
-}
-
-// guard: it takes away, for a while or for good, one of the two programs that
-// can end the worker.
-func (k kind) guard() bool {
-	switch k {
-	case killLifeline, killRemote, killGuards, stopLifeline, stopRemote, stopGuards, pauseNode, termLifeline:
-		return true
-	}
-	return false
+		"KILL leader", "STOP leader", "KILL engine", "STOP lifeline and lifeline-remote"}[k]
 }
 
 // action is one fault.
@@ -76,35 +62,21 @@ func (a action) way() engine.Way {
 	return engine.Both
 }
 
-// planOf makes the faults of round n. It depends on the seed and the round
-// alone, never on what happened before: the machine's timing is the only
-// difference between two runs of one seed.
-//
-// Of the two guards of a worker one at most is taken away per round, except by
-// killGuards and killNode: with one stopped and the other gone nothing can end
-// the worker, as with stopGuards.
-func planOf(seed uint64, n int, ttl time.Duration, beyond bool) []action {
+// planOf makes the faults of round n, any of them together. It depends on the
+// seed and the round alone, never on what happened before: the machine's timing
+// is the only difference between two runs of one seed.
+func planOf(seed uint64, n int, ttl time.Duration) []action {
 	rng := rand.New(rand.NewPCG(seed, uint64(n)))
 	after := time.Duration(rng.Int64N(int64(ttl)))
-	guard := false
 	var plan []action
 	for range []int{1, 1, 1, 2, 2, 3}[rng.IntN(6)] {
 		a := action{kind: kind(rng.IntN(int(kinds))), after: after, pick: rng.Float64()}
-		if beyond && rng.IntN(8) == 0 {
-			a.kind = stopGuards
-		}
 		switch a.kind {
 		case stopLifeline, stopRemote, stopWorker, stopGuards, pauseNode, cutNode, cutReplies, killLeader, stopLeader, killEngine:
 			a.hold = time.Duration(rng.Int64N(int64(5 * ttl / 2)))
 		}
 		if rng.IntN(3) == 0 { // else at the same moment as the one before
 			after += time.Duration(rng.Int64N(int64(ttl / 2)))
-		}
-		if a.kind.guard() {
-			if guard && !beyond {
-				continue
-			}
-			guard = true
 		}
 		plan = append(plan, a)
 	}
