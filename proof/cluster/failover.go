@@ -45,6 +45,11 @@ var ways = []how{
 		n.signal(unix.SIGKILL)
 		return nil
 	}},
+	{name: "SIGSTOP of both programs", only: true, do: func(a *arena, n, _ *node) error {
+		n.each(a.programs.Lifeline, unix.SIGSTOP)
+		n.each(a.remote, unix.SIGSTOP)
+		return nil
+	}},
 	{name: "death of the node", do: func(a *arena, n, _ *node) error {
 		n.link.Cut(engine.Both) // a dead machine closes no connection
 		for _, id := range pid.Below(a.programs.Dir) {
