@@ -3,9 +3,12 @@
  * delays everything. Checked in every order of the steps by cluster_test.go.
  *
  * Promise: never do two workers run at once. A worker on a suspended node
- * doesn't run; should both guards of a running worker be stopped (BEYOND),
- * nothing can end it, and the promise is instead that a resource which refuses
- * a lower fence takes nothing from it after its successor's first word.
+ * doesn't run. As a rule the worker is a whole tree, which outlives lifeline
+ * and which one guard at least must be left to end. With PROCESS it is a single
+ * process, and both guards may be out: the kernel ends it together with
+ * lifeline, and lifeline at the deadline. With BEYOND both may be out and
+ * nothing ends it; the promise is then that a resource which refuses a lower
+ * fence takes nothing from it after its successor's first word.
  *
  * Time goes in steps. It stands still only for what a guard that runs does in
  * time: a worker is dead KILLING steps after its guards have begun to kill it.
@@ -20,6 +23,7 @@
  *   answer                    it comes
  *   start                     lifeline starts the worker
  *   kill                      either guard, at the deadline less the margin
+ *   doom                      the kernel kills a lifeline that is stopped
  *   hand-over, end            the worker is ended, or ends
  *   faults                    each guard is stopped, goes on, is killed, is
  *                             started again; a node is suspended and wakes up
@@ -34,6 +38,8 @@
  *   PLAIN_DELETE    4 a release deletes whatever is there
  *   EARLY_RELEASE   4 released before the worker has ended
  *   ONE_GUARD         lifeline alone watches the deadline
+ *   NO_DOOM           lifeline has no timer of the kernel's (with PROCESS)
+ *   NO_PDEATH         the worker outlives lifeline (with PROCESS)
  *   NO_FENCE        5 the resource takes any fence (with BEYOND)
  *   REACHED           no rule: a successor may not even start, so that it is
  *                     seen that one does
@@ -94,6 +100,22 @@ byte seen;                  /* the resource's highest fence */
 #endif
 
 #define LATE(i) (CLOCK(i) + MARGIN >= n[i].deadline)
+#ifdef PROCESS
+#ifndef NO_DOOM
+#define DOOMED(i) (n[i].lifeline == STOPPED)
+#endif
+#endif
+#ifndef DOOMED
+#define DOOMED(i) false
+#endif
+#ifdef PROCESS
+#ifndef NO_PDEATH
+#define FOLLOWS(i) ended(i)
+#endif
+#endif
+#ifndef FOLLOWS
+#define FOLLOWS(i) skip
+#endif
 #ifdef ONE_GUARD
 #define GUARDED(i) (n[i].lifeline == RUNS)
 #else
@@ -102,7 +124,7 @@ byte seen;                  /* the resource's highest fence */
 #define AWAKE(i) (!n[i].asleep)
 #define SPEAKS(i) (AWAKE(i) && n[i].remote == RUNS)
 /* Time can't go on: a guard is about to kill, and that is done by then. */
-#define HURRY(i) (n[i].worker && AWAKE(i) && GUARDED(i) && CLOCK(i) + MARGIN >= n[i].deadline + KILLING)
+#define HURRY(i) (n[i].worker && AWAKE(i) && (GUARDED(i) || DOOMED(i)) && CLOCK(i) + MARGIN >= n[i].deadline + KILLING)
 #ifdef UNCONFIRMED
 #define HOPE(i) n[i].deadline = CLOCK(i) + TTL
 #else
@@ -151,7 +173,11 @@ byte seen;                  /* the resource's highest fence */
 /* One guard may be out while a worker lives. */
 #ifdef BEYOND
 #define SPARE(i, other) (faults > 0)
-#else
+#endif
+#ifdef PROCESS
+#define SPARE(i, other) (faults > 0)
+#endif
+#ifndef SPARE
 #define SPARE(i, other) (faults > 0 && (!n[i].worker || n[i].other == RUNS))
 #endif
 
@@ -251,6 +277,8 @@ inline step(i) {
 		n[i].worker = 1; n[i].own = n[i].fence; FIRST(i)
 	/* kill */
 	:: AWAKE(i) && n[i].worker && GUARDED(i) && LATE(i) -> ended(i); n[i].held = 0
+	/* doom */
+	:: AWAKE(i) && n[i].worker && DOOMED(i) && LATE(i) -> ended(i); n[i].lifeline = DEAD
 	/* lifeline is dead: lifeline-remote kills what it has left */
 	:: SPEAKS(i) && n[i].worker && n[i].lifeline == DEAD -> ended(i)
 	/* hand-over, or its own end */
@@ -258,7 +286,7 @@ inline step(i) {
 	/* faults */
 	:: n[i].lifeline == RUNS && SPARE(i, remote) -> faults--; n[i].lifeline = STOPPED
 	:: n[i].remote == RUNS && SPARE(i, lifeline) -> faults--; n[i].remote = STOPPED
-	:: n[i].lifeline == RUNS && SPARE(i, remote) -> faults--; n[i].lifeline = DEAD
+	:: n[i].lifeline == RUNS && SPARE(i, remote) -> faults--; n[i].lifeline = DEAD; FOLLOWS(i)
 	:: n[i].remote == RUNS && SPARE(i, lifeline) -> faults--; n[i].remote = DEAD;
 		/* what it had asked is on its way */
 		if
@@ -275,6 +303,7 @@ inline step(i) {
 		/* a guard comes first, or the fence must help */
 		if
 		:: n[i].worker && GUARDED(i) && LATE(i) -> ended(i); n[i].held = 0
+		:: n[i].worker && DOOMED(i) && LATE(i) -> ended(i); n[i].lifeline = DEAD
 		:: else
 		fi
 	fi

@@ -17,11 +17,15 @@ import (
 // fault, six steps of time, a TTL of three.
 const smallCluster = "HORIZON=6 GRANTS=2 FAULTS=1"
 
+// processCluster is the same with a worker that is one process, and both of its
+// guards out.
+const processCluster = "PROCESS HORIZON=4 GRANTS=2 FAULTS=2"
+
 // TestCluster holds the rules of the lease in every order of the steps.
 func TestCluster(t *testing.T) {
-	sizes := []string{smallCluster}
+	sizes := []string{smallCluster, processCluster}
 	if os.Getenv("LIFELINE_MODEL") == "full" {
-		sizes = append(sizes, smallCluster+" BEYOND", "HORIZON=7 GRANTS=2 FAULTS=1 TTL=4")
+		sizes = append(sizes, smallCluster+" BEYOND", strings.Replace(processCluster, "HORIZON=4", "HORIZON=5", 1), "HORIZON=7 GRANTS=2 FAULTS=1 TTL=4")
 	}
 	for _, flags := range sizes {
 		t.Run(flags, func(t *testing.T) {
@@ -42,12 +46,14 @@ func TestCluster(t *testing.T) {
 
 // TestClusterRules takes one rule out at a time: each must be missed.
 func TestClusterRules(t *testing.T) {
-	for _, rule := range []string{"REACHED", "FROM_ANSWER", "UNCONFIRMED", "MONOTONIC", "MARGIN=1", "NO_LOOK", "PLAIN_PUT", "PLAIN_DELETE", "EARLY_RELEASE", "ONE_GUARD", "BEYOND NO_FENCE"} {
+	for _, rule := range []string{"REACHED", "FROM_ANSWER", "UNCONFIRMED", "MONOTONIC", "MARGIN=1", "NO_LOOK", "PLAIN_PUT", "PLAIN_DELETE", "EARLY_RELEASE", "ONE_GUARD", "NO_DOOM", "NO_PDEATH", "BEYOND NO_FENCE"} {
 		t.Run(rule, func(t *testing.T) {
 			flags := smallCluster
 			switch rule {
 			case "PLAIN_DELETE": // a third one comes into the place that was deleted
 				flags = strings.Replace(flags, "GRANTS=2", "GRANTS=3", 1)
+			case "NO_DOOM", "NO_PDEATH":
+				flags = processCluster
 			case "BEYOND NO_FENCE": // both guards are stopped
 				flags = strings.Replace(flags, "FAULTS=1", "FAULTS=2", 1)
 			}
