@@ -14,8 +14,8 @@ mkdir -p "$data"
 pkgs=$(echo $of | tr ' ' ,)
 # GOCOVERDIR is for the processes that are started, -test.gocoverdir for the
 # tests themselves; `go test` would put a directory of its own into the first.
-for test in ${TESTS:-./lifeline ./lifeline/child ./lifeline/cluster ./lifeline/notify ./lifeline/supervise ./procscan ./install ./tasks ./proof/crash}; do
-	go test -c -tags $tags -cover -coverpkg=$pkgs -o "$dir/test" "$test"
+for test in ${TESTS:-./lifeline ./lifeline/child ./lifeline/cluster ./lifeline/notify ./lifeline/supervise ./procscan ./install ./tasks ./proof/crash ./proof/supervise ./proof/reload}; do
+	go test -c -tags $tags -cover -covermode=atomic -coverpkg=$pkgs -o "$dir/test" "$test"
 	(cd "$test" && GOCOVERDIR=$data LIFELINE_CRASHES=1 "$dir/test" -test.timeout 10m -test.gocoverdir="$data" $ARGS) >"$dir/out" 2>&1 ||
 		# A few tests look at what a program prints, and one that counts says so.
 		grep -- '^ *--- FAIL' "$dir/out" || cat "$dir/out"

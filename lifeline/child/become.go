@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"lifeline/lifeline/crash"
 )
 
 // Become turns this process into the stub and so into the command: no
@@ -37,6 +39,7 @@ func Become(spec Spec, yieldCode int) error {
 			return fmt.Errorf("cannot lead the command's output elsewhere: %w", err)
 		}
 	}
+	crash.Point("become.exec")
 	err := syscall.Exec(self(), append(args.argv(), spec.Argv...), spec.Env)
 	return startError(spec, err)
 }

@@ -7,5 +7,5 @@ import "time"
 // doom needs Linux.
 type doom struct{}
 
-func newDoom() *doom           { return &doom{} }
+func newDoom() *doom            { return &doom{} }
 func (*doom) set(time.Duration) {}

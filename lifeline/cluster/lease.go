@@ -25,10 +25,10 @@ type Lease struct {
 	times    Times // of the lease; not zero while lifeline-remote is gone, too
 	fence    uint64
 	peer     *peer
-	told     Times         // what has been said of times already: Stop, Kill
-	at       time.Duration // when lifeline-remote is to be started, or looked after
-	asked    bool          // it owes a pong
-	failures int           // starts of it in a row that came to nothing
+	told     Times           // what has been said of times already: Stop, Kill
+	at       time.Duration   // when lifeline-remote is to be started, or looked after
+	asked    bool            // it owes a pong
+	failures int             // starts of it in a row that came to nothing
 	living   map[string]bool // generations of which something may live
 	out      []Event
 	bell     chan struct{}

@@ -27,7 +27,7 @@ type rig struct {
 	warned []string
 	alarm  *time.Timer
 	doom   time.Duration // when the kernel would end lifeline; 0 for never
-	fails  bool // the program can't be started
+	fails  bool          // the program can't be started
 }
 
 const ttl, grace = 10 * time.Second, 2 * time.Second

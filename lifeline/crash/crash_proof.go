@@ -33,8 +33,9 @@ func childStep() int {
 
 // Point dies if this is the step.
 func Point(step string) {
-	if dir := os.Getenv("GOCOVERDIR"); dir != "" && (step == "stub.exec" || step == "handover.exec") {
-		// What has been run until now is forgotten by execve.
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" && strings.HasSuffix(step, ".exec") {
+		// What has been run until now is forgotten by execve. (A test program
+		// that is called as lifeline can't write it down.)
 		_ = errors.Join(coverage.WriteMetaDir(dir), coverage.WriteCountersDir(dir))
 	}
 	if step == at && !strings.HasPrefix(at, "direct.") {

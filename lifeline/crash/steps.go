@@ -14,6 +14,7 @@ var Steps = []string{
 	"lock.taken", "lock.checked", "run.opened", "run.locked", "record.read", // steps 2 to 4 of GUARD.md
 	"adopt", "renew.made", "renew.locked", "renew.renamed", "record.none", // step 4
 	"start.noted", "start.forked", "start.born", "start.released", "start.told", // step 5
+	"become.exec",                                                              // instead, with --exec
 	"stub.begun", "stub.announced", "stub.looked", "stub.checked", "stub.exec", // step 6
 	"direct.forked", "direct.announced", "direct.passed", "direct.exec", // the same without a stub
 	"keep.missing", "keep.locked", "keep.opened", "keep.held", // step 8

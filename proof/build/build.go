@@ -68,7 +68,7 @@ func Around(name string, tests func(Programs) int) int {
 func One(out, from, tags string) error {
 	args := []string{"build", "-trimpath", "-tags", tags, "-ldflags=-s -w", "-o", out}
 	if os.Getenv("GOCOVERDIR") != "" { // see cover.sh
-		args = append(args, "-cover", "-coverpkg=lifeline/...")
+		args = append(args, "-cover", "-covermode=atomic", "-coverpkg=lifeline/...")
 	}
 	cmd := exec.Command("go", append(args, from)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: -race and coverage are for the tests themselves

@@ -69,6 +69,7 @@ var (
 		s.worker(unix.SIGKILL)
 	}}
 	reload = scene{worker: []string{"-takeover"}, trigger: func(s *stage) { s.command("reload", "--dir", s.path("state"), "web") }}
+	alone  = scene{options: []string{"--exec"}}
 	self   = scene{trigger: func(s *stage) { s.command("reload", "--self", "--dir", s.path("state"), "web") }}
 )
 
@@ -82,6 +83,7 @@ var steps = []struct {
 	{"lock.taken", orphan}, {"run.locked", orphan}, {"record.read", orphan}, {"adopt", orphan},
 	{"record.read", leaked}, {"renew.made", leaked}, {"renew.locked", leaked}, {"renew.renamed", leaked},
 	{"record.none", start}, {"start.noted", start}, {"start.forked", start}, {"start.born", start}, {"start.released", start}, {"start.told", start},
+	{"become.exec", alone}, {"stub.begun", alone}, {"stub.exec", alone},
 	{"stub.begun", start}, {"stub.announced", start}, {"stub.looked", start}, {"stub.checked", start}, {"stub.exec", start},
 	{"stub.begun", respawned}, {"stub.looked", respawned},
 	{"direct.forked", again}, {"direct.announced", again}, {"direct.passed", again}, {"direct.exec", again},
