@@ -158,7 +158,8 @@ func direct(spec Spec, l layout) (pid int, release func(), ok bool, err error) {
 	}
 	p.gate, p.gateIn, p.first = gate[0], gate[1], max(p.first, gate[0]+1)
 	syscall.ForkLock.Lock()
-	pid, errno := p.fork()
+	var errno syscall.Errno
+	spec.on(func() { pid, errno = p.fork() })
 	syscall.ForkLock.Unlock()
 	runtime.KeepAlive(p)
 	unix.Close(gate[0])

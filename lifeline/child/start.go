@@ -31,7 +31,7 @@ type Spec struct {
 	Run     int // the run file's descriptor, 0 for none
 	Control int // the socket that becomes LIFELINE_FD, 0 for none
 
-	// Deathsig is sent to the child when the calling THREAD ends: the caller
+	// Deathsig is sent to the child when the THREAD that forked ends: the caller
 	// holds it with runtime.LockOSThread for as long as it lives. Linux and
 	// FreeBSD only.
 	Deathsig unix.Signal
@@ -50,6 +50,9 @@ type Spec struct {
 	// child looks again when everybody can see it: whoever has made another one
 	// by then has looked before.
 	Place Place
+	// Thread runs what forks, on the thread that Deathsig hangs on; nil: on the
+	// caller's.
+	Thread func(fork func())
 	// Born is told who the child is. One without a stub becomes the command
 	// only after that.
 	Born func(procscan.ID)
@@ -117,6 +120,14 @@ func place(spec Spec, report int) layout {
 	return l
 }
 
+func (s *Spec) on(fork func()) {
+	if s.Thread == nil {
+		fork()
+		return
+	}
+	s.Thread(fork)
+}
+
 // Start forks. An error means that nothing was started.
 func Start(spec Spec) (*Child, error) {
 	status, report, err := pipe()
@@ -167,11 +178,14 @@ func viaStub(spec Spec, l layout) (pid int, err error) {
 		files[i] = uintptr(fd)
 	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: l.env, Files: files, Sys: sysProcAttr(spec)}
-	return syscall.ForkExec(self(), append(args.argv(), spec.Argv...), attr)
+	spec.on(func() { pid, err = syscall.ForkExec(self(), append(args.argv(), spec.Argv...), attr) })
+	return pid, err
 }
 
 func pipe() (r, w int, err error) {
 	var p [2]int
+	syscall.ForkLock.RLock() // or somebody else's child inherits it
+	defer syscall.ForkLock.RUnlock()
 	if err := unix.Pipe(p[:]); err != nil {
 		return 0, 0, err
 	}

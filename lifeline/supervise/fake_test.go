@@ -89,6 +89,7 @@ func (f *fake) did(format string, args ...any) { f.log = append(f.log, fmt.Sprin
 
 func (f *fake) world() world {
 	return world{
+		thread: func(f func()) { f() },
 		start: func(s child.Spec) (*child.Child, error) {
 			f.did("start %s", s.Note)
 			if f.startOK != nil {

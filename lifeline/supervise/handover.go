@@ -61,14 +61,16 @@ type handedSocket struct {
 
 // onSelf: a newer lifeline is to take over in place.
 func (l *loop) onSelf(r *request) {
+	first := false
+	l.w.thread(func() { first = onFirstThread() })
 	switch w := l.cur; {
 	case l.Become == nil:
 		r.answer("error it can't be replaced in place")
 		return
-	case !onFirstThread():
+	case !first:
 		// execve ends every other thread, and with the one that started the
 		// worker its death signal would come.
-		r.answer("error it can't be replaced in place: its loop isn't on the first thread")
+		r.answer("error it can't be replaced in place: it wasn't started on the first thread")
 		return
 	case l.next != nil || len(l.leaving) > 0:
 		r.answer("error a reload is on its way: ask again when it is over")
@@ -175,7 +177,8 @@ func (l *loop) handOver(r *request) (err error) {
 		return fmt.Errorf("cannot write the state down: %w", err)
 	}
 	crash.Point("handover.exec")
-	return l.Become(state)
+	l.w.thread(func() { err = l.Become(state) })
+	return err
 }
 
 // restore takes up what another lifeline has handed over.

@@ -67,6 +67,7 @@ func (e *EndError) Error() string { return e.Text }
 
 // world is everything outside the loop that a test wants to hold in its hands.
 type world struct {
+	thread  func(func()) // runs it on the thread that all workers hang on
 	start   func(child.Spec) (*child.Child, error)
 	stop    func(t child.Tree, sig unix.Signal) (asked []procscan.ID)
 	kill    func(t child.Tree) error
@@ -96,10 +97,14 @@ type receiver interface {
 // go before lifeline says that it can't be ended.
 const killPatience = 30 * time.Second
 
-func theWorld() world {
+func theWorld(thread func(func())) world {
 	return world{
-		start: child.Start,
-		stop:  func(t child.Tree, sig unix.Signal) []procscan.ID { return t.Stop(sig) },
+		thread: thread,
+		start: func(spec child.Spec) (*child.Child, error) {
+			spec.Thread = thread
+			return child.Start(spec)
+		},
+		stop: func(t child.Tree, sig unix.Signal) []procscan.ID { return t.Stop(sig) },
 		kill: func(t child.Tree) error {
 			ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 			defer cancel()
@@ -129,20 +134,35 @@ func theWorld() world {
 // worker ended well; an *[EndError] how it didn't; any other error, that
 // nothing was started.
 func Run(ctx context.Context, job Job) error {
-	// The worker's death signal hangs on this thread (prctl(2)), and every
-	// worker is started from here.
-	runtime.LockOSThread()
 	_ = child.Adopting() // without it the marker alone finds what was orphaned
 	chld := make(chan os.Signal, 1)
 	signal.Notify(chld, unix.SIGCHLD)
 	signals := make(chan os.Signal, 16)
 	catch(signals)
 	defer signal.Stop(signals)
-	l := newLoop(job, theWorld())
+	// The worker's death signal comes when the thread that forked it ends
+	// (prctl(2)). That is this one, and it does nothing else: one that waits for
+	// a disk wouldn't die before the disk has answered, whatever killed it.
+	runtime.LockOSThread()
+	forks := make(chan func())
+	l := newLoop(job, theWorld(func(f func()) {
+		done := make(chan struct{})
+		forks <- func() { f(); close(done) }
+		<-done
+	}))
 	defer l.sockets.close()
 	defer l.groups.remove()
 	defer l.control.close()
-	return l.run(ctx, signals, chld)
+	over := make(chan error, 1)
+	go func() { over <- l.run(ctx, signals, chld) }()
+	for {
+		select {
+		case fork := <-forks:
+			fork()
+		case err := <-over:
+			return err
+		}
+	}
 }
 
 // catch takes the signals that mean something to the worker or to us. One that
