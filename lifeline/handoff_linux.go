@@ -41,7 +41,9 @@ func (h *Hold) HandOver() (Handed, error) {
 		return out, err
 	}
 	out.Run = int(h.run.Fd())
-	return out, h.keepOpen(out, true)
+	err = h.keepOpen(out, true)
+	crash.Point("handover.exec")
+	return out, err
 }
 
 // TakeBack undoes HandOver.

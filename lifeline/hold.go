@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -187,22 +188,27 @@ func (g Guard) Holder(name string) (h Holder, ok bool, err error) {
 }
 
 // Everything lists the processes that carry the marker of name: workers,
-// their descendants, and those of earlier workers that nobody has ended.
-func (g Guard) Everything(name string) []procscan.ID {
+// their descendants, and those of earlier workers that nobody has ended. With
+// them come the living supervisors that they name: with every file gone nothing
+// else tells of those.
+func (g Guard) Everything(name string) (ids, above []procscan.ID) {
 	d, err := g.forName(name)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	table, _ := marked(name, d.space)
 	generation := holderOf(d, name).Generation
 	supervisors := procscan.LockHolders(d.lock(name))
-	var ids []procscan.ID
 	for _, p := range table.Processes {
-		if trusted(p, generation, supervisors) {
-			ids = append(ids, p.ID)
+		if !trusted(p, generation, supervisors) {
+			continue
+		}
+		ids = append(ids, p.ID)
+		if sup, ok := supervisor(p); ok && sup.Alive() && !slices.Contains(above, sup) {
+			above = append(above, sup)
 		}
 	}
-	return ids
+	return ids, above
 }
 
 // holderOf reads the record; when it is stale or damaged, the process that

@@ -12,11 +12,13 @@ trap 'rm -rf "$dir"' EXIT
 data=${DATA:-$dir/data}
 mkdir -p "$data"
 pkgs=$(echo $of | tr ' ' ,)
+export LIFELINE_TEST_BIN=$dir/bin # for the scripts of package tasks
+go build -tags $tags -cover -covermode=atomic -coverpkg=$pkgs -o "$dir/bin/lifeline" .
 # GOCOVERDIR is for the processes that are started, -test.gocoverdir for the
 # tests themselves; `go test` would put a directory of its own into the first.
-for test in ${TESTS:-./lifeline ./lifeline/child ./lifeline/cluster ./lifeline/notify ./lifeline/supervise ./procscan ./install ./tasks ./proof/crash ./proof/supervise ./proof/reload}; do
+for test in ${TESTS:-./lifeline ./lifeline/child ./lifeline/cluster ./lifeline/notify ./lifeline/supervise ./procscan ./install ./tasks ./proof/crash ./proof/supervise ./proof/reload ./proof/rounds ./proof/chaos}; do
 	go test -c -tags $tags -cover -covermode=atomic -coverpkg=$pkgs -o "$dir/test" "$test"
-	(cd "$test" && GOCOVERDIR=$data LIFELINE_CRASHES=1 "$dir/test" -test.timeout 10m -test.gocoverdir="$data" $ARGS) >"$dir/out" 2>&1 ||
+	(cd "$test" && GOCOVERDIR=$data LIFELINE_CRASHES=1 LIFELINE_ROUNDS=10 LIFELINE_SEEDS=6 "$dir/test" -test.timeout 10m -test.gocoverdir="$data" $ARGS) >"$dir/out" 2>&1 ||
 		# A few tests look at what a program prints, and one that counts says so.
 		grep -- '^ *--- FAIL' "$dir/out" || cat "$dir/out"
 done

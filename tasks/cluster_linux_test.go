@@ -100,6 +100,7 @@ func clusterScripts(t *testing.T, script string, vars map[string]string) {
 		Deadline: time.Now().Add(2 * time.Minute),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("LIFELINE_DIR", filepath.Join(env.WorkDir, "state"))
+			realProgram(env)
 			env.Setenv("LIFELINE_TEST_REMOTE", filepath.Join(remote, "lifeline-remote"))
 			for k, v := range vars {
 				env.Setenv(k, v)

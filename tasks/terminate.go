@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -57,14 +58,17 @@ func terminate(ctx context.Context, g lifeline.Guard, name string, sig unix.Sign
 	if err != nil {
 		return false, err
 	}
-	all := g.Everything(name)
+	all, above := g.Everything(name)
 	if !running && len(all) == 0 {
 		return false, nil
 	}
 	tree := child.Tree{Root: h.Worker, Marker: lifeline.EnvID, Value: h.Generation}
 	sup := h.Supervisor
-	if sup == h.Worker || !sup.Alive() || sup == procscan.Self() {
-		sup = procscan.ID{}
+	if !sup.Alive() && len(above) > 0 {
+		sup = above[0]
+	}
+	if sup == h.Worker || !sup.Alive() || sup == procscan.Self() || slices.Contains(all, sup) {
+		sup = procscan.ID{} // it is the instance itself
 	}
 	tree.Above = sup
 	// What hides best shows itself while its parents still live.

@@ -176,7 +176,6 @@ func (l *loop) handOver(r *request) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot write the state down: %w", err)
 	}
-	crash.Point("handover.exec")
 	l.w.thread(func() { err = l.Become(state) })
 	return err
 }
