@@ -13,7 +13,8 @@ data=${DATA:-$dir/data}
 mkdir -p "$data"
 pkgs=$(echo $of | tr ' ' ,)
 export LIFELINE_TEST_BIN=$dir/bin # for the scripts of package tasks
-go build -tags $tags -cover -covermode=atomic -coverpkg=$pkgs -o "$dir/bin/lifeline" .
+# Only a main package that is measured itself writes it down at the end.
+go build -tags $tags -cover -covermode=atomic -coverpkg=lifeline/... -o "$dir/bin/lifeline" .
 # GOCOVERDIR is for the processes that are started, -test.gocoverdir for the
 # tests themselves; `go test` would put a directory of its own into the first.
 for test in ${TESTS:-./lifeline ./lifeline/child ./lifeline/cluster ./lifeline/notify ./lifeline/supervise ./procscan ./install ./tasks ./proof/crash ./proof/supervise ./proof/reload ./proof/rounds ./proof/chaos}; do

@@ -2,9 +2,11 @@ package tasks_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/coverage"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,10 +27,10 @@ func init() { runtime.LockOSThread() }
 // when it starts itself as a stub.
 func TestMain(m *testing.M) {
 	if child.IsStub() || clerk.Is() {
-		os.Exit(tasks.Main(context.Background(), os.Args))
+		exit(tasks.Main(context.Background(), os.Args))
 	}
 	testscript.Main(m, map[string]func(){
-		"lifeline": func() { os.Exit(tasks.Main(context.Background(), os.Args)) },
+		"lifeline": func() { exit(tasks.Main(context.Background(), os.Args)) },
 		"lifeline-remote": func() {
 			if real := os.Getenv("LIFELINE_TEST_REMOTE"); real != "" { // the scripts of the cluster
 				_ = syscall.Exec(real, os.Args, os.Environ())
@@ -36,6 +38,15 @@ func TestMain(m *testing.M) {
 			os.Exit(ping.Main(context.Background(), os.Args[2:], os.Stdin, os.Stderr)) // that verb of it
 		},
 	})
+}
+
+// exit writes down what has been run first, for make cover: a test program
+// that is called as lifeline doesn't do it by itself.
+func exit(code int) {
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
+		_ = errors.Join(coverage.WriteMetaDir(dir), coverage.WriteCountersDir(dir))
+	}
+	os.Exit(code)
 }
 
 // realProgram puts the one in LIFELINE_TEST_BIN into the place of this test
