@@ -15,6 +15,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -119,34 +120,39 @@ func (p *Postgres) Close() {
 	p.drop()
 }
 
-// listen rings until ctx ends.
+// listen rings until ctx ends. A server that is away is asked ever less often,
+// at another time by every node.
 func (p *Postgres) listen(ctx context.Context) {
 	defer p.over.Done()
-	for ctx.Err() == nil {
-		p.hear(ctx)
+	for fails := 0; ctx.Err() == nil; fails++ {
+		if p.hear(ctx) {
+			fails = 0
+		}
+		pause := 300 * time.Millisecond << min(fails, 4)
 		select {
 		case <-ctx.Done():
-		case <-time.After(300 * time.Millisecond):
+		case <-time.After(pause/2 + mathrand.N(pause)):
 		}
 	}
 }
 
-func (p *Postgres) hear(ctx context.Context) {
+// hear rings until the connection breaks; false: there was none.
+func (p *Postgres) hear(ctx context.Context) bool {
 	connecting, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	c, err := pgx.ConnectConfig(connecting, p.config.Copy())
 	if err != nil {
-		return
+		return false
 	}
 	defer c.Close(context.WithoutCancel(connecting))
 	if _, err := c.Exec(connecting, "LISTEN lifeline"); err != nil {
-		return
+		return false
 	}
 	p.ring() // what was missed
 	for {
 		n, err := c.WaitForNotification(ctx)
 		if err != nil {
-			return
+			return true
 		}
 		if n.Payload == p.name {
 			p.ring()
