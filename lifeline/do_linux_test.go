@@ -172,6 +172,27 @@ func TestDoAgain(t *testing.T) {
 	}
 }
 
+// inQueue counts those that wait for a lock of the directory (proc_locks(5)).
+func inQueue(t *testing.T, dir string) (n int) {
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		t.Error(err)
+	}
+	locks, _ := filepath.Glob(filepath.Join(dir, "*.lock"))
+	for _, path := range locks {
+		var st unix.Stat_t
+		if unix.Stat(path, &st) != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, "-> FLOCK") && strings.Contains(line, fmt.Sprintf(":%d 0 EOF", st.Ino)) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 func TestDoWaits(t *testing.T) {
 	for name, g := range map[string]Guard{"wait": {Wait: time.Minute}, "standby": {Standby: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -189,8 +210,14 @@ func TestDoWaits(t *testing.T) {
 						if inside != 1 {
 							t.Error("two at once")
 						}
+						left := 5 - runs
 						mu.Unlock()
-						time.Sleep(5 * time.Millisecond) // the others get every chance
+						for deadline := time.Now().Add(20 * time.Second); inQueue(t, g.Dir) != left; time.Sleep(time.Millisecond) {
+							if time.Now().After(deadline) {
+								t.Errorf("%d of the others stand in the queue, not %d", inQueue(t, g.Dir), left)
+								break
+							}
+						}
 						mu.Lock()
 						inside--
 						return nil
