@@ -12,8 +12,9 @@ BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=auto -tags $(TAGS) -ldflags "
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
-# Passing tests say nothing; failed ones all, left-out ones their name.
-SHOW = grep --line-buffered -Ev '^(=== |PASS$$|\s*--- PASS)|no test files'
+# Passing tests say nothing; what failed is told whole, and what was left out by
+# name, at the end, where people look.
+GOTEST = bin/gotestsum --format standard-quiet -- -tags $(TAGS)
 
 .PHONY: build test quick needs vet cross bench chaos model rounds dist deb docs clean crash fuzz modules vuln cover bench-all plots
 
@@ -22,12 +23,12 @@ build:
 	$(BUILD) -o bin/lifeline-remote ./lifeline/cluster/remote
 
 # A program built with -race waits a second at its end, unless told not to.
-test: needs etcd vet cross
-	GORACE=atexit_sleep_ms=0 go test -race -v -tags $(TAGS) -timeout 15m ./... 2>&1 | $(SHOW)
+test: needs etcd bin/gotestsum vet cross
+	GORACE=atexit_sleep_ms=0 $(GOTEST) -race -timeout 15m ./...
 
 # The same without the race detector, the cross builds and cron's real minutes.
-quick:
-	go test -short -v -tags $(TAGS) -timeout 10m ./... 2>&1 | $(SHOW)
+quick: bin/gotestsum
+	$(GOTEST) -short -timeout 10m ./...
 
 vet:
 	go vet -tags $(TAGS) ./...
@@ -121,14 +122,17 @@ docs:
 deb: dist
 	install/packaging/deb.sh dist
 
-# The engine to test with: etcd, built from its own module, pinned in
-# proof/tools/go.mod so that nothing of it comes into lifeline's.
+# The engine to test with, and what sums the tests up: built from their own
+# modules, pinned in proof/tools/go.mod so that nothing of them comes into
+# lifeline's.
 .PHONY: etcd
 etcd: bin/etcd bin/etcdctl
 bin/etcdctl: proof/tools/go.mod proof/tools/go.sum
 	cd proof/tools && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/etcdctl go.etcd.io/etcd/etcdctl/v3
 bin/etcd: proof/tools/go.mod proof/tools/go.sum
 	cd proof/tools && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/etcd go.etcd.io/etcd/server/v3
+bin/gotestsum: proof/tools/go.mod proof/tools/go.sum
+	cd proof/tools && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/gotestsum gotest.tools/gotestsum
 
 clean:
 	rm -rf bin dist
