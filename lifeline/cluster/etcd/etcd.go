@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -76,7 +77,9 @@ func (e *Etcd) Close() {
 func (e *Etcd) watch(ctx context.Context) {
 	defer e.over.Done()
 	for ctx.Err() == nil {
-		for r := range e.c.Watch(clientv3.WithRequireLeader(ctx), e.key(), clientv3.WithPrefix()) {
+		// The first thing it tells is that it watches: what was before may have
+		// gone unseen.
+		for r := range e.c.Watch(clientv3.WithRequireLeader(ctx), e.key(), clientv3.WithPrefix(), clientv3.WithCreatedNotify()) {
 			if r.Err() != nil {
 				break
 			}
@@ -134,15 +137,30 @@ func (e *Etcd) Renew(ctx context.Context) (time.Duration, error) {
 		return 0, refine(err)
 	}
 	if e.place != "" {
-		got, err := e.c.Get(ctx, e.place, clientv3.WithKeysOnly())
-		if err != nil {
+		if err := e.still(ctx); err != nil {
 			return 0, refine(err)
-		}
-		if len(got.Kvs) == 0 || got.Kvs[0].CreateRevision != e.fence {
-			return 0, engine.ErrLost
 		}
 	}
 	return time.Duration(r.TTL) * time.Second, nil
+}
+
+// still looks whether the place is ours. A second one, made late by a request
+// that nobody waited for any more, is another node's to have.
+func (e *Etcd) still(ctx context.Context) error {
+	got, err := e.c.Get(ctx, e.key("place", ""), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return err
+	}
+	err = engine.ErrLost
+	for _, kv := range got.Kvs {
+		switch {
+		case string(kv.Key) == e.place && kv.CreateRevision == e.fence:
+			err = nil
+		case kv.Lease == int64(e.lease):
+			_ = e.remove(ctx, string(kv.Key), kv.CreateRevision) // else at the next one
+		}
+	}
+	return err
 }
 
 // Acquire makes the key of the first free place.
@@ -150,29 +168,31 @@ func (e *Etcd) Acquire(ctx context.Context) (engine.Grant, error) {
 	if e.lease == 0 {
 		return engine.Grant{}, engine.ErrLost
 	}
-	got, err := e.c.Get(ctx, e.key("place", ""), clientv3.WithPrefix())
-	if err != nil {
-		return engine.Grant{}, refine(err)
+	text, _ := json.Marshal(who{e.m.Node, time.Now().UTC(), id(e.lease)})
+	places := clientv3.OpGet(e.key("place", ""), clientv3.WithPrefix())
+	self := e.key("member", id(e.lease))
+	var kvs []*mvccpb.KeyValue
+	if e.m.Slots > 1 { // the only place there is can be tried right away
+		got, err := e.c.Do(ctx, places)
+		if err != nil {
+			return engine.Grant{}, refine(err)
+		}
+		kvs = got.Get().Kvs
 	}
-	taken := map[string]bool{}
-	for _, kv := range got.Kvs {
-		taken[string(kv.Key)] = true
-		if kv.Lease == int64(e.lease) { // of a request whose answer was lost
-			e.place, e.fence = string(kv.Key), kv.CreateRevision
+	for {
+		place, mine := e.free(kvs)
+		if mine != nil { // of a request whose answer was lost
+			e.place, e.fence = string(mine.Key), mine.CreateRevision
 			return engine.Grant{Fence: uint64(e.fence)}, nil
 		}
-	}
-	text, _ := json.Marshal(who{e.m.Node, time.Now().UTC(), id(e.lease)})
-	for n := range e.m.Slots {
-		place := e.key("place", fmt.Sprintf("%05d", n))
-		if taken[place] {
-			continue
+		if place == "" {
+			return engine.Grant{}, &engine.Taken{}
 		}
 		r, err := e.c.Txn(ctx).If(
 			clientv3.Compare(clientv3.CreateRevision(place), "=", 0),
-			clientv3.Compare(clientv3.CreateRevision(e.key("member", id(e.lease))), ">", 0),
+			clientv3.Compare(clientv3.CreateRevision(self), ">", 0),
 		).Then(clientv3.OpPut(place, string(text), clientv3.WithLease(e.lease))).
-			Else(clientv3.OpGet(e.key("member", id(e.lease)))).Commit()
+			Else(clientv3.OpGet(self), places).Commit()
 		if err != nil {
 			return engine.Grant{}, refine(err)
 		}
@@ -183,8 +203,24 @@ func (e *Etcd) Acquire(ctx context.Context) (engine.Grant, error) {
 		if len(r.Responses[0].GetResponseRange().Kvs) == 0 {
 			return engine.Grant{}, engine.ErrLost
 		}
+		kvs = r.Responses[1].GetResponseRange().Kvs
 	}
-	return engine.Grant{}, &engine.Taken{}
+}
+
+// free is the first place that nobody has; or the one that is ours.
+func (e *Etcd) free(taken []*mvccpb.KeyValue) (place string, mine *mvccpb.KeyValue) {
+	for _, kv := range taken {
+		if kv.Lease == int64(e.lease) {
+			return "", kv
+		}
+	}
+	for n := range e.m.Slots {
+		place := e.key("place", fmt.Sprintf("%05d", n))
+		if !slices.ContainsFunc(taken, func(kv *mvccpb.KeyValue) bool { return string(kv.Key) == place }) {
+			return place, nil
+		}
+	}
+	return "", nil
 }
 
 // Release deletes the very key that Acquire made.
@@ -192,11 +228,16 @@ func (e *Etcd) Release(ctx context.Context) error {
 	if e.place == "" {
 		return nil
 	}
-	_, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(e.place), "=", e.fence)).Then(clientv3.OpDelete(e.place)).Commit()
+	err := e.remove(ctx, e.place, e.fence)
 	if err == nil {
 		e.place, e.fence = "", 0
 	}
 	return refine(err)
+}
+
+func (e *Etcd) remove(ctx context.Context, place string, fence int64) error {
+	_, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(place), "=", fence)).Then(clientv3.OpDelete(place)).Commit()
+	return err
 }
 
 // Leave revokes the lease, and with it all its keys.

@@ -14,11 +14,6 @@ import (
 	"lifeline/lifeline/cluster/engine"
 )
 
-// connect is for the subcommands: an engine that is away is an error there.
-func connect(ctx context.Context, url string) (engine.Engine, error) {
-	return open(ctx, cluster.Hello{URL: url})
-}
-
 // address is the URL argument; - or none means the one in LIFELINE_CLUSTER,
 // where a password may stand.
 func address(args []string) (url string, rest []string, err error) {
@@ -65,7 +60,7 @@ func moveCommand(ctx context.Context, args []string) error {
 
 // move asks for a hand-over and waits for it.
 func move(ctx context.Context, url, name, node string) error {
-	e, err := connect(ctx, url)
+	e, err := open(ctx, cluster.Hello{URL: url, Name: name})
 	if err != nil {
 		return err
 	}
@@ -98,7 +93,8 @@ func move(ctx context.Context, url, name, node string) error {
 		select {
 		case <-ctx.Done():
 			return engine.Refuse("%s: not handed over to %s within %s; the wish stands for a minute", name, node, time.Since(began).Round(time.Second))
-		case <-time.After(20 * time.Millisecond):
+		case <-e.Changes():
+		case <-time.After(250 * time.Millisecond): // whatever went unheard
 		}
 	}
 }
@@ -130,7 +126,7 @@ func statusCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := connect(ctx, url)
+	e, err := open(ctx, cluster.Hello{URL: url})
 	if err != nil {
 		return fmt.Errorf("cannot ask %s: %w", engine.Hide(url), err)
 	}
