@@ -5,6 +5,8 @@ package child
 import (
 	"errors"
 	"syscall"
+
+	"lifeline/procscan"
 )
 
 // sysProcAttr: there is no death signal here that Go can set on every system;
@@ -17,4 +19,4 @@ func sysProcAttr(s Spec) *syscall.SysProcAttr {
 func Adopting() error { return errors.New("this system can't hand orphans to their supervisor") }
 
 // Alone can't be known here: descendants don't come to their supervisor.
-func Alone() bool { return false }
+func Alone([]procscan.ID) bool { return false }

@@ -107,8 +107,22 @@ func trees(args []string) {
 	if err := Adopting(); err != nil {
 		wrong("%v", err)
 	}
+	helper := exec.Command("sleep", "3600") // of ours, and no worker's
+	if err := helper.Start(); err != nil {
+		wrong("%v", err)
+		return
+	}
+	defer helper.Wait()
+	defer helper.Process.Kill()
+	ours := []procscan.ID{{PID: helper.Process.Pid}}
+	if s, err := procscan.Lookup(ours[0].PID); err == nil {
+		ours[0] = s.ID
+	}
 	largest, all := 0, 0
 	for seed := first; seed < last; seed++ {
+		if !Alone(ours) || Alone(nil) {
+			wrong("seed %d: alone before: %t, without the helper: %t", seed, Alone(ours), Alone(nil))
+		}
 		w, news := newWitness(), newWitness()
 		t, err := plant(grow, w, []int{news.w}, fmt.Sprintf("tree%d of %d", seed, os.Getpid()), strconv.Itoa(seed), "3") // others may run this test as well
 		unix.Close(w.w)
@@ -117,7 +131,8 @@ func trees(args []string) {
 			wrong("seed %d: %v", seed, err)
 			return
 		}
-		if w.alone() {
+		t.Not = ours
+		if w.alone() || Alone(ours) {
 			wrong("seed %d: the witness sees nobody from the start", seed)
 		}
 		born := 1
@@ -147,7 +162,7 @@ func trees(args []string) {
 		}
 		for range Reap() {
 		}
-		if !Alone() {
+		if !Alone(ours) {
 			wrong("seed %d: not alone", seed)
 		}
 		unix.Close(w.r)

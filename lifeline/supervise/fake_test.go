@@ -128,7 +128,7 @@ func (f *fake) world() world {
 			}
 			return ids
 		},
-		alone:  func() bool { return len(f.alive) == 0 && len(f.ended) == 0 },
+		alone:  func([]procscan.ID) bool { return len(f.alive) == 0 && len(f.ended) == 0 },
 		reap:   func() []child.Exit { e := f.ended; f.ended = nil; return e },
 		send:   func(id procscan.ID, sig unix.Signal) { f.did("send %s", child.SignalName(sig)) },
 		wait:   func(id procscan.ID) { <-f.gone },

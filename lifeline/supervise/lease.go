@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,7 +22,7 @@ type Lease interface {
 	// code).
 	Next() (verb, text string, n uint64, ok bool)
 	Want()       // stand by for it; nothing lives
-	Release()    // give it back; nothing lives
+	Release()    // give it back, if it is held; nothing lives
 	Held() bool  // a worker may be started now
 	Ticks() bool // the command runs at ticks, not all the time
 	Until() int64
@@ -133,6 +134,18 @@ func (l *loop) onLeaseEnds(why string, atOnce bool) {
 		} else {
 			w.stop(l.stopSignal())
 		}
+	}
+}
+
+// releaseAfter gives the lease back with the last worker, where that is what
+// comes next: before anything is written down, for others wait. What ran for a
+// tick is told of first.
+func (l *loop) releaseAfter(w *worker) {
+	if l.Lease == nil || l.want && !l.lease.leaving || l.lease.label != "" {
+		return
+	}
+	if !slices.ContainsFunc(l.workers(), func(o *worker) bool { return o != w }) {
+		l.Lease.Release()
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lifeline/procscan"
 )
 
@@ -122,7 +124,7 @@ func TestLeaseStop(t *testing.T) {
 		if got := f.took(); !slices.Equal(got, []string{"SIGTERM", "kill"}) {
 			t.Fatalf("it did %q", got)
 		}
-		f.want(l, "ended 137, release, want")
+		f.want(l, "ended 137, release, release, want")
 		f.grant(l)
 		if s := f.state(); s != "up" {
 			t.Fatalf("granted again, it is %s", s)
@@ -141,7 +143,18 @@ func TestLeaseKillsAtOnce(t *testing.T) {
 		if got := f.took(); !slices.Equal(got, []string{"SIGTERM", "kill"}) {
 			t.Fatalf("it did %q", got)
 		}
-		f.want(l, "ended 137, release, want")
+		f.want(l, "ended 137, release, release, want")
+	})
+}
+
+// Asked to end, it gives the lease back before it does anything else.
+func TestLeaseTerm(t *testing.T) {
+	leased(t, Options{KillAfter: time.Hour}, false, func(f *fake, l *fakeLease) {
+		f.grant(l)
+		l.log = nil
+		f.signals <- unix.SIGTERM
+		f.sleep(0)
+		f.want(l, "ended 143, release")
 	})
 }
 

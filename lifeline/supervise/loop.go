@@ -292,6 +292,7 @@ func (l *loop) answer(format string, args ...any) {
 // ended: nothing of the worker is left. What that means depends on which one
 // it was.
 func (l *loop) ended(w *worker) {
+	l.releaseAfter(w)
 	l.tellEnd(w)
 	switch {
 	case w == l.next:

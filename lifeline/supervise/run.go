@@ -72,7 +72,7 @@ type world struct {
 	stop    func(t child.Tree, sig unix.Signal) (asked []procscan.ID)
 	kill    func(t child.Tree) error
 	members func(t child.Tree) []procscan.ID
-	alone   func() bool
+	alone   func(but []procscan.ID) bool
 	reap    func() []child.Exit
 	send    func(procscan.ID, unix.Signal)
 	wait    func(procscan.ID) // until it has ended, for those that aren't our children

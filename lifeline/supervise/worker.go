@@ -195,7 +195,7 @@ func (w *worker) leftovers() {
 	if w.killing {
 		return
 	}
-	if w.ours && l.Lease == nil && l.w.alone() {
+	if w.ours && l.w.alone(l.helpers()) {
 		w.empty()
 		return
 	}
@@ -286,13 +286,19 @@ func (w *worker) tree() child.Tree {
 	if len(t.Not) == 0 {
 		t.Above = procscan.Self()
 	}
-	if w.l.Lease != nil {
-		t.Not = append(t.Not, w.l.Lease.Helpers()...)
-	}
-	if w.l.Helpers != nil {
-		t.Not = append(t.Not, w.l.Helpers()...)
-	}
+	t.Not = append(t.Not, w.l.helpers()...)
 	return t
+}
+
+// helpers are the processes of ours that are no worker's.
+func (l *loop) helpers() (ids []procscan.ID) {
+	if l.Lease != nil {
+		ids = l.Lease.Helpers()
+	}
+	if l.Helpers != nil {
+		ids = append(ids, l.Helpers()...)
+	}
+	return ids
 }
 
 // upFor is how long it was ready.
