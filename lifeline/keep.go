@@ -24,6 +24,7 @@ func (h *Hold) Keep() (stop func()) {
 	go func() {
 		tidy := lockDir(h.dir.path)
 		var retry time.Duration
+		worker := procscan.ID{PID: -1} // at the last look
 		for {
 			again := keepPoll
 			if put, err := h.putBack(); put {
@@ -39,6 +40,11 @@ func (h *Hold) Keep() (stop func()) {
 			}
 			if tidy == nil {
 				tidy = lockDir(h.dir.path)
+			}
+			if now := h.Worker(); now != worker {
+				worker = now
+			} else if again == keepPoll { // nothing has happened since
+				slim()
 			}
 			select {
 			case <-quit:

@@ -135,7 +135,6 @@ func (f *fake) world() world {
 		lookup: func(pid int) (procscan.Stat, error) { return procscan.Stat{}, os.ErrNotExist },
 		hear:   func(func(int) bool) (receiver, error) { return f.inbox, nil },
 		line:   func(*worker) (int, error) { return 0, nil },
-		slim:   func() {},
 		nap:    time.Sleep,
 		cgroup: func() *child.Cgroup { return nil },
 	}

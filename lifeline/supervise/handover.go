@@ -263,6 +263,5 @@ func (l *loop) restore(state []byte) error {
 	case !w.ours:
 		w.watch(w.id)
 	}
-	l.slimLater(w)
 	return nil
 }

@@ -41,7 +41,6 @@ type loop struct {
 	sockets  sockets      // of --listen
 	groups   groups       // cgroups, for the workers to come
 	store    notify.Store // descriptors that workers left with us
-	slimmed  bool         // memory has been given back, or will be soon
 	settled  bool         // one of our workers has been through the guard's look around
 	announce bool         // READY has been said to who supervises us
 

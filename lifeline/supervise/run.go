@@ -79,9 +79,8 @@ type world struct {
 	lookup  func(pid int) (procscan.Stat, error)
 	hear    func(member func(pid int) bool) (receiver, error)
 	line    func(*worker) (theirs int, err error) // makes LIFELINE_FD
-	slim    func()
-	nap     func(time.Duration)  // nanosleep(2)
-	cgroup  func() *child.Cgroup // a new one; nil where there is none to be had
+	nap     func(time.Duration)                   // nanosleep(2)
+	cgroup  func() *child.Cgroup                  // a new one; nil where there is none to be had
 }
 
 // receiver is the worker's notify socket.
@@ -123,7 +122,6 @@ func theWorld(thread func(func())) world {
 			return notify.Listen(notifyAddress(), notify.Options{Member: member})
 		},
 		line:   (*worker).openLine,
-		slim:   slim,
 		nap:    nap,
 		cgroup: newCgroup,
 	}

@@ -269,7 +269,6 @@ func (w *worker) onReady() {
 	}
 	l.answer("ok pid %d", w.id.PID)
 	l.reloaded(w)
-	l.slimLater(w)
 }
 
 // upNow enters up, with what that state allows.
@@ -282,23 +281,6 @@ func (w *worker) upNow() {
 	if w.l.Watchdog > 0 {
 		w.feed(time.Now())
 	}
-}
-
-// slimLater gives memory back once, when a worker has shown that it stays.
-func (l *loop) slimLater(w *worker) {
-	if l.slimmed {
-		return
-	}
-	l.slimmed = true
-	time.AfterFunc(slimAfter, func() {
-		l.post(func() {
-			if w.state == gone {
-				l.slimmed = false // the next one, then
-				return
-			}
-			l.w.slim()
-		})
-	})
 }
 
 // adopt takes on a worker whose supervisor was killed. Its exit code nobody
@@ -314,5 +296,4 @@ func (l *loop) adopt(id procscan.ID, generation string) {
 	w.watch(id)
 	l.control.listen(l.Hold.Control(), l.Warn)
 	_ = l.Above.Ready()
-	l.slimLater(w)
 }
