@@ -9,13 +9,21 @@ import (
 	"lifeline/lifeline/crash"
 )
 
+// A call is one system call that the child makes; see prepared.
+type call struct {
+	number uintptr
+	args   [6]uintptr
+	must   bool    // or the child goes no further
+	want   uintptr // what it has to give; 0: whatever it does
+}
+
 //go:noinline
 //go:norace
 //go:nocheckptr
 func (p *prepared) fork() (pid int, errno syscall.Errno) {
 	var r uintptr
 	beforeFork()
-	if p.cgroup != 0 {
+	if p.clone.cgroup != 0 {
 		r, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.clone)), unsafe.Sizeof(p.clone), 0)
 	} else {
 		r, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
@@ -36,119 +44,89 @@ func (p *prepared) fork() (pid int, errno syscall.Errno) {
 //go:norace
 //go:nocheckptr
 func (p *prepared) become() {
-	var errno syscall.Errno
-	var r uintptr
-	var i, fd int
-	syscall.RawSyscall(unix.SYS_CLOSE, uintptr(p.gateIn), 0, 0) // or its end would never come
 	crash.Child(crash.Forked)
-	if p.group {
-		if _, _, errno = syscall.RawSyscall(unix.SYS_SETPGID, 0, 0, 0); errno != 0 {
-			goto fail
-		}
-	}
 	// Signals as a new process is to have them: none handled, none blocked,
 	// whatever whoever started us had blocked.
 	afterForkInChild()
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetmask, uintptr(unsafe.Pointer(&p.mask)), 0, unsafe.Sizeof(p.mask), 0, 0)
-	if p.umask >= 0 {
-		syscall.RawSyscall(unix.SYS_UMASK, uintptr(p.umask), 0, 0)
+	errno := p.do(p.arrange)
+	if errno == 0 {
+		p.announce()
+		crash.Child(crash.Announced)
+		errno = p.do(p.pass)
 	}
-	if p.dir != nil {
-		if _, _, errno = syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(p.dir)), 0, 0); errno != 0 {
-			goto fail
+	if errno == 0 {
+		crash.Child(crash.Passed)
+		errno = p.check()
+	}
+	if errno == 0 {
+		crash.Child(crash.Last)
+		errno = p.do(p.last)
+	}
+	p.text[0], p.text[1] = byte(errno), byte(errno>>8)
+	if _, _, err := syscall.RawSyscall(unix.SYS_WRITE, p.status, uintptr(unsafe.Pointer(&p.text[0])), 2); err != 0 {
+		syscall.RawSyscall(unix.SYS_WRITE, p.report, uintptr(unsafe.Pointer(&p.text[0])), 2) // it wasn't moved yet
+	}
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 125, 0, 0)
+	}
+}
+
+// do makes the calls one after the other. One that gives something else than
+// it has to says that the supervisor has gone: it is no parent any more, or
+// has let go of the gate.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (p *prepared) do(calls []call) syscall.Errno {
+	for i := 0; i < len(calls); i++ {
+		c := &calls[i]
+		r, _, errno := syscall.RawSyscall6(c.number, c.args[0], c.args[1], c.args[2], c.args[3], c.args[4], c.args[5])
+		switch {
+		case errno == unix.EINTR:
+			i--
+		case errno != 0 && c.must:
+			return errno
+		case c.want != 0 && r != c.want:
+			return unix.ECANCELED
 		}
 	}
-	if p.deathsig != 0 {
-		// Until it shows whose it is, it dies with its supervisor for certain.
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0); errno != 0 {
-			goto fail
-		}
-	}
-	// Killed while we were starting: nobody would watch over the command.
-	if r, _, _ = syscall.RawSyscall(unix.SYS_GETPPID, 0, 0, 0); int(r) != p.parent {
-		errno = unix.ECANCELED
-		goto fail
-	}
-	// First out of the way of each other, then each to its place.
-	if r, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(p.status), unix.F_DUPFD_CLOEXEC, uintptr(p.first)); errno != 0 {
-		goto fail
-	}
-	p.status = int(r)
-	if r, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(p.gate), unix.F_DUPFD_CLOEXEC, uintptr(p.first)); errno != 0 {
-		goto fail
-	}
-	p.gate = int(r)
-	for i = 0; i < len(p.from); i++ {
-		if r, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(p.from[i]), unix.F_DUPFD_CLOEXEC, uintptr(p.first)); errno != 0 {
-			goto fail
-		}
-		p.from[i] = int(r)
-	}
-	for i = 0; i < len(p.from); i++ {
-		if _, _, errno = syscall.RawSyscall(unix.SYS_DUP3, uintptr(p.from[i]), uintptr(p.to[i]), 0); errno != 0 {
-			goto fail
-		}
-	}
-	if p.low < p.high {
-		if _, _, errno = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(p.low), uintptr(p.high-1), 0); errno != 0 {
-			for fd = p.low; fd < p.high; fd++ { // before Linux 5.9
-				syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
-			}
-		}
-	}
-	syscall.RawSyscall(unix.SYS_CLOSE, uintptr(p.slot), 0, 0)
-	if r, _, _ = syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0); p.pid != nil {
-		decimal(p.pid, r)
-	}
-	if p.listenPID != nil {
-		decimal(p.listenPID, r)
-	}
-	if p.start != nil {
-		p.ownStart()
-	}
-	syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(p.limit)), 0, 0, 0)
-	// Announce first, look second, as a stub does: from here on we are seen.
-	for i = 0; i < len(p.shown); i++ {
+	return 0
+}
+
+// announce puts the child's own numbers into the command's environment, and
+// then shows whose it is: announce first, look second, as a stub does.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (p *prepared) announce() {
+	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
+	decimal(p.pid, pid)
+	decimal(p.listenPID, pid)
+	p.ownStart()
+	for i := 0; i < len(p.shown); i++ {
 		if i < len(p.mark) {
 			p.shown[i] = p.mark[i]
 		} else {
 			p.shown[i] = 0
 		}
 	}
-	crash.Child(crash.Announced)
-	for { // until the record says who we are
-		if r, _, errno = syscall.RawSyscall(unix.SYS_READ, uintptr(p.gate), uintptr(unsafe.Pointer(&p.text[0])), 1); errno != unix.EINTR {
-			break
-		}
+}
+
+// check looks whether it may begin still.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (p *prepared) check() syscall.Errno {
+	switch {
+	case p.place != nil && !p.inPlace():
+		return moved
+	case p.until != 0 && p.late():
+		return unix.ETIME
 	}
-	if r != 1 {
-		errno = unix.ECANCELED
-		goto fail
-	}
-	crash.Child(crash.Passed)
-	if p.place != nil && !p.inPlace() {
-		errno = moved
-		goto fail
-	}
-	if p.deathsig != 0 {
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(p.deathsig), 0, 0, 0, 0); errno != 0 {
-			goto fail
-		}
-		if r, _, _ = syscall.RawSyscall(unix.SYS_GETPPID, 0, 0, 0); int(r) != p.parent {
-			errno = unix.ECANCELED
-			goto fail
-		}
-	}
-	crash.Child(crash.Last)
-	_, _, errno = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(p.path)),
-		uintptr(unsafe.Pointer(&p.argv[0])), uintptr(unsafe.Pointer(&p.env[0])))
-fail:
-	i = int(errno)
-	p.text[0], p.text[1] = byte(i), byte(i>>8)
-	syscall.RawSyscall(unix.SYS_WRITE, uintptr(p.status), uintptr(unsafe.Pointer(&p.text[0])), 2)
-	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 125, 0, 0)
-	}
+	return 0
 }
 
 // inPlace: place names the file still that it named when there was nothing to
@@ -161,6 +139,16 @@ func (p *prepared) inPlace() bool {
 	at := unix.AT_FDCWD
 	_, _, errno := syscall.RawSyscall6(unix.SYS_STATX, uintptr(at), uintptr(unsafe.Pointer(p.place)), unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO, uintptr(unsafe.Pointer(&p.now)), 0)
 	return errno == 0 && p.now.Ino == p.ino && p.now.Dev_major == p.major && p.now.Dev_minor == p.minor
+}
+
+// late: what was given for a time may not be begun any more.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (p *prepared) late() bool {
+	_, _, errno := syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&p.clock)), 0)
+	return errno != 0 || int64(p.clock.Sec)*1e9+int64(p.clock.Nsec) >= p.until
 }
 
 // decimal writes n and a zero byte, the end of a C string, over the digits in
@@ -198,10 +186,9 @@ func (p *prepared) ownStart() {
 	}
 	n, _, errno := syscall.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&p.text[0])), uintptr(len(p.text)))
 	syscall.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
-	if errno != 0 {
-		return
+	if errno == 0 {
+		startField(p.start, &p.text, int(n))
 	}
-	startField(p.start, &p.text, int(n))
 }
 
 // startField copies the start time out of the first n bytes of a stat text.

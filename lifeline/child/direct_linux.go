@@ -2,7 +2,9 @@ package child
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -25,10 +27,9 @@ import (
 // copy of this process's own environment block.
 //
 // Between fork and execve of a program with threads nothing may allocate, grow
-// the stack, write a pointer, or take a lock. This is why become is one
-// function that works on what prepared has laid out, as
-// syscall.forkAndExecInChild1 is. Unlike that one it forks without CLONE_VM:
-// the child's stack and buffers are its own.
+// the stack, write a pointer, or take a lock. This is why become only works
+// through what prepared has laid out. Unlike syscall.forkAndExecInChild1 it
+// forks without CLONE_VM: the child's stack and buffers are its own.
 
 //go:linkname beforeFork syscall.runtime_BeforeFork
 func beforeFork()
@@ -39,39 +40,33 @@ func afterFork()
 //go:linkname afterForkInChild syscall.runtime_AfterForkInChild
 func afterForkInChild()
 
-// prepared is all that the child needs, laid out beforehand.
+// prepared is all that the child needs, laid out beforehand. What it does, but
+// for telling its own numbers and looking at the time and the place, is three
+// lists of calls: so hardly anything is left to be programmed between fork and
+// execve.
 type prepared struct {
-	path *byte
-	argv []*byte
-	env  []*byte
-	dir  *byte // nil: none
-
-	pid, listenPID, start []byte // where its own numbers go in env; nil: nowhere
-
-	from, to     []int // descriptors: from[i] becomes to[i]
-	low          int   // those from here to high are closed
-	high         int
-	status       int // gets the errno of a failure
-	parent       int
-	deathsig     unix.Signal
-	group        bool
-	umask        int // -1: leave it
-	cgroup       int // descriptor, 0 for none
-	limit        *unix.Rlimit
-	mask         uint64 // no signal
-	stat         *byte
-	gate         int          // nothing happens before a byte comes out of it
-	gateIn       int          // the other end, the parent's
-	shown        []byte       // this process's own environment, as others see it
-	mark         []byte       // what they are to see
-	place        *byte        // nil: nothing to look at
-	ino          uint64       // of the file that has to be at place
-	major, minor uint32       // and of its device
-	now          unix.Statx_t // the one that is there
-	text         [512]byte    // of /proc/self/stat
-	clone        cloneArgs
-	first        int // the number above all in from and to
-	slot         int // where a stub would have status
+	clone          cloneArgs
+	arrange        []call // its own place, signals, descriptors
+	pass           []call // the gate: until the record says who it is
+	last           []call // execve, for one
+	status, report uintptr
+	pid, listenPID []byte // where its own numbers go in the environment; nil: nowhere
+	start          []byte
+	stat           *byte
+	shown          []byte       // this process's own environment, as others see it
+	mark           []byte       // what they are to see
+	place          *byte        // nil: nothing to look at
+	ino            uint64       // of the file that has to be at place
+	major, minor   uint32       // and of its device
+	now            unix.Statx_t // the one that is there
+	until          int64        // on CLOCK_BOOTTIME, in nanoseconds; 0: for ever
+	clock          unix.Timespec
+	limit          unix.Rlimit
+	signals        uint64    // blocked ones: none
+	text           [512]byte // of /proc/self/stat
+	pin            runtime.Pinner
+	argv, env      []*byte
+	path, dir      *byte
 }
 
 const moved = syscall.Errno(4096) // no errno of the kernel's: see ErrMoved
@@ -87,54 +82,64 @@ type cloneArgs struct {
 // a stub can. The child waits for release before it becomes the command.
 func direct(spec Spec, l layout) (pid int, release func(), ok bool, err error) {
 	release = func() {}
-	if !spec.Sure || spec.Until != 0 || !nofile.Known {
+	if !spec.Sure || !nofile.Known {
 		return 0, release, false, nil
 	}
-	path, ok := find(spec)
+	p, ok := prepare(spec, l)
 	if !ok {
 		return 0, release, false, nil
 	}
-	p := &prepared{
-		low: 3 + len(spec.Listen), high: l.base, status: l.report, parent: os.Getpid(),
-		deathsig: spec.Deathsig, group: spec.Group, umask: spec.Umask, cgroup: spec.CgroupFD,
-		first: len(l.files), slot: l.status,
-		limit: &unix.Rlimit{Cur: nofile.Limit.Cur, Max: nofile.Limit.Max},
+	defer p.pin.Unpin()
+	var gate [2]int
+	if err := unix.Pipe2(gate[:], unix.O_CLOEXEC); err != nil {
+		return 0, release, true, err
 	}
-	for i, fd := range l.files {
-		if fd >= 0 && fd != l.report {
-			p.from, p.to = append(p.from, fd), append(p.to, i)
-			p.first = max(p.first, fd+1)
-		}
+	p.calls(spec, l, gate)
+	syscall.ForkLock.Lock()
+	var errno syscall.Errno
+	spec.on(func() { pid, errno = p.fork() })
+	syscall.ForkLock.Unlock()
+	unix.Close(gate[0])
+	if errno != 0 {
+		unix.Close(gate[1])
+		return 0, release, true, errno
 	}
+	return pid, func() {
+		_, _ = unix.Write(gate[1], []byte{1}) // EPIPE: it has ended already
+		unix.Close(gate[1])
+	}, true, nil
+}
+
+// prepare lays out what the command is to get; false: only a stub can do that.
+func prepare(spec Spec, l layout) (p *prepared, ok bool) {
+	path, ok := find(spec)
+	if !ok {
+		return nil, false
+	}
+	p = &prepared{limit: unix.Rlimit{Cur: nofile.Limit.Cur, Max: nofile.Limit.Max}, until: spec.Until}
 	env := workerEnviron(l.env, strings.Repeat("0", 10), strings.Repeat("0", 20))
 	if n := len(spec.Listen); n > 0 {
 		env = append(listenEnviron(env, n, spec.ListenNames), "LISTEN_PID="+strings.Repeat("0", 10))
-	}
-	if p.path, err = unix.BytePtrFromString(path); err != nil {
-		return 0, release, false, nil
 	}
 	if spec.Place.Path != "" {
 		p.shown, p.ino = ownEnviron(), spec.Place.Ino
 		p.major, p.minor = unix.Major(spec.Place.Dev), unix.Minor(spec.Place.Dev)
 		if p.mark = announcement(l.env, len(p.shown)); p.mark == nil {
-			return 0, release, false, nil // it couldn't be seen
-		}
-		if p.place, err = unix.BytePtrFromString(spec.Place.Path); err != nil {
-			return 0, release, false, nil
+			return nil, false // it couldn't be seen
 		}
 	}
-	if spec.Dir != "" {
-		if p.dir, err = unix.BytePtrFromString(spec.Dir); err != nil {
-			return 0, release, false, nil
-		}
-	}
-	if p.argv, err = syscall.SlicePtrFromStrings(spec.Argv); err != nil {
-		return 0, release, false, nil
+	var errs [4]error
+	p.path, errs[0] = unix.BytePtrFromString(path)
+	p.place, errs[1] = optional(spec.Place.Path)
+	p.dir, errs[2] = optional(spec.Dir)
+	p.argv, errs[3] = syscall.SlicePtrFromStrings(spec.Argv)
+	if errors.Join(errs[:]...) != nil { // a zero byte: a stub says so
+		return nil, false
 	}
 	for _, kv := range env {
 		text, err := unix.ByteSliceFromString(kv)
 		if err != nil {
-			return 0, release, false, nil
+			return nil, false
 		}
 		name, _, _ := strings.Cut(kv, "=")
 		switch value := text[len(name)+1 : len(text)-1]; name {
@@ -149,28 +154,96 @@ func direct(spec Spec, l layout) (pid int, release func(), ok bool, err error) {
 	}
 	p.env = append(p.env, nil)
 	p.stat, _ = unix.BytePtrFromString("/proc/self/stat")
-	if p.cgroup != 0 {
-		p.clone = cloneArgs{flags: unix.CLONE_INTO_CGROUP, exitSignal: uint64(unix.SIGCHLD), cgroup: uint64(p.cgroup)}
+	return p, true
+}
+
+// calls lists what the child does.
+func (p *prepared) calls(spec Spec, l layout, gate [2]int) {
+	// at is the address of what doesn't move as long as p is needed.
+	at := func(pointer unsafe.Pointer) uintptr {
+		p.pin.Pin(pointer)
+		return uintptr(pointer)
 	}
-	var gate [2]int
-	if err := unix.Pipe2(gate[:], unix.O_CLOEXEC); err != nil {
-		return 0, release, true, err
+	must := func(list *[]call, number uintptr, args ...uintptr) *call {
+		c := call{number: number, must: true}
+		copy(c.args[:], args)
+		*list = append(*list, c)
+		return &(*list)[len(*list)-1]
 	}
-	p.gate, p.gateIn, p.first = gate[0], gate[1], max(p.first, gate[0]+1)
-	syscall.ForkLock.Lock()
-	var errno syscall.Errno
-	spec.on(func() { pid, errno = p.fork() })
-	syscall.ForkLock.Unlock()
-	runtime.KeepAlive(p)
-	unix.Close(gate[0])
-	if errno != 0 {
-		unix.Close(gate[1])
-		return 0, release, true, errno
+	may := func(number uintptr, args ...uintptr) { must(&p.arrange, number, args...).must = false }
+	deathsig := func(list *[]call, sig unix.Signal) {
+		if spec.Deathsig != 0 {
+			must(list, unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(sig))
+		}
+		// Killed while we were starting: nobody would watch over the command.
+		must(list, unix.SYS_GETPPID).want = uintptr(os.Getpid())
 	}
-	return pid, func() {
-		_, _ = unix.Write(gate[1], []byte{1}) // EPIPE: it has ended already
-		unix.Close(gate[1])
-	}, true, nil
+	if spec.CgroupFD != 0 {
+		p.clone = cloneArgs{flags: unix.CLONE_INTO_CGROUP, exitSignal: uint64(unix.SIGCHLD), cgroup: uint64(spec.CgroupFD)}
+	}
+
+	// Descriptors: first out of the way of each other, to numbers above all that
+	// are meant here, then each to its place.
+	free := max(len(l.files), l.report+1, gate[0]+1, gate[1]+1)
+	for _, fd := range l.files {
+		free = max(free, fd+1)
+	}
+	move := func(fd int) uintptr {
+		must(&p.arrange, unix.SYS_DUP3, uintptr(fd), uintptr(free), unix.O_CLOEXEC)
+		free++
+		return uintptr(free - 1)
+	}
+	p.report = uintptr(l.report)
+	p.status = move(l.report) // first: from here on it can be told what fails
+	in := move(gate[0])
+	may(unix.SYS_CLOSE, uintptr(gate[1])) // or the end of the gate would never come
+	if spec.Group {
+		must(&p.arrange, unix.SYS_SETPGID)
+	}
+	may(unix.SYS_RT_SIGPROCMASK, sigSetmask, at(unsafe.Pointer(&p.signals)), 0, unsafe.Sizeof(p.signals))
+	if spec.Umask >= 0 {
+		may(unix.SYS_UMASK, uintptr(spec.Umask))
+	}
+	if p.dir != nil {
+		must(&p.arrange, unix.SYS_CHDIR, at(unsafe.Pointer(p.dir)))
+	}
+	deathsig(&p.arrange, unix.SIGKILL) // until it shows whose it is, for certain
+	aside := make([]uintptr, len(l.files))
+	for i, fd := range l.files {
+		if fd >= 0 && fd != l.report {
+			aside[i] = move(fd)
+		}
+	}
+	for i, fd := range aside {
+		if fd != 0 {
+			must(&p.arrange, unix.SYS_DUP3, fd, uintptr(i))
+		}
+	}
+	low := 3 + len(spec.Listen)
+	switch {
+	case low == l.base:
+	case unix.CloseRange(math.MaxInt32, math.MaxInt32, 0) == nil:
+		must(&p.arrange, unix.SYS_CLOSE_RANGE, uintptr(low), uintptr(l.base)-1)
+	default: // before Linux 5.9
+		for fd := low; fd < l.base; fd++ {
+			may(unix.SYS_CLOSE, uintptr(fd))
+		}
+	}
+	may(unix.SYS_CLOSE, uintptr(l.status)) // where a stub would have it
+	may(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, at(unsafe.Pointer(&p.limit)))
+
+	must(&p.pass, unix.SYS_READ, in, at(unsafe.Pointer(&p.text)), 1).want = 1
+
+	deathsig(&p.last, spec.Deathsig)
+	must(&p.last, unix.SYS_EXECVE, at(unsafe.Pointer(p.path)), at(unsafe.Pointer(&p.argv[0])), at(unsafe.Pointer(&p.env[0])))
+}
+
+// optional is nil for none.
+func optional(text string) (*byte, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return unix.BytePtrFromString(text)
 }
 
 // lastArg is kept from before anybody could put something else into os.Args.
@@ -240,6 +313,8 @@ func failed(spec Spec, text []byte) error {
 		return &ExecError{125, "the supervisor has gone"}
 	case moved:
 		return ErrMoved
+	case unix.ETIME:
+		return errLate
 	}
 	if spec.Dir != "" {
 		if err := unix.Access(spec.Dir, unix.X_OK); err != nil {

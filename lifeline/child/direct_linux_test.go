@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -83,6 +84,7 @@ func TestDirect(t *testing.T) {
 		"plain":     {},
 		"all":       {Dir: "/usr", Umask: 0o27, Run: int(run.Fd()), Control: pair[0], Listen: []int{pair[1], pair[0]}, ListenNames: []string{"a", "b"}, Deathsig: unix.SIGTERM, Group: true},
 		"listen":    {Listen: []int{pair[1]}},
+		"in time":   {Until: bootTime() + int64(time.Hour)},
 		"low stdio": {Stdio: [3]int{pair[0], 1, 2}, Run: int(run.Fd())},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -121,6 +123,7 @@ func TestDirectFails(t *testing.T) {
 		"a directory":       {Argv: []string{dir}},
 		"no directory":      {Argv: []string{"/bin/true"}, Dir: dir + "/none"},
 		"relative in a dir": {Argv: []string{"./none"}, Dir: dir},
+		"too late":          {Until: bootTime()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec.Env = os.Environ()

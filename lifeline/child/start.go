@@ -40,7 +40,7 @@ type Spec struct {
 
 	// Note is the settle function's, handed to the stub.
 	Note string
-	// Until is a time on CLOCK_BOOTTIME, in nanoseconds, after which the stub
+	// Until is a time on CLOCK_BOOTTIME, in nanoseconds, after which the child
 	// doesn't become the command any more; 0 for none.
 	Until int64
 	// Sure: there is nothing to settle, and where the system allows it the

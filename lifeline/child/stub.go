@@ -35,6 +35,8 @@ const (
 	supervisorMark = "LIFELINE_SUPERVISOR"
 )
 
+var errLate = &ExecError{125, "its time was over before it could be started"}
+
 // RunStub does the stub's work and becomes the command; it returns only the
 // exit code of a failure. settle decides whether to go on, and may have
 // something to tell the supervisor then.
@@ -76,7 +78,7 @@ func RunStub(settle func(Stub) (remark string, err error)) int {
 		_, _ = unix.Write(a.status, []byte("remark "+remark+"\n"))
 	}
 	if a.until != 0 && bootTime() >= a.until {
-		return report(&ExecError{125, "its time was over before it could be started"})
+		return report(errLate)
 	}
 	crash.Point("stub.exec")
 	err = syscall.Exec(path, command, env)
