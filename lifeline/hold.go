@@ -188,7 +188,8 @@ func (g Guard) Holder(name string) (h Holder, ok bool, err error) {
 }
 
 // Everything lists the processes that carry the marker of name: workers,
-// their descendants, and those of earlier workers that nobody has ended. With
+// their descendants, and those of earlier workers that nobody has ended; and
+// what has no marker, but the lock of a worker that no record names. With
 // them come the living supervisors that they name: with every file gone nothing
 // else tells of those.
 func (g Guard) Everything(name string) (ids, above []procscan.ID) {
@@ -197,10 +198,13 @@ func (g Guard) Everything(name string) (ids, above []procscan.ID) {
 		return nil, nil
 	}
 	table, _ := marked(name, d.space)
-	generation := holderOf(d, name).Generation
+	holder := holderOf(d, name)
+	if holder.Worker.Zero() {
+		ids = findHolders(d, name)
+	}
 	supervisors := procscan.LockHolders(d.lock(name))
 	for _, p := range table.Processes {
-		if !trusted(p, generation, supervisors) {
+		if !trusted(p, holder.Generation, supervisors) {
 			continue
 		}
 		ids = append(ids, p.ID)

@@ -65,17 +65,18 @@ func (g Guard) queue(ctx context.Context, path string) <-chan queued {
 	return c
 }
 
-// findHolder looks for a process that has K.run open and carries no marker: a
-// worker that has overwritten its environment. With a record that can be read
-// it would be known; without one, that it has inherited K.run is all that is
-// left to know it by.
-func (g Guard) findHolder(d dir, name string) procscan.ID {
-	for _, id := range procscan.Openers(d.run(name)) {
-		if id != procscan.Self() && unmarked(id, name) {
-			return id
+// findHolders looks for processes that hold the lock of K.run and carry no
+// marker: a worker that has overwritten its environment, and what it has
+// started since. With a record that can be read it would be known; without one,
+// that it has inherited the lock is all that is left to know it by.
+func findHolders(d dir, name string) (ids []procscan.ID) {
+	path := dir{path: d.space}.run(name) // as the kernel knows it, without links
+	for _, id := range procscan.Openers(path) {
+		if id != procscan.Self() && procscan.Flocks(id, path) && unmarked(id, name) {
+			ids = append(ids, id)
 		}
 	}
-	return procscan.ID{}
+	return ids
 }
 
 // waitEnd waits until the holder's worker and supervisor are gone; false when

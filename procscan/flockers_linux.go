@@ -20,7 +20,7 @@ const CanSeeFlocks = true
 func Flockers(path string) []ID {
 	var ids []ID
 	for _, id := range Openers(path) {
-		if flocks(id.PID, path) {
+		if Flocks(id, path) {
 			ids = append(ids, id)
 		}
 	}
@@ -47,8 +47,9 @@ func Flockers(path string) []ID {
 	return ids
 }
 
-func flocks(pid int, path string) bool {
-	dir := "/proc/" + strconv.Itoa(pid)
+// Flocks reports whether id holds a flock(2) on the file path.
+func Flocks(id ID, path string) bool {
+	dir := "/proc/" + strconv.Itoa(id.PID)
 	fds, err := os.ReadDir(dir + "/fd")
 	if err != nil {
 		return false

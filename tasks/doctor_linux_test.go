@@ -88,7 +88,7 @@ func TestDoctorFindsNothing(t *testing.T) {
 	for name, tt := range map[string]struct{ breaks, options, want string }{
 		"never started":      {"", "", "state: has never been started here"},
 		"runs":               {`starts ./serve`, "", "state: runs, pid"},
-		"orphan":             {`starts perl -e '$SIG{TERM}="IGNORE"; sleep 1000'; kill -9 $sup; wait $sup || :`, "", "the next tick takes it over"},
+		"orphan":             {`starts perl -e '$SIG{TERM}="IGNORE"; open my $f, ">", "deaf"; sleep 1000'; until_true test -e deaf; kill -9 $sup; wait $sup || :`, "", "the next tick takes it over"},
 		"ended well":         {`lifeline web -- true`, "", "last runs: the last one: ok"},
 		"terminated":         {`starts ./serve; lifeline terminate web`, "", "last runs: the last one: stopped"},
 		"failed, then well":  {`lifeline web -- false || lifeline web -- true`, "", "last one: ok"},

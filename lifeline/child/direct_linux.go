@@ -91,10 +91,14 @@ func direct(spec Spec, l layout) (pid int, release func(), ok bool, err error) {
 	}
 	defer p.pin.Unpin()
 	var gate [2]int
-	if err := unix.Pipe2(gate[:], unix.O_CLOEXEC); err != nil {
-		return 0, release, true, err
+	if unix.Pipe2(gate[:], unix.O_CLOEXEC) != nil {
+		return 0, release, false, nil
 	}
-	p.calls(spec, l, gate)
+	if !p.calls(spec, l, gate) {
+		unix.Close(gate[0])
+		unix.Close(gate[1])
+		return 0, release, false, nil
+	}
 	syscall.ForkLock.Lock()
 	var errno syscall.Errno
 	spec.on(func() { pid, errno = p.fork() })
@@ -157,8 +161,8 @@ func prepare(spec Spec, l layout) (p *prepared, ok bool) {
 	return p, true
 }
 
-// calls lists what the child does.
-func (p *prepared) calls(spec Spec, l layout, gate [2]int) {
+// calls lists what the child does; false: there aren't descriptors enough.
+func (p *prepared) calls(spec Spec, l layout, gate [2]int) bool {
 	// at is the address of what doesn't move as long as p is needed.
 	at := func(pointer unsafe.Pointer) uintptr {
 		p.pin.Pin(pointer)
@@ -236,6 +240,9 @@ func (p *prepared) calls(spec Spec, l layout, gate [2]int) {
 
 	deathsig(&p.last, spec.Deathsig)
 	must(&p.last, unix.SYS_EXECVE, at(unsafe.Pointer(p.path)), at(unsafe.Pointer(&p.argv[0])), at(unsafe.Pointer(&p.env[0])))
+
+	var limit unix.Rlimit
+	return unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && uint64(free) <= limit.Cur
 }
 
 // optional is nil for none.
