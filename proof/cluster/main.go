@@ -39,6 +39,7 @@ type flags struct {
 	seed                       uint64
 	ttl, away, apart           time.Duration
 	ticks, tickNodes           int
+	again                      bool
 	subjects, faults           string
 	keep, dir                  string
 	progress                   bool
@@ -58,6 +59,7 @@ func main() {
 	flag.DurationVar(&f.away, "away", time.Minute, "how long the engine is away")
 	flag.IntVar(&f.ticks, "ticks", 1000, "ticks of the schedule to wait for")
 	flag.IntVar(&f.tickNodes, "tick-nodes", 30, "nodes with clocks of their own")
+	flag.BoolVar(&f.again, "again", false, "only ticks --at-least-once")
 	flag.DurationVar(&f.apart, "apart", 30*time.Second, "how much the clocks differ")
 	flag.IntVar(&f.slots, "slots", 5, "places in the whole cluster")
 	flag.IntVar(&f.nodes, "nodes", 0, "how many; 0: two to five, by the seed")

@@ -54,6 +54,9 @@ func ticksAll(s settings, f flags) error {
 			continue
 		}
 		for _, again := range []bool{false, true} {
+			if f.again && !again {
+				continue
+			}
 			d := drill{settings: s, seed: f.seed, ticks: f.ticks, apart: f.apart, kills: true, again: again}
 			d.subject, d.nodes, d.dir = subject, f.tickNodes, filepath.Join(f.dir, fmt.Sprintf("ticks-%s-%t", name, again))
 			r, err := d.run()
