@@ -25,7 +25,7 @@ out=$1; start=$(cut -d' ' -f22 /proc/$$/stat)
 	pwd; umask; ulimit -Sn; ulimit -Hn; ps -o pgid= -p $$
 	while read -r line; do case $line in SigBlk*|SigIgn*) echo "$line" ;; esac; done </proc/$$/status
 	for fd in /proc/$$/fd/*; do n=${fd##*/}; [ $n != 1 ] && [ $n -lt $((3 + ${LISTEN_FDS:-0})) ] || [ $n -gt 200 ] && echo $n $(stat -Lc %i $fd); done
-	ls /proc/$$/fd | wc -l
+	n=0; for fd in /proc/$$/fd/*; do n=$((n + 1)); done; echo $n
 	echo "$2 $#"
 } >$out.part
 sed "s/\<$$\>/SELF/; s/\<$start\>/START/" $out.part >$out

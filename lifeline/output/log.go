@@ -298,11 +298,19 @@ func (l *LogFile) shift() (*os.File, error) {
 		}
 		last++
 	}
+	if at, err := os.Lstat(old(1)); err == nil && os.SameFile(at, st) {
+		last = 0 // somebody was killed in the middle of this
+	}
 	for n := last - 1; n >= 1 && err == nil; n-- {
 		err = os.Rename(old(n), old(n+1))
 	}
-	if err == nil && l.Keep > 0 {
-		err = os.Rename(l.Path, old(1))
+	if err == nil && last > 0 && l.Keep > 0 {
+		// By a link: the path must never be without a file. Who else writes this
+		// log would make one there, and what that gets is lost with it.
+		_ = os.Remove(old(1))
+		if os.Link(l.Path, old(1)) != nil { // not on every file system
+			err = os.Rename(l.Path, old(1))
+		}
 	}
 	if err == nil {
 		err = os.Rename(temp, l.Path)

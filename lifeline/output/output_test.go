@@ -139,6 +139,22 @@ func TestRotationByTwo(t *testing.T) {
 	}
 }
 
+// Whoever is killed in the middle of a rotation leaves one file by two names;
+// what is in it isn't kept twice.
+func TestRotationCutShort(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l := OpenLog(Log{Path: path, MaxSize: 10, Keep: 5}, quiet(t))
+	l.Write([]byte("line 1\n"))
+	if err := os.Link(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	l.Write([]byte("line 2\nline 3\n"))
+	l.Close()
+	if text, sizes := whole(t, path); string(text) != "line 1\nline 2\nline 3\n" || len(sizes) != 3 {
+		t.Errorf("in %d files: %q", len(sizes), text)
+	}
+}
+
 // What somebody else (logrotate) has moved away isn't written any more.
 func TestMovedAway(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
