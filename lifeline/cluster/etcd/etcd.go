@@ -3,14 +3,21 @@
 //	etcd://HOST:2379,HOST:2379             etcds:// for TLS with the system's authorities
 //	etcd://HOST?cacert=FILE&cert=FILE&key=FILE    TLS with these files
 //
-// A session is a lease; all that it puts hangs on that, and goes with it. Keys,
-// below /lifeline/v1/NAME/:
+// Keys, below /lifeline/v2/NAME/:
 //
-//	member/LEASE   who stands by or holds, as JSON
+//	member/ID      who stands by or holds, as JSON; it hangs on a lease of etcd
 //	place/N        held by the session that made it; the revision that made it
 //	               is the fence: revisions of etcd only rise
 //	wish           the node that is to have the name
 //	mark           how far the ticks have been run
+//
+// A place hangs on no lease. A member of etcd that was the leader, stood still
+// and goes on, may end leases that have been renewed at the new leader
+// meanwhile (etcd's issue 15247; what 3.6 does about it leaves a moment open).
+// So the holder writes its place again and again, which takes a majority, and
+// whoever wants it measures by its own clock: what hasn't been written for a
+// whole TTL since it was seen first, and still isn't when it is deleted, has
+// no holder.
 package etcd
 
 import (
@@ -18,7 +25,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -34,7 +40,7 @@ import (
 
 const (
 	root    = "/lifeline/"
-	layout  = "1" // of the keys
+	layout  = "2" // of the keys
 	version = root + "version"
 	names   = root + "v" + layout + "/"
 )
@@ -44,23 +50,33 @@ type Etcd struct {
 	c       *clientv3.Client
 	name    string
 	m       engine.Member
-	lease   clientv3.LeaseID // 0 for no session
+	lease   clientv3.LeaseID // of the member's key; 0 for no session
+	id      string           // of the session
 	place   string           // key, "" for none
 	fence   int64
+	holder  string // what is written there
 	changes chan struct{}
 	stop    context.CancelFunc
 	over    sync.WaitGroup
+
+	mu   sync.Mutex
+	seen map[string]sight // of places, by key
+}
+
+// sight is when a place as it was written then was seen first, here.
+type sight struct {
+	revision int64
+	at       time.Time
 }
 
 type who struct {
 	Node  string    `json:"node"`
 	Since time.Time `json:"since"`
 	ID    string    `json:"id"`
+	TTL   int64     `json:"ttl,omitempty"` // of a place, in milliseconds
 }
 
 func (e *Etcd) key(parts ...string) string { return names + e.name + "/" + strings.Join(parts, "/") }
-
-func id(lease clientv3.LeaseID) string { return strconv.FormatInt(int64(lease), 16) }
 
 // Changes rings when a key of the name has changed.
 func (e *Etcd) Changes() <-chan struct{} { return e.changes }
@@ -83,9 +99,11 @@ func (e *Etcd) watch(ctx context.Context) {
 			if r.Err() != nil {
 				break
 			}
-			select {
-			case e.changes <- struct{}{}:
-			default:
+			if e.news(r) {
+				select {
+				case e.changes <- struct{}{}:
+				default:
+				}
 			}
 		}
 		select {
@@ -95,18 +113,61 @@ func (e *Etcd) watch(ctx context.Context) {
 	}
 }
 
-// Join grants a lease and says who is there.
+// news notes what was heard of places, and reports whether anything else was:
+// that one was written again is what happens all the time.
+func (e *Etcd) news(r clientv3.WatchResponse) bool {
+	news := len(r.Events) == 0
+	for _, event := range r.Events {
+		if !strings.HasPrefix(string(event.Kv.Key), e.key("place", "")) || !event.IsModify() {
+			news = true
+		}
+		if event.Type == mvccpb.PUT {
+			e.left(event.Kv)
+		}
+	}
+	return news
+}
+
+// left is how long the holder of a place may still be at work.
+func (e *Etcd) left(kv *mvccpb.KeyValue) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.seen[string(kv.Key)]
+	if s.revision < kv.ModRevision {
+		s = sight{kv.ModRevision, time.Now()}
+		e.seen[string(kv.Key)] = s
+	}
+	ttl := time.Minute // of what can't be read
+	var w who
+	if json.Unmarshal(kv.Value, &w) == nil && w.TTL > 0 {
+		ttl = time.Duration(w.TTL) * time.Millisecond
+	}
+	return ttl - time.Since(s.at)
+}
+
+// Join makes a member's key. A place's TTL is what was asked for; the lease
+// that the member's key hangs on may be longer.
 func (e *Etcd) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
-	e.m, e.lease, e.place = m, 0, ""
-	seconds := int64((m.TTL + time.Second - 1) / time.Second)
-	g, err := e.c.Grant(ctx, seconds)
-	if err != nil {
+	e.m, e.lease, e.id, e.place = m, 0, "", ""
+	if err := e.enlist(ctx); err != nil {
 		return 0, refine(err)
 	}
-	text, _ := json.Marshal(who{m.Node, time.Now().UTC(), id(g.ID)})
+	return m.TTL, nil
+}
+
+// enlist makes the member's key, with a lease.
+func (e *Etcd) enlist(ctx context.Context) error {
+	g, err := e.c.Grant(ctx, int64((e.m.TTL+time.Second-1)/time.Second))
+	if err != nil {
+		return err
+	}
+	if e.id == "" {
+		e.id = strconv.FormatInt(int64(g.ID), 16)
+	}
+	text, _ := json.Marshal(who{Node: e.m.Node, Since: time.Now().UTC(), ID: e.id})
+	put := clientv3.OpPut(e.key("member", e.id), string(text), clientv3.WithLease(g.ID))
 	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).
-		Then(clientv3.OpPut(version, layout), clientv3.OpPut(e.key("member", id(g.ID)), string(text), clientv3.WithLease(g.ID))).
-		Else(clientv3.OpGet(version), clientv3.OpPut(e.key("member", id(g.ID)), string(text), clientv3.WithLease(g.ID))).Commit()
+		Then(clientv3.OpPut(version, layout), put).Else(clientv3.OpGet(version), put).Commit()
 	if err == nil && !r.Succeeded {
 		if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 && string(kvs[0].Value) != layout {
 			err = engine.Refuse("in this etcd is the layout %q of another version of lifeline-remote (key %s), this one knows %s: install the same one on all nodes", kvs[0].Value, version, layout)
@@ -114,10 +175,10 @@ func (e *Etcd) Join(ctx context.Context, m engine.Member) (time.Duration, error)
 	}
 	if err != nil {
 		e.revoke(g.ID)
-		return 0, refine(err)
+		return err
 	}
 	e.lease = g.ID
-	return time.Duration(g.TTL) * time.Second, nil
+	return nil
 }
 
 func (e *Etcd) revoke(lease clientv3.LeaseID) {
@@ -126,41 +187,50 @@ func (e *Etcd) revoke(lease clientv3.LeaseID) {
 	_, _ = e.c.Revoke(ctx, lease) // else it ends by itself
 }
 
-// Renew keeps the lease alive by its id. That the place is still the one that
-// we made is looked at, too: keys can be deleted by hand.
+// Renew writes the place again, where one is held. That counts: whatever comes
+// of the lease is no reason to give the place up.
 func (e *Etcd) Renew(ctx context.Context) (time.Duration, error) {
 	if e.lease == 0 {
 		return 0, engine.ErrLost
 	}
-	r, err := e.c.KeepAliveOnce(ctx, e.lease)
-	if err != nil {
-		return 0, refine(err)
-	}
 	if e.place != "" {
-		if err := e.still(ctx); err != nil {
+		if err := e.rewrite(ctx); err != nil {
 			return 0, refine(err)
 		}
 	}
-	return time.Duration(r.TTL) * time.Second, nil
+	_, err := e.c.KeepAliveOnce(ctx, e.lease)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) && e.place != "" {
+		err = e.enlist(ctx)
+	}
+	if err != nil && e.place == "" {
+		return 0, refine(err)
+	}
+	return e.m.TTL, nil
 }
 
-// still looks whether the place is ours. A second one, made late by a request
-// that nobody waited for any more, is another node's to have.
-func (e *Etcd) still(ctx context.Context) error {
-	got, err := e.c.Get(ctx, e.key("place", ""), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+// rewrite writes the place that is ours again. A second one, made late by a
+// request that nobody waited for any more, is another node's to have.
+func (e *Etcd) rewrite(ctx context.Context) error {
+	places := clientv3.OpGet(e.key("place", ""), clientv3.WithPrefix())
+	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(e.place), "=", e.fence)).
+		Then(clientv3.OpPut(e.place, e.holder), places).Commit()
 	if err != nil {
 		return err
 	}
-	err = engine.ErrLost
-	for _, kv := range got.Kvs {
-		switch {
-		case string(kv.Key) == e.place && kv.CreateRevision == e.fence:
-			err = nil
-		case kv.Lease == int64(e.lease):
+	if !r.Succeeded {
+		return engine.ErrLost
+	}
+	for _, kv := range r.Responses[1].GetResponseRange().Kvs {
+		if string(kv.Key) != e.place && e.mine(kv) {
 			_ = e.remove(ctx, string(kv.Key), kv.CreateRevision) // else at the next one
 		}
 	}
-	return err
+	return nil
+}
+
+func (e *Etcd) mine(kv *mvccpb.KeyValue) bool {
+	var w who
+	return json.Unmarshal(kv.Value, &w) == nil && w.ID == e.id
 }
 
 // Acquire makes the key of the first free place.
@@ -168,9 +238,10 @@ func (e *Etcd) Acquire(ctx context.Context) (engine.Grant, error) {
 	if e.lease == 0 {
 		return engine.Grant{}, engine.ErrLost
 	}
-	text, _ := json.Marshal(who{e.m.Node, time.Now().UTC(), id(e.lease)})
+	text, _ := json.Marshal(who{e.m.Node, time.Now().UTC(), e.id, (e.m.TTL + time.Millisecond - 1).Milliseconds()})
+	e.holder = string(text)
 	places := clientv3.OpGet(e.key("place", ""), clientv3.WithPrefix())
-	self := e.key("member", id(e.lease))
+	self := e.key("member", e.id)
 	var kvs []*mvccpb.KeyValue
 	if e.m.Slots > 1 { // the only place there is can be tried right away
 		got, err := e.c.Do(ctx, places)
@@ -180,18 +251,18 @@ func (e *Etcd) Acquire(ctx context.Context) (engine.Grant, error) {
 		kvs = got.Get().Kvs
 	}
 	for {
-		place, mine := e.free(kvs)
+		place, mine, after := e.free(ctx, kvs)
 		if mine != nil { // of a request whose answer was lost
-			e.place, e.fence = string(mine.Key), mine.CreateRevision
+			e.place, e.fence, e.holder = string(mine.Key), mine.CreateRevision, string(mine.Value)
 			return engine.Grant{Fence: uint64(e.fence)}, nil
 		}
 		if place == "" {
-			return engine.Grant{}, &engine.Taken{}
+			return engine.Grant{}, &engine.Taken{After: after}
 		}
 		r, err := e.c.Txn(ctx).If(
 			clientv3.Compare(clientv3.CreateRevision(place), "=", 0),
 			clientv3.Compare(clientv3.CreateRevision(self), ">", 0),
-		).Then(clientv3.OpPut(place, string(text), clientv3.WithLease(e.lease))).
+		).Then(clientv3.OpPut(place, e.holder)).
 			Else(clientv3.OpGet(self), places).Commit()
 		if err != nil {
 			return engine.Grant{}, refine(err)
@@ -207,20 +278,35 @@ func (e *Etcd) Acquire(ctx context.Context) (engine.Grant, error) {
 	}
 }
 
-// free is the first place that nobody has; or the one that is ours.
-func (e *Etcd) free(taken []*mvccpb.KeyValue) (place string, mine *mvccpb.KeyValue) {
+// free is the first place that nobody has, the one that is ours, or how long
+// to wait for one. What has no holder any more is removed.
+func (e *Etcd) free(ctx context.Context, taken []*mvccpb.KeyValue) (place string, mine *mvccpb.KeyValue, after time.Duration) {
+	used := map[string]bool{}
 	for _, kv := range taken {
-		if kv.Lease == int64(e.lease) {
-			return "", kv
+		left := e.left(kv)
+		switch {
+		case e.mine(kv):
+			return "", kv, 0
+		case left <= 0 && e.abandoned(ctx, kv):
+			continue
+		case after == 0 || left < after:
+			after = max(left, time.Millisecond)
 		}
+		used[string(kv.Key)] = true
 	}
 	for n := range e.m.Slots {
-		place := e.key("place", fmt.Sprintf("%05d", n))
-		if !slices.ContainsFunc(taken, func(kv *mvccpb.KeyValue) bool { return string(kv.Key) == place }) {
-			return place, nil
+		if place := e.key("place", fmt.Sprintf("%05d", n)); !used[place] {
+			return place, nil, 0
 		}
 	}
-	return "", nil
+	return "", nil, after
+}
+
+// abandoned removes a place, if it hasn't been written since.
+func (e *Etcd) abandoned(ctx context.Context, kv *mvccpb.KeyValue) bool {
+	key := string(kv.Key)
+	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).Then(clientv3.OpDelete(key)).Commit()
+	return err == nil && r.Succeeded
 }
 
 // Release deletes the very key that Acquire made.
@@ -240,10 +326,13 @@ func (e *Etcd) remove(ctx context.Context, place string, fence int64) error {
 	return err
 }
 
-// Leave revokes the lease, and with it all its keys.
+// Leave gives back the place, and revokes the lease of the member's key.
 func (e *Etcd) Leave(ctx context.Context) error {
 	if e.lease == 0 {
 		return nil
+	}
+	if err := e.Release(ctx); err != nil {
+		return err
 	}
 	_, err := e.c.Revoke(ctx, e.lease)
 	if err = refine(err); err != nil && !errors.Is(err, engine.ErrLost) {
@@ -263,10 +352,12 @@ func (e *Etcd) Look(ctx context.Context, name string) ([]engine.State, error) {
 	if err != nil {
 		return nil, refine(err)
 	}
-	return states(got.Kvs, id(e.lease)), nil
+	return e.states(got.Kvs), nil
 }
 
-func states(kvs []*mvccpb.KeyValue, mine string) []engine.State {
+// states sorts the keys. A place counts for a session until it may be taken,
+// and for somebody who only looks as long as its holder is a member.
+func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 	byName := map[string]*engine.State{}
 	members := map[string]map[string]engine.Status{}
 	for _, kv := range kvs {
@@ -282,16 +373,13 @@ func states(kvs []*mvccpb.KeyValue, mine string) []engine.State {
 			if json.Unmarshal(kv.Value, &w) != nil {
 				continue
 			}
-			slot := -1
-			if parts[1] == "place" {
-				slot, _ = strconv.Atoi(parts[2])
-			}
-			if old, ok := members[s.Name][w.ID]; ok && old.Slot > slot {
-				continue
-			}
-			st := engine.Status{ID: w.ID, Node: w.Node, Since: w.Since, Slot: slot, Mine: w.ID == mine}
-			if slot >= 0 {
-				st.Fence = uint64(kv.CreateRevision)
+			st := engine.Status{ID: w.ID, Node: w.Node, Since: w.Since, Slot: -1, Mine: w.ID == e.id}
+			if parts[1] == "place" { // behind all members, as keys are sorted
+				st.Slot, _ = strconv.Atoi(parts[2])
+				st.Fence, st.TTL = uint64(kv.CreateRevision), e.left(kv)
+				if _, is := members[s.Name][w.ID]; st.TTL <= 0 && !st.Mine && e.lease != 0 || !is && e.lease == 0 {
+					continue
+				}
 			}
 			members[s.Name][w.ID] = st
 		case len(parts) == 2 && parts[1] == "wish":

@@ -36,7 +36,7 @@ func Open(ctx context.Context, address, name string) (*Etcd, error) {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background())
-	e := &Etcd{c: c, name: name, changes: make(chan struct{}, 1), stop: stop}
+	e := &Etcd{c: c, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]sight{}}
 	if name != "" {
 		e.over.Add(1)
 		go e.watch(watching)
