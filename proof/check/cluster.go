@@ -60,6 +60,9 @@ func (w *Watch) Beats(dir string) error {
 	}
 	for _, e := range entries {
 		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err == nil && len(text) == 0 {
+			continue // killed before its first one
+		}
 		if err != nil || len(text) != 8 {
 			return fmt.Errorf("cannot read the beats %s: %v", e.Name(), err)
 		}
