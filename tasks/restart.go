@@ -75,11 +75,16 @@ func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if err != nil {
+	var conn net.Conn
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if conn, err = new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+			break
+		}
 		why := "its supervisor doesn't answer"
 		if h.Supervisor == h.Worker || !h.Supervisor.Alive() {
 			why = "it has no supervisor (--exec, or one that was killed)"
+		} else if time.Now().Before(deadline) {
+			continue // it has only just started the worker, most likely
 		}
 		return "", fmt.Errorf("%s: cannot %s it: %s; lifeline terminate %s ends it, and the next tick starts it again", name, verb, why, name)
 	}
