@@ -252,8 +252,12 @@ func (e *Etcd) Acquire(ctx context.Context) (engine.Grant, error) {
 	}
 	for {
 		place, mine, after := e.free(ctx, kvs)
-		if mine != nil { // of a request whose answer was lost
+		if mine != nil { // of a request whose answer was lost; the others' time runs since then
 			e.place, e.fence, e.holder = string(mine.Key), mine.CreateRevision, string(mine.Value)
+			if err := e.rewrite(ctx); err != nil {
+				e.place, e.fence = "", 0
+				return engine.Grant{}, refine(err)
+			}
 			return engine.Grant{Fence: uint64(e.fence)}, nil
 		}
 		if place == "" {

@@ -114,9 +114,17 @@ func TestLate(t *testing.T) {
 			t.Errorf("%s: %d of it (%v), want %d", key, got.Count, err, want)
 		}
 	}
-	// And one whose answer alone was lost is taken up.
+	// And one whose answer alone was lost is taken up: written again, for the
+	// others have counted since it was made.
+	before, err := e.c.Get(t.Context(), e.place)
+	if err != nil {
+		t.Fatal(err)
+	}
 	e.place, e.fence = "", 0
 	if grant, err := e.Acquire(t.Context()); err != nil || e.place != e.key("place", "00000") || grant.Fence == 0 {
 		t.Errorf("asked again: %q, %+v, %v", e.place, grant, err)
+	}
+	if after, err := e.c.Get(t.Context(), e.place); err != nil || after.Kvs[0].ModRevision <= before.Kvs[0].ModRevision {
+		t.Errorf("it wasn't written again (%v)", err)
 	}
 }
