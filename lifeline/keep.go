@@ -13,6 +13,10 @@ import (
 // parent directory that was moved, a system without inotify.
 const keepPoll = 5 * time.Second
 
+// keepRest is how long a worker must have stayed for memory to be given back:
+// a short job shouldn't pay for that.
+const keepRest = 2 * time.Second
+
 // Keep is step 8: from now on a file of the name that is gone from its path is
 // made again, locked, and the record written again. A removed file can't be
 // linked back, and its lock keeps nobody out. The function it gives ends that;
@@ -42,7 +46,7 @@ func (h *Hold) Keep() (stop func()) {
 				tidy = lockDir(h.dir.path)
 			}
 			if now := h.Worker(); now != worker {
-				worker = now
+				worker, again = now, min(again, keepRest)
 			} else if again == keepPoll { // nothing has happened since
 				slim()
 			}
