@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/procscan"
+	"lifeline/proof/await"
 )
 
 // The test program runs a block of its own when it is started again.
@@ -91,16 +92,6 @@ func wantHeld(t *testing.T, err error, by int) {
 	}
 	if text := err.Error(); !strings.Contains(text, fmt.Sprintf("pid %d, since 2", by)) {
 		t.Errorf("it doesn't say who has it: %s", text)
-	}
-}
-
-// await waits for what must come.
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it never came to that: " + what)
-		}
 	}
 }
 
@@ -212,11 +203,8 @@ func TestDoWaits(t *testing.T) {
 						}
 						left := 5 - runs
 						mu.Unlock()
-						for deadline := time.Now().Add(20 * time.Second); inQueue(t, g.Dir) != left; time.Sleep(time.Millisecond) {
-							if time.Now().After(deadline) {
-								t.Errorf("%d of the others stand in the queue, not %d", inQueue(t, g.Dir), left)
-								break
-							}
+						if !await.Within(await.Limit, func() bool { return inQueue(t, g.Dir) == left }) {
+							t.Errorf("%d of the others stand in the queue, not %d", inQueue(t, g.Dir), left)
 						}
 						mu.Lock()
 						inside--
@@ -319,7 +307,7 @@ func TestDoPutsBack(t *testing.T) {
 				if err := remove(d); err != nil {
 					t.Fatal(err)
 				}
-				await(t, "held again", func() bool {
+				await.That(t, "held again", func() bool {
 					f, err := os.Open(d.run("job"))
 					if err != nil {
 						return false

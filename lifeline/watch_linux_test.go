@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lifeline/proof/await"
 )
 
 // tables counts the threads that have an inotify descriptor, and says whether
@@ -54,12 +56,5 @@ func TestWatch(t *testing.T) {
 		t.Fatal("a removed file isn't seen")
 	}
 	w.close()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		if n, _ := tables(t); n == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("closed, and the thread is there still")
-		}
-	}
+	await.That(t, "closed, the thread is gone", func() bool { n, _ := tables(t); return n == 0 })
 }

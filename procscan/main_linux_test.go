@@ -164,15 +164,6 @@ func needNamespaces(t *testing.T) {
 // patience is how long a test waits for what must come.
 const patience = time.Minute
 
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it never came to that: " + what)
-		}
-	}
-}
-
 // publicCopy is this program where another user can run it.
 func publicCopy(t *testing.T) string {
 	t.Helper()

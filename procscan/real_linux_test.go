@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/await"
 	"lifeline/proof/need"
 
 	"golang.org/x/sys/unix"
@@ -64,7 +65,7 @@ func TestMarked(t *testing.T) {
 	like.end()
 	// Ended, first as a zombie, then gone for good.
 	h.in.Close()
-	await(t, "a zombie, its last thread gone", func() bool { s, err := Lookup(id.PID); return err == nil && s.State == 'Z' && s.Threads <= 1 })
+	await.That(t, "a zombie, its last thread gone", func() bool { s, err := Lookup(id.PID); return err == nil && s.State == 'Z' && s.Threads <= 1 })
 	if ids := find(t, value); ids != nil || id.Alive() || slices.ContainsFunc(Children(os.Getpid()), func(s Stat) bool { return s.ID == id }) {
 		t.Errorf("a zombie was taken for a living process: %v, %t", ids, id.Alive())
 	}
@@ -161,7 +162,7 @@ func TestAliveWithoutLeader(t *testing.T) {
 		t.Errorf("found by its marker: %v", ids)
 	}
 	h.in.Close()
-	await(t, "its end", func() bool { return !s.ID.Alive() })
+	await.That(t, "its end", func() bool { return !s.ID.Alive() })
 	if ids := find(t, value); ids != nil {
 		t.Errorf("found after its end: %v", ids)
 	}
@@ -185,12 +186,12 @@ func TestStopped(t *testing.T) {
 	if err := unix.Kill(id.PID, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "stopped", func() bool { s, err := Lookup(id.PID); return err == nil && s.Stopped() })
+	await.That(t, "stopped", func() bool { s, err := Lookup(id.PID); return err == nil && s.Stopped() })
 	if !id.Alive() {
 		t.Error("a stopped process isn't alive")
 	}
 	_ = unix.Kill(id.PID, unix.SIGCONT)
-	await(t, "going on", func() bool { s, err := Lookup(id.PID); return err == nil && !s.Stopped() })
+	await.That(t, "going on", func() bool { s, err := Lookup(id.PID); return err == nil && !s.Stopped() })
 }
 
 func TestLockHolders(t *testing.T) {
@@ -212,7 +213,7 @@ func TestLockHolders(t *testing.T) {
 	other := help(t, nil, nil, "lock", path+"2").ready(t)
 	want("beside another file", id)
 	queue := help(t, nil, nil, "lock", path, "wait")
-	await(t, "one in the queue", func() bool {
+	await.That(t, "one in the queue", func() bool {
 		text, err := os.ReadFile("/proc/locks")
 		return err == nil && strings.Contains(string(text), fmt.Sprintf("WRITE %d ", queue.Process.Pid))
 	})
@@ -235,7 +236,7 @@ func TestLockHolders(t *testing.T) {
 		t.Errorf("the old file and a new one: %v", got)
 	}
 	_ = h.Process.Signal(unix.SIGSTOP)
-	await(t, "stopped", func() bool { s, err := Lookup(id.PID); return err == nil && s.Stopped() })
+	await.That(t, "stopped", func() bool { s, err := Lookup(id.PID); return err == nil && s.Stopped() })
 	if got := LockHolders(path); !slices.Contains(got, id) {
 		t.Errorf("stopped: %v", got)
 	}

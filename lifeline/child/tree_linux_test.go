@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"testing"
 	"time"
@@ -242,9 +243,14 @@ func flood(args []string) {
 	defer cancel()
 	reaping := make(chan struct{})
 	go func() { // as the supervisor does
+		chld := make(chan os.Signal, 1)
+		signal.Notify(chld, unix.SIGCHLD)
 		for ctx.Err() == nil {
 			Reap()
-			time.Sleep(time.Millisecond)
+			select {
+			case <-chld:
+			case <-ctx.Done():
+			}
 		}
 		close(reaping)
 	}()

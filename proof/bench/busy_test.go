@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"lifeline/proof/await"
 	"lifeline/proof/build"
 	"lifeline/proof/pid"
 )
@@ -45,14 +45,7 @@ func TestBusyTickDoesNotScan(t *testing.T) {
 		_ = holder.Process.Signal(os.Interrupt) // gracefully: the worker isn't below dir
 		_ = holder.Wait()
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(ready); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the instance didn't start")
-		}
-	}
+	await.That(t, "the instance has started", func() bool { _, err := os.Stat(ready); return err == nil })
 
 	tick := []string{program, "--dir", state, "web", "--", "true"}
 	cmd := exec.Command(tick[0], tick[1:]...)

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/proof/await"
 	"lifeline/proof/build"
 	"lifeline/proof/check"
 	"lifeline/proof/need"
@@ -127,13 +128,11 @@ func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *stage) until(what string, is func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			log, _ := os.ReadFile(s.path("log"))
-			said, _ := os.ReadFile(s.path("said"))
-			table, _ := exec.Command("ps", "-eo", "pid,ppid,stat,etime,args").Output()
-			s.t.Fatalf("%s: not within %s: %s\nlog:\n%s\nprinted:\n%s\n%s", s.round, patience, what, tail(log), tail(said), table)
-		}
+	if !await.Within(patience, is) {
+		log, _ := os.ReadFile(s.path("log"))
+		said, _ := os.ReadFile(s.path("said"))
+		table, _ := exec.Command("ps", "-eo", "pid,ppid,stat,etime,args").Output()
+		s.t.Fatalf("%s: not within %s: %s\nlog:\n%s\nprinted:\n%s\n%s", s.round, patience, what, tail(log), tail(said), table)
 	}
 }
 

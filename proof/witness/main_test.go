@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/proof/await"
 	"lifeline/proof/build"
 	"lifeline/proof/pid"
 )
@@ -58,22 +58,13 @@ func launch(t *testing.T, dir string, flags ...string) *exec.Cmd {
 		_ = cmd.Wait()
 		pid.KillBelow(filepath.Dir(program))
 	})
-	await(t, func() bool { return strings.Contains(read(dir), fmt.Sprintf("start %d ", cmd.Process.Pid)) })
+	await.That(t, "what the witness tells of", func() bool { return strings.Contains(read(dir), fmt.Sprintf("start %d ", cmd.Process.Pid)) })
 	return cmd
 }
 
 func read(dir string) string {
 	text, _ := os.ReadFile(filepath.Join(dir, "log"))
 	return string(text)
-}
-
-func await(t *testing.T, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it didn't come to that")
-		}
-	}
 }
 
 func inherited(id int) bool {
@@ -155,7 +146,7 @@ func TestDaemonOutlivesIt(t *testing.T) {
 		dir := t.TempDir()
 		cmd := launch(t, dir, "-daemon", how, "-children", "1")
 		var daemon, child pid.ID
-		await(t, func() bool {
+		await.That(t, "what the witness tells of", func() bool {
 			for _, id := range pid.Below(filepath.Dir(program)) {
 				s, err := pid.Look(id.PID)
 				sid, _ := unix.Getsid(id.PID)
@@ -170,9 +161,9 @@ func TestDaemonOutlivesIt(t *testing.T) {
 			return daemon.PID != 0 && child.PID != 0
 		})
 		if how == "keep" {
-			await(t, func() bool { return inherited(daemon.PID) })
+			await.That(t, "what the witness tells of", func() bool { return inherited(daemon.PID) })
 		} else {
-			await(t, func() bool { return !inherited(daemon.PID) })
+			await.That(t, "what the witness tells of", func() bool { return !inherited(daemon.PID) })
 		}
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()

@@ -1,0 +1,35 @@
+// Package await waits in tests for what nothing tells of: a state of another
+// process, a file that one leaves.
+package await
+
+import (
+	"testing"
+	"time"
+)
+
+// Limit is how long That waits.
+const Limit = time.Minute
+
+// That waits until ok, which is what has to come.
+func That(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	if !Within(Limit, ok) {
+		t.Fatal("it never came to that: " + what)
+	}
+}
+
+// Within looks every millisecond whether it is ok, for as long as limit, and
+// reports whether it came to that.
+func Within(limit time.Duration, ok func() bool) bool {
+	end := time.After(limit)
+	clock := time.NewTicker(time.Millisecond)
+	defer clock.Stop()
+	for !ok() {
+		select {
+		case <-clock.C:
+		case <-end:
+			return ok()
+		}
+	}
+	return true
+}
