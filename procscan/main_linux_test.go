@@ -161,9 +161,6 @@ func needNamespaces(t *testing.T) {
 	need.Namespaces(t)
 }
 
-// patience is how long a test waits for what must come.
-const patience = time.Minute
-
 // publicCopy is this program where another user can run it.
 func publicCopy(t *testing.T) string {
 	t.Helper()
