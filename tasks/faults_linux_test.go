@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/procscan"
+	"lifeline/proof/await"
 )
 
 // adopts wants a tick to find the worker and watch over it.
 func (w *world) adopts(id procscan.ID, tag string) *tick {
 	w.t.Helper()
 	p := w.tick(nil, "web", w.bad(tag)...)
-	await(w.t, "adoption or end", func() bool {
+	await.That(w.t, "adoption or end", func() bool {
 		select {
 		case <-p.over:
 			return true
@@ -102,7 +103,7 @@ func TestSupervisorStoppedAndDirectoryWiped(t *testing.T) {
 	}
 	w.not("second")
 	_ = first.Process.Signal(unix.SIGCONT)
-	await(t, "the record put back", func() bool { r := w.record("web"); return r != nil && r[6] == strconv.Itoa(id.PID) })
+	await.That(t, "the record put back", func() bool { r := w.record("web"); return r != nil && r[6] == strconv.Itoa(id.PID) })
 	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
 	w.not("second")
 	w.over(id, first)
@@ -117,7 +118,7 @@ func TestSupervisorStoppedWithoutWorker(t *testing.T) {
 	w.stop(first.id())
 	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75) // it has a worker: let it be
 	_ = unix.Kill(id.PID, unix.SIGKILL)
-	await(t, "its end", func() bool { return !id.Alive() })
+	await.That(t, "its end", func() bool { return !id.Alive() })
 	second := w.tick([]string{"-E", "75"}, "web", w.bad("second")...)
 	w.at("second")
 	if code := first.ends(); code != 137 {
@@ -150,7 +151,7 @@ func TestLeaked(t *testing.T) {
 		before := w.inode("web", "run")
 		first.kill()
 		_ = unix.Kill(id.PID, unix.SIGKILL)
-		await(t, "its end", func() bool { return !id.Alive() })
+		await.That(t, "its end", func() bool { return !id.Alive() })
 		if !left.Alive() || exec.Command("flock", "-n", w.file("web", "run"), "true").Run() == nil {
 			t.Fatal("nobody holds the run file: this shows nothing")
 		}
@@ -181,7 +182,7 @@ func TestRemovedWhileHeld(t *testing.T) {
 			if err := remove(w); err != nil {
 				t.Fatal(err)
 			}
-			await(t, "put back", func() bool {
+			await.That(t, "put back", func() bool {
 				r := w.record("web")
 				return r != nil && r[6] == strconv.Itoa(id.PID) && r[4] == strconv.Itoa(first.Process.Pid) && w.inode("web", "lock") != 0 &&
 					(w.inode("web", "lock") != lock || w.inode("web", "run") != run)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"lifeline/proof/await"
 	"lifeline/proof/need"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ func (w *world) inside(script string) {
 	}
 	w.t.Cleanup(func() { in.Close() })
 	p := w.start(cmd)
-	await(w.t, "mounts", func() bool {
+	await.That(w.t, "mounts", func() bool {
 		select {
 		case <-p.over:
 			w.t.Fatalf("cannot mount: %s", read(p.err))
@@ -65,7 +66,7 @@ func TestDiskFull(t *testing.T) {
 	// Without a record the marker still finds it.
 	first.kill()
 	p := w.tick(nil, "web", w.bad("second")...)
-	await(t, "adoption", func() bool { return p.says("watching over pid "+strconv.Itoa(id.PID)) || exists(w.path("second")) })
+	await.That(t, "adoption", func() bool { return p.says("watching over pid "+strconv.Itoa(id.PID)) || exists(w.path("second")) })
 	w.not("second")
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"lifeline/proof/await"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -48,7 +50,7 @@ func TestLogSurvivesSupervisor(t *testing.T) {
 	grown := func() {
 		t.Helper()
 		text, _ := logged(log)
-		await(t, "the log grows", func() bool { now, _ := logged(log); return len(now) > len(text)+100_000 })
+		await.That(t, "the log grows", func() bool { now, _ := logged(log); return len(now) > len(text)+100_000 })
 	}
 	grown()
 	clerk := w.theClerk()
@@ -58,12 +60,12 @@ func TestLogSurvivesSupervisor(t *testing.T) {
 		t.Fatalf("worker alive: %v, clerk alive: %v", worker.Alive(), clerk.Alive())
 	}
 	second := w.tick(options, "web", "never")
-	await(t, "adopted", func() bool { return second.says("whose supervisor was killed") })
+	await.That(t, "adopted", func() bool { return second.says("whose supervisor was killed") })
 	grown()
 	if now := w.theClerk(); now != clerk || len(w.clerks()) != 1 {
 		t.Errorf("the clerk was %s and is %s; there are %d", clerk, now, len(w.clerks()))
 	}
-	await(t, "the supervisor answers", func() bool {
+	await.That(t, "the supervisor answers", func() bool {
 		out, err := exec.Command(w.lifeline, "reload", "--self", "--dir", w.dir, "web").CombinedOutput()
 		if err != nil {
 			t.Logf("%s", out)
@@ -74,7 +76,7 @@ func TestLogSurvivesSupervisor(t *testing.T) {
 	w.touch("p.stop")
 	second.ends()
 	w.complete(log, w.printed("p"))
-	await(t, "the clerk has gone", func() bool { return !clerk.Alive() })
+	await.That(t, "the clerk has gone", func() bool { return !clerk.Alive() })
 }
 
 // The clerk is killed: the worker doesn't notice, another one goes on, and what
@@ -86,9 +88,9 @@ func TestLogSurvivesClerk(t *testing.T) {
 	for range 3 {
 		was := w.theClerk()
 		text, _ := logged(log)
-		await(t, "the log grows", func() bool { now, _ := logged(log); return len(now) > len(text)+200_000 })
+		await.That(t, "the log grows", func() bool { now, _ := logged(log); return len(now) > len(text)+200_000 })
 		_ = unix.Kill(was.PID, unix.SIGKILL)
-		await(t, "there is another", func() bool { return w.theClerk() != was })
+		await.That(t, "there is another", func() bool { return w.theClerk() != was })
 	}
 	w.touch("p.stop")
 	if code := p.ends(); code != 0 || read(p.err) != "" {
@@ -96,7 +98,7 @@ func TestLogSurvivesClerk(t *testing.T) {
 	}
 	said := w.printed("p")
 	var text []byte
-	await(t, "the clerks have gone", func() bool { return len(w.clerks()) == 0 })
+	await.That(t, "the clerks have gone", func() bool { return len(w.clerks()) == 0 })
 	text, _ = logged(log)
 	if missing := said.Bytes - int64(len(text)); missing < 0 || missing > 3*64<<10 {
 		t.Errorf("%d bytes were printed, %d are missing", said.Bytes, missing)
@@ -122,9 +124,9 @@ func TestLogSurvivesBoth(t *testing.T) {
 	w.touch("p.wait")
 	options := []string{"--log", log}
 	first := w.print(options, "p", 50_000, 5e6)
-	await(t, "the printer waits", func() bool { return exists(w.path("p.waits")) })
+	await.That(t, "the printer waits", func() bool { return exists(w.path("p.waits")) })
 	began, _ := os.ReadFile(w.path("p.waits"))
-	await(t, "its first words are in the log", func() bool {
+	await.That(t, "its first words are in the log", func() bool {
 		text, _ := logged(log)
 		return strconv.Itoa(len(text)) == string(began)
 	})
@@ -132,10 +134,10 @@ func TestLogSurvivesBoth(t *testing.T) {
 	_ = unix.Kill(first.Process.Pid, unix.SIGSTOP) // so that it starts no other one
 	_ = unix.Kill(clerk.PID, unix.SIGKILL)
 	first.kill()
-	await(t, "the clerk is dead", func() bool { return !clerk.Alive() })
+	await.That(t, "the clerk is dead", func() bool { return !clerk.Alive() })
 	w.touch("p.go")
 	said := w.printed("p") // it ends, although nobody reads
-	await(t, "the worker has ended", func() bool { return !worker.Alive() })
+	await.That(t, "the worker has ended", func() bool { return !worker.Alive() })
 	// A pipe that nobody has open is gone: somebody had to take over before.
 	if text, _ := logged(log); int64(len(text)) >= said.Bytes {
 		t.Fatalf("who has written %d bytes?", len(text))
@@ -149,9 +151,9 @@ func TestLogAdoptsPipe(t *testing.T) {
 	w.touch("p.wait")
 	options := []string{"--log", log}
 	first := w.print(options, "p", 0, 5e4)
-	await(t, "the printer waits", func() bool { return exists(w.path("p.waits")) })
+	await.That(t, "the printer waits", func() bool { return exists(w.path("p.waits")) })
 	began, _ := os.ReadFile(w.path("p.waits"))
-	await(t, "its first words are in the log", func() bool {
+	await.That(t, "its first words are in the log", func() bool {
 		text, _ := logged(log)
 		return strconv.Itoa(len(text)) == string(began)
 	})
@@ -159,16 +161,16 @@ func TestLogAdoptsPipe(t *testing.T) {
 	_ = unix.Kill(first.Process.Pid, unix.SIGSTOP)
 	_ = unix.Kill(clerk.PID, unix.SIGKILL)
 	first.kill()
-	await(t, "the clerk is dead", func() bool { return !clerk.Alive() })
+	await.That(t, "the clerk is dead", func() bool { return !clerk.Alive() })
 	w.touch("p.go")
-	await(t, "it prints into the pipe", func() bool {
+	await.That(t, "it prints into the pipe", func() bool {
 		now, _ := os.ReadFile(w.path("p.bytes"))
 		was, _ := strconv.Atoi(string(began))
 		n, _ := strconv.Atoi(string(now))
 		return n > was+10_000
 	})
 	second := w.tick(options, "web", "never")
-	await(t, "adopted", func() bool { return second.says("whose supervisor was killed") })
+	await.That(t, "adopted", func() bool { return second.says("whose supervisor was killed") })
 	w.touch("p.stop")
 	second.ends()
 	w.complete(log, w.printed("p"))
@@ -188,24 +190,24 @@ func TestLogFullDisk(t *testing.T) {
 	p := w.print([]string{"--log", log, "--log-max-size", "100k", "--log-keep", "100"}, "p", 0, 4e6)
 	worker := w.at("p.pid")
 	inside := func(name string) string { return fmt.Sprintf("/proc/%d/root%s", worker.PID, name) }
-	await(t, "the disk is full: "+read(p.err), func() bool { return p.says("cannot write the log") })
+	await.That(t, "the disk is full: "+read(p.err), func() bool { return p.says("cannot write the log") })
 	bytesNow := func() int64 {
 		text, _ := os.ReadFile(w.path("p.bytes"))
 		n, _ := strconv.ParseInt(string(text), 10, 64)
 		return n
 	}
 	before := bytesNow()
-	await(t, "it prints on", func() bool { return bytesNow() > before+8e6 }) // more than any buffer
+	await.That(t, "it prints on", func() bool { return bytesNow() > before+8e6 }) // more than any buffer
 	if n := strings.Count(read(p.err), "cannot write"); n != 1 || !p.says("no space left on device") {
 		t.Errorf("told %d times: %s", n, read(p.err))
 	}
 	if err := os.Remove(inside(disk + "/filler")); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "there is room again", func() bool { return p.says("can be written again") })
+	await.That(t, "there is room again", func() bool { return p.says("can be written again") })
 	w.touch("p.stop")
 	var text []byte
-	await(t, "the printer ends", func() bool {
+	await.That(t, "the printer ends", func() bool {
 		now, _ := logged(inside(log))
 		if len(now) > 0 {
 			text = now
@@ -244,8 +246,8 @@ func TestLogLeftovers(t *testing.T) {
 		t.Errorf("the clerk has gone, or there are two")
 	}
 	w.touch("late")
-	await(t, "the last word is in the log", func() bool { text, _ := logged(log); return string(text) == "early\nnext\nlate\n" })
-	await(t, "the clerk has gone", func() bool { return !old.Alive() })
+	await.That(t, "the last word is in the log", func() bool { text, _ := logged(log); return string(text) == "early\nnext\nlate\n" })
+	await.That(t, "the clerk has gone", func() bool { return !old.Alive() })
 }
 
 // As pid 1 of a container lifeline is the parent of whatever has none: the

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"lifeline/proof/await"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -101,16 +103,16 @@ func TestPings(t *testing.T) {
 	}
 	// Asked to end: neither good nor bad.
 	p := w.tick([]string{"--ping-url", c.url()}, "web", "sleep", "9091")
-	await(t, "it has started", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.got) == 1 })
+	await.That(t, "it has started", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.got) == 1 })
 	_ = unix.Kill(p.Process.Pid, unix.SIGTERM)
 	p.ends()
 	c.wants(t, "start ", "log \nlifeline: lifeline was asked to end\n")
 	// Nobody there: the worker and its code don't suffer, and it is told.
 	c.Close()
 	p = w.tick([]string{"--ping-url", c.url()}, "web", "sleep", "9092")
-	await(t, "started", func() bool { return exec.Command("pgrep", "-f", "^sleep 9092").Run() == nil })
+	await.That(t, "started", func() bool { return exec.Command("pgrep", "-f", "^sleep 9092").Run() == nil })
 	_ = exec.Command("pkill", "-f", "^sleep 9092").Run()
-	await(t, "the name is free again", func() bool { return w.tick([]string{"-E", "9"}, "web", "true").ends() == 0 })
+	await.That(t, "the name is free again", func() bool { return w.tick([]string{"-E", "9"}, "web", "true").ends() == 0 })
 	_ = unix.Kill(p.Process.Pid, unix.SIGKILL) // it would try for a minute
 	p.ends()
 }
@@ -121,7 +123,7 @@ func TestPingSecret(t *testing.T) {
 	w, c := newWorld(t), newChecks(t)
 	for _, address := range [][]string{{"--ping-url", c.url()}, {"--ping-url=" + c.url()}} {
 		p := w.tick(append(address, "--on-start", "touch "+w.path("hooked")), "web", "sh", "-c", `env >"$0"; exec sleep 9093`, w.path("env"))
-		await(t, "the start is told", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.got) == 1 && exists(w.path("hooked")) })
+		await.That(t, "the start is told", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.got) == 1 && exists(w.path("hooked")) })
 		if out, err := exec.Command(w.lifeline, "reload", "--self", "--dir", w.dir, "web").CombinedOutput(); err != nil {
 			t.Fatalf("%s", out)
 		}
@@ -129,7 +131,7 @@ func TestPingSecret(t *testing.T) {
 			text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.Process.Pid))
 			return strings.ReplaceAll(string(text), "\x00", " ")
 		}
-		await(t, "the address is hidden again", func() bool { return strings.Contains(line(), "--ping-url") && strings.Contains(line(), "http://*") })
+		await.That(t, "the address is hidden again", func() bool { return strings.Contains(line(), "--ping-url") && strings.Contains(line(), "http://*") })
 		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		for _, f := range files {
 			if text, _ := os.ReadFile(f); strings.Contains(string(text), secret) {

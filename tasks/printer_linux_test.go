@@ -17,6 +17,7 @@ import (
 	"lifeline/lifeline/child"
 	"lifeline/lifeline/clerk"
 	"lifeline/procscan"
+	"lifeline/proof/await"
 )
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
@@ -103,9 +104,7 @@ func printer(file string, total, rate int64) int {
 		text = text[size:]
 		if first && exists(file+".wait") {
 			leave(file+".waits", p.Bytes)
-			for !exists(file+".go") && goes() {
-				time.Sleep(time.Millisecond)
-			}
+			await.Within(patience, func() bool { return exists(file+".go") || !goes() })
 			began = time.Now().Add(-time.Duration(float64(p.Bytes) / float64(rate) * 1e9))
 		}
 		if !fast {
@@ -140,7 +139,7 @@ func (w *world) print(options []string, tag string, total, rate int64) *tick {
 // printed waits for a printer's last word.
 func (w *world) printed(tag string) (p printed) {
 	w.t.Helper()
-	await(w.t, "the printer ends; they said "+w.said(), func() bool { return exists(w.path(tag)) })
+	await.That(w.t, "the printer ends; they said "+w.said(), func() bool { return exists(w.path(tag)) })
 	text, err := os.ReadFile(w.path(tag))
 	if err == nil {
 		err = json.Unmarshal(text, &p)
@@ -177,7 +176,7 @@ func logged(path string) (text []byte, files int) {
 func (w *world) complete(path string, p printed) (files int) {
 	w.t.Helper()
 	var text []byte
-	await(w.t, "as many bytes as were printed are in the log", func() bool {
+	await.That(w.t, "as many bytes as were printed are in the log", func() bool {
 		text, files = logged(path)
 		return int64(len(text)) >= p.Bytes
 	})
@@ -213,7 +212,7 @@ func (w *world) clerks() (ids []procscan.ID) {
 // theClerk waits for one.
 func (w *world) theClerk() (id procscan.ID) {
 	w.t.Helper()
-	await(w.t, "there is a clerk", func() bool {
+	await.That(w.t, "there is a clerk", func() bool {
 		all := w.clerks()
 		if len(all) > 0 {
 			id = all[0]

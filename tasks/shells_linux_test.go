@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"lifeline/proof/await"
 	"lifeline/proof/need"
 )
 
@@ -127,7 +128,7 @@ func (term *terminal) until(what string, ok func(screen string) bool) {
 			term.t.Logf("on the screen:\n%s", screen)
 		}
 	}()
-	await(term.t, what, func() bool {
+	await.That(term.t, what, func() bool {
 		screen = term.tmux("capture-pane", "-p")
 		return ok(screen)
 	})

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/procscan"
+	"lifeline/proof/await"
 )
 
 // isStub reports a process that hasn't become its command yet.
@@ -68,7 +69,7 @@ func (w *world) caught(recorded bool, options []string, tag string) (*tick, proc
 		}
 		named := func() bool { r := w.record("web"); return r != nil && r[6] == strconv.Itoa(stub.PID) }
 		if recorded {
-			await(w.t, "the stub in the record", named)
+			await.That(w.t, "the stub in the record", named)
 		}
 		w.stop(stub)
 		if isStub(stub) && named() == recorded {
@@ -76,7 +77,7 @@ func (w *world) caught(recorded bool, options []string, tag string) (*tick, proc
 		}
 		_ = unix.Kill(stub.PID, unix.SIGKILL) // too late
 		p.ends()
-		await(w.t, "its end", func() bool { return !stub.Alive() })
+		await.That(w.t, "its end", func() bool { return !stub.Alive() })
 		end()
 	}
 	w.t.Fatal("the stub was always too fast")
@@ -102,7 +103,7 @@ func TestSupervisorKilledBeforeExec(t *testing.T) {
 				first, stub := w.caught(recorded, []string{"--stop-signal", tt.signal}, "first")
 				first.kill()
 				_ = unix.Kill(stub.PID, unix.SIGCONT)
-				await(t, "the stub's end", func() bool { return !stub.Alive() })
+				await.That(t, "the stub's end", func() bool { return !stub.Alive() })
 				w.not("first")
 				w.tick(nil, "web", w.bad("second")...)
 				w.at("second")
@@ -121,7 +122,7 @@ func TestSupervisorKilledBeforeExecAndTicks(t *testing.T) {
 			first.kill()
 			for n := 1; !exists(w.path("second")); n++ {
 				p := w.tick(nil, "web", w.bad("second")...)
-				await(t, "a start or an end", func() bool {
+				await.That(t, "a start or an end", func() bool {
 					select {
 					case <-p.over:
 						return true
@@ -133,7 +134,7 @@ func TestSupervisorKilledBeforeExecAndTicks(t *testing.T) {
 					t.Fatalf("%d ticks started nothing; they said %q", n, w.said())
 				}
 			}
-			await(t, "the stub's end", func() bool { return !stub.Alive() })
+			await.That(t, "the stub's end", func() bool { return !stub.Alive() })
 			w.not("first")
 		})
 	}

@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
+	"lifeline/proof/await"
 	"lifeline/proof/need"
 
 	"golang.org/x/sys/unix"
@@ -99,7 +99,7 @@ func TestForgedMarker(t *testing.T) {
 				id := w.at("forged")
 				p := w.tick(nil, "web", w.bad("second")...)
 				if forger == "root" && what == "worker" { // root's own marker counts: the test can fail
-					await(t, "adoption", func() bool { return p.says("watching over pid " + strconv.Itoa(id.PID)) })
+					await.That(t, "adoption", func() bool { return p.says("watching over pid " + strconv.Itoa(id.PID)) })
 					w.not("second")
 					return
 				}
@@ -283,7 +283,7 @@ func TestInheritance(t *testing.T) {
 				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 				return string(line) == "sleep\x00600\x00"
 			}
-			await(t, "the command", func() bool {
+			await.That(t, "the command", func() bool {
 				pid = p.Process.Pid
 				if r := w.record("web"); r != nil && !tt.exec {
 					pid, _ = strconv.Atoi(r[6])
@@ -298,14 +298,8 @@ func TestInheritance(t *testing.T) {
 			}
 			// Some are open for a moment more, while the loader is at work.
 			wrong := ""
-			for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-				if wrong = w.descriptors(pid, direct.Process.Pid); wrong == "" {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Error(wrong)
-					break
-				}
+			if !await.Within(patience, func() bool { wrong = w.descriptors(pid, direct.Process.Pid); return wrong == "" }) {
+				t.Error(wrong)
 			}
 			if strings.Contains(name, "nohup") {
 				_ = p.Process.Signal(unix.SIGHUP)
@@ -362,10 +356,10 @@ func TestExampleTasks(t *testing.T) {
 		return func() bool { return read(p.out) != "" && strings.HasPrefix(read(p.out), "environment loaded\n1\n") }
 	}
 	first := w.run("counter:lifeline", "--dir", w.dir)
-	await(t, "it counts", counts(first))
+	await.That(t, "it counts", counts(first))
 	w.run("counter:lifeline", "--dir", w.dir).silent(0)
 	by := w.run("counter:run") // without the guard
-	await(t, "it counts as well", counts(by))
+	await.That(t, "it counts as well", counts(by))
 	id := first.id()
 	if p := w.run("counter:terminate", "--dir", w.dir); p.ends() != 0 || read(p.err) != "" {
 		t.Errorf("terminate: %q", read(p.err))
@@ -387,10 +381,10 @@ func TestExampleTasks(t *testing.T) {
 	_ = by.Process.Signal(unix.SIGINT)
 	by.ends()
 	second := w.run("counter:lifeline", "--dir", w.dir)
-	await(t, "it counts again", counts(second))
+	await.That(t, "it counts again", counts(second))
 	second.kill()
 	third := w.run("counter:lifeline", "--dir", w.dir)
-	await(t, "it counts after a kill", counts(third))
+	await.That(t, "it counts after a kill", counts(third))
 	_ = third.Process.Signal(unix.SIGTERM)
 	third.ends()
 }

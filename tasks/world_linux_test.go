@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/proof/await"
 	"lifeline/proof/need"
 
 	"golang.org/x/sys/unix"
@@ -114,13 +115,10 @@ func newWorld(t *testing.T) *world {
 				<-p.over
 			}
 		}
-		for range 100 { // what is put back as the last thing may come in between
-			if os.RemoveAll(top) == nil {
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
+		// What is put back as the last thing may come in between.
+		if !await.Within(time.Second, func() bool { return os.RemoveAll(top) == nil }) {
+			t.Errorf("%s can't be removed", top)
 		}
-		t.Errorf("%s can't be removed", top)
 	})
 	return w
 }
@@ -139,15 +137,6 @@ func needRoot(t *testing.T) {
 		need.That(t, err == nil, name)
 	}
 	need.Namespaces(t)
-}
-
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it never came to that: " + what)
-		}
-	}
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.work, name) }
@@ -272,10 +261,8 @@ func (p *tick) kill() {
 // at waits until a worker has left word, and says who it is.
 func (w *world) at(tag string) procscan.ID {
 	w.t.Helper()
-	for deadline := time.Now().Add(patience); !exists(w.path(tag)); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("%s never came; so far they said %q", tag, w.said())
-		}
+	if !await.Within(patience, func() bool { return exists(w.path(tag)) }) {
+		w.t.Fatalf("%s never came; so far they said %q", tag, w.said())
 	}
 	text, err := os.ReadFile(w.path(tag))
 	if err != nil {
@@ -309,7 +296,7 @@ func (w *world) stop(id procscan.ID) {
 	if err := unix.Kill(id.PID, unix.SIGSTOP); err != nil {
 		w.t.Fatal(err)
 	}
-	await(w.t, "stopped", func() bool { s, err := procscan.Lookup(id.PID); return err == nil && s.Stopped() })
+	await.That(w.t, "stopped", func() bool { s, err := procscan.Lookup(id.PID); return err == nil && s.Stopped() })
 }
 
 // file is the name's lock or run file.
