@@ -45,10 +45,15 @@ func rollup(process int) (m smaps, err error) {
 // memory is the table of what supervisors take.
 func (b *bench) memory(o *options) error {
 	fmt.Printf("\n### Memory of one supervisor (proportional set size)\n\n| | one | of it anonymous | mean of ten | of it anonymous | how |\n|---|--:|--:|--:|--:|---|\n")
-	ready := peer{name: "lifeline --respawn --notify", prepare: func(dir string) ([]string, error) {
-		return b.argv(dir, []string{"--respawn", "--notify"}, b.beats, "1000", "0"), nil
-	}, how: "5 s after the worker's READY=1"}
-	list := []peer{ready}
+	ours := func(name, beats, how string) peer {
+		return peer{name: name, prepare: func(dir string) ([]string, error) {
+			return b.argv(dir, []string{"--respawn", "--notify"}, b.beats, "1000", beats), nil
+		}, how: how}
+	}
+	list := []peer{
+		ours("lifeline --respawn --notify", "1", "5 s after the worker's READY=1; it is silent from then on, as the peers' are"),
+		ours("the same, with a heartbeat every second", "0", "5 s after the worker's READY=1"),
+	}
 	for _, p := range b.peers() {
 		if p.needs != "" {
 			p.how = "5 s after the worker's start"
