@@ -96,6 +96,32 @@ var someCommands = []*cli.Command{
 	{Name: "run", UsageText: "lifeline run NAME [-- COMMAND...]", Flags: someFlags},
 }
 
+func TestCommandFirst(t *testing.T) {
+	for line, want := range map[string]string{
+		"l":                                     "l",
+		"l --verbose":                           "l --verbose",
+		"l status":                              "l status",
+		"l --dir x status --json":               "l status --dir x --json",
+		"l --dir=x -v terminate a b":            "l terminate --dir=x -v a b",
+		"l --wait 3s run web -- sleep 1":        "l run --wait 3s web -- sleep 1",
+		"l --dir status web -- true":            "l --dir status web -- true",
+		"l --dir status":                        "l --dir status",
+		"l --dir x web -- run status":           "l --dir x web -- run status",
+		"l --dir x web status":                  "l --dir x web status",
+		"l --unknown x status":                  "l --unknown x status",
+		"l web -- l --dir x status":             "l web -- l --dir x status",
+		"l --allow-nfs --dir x pause --for 30m": "l pause --allow-nfs --dir x --for 30m",
+	} {
+		argv := strings.Fields(line)
+		if got := strings.Join(commandFirst(argv), " "); got != want {
+			t.Errorf("%s\n became %s\n     not %s", line, got, want)
+		}
+		if strings.Join(argv, " ") != line {
+			t.Errorf("%s was changed to %q", line, argv)
+		}
+	}
+}
+
 func TestPermute(t *testing.T) {
 	for line, want := range map[string]string{
 		"l":                                    "l",

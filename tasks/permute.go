@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -42,6 +43,36 @@ func words(argv []string, flags []cli.Flag) []word {
 		out = append(out, w)
 	}
 	return out
+}
+
+// ours are the words behind the program's name that aren't the command's.
+func ours(argv []string) []string {
+	argv = argv[min(1, len(argv)):]
+	if n := slices.Index(argv, "--"); n >= 0 {
+		return argv[:n]
+	}
+	return argv
+}
+
+// commandFirst puts a subcommand before the options that were typed before it:
+// in `lifeline --dir /srv/ll terminate web` urfave/cli would take --dir for the
+// guard's alone, and look for web in another place.
+func commandFirst(argv []string) []string {
+	if len(argv) < 2 || !strings.HasPrefix(argv[1], "-") ||
+		!slices.ContainsFunc(ours(argv), func(arg string) bool { return slices.Contains(subcommands, arg) }) {
+		return argv
+	}
+	at := 1
+	for _, w := range words(argv[1:], new(options).flags()) {
+		if w.option == "" {
+			break
+		}
+		at += len(w.text)
+	}
+	if at == len(argv) || !slices.Contains(subcommands, argv[at]) {
+		return argv // it is an option's value
+	}
+	return slices.Concat(argv[:1], argv[at:at+1], argv[1:at], argv[at+1:])
 }
 
 // permute puts the options of a subcommand before its names, so that

@@ -39,6 +39,7 @@ func Main(ctx context.Context, argv []string) int {
 	if len(argv) > 1 && answered(argv) {
 		return 0
 	}
+	argv = commandFirst(argv)
 	if err := refuseReserved(argv); err != nil {
 		return exitCode(os.Stderr, "", 0, err)
 	}
@@ -82,7 +83,7 @@ func newApp(o *options, argv []string) *cli.App {
 // needed leaves out the subcommands where no word names one: a tick finds its
 // instance most of the time, and shouldn't build a dozen command lines first.
 func needed(argv []string) []*cli.Command {
-	if len(argv) < 2 || slices.ContainsFunc(argv[1:], func(arg string) bool {
+	if len(argv) < 2 || slices.ContainsFunc(ours(argv), func(arg string) bool {
 		return slices.Contains(subcommands, arg) || strings.HasPrefix(arg, "-h") || arg == "--help" || arg == "--generate-bash-completion"
 	}) {
 		headings()
