@@ -206,8 +206,10 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 		// Somebody holds K.run, and the record doesn't say who.
 		if p, ok := g.findOrphan(d, name, rec.generation); ok {
 			rec.worker, rec.generation = p.ID, p.Env[EnvID]
-		} else if ids := findHolders(d, name); rec.unknown && len(ids) > 0 {
-			rec.worker = ids[0]
+		} else if rec.unknown {
+			if ids := findHolders(d, name); len(ids) > 0 {
+				rec.worker = ids[0]
+			}
 		}
 	}
 	crash.Point("record.read")
