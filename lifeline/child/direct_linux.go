@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -80,38 +81,72 @@ type cloneArgs struct {
 
 // direct forks and becomes the command without a stub; ok is false where only
 // a stub can. The child waits for release before it becomes the command.
-func direct(spec Spec, l layout) (pid int, release func(), ok bool, err error) {
-	release = func() {}
+func direct(spec Spec, l layout) (w way, ok bool) {
 	if !spec.Sure || !nofile.Known {
-		return 0, release, false, nil
+		return way{}, false
 	}
 	p, ok := prepare(spec, l)
 	if !ok {
-		return 0, release, false, nil
+		return way{}, false
 	}
-	defer p.pin.Unpin()
 	var gate [2]int
 	if unix.Pipe2(gate[:], unix.O_CLOEXEC) != nil {
-		return 0, release, false, nil
+		return way{}, false
 	}
 	if !p.calls(spec, l, gate) {
 		unix.Close(gate[0])
 		unix.Close(gate[1])
-		return 0, release, false, nil
+		p.pin.Unpin()
+		return way{}, false
 	}
-	syscall.ForkLock.Lock()
-	var errno syscall.Errno
-	spec.on(func() { pid, errno = p.fork() })
-	syscall.ForkLock.Unlock()
-	unix.Close(gate[0])
-	if errno != 0 {
-		unix.Close(gate[1])
-		return 0, release, true, errno
+	fork := func() (int, error) {
+		syscall.ForkLock.Lock()
+		pid, errno := p.fork()
+		syscall.ForkLock.Unlock()
+		if errno != 0 {
+			unix.Close(gate[0])
+			unix.Close(gate[1])
+			p.pin.Unpin()
+			return 0, errno
+		}
+		return pid, nil
 	}
-	return pid, func() {
+	release := func() {
 		_, _ = unix.Write(gate[1], []byte{1}) // EPIPE: it has ended already
+		unix.Close(gate[0])
 		unix.Close(gate[1])
-	}, true, nil
+	}
+	said := func(text []byte) error {
+		p.pin.Unpin() // late: what a fork has just made read-only is dear to write
+		return failed(spec, text)
+	}
+	return way{fork, release, said, true}, true
+}
+
+// patience is how long listen waits at most.
+const patience = 5 * time.Millisecond
+
+// listen reads what the child says until it has become the command, which
+// closes its end of the pipe; over is false when that hasn't come soon. The
+// runtime doesn't hear of the wait: it would begin to look for other work, on
+// the very processors that the child is to have.
+func listen(status int) (text []byte, over bool) {
+	fds := unix.PollFd{Fd: int32(status), Events: unix.POLLIN}
+	for began := time.Now(); ; {
+		left := patience - time.Since(began)
+		if left <= 0 {
+			return text, false
+		}
+		t := unix.NsecToTimespec(int64(left))
+		syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), 1, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
+		var more [512]byte
+		switch n, err := unix.Read(status, more[:]); {
+		case n > 0:
+			text = append(text, more[:n]...)
+		case n == 0 && err == nil:
+			return text, true
+		}
+	}
 }
 
 // prepare lays out what the command is to get; false: only a stub can do that.

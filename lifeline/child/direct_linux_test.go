@@ -225,12 +225,17 @@ func TestDirectWaits(t *testing.T) {
 	unix.Close(a)
 	unix.Close(gateIn)
 	spec := Spec{Sure: true, Umask: -1, Argv: []string{"/bin/sh", "-c", "echo ran >" + out}}
-	pid, _, ok, err := direct(spec, place(spec, status))
-	if !ok || err != nil {
-		t.Fatal(ok, err)
+	w, ok := direct(spec, place(spec, status))
+	if !ok {
+		t.Fatal("it would go through a stub")
+	}
+	pid, err := w.fork()
+	if err != nil {
+		t.Fatal(err)
 	}
 	unix.Close(status)
 	unix.Close(gateIn) // as the kernel does it for one that is killed
+	_ = w.said(nil)
 	var end unix.WaitStatus
 	if _, err := unix.Wait4(pid, &end, 0, nil); err != nil || end.ExitStatus() != 125 {
 		t.Errorf("it ended with %v, %v", end, err)

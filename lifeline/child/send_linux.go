@@ -26,6 +26,10 @@ func Send(id procscan.ID, sig unix.Signal) {
 	_ = unix.PidfdSendSignal(fd, sig, nil, 0)
 }
 
+// yield lets go of this processor: whoever has just been sent a signal may have
+// been woken up on it, and would wait for as long as our work takes.
+func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+
 // WaitGone waits until id's process has ended, for up to limit. An error means
 // that it is alive still.
 func WaitGone(ctx context.Context, id procscan.ID, limit time.Duration) error {

@@ -29,3 +29,5 @@ func WaitGone(ctx context.Context, id procscan.ID, limit time.Duration) error {
 	}
 	return nil
 }
+
+func yield() {}

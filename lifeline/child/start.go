@@ -128,58 +128,90 @@ func (s *Spec) on(fork func()) {
 	s.Thread(fork)
 }
 
+// way is how a child comes to be: direct, or through a stub.
+type way struct {
+	fork    func() (pid int, err error)
+	release func() // after fork: whatever it waits for has been done
+	said    func(text []byte) error
+	soon    bool // it becomes the command right after that
+}
+
 // Start forks. An error means that nothing was started.
 func Start(spec Spec) (*Child, error) {
 	status, report, err := pipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a pipe: %w", err)
 	}
-	defer unix.Close(report)
 	l := place(spec, report)
-	parse := func(text []byte) error { return parseReport(string(text)) }
-	pid, release, ok, err := direct(spec, l)
-	if ok {
-		parse = func(text []byte) error { return failed(spec, text) }
-	} else {
-		pid, err = viaStub(spec, l)
+	w, ok := direct(spec, l)
+	if !ok {
+		w = viaStub(spec, l)
 	}
+	c := &Child{}
+	var text []byte
+	over := false
+	// All of it on the thread that forks: on the way to another one and back
+	// the child would wait.
+	spec.on(func() {
+		var pid int
+		pid, err = w.fork()
+		unix.Close(report)
+		if err != nil {
+			return
+		}
+		crash.Point("start.forked")
+		s, err := procscan.Lookup(pid)
+		if err != nil {
+			s.ID = procscan.ID{PID: pid}
+		}
+		c.ID = s.ID
+		if spec.Born != nil {
+			spec.Born(c.ID)
+		}
+		crash.Point("start.born")
+		w.release()
+		crash.Point("start.released")
+		if w.soon {
+			text, over = listen(status)
+		}
+	})
 	if err != nil {
 		unix.Close(status)
 		return nil, startError(spec, err)
 	}
-	crash.Point("start.forked")
-	s, err := procscan.Lookup(pid)
-	if err != nil {
-		s.ID = procscan.ID{PID: pid}
-	}
-	if spec.Born != nil {
-		spec.Born(s.ID)
-	}
-	crash.Point("start.born")
-	release()
-	crash.Point("start.released")
 	started := make(chan error, 1)
+	c.Started = started
+	if over {
+		unix.Close(status)
+		started <- w.said(text)
+		return c, nil
+	}
 	// Through the runtime's poller: a start costs no thread.
 	pipe := os.NewFile(uintptr(status), "status")
 	go func() {
-		text, _ := io.ReadAll(io.LimitReader(pipe, 4096))
+		rest, _ := io.ReadAll(io.LimitReader(pipe, 4096))
 		pipe.Close()
-		started <- parse(text)
+		started <- w.said(append(text, rest...))
 	}()
-	return &Child{ID: s.ID, Started: started}, nil
+	return c, nil
 }
 
 // viaStub starts this program again, as the stub.
-func viaStub(spec Spec, l layout) (pid int, err error) {
-	args := stubArgs{parent: procscan.Self(), umask: spec.Umask, listen: len(spec.Listen), listenNames: spec.ListenNames,
-		note: spec.Note, until: spec.Until, run: l.run, status: l.status, control: l.control}
-	files := make([]uintptr, len(l.files))
-	for i, fd := range l.files {
-		files[i] = uintptr(fd)
+func viaStub(spec Spec, l layout) way {
+	return way{
+		fork: func() (pid int, err error) {
+			args := stubArgs{parent: procscan.Self(), umask: spec.Umask, listen: len(spec.Listen), listenNames: spec.ListenNames,
+				note: spec.Note, until: spec.Until, run: l.run, status: l.status, control: l.control}
+			files := make([]uintptr, len(l.files))
+			for i, fd := range l.files {
+				files[i] = uintptr(fd)
+			}
+			attr := &syscall.ProcAttr{Dir: spec.Dir, Env: l.env, Files: files, Sys: sysProcAttr(spec)}
+			return syscall.ForkExec(self(), append(args.argv(), spec.Argv...), attr)
+		},
+		release: func() {},
+		said:    func(text []byte) error { return parseReport(string(text)) },
 	}
-	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: l.env, Files: files, Sys: sysProcAttr(spec)}
-	spec.on(func() { pid, err = syscall.ForkExec(self(), append(args.argv(), spec.Argv...), attr) })
-	return pid, err
 }
 
 func pipe() (r, w int, err error) {

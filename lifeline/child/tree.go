@@ -186,6 +186,7 @@ func (t Tree) Signal(sig unix.Signal) {
 func (t Tree) Stop(sig unix.Signal) []procscan.ID {
 	if !t.Root.Zero() {
 		Send(t.Root, sig) // at once: the look around takes its time
+		yield()
 	}
 	members := t.Members()
 	for _, id := range members {
