@@ -242,10 +242,8 @@ func (l *loop) restore(state []byte) error {
 	}
 	if hw.Line != 0 {
 		unix.CloseOnExec(hw.Line)
-		if err := w.takeLine(hw.Line); err != nil {
+		if err := w.takeLine(hw.Line, hw.Rest); err != nil {
 			l.Warn("%v", err)
-		} else {
-			w.line.rest = hw.Rest
 		}
 	}
 	if hw.Notify != 0 {

@@ -29,19 +29,19 @@ func (w *worker) openLine() (theirs int, err error) {
 	}
 	unix.CloseOnExec(pair[0])
 	unix.CloseOnExec(pair[1])
-	if err := w.takeLine(pair[0]); err != nil {
+	if err := w.takeLine(pair[0], nil); err != nil {
 		_ = unix.Close(pair[1])
 		return 0, err
 	}
 	return pair[1], nil
 }
 
-// takeLine begins to listen at our end.
-func (w *worker) takeLine(fd int) error {
+// takeLine begins to listen at our end; rest is what was read and not handled.
+func (w *worker) takeLine(fd int, rest []byte) error {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return fmt.Errorf("cannot make a socket for the worker: %w", err)
 	}
-	s := &lineSocket{f: os.NewFile(uintptr(fd), "LIFELINE_FD")}
+	s := &lineSocket{f: os.NewFile(uintptr(fd), "LIFELINE_FD"), rest: rest}
 	conn, err := s.f.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("cannot make a socket for the worker: %w", err)
