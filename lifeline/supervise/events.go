@@ -114,8 +114,11 @@ func (l *loop) snapshot() Snapshot {
 	return s
 }
 
-// tell says how it stands, where that has changed.
+// tell says what has ended, and how it stands, where that has changed. It comes
+// after all else that an event brings: whoever writes it down would be in the
+// way of the next worker's start.
 func (l *loop) tell() {
+	l.tellEnds()
 	if l.Events.State == nil {
 		return
 	}
@@ -134,8 +137,15 @@ func (w *worker) lived() time.Time {
 	return w.began
 }
 
-// tellEnd says how the worker's life was.
-func (l *loop) tellEnd(w *worker) {
+func (l *loop) tellEnds() {
+	for _, life := range l.ends {
+		l.Events.Ended(life)
+	}
+	l.ends = nil
+}
+
+// noteEnd keeps how the worker's life was, to be told.
+func (l *loop) noteEnd(w *worker) {
 	if l.Events.Ended == nil || w.pid == 0 && w.verdict == nil {
 		return
 	}
@@ -164,5 +174,5 @@ func (l *loop) tellEnd(w *worker) {
 	default:
 		r.Outcome = OutcomeOK
 	}
-	l.Events.Ended(r)
+	l.ends = append(l.ends, r)
 }

@@ -46,6 +46,7 @@ type loop struct {
 
 	starts, reloads int      // so many of each
 	told            Snapshot // what Events.State has heard last
+	ends            []Life   // not told yet
 }
 
 // event is what a waiting goroutine has to tell; it runs in the loop.
@@ -110,6 +111,7 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 			l.onTimer()
 		}
 	}
+	l.tellEnds()
 	close(l.over)
 	_ = l.Above.Stopping()
 	return l.last
@@ -292,7 +294,7 @@ func (l *loop) answer(format string, args ...any) {
 // it was.
 func (l *loop) ended(w *worker) {
 	l.releaseAfter(w)
-	l.tellEnd(w)
+	l.noteEnd(w)
 	switch {
 	case w == l.next:
 		l.next = nil

@@ -146,14 +146,14 @@ func (l *loop) fail(w *worker, err error) {
 	if !l.settled || !l.Respawn {
 		l.want = false
 		w.verdict, w.pid = asEnd(err), 0
-		l.tellEnd(w)
+		l.noteEnd(w)
 		l.finish(err)
 		return
 	}
 	l.Warn("%v", err)
 	l.last, w.verdict = asEnd(err), asEnd(err)
 	w.pid, w.unborn = 0, true
-	l.tellEnd(w)
+	l.noteEnd(w)
 	l.after(w)
 }
 
