@@ -73,7 +73,7 @@ type times struct {
 
 // failoverAll measures, and prints one table.
 func failoverAll(s settings, f flags) error {
-	fmt.Printf("%d of each, three nodes\n\n| guard | TTL | way | from the fault: median | longest | without an instance: median | longest | two at once |\n|---|--:|---|--:|--:|--:|--:|--:|\n", f.runs)
+	fmt.Printf("\n### A name goes to another node of three\n\n%d of each. The fault: the signal, or the start of `lifeline move`; to the first instruction of the next worker.\n\n| guard | TTL | way | from the fault: median | longest | without an instance: median | longest | two at once |\n|---|--:|---|--:|--:|--:|--:|--:|\n", f.runs)
 	for _, c := range []struct {
 		name string
 		ttl  time.Duration
