@@ -191,7 +191,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 	if err != nil {
 		return nil, err
 	}
-	hold.useRun(run)
+	hold.useRun(run, false)
 	crash.Point("run.opened")
 	rec, free, err := g.settleRecord(ctx, run)
 	if err != nil {
@@ -201,7 +201,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 		}
 		return nil, err
 	}
-	hold.fresh = rec.unknown
+	hold.held, hold.fresh = free, rec.unknown
 	if rec.worker.Zero() && !free {
 		// Somebody holds K.run, and the record doesn't say who.
 		if p, ok := g.findOrphan(d, name, rec.generation); ok {
@@ -224,6 +224,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 			return hold, err
 		}
 		free = flockNow(run) == nil // its tree is gone
+		hold.held = free
 	}
 	if !free || rec.crashed {
 		if err := g.leftBehind(ctx, hold, rec.generation); err != nil {
@@ -311,7 +312,7 @@ func (h *Hold) renewRun() error {
 		return fmt.Errorf("cannot put a new run file at %s: %w", path, reason(err))
 	}
 	crash.Point("renew.renamed")
-	h.useRun(f)
+	h.useRun(f, true)
 	return nil
 }
 

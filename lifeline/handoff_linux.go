@@ -95,7 +95,8 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 		}
 	}
 	crash.Point("handover.taken")
-	h.useRun(os.NewFile(uintptr(in.Run), d.run(name)))
+	run := os.NewFile(uintptr(in.Run), d.run(name))
+	h.useRun(run, flockNow(run) == nil) // the lock came along, if it was ours
 	h.writeRecord()
 	h.Skipped()
 	return h, nil

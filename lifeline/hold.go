@@ -45,6 +45,7 @@ type Hold struct {
 	worker     procscan.ID
 	fresh      bool   // K.run had no record that knew of every worker
 	replaced   bool   // a file had to be put back: see Intact
+	held       bool   // run is locked by us; else by an adopted worker, as long as it lives
 	released   bool   // no more putting back
 	complained string // the last obstacle that was told
 	restored   chan struct{}
@@ -70,8 +71,10 @@ func (h *Hold) SetWorker(generation string, id procscan.ID) {
 	h.writeRecord()
 }
 
-// useRun makes run, which the path names now, the hold's K.run.
-func (h *Hold) useRun(run *os.File) {
+// useRun makes run, which the path names now, the hold's K.run; held says that
+// it is locked.
+func (h *Hold) useRun(run *os.File, held bool) {
+	h.held = held
 	if h.run != nil {
 		h.run.Close()
 	}
@@ -79,8 +82,49 @@ func (h *Hold) useRun(run *os.File) {
 	h.run, h.rec = run, openRecord(run, h.dir.run(h.Name))
 }
 
+// Lost is a *[HeldError] when another supervisor has taken the name. It can,
+// where this one was stopped: K.lock was removed meanwhile, the worker has
+// ended, and that one was adopted, so that K.run was locked by nobody but the
+// worker. Asked before each start: the other's worker may have hidden itself
+// from everything but the record.
+func (h *Hold) Lost() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run == nil || h.held && names(h.dir.run(h.Name), h.run.Stat) {
+		return nil
+	}
+	took := !h.held && flockNow(h.run) == nil
+	if held := h.lost(); held != nil {
+		if took {
+			_ = unix.Flock(int(h.run.Fd()), unix.LOCK_UN)
+		}
+		h.held = false // nothing is written any more
+		return held
+	}
+	h.held = h.held || took
+	return nil
+}
+
+// lost looks whether the record that stands there now is another's, and of
+// something that lives.
+func (h *Hold) lost() *HeldError {
+	f, err := os.OpenFile(h.dir.run(h.Name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	rec, err := readRecord(f)
+	switch {
+	case err != nil, !rec.here(), rec.supervisor == procscan.Self(), rec.worker == h.worker && !h.worker.Zero():
+		return nil
+	case rec.worker.Alive() || rec.supervisor.Alive():
+		return &HeldError{h.Name, Holder{rec.supervisor, rec.worker, rec.generation}}
+	}
+	return nil
+}
+
 func (h *Hold) writeRecord() {
-	if h.rec == nil {
+	if h.rec == nil || !h.held && h.lost() != nil {
 		return
 	}
 	// A full disk is no reason not to run: the locks need no data.
@@ -102,7 +146,7 @@ func (h *Hold) Settled() {
 func (h *Hold) vacate() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.rec != nil {
+	if h.rec != nil && (h.held || h.lost() == nil) {
 		_ = writeRecord(h.rec, record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), generation: h.generation, searched: !h.fresh})
 	}
 }

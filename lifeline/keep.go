@@ -109,6 +109,9 @@ func (h *Hold) remake() error {
 	if _, err := openDir(h.dir.path, h.guard.AllowNFS); err != nil {
 		return err
 	}
+	if h.lost() != nil {
+		return errBusy
+	}
 	if h.lock != nil && !names(h.dir.lock(h.Name), h.lock.Stat) {
 		fresh, err := lockPath(h.dir.lock(h.Name), false)
 		if err != nil {
@@ -135,7 +138,11 @@ func (h *Hold) remake() error {
 	// The worker goes on holding the old file, which costs nothing; the new
 	// one's record tells of it.
 	crash.Point("keep.held")
-	h.useRun(fresh)
+	if h.lost() != nil { // whoever has made it has been killed, and its worker lives
+		fresh.Close()
+		return errBusy
+	}
+	h.useRun(fresh, true)
 	h.writeRecord()
 	return nil
 }

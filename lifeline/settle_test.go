@@ -127,7 +127,7 @@ func TestInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &Hold{Name: "web", dir: d, lock: lock}
-	h.useRun(run)
+	h.useRun(run, true)
 	defer h.Release()
 	if note, sure := h.Note(true, false); sure || !strings.HasPrefix(note, noteScan) {
 		t.Errorf("the first start: %q, %t", note, sure)

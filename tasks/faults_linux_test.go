@@ -88,6 +88,37 @@ func TestSupervisorKilledNothingLeft(t *testing.T) {
 	}
 }
 
+// An adopter never had the lock of K.run: its worker has. Stopped, with K.lock
+// removed and that worker dead, it has lost the name to the next tick. When it
+// goes on it mustn't write over that one's record, or start anything: the new
+// worker may be known by nothing else.
+func TestAdopterThatWasStopped(t *testing.T) {
+	for how, options := range map[string][]string{"once": nil, "respawn": {"--respawn", "--respawn-delay", "0s"}} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			first := w.tick(nil, "web", w.bad("first", "term")...)
+			id := w.at("first")
+			first.kill()
+			adopter := w.tick(options, "web", w.bad("beside")...)
+			await.That(t, "adoption", func() bool { return adopter.says("watching over pid " + strconv.Itoa(id.PID)) })
+			w.stop(adopter.id())
+			if err := os.Remove(w.file("web", "lock")); err != nil {
+				t.Fatal(err)
+			}
+			_ = unix.Kill(id.PID, unix.SIGKILL)
+			await.That(t, "its end", func() bool { return !id.Alive() })
+			third := w.tick(nil, "web", w.bad("third", "term", "close", "wipe")...)
+			hidden := w.at("third")
+			_ = adopter.Process.Signal(unix.SIGCONT)
+			adopter.ends()
+			third.kill()
+			w.over(hidden, w.adopts(hidden, "fourth"))
+			w.not("beside")
+		})
+	}
+}
+
 // A supervisor that is stopped, its directory gone, its worker unknown: the
 // kernel still knows who holds the lock, and the worker is its child.
 func TestSupervisorStoppedAndDirectoryWiped(t *testing.T) {

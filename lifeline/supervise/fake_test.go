@@ -73,6 +73,8 @@ func (f *fake) Restored() <-chan struct{}                { return nil }
 func (f *fake) Yielded(text string) (procscan.ID, string, error) {
 	return f.adopt, "g", fmt.Errorf("held: %s", text)
 }
+func (f *fake) Lost() error { return nil }
+
 func (f *fake) Note(first, beside bool) (note string, sure bool) {
 	switch {
 	case beside:

@@ -24,6 +24,7 @@ type Hold interface {
 	Note(first, beside bool) (note string, sure bool)                // for the stub
 	Place() (path string, dev, ino uint64)                           // what has to be in its place for sure to be true; "" for nothing
 	SetWorker(generation string, id procscan.ID)                     // zero when it has ended
+	Lost() error                                                     // not nil: another supervisor has the name, and nothing may be started
 	Inherited() (worker procscan.ID, generation string, follow bool) // what lives already
 	Yielded(text string) (adopt procscan.ID, generation string, err error)
 	Settled()                                       // the first worker has been through the guard's look around

@@ -19,6 +19,11 @@ func (l *loop) start() {
 		l.standBy()
 		return
 	}
+	if err := l.Hold.Lost(); err != nil {
+		l.want = false
+		l.finish(err)
+		return
+	}
 	w, err := l.launch(false)
 	if err != nil {
 		l.fail(w, err)

@@ -23,6 +23,9 @@ func (Unguarded) Environ(generation string, rest []string) []string {
 // RunFD: there is no run file.
 func (Unguarded) RunFD() int { return 0 }
 
+// Lost: there is no name to lose.
+func (Unguarded) Lost() error { return nil }
+
 // Note: nothing to settle.
 func (Unguarded) Note(first, beside bool) (string, bool) { return "", true }
 
