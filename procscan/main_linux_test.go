@@ -11,8 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"lifeline/proof/await"
 	"lifeline/proof/need"
 
 	"golang.org/x/sys/unix"
@@ -25,12 +25,7 @@ var helpers = map[string]func(args []string){
 	// A program whose first thread has ended, and which goes on all the same.
 	"leaderless": func([]string) {
 		go func() {
-			for {
-				if s, err := Lookup(os.Getpid()); err == nil && s.State == 'Z' {
-					break
-				}
-				time.Sleep(time.Millisecond)
-			}
+			await.Within(await.Limit, func() bool { s, err := Lookup(os.Getpid()); return err == nil && s.State == 'Z' })
 			ready()
 			os.Exit(0)
 		}()

@@ -60,20 +60,11 @@ func init() {
 	}
 	signal.Ignore(unix.SIGTERM)
 	go func() {
-		for {
-			if s, err := procscan.Lookup(os.Getpid()); err == nil && s.State == 'Z' {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
+		await.Within(patience, func() bool { s, err := procscan.Lookup(os.Getpid()); return err == nil && s.State == 'Z' })
 		_ = os.WriteFile(path+".new", fmt.Appendln(nil, os.Getpid()), 0o644)
 		_ = os.Rename(path+".new", path)
-		for {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), "alive")); err != nil {
-				os.Exit(0)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
+		await.Within(10*time.Minute, func() bool { return !exists(filepath.Join(filepath.Dir(path), "alive")) })
+		os.Exit(0)
 	}()
 	_, _, _ = syscall.Syscall(unix.SYS_EXIT, 0, 0, 0) // of this thread, which init runs on
 }

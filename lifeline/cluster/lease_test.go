@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lifeline/procscan"
+	"lifeline/proof/await"
 )
 
 // rig is a Lease with a lifeline-remote that says what the test wants, in the
@@ -107,7 +108,7 @@ func (r *rig) events() (out []string) {
 // sleep lets time pass and gives what happens meanwhile.
 func (r *rig) sleep(d time.Duration) (out []string) {
 	for end := r.now() + d; r.now() < end; {
-		time.Sleep(min(50*time.Millisecond, end-r.now()))
+		await.Pass(min(50*time.Millisecond, end-r.now()))
 		out = append(out, r.events()...)
 	}
 	return out

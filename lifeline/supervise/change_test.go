@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"lifeline/proof/await"
 )
 
 func TestOnChange(t *testing.T) {
@@ -24,8 +26,7 @@ func TestOnChange(t *testing.T) {
 		go onChange(path, quit, printOf, func() { changes.Add(1) })
 		want := func(n int32, d time.Duration) {
 			t.Helper()
-			time.Sleep(d)
-			synctest.Wait()
+			await.Pass(d)
 			if changes := changes.Load(); changes != n {
 				t.Fatalf("%d changes, not %d", changes, n)
 			}

@@ -13,6 +13,7 @@ import (
 	"lifeline/lifeline/child"
 	"lifeline/lifeline/notify"
 	"lifeline/procscan"
+	"lifeline/proof/await"
 )
 
 // fake is the world of a test: processes that end when they are told to, in
@@ -167,8 +168,7 @@ func (f *fake) say(m notify.Message) {
 // has written before what the loop reads.
 func (f *fake) sleep(d time.Duration) {
 	f.handOver()
-	time.Sleep(d)
-	synctest.Wait()
+	await.Pass(d)
 	f.handOver()
 }
 
@@ -240,7 +240,6 @@ func supervised(t *testing.T, o Options, setup func(*fake), test func(*fake)) {
 			f.signals <- unix.SIGTERM
 			f.sleep(time.Hour)
 		}
-		time.Sleep(time.Hour) // timers that are still out
-		synctest.Wait()
+		await.Pass(time.Hour) // timers that are still out
 	})
 }

@@ -1,9 +1,11 @@
 // Package await waits in tests for what nothing tells of: a state of another
-// process, a file that one leaves.
+// process, a file that one leaves. And it is where a synctest bubble's time
+// goes on.
 package await
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -32,4 +34,11 @@ func Within(limit time.Duration, ok func() bool) bool {
 		}
 	}
 	return true
+}
+
+// Pass lets the time of a synctest bubble go on by d, of which nothing real
+// passes, and waits until everything in the bubble waits.
+func Pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

@@ -16,6 +16,7 @@ import (
 	"lifeline/lifeline/cluster"
 	"lifeline/lifeline/cluster/engine"
 	"lifeline/procscan"
+	"lifeline/proof/await"
 )
 
 // rig is a session with a lifeline that says what the test wants.
@@ -72,14 +73,12 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 		go func() { r.code <- s.run(cluster.NewReader(ours, cluster.FromLifeline())); ours.Close() }()
 		test(r)
 		theirs.Close()
-		time.Sleep(time.Minute)
-		alarm.Stop()
-		synctest.Wait()
 		select {
 		case <-r.code:
-		default:
+		case <-time.After(time.Minute):
 			t.Error("lifeline is gone, and lifeline-remote stays")
 		}
+		alarm.Stop()
 	})
 }
 
@@ -91,7 +90,7 @@ func (r *rig) say(lines ...string) {
 
 func (r *rig) sleep(d time.Duration) {
 	r.handOver()
-	time.Sleep(d)
+	await.Pass(d)
 	r.handOver()
 }
 

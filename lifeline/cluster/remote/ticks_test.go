@@ -17,7 +17,7 @@ func (r *rig) runTicks(until time.Duration, takes func(n int) time.Duration) (la
 			label := strings.TrimPrefix(l, "tick ")
 			labels = append(labels, label)
 			r.say("starting g \"\"")
-			time.Sleep(takes(len(labels)))
+			r.sleep(takes(len(labels)))
 			r.say("ended g 1 0", "done "+label+" 0")
 		}
 	}
