@@ -96,8 +96,23 @@ var someCommands = []*cli.Command{
 	{Name: "run", UsageText: "lifeline run NAME [-- COMMAND...]", Flags: someFlags},
 }
 
+// rearranges wants f to make of each line what stands beside it, and to leave
+// alone what it was given.
+func rearranges(t *testing.T, f func(argv []string) []string, lines map[string]string) {
+	t.Helper()
+	for line, want := range lines {
+		argv := strings.Fields(line)
+		if got := strings.Join(f(argv), " "); got != want {
+			t.Errorf("%s\n became %s\n     not %s", line, got, want)
+		}
+		if strings.Join(argv, " ") != line {
+			t.Errorf("%s was changed to %q", line, argv)
+		}
+	}
+}
+
 func TestCommandFirst(t *testing.T) {
-	for line, want := range map[string]string{
+	rearranges(t, commandFirst, map[string]string{
 		"l":                                     "l",
 		"l --verbose":                           "l --verbose",
 		"l status":                              "l status",
@@ -111,19 +126,11 @@ func TestCommandFirst(t *testing.T) {
 		"l --unknown x status":                  "l --unknown x status",
 		"l web -- l --dir x status":             "l web -- l --dir x status",
 		"l --allow-nfs --dir x pause --for 30m": "l pause --allow-nfs --dir x --for 30m",
-	} {
-		argv := strings.Fields(line)
-		if got := strings.Join(commandFirst(argv), " "); got != want {
-			t.Errorf("%s\n became %s\n     not %s", line, got, want)
-		}
-		if strings.Join(argv, " ") != line {
-			t.Errorf("%s was changed to %q", line, argv)
-		}
-	}
+	})
 }
 
 func TestPermute(t *testing.T) {
-	for line, want := range map[string]string{
+	rearranges(t, func(argv []string) []string { return permute(argv, someCommands) }, map[string]string{
 		"l":                                    "l",
 		"l pause":                              "l pause",
 		"l pause web":                          "l pause web",
@@ -137,15 +144,7 @@ func TestPermute(t *testing.T) {
 		"l run web --for 30m -- sleep --dir x": "l run web --for 30m -- sleep --dir x",
 		"l web --for 30m":                      "l web --for 30m",
 		"l --dir x pause web --for 30m":        "l --dir x pause web --for 30m",
-	} {
-		argv := strings.Fields(line)
-		if got := strings.Join(permute(argv, someCommands), " "); got != want {
-			t.Errorf("%s\n became %s\n     not %s", line, got, want)
-		}
-		if strings.Join(argv, " ") != line {
-			t.Errorf("%s was changed to %q", line, argv)
-		}
-	}
+	})
 }
 
 func FuzzPermute(f *testing.F) {
