@@ -123,8 +123,11 @@ func (h *Hold) lost() *HeldError {
 	return nil
 }
 
+// mayWrite: the record is ours to write. Who has K.run's lock needn't look.
+func (h *Hold) mayWrite() bool { return h.rec != nil && (h.held || h.lost() == nil) }
+
 func (h *Hold) writeRecord() {
-	if h.rec == nil || !h.held && h.lost() != nil {
+	if !h.mayWrite() {
 		return
 	}
 	// A full disk is no reason not to run: the locks need no data.
@@ -146,7 +149,7 @@ func (h *Hold) Settled() {
 func (h *Hold) vacate() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.rec != nil && (h.held || h.lost() == nil) {
+	if h.mayWrite() {
 		_ = writeRecord(h.rec, record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), generation: h.generation, searched: !h.fresh})
 	}
 }
