@@ -94,12 +94,9 @@ func (n *node) start(worker []string) (*exec.Cmd, *pid.Handle, error) {
 
 // beside is a tick while a guard runs: it must say nothing, and exit 0.
 func (n *node) beside() error {
-	running := func() *pid.Handle {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		return n.guard
-	}
-	guard := running()
+	n.mu.Lock()
+	guard := n.guard
+	n.mu.Unlock()
 	if guard == nil {
 		return nil
 	}
@@ -107,8 +104,10 @@ func (n *node) beside() error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(environ(), "PROOF_NODE="+n.name)
 	text, err := cmd.CombinedOutput()
-	if guard != running() {
-		return nil // it was killed just then, and the tick is the next one
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.guard != guard || guard.Dead() {
+		return nil // it was killed just then: the tick is the next one, or was killed with it
 	}
 	if err != nil || len(text) > 0 {
 		return fmt.Errorf("a tick beside a running guard: %v %q", err, text)
