@@ -131,10 +131,14 @@ func (h *Hold) writeRecord() {
 		return
 	}
 	// A full disk is no reason not to run: the locks need no data.
-	_ = writeRecord(h.rec, record{
+	_ = writeRecord(h.rec, h.record())
+}
+
+func (h *Hold) record() record {
+	return record{
 		boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
 		generation: h.generation, supervisor: procscan.Self(), worker: h.worker, searched: !h.fresh,
-	})
+	}
 }
 
 // Settled: the stub has looked around, and no worker of a lost record lives.

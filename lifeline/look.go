@@ -48,7 +48,7 @@ func (g Guard) Look(names ...string) ([]Instance, error) {
 		in.Holder = holderOf(d, in.Name)
 		supervisors := procscan.LockHolders(d.lock(in.Name))
 		for _, p := range table.Processes {
-			if p.Env[EnvName] != in.Name || !trusted(p, in.Generation, supervisors) {
+			if p.Env[EnvName] != in.Name || announces(p) || !trusted(p, in.Generation, supervisors) {
 				continue
 			}
 			in.Tree = append(in.Tree, p)

@@ -15,7 +15,7 @@ const (
 	EnvName  = "LIFELINE_NAME"  // the name
 	EnvSpace = "LIFELINE_SPACE" // the state directory: names of two directories never meet
 	EnvID    = "LIFELINE_ID"    // the generation
-	EnvStub  = "LIFELINE_STUB"  // 1 until the stub becomes the command
+	EnvStub  = "LIFELINE_STUB"  // until the stub becomes the command; see announces
 	EnvPID   = "LIFELINE_PID"   // the worker's own pid, from then on
 	EnvStart = "LIFELINE_START" // and its start time, raw: a pid alone is reused
 
@@ -24,8 +24,20 @@ const (
 
 // supervisor is who started p: itself with --exec.
 func supervisor(p procscan.Process) (id procscan.ID, ok bool) {
-	n, err := fmt.Sscanf(p.Env[EnvSupervisor], "%d:%d", &id.PID, &id.Start)
-	return id, err == nil && n == 2
+	for _, text := range []string{p.Env[EnvSupervisor], p.Env[EnvStub]} {
+		if n, err := fmt.Sscanf(text, "%d:%d", &id.PID, &id.Start); err == nil && n == 2 {
+			return id, true
+		}
+	}
+	return procscan.ID{}, false
+}
+
+// announces reports a supervisor that shows the marker of a stub for its
+// children's sake: one that is started without a program of its own shares its
+// memory until it is the command, and so whatever others see there. EnvStub
+// says who shows it for others: pid:start.
+func announces(p procscan.Process) bool {
+	return p.Env[EnvStub] == fmt.Sprintf("%d:%d", p.PID, p.Start)
 }
 
 // primary reports whether p is the worker itself, not a descendant of it.
@@ -40,7 +52,7 @@ func marked(name, space string) (procscan.Table, error) {
 	t, err := procscan.Marked(EnvName, name)
 	kept := t.Processes[:0]
 	for _, p := range t.Processes {
-		if p.Env[EnvSpace] == space {
+		if p.Env[EnvSpace] == space && !announces(p) {
 			kept = append(kept, p)
 		}
 	}

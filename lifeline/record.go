@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -41,10 +42,19 @@ var errRecord = errors.New("the record is damaged")
 func (r record) inProcess() bool { return !r.worker.Zero() && r.worker == r.supervisor }
 
 func (r record) marshal() []byte {
-	line := fmt.Sprintf("lifeline1 %s %d %s %d %d %d %d %t", dash(r.boot), r.pidNS, dash(r.generation),
-		r.supervisor.PID, r.supervisor.Start, r.worker.PID, r.worker.Start, r.searched)
+	line, _, _ := r.draft(strconv.Itoa(r.worker.PID), strconv.FormatUint(r.worker.Start, 10))
+	return line
+}
+
+// draft is the record of a worker with that pid and start time; worker and sum
+// are where those and the checksum begin.
+func (r record) draft(pid, start string) (text []byte, worker, sum int) {
+	line := fmt.Sprintf("lifeline1 %s %d %s %d %d ", dash(r.boot), r.pidNS, dash(r.generation), r.supervisor.PID, r.supervisor.Start)
+	worker = len(line)
+	line += fmt.Sprintf("%s %s %t", pid, start, r.searched)
+	sum = len(line) + 1
 	line += fmt.Sprintf(" %08x\n", crc32.ChecksumIEEE([]byte(line)))
-	return []byte(line + strings.Repeat(" ", max(0, recordSize-len(line))))
+	return []byte(line + strings.Repeat(" ", max(0, recordSize-len(line)))), worker, sum
 }
 
 func dash(s string) string {

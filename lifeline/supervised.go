@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"lifeline/procscan"
 )
 
@@ -73,14 +75,13 @@ func (h *Hold) RunFD() int {
 }
 
 // Note tells the stub what to do; sure, that there is nothing to do, so that no
-// stub is needed. The first one writes itself into the record
-// and looks around. A later one need not look, or exist, while both files have been locked
-// by this very process, and in their place, since the first did: whoever else
-// wants to start must lock them first; whether that is still so the child
-// itself looks, once it is seen ([Hold.Place]). That is what makes a
-// respawn cheap. One
-// that starts beside a worker, in a reload, leaves the record alone: the name
-// stays with the other until it has proved itself.
+// stub is needed. The first one writes itself into the record and looks around.
+// A later one need not look, or exist, while both files have been locked by this
+// very process, and in their place, since the first did: whoever else wants to
+// start must lock them first; whether that is still so the child itself looks,
+// once it is seen ([Hold.Place]). That is what makes a respawn cheap. One that
+// starts beside a worker, in a reload, leaves the record alone: the name stays
+// with the other until it has proved itself.
 func (h *Hold) Note(first, beside bool) (note string, sure bool) {
 	switch {
 	case beside:
@@ -89,7 +90,7 @@ func (h *Hold) Note(first, beside bool) (note string, sure bool) {
 		return noteTrust, false
 	case first && h.fresh:
 		return noteSearch + " " + h.Previous, false
-	case first || !h.Intact():
+	case first || !h.Intact() || !h.holds():
 		return noteScan + " " + h.Previous, false
 	}
 	_, dev, ino := h.Place() // K.run is one of those that are in their place
@@ -114,6 +115,35 @@ func (h *Hold) Place() (path string, dev, ino uint64) {
 		dev, ino = uint64(sys.Dev), sys.Ino
 	}
 	return path, dev, ino
+}
+
+// holds: K.run is locked by this process, so that nobody else writes the record.
+func (h *Hold) holds() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.held
+}
+
+// Draft is the record of a worker that is about to be, which writes it itself
+// before it begins: text, into file, which the caller closes. The ten digits of
+// its pid, a space, and the twenty of its start time are at worker, the eight of
+// the checksum of all before them at sum. nil: there is nothing to write into.
+func (h *Hold) Draft(generation string) (file *os.File, text []byte, worker, sum int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.rec == nil || !h.held {
+		return nil, nil, 0, 0
+	}
+	// One of its own: the files may be put back meanwhile, and their numbers go
+	// to others.
+	fd, err := unix.FcntlInt(h.rec.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, 0, 0
+	}
+	rec := h.record()
+	rec.generation = generation
+	text, worker, sum = rec.draft(strings.Repeat("0", 10), strings.Repeat("0", 20))
+	return os.NewFile(uintptr(fd), "record"), text, worker, sum
 }
 
 // Inherited is what lives already: see [Hold.Orphan] and [Hold.Follow].

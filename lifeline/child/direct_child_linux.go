@@ -1,6 +1,9 @@
+//go:build amd64 || arm64
+
 package child
 
 import (
+	"hash/crc32"
 	"syscall"
 	"unsafe"
 
@@ -24,17 +27,20 @@ func (p *prepared) fork() (pid int, errno syscall.Errno) {
 	var r uintptr
 	beforeFork()
 	if p.clone.cgroup != 0 {
-		r, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.clone)), unsafe.Sizeof(p.clone), 0)
+		r = vfork(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.clone)), unsafe.Sizeof(p.clone), p)
 	} else {
-		r, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		r = vfork(unix.SYS_CLONE, uintptr(unix.SIGCHLD|unix.CLONE_VM|unix.CLONE_VFORK), uintptr(unsafe.Pointer(&stack))+unsafe.Sizeof(stack), p)
 	}
-	if errno != 0 || r != 0 {
-		afterFork()
-		return int(r), errno
+	afterFork()
+	if errno := -r; errno <= maxErrno {
+		return 0, syscall.Errno(errno)
 	}
-	p.become()
-	return 0, 0 // never
+	return int(r), 0
 }
+
+// maxErrno is MAX_ERRNO of include/linux/err.h: a system call gives an error
+// as its negative.
+const maxErrno = 4095
 
 // become is the child. nosplit: the runtime poisons the stack's limit between
 // beforeFork and afterFork, so that growing it there is a crash.
@@ -43,37 +49,33 @@ func (p *prepared) fork() (pid int, errno syscall.Errno) {
 //go:noinline
 //go:norace
 //go:nocheckptr
-func (p *prepared) become() {
+func become(p *prepared) {
 	crash.Child(crash.Forked)
 	// Signals as a new process is to have them: none handled, none blocked,
 	// whatever whoever started us had blocked.
 	afterForkInChild()
-	errno := p.do(p.arrange)
+	errno := p.do(p.begin)
 	if errno == 0 {
-		p.announce()
-		crash.Child(crash.Announced)
-		errno = p.do(p.pass)
+		p.tell()
+		crash.Child(crash.Told)
+		errno = p.do(p.arrange)
 	}
 	if errno == 0 {
-		crash.Child(crash.Passed)
+		crash.Child(crash.Arranged)
 		errno = p.check()
 	}
 	if errno == 0 {
 		crash.Child(crash.Last)
 		errno = p.do(p.last)
 	}
-	p.text[0], p.text[1] = byte(errno), byte(errno>>8)
-	if _, _, err := syscall.RawSyscall(unix.SYS_WRITE, p.status, uintptr(unsafe.Pointer(&p.text[0])), 2); err != 0 {
-		syscall.RawSyscall(unix.SYS_WRITE, p.report, uintptr(unsafe.Pointer(&p.text[0])), 2) // it wasn't moved yet
-	}
+	p.failed = errno
 	for {
 		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 125, 0, 0)
 	}
 }
 
 // do makes the calls one after the other. One that gives something else than
-// it has to says that the supervisor has gone: it is no parent any more, or
-// has let go of the gate.
+// it has to says that the supervisor has gone: it is no parent any more.
 //
 //go:nosplit
 //go:norace
@@ -94,23 +96,24 @@ func (p *prepared) do(calls []call) syscall.Errno {
 	return 0
 }
 
-// announce puts the child's own numbers into the command's environment, and
-// then shows whose it is: announce first, look second, as a stub does.
+// tell puts the child's own numbers into the command's environment and into the
+// record: announce first, look second, as a stub does.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (p *prepared) announce() {
+func (p *prepared) tell() {
 	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
-	decimal(p.pid, pid)
-	decimal(p.listenPID, pid)
-	p.ownStart()
-	for i := 0; i < len(p.shown); i++ {
-		if i < len(p.mark) {
-			p.shown[i] = p.mark[i]
-		} else {
-			p.shown[i] = 0
-		}
+	p.born = p.ownStart()
+	decimal(p.pid, uint64(pid))
+	decimal(p.listenPID, uint64(pid))
+	decimal(p.start, p.born)
+	if d := &p.draft; len(d.Text) > 0 {
+		digits(d.PID, uint64(pid))
+		digits(d.Start, p.born)
+		checksum(d.Sum, d.Summed)
+		// A full disk is no reason not to run: the locks need no data.
+		syscall.RawSyscall6(unix.SYS_PWRITE64, uintptr(d.FD), uintptr(unsafe.Pointer(&d.Text[0])), uintptr(len(d.Text)), 0, 0, 0)
 	}
 }
 
@@ -156,46 +159,73 @@ func (p *prepared) late() bool {
 //
 //go:nosplit
 //go:norace
-func decimal(into []byte, n uintptr) {
-	digits := 1
+func decimal(into []byte, n uint64) {
+	length := 1
 	for rest := n / 10; rest > 0; rest /= 10 {
-		digits++
+		length++
 	}
-	if digits > len(into) {
+	if length > len(into) {
 		return
 	}
-	if digits < len(into) {
-		into[digits] = 0
+	if length < len(into) {
+		into[length] = 0
 	}
-	for ; digits > 0; digits-- {
-		into[digits-1] = byte('0' + n%10)
+	digits(into[:length], n)
+}
+
+// digits fills into with n, leading zeros first.
+//
+//go:nosplit
+//go:norace
+func digits(into []byte, n uint64) {
+	for i := len(into) - 1; i >= 0; i-- {
+		into[i] = byte('0' + n%10)
 		n /= 10
 	}
 }
 
-// ownStart puts field 22 of /proc/self/stat (proc_pid_stat(5)) into p.start.
+// checksum writes the CRC-32 of text, as package hash/crc32 has it, over the
+// hexadecimal digits in into.
+//
+//go:nosplit
+//go:norace
+func checksum(into, text []byte) {
+	sum := ^uint32(0)
+	for _, b := range text {
+		sum = crc32.IEEETable[byte(sum)^b] ^ sum>>8
+	}
+	sum = ^sum
+	for i := len(into) - 1; i >= 0; i-- {
+		into[i] = "0123456789abcdef"[sum%16]
+		sum /= 16
+	}
+}
+
+// ownStart is field 22 of /proc/self/stat (proc_pid_stat(5)); 0 when it can't be
+// read.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (p *prepared) ownStart() {
+func (p *prepared) ownStart() uint64 {
 	at := unix.AT_FDCWD
 	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(p.stat)), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
 	if errno != 0 {
-		return
+		return 0
 	}
 	n, _, errno := syscall.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&p.text[0])), uintptr(len(p.text)))
 	syscall.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
-	if errno == 0 {
-		startField(p.start, &p.text, int(n))
+	if errno != 0 {
+		return 0
 	}
+	return startField(&p.text, int(n))
 }
 
-// startField copies the start time out of the first n bytes of a stat text.
+// startField is the start time in the first n bytes of a stat text.
 //
 //go:nosplit
 //go:norace
-func startField(into []byte, text *[512]byte, n int) {
+func startField(text *[512]byte, n int) (start uint64) {
 	end := n - 1
 	for end >= 0 && text[end] != ')' { // the name before it may hold anything
 		end--
@@ -208,14 +238,10 @@ func startField(into []byte, text *[512]byte, n int) {
 		if field++; field < 22 {
 			continue
 		}
-		k := 0
-		for i++; i < n && k < len(into) && text[i] >= '0' && text[i] <= '9'; i++ {
-			into[k] = text[i]
-			k++
+		for i++; i < n && text[i] >= '0' && text[i] <= '9'; i++ {
+			start = start*10 + uint64(text[i]-'0')
 		}
-		if k < len(into) {
-			into[k] = 0
-		}
-		return
+		return start
 	}
+	return 0
 }

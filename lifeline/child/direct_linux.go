@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package child
 
 import (
@@ -8,29 +10,34 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"lifeline/lifeline/child/nofile"
+	"lifeline/lifeline/crash"
+	"lifeline/procscan"
 )
 
 // The stub costs as much as a program of Go costs to start. Where it has
 // nothing to settle, the child does what is left between fork and execve, by
-// system calls alone: it puts its own pid and start time into its environment,
-// takes its descriptors, and is the command. That makes a respawn three times
-// as fast. It is seen meanwhile as a stub would be, by what it writes over its
-// copy of this process's own environment block.
+// system calls alone: it writes itself into the record, puts its own pid and
+// start time into its environment, takes its descriptors, and is the command.
+// That makes a respawn three times as fast.
 //
-// Between fork and execve of a program with threads nothing may allocate, grow
-// the stack, write a pointer, or take a lock. This is why become only works
-// through what prepared has laid out. Unlike syscall.forkAndExecInChild1 it
-// forks without CLONE_VM: the child's stack and buffers are its own.
+// It runs in this process's memory, as after vfork(2), on a stack of its own,
+// while the thread that forked waits for execve: to copy the page tables costs
+// more than all else that the child does. So what others see as its environment
+// is this process's own, and that says from the first such start on that whoever
+// shows it is a stub, but for this process itself: see announce.
+//
+// Nothing may allocate, grow the stack, write a pointer, or take a lock there.
+// This is why become only works through what prepared has laid out. An execve
+// that waits for a file system holds this process up, as everything that
+// package os/exec starts would.
 
 //go:linkname beforeFork syscall.runtime_BeforeFork
 func beforeFork()
@@ -41,21 +48,28 @@ func afterFork()
 //go:linkname afterForkInChild syscall.runtime_AfterForkInChild
 func afterForkInChild()
 
+// vfork makes a system call that forks. The child goes on with become(p), on
+// the stack that the call has been told of.
+func vfork(number, arg1, arg2 uintptr, p *prepared) (pid uintptr)
+
+var _ = become // called in vfork_linux_*.s
+
+// stack is the child's. There is one at a time: syscall.ForkLock.
+var stack [8 << 10]byte
+
 // prepared is all that the child needs, laid out beforehand. What it does, but
 // for telling its own numbers and looking at the time and the place, is three
 // lists of calls: so hardly anything is left to be programmed between fork and
 // execve.
 type prepared struct {
 	clone          cloneArgs
+	begin          []call // its parent lives
 	arrange        []call // its own place, signals, descriptors
-	pass           []call // the gate: until the record says who it is
 	last           []call // execve, for one
-	status, report uintptr
+	draft          Draft
 	pid, listenPID []byte // where its own numbers go in the environment; nil: nowhere
 	start          []byte
 	stat           *byte
-	shown          []byte       // this process's own environment, as others see it
-	mark           []byte       // what they are to see
 	place          *byte        // nil: nothing to look at
 	ino            uint64       // of the file that has to be at place
 	major, minor   uint32       // and of its device
@@ -68,6 +82,10 @@ type prepared struct {
 	pin            runtime.Pinner
 	argv, env      []*byte
 	path, dir      *byte
+
+	// What the child tells.
+	born   uint64        // its start time
+	failed syscall.Errno // why it isn't the command
 }
 
 const moved = syscall.Errno(4096) // no errno of the kernel's: see ErrMoved
@@ -79,74 +97,33 @@ type cloneArgs struct {
 	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
-// direct forks and becomes the command without a stub; ok is false where only
-// a stub can. The child waits for release before it becomes the command.
-func direct(spec Spec, l layout) (w way, ok bool) {
+// direct starts the command without a stub; ok is false where only a stub can.
+func direct(spec Spec, l layout) (c *Child, ok bool, err error) {
 	if !spec.Sure || !nofile.Known {
-		return way{}, false
+		return nil, false, nil
 	}
 	p, ok := prepare(spec, l)
 	if !ok {
-		return way{}, false
+		return nil, false, nil
 	}
-	var gate [2]int
-	if unix.Pipe2(gate[:], unix.O_CLOEXEC) != nil {
-		return way{}, false
+	defer p.pin.Unpin()
+	if !p.calls(spec, l) || spec.Place.Path != "" && !announce(l.env) {
+		return nil, false, nil
 	}
-	if !p.calls(spec, l, gate) {
-		unix.Close(gate[0])
-		unix.Close(gate[1])
-		p.pin.Unpin()
-		return way{}, false
-	}
-	fork := func() (int, error) {
+	var pid int
+	var errno syscall.Errno
+	spec.on(func() {
 		syscall.ForkLock.Lock()
-		pid, errno := p.fork()
+		pid, errno = p.fork()
 		syscall.ForkLock.Unlock()
-		if errno != 0 {
-			unix.Close(gate[0])
-			unix.Close(gate[1])
-			p.pin.Unpin()
-			return 0, errno
-		}
-		return pid, nil
+		crash.Point("start.over")
+	})
+	if errno != 0 {
+		return nil, true, startError(spec, errno)
 	}
-	release := func() {
-		_, _ = unix.Write(gate[1], []byte{1}) // EPIPE: it has ended already
-		unix.Close(gate[0])
-		unix.Close(gate[1])
-	}
-	said := func(text []byte) error {
-		p.pin.Unpin() // late: what a fork has just made read-only is dear to write
-		return failed(spec, text)
-	}
-	return way{fork, release, said, true}, true
-}
-
-// patience is how long listen waits at most.
-const patience = 5 * time.Millisecond
-
-// listen reads what the child says until it has become the command, which
-// closes its end of the pipe; over is false when that hasn't come soon. The
-// runtime doesn't hear of the wait: it would begin to look for other work, on
-// the very processors that the child is to have.
-func listen(status int) (text []byte, over bool) {
-	fds := unix.PollFd{Fd: int32(status), Events: unix.POLLIN}
-	for began := time.Now(); ; {
-		left := patience - time.Since(began)
-		if left <= 0 {
-			return text, false
-		}
-		t := unix.NsecToTimespec(int64(left))
-		syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), 1, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
-		var more [512]byte
-		switch n, err := unix.Read(status, more[:]); {
-		case n > 0:
-			text = append(text, more[:n]...)
-		case n == 0 && err == nil:
-			return text, true
-		}
-	}
+	started := make(chan error, 1)
+	started <- failed(spec, p.failed)
+	return &Child{ID: procscan.ID{PID: pid, Start: p.born}, Started: started}, true, nil
 }
 
 // prepare lays out what the command is to get; false: only a stub can do that.
@@ -155,18 +132,12 @@ func prepare(spec Spec, l layout) (p *prepared, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	p = &prepared{limit: unix.Rlimit{Cur: nofile.Limit.Cur, Max: nofile.Limit.Max}, until: spec.Until}
+	p = &prepared{limit: unix.Rlimit{Cur: nofile.Limit.Cur, Max: nofile.Limit.Max}, until: spec.Until, draft: spec.Draft}
 	env := workerEnviron(l.env, strings.Repeat("0", 10), strings.Repeat("0", 20))
 	if n := len(spec.Listen); n > 0 {
 		env = append(listenEnviron(env, n, spec.ListenNames), "LISTEN_PID="+strings.Repeat("0", 10))
 	}
-	if spec.Place.Path != "" {
-		p.shown, p.ino = ownEnviron(), spec.Place.Ino
-		p.major, p.minor = unix.Major(spec.Place.Dev), unix.Minor(spec.Place.Dev)
-		if p.mark = announcement(l.env, len(p.shown)); p.mark == nil {
-			return nil, false // it couldn't be seen
-		}
-	}
+	p.ino, p.major, p.minor = spec.Place.Ino, unix.Major(spec.Place.Dev), unix.Minor(spec.Place.Dev)
 	var errs [4]error
 	p.path, errs[0] = unix.BytePtrFromString(path)
 	p.place, errs[1] = optional(spec.Place.Path)
@@ -197,7 +168,7 @@ func prepare(spec Spec, l layout) (p *prepared, ok bool) {
 }
 
 // calls lists what the child does; false: there aren't descriptors enough.
-func (p *prepared) calls(spec Spec, l layout, gate [2]int) bool {
+func (p *prepared) calls(spec Spec, l layout) bool {
 	// at is the address of what doesn't move as long as p is needed.
 	at := func(pointer unsafe.Pointer) uintptr {
 		p.pin.Pin(pointer)
@@ -218,12 +189,14 @@ func (p *prepared) calls(spec Spec, l layout, gate [2]int) bool {
 		must(list, unix.SYS_GETPPID).want = uintptr(os.Getpid())
 	}
 	if spec.CgroupFD != 0 {
-		p.clone = cloneArgs{flags: unix.CLONE_INTO_CGROUP, exitSignal: uint64(unix.SIGCHLD), cgroup: uint64(spec.CgroupFD)}
+		p.clone = cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_INTO_CGROUP, exitSignal: uint64(unix.SIGCHLD),
+			stack: uint64(uintptr(unsafe.Pointer(&stack))), stackSize: uint64(len(stack)), cgroup: uint64(spec.CgroupFD)}
 	}
+	deathsig(&p.begin, unix.SIGKILL) // until it is in the record, and has looked
 
 	// Descriptors: first out of the way of each other, to numbers above all that
 	// are meant here, then each to its place.
-	free := max(len(l.files), l.report+1, gate[0]+1, gate[1]+1)
+	free := len(l.files)
 	for _, fd := range l.files {
 		free = max(free, fd+1)
 	}
@@ -232,10 +205,6 @@ func (p *prepared) calls(spec Spec, l layout, gate [2]int) bool {
 		free++
 		return uintptr(free - 1)
 	}
-	p.report = uintptr(l.report)
-	p.status = move(l.report) // first: from here on it can be told what fails
-	in := move(gate[0])
-	may(unix.SYS_CLOSE, uintptr(gate[1])) // or the end of the gate would never come
 	if spec.Group {
 		must(&p.arrange, unix.SYS_SETPGID)
 	}
@@ -246,10 +215,9 @@ func (p *prepared) calls(spec Spec, l layout, gate [2]int) bool {
 	if p.dir != nil {
 		must(&p.arrange, unix.SYS_CHDIR, at(unsafe.Pointer(p.dir)))
 	}
-	deathsig(&p.arrange, unix.SIGKILL) // until it shows whose it is, for certain
 	aside := make([]uintptr, len(l.files))
 	for i, fd := range l.files {
-		if fd >= 0 && fd != l.report {
+		if fd >= 0 {
 			aside[i] = move(fd)
 		}
 	}
@@ -270,8 +238,6 @@ func (p *prepared) calls(spec Spec, l layout, gate [2]int) bool {
 	}
 	may(unix.SYS_CLOSE, uintptr(l.status)) // where a stub would have it
 	may(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, at(unsafe.Pointer(&p.limit)))
-
-	must(&p.pass, unix.SYS_READ, in, at(unsafe.Pointer(&p.text)), 1).want = 1
 
 	deathsig(&p.last, spec.Deathsig)
 	must(&p.last, unix.SYS_EXECVE, at(unsafe.Pointer(p.path)), at(unsafe.Pointer(&p.argv[0])), at(unsafe.Pointer(&p.env[0])))
@@ -297,11 +263,12 @@ var lastArg = func() string {
 }()
 
 // ownEnviron is the memory that others see as this process's environment
-// (proc_pid_environ(5)): it begins behind the arguments. A forked child has a
-// copy of its own. nil where that can't be relied on.
+// (proc_pid_environ(5)): it begins behind the arguments. nil where that can't be
+// relied on, and where it says already whose this process is: it may be the
+// worker of another lifeline.
 var ownEnviron = sync.OnceValue(func() []byte {
 	seen, err := os.ReadFile("/proc/self/environ")
-	if err != nil || lastArg == "" {
+	if err != nil || lastArg == "" || bytes.Contains(seen, []byte(nameMark+"=")) {
 		return nil
 	}
 	block := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(lastArg)), len(lastArg)+1)), len(seen))
@@ -311,20 +278,44 @@ var ownEnviron = sync.OnceValue(func() []byte {
 	return block
 })
 
-// announcement is the marker of a stub, as much of it as there is room for; nil
-// when that isn't enough to be known by.
-func announcement(env []string, room int) []byte {
-	var mark []byte
-	for i, name := range []string{nameMark, spaceMark, stubMark, idMark, supervisorMark} {
-		at := slices.IndexFunc(env, func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
-		switch {
-		case at >= 0 && len(mark)+len(env[at])+1 <= room:
-			mark = append(append(mark, env[at]...), 0)
-		case i < 3:
-			return nil
+// announce has everybody who shows this process's environment show the marker
+// of a stub with that of env: what has been forked and shares its memory. Who
+// reads it leaves this process itself out: LIFELINE_STUB is its pid and start
+// time. It stays there: Go has a copy of what stood there before. false: there
+// is no room for it.
+func announce(env []string) bool {
+	block := ownEnviron()
+	mark := announcement(env, len(block))
+	if mark == nil || bytes.HasPrefix(block, mark) {
+		return mark != nil
+	}
+	for i := len(block) - 1; i >= 0; i-- { // the name last: who sees that sees it all
+		block[i] = 0
+		if i < len(mark) {
+			block[i] = mark[i]
 		}
 	}
-	return mark
+	return true
+}
+
+// announcement is what that takes; nil when there isn't room for it.
+func announcement(env []string, room int) []byte {
+	value := func(name string) (string, bool) {
+		for _, kv := range env {
+			if v, ok := strings.CutPrefix(kv, name+"="); ok {
+				return v, true
+			}
+		}
+		return "", false
+	}
+	name, ok := value(nameMark)
+	space, ok2 := value(spaceMark)
+	supervisor, ok3 := value(supervisorMark)
+	mark := nameMark + "=" + name + "\x00" + spaceMark + "=" + space + "\x00" + stubMark + "=" + supervisor + "\x00"
+	if !ok || !ok2 || !ok3 || len(mark) > room {
+		return nil
+	}
+	return []byte(mark)
 }
 
 // find gives the path to execute: nothing is looked up relative to a directory
@@ -345,11 +336,10 @@ func find(spec Spec) (path string, ok bool) {
 }
 
 // failed says what the child of direct could not do.
-func failed(spec Spec, text []byte) error {
-	if len(text) == 0 {
+func failed(spec Spec, errno syscall.Errno) error {
+	if errno == 0 {
 		return nil
 	}
-	errno := syscall.Errno(int(text[0]) | int(text[1])<<8)
 	switch errno {
 	case unix.ECANCELED:
 		return &ExecError{125, "the supervisor has gone"}

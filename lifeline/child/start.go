@@ -50,12 +50,24 @@ type Spec struct {
 	// child looks again when everybody can see it: whoever has made another one
 	// by then has looked before.
 	Place Place
-	// Thread runs what forks, on the thread that Deathsig hangs on; nil: on the
-	// caller's.
+	// Draft is what a child without a stub writes down before it becomes the
+	// command.
+	Draft Draft
+	// Thread runs what forks, on the thread that Deathsig hangs on, and waits for
+	// it; nil: on the caller's.
 	Thread func(fork func())
-	// Born is told who the child is. One without a stub becomes the command
-	// only after that.
+	// Born is told who the child is.
 	Born func(procscan.ID)
+}
+
+// Draft is a text for the beginning of a file, with room for what only the
+// child can know.
+type Draft struct {
+	FD         int
+	Text       []byte // nil for none
+	PID, Start []byte // parts of Text: digits, to be filled with leading zeros
+	Sum        []byte // another one: for the CRC-32 of Summed, in hexadecimal
+	Summed     []byte
 }
 
 // Place is a path and the file that it has to name; the zero value none.
@@ -82,14 +94,13 @@ type layout struct {
 	files                []int // at each number; -1 for none
 	base                 int   // from here on they are lifeline's, not the command's
 	run, status, control int   // numbers in the child; 0 for none
-	report               int   // this process's end of status
 	env                  []string
 }
 
 // place lays out the descriptors. What the command shouldn't stumble upon goes
 // to the high ones, below the limit, where a shell's exec 3> doesn't reach.
 func place(spec Spec, report int) layout {
-	l := layout{files: []int{0, 1, 2}, report: report, env: spec.Env}
+	l := layout{files: []int{0, 1, 2}, env: spec.Env}
 	if spec.Stdio != [3]int{} {
 		l.files = slices.Clone(spec.Stdio[:])
 	}
@@ -111,8 +122,8 @@ func place(spec Spec, report int) layout {
 		l.files = append(l.files, fd)
 		return len(l.files) - 1
 	}
-	l.run = next(spec.Run) // first: the guard looks for it by number
-	l.status = next(report)
+	l.run = next(spec.Run)  // first: the guard looks for it by number
+	l.status = next(report) // a hole for -1, so that what follows has the same number
 	l.control = next(spec.Control)
 	if l.control != 0 {
 		l.env = append(l.env[:len(l.env):len(l.env)], "LIFELINE_FD="+strconv.Itoa(l.control))
@@ -128,90 +139,57 @@ func (s *Spec) on(fork func()) {
 	s.Thread(fork)
 }
 
-// way is how a child comes to be: direct, or through a stub.
-type way struct {
-	fork    func() (pid int, err error)
-	release func() // after fork: whatever it waits for has been done
-	said    func(text []byte) error
-	soon    bool // it becomes the command right after that
-}
-
 // Start forks. An error means that nothing was started.
 func Start(spec Spec) (*Child, error) {
+	c, ok, err := direct(spec, place(spec, -1))
+	if !ok {
+		c, err = viaStub(spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if spec.Born != nil {
+		spec.Born(c.ID)
+	}
+	crash.Point("start.born")
+	return c, nil
+}
+
+// viaStub starts this program again, as the stub.
+func viaStub(spec Spec) (*Child, error) {
 	status, report, err := pipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a pipe: %w", err)
 	}
 	l := place(spec, report)
-	w, ok := direct(spec, l)
-	if !ok {
-		w = viaStub(spec, l)
+	args := stubArgs{parent: procscan.Self(), umask: spec.Umask, listen: len(spec.Listen), listenNames: spec.ListenNames,
+		note: spec.Note, until: spec.Until, run: l.run, status: l.status, control: l.control}
+	files := make([]uintptr, len(l.files))
+	for i, fd := range l.files {
+		files[i] = uintptr(fd)
 	}
-	c := &Child{}
-	var text []byte
-	over := false
-	// All of it on the thread that forks: on the way to another one and back
-	// the child would wait.
-	spec.on(func() {
-		var pid int
-		pid, err = w.fork()
-		unix.Close(report)
-		if err != nil {
-			return
-		}
-		crash.Point("start.forked")
-		s, err := procscan.Lookup(pid)
-		if err != nil {
-			s.ID = procscan.ID{PID: pid}
-		}
-		c.ID = s.ID
-		if spec.Born != nil {
-			spec.Born(c.ID)
-		}
-		crash.Point("start.born")
-		w.release()
-		crash.Point("start.released")
-		if w.soon {
-			text, over = listen(status)
-		}
-	})
+	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: l.env, Files: files, Sys: sysProcAttr(spec)}
+	var pid int
+	spec.on(func() { pid, err = syscall.ForkExec(self(), append(args.argv(), spec.Argv...), attr) })
+	unix.Close(report)
 	if err != nil {
 		unix.Close(status)
 		return nil, startError(spec, err)
 	}
-	started := make(chan error, 1)
-	c.Started = started
-	if over {
-		unix.Close(status)
-		started <- w.said(text)
-		return c, nil
+	crash.Point("start.forked")
+	s, err := procscan.Lookup(pid)
+	if err != nil {
+		s.ID = procscan.ID{PID: pid}
 	}
+	started := make(chan error, 1)
 	// Through the runtime's poller: a start costs no thread.
 	pipe := os.NewFile(uintptr(status), "status")
 	go func() {
-		rest, _ := io.ReadAll(io.LimitReader(pipe, 4096))
+		text, _ := io.ReadAll(io.LimitReader(pipe, 4096))
 		pipe.Close()
-		started <- w.said(append(text, rest...))
+		started <- parseReport(string(text))
 	}()
-	return c, nil
-}
-
-// viaStub starts this program again, as the stub.
-func viaStub(spec Spec, l layout) way {
-	return way{
-		fork: func() (pid int, err error) {
-			args := stubArgs{parent: procscan.Self(), umask: spec.Umask, listen: len(spec.Listen), listenNames: spec.ListenNames,
-				note: spec.Note, until: spec.Until, run: l.run, status: l.status, control: l.control}
-			files := make([]uintptr, len(l.files))
-			for i, fd := range l.files {
-				files[i] = uintptr(fd)
-			}
-			attr := &syscall.ProcAttr{Dir: spec.Dir, Env: l.env, Files: files, Sys: sysProcAttr(spec)}
-			return syscall.ForkExec(self(), append(args.argv(), spec.Argv...), attr)
-		},
-		release: func() {},
-		said:    func(text []byte) error { return parseReport(string(text)) },
-	}
+	return &Child{ID: s.ID, Started: started}, nil
 }
 
 func pipe() (r, w int, err error) {

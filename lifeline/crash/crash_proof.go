@@ -23,7 +23,7 @@ var (
 )
 
 func childStep() int {
-	for i, name := range []string{"forked", "announced", "passed", "exec"} {
+	for i, name := range []string{"forked", "told", "arranged", "exec"} {
 		if at == "direct."+name {
 			return i + 1
 		}

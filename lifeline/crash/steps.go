@@ -3,8 +3,8 @@ package crash
 // Steps of [Child].
 const (
 	Forked = 1 + iota
-	Announced
-	Passed
+	Told
+	Arranged
 	Last
 )
 
@@ -13,10 +13,10 @@ const (
 var Steps = []string{
 	"lock.taken", "lock.checked", "run.opened", "run.locked", "record.read", // steps 2 to 4 of GUARD.md
 	"adopt", "renew.made", "renew.locked", "renew.renamed", "record.none", // step 4
-	"start.noted", "start.forked", "start.born", "start.released", "start.told", // step 5
+	"start.noted", "start.forked", "start.born", "start.told", // step 5
 	"become.exec",                                                              // instead, with --exec
 	"stub.begun", "stub.announced", "stub.looked", "stub.checked", "stub.exec", // step 6
-	"direct.forked", "direct.announced", "direct.passed", "direct.exec", // the same without a stub
+	"direct.forked", "direct.told", "direct.arranged", "direct.exec", "start.over", // the same without a stub
 	"keep.missing", "keep.locked", "keep.opened", "keep.held", // step 8
 	"end.worker", "end.vacated", "end.unlocked", "end.released", // step 9
 	"reload.asked", "reload.started", "reload.ready", "reload.over",

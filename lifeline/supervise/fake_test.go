@@ -60,17 +60,18 @@ func (r *fakeReceiver) Drain() []notify.Message {
 }
 
 // The hold.
-func (f *fake) NewGeneration() string                    { return "g" }
-func (f *fake) Environ(_ string, rest []string) []string { return rest }
-func (f *fake) RunFD() int                               { return 0 }
-func (f *fake) SetWorker(string, procscan.ID)            {}
-func (f *fake) Inherited() (procscan.ID, string, bool)   { return f.inherit, "g", f.follow }
-func (f *fake) Paused() bool                             { return f.paused }
-func (f *fake) Control() string                          { return "" }
-func (f *fake) Place() (string, uint64, uint64)          { return "", 0, 0 }
-func (f *fake) Settled()                                 {}
-func (f *fake) Leftovers(string) []string                { return nil }
-func (f *fake) Restored() <-chan struct{}                { return nil }
+func (f *fake) NewGeneration() string                     { return "g" }
+func (f *fake) Environ(_ string, rest []string) []string  { return rest }
+func (f *fake) RunFD() int                                { return 0 }
+func (f *fake) SetWorker(string, procscan.ID)             {}
+func (f *fake) Inherited() (procscan.ID, string, bool)    { return f.inherit, "g", f.follow }
+func (f *fake) Paused() bool                              { return f.paused }
+func (f *fake) Control() string                           { return "" }
+func (f *fake) Draft(string) (*os.File, []byte, int, int) { return nil, nil, 0, 0 }
+func (f *fake) Place() (string, uint64, uint64)           { return "", 0, 0 }
+func (f *fake) Settled()                                  {}
+func (f *fake) Leftovers(string) []string                 { return nil }
+func (f *fake) Restored() <-chan struct{}                 { return nil }
 func (f *fake) Yielded(text string) (procscan.ID, string, error) {
 	return f.adopt, "g", fmt.Errorf("held: %s", text)
 }

@@ -19,11 +19,14 @@ import (
 // worker.
 type Hold interface {
 	NewGeneration() string
-	Environ(generation string, rest []string) []string               // the stub's environment
-	RunFD() int                                                      // descriptor for the worker to inherit, 0 for none
-	Note(first, beside bool) (note string, sure bool)                // for the stub
-	Place() (path string, dev, ino uint64)                           // what has to be in its place for sure to be true; "" for nothing
-	SetWorker(generation string, id procscan.ID)                     // zero when it has ended
+	Environ(generation string, rest []string) []string // the stub's environment
+	RunFD() int                                        // descriptor for the worker to inherit, 0 for none
+	Note(first, beside bool) (note string, sure bool)  // for the stub
+	Place() (path string, dev, ino uint64)             // what has to be in its place for sure to be true; "" for nothing
+	SetWorker(generation string, id procscan.ID)       // zero when it has ended
+	// Draft is what a worker writes into file by itself before it begins: text,
+	// with its pid and start time from worker on, and a checksum from sum on.
+	Draft(generation string) (file *os.File, text []byte, worker, sum int)
 	Lost() error                                                     // not nil: another supervisor has the name, and nothing may be started
 	Inherited() (worker procscan.ID, generation string, follow bool) // what lives already
 	Yielded(text string) (adopt procscan.ID, generation string, err error)

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,12 @@ func (l *loop) launch(beside bool) (*worker, error) {
 		spec.Born = func(id procscan.ID) { l.Hold.SetWorker(w.generation, id) }
 	}
 	spec.Note, spec.Sure = l.Hold.Note(!l.settled, beside)
+	if spec.Sure {
+		var record *os.File
+		if record, spec.Draft = l.draft(w.generation); record != nil {
+			defer record.Close()
+		}
+	}
 	crash.Point("start.noted")
 	kept, names, err := l.store.Files()
 	if err != nil {
@@ -122,6 +129,16 @@ func (l *loop) launch(beside bool) (*worker, error) {
 		go w.listen(w.notify)
 	}
 	return w, nil
+}
+
+// draft is the record of the worker to come.
+func (l *loop) draft(generation string) (*os.File, child.Draft) {
+	file, text, worker, sum := l.Hold.Draft(generation)
+	if file == nil {
+		return nil, child.Draft{}
+	}
+	return file, child.Draft{FD: int(file.Fd()), Text: text, PID: text[worker : worker+10], Start: text[worker+11 : worker+31],
+		Sum: text[sum : sum+8], Summed: text[:sum-1]}
 }
 
 func (l *loop) readyTimeout() time.Duration {

@@ -3,6 +3,7 @@ package supervise
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 
 	"lifeline/procscan"
 )
@@ -28,6 +29,9 @@ func (Unguarded) Lost() error { return nil }
 
 // Note: nothing to settle.
 func (Unguarded) Note(first, beside bool) (string, bool) { return "", true }
+
+// Draft: nothing.
+func (Unguarded) Draft(string) (*os.File, []byte, int, int) { return nil, nil, 0, 0 }
 
 // Place: nothing.
 func (Unguarded) Place() (string, uint64, uint64) { return "", 0, 0 }

@@ -25,7 +25,7 @@
  *   noWorker      won: SetWorker(none)                           guard.go
  *   note          Place, Note: Intact?                           supervised.go
  *   start         launch: fork                                   supervise/start.go
- *   setWorker     Born, release: SetWorker(worker)               child/start.go
+ *   setWorker     start: SetWorker(worker)                       supervise/start.go
  *   onStarted     onStarted: what the stub has said              supervise/start.go
  *   yielded       Yielded: SetWorker(none, or the orphan)        supervised.go
  *   watching      onExit: the worker has ended                   supervise/worker.go
@@ -38,7 +38,11 @@
  *                 remake: K.run, then the record                 keep.go
  *   stub
  *   forked        between fork and execve: shows no marker
- *   direct        become: the gate, inPlace, execve              child/direct_linux.go
+ *   or, without one
+ *   direct        become: begin, which is getppid                child/direct_child_linux.go
+ *   tell          tell: the record                               child/direct_child_linux.go
+ *   place         check: inPlace                                 child/direct_child_linux.go
+ *   then          parentCheck, execve
  *   announce      Settle: announce, the record                   settle.go
  *   look          look: marked, one process after another        settle.go
  *   decide        look: LockHolders, the cases, Children         settle.go
@@ -91,7 +95,7 @@
 mtype = {
 	cron, openLock, tryLock, checkFile, openRun, flockNow, readRecord, findOrphan, renewRun, adopt, noWorker,
 	note, start, setWorker, onStarted, yielded, watching, vacate, abandon, releaseRun, releaseLock, ended,
-	none, forked, direct, announce, look, decide, wait, parentCheck, execve, command
+	none, forked, direct, tell, place, announce, look, decide, wait, parentCheck, execve, command
 }
 
 /* Slot i has a supervisor and a worker, which is written i+1 where 0 means none. */
@@ -120,7 +124,8 @@ byte watch[N+1];			/* the worker it watches */
 bit  said[N+1], orphan[N+1]; byte to[N+1];	/* the status pipe: Yield */
 byte at[N+1], stubs[N+1], prim[N+1];	/* stub: where look is, and what it has seen */
 #if RESPAWNS
-bit  replaced[N+1], vouch[N+1], gate[N+1];
+bit  replaced[N+1];
+bit  vouch[N+1];			/* no stub is needed */
 bit  looked[N+1];			/* a stub of this supervisor has looked, and no other supervisor was there */
 byte respawns;
 #endif
@@ -182,7 +187,7 @@ inline endSupervisor(j) {
 inline endWorker(j) {
 	wrk[j] = none; shows[j] = NOTHING; rw[j] = 0; rwHeld[j] = 0; at[j] = 0; stubs[j] = 0; prim[j] = 0;
 #if RESPAWNS
-	vouch[j] = 0; gate[j] = 0;
+	vouch[j] = 0;
 #endif
 	forget()
 }
@@ -224,6 +229,13 @@ inline endWorker(j) {
 #define settled(j) 1
 #else
 #define settled(j) looked[j]
+#endif
+
+/* It waits, as after vfork, for a worker that needs no stub. */
+#if RESPAWNS
+#define beginning(j) vouch[j]
+#else
+#define beginning(j) 0
 #endif
 
 active [N+1] proctype Supervisor() {
@@ -282,12 +294,13 @@ end:	do
 	:: d_step { sup[i] == note -> vouch[i] = !replaced[i] && lockOK(i) && runOK(i) && settled(i); sup[i] = start }
 #endif
 	:: d_step { sup[i] == start && !due[i] -> keeps[i] = 1;
-		wrk[i] = forked; rw[i] = rn[i]; rwHeld[i] = rnHeld[i]; watch[i] = i+1; sup[i] = setWorker }
-	:: d_step { sup[i] == setWorker && !due[i] -> writeRecord(rn[i], i, i+1);
+		wrk[i] = forked; rw[i] = rn[i]; rwHeld[i] = rnHeld[i]; watch[i] = i+1; sup[i] = setWorker;
 #if RESPAWNS
-		gate[i] = vouch[i];
+		/* it shares the supervisor's memory, which shows the marker */
+		if :: vouch[i] -> wrk[i] = direct; shows[i] = STUB :: else fi
 #endif
-		sup[i] = onStarted }
+		}
+	:: d_step { sup[i] == setWorker && !due[i] && !beginning(i) -> writeRecord(rn[i], i, i+1); sup[i] = onStarted }
 	:: d_step { sup[i] == onStarted && said[i] ->
 		watch[i] = (orphan[i] -> to[i] : 0); said[i] = 0; to[i] = 0; orphan[i] = 0; sup[i] = yielded }
 	:: d_step { sup[i] == onStarted && !said[i] && (wrk[i] == none || wrk[i] == command) -> sup[i] = watching }
@@ -373,11 +386,7 @@ end:	do
 #ifndef NO_ANNOUNCE
 		shows[i] = STUB;
 #endif
-#if RESPAWNS
-		if :: vouch[i] -> wrk[i] = direct :: else -> wrk[i] = announce fi }
-#else
 		wrk[i] = announce }
-#endif
 	:: d_step { wrk[i] == announce ->
 #ifndef NO_RECORD
 		writeRecord(rw[i], i, i+1);
@@ -388,20 +397,18 @@ end:	do
 		wrk[i] = look }
 #endif
 #if RESPAWNS
-	/* without a stub: it waits until the record says who it is, then looks
-	 * whether K.run is in its place still; if not, it is started with a stub,
-	 * which is this one from here on */
-	:: d_step { wrk[i] == direct && (gate[i] || !UP(i)) ->
+	/* without a stub: it writes itself into the record, then looks whether K.run
+	 * is in its place still; if not, it is started with a stub, which is this one
+	 * from here on */
+	:: d_step { wrk[i] == direct -> if :: UP(i) -> wrk[i] = tell :: else -> endWorker(i) fi }
+	:: d_step { wrk[i] == tell -> writeRecord(rw[i], i, i+1); wrk[i] = place }
+	:: d_step { wrk[i] == place ->
 		if
-		:: !gate[i] -> endWorker(i)
-#ifdef NO_PLACE
-		:: else -> wrk[i] = execve
-#else
-		:: gate[i] && rw[i] == 1 -> wrk[i] = execve
-		:: gate[i] && rw[i] != 1 -> wrk[i] = look
+#ifndef NO_PLACE
+		:: rw[i] != 1 -> vouch[i] = 0; wrk[i] = look
 #endif
-		fi;
-		vouch[i] = 0; gate[i] = 0 }
+		:: else -> wrk[i] = parentCheck
+		fi }
 #endif
 	:: d_step { wrk[i] == look ->
 		if :: at[i] == i -> at[i] = at[i] + 1 :: else fi;
@@ -445,6 +452,9 @@ end:	do
 		:: else -> wrk[i] = execve
 		fi }
 	:: atomic { wrk[i] == execve -> shows[i] = PRIMARY; wrk[i] = command;
+#if RESPAWNS
+		vouch[i] = 0;
+#endif
 		assert(COMMANDS == 1);	/* never two */
 #ifdef CLOSEFROM
 		if :: true :: d_step { rw[i] = 0; rwHeld[i] = 0; forget() } fi
