@@ -204,11 +204,19 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 	hold.held, hold.fresh = free, rec.unknown
 	if rec.worker.Zero() && !free {
 		// Somebody holds K.run, and the record doesn't say who.
+		var sup procscan.ID
 		if p, ok := g.findOrphan(d, name, rec.generation); ok {
 			rec.worker, rec.generation = p.ID, p.Env[EnvID]
+			sup, _ = supervisor(p)
 		} else if rec.unknown {
 			if ids := findHolders(d, name); len(ids) > 0 {
 				rec.worker = ids[0]
+			}
+		}
+		if !rec.worker.Zero() {
+			if sup := watcher(d, name, sup); !sup.Zero() {
+				run.Close()
+				return nil, &HeldError{name, Holder{sup, rec.worker, rec.generation}}
 			}
 		}
 	}

@@ -22,6 +22,22 @@ func (g Guard) findOrphan(d dir, name, generation string) (procscan.Process, boo
 	return procscan.Process{}, false
 }
 
+// watcher is the living supervisor of a worker that was started by sup: that
+// one, or another one that adopted the worker. Either has lost K.lock to an rm,
+// or we wouldn't have it. Zero for none.
+func watcher(d dir, name string, sup procscan.ID) procscan.ID {
+	self := procscan.Self()
+	if sup != self && !sup.Zero() && sup.Alive() {
+		return sup
+	}
+	for _, id := range procscan.LockHolders(dir{path: d.space}.lock(name)) { // the kernel knows it by that path
+		if id != self {
+			return id
+		}
+	}
+	return procscan.ID{}
+}
+
 // orphaned applies the policy to a worker without a supervisor. It is the
 // instance: nothing is ever started beside it.
 func (g Guard) orphaned(ctx context.Context, hold *Hold, rec record, orphan procscan.ID) error {

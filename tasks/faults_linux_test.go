@@ -1,6 +1,8 @@
 package tasks_test
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"strconv"
@@ -115,6 +117,36 @@ func TestAdopterThatWasStopped(t *testing.T) {
 			third.kill()
 			w.over(hidden, w.adopts(hidden, "fourth"))
 			w.not("beside")
+		})
+	}
+}
+
+// A record that is damaged says nothing of the worker, and K.lock can be taken
+// where it was removed: the worker still has its supervisor, or one that adopted
+// it, and isn't adopted beside that one. Two that watched over it would each
+// have its own mind about its end.
+func TestDamagedRecordAndLockGone(t *testing.T) {
+	for _, adopted := range []bool{false, true} {
+		t.Run(map[bool]string{false: "its own", true: "adopted"}[adopted], func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			first := w.tick(nil, "web", w.bad("first", "term")...)
+			id := w.at("first")
+			if adopted {
+				first.kill()
+				first = w.adopts(id, "beside")
+			}
+			w.stop(first.id()) // or it would put the lock back before anybody comes
+			if err := errors.Join(os.WriteFile(w.file("web", "run"), bytes.Repeat([]byte("?"), 256), 0o600), os.Remove(w.file("web", "lock"))); err != nil {
+				t.Fatal(err)
+			}
+			second := w.tick([]string{"-E", "75", "--respawn"}, "web", w.bad("second")...)
+			if code := second.ends(); code != 75 || second.says("watching") {
+				t.Errorf("exit code %d; it said %q", code, read(second.err))
+			}
+			w.not("second")
+			_ = first.Process.Signal(unix.SIGCONT)
+			w.over(id, first)
 		})
 	}
 }
