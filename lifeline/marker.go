@@ -33,9 +33,9 @@ func supervisor(p procscan.Process) (id procscan.ID, ok bool) {
 }
 
 // announces reports a supervisor that shows the marker of a stub for its
-// children's sake: one that is started without a program of its own shares its
+// child's sake: one that is started without a program of its own shares its
 // memory until it is the command, and so whatever others see there. EnvStub
-// says who shows it for others: pid:start.
+// says who shows it for another: pid:start.
 func announces(p procscan.Process) bool {
 	return p.Env[EnvStub] == fmt.Sprintf("%d:%d", p.PID, p.Start)
 }

@@ -5,7 +5,9 @@ package tasks_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"testing"
 
@@ -34,37 +36,42 @@ func environOf(t *testing.T, id procscan.ID) map[string]string {
 }
 
 // A worker that is started without a stub shares its supervisor's memory for a
-// moment, which therefore shows the marker of a stub. The supervisor itself
-// isn't taken for one.
+// moment, which shows the marker of a stub for as long. The supervisor itself
+// isn't taken for one, older as it is.
 func TestSupervisorWithAMarker(t *testing.T) {
 	w := newWorld(t)
-	p := w.tick([]string{"--respawn", "--respawn-delay", "0"}, "web", w.bad("first")...)
-	first := w.at("first")
-	sup := p.id()
-	if name, is := environOf(t, sup)["LIFELINE_NAME"]; is {
-		t.Fatalf("it shows %s before there was anything to show", name)
-	}
-	second := w.killed("first", first)
-	// It is told of after the start.
-	await.That(t, "the record", func() bool { r := w.record("web"); return r != nil && r[6] == fmt.Sprint(second.PID) })
-	env := environOf(t, sup)
-	if want := fmt.Sprintf("%d:%d", sup.PID, sup.Start); env["LIFELINE_NAME"] != "web" || env["LIFELINE_STUB"] != want {
-		t.Fatalf("it shows %q: the worker was started with a stub, or nobody could see it", env)
-	}
-	if got := environOf(t, second); got["LIFELINE_STUB"] != "" || got["PATH"] != os.Getenv("PATH") {
-		t.Errorf("the worker has %q", got)
-	}
-
-	// Stopped, with its files gone and its worker dead, it is nobody to step
-	// back for, as a stub would be.
-	w.stop(sup)
-	_ = unix.Kill(second.PID, unix.SIGKILL)
-	await.That(t, "its end", func() bool { return !second.Alive() })
-	if err := os.RemoveAll(w.dir); err != nil {
+	show := exec.Command("sh", "-c", `exec env LIFELINE_NAME=web LIFELINE_SPACE="$0" LIFELINE_STUB=$$:$(cut -d' ' -f22 /proc/$$/stat) sleep 600`, w.dir)
+	if err := show.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.tick(nil, "web", w.bad("third")...)
-	w.at("third")
+	defer func() { _ = show.Process.Kill(); _ = show.Wait() }()
+	id := lookup(t, show.Process.Pid)
+	await.That(t, "the marker", func() bool {
+		env, _ := procscan.Environ(id)
+		return env["LIFELINE_STUB"] == fmt.Sprintf("%d:%d", id.PID, id.Start)
+	})
+	w.tick(nil, "web", w.bad("worker")...)
+	w.at("worker")
+	if code := w.run("terminate", "--dir", w.dir, "web").ends(); code != 0 || !id.Alive() {
+		t.Errorf("terminate: exit code %d; who only showed a marker lives: %t", code, id.Alive())
+	}
+}
+
+// It shows its own environment again when the worker has begun, and the worker
+// has that.
+func TestSupervisorsEnvironment(t *testing.T) {
+	w := newWorld(t)
+	p := w.tick([]string{"--respawn", "--respawn-delay", "0"}, "web", w.bad("worker")...)
+	first := w.at("worker")
+	before := environOf(t, p.id())
+	second := w.killed("worker", first)
+	await.That(t, "the same as before", func() bool { return maps.Equal(environOf(t, p.id()), before) })
+	if env := environOf(t, second); env["LIFELINE_STUB"] != "" || env["PATH"] != before["PATH"] {
+		t.Errorf("the worker has %q", env)
+	}
+	if code := w.run("terminate", "--dir", w.dir, "web").ends(); code != 0 {
+		t.Errorf("terminate: exit code %d", code)
+	}
 }
 
 // A lifeline below another one is that one's worker, and has to go on showing

@@ -31,8 +31,8 @@ import (
 // It runs in this process's memory, as after vfork(2), on a stack of its own,
 // while the thread that forked waits for execve: to copy the page tables costs
 // more than all else that the child does. So what others see as its environment
-// is this process's own, and that says from the first such start on that whoever
-// shows it is a stub, but for this process itself: see announce.
+// is this process's own, and for that long it says that whoever shows it is a
+// stub, but for this process itself: see show.
 //
 // Nothing may allocate, grow the stack, write a pointer, or take a lock there.
 // This is why become only works through what prepared has laid out. An execve
@@ -107,14 +107,22 @@ func direct(spec Spec, l layout) (c *Child, ok bool, err error) {
 		return nil, false, nil
 	}
 	defer p.pin.Unpin()
-	if !p.calls(spec, l) || spec.Place.Path != "" && !announce(l.env) {
+	var mark []byte
+	if spec.Place.Path != "" {
+		if mark = announcement(l.env, len(ownEnviron())); mark == nil {
+			return nil, false, nil // it couldn't be seen
+		}
+	}
+	if !p.calls(spec, l) {
 		return nil, false, nil
 	}
 	var pid int
 	var errno syscall.Errno
 	spec.on(func() {
 		syscall.ForkLock.Lock()
+		hide := show(mark)
 		pid, errno = p.fork()
+		hide()
 		syscall.ForkLock.Unlock()
 		crash.Point("start.over")
 	})
@@ -278,27 +286,21 @@ var ownEnviron = sync.OnceValue(func() []byte {
 	return block
 })
 
-// announce has everybody who shows this process's environment show the marker
-// of a stub with that of env: what has been forked and shares its memory. Who
-// reads it leaves this process itself out: LIFELINE_STUB is its pid and start
-// time. It stays there: Go has a copy of what stood there before. false: there
-// is no room for it.
-func announce(env []string) bool {
+// show has everybody who shows this process's environment show mark, until hide.
+// The name, which is what others look for, is the last to be written and the
+// first to go: who sees that sees it all.
+func show(mark []byte) (hide func()) {
 	block := ownEnviron()
-	mark := announcement(env, len(block))
-	if mark == nil || bytes.HasPrefix(block, mark) {
-		return mark != nil
+	was := bytes.Clone(block[:len(mark)])
+	for i := len(mark) - 1; i >= 0; i-- {
+		block[i] = mark[i]
 	}
-	for i := len(block) - 1; i >= 0; i-- { // the name last: who sees that sees it all
-		block[i] = 0
-		if i < len(mark) {
-			block[i] = mark[i]
-		}
-	}
-	return true
+	return func() { copy(block, was) }
 }
 
-// announcement is what that takes; nil when there isn't room for it.
+// announcement is the marker of a stub with that environment. Who reads it
+// leaves this process itself out: LIFELINE_STUB is its pid and start time. nil
+// when there isn't room for it.
 func announcement(env []string, room int) []byte {
 	value := func(name string) (string, bool) {
 		for _, kv := range env {

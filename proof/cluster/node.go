@@ -160,7 +160,7 @@ func (n *node) owns(process int) bool {
 	s, err := pid.Look(process)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return err == nil && n.guard != nil && s.PPID == n.guard.PID
+	return err == nil && n.guard != nil && (s.PPID == n.guard.PID || s.PID == n.guard.PID)
 }
 
 // nodeOf reads the node's name from a process's environment.
