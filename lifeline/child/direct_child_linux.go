@@ -56,6 +56,7 @@ func become(p *prepared) {
 	afterForkInChild()
 	errno := p.do(p.begin)
 	if errno == 0 {
+		p.born = startField(&p.text, p.readStat())
 		p.tell()
 		crash.Child(crash.Told)
 		errno = p.do(p.arrange)
@@ -104,7 +105,6 @@ func (p *prepared) do(calls []call) syscall.Errno {
 //go:nocheckptr
 func (p *prepared) tell() {
 	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
-	p.born = p.ownStart()
 	decimal(p.pid, uint64(pid))
 	decimal(p.listenPID, uint64(pid))
 	decimal(p.start, p.born)
@@ -201,13 +201,13 @@ func checksum(into, text []byte) {
 	}
 }
 
-// ownStart is field 22 of /proc/self/stat (proc_pid_stat(5)); 0 when it can't be
-// read.
+// readStat reads /proc/self/stat into p.text, and gives its length; 0 when that
+// can't be done.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (p *prepared) ownStart() uint64 {
+func (p *prepared) readStat() int {
 	at := unix.AT_FDCWD
 	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(p.stat)), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
 	if errno != 0 {
@@ -218,10 +218,11 @@ func (p *prepared) ownStart() uint64 {
 	if errno != 0 {
 		return 0
 	}
-	return startField(&p.text, int(n))
+	return int(n)
 }
 
-// startField is the start time in the first n bytes of a stat text.
+// startField is field 22 of the first n bytes of a stat text
+// (proc_pid_stat(5)), the start time; 0 when it isn't there.
 //
 //go:nosplit
 //go:norace
