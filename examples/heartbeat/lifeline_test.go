@@ -86,7 +86,8 @@ func hangTwice(t *testing.T, lifeline string, worker []string) {
 }
 
 // awaitTurns waits until a worker other than old has done some work, and gives
-// its pid.
+// its pid. What is read may be the old one's still: the new one has to be ready
+// for the signal as well.
 func awaitTurns(t *testing.T, above *net.UnixConn, old, lifeline int) int {
 	t.Helper()
 	buf := make([]byte, 4096)
@@ -100,10 +101,19 @@ func awaitTurns(t *testing.T, above *net.UnixConn, old, lifeline int) int {
 		if !strings.Contains(string(buf[:n]), "turns done") || strings.Contains(string(buf[:n]), "STATUS=0 turns") {
 			continue
 		}
-		if pid := childOf(lifeline); pid != 0 && pid != old {
+		if pid := childOf(lifeline); pid != 0 && pid != old && catches(pid, syscall.SIGUSR1) {
 			return pid
 		}
 	}
+}
+
+// catches reports that the process handles sig (proc_pid_status(5), SigCgt).
+func catches(pid int, sig syscall.Signal) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(text), "\nSigCgt:\t")
+	var mask uint64
+	n, _ := fmt.Sscanf(rest, "%x", &mask)
+	return n == 1 && mask>>(sig-1)&1 == 1
 }
 
 // childOf is the pid of the process's only child, 0 when it has none.
