@@ -111,7 +111,7 @@ func printer(file string, total, rate int64) int {
 			leave(file+".bytes", p.Bytes)
 		}
 		if ahead := time.Duration(float64(p.Bytes)/float64(rate)*1e9) - time.Since(began); ahead > 0 {
-			time.Sleep(ahead) // the rate that was asked for
+			<-time.After(ahead) // the rate that was asked for: the next line is due then
 		}
 	}
 	p.Took = time.Since(began)

@@ -123,8 +123,7 @@ func equal(t *testing.T, got []time.Duration, want ...time.Duration) {
 func TestWatchdogBeatsAtHalfThePeriod(t *testing.T) {
 	const s = time.Second
 	equal(t, beats(t, 35*s, nil), 0, 10*s, 20*s, 30*s)
-	// The check's own length is what is tested.
-	slow := func(context.Context) error { time.Sleep(3 * s); return nil }
+	slow := func(context.Context) error { <-time.After(3 * s); return nil } // what it asks answers then
 	equal(t, beats(t, 35*s, slow), 3*s, 13*s, 23*s, 33*s)
 }
 
@@ -145,8 +144,8 @@ func TestWatchdogHungCheck(t *testing.T) {
 	n := 0
 	hangs := func(ctx context.Context) error {
 		if n++; n == 2 {
-			<-ctx.Done() // a check that heeds its context may report
-			time.Sleep(time.Minute)
+			<-ctx.Done()              // a check that heeds its context may report
+			<-time.After(time.Minute) // and what it asks doesn't answer in time
 		}
 		return nil
 	}
