@@ -109,8 +109,9 @@ func direct(spec Spec, l layout) (c *Child, ok bool, err error) {
 	defer p.pin.Unpin()
 	var mark []byte
 	if spec.Place.Path != "" {
-		if mark = announcement(l.env, len(ownEnviron())); mark == nil {
-			return nil, false, nil // it couldn't be seen
+		mark = announcement(l.env, len(ownEnviron()))
+		if mark == nil || len(spec.Draft.Text) == 0 {
+			return nil, false, nil // it couldn't be seen, or be known later on
 		}
 	}
 	if !p.calls(spec, l) {

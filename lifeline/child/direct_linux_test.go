@@ -36,7 +36,7 @@ sed "s/\<$$\>/SELF/; s/\<$start\>/START/" $out.part >$out
 `
 
 // begin starts spec and returns what the command wrote, after its end.
-func begin(t *testing.T, spec Spec) (wrote string, pid int, err error) {
+func begin(t *testing.T, spec Spec) (wrote string, id procscan.ID, err error) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
 	if spec.Argv == nil {
@@ -49,7 +49,7 @@ func begin(t *testing.T, spec Spec) (wrote string, pid int, err error) {
 	defer runtime.UnlockOSThread()
 	c, err := Start(spec)
 	if err != nil {
-		return "", 0, err
+		return "", id, err
 	}
 	err = <-c.Started
 	var status unix.WaitStatus
@@ -62,7 +62,7 @@ func begin(t *testing.T, spec Spec) (wrote string, pid int, err error) {
 	if err == nil && status != 0 {
 		t.Errorf("ended with %v", Describe(status))
 	}
-	return string(text), c.PID, err
+	return string(text), c.ID, err
 }
 
 // TestDirect: a command started without a stub can't tell it from one with.
@@ -98,12 +98,12 @@ func TestDirect(t *testing.T) {
 				t.Fatalf("with a stub: %q, %v", with, err)
 			}
 			spec.Sure = true
-			without, pid, err := begin(t, spec)
+			without, id, err := begin(t, spec)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if with != without {
-				t.Errorf("with a stub:\n%s\nwithout (pid %d):\n%s", with, pid, without)
+				t.Errorf("with a stub:\n%s\nwithout (pid %d):\n%s", with, id.PID, without)
 			}
 			if !strings.Contains(without, "LIFELINE_PID=SELF\n") || !strings.Contains(without, "LIFELINE_START=START\n") {
 				t.Errorf("not marked:\n%s", without)
@@ -181,8 +181,16 @@ func TestDirectIsSeen(t *testing.T) {
 	}
 	self := procscan.Self()
 	whose := strconv.Itoa(self.PID) + ":" + strconv.FormatUint(self.Start, 10)
-	spec := Spec{Sure: true, Umask: -1, Argv: []string{"/bin/true"}, Place: Place{run, uint64(st.Dev), st.Ino},
+	text := make([]byte, 40)
+	// It can't be written anywhere: as with a full disk, that is no reason not to run.
+	draft := Draft{FD: -1, Text: text, PID: text[:10], Start: text[10:30], Summed: text[:30], Sum: text[30:38]}
+	spec := Spec{Sure: true, Umask: -1, Argv: []string{"/bin/true"}, Place: Place{run, uint64(st.Dev), st.Ino}, Draft: draft,
 		Env: []string{"LIFELINE_NAME=w", "LIFELINE_SPACE=/d", "LIFELINE_ID=g", "LIFELINE_STUB=1", "LIFELINE_SUPERVISOR=" + whose, "PATH=/usr/bin:/bin"}}
+	unknown := spec
+	unknown.Draft = Draft{}
+	if _, ok, err := direct(unknown, place(unknown, -1)); ok {
+		t.Errorf("without a record it is started all the same (%v)", err)
+	}
 	seen := make(chan map[string]string, 1)
 	over := make(chan struct{})
 	go func() {
@@ -235,17 +243,15 @@ func TestDirectWritesItselfDown(t *testing.T) {
 	defer record.Close()
 	text := []byte("is 0000000000 00000000000000000000 12345678\n")
 	out := filepath.Join(t.TempDir(), "out")
-	var child procscan.ID
-	_, pid, err := begin(t, Spec{Sure: true, Argv: []string{"/bin/cp", record.Name(), out}, Env: []string{"PATH=/usr/bin:/bin"},
-		Draft: Draft{FD: int(record.Fd()), Text: text, PID: text[3:13], Start: text[14:34], Summed: text[:34], Sum: text[35:43]},
-		Born:  func(id procscan.ID) { child = id }})
+	_, id, err := begin(t, Spec{Sure: true, Argv: []string{"/bin/cp", record.Name(), out}, Env: []string{"PATH=/usr/bin:/bin"},
+		Draft: Draft{FD: int(record.Fd()), Text: text, PID: text[3:13], Start: text[14:34], Summed: text[:34], Sum: text[35:43]}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("is %010d %020d", pid, child.Start)
+	want := fmt.Sprintf("is %010d %020d", id.PID, id.Start)
 	want += fmt.Sprintf(" %08x\n", crc32.ChecksumIEEE([]byte(want)))
-	if got, err := os.ReadFile(out); string(got) != want || child.PID != pid || child.Start < procscan.Self().Start {
-		t.Errorf("the record of %+v said %q, not %q (%v)", child, got, want, err)
+	if got, err := os.ReadFile(out); string(got) != want || id.Start < procscan.Self().Start {
+		t.Errorf("the record of %+v said %q, not %q (%v)", id, got, want, err)
 	}
 }
 

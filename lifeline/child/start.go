@@ -51,13 +51,11 @@ type Spec struct {
 	// by then has looked before.
 	Place Place
 	// Draft is what a child without a stub writes down before it becomes the
-	// command.
+	// command. With a Place there is no such child without it.
 	Draft Draft
 	// Thread runs what forks, on the thread that Deathsig hangs on, and waits for
 	// it; nil: on the caller's.
 	Thread func(fork func())
-	// Born is told who the child is.
-	Born func(procscan.ID)
 }
 
 // Draft is a text for the beginning of a file, with room for what only the
@@ -141,18 +139,10 @@ func (s *Spec) on(fork func()) {
 
 // Start forks. An error means that nothing was started.
 func Start(spec Spec) (*Child, error) {
-	c, ok, err := direct(spec, place(spec, -1))
-	if !ok {
-		c, err = viaStub(spec)
+	if c, ok, err := direct(spec, place(spec, -1)); ok {
+		return c, err
 	}
-	if err != nil {
-		return nil, err
-	}
-	if spec.Born != nil {
-		spec.Born(c.ID)
-	}
-	crash.Point("start.born")
-	return c, nil
+	return viaStub(spec)
 }
 
 // viaStub starts this program again, as the stub.

@@ -13,7 +13,7 @@ const (
 var Steps = []string{
 	"lock.taken", "lock.checked", "run.opened", "run.locked", "record.read", // steps 2 to 4 of GUARD.md
 	"adopt", "renew.made", "renew.locked", "renew.renamed", "record.none", // step 4
-	"start.noted", "start.forked", "start.born", "start.told", // step 5
+	"start.noted", "start.forked", "start.told", // step 5
 	"become.exec",                                                              // instead, with --exec
 	"stub.begun", "stub.announced", "stub.looked", "stub.checked", "stub.exec", // step 6
 	"direct.forked", "direct.told", "direct.arranged", "direct.exec", "start.over", // the same without a stub

@@ -49,7 +49,6 @@ func (l *loop) launch(beside bool) (*worker, error) {
 	}
 	if !beside {
 		spec.Place.Path, spec.Place.Dev, spec.Place.Ino = l.Hold.Place()
-		spec.Born = func(id procscan.ID) { l.Hold.SetWorker(w.generation, id) }
 	}
 	spec.Note, spec.Sure = l.Hold.Note(!l.settled, beside)
 	if spec.Sure {

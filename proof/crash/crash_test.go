@@ -83,7 +83,7 @@ var steps = []struct {
 	{"lock.taken", start}, {"lock.checked", start}, {"run.opened", start}, {"run.locked", start}, {"record.read", start},
 	{"lock.taken", orphan}, {"run.locked", orphan}, {"record.read", orphan}, {"adopt", orphan},
 	{"record.read", leaked}, {"renew.made", leaked}, {"renew.locked", leaked}, {"renew.renamed", leaked},
-	{"record.none", start}, {"start.noted", start}, {"start.forked", start}, {"start.born", start}, {"start.told", start},
+	{"record.none", start}, {"start.noted", start}, {"start.forked", start}, {"start.told", start},
 	{"become.exec", alone}, {"stub.begun", alone}, {"stub.exec", alone},
 	{"stub.begun", start}, {"stub.announced", start}, {"stub.looked", start}, {"stub.checked", start}, {"stub.exec", start},
 	{"stub.begun", respawned}, {"stub.looked", respawned},
@@ -93,7 +93,7 @@ var steps = []struct {
 	{"reload.asked", reload}, {"reload.started", reload}, {"reload.ready", reload}, {"reload.over", reload},
 	{"handover.exec", self}, {"handover.taken", self}, {"handover.restored", self},
 	// A respawn takes the same way again, without a stub.
-	{"start.noted", second}, {"start.over", second}, {"start.born", second}, {"start.told", second},
+	{"start.noted", second}, {"start.over", second}, {"start.told", second},
 }
 
 // second arms the step only when the first worker is up: the step is named in
