@@ -20,7 +20,7 @@ GOTEST = bin/gotestsum --format standard-quiet -- -tags $(TAGS)
 
 build:
 	$(BUILD) -o bin/lifeline .
-	$(BUILD) -o bin/lifeline-remote ./lifeline/cluster/remote
+	$(BUILD) -o bin/lifeline-remote ./cmd/lifeline-remote
 
 # A program built with -race waits a second at its end, unless told not to.
 test: needs etcd bin/gotestsum vet cross
@@ -77,7 +77,7 @@ modules:
 VULN = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 vuln:
 	@if curl -sfo /dev/null --max-time 10 https://vuln.go.dev/index/modules.json; then \
-		go run $(VULN) -tags $(TAGS) . ./lifeline/cluster/remote; \
+		go run $(VULN) -tags $(TAGS) . ./cmd/lifeline-remote; \
 	else echo "govulncheck's database can't be reached: MODULES.md is what can be looked at"; fi
 
 # Everything that reads bytes from outside, for a short time each.
@@ -111,16 +111,16 @@ rounds:
 	LIFELINE_ROUNDS=1000 go test -v -tags $(TAGS) -timeout 1h ./proof/rounds
 
 # What is shipped: programs for all systems, the manual page, packages.
-# See install/packaging/.
+# See packaging/.
 dist:
-	install/packaging/dist.sh dist
+	packaging/dist.sh dist
 
 # The page of recorded sessions, from what the program does today.
 docs:
 	go run ./docs/record
 
 deb: dist
-	install/packaging/deb.sh dist
+	packaging/deb.sh dist
 
 # The engine to test with, and what sums the tests up: built from their own
 # modules, pinned in proof/tools/go.mod so that nothing of them comes into

@@ -5,7 +5,7 @@
 # tests pass is for make test to say.
 set -e
 tags=urfave_cli_no_docs,osusergo,netgo,proof
-of="lifeline/lifeline lifeline/lifeline/child lifeline/lifeline/cluster lifeline/lifeline/notify lifeline/lifeline/supervise lifeline/procscan lifeline/install"
+of="lifeline/internal/guard lifeline/internal/process lifeline/internal/cluster lifeline/internal/sdnotify lifeline/internal/supervisor lifeline/procscan lifeline/install"
 least=${LEAST:-85}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -17,7 +17,7 @@ export LIFELINE_TEST_BIN=$dir/bin # for the scripts of package tasks
 go build -tags $tags -cover -covermode=atomic -coverpkg=lifeline/... -o "$dir/bin/lifeline" .
 # GOCOVERDIR is for the processes that are started, -test.gocoverdir for the
 # tests themselves; `go test` would put a directory of its own into the first.
-for test in ${TESTS:-./lifeline ./lifeline/child ./lifeline/cluster ./lifeline/notify ./lifeline/supervise ./procscan ./install ./tasks ./proof/crash ./proof/supervise ./proof/reload ./proof/rounds ./proof/chaos}; do
+for test in ${TESTS:-./internal/guard ./internal/process ./internal/cluster ./internal/sdnotify ./internal/supervisor ./procscan ./install ./tasks ./proof/crash ./proof/supervise ./proof/reload ./proof/rounds ./proof/chaos}; do
 	go test -c -tags $tags -cover -covermode=atomic -coverpkg=$pkgs -o "$dir/test" "$test"
 	(cd "$test" && GOCOVERDIR=$data LIFELINE_CRASHES=1 LIFELINE_ROUNDS=10 LIFELINE_SEEDS=6 "$dir/test" -test.timeout 10m -test.gocoverdir="$data" $ARGS) >"$dir/out" 2>&1 ||
 		# A few tests look at what a program prints, and one that counts says so.

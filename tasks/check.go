@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/supervisor"
 )
 
 func checkCommand() *cli.Command {
@@ -49,7 +49,7 @@ func checkCommand() *cli.Command {
 
 // judge gives Nagios's code and what there is to say.
 func judge(s standing, maxAge, warnAge time.Duration) (code int, text string) {
-	good := s.State == supervise.StateRunning || s.State == supervise.StateReady || s.State == supervise.StateReloading
+	good := s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading
 	if s.daemon && good && s.UpSince != nil {
 		text = s.State + " for " + age(*s.UpSince)
 		if n := s.Restarts; n > 0 {
@@ -78,7 +78,7 @@ func judge(s standing, maxAge, warnAge time.Duration) (code int, text string) {
 	switch {
 	case old > maxAge:
 		return 2, text
-	case warnAge > 0 && old > warnAge, s.Last != nil && s.Last.End.After(*s.LastSuccess) && !s.Last.Good() && s.Last.Outcome != supervise.OutcomeStopped:
+	case warnAge > 0 && old > warnAge, s.Last != nil && s.Last.End.After(*s.LastSuccess) && !s.Last.Good() && s.Last.Outcome != supervisor.OutcomeStopped:
 		return 1, text
 	}
 	return 0, text

@@ -11,8 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"lifeline/install"
-	"lifeline/lifeline"
-	"lifeline/lifeline/cluster"
+	"lifeline/internal/cluster"
+	"lifeline/internal/guard"
 )
 
 // clusterFlags are those of a name that runs once in a whole cluster.
@@ -57,7 +57,7 @@ func (o *options) checkCluster(c *cli.Context) error {
 	switch {
 	case o.exec:
 		return usage("--exec and --cluster can't be had together: somebody has to watch the lease")
-	case o.guard.Orphans == lifeline.Adopt:
+	case o.guard.Orphans == guard.Adopt:
 		return usage("--orphans adopt and --cluster can't be had together: an orphan's lease has ended")
 	case o.sup.Leftovers == "keep" || o.sup.Leftovers == "follow":
 		return usage("--leftovers %s and --cluster can't be had together: nothing may outlive the lease", o.sup.Leftovers)
@@ -69,7 +69,7 @@ func (o *options) checkCluster(c *cli.Context) error {
 	if err := k.Check(o.sup.KillAfter); err != nil {
 		return usage("%v", err)
 	}
-	o.guard.Orphans = lifeline.Terminate
+	o.guard.Orphans = guard.Terminate
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (o *options) clusterStatus(args []string, asJSON bool) error {
 		o.cluster.URL, args = args[0], args[1:]
 	}
 	for _, name := range args {
-		if err := lifeline.CheckName(name); err != nil {
+		if err := guard.CheckName(name); err != nil {
 			return err
 		}
 	}
@@ -144,7 +144,7 @@ func moveCommand() *cli.Command {
 			if len(args) != 2 {
 				return usage("move takes NAME and NODE: lifeline move --cluster URL NAME NODE")
 			}
-			if err := lifeline.CheckName(args[0]); err != nil {
+			if err := guard.CheckName(args[0]); err != nil {
 				return err
 			}
 			return o.remote("move", nil, args)

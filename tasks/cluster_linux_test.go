@@ -20,14 +20,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"lifeline/lifeline/cluster/engine/enginetest"
+	"lifeline/internal/cluster/enginetest"
 )
 
 // buildRemote builds the second program for the scripts.
 func buildRemote(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "lifeline-remote"), "../lifeline/cluster/remote")
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "lifeline-remote"), "../cmd/lifeline-remote")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", cmd, err, out)
 	}

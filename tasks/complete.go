@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"lifeline/install"
-	"lifeline/lifeline"
+	"lifeline/internal/guard"
 	"lifeline/procscan"
 )
 
@@ -185,7 +185,7 @@ func names(typed []string) []string {
 			dir = typed[i+1]
 		}
 	}
-	guard := lifeline.Guard{Dir: dir}
+	g := guard.Guard{Dir: dir}
 	says := map[string]string{}
 	// Somebody waits with a finger on the key.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -195,8 +195,8 @@ func names(typed []string) []string {
 			says[line.Name] = "in the crontab"
 		}
 	}
-	known, _ := guard.Names()
-	seen, _ := guard.Look(known...)
+	known, _ := g.Names()
+	seen, _ := g.Look(known...)
 	for _, in := range seen {
 		if in.Alive() {
 			says[in.Name] = "runs, pid " + pidOf(in.Holder)
@@ -206,7 +206,7 @@ func names(typed []string) []string {
 	}
 	var out []string
 	for name, what := range says {
-		if lifeline.CheckName(name) == nil && !slices.Contains(typed, name) {
+		if guard.CheckName(name) == nil && !slices.Contains(typed, name) {
 			out = append(out, name+"\t"+what)
 		}
 	}
@@ -214,7 +214,7 @@ func names(typed []string) []string {
 	return out
 }
 
-func pidOf(h lifeline.Holder) string {
+func pidOf(h guard.Holder) string {
 	id := h.Worker
 	if id == (procscan.ID{}) {
 		id = h.Supervisor

@@ -12,7 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"lifeline/lifeline"
+	"lifeline/internal/guard"
 	"lifeline/procscan"
 )
 
@@ -49,8 +49,8 @@ func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
 			Flags: o.dirFlags(),
 			Action: func(c *cli.Context) error {
 				err := o.guard.Do(c.Context, name, body)
-				var held *lifeline.HeldError
-				if errors.As(err, &held) || errors.Is(err, lifeline.ErrPaused) {
+				var held *guard.HeldError
+				if errors.As(err, &held) || errors.Is(err, guard.ErrPaused) {
 					return nil // silent: this is what most ticks find
 				}
 				return err

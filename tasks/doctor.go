@@ -12,7 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"lifeline/install"
-	"lifeline/lifeline"
+	"lifeline/internal/guard"
 )
 
 func doctorCommand() *cli.Command {
@@ -118,7 +118,7 @@ func (d *doctor) everybody() []string {
 	names, _ := d.o.guard.Names()
 	for _, t := range d.tables {
 		for _, l := range t.lines() {
-			if lifeline.CheckName(l.Name) == nil && t.isMine(l) {
+			if guard.CheckName(l.Name) == nil && t.isMine(l) {
 				names = append(names, l.Name)
 			}
 		}

@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/install"
-	"lifeline/lifeline"
-	"lifeline/lifeline/journal"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/guard"
+	"lifeline/internal/journal"
+	"lifeline/internal/supervisor"
 )
 
 // cronEnviron is what cron gives to the shell of a line: crontab(5), and what
@@ -69,7 +69,7 @@ func pamEnviron(service string) []string {
 
 // run starts the line as cron would, under its own name: if an instance runs,
 // that start is a tick like any other.
-func (d *doctor) run(ctx context.Context, name string, g lifeline.Guard, l tabled) {
+func (d *doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) {
 	if _, paused, _ := g.PausedUntil(name); paused {
 		return // it was said
 	}
@@ -77,7 +77,7 @@ func (d *doctor) run(ctx context.Context, name string, g lifeline.Guard, l table
 		d.fine("simulate", "not tried: it runs (%s), and a second one is never started", h)
 		return
 	}
-	home := lifeline.UserHome(os.Geteuid())
+	home := guard.UserHome(os.Geteuid())
 	settings := l.Line
 	settings.Environment = maps.Clone(l.Environment)
 	env := cronEnviron(settings, home)
@@ -140,14 +140,14 @@ func (d *doctor) run(ctx context.Context, name string, g lifeline.Guard, l table
 }
 
 // failures are the runs of name that have begun and failed since.
-func failures(g lifeline.Guard, name string, since time.Time) []journal.Run {
+func failures(g guard.Guard, name string, since time.Time) []journal.Run {
 	_, file, err := g.Journal(name)
 	if err != nil {
 		return nil
 	}
 	runs, _ := journal.ReadHistory(file)
 	return slices.DeleteFunc(runs, func(r journal.Run) bool {
-		return r.Start.Before(since) || r.Good() || r.Outcome == supervise.OutcomeStopped
+		return r.Start.Before(since) || r.Good() || r.Outcome == supervisor.OutcomeStopped
 	})
 }
 

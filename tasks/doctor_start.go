@@ -14,18 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/install"
-	"lifeline/lifeline"
-	"lifeline/lifeline/child"
-	"lifeline/lifeline/cluster"
+	"lifeline/internal/cluster"
+	"lifeline/internal/guard"
+	"lifeline/internal/process"
 )
 
 // start follows what cron's start of the line would do, up to the command. It
 // gives the guard that the line means, and false where there is none.
-func (d *doctor) start(name string, l tabled) (lifeline.Guard, bool) {
+func (d *doctor) start(name string, l tabled) (guard.Guard, bool) {
 	at := where(l.table, l.Line)
 	home := l.Environment["HOME"]
 	if home == "" {
-		home = lifeline.UserHome(os.Geteuid())
+		home = guard.UserHome(os.Geteuid())
 	}
 	dir := l.Dir
 	switch {
@@ -41,7 +41,7 @@ func (d *doctor) start(name string, l tabled) (lifeline.Guard, bool) {
 	if path == "" {
 		path = install.CronPath
 	}
-	if _, err := child.Find(l.Argv[0], path, dir); err != nil {
+	if _, err := process.Find(l.Argv[0], path, dir); err != nil {
 		d.wrong("lifeline", fmt.Sprintf("write its path as it is: lifeline install %s -- ... does so; or %s", name, l.table.remedy), "%s can't start lifeline itself: %v", at, err)
 	}
 	o, command, err := understand(l.Line)
@@ -56,7 +56,7 @@ func (d *doctor) start(name string, l tabled) (lifeline.Guard, bool) {
 	if mine != theirs {
 		d.wrong("directory", fmt.Sprintf("lifeline doctor --dir %s %s; and unset LIFELINE_DIR, or give the line the same --dir", theirs, name), "%s works in %s, and you look in %s", at, theirs, mine)
 	}
-	return lifeline.Guard{Dir: o.guard.Dir, AllowNFS: o.guard.AllowNFS}, true
+	return guard.Guard{Dir: o.guard.Dir, AllowNFS: o.guard.AllowNFS}, true
 }
 
 // helpers looks for what the options need beside the command.
@@ -85,12 +85,12 @@ func (d *doctor) helpers(o *options, path, dir string, l tabled) {
 		return
 	}
 	beside := ""
-	if self, err := child.Find(l.Argv[0], path, dir); err == nil {
+	if self, err := process.Find(l.Argv[0], path, dir); err == nil {
 		if real, err := filepath.EvalSymlinks(self); err == nil {
 			beside = filepath.Dir(real)
 		}
 	}
-	if found, err := child.Find(cluster.Program, beside+":"+path, dir); err != nil {
+	if found, err := process.Find(cluster.Program, beside+":"+path, dir); err != nil {
 		d.wrong("lifeline-remote", "install it there: it comes with lifeline", "%s needs %s, which is neither in %s nor on cron's PATH: %s", what, cluster.Program, beside, then)
 	} else {
 		d.fine("lifeline-remote", "%s", found)
@@ -142,8 +142,8 @@ func (d *doctor) command(o *options, command []string, path, dir string, l table
 			path = value
 		}
 	}
-	full, err := child.Find(command[0], path, dir)
-	var exec *child.ExecError
+	full, err := process.Find(command[0], path, dir)
+	var exec *process.ExecError
 	if errors.As(err, &exec) && exec.Code == 126 {
 		advice = "see to that file (ls -l, head -1), or correct the line: " + l.table.remedy
 	}
@@ -151,7 +151,7 @@ func (d *doctor) command(o *options, command []string, path, dir string, l table
 	case err == nil:
 		d.fine("command", "%s is found, as cron will look for it", full)
 	case !strings.Contains(command[0], "/"):
-		if here, _ := child.Find(command[0], os.Getenv("PATH"), dir); here != "" {
+		if here, _ := process.Find(command[0], os.Getenv("PATH"), dir); here != "" {
 			advice = fmt.Sprintf("write %s, or put PATH= into the crontab: %s", here, l.table.remedy)
 		}
 		d.wrong("command", advice, "%v (that is what cron has)", err)

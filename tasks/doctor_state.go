@@ -8,14 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"lifeline/lifeline"
-	"lifeline/lifeline/journal"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/guard"
+	"lifeline/internal/journal"
+	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
 
 // directory says whether locks can be made, and by nobody else.
-func (d *doctor) directory(g lifeline.Guard) {
+func (d *doctor) directory(g guard.Guard) {
 	path, there, err := g.Directory()
 	if slices.Contains(d.dirs, path) {
 		return
@@ -29,13 +29,13 @@ func (d *doctor) directory(g lifeline.Guard) {
 	default:
 		d.fine("directory", "%s is yours, closed to others and local", path)
 	}
-	if _, err := procscan.Marked(lifeline.EnvSpace, path); err != nil {
+	if _, err := procscan.Marked(guard.EnvSpace, path); err != nil {
 		d.wrong("processes", "mount /proc, if that can be; else nothing: the locks alone keep it single", "%v", err)
 	}
 }
 
 // state looks at what the name has left and holds.
-func (d *doctor) state(name string, g lifeline.Guard) {
+func (d *doctor) state(name string, g guard.Guard) {
 	if _, there, err := g.Directory(); err != nil {
 		return // it was said
 	} else if !there {
@@ -53,7 +53,7 @@ func (d *doctor) state(name string, g lifeline.Guard) {
 	}
 	e, err := g.Examine(name)
 	// One that is ending, or puts its lock file back, has done so soon.
-	for n := 0; n < 20 && err == nil && e.Record == lifeline.RecordUnlocked; n++ {
+	for n := 0; n < 20 && err == nil && e.Record == guard.RecordUnlocked; n++ {
 		time.Sleep(50 * time.Millisecond)
 		e, err = g.Examine(name)
 	}
@@ -70,23 +70,23 @@ func (d *doctor) state(name string, g lifeline.Guard) {
 	d.history(name, g)
 }
 
-func (d *doctor) record(name string, e lifeline.Exam) {
+func (d *doctor) record(name string, e guard.Exam) {
 	switch e.Record {
-	case lifeline.RecordDamaged:
+	case guard.RecordDamaged:
 		d.wrong("record", fmt.Sprintf("lifeline restart %s writes a new one; if it doesn't run: rm %s", name, e.Run), "%s can't be read: who the instance is has to be found by the process table", e.Run)
-	case lifeline.RecordForeign:
+	case guard.RecordForeign:
 		d.wrong("record", "give each container a state directory of its own (--dir)", "%s was written in another pid namespace: a container shares this state directory", e.Run)
-	case lifeline.RecordUnlocked:
+	case guard.RecordUnlocked:
 		d.wrong("record", "look again in ten seconds: it puts its lock file back; if not: lifeline restart "+name, "pid %d runs it, and doesn't hold the lock %s", e.Supervisor.PID, e.Lock)
 	default:
-		if e.Record != lifeline.RecordNone {
+		if e.Record != guard.RecordNone {
 			d.fine("record", "%s is sound", e.Run)
 		}
 	}
 }
 
 // locks says who holds them that shouldn't; false when somebody does.
-func (d *doctor) locks(name string, g lifeline.Guard, e lifeline.Exam) bool {
+func (d *doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
 	foreign := func(holders []procscan.ID) (who string, pids []string) {
 		var list []string
 		for _, id := range holders {
@@ -128,7 +128,7 @@ func describe(id procscan.ID) string {
 }
 
 // running says what lives of it.
-func (d *doctor) running(name string, e lifeline.Exam) {
+func (d *doctor) running(name string, e guard.Exam) {
 	sup, worker := e.Supervisor, e.Worker
 	if s, err := procscan.Lookup(sup.PID); err == nil && s.ID == sup && s.Stopped() {
 		d.wrong("state", fmt.Sprintf("kill -CONT %d", sup.PID), "its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
@@ -151,7 +151,7 @@ func (d *doctor) running(name string, e lifeline.Exam) {
 }
 
 // history says how the last runs ended.
-func (d *doctor) history(name string, g lifeline.Guard) {
+func (d *doctor) history(name string, g guard.Guard) {
 	state, file, err := g.Journal(name)
 	if err != nil {
 		return
@@ -168,7 +168,7 @@ func (d *doctor) history(name string, g lifeline.Guard) {
 		return
 	}
 	bad := 0
-	for i := len(runs) - 1; i >= 0 && !runs[i].Good() && runs[i].Outcome != supervise.OutcomeStopped; i-- {
+	for i := len(runs) - 1; i >= 0 && !runs[i].Good() && runs[i].Outcome != supervisor.OutcomeStopped; i-- {
 		bad++
 	}
 	last := runs[len(runs)-1]
@@ -194,7 +194,7 @@ func remedyOf(r journal.Run, name string) string {
 		return "the command isn't found as cron looks for it: give its whole path"
 	case r.Code == 126:
 		return "make the command executable"
-	case r.Outcome == supervise.OutcomeKilled && r.Signal == "SIGKILL":
+	case r.Outcome == supervisor.OutcomeKilled && r.Signal == "SIGKILL":
 		return "who killed it? the kernel, when memory ran out (dmesg), or a person"
 	case r.Outcome == journal.Lost:
 		return "lifeline itself was killed, or the machine went down"

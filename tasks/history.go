@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"lifeline/lifeline/journal"
+	"lifeline/internal/journal"
 )
 
 func historyCommand() *cli.Command {

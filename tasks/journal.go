@@ -3,23 +3,23 @@ package tasks
 import (
 	"time"
 
-	"lifeline/lifeline"
-	"lifeline/lifeline/child"
-	"lifeline/lifeline/journal"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/guard"
+	"lifeline/internal/journal"
+	"lifeline/internal/process"
+	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
 
 // journal has the loop's events written down: what status, history, check and
 // metrics read. The function it gives ends that, when the loop has ended.
-func (o *options) journal(hold *lifeline.Hold, argv []string, generation string) (events supervise.Events, end func()) {
+func (o *options) journal(hold *guard.Hold, argv []string, generation string) (events supervisor.Events, end func()) {
 	state, history := hold.Journal()
 	self := procscan.Self()
 	w := journal.Open(state, history, journal.State{
 		Name: o.name, Command: argv, Boot: procscan.BootID(), Supervisor: journal.Process{PID: self.PID, Start: self.Start},
-		State: supervise.StateStarting, Since: time.Now(), Respawn: o.sup.Respawn, Notify: o.sup.Notify, Generation: generation, Node: o.cluster.Node,
+		State: supervisor.StateStarting, Since: time.Now(), Respawn: o.sup.Respawn, Notify: o.sup.Notify, Generation: generation, Node: o.cluster.Node,
 	}, procscan.Booted(), o.warn)
-	events.State = func(now supervise.Snapshot) {
+	events.State = func(now supervisor.Snapshot) {
 		w.State(func(s *journal.State) {
 			if s.State != now.State {
 				s.State, s.Since = now.State, time.Now()
@@ -32,11 +32,11 @@ func (o *options) journal(hold *lifeline.Hold, argv []string, generation string)
 			s.Started, s.Ready, s.NextStart = stamp(now.Began), stamp(now.Ready), stamp(now.NextStart)
 		})
 	}
-	events.Ended = func(l supervise.Life) {
+	events.Ended = func(l supervisor.Life) {
 		r := journal.Run{Start: l.Began, End: l.Ended, Ready: stamp(l.Ready), PID: l.PID, Generation: l.Generation, Outcome: l.Outcome,
 			Code: l.Code, Why: l.Why, MaxRSS: l.MaxRSS, CPU: l.CPU.Seconds(), Skipped: hold.Skipped(), Supervisor: self.PID}
 		if l.Signal != 0 {
-			r.Signal = child.SignalName(l.Signal)
+			r.Signal = process.SignalName(l.Signal)
 		}
 		w.Run(r)
 	}

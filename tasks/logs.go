@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"lifeline/lifeline/output"
+	"lifeline/internal/logger/output"
 )
 
 func logsCommand() *cli.Command {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/supervisor"
 )
 
 func metricsCommand() *cli.Command {
@@ -71,7 +71,7 @@ func truth(b bool) float64 {
 var metricList = []metric{
 	{"lifeline_up", "gauge", "Whether an instance runs.", always(func(s standing) float64 { return truth(s.Running) })},
 	{"lifeline_ready", "gauge", "Whether it is up, and with --notify has said so.", always(func(s standing) float64 {
-		return truth(s.State == supervise.StateRunning || s.State == supervise.StateReady || s.State == supervise.StateReloading)
+		return truth(s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading)
 	})},
 	{"lifeline_paused", "gauge", "Whether somebody keeps it down.", always(func(s standing) float64 { return truth(s.Paused) })},
 	{"lifeline_scheduled", "gauge", "Whether a crontab starts it.", always(func(s standing) float64 { return truth(s.InCrontab) })},

@@ -11,10 +11,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"lifeline/lifeline"
-	"lifeline/lifeline/child"
-	"lifeline/lifeline/cluster"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/cluster"
+	"lifeline/internal/guard"
+	"lifeline/internal/process"
+	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
 
@@ -22,8 +22,8 @@ import (
 // own structs, and the few things that are decided here.
 type options struct {
 	name         string
-	guard        lifeline.Guard
-	sup          supervise.Options
+	guard        guard.Guard
+	sup          supervisor.Options
 	conflictCode int
 	exec         bool
 	envFile      string
@@ -136,7 +136,7 @@ func env(option string) []string {
 	return []string{"LIFELINE_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))}
 }
 
-func signalOf(s *child.Signal) *child.Signal { return s }
+func signalOf(s *process.Signal) *process.Signal { return s }
 
 // choice is a flag with a few values.
 type choice struct {
@@ -209,7 +209,7 @@ func (o *options) command(args []string, mayLack bool) ([]string, error) {
 	if len(args) == 0 {
 		return nil, usage("NAME is missing: lifeline [options] NAME -- COMMAND")
 	}
-	if err := lifeline.CheckName(args[0]); err != nil {
+	if err := guard.CheckName(args[0]); err != nil {
 		return nil, err
 	}
 	o.name = args[0]
@@ -233,13 +233,13 @@ func (o *options) command(args []string, mayLack bool) ([]string, error) {
 
 // wire gives the guard what it needs of the process world.
 func (o *options) wire() {
-	o.guard.Leftovers = lifeline.Leftovers(o.sup.Leftovers)
+	o.guard.Leftovers = guard.Leftovers(o.sup.Leftovers)
 	o.guard.Warn = o.warn
 	o.guard.EndTree = func(ctx context.Context, root procscan.ID, generation string) error {
-		tree := child.Tree{Root: root, Marker: lifeline.EnvID, Value: generation}
+		tree := process.Tree{Root: root, Marker: guard.EnvID, Value: generation}
 		return tree.End(ctx, stopSignal(o.sup.StopSignal), o.sup.KillAfter)
 	}
-	o.guard.Stop = func(ctx context.Context, g lifeline.Guard, name string) error {
+	o.guard.Stop = func(ctx context.Context, g guard.Guard, name string) error {
 		_, err := terminate(ctx, g, name, stopSignal(o.sup.StopSignal), o.sup.KillAfter)
 		return err
 	}

@@ -12,22 +12,22 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"lifeline/lifeline"
-	"lifeline/lifeline/child"
-	"lifeline/lifeline/clerk"
-	"lifeline/lifeline/cluster"
-	"lifeline/lifeline/output"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/cluster"
+	"lifeline/internal/guard"
+	"lifeline/internal/logger"
+	"lifeline/internal/logger/output"
+	"lifeline/internal/process"
+	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
 
 // outputOptions are about what the worker prints, and who is told how it went.
 type outputOptions struct {
 	log       output.Log
-	setup     clerk.Setup
+	setup     logger.Setup
 	onSkip    string
 	skipAfter int
-	client    *clerk.Client // nil: nobody is needed
+	client    *logger.Client // nil: nobody is needed
 }
 
 func (o *options) outputFlags() []cli.Flag {
@@ -174,7 +174,7 @@ func (o *options) prepareOutput(argv []string) error {
 
 // attend has a clerk do what the output options ask for, and tells it what
 // happens. generation is that of a worker that lives already.
-func (o *options) attend(place clerk.Place, job *supervise.Job, generation string) error {
+func (o *options) attend(place logger.Place, job *supervisor.Job, generation string) error {
 	if err := o.prepareOutput(job.Argv); err != nil {
 		return err
 	}
@@ -182,10 +182,10 @@ func (o *options) attend(place clerk.Place, job *supervise.Job, generation strin
 	if !s.Needed() {
 		return nil
 	}
-	client, err := clerk.Open(place, s, supervise.Environ(nil), o.warn)
-	if err != nil && place != (clerk.Place{}) { // no room for a FIFO: no reason not to run
+	client, err := logger.Open(place, s, supervisor.Environ(nil), o.warn)
+	if err != nil && place != (logger.Place{}) { // no room for a FIFO: no reason not to run
 		o.warn("%v: should this lifeline be killed, nobody will write the output down", err)
-		client, err = clerk.Open(clerk.Place{}, s, supervise.Environ(nil), o.warn)
+		client, err = logger.Open(logger.Place{}, s, supervisor.Environ(nil), o.warn)
 	}
 	if err != nil {
 		return err
@@ -193,48 +193,48 @@ func (o *options) attend(place clerk.Place, job *supervise.Job, generation strin
 	o.out.client = client
 	job.Stdio, job.Helpers = client.Stdio(), client.Helpers
 	others, known := job.Events, generation
-	job.Events.State = func(now supervise.Snapshot) {
+	job.Events.State = func(now supervisor.Snapshot) {
 		if others.State != nil {
 			others.State(now)
 		}
 		if now.Generation != known && !now.Ready.IsZero() && !now.Worker.Zero() {
 			known = now.Generation
-			client.Started(clerk.Run{Generation: now.Generation, PID: now.Worker.PID, Began: now.Began})
+			client.Started(logger.Run{Generation: now.Generation, PID: now.Worker.PID, Began: now.Began})
 		}
 	}
-	job.Events.Ended = func(l supervise.Life) {
+	job.Events.Ended = func(l supervisor.Life) {
 		if others.Ended != nil {
 			others.Ended(l)
 		}
-		r := clerk.Run{Generation: l.Generation, PID: l.PID, Began: l.Began}
+		r := logger.Run{Generation: l.Generation, PID: l.PID, Began: l.Began}
 		if l.Generation != known && !l.Ready.IsZero() { // it was over before its start could be told
 			client.Started(r)
 		}
 		r.Ended, r.Result, r.Code, r.Why = l.Ended, resultOf(l.Outcome), l.Code, l.Why
 		if l.Signal != 0 {
-			r.Signal = child.SignalName(l.Signal)
+			r.Signal = process.SignalName(l.Signal)
 		}
 		client.Ended(r)
 	}
 	return nil
 }
 
-func resultOf(outcome string) clerk.Result {
+func resultOf(outcome string) logger.Result {
 	switch outcome {
-	case supervise.OutcomeOK:
-		return clerk.Success
-	case supervise.OutcomeStopped:
-		return clerk.Stopped
-	case supervise.OutcomeUnknown:
-		return clerk.Unknown
+	case supervisor.OutcomeOK:
+		return logger.Success
+	case supervisor.OutcomeStopped:
+		return logger.Stopped
+	case supervisor.OutcomeUnknown:
+		return logger.Unknown
 	}
-	return clerk.Failure
+	return logger.Failure
 }
 
 // attendHold is attend for a name that is ours.
-func (o *options) attendHold(hold *lifeline.Hold, job *supervise.Job, generation string) error {
+func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation string) error {
 	fifo, socket := hold.Output()
-	if err := o.attend(clerk.Place{FIFO: fifo, Socket: socket}, job, generation); err != nil {
+	if err := o.attend(logger.Place{FIFO: fifo, Socket: socket}, job, generation); err != nil {
 		return err
 	}
 	if err := hold.SetLog(o.out.log.Path); err != nil {
@@ -265,7 +265,7 @@ func (o *options) dismiss() {
 // skipped is for a tick that has found an instance: so many of them, and
 // somebody should know.
 func (o *options) skipped(_ context.Context, err error) {
-	var held *lifeline.HeldError
+	var held *guard.HeldError
 	if o.out.onSkip == "" || !errors.As(err, &held) {
 		return
 	}
@@ -277,15 +277,15 @@ func (o *options) skipped(_ context.Context, err error) {
 	if n%max(o.out.skipAfter, 1) != 0 {
 		return
 	}
-	r := clerk.Run{Generation: held.Generation, PID: held.Worker.PID, Skipped: n}
+	r := logger.Run{Generation: held.Generation, PID: held.Worker.PID, Skipped: n}
 	if since, command := procscan.Describe(held.Worker); command != "" {
 		r.Began = since
 	}
-	vars := clerk.Facts(o.name, "skip", r)
+	vars := logger.Facts(o.name, "skip", r)
 	if o.guard.Dir != "" {
 		vars = append(vars, "LIFELINE_DIR="+o.guard.Dir)
 	}
-	if err := clerk.RunHook(o.out.onSkip, append(supervise.Environ(nil), vars...), o.out.setup.HookTimeout, os.Stdout, os.Stderr); err != nil {
+	if err := logger.RunHook(o.out.onSkip, append(supervisor.Environ(nil), vars...), o.out.setup.HookTimeout, os.Stdout, os.Stderr); err != nil {
 		o.warn("--on-skip: %v", err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"lifeline/lifeline"
+	"lifeline/internal/guard"
 )
 
 func pauseCommand() *cli.Command {
@@ -76,7 +76,7 @@ func (o *options) oneName(c *cli.Context) (string, error) {
 		return "", usage("NAME is missing: lifeline %s NAME", c.Command.Name)
 	}
 	name := args[0]
-	if err := lifeline.CheckName(name); err != nil {
+	if err := guard.CheckName(name); err != nil {
 		return "", err
 	}
 	o.name = name

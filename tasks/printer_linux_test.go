@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lifeline/lifeline/child"
-	"lifeline/lifeline/clerk"
+	"lifeline/internal/logger"
+	"lifeline/internal/process"
 	"lifeline/procscan"
 	"lifeline/proof/await"
 )
@@ -39,7 +39,7 @@ type printed struct {
 // the first piece, if FILE.wait is there.
 func init() {
 	spec := os.Getenv("TASKS_TEST_PRINT")
-	if spec == "" || child.IsStub() || clerk.Is() {
+	if spec == "" || process.IsStub() || logger.Is() {
 		return
 	}
 	var file string

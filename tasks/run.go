@@ -10,11 +10,11 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"lifeline/lifeline"
-	"lifeline/lifeline/child"
-	"lifeline/lifeline/clerk"
-	"lifeline/lifeline/notify"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/guard"
+	"lifeline/internal/logger"
+	"lifeline/internal/process"
+	"lifeline/internal/sdnotify"
+	"lifeline/internal/supervisor"
 )
 
 // guarded is `lifeline [options] NAME -- COMMAND`: what cron runs.
@@ -80,8 +80,8 @@ func (o *options) guarded(c *cli.Context) error {
 }
 
 // job is what to supervise under a name.
-func (o *options) job(hold *lifeline.Hold, argv []string) supervise.Job {
-	return supervise.Job{Options: &o.sup, Hold: hold, Argv: argv, Warn: o.warn,
+func (o *options) job(hold *guard.Hold, argv []string) supervisor.Job {
+	return supervisor.Job{Options: &o.sup, Hold: hold, Argv: argv, Warn: o.warn,
 		Become: func(state []byte) error {
 			if o.out.client != nil {
 				o.out.client.Flush(time.Second)
@@ -115,14 +115,14 @@ func (o *options) goOn(ctx context.Context, taken *handedOver, argv []string) er
 
 // supervise runs the loop. Who supervises lifeline itself hears of it, and the
 // worker doesn't.
-func (o *options) supervise(ctx context.Context, job supervise.Job) error {
-	above, err := notify.FromEnviron()
+func (o *options) supervise(ctx context.Context, job supervisor.Job) error {
+	above, err := sdnotify.FromEnviron()
 	if err != nil {
 		o.warn("cannot tell who supervises this: %v", err)
 	}
 	job.Above = above
 	_ = above.MainPID(os.Getpid())
-	return supervise.Run(ctx, job)
+	return supervisor.Run(ctx, job)
 }
 
 // prepare is what is left to do before a start, once it is certain that there
@@ -155,27 +155,27 @@ func (o *options) explain(err error) {
 	if !o.verbose {
 		return
 	}
-	var held *lifeline.HeldError
+	var held *guard.HeldError
 	switch {
 	case errors.As(err, &held):
 		o.warn("runs already: %s", held.Holder)
-	case errors.Is(err, lifeline.ErrPaused):
+	case errors.Is(err, guard.ErrPaused):
 		o.warn("paused; lifeline resume %s ends that", o.name)
 	}
 }
 
 // become is --exec: the lock goes with the command.
-func (o *options) become(hold *lifeline.Hold, argv []string) error {
+func (o *options) become(hold *guard.Hold, argv []string) error {
 	note, _ := hold.Note(true, false)
-	job := supervise.Job{Argv: argv}
+	job := supervisor.Job{Argv: argv}
 	if err := o.attendHold(hold, &job, ""); err != nil {
 		return err
 	}
 	if c := o.out.client; c != nil {
 		c.Flush(time.Second) // from then on it reads until nobody can write any more
 	}
-	return child.Become(child.Spec{
-		Argv: argv, Env: hold.Environ(hold.NewGeneration(), supervise.Environ(o.sup.Env)), Dir: o.sup.Chdir, Umask: o.sup.Umask,
+	return process.Become(process.Spec{
+		Argv: argv, Env: hold.Environ(hold.NewGeneration(), supervisor.Environ(o.sup.Env)), Dir: o.sup.Chdir, Umask: o.sup.Umask,
 		Run: hold.RunFD(), Note: note, Stdio: job.Stdio,
 	}, o.conflictCode)
 }
@@ -207,8 +207,8 @@ func runCommand(argv []string) *cli.Command {
 			if err := o.prepare(c.Context); err != nil {
 				return err
 			}
-			job := supervise.Job{Options: &o.sup, Hold: supervise.Unguarded{}, Argv: command, Warn: o.warn}
-			if err := o.attend(clerk.Place{}, &job, ""); err != nil {
+			job := supervisor.Job{Options: &o.sup, Hold: supervisor.Unguarded{}, Argv: command, Warn: o.warn}
+			if err := o.attend(logger.Place{}, &job, ""); err != nil {
 				return err
 			}
 			defer o.dismiss()
@@ -217,7 +217,7 @@ func runCommand(argv []string) *cli.Command {
 	}
 }
 
-func stopSignal(s child.Signal) unix.Signal {
+func stopSignal(s process.Signal) unix.Signal {
 	if s == 0 {
 		return unix.SIGTERM
 	}

@@ -14,9 +14,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript" // the command line, tested as a person would type it
 
-	"lifeline/lifeline/child"
-	"lifeline/lifeline/clerk"
-	"lifeline/lifeline/cluster/ping"
+	"lifeline/internal/healthcheck"
+	"lifeline/internal/logger"
+	"lifeline/internal/process"
 	"lifeline/tasks"
 )
 
@@ -26,7 +26,7 @@ func init() { runtime.LockOSThread() }
 // The test program is the real lifeline when it is called by that name, and
 // when it starts itself as a stub.
 func TestMain(m *testing.M) {
-	if child.IsStub() || clerk.Is() {
+	if process.IsStub() || logger.Is() {
 		exit(tasks.Main(context.Background(), os.Args))
 	}
 	testscript.Main(m, map[string]func(){
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 			if real := os.Getenv("LIFELINE_TEST_REMOTE"); real != "" { // the scripts of the cluster
 				_ = syscall.Exec(real, os.Args, os.Environ())
 			}
-			os.Exit(ping.Main(context.Background(), os.Args[2:], os.Stdin, os.Stderr)) // that verb of it
+			os.Exit(healthcheck.Main(context.Background(), os.Args[2:], os.Stdin, os.Stderr)) // that verb of it
 		},
 	})
 }

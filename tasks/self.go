@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"lifeline/lifeline"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/guard"
+	"lifeline/internal/supervisor"
 )
 
 // Replacing lifeline by a newer one, in place: execve keeps the process, and
@@ -27,12 +27,12 @@ const (
 )
 
 type handedOver struct {
-	Hold lifeline.Handed
+	Hold guard.Handed
 	Loop json.RawMessage
 }
 
 // answerCan says which hand-over this program understands.
-func answerCan() { fmt.Printf("lifeline takes over %d\n", supervise.HandOverVersion) }
+func answerCan() { fmt.Printf("lifeline takes over %d\n", supervisor.HandOverVersion) }
 
 // newer checks that the program now on disk can take over, and gives its path.
 func newer() (string, error) {
@@ -46,14 +46,14 @@ func newer() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s can't be run: %w", path, err)
 	}
-	if want := fmt.Sprintf("lifeline takes over %d", supervise.HandOverVersion); strings.TrimSpace(string(out)) != want {
+	if want := fmt.Sprintf("lifeline takes over %d", supervisor.HandOverVersion); strings.TrimSpace(string(out)) != want {
 		return "", fmt.Errorf("%s doesn't understand what this lifeline would hand over: lifeline restart ends the worker once instead", path)
 	}
 	return path, nil
 }
 
-// becomeNewer is supervise.Job's Become.
-func becomeNewer(hold *lifeline.Hold, loop []byte) error {
+// becomeNewer is supervisor.Job's Become.
+func becomeNewer(hold *guard.Hold, loop []byte) error {
 	path, err := newer()
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ func TestShellsComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	scripts, err := filepath.Abs("../install/packaging/completions")
+	scripts, err := filepath.Abs("../packaging/completions")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"lifeline/install"
-	"lifeline/lifeline"
-	"lifeline/lifeline/journal"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/guard"
+	"lifeline/internal/journal"
+	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
 
@@ -106,10 +106,10 @@ func scheduled(ctx context.Context) []install.Line {
 			}
 		}
 	}
-	return slices.DeleteFunc(lines, func(l install.Line) bool { return lifeline.CheckName(l.Name) != nil })
+	return slices.DeleteFunc(lines, func(l install.Line) bool { return guard.CheckName(l.Name) != nil })
 }
 
-func (o *options) standOf(in lifeline.Instance, lines []install.Line) standing {
+func (o *options) standOf(in guard.Instance, lines []install.Line) standing {
 	s := standing{Name: in.Name, State: stateDown, worker: in.Worker, Running: in.Alive() || len(in.Tree) > 0 && !in.Worker.Zero()}
 	for _, l := range lines {
 		if l.Name == in.Name && (!s.InCrontab || s.Schedule == "@reboot") {
@@ -142,8 +142,8 @@ func (o *options) standOf(in lifeline.Instance, lines []install.Line) standing {
 		s.State, s.Restarts, s.Reloads, s.Status, s.Node, s.Fence = written.State, written.Restarts, written.Reloads, written.Status, written.Node, written.Fence
 		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
 		if w := written.Worker; w == nil || !(procscan.ID{PID: w.PID, Start: w.Start}).Alive() {
-			if s.State == supervise.StateRunning || s.State == supervise.StateReady {
-				s.State = supervise.StateStopping // gone this moment: it isn't written yet
+			if s.State == supervisor.StateRunning || s.State == supervisor.StateReady {
+				s.State = supervisor.StateStopping // gone this moment: it isn't written yet
 			}
 			s.UpSince = nil
 		} else {
@@ -152,13 +152,13 @@ func (o *options) standOf(in lifeline.Instance, lines []install.Line) standing {
 	case in.Worker.Alive() && !in.Supervisor.Alive():
 		s.State = stateOrphaned
 	case in.Worker.Alive(): // --exec, or a block of a program of its own
-		s.State = supervise.StateRunning
+		s.State = supervisor.StateRunning
 	case in.Supervisor.Alive():
-		s.State = supervise.StateStarting
+		s.State = supervisor.StateStarting
 	case paused:
 		s.State = statePaused
 	}
-	if s.UpSince == nil && in.Worker.Alive() && s.State != supervise.StateStopping {
+	if s.UpSince == nil && in.Worker.Alive() && s.State != supervisor.StateStopping {
 		since, _ := procscan.Describe(in.Worker)
 		s.UpSince = stamp(since)
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/prometheus/common/expfmt" // the official parser of the text format
 	"github.com/prometheus/common/model"
 
-	"lifeline/lifeline/journal"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/journal"
+	"lifeline/internal/supervisor"
 )
 
 func TestMetricsParse(t *testing.T) {
 	now := time.Now()
 	list := []standing{
-		{Name: "web", State: supervise.StateReady, Running: true, UpSince: &now, Memory: 1 << 33, Restarts: 3, Last: &journal.Run{Start: now, End: now, Outcome: "killed", Code: 137}},
+		{Name: "web", State: supervisor.StateReady, Running: true, UpSince: &now, Memory: 1 << 33, Restarts: 3, Last: &journal.Run{Start: now, End: now, Outcome: "killed", Code: 137}},
 		{Name: "a.b:c@d+e", State: stateDown, LastSuccess: &now, Totals: journal.Totals{Runs: 3, OK: 2, Failed: 1, Skipped: 9}},
 	}
 	var b bytes.Buffer

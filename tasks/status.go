@@ -16,9 +16,9 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"lifeline/lifeline"
-	"lifeline/lifeline/journal"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/guard"
+	"lifeline/internal/journal"
+	"lifeline/internal/supervisor"
 )
 
 func statusCommand() *cli.Command {
@@ -38,7 +38,7 @@ func statusCommand() *cli.Command {
 				return o.clusterStatus(names, asJSON)
 			}
 			for _, name := range names {
-				if err := lifeline.CheckName(name); err != nil {
+				if err := guard.CheckName(name); err != nil {
 					return err
 				}
 			}
@@ -185,7 +185,7 @@ func columns(out io.Writer, rows [][]string, paint func(row, column int, cell st
 func (s standing) stateText() string {
 	text := s.State
 	switch {
-	case s.State == supervise.StateBackingOff && s.NextStart != nil:
+	case s.State == supervisor.StateBackingOff && s.NextStart != nil:
 		text = "backing off until " + s.NextStart.Local().Format(time.TimeOnly)
 	case s.State == stateDown && s.InCrontab:
 		text = "not running, in crontab"
@@ -200,11 +200,11 @@ func (s standing) stateText() string {
 // shade is the colour of the state: green, yellow, red, grey.
 func (s standing) shade() string {
 	switch {
-	case s.State == supervise.StateRunning || s.State == supervise.StateReady:
+	case s.State == supervisor.StateRunning || s.State == supervisor.StateReady:
 		return "32"
 	case s.Running || s.State == statePaused:
 		return "33"
-	case s.Last != nil && !s.Last.Good() && s.Last.Outcome != supervise.OutcomeStopped:
+	case s.Last != nil && !s.Last.Good() && s.Last.Outcome != supervisor.OutcomeStopped:
 		return "31"
 	}
 	return "90"
@@ -220,13 +220,13 @@ func lastExit(r *journal.Run) string {
 
 func endText(r journal.Run) string {
 	switch {
-	case r.Outcome == supervise.OutcomeFailed && r.Code == 0:
+	case r.Outcome == supervisor.OutcomeFailed && r.Code == 0:
 		return "too short"
-	case r.Outcome == supervise.OutcomeFailed:
+	case r.Outcome == supervisor.OutcomeFailed:
 		return "exit " + strconv.Itoa(r.Code)
-	case r.Outcome == supervise.OutcomeKilled:
+	case r.Outcome == supervisor.OutcomeKilled:
 		return r.Signal
-	case r.Outcome == supervise.OutcomeNoStart:
+	case r.Outcome == supervisor.OutcomeNoStart:
 		return "couldn't start (" + strconv.Itoa(r.Code) + ")"
 	}
 	return r.Outcome

@@ -20,21 +20,21 @@ import (
 
 	"github.com/urfave/cli/v2" // flags, subcommands and help; built with the tag urfave_cli_no_docs
 
-	"lifeline/lifeline"
-	"lifeline/lifeline/child"
-	"lifeline/lifeline/clerk"
-	"lifeline/lifeline/supervise"
+	"lifeline/internal/guard"
+	"lifeline/internal/logger"
+	"lifeline/internal/process"
+	"lifeline/internal/supervisor"
 )
 
 // Main is the whole program: it does what argv asks for and gives the exit
 // code. A process that lifeline started as the stub of a worker becomes that
 // worker here.
 func Main(ctx context.Context, argv []string) int {
-	if child.IsStub() {
-		return child.RunStub(settle)
+	if process.IsStub() {
+		return process.RunStub(settle)
 	}
-	if clerk.Is() {
-		return clerk.Main()
+	if logger.Is() {
+		return logger.Main()
 	}
 	if len(argv) > 1 && answered(argv) {
 		return 0
@@ -49,9 +49,9 @@ func Main(ctx context.Context, argv []string) int {
 	return exitCode(os.Stderr, opts.name, opts.conflictCode, err)
 }
 
-func settle(s child.Stub) (remark string, err error) {
-	return lifeline.Settle(s.Parent, s.Run, s.Note, func(format string, args ...any) {
-		say(os.Stderr, os.Getenv(lifeline.EnvName), fmt.Sprintf(format, args...))
+func settle(s process.Stub) (remark string, err error) {
+	return guard.Settle(s.Parent, s.Run, s.Note, func(format string, args ...any) {
+		say(os.Stderr, os.Getenv(guard.EnvName), fmt.Sprintf(format, args...))
 	})
 }
 
@@ -154,15 +154,15 @@ const (
 // exitCode says what went wrong, if a person should know, and gives the code.
 func exitCode(w io.Writer, name string, conflict int, err error) int {
 	var (
-		held  *lifeline.HeldError
-		bad   *lifeline.NameError
+		held  *guard.HeldError
+		bad   *guard.NameError
 		wrong *UsageError
-		exec  *child.ExecError
-		end   *supervise.EndError
+		exec  *process.ExecError
+		end   *supervisor.EndError
 		code  *codeError
 	)
 	switch {
-	case err == nil, errors.Is(err, lifeline.ErrPaused):
+	case err == nil, errors.Is(err, guard.ErrPaused):
 		return 0
 	case errors.As(err, &held):
 		return conflict // silent: this is what most ticks find

@@ -10,8 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"lifeline/lifeline"
-	"lifeline/lifeline/child"
+	"lifeline/internal/guard"
+	"lifeline/internal/process"
 	"lifeline/procscan"
 )
 
@@ -31,7 +31,7 @@ func terminateCommand() *cli.Command {
 				return usage("NAME is missing: lifeline terminate NAME...")
 			}
 			for _, name := range names {
-				if err := lifeline.CheckName(name); err != nil {
+				if err := guard.CheckName(name); err != nil {
 					return err
 				}
 			}
@@ -53,7 +53,7 @@ func terminateCommand() *cli.Command {
 // terminate ends the running instance of name and returns when its whole tree
 // is gone. The supervisor is asked, because it knows best; what it doesn't do
 // within grace is done here.
-func terminate(ctx context.Context, g lifeline.Guard, name string, sig unix.Signal, grace time.Duration) (was bool, err error) {
+func terminate(ctx context.Context, g guard.Guard, name string, sig unix.Signal, grace time.Duration) (was bool, err error) {
 	h, running, err := g.Holder(name)
 	if err != nil {
 		return false, err
@@ -62,7 +62,7 @@ func terminate(ctx context.Context, g lifeline.Guard, name string, sig unix.Sign
 	if !running && len(all) == 0 {
 		return false, nil
 	}
-	tree := child.Tree{Root: h.Worker, Marker: lifeline.EnvID, Value: h.Generation}
+	tree := process.Tree{Root: h.Worker, Marker: guard.EnvID, Value: h.Generation}
 	sup := h.Supervisor
 	if !sup.Alive() && len(above) > 0 {
 		sup = above[0]
@@ -74,20 +74,20 @@ func terminate(ctx context.Context, g lifeline.Guard, name string, sig unix.Sign
 	// What hides best shows itself while its parents still live.
 	tree.Also = append(all, tree.Members()...)
 	if !sup.Zero() {
-		child.Send(sup, unix.SIGTERM)
-		child.Send(sup, unix.SIGCONT)
-		if child.WaitGone(ctx, sup, grace) != nil {
+		process.Send(sup, unix.SIGTERM)
+		process.Send(sup, unix.SIGCONT)
+		if process.WaitGone(ctx, sup, grace) != nil {
 			// Its second signal means "at once".
-			child.Send(sup, unix.SIGTERM)
-			_ = child.WaitGone(ctx, sup, 500*time.Millisecond)
+			process.Send(sup, unix.SIGTERM)
+			_ = process.WaitGone(ctx, sup, 500*time.Millisecond)
 		}
 		grace, sig = 0, unix.SIGKILL
 	}
 	ctx, cancel := context.WithTimeout(ctx, grace+30*time.Second)
 	defer cancel()
 	if sup.Alive() { // it hangs: nothing may be started by it any more
-		child.Send(sup, unix.SIGKILL)
-		_ = child.WaitGone(ctx, sup, 5*time.Second)
+		process.Send(sup, unix.SIGKILL)
+		_ = process.WaitGone(ctx, sup, 5*time.Second)
 	}
 	if err := tree.End(ctx, sig, grace); err != nil {
 		return true, fmt.Errorf("cannot end it: %w", err)

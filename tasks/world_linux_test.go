@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lifeline/lifeline/child"
+	"lifeline/internal/process"
 	"lifeline/procscan"
 )
 
@@ -55,7 +55,7 @@ select(undef, undef, undef, .02) while -e "$work/alive" && time() < $^T + 600;
 // "leaderless").
 func init() {
 	path := os.Getenv("TASKS_TEST_LEADERLESS")
-	if path == "" || child.IsStub() {
+	if path == "" || process.IsStub() {
 		return
 	}
 	signal.Ignore(unix.SIGTERM)

@@ -86,7 +86,7 @@ func programs(ctx context.Context, dir string) (string, error) {
 	if path := os.Getenv("LIFELINE"); path != "" {
 		return filepath.Abs(path)
 	}
-	for name, from := range map[string]string{"lifeline": "lifeline", "lifeline-remote": "lifeline/lifeline/cluster/remote"} {
+	for name, from := range map[string]string{"lifeline": "lifeline", "lifeline-remote": "lifeline/cmd/lifeline-remote"} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", filepath.Join(dir, name), from)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {

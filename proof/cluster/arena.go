@@ -51,7 +51,7 @@ func with(p build.Programs) settings {
 }
 
 // second is the program that speaks to the engines.
-const second = "lifeline/lifeline/cluster/remote"
+const second = "lifeline/cmd/lifeline-remote"
 
 // open starts the engine, and a link for each node.
 func open(s settings) (a *arena, err error) {

@@ -22,7 +22,7 @@ const tags = "urfave_cli_no_docs,osusergo,netgo"
 // programs are the packages that are built and shipped, by the name they get.
 var programs = []struct{ name, from string }{
 	{"lifeline", "."},
-	{"lifeline-remote", "./lifeline/cluster/remote"},
+	{"lifeline-remote", "./cmd/lifeline-remote"},
 }
 
 // licences are those that ask for nothing but to be named, each by what its

@@ -11,25 +11,25 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lifeline/lifeline/notify"
+	"lifeline/internal/sdnotify"
 	"lifeline/proof/pid"
 )
 
 // above plays the supervisor of lifeline, as systemd would be one.
 type above struct {
-	*notify.Receiver
+	*sdnotify.Receiver
 	t *testing.T
 }
 
 func supervisor(t *testing.T, dir string) above {
 	t.Helper()
-	r := must[*notify.Receiver](t)(notify.Listen(dir+"/above", notify.Options{}))
+	r := must[*sdnotify.Receiver](t)(sdnotify.Listen(dir+"/above", sdnotify.Options{}))
 	t.Cleanup(func() { r.Close() })
 	return above{r, t}
 }
 
 // hear waits until a message satisfies ok, and gives all up to that one.
-func (a above) hear(what string, ok func(*notify.Message) bool) (all []notify.Message) {
+func (a above) hear(what string, ok func(*sdnotify.Message) bool) (all []sdnotify.Message) {
 	a.t.Helper()
 	for deadline := time.After(patience); ; {
 		for _, m := range a.Drain() {
@@ -49,7 +49,7 @@ func (a above) hear(what string, ok func(*notify.Message) bool) (all []notify.Me
 func (a above) heartbeats(n int) {
 	a.t.Helper()
 	for range n {
-		a.hear("WATCHDOG=1", func(m *notify.Message) bool { return m.Watchdog })
+		a.hear("WATCHDOG=1", func(m *sdnotify.Message) bool { return m.Watchdog })
 	}
 }
 
@@ -68,8 +68,8 @@ func TestNotifyClient(t *testing.T) {
 		b.argv(dir, []string{"--respawn", "--respawn-delay", "0s", "--notify"}, b.beats, "50", "0")))
 	t.Cleanup(s.end)
 	began(t, s)
-	all := sup.hear("READY=1", func(m *notify.Message) bool { return m.Ready })
-	if !slices.ContainsFunc(all, func(m notify.Message) bool { return m.MainPID == s.cmd.Process.Pid }) {
+	all := sup.hear("READY=1", func(m *sdnotify.Message) bool { return m.Ready })
+	if !slices.ContainsFunc(all, func(m sdnotify.Message) bool { return m.MainPID == s.cmd.Process.Pid }) {
 		t.Errorf("no MAINPID=%d before READY=1: %+v", s.cmd.Process.Pid, all)
 	}
 	for _, m := range all {
@@ -77,7 +77,7 @@ func TestNotifyClient(t *testing.T) {
 			t.Errorf("pid %d, not lifeline, spoke to lifeline's supervisor: %+v", m.Sender.PID, m)
 		}
 	}
-	if !slices.ContainsFunc(all, func(m notify.Message) bool { return strings.Contains(m.Status, "up") }) {
+	if !slices.ContainsFunc(all, func(m sdnotify.Message) bool { return strings.Contains(m.Status, "up") }) {
 		t.Errorf("no STATUS= that the worker is up: %+v", all)
 	}
 	sup.heartbeats(5)
@@ -100,8 +100,8 @@ func TestNotifyClient(t *testing.T) {
 	must[time.Duration](t)(s.kill())
 	sup.heartbeats(2)
 	lifeline.Signal(unix.SIGTERM)
-	all = sup.hear("STOPPING=1", func(m *notify.Message) bool { return m.Stopping })
-	if slices.ContainsFunc(all, func(m notify.Message) bool { return m.Ready }) {
+	all = sup.hear("STOPPING=1", func(m *sdnotify.Message) bool { return m.Stopping })
+	if slices.ContainsFunc(all, func(m sdnotify.Message) bool { return m.Ready }) {
 		t.Errorf("READY=1 came twice: %+v", all)
 	}
 	if !lifeline.WaitFor(int(patience.Milliseconds())) {

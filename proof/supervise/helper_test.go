@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lifeline/lifeline/notify"
+	"lifeline/internal/sdnotify"
 	"lifeline/lifeline/worker"
 )
 
@@ -65,7 +65,7 @@ func store() error {
 		if _, err := unix.Write(fd, []byte(strconv.Itoa(made))); err != nil {
 			return err
 		}
-		if err := notify.SendTo(os.Getenv("NOTIFY_SOCKET"), "FDSTORE=1\nFDNAME=the state", fd); err != nil {
+		if err := sdnotify.SendTo(os.Getenv("NOTIFY_SOCKET"), "FDSTORE=1\nFDNAME=the state", fd); err != nil {
 			return err
 		}
 	case len(files) != 1 || files[0].Name() != "the state":

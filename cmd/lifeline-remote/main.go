@@ -1,0 +1,11 @@
+// Lifeline-remote speaks to networks for lifeline: engines of clusters, and the
+// receivers of pings. Package node says what it does.
+package main
+
+import (
+	"os"
+
+	"lifeline/internal/cluster/node"
+)
+
+func main() { os.Exit(node.Main(os.Args[1:])) }

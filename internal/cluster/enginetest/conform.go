@@ -1,0 +1,429 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"lifeline/internal/cluster/engine"
+)
+
+// Suite is one engine under test.
+type Suite struct {
+	Open func(ctx context.Context, name string) (engine.Engine, error)
+	TTL  time.Duration // short, and one that the engine gives as it is
+	// Slack is how much later than its TTL a session may end.
+	Slack time.Duration
+}
+
+type client struct {
+	engine.Engine
+	t *testing.T
+}
+
+var names = struct {
+	sync.Mutex
+	n int
+}{}
+
+// fresh is a name that no test has used.
+func fresh(t *testing.T) string {
+	names.Lock()
+	defer names.Unlock()
+	names.n++
+	return fmt.Sprintf("conform-%d-%d", time.Now().UnixNano(), names.n)
+}
+
+func (s Suite) open(t *testing.T, name string) client {
+	t.Helper()
+	e, err := s.Open(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return client{&serial{Engine: e}, t}
+}
+
+func (s Suite) join(t *testing.T, name, node string, slots int) client {
+	t.Helper()
+	c := s.open(t, name)
+	ttl, err := c.Join(t.Context(), engine.Member{Name: name, Node: node, TTL: s.TTL, Slots: slots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ttl != s.TTL {
+		t.Fatalf("the TTL granted is %s, not %s", ttl, s.TTL)
+	}
+	return c
+}
+
+// keep renews until the test is over, or stop is called.
+func (c client) keep(ttl time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(c.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			_, _ = c.Renew(ctx)
+			select {
+			case <-ctx.Done():
+			case <-time.After(ttl / 4):
+			}
+		}
+	}()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	c.t.Cleanup(stop)
+	return stop
+}
+
+func (c client) acquire() uint64 {
+	c.t.Helper()
+	g, err := c.Acquire(c.t.Context())
+	if err != nil {
+		c.t.Fatalf("it should have been granted: %v", err)
+	}
+	if g.Fence == 0 {
+		c.t.Fatal("the fence is 0")
+	}
+	return g.Fence
+}
+
+func (c client) taken() *engine.Taken {
+	c.t.Helper()
+	_, err := c.Acquire(c.t.Context())
+	var taken *engine.Taken
+	if !errors.As(err, &taken) {
+		c.t.Fatalf("it should have been taken: %v", err)
+	}
+	return taken
+}
+
+func (c client) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// drain empties the bell.
+func (c client) drain() {
+	select {
+	case <-c.Changes():
+	default:
+	}
+}
+
+func (c client) rings(within time.Duration) {
+	c.t.Helper()
+	select {
+	case <-c.Changes():
+	case <-time.After(within):
+		c.t.Fatal("nothing was heard of a change")
+	}
+}
+
+// Run runs the suite.
+func (s Suite) Run(t *testing.T) {
+	t.Run("one holder", s.oneHolder)
+	t.Run("fences rise", s.fences)
+	t.Run("a session ends by itself", s.expiry)
+	t.Run("what has ended isn't renewed", s.lost)
+	t.Run("changes are heard", s.changes)
+	t.Run("slots", s.slots)
+	t.Run("many at once", s.race)
+	t.Run("look", s.look)
+	t.Run("wish", s.wish)
+	t.Run("ticks", s.ticks)
+	t.Run("ticks need the place", s.ticksPlace)
+}
+
+func (s Suite) oneHolder(t *testing.T) {
+	name := fresh(t)
+	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
+	a.acquire()
+	b.taken()
+	b.must(b.Release(t.Context())) // it has nothing to give back
+	b.taken()
+	a.must(a.Release(t.Context()))
+	b.acquire()
+	a.taken()
+}
+
+func (s Suite) fences(t *testing.T) {
+	name := fresh(t)
+	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
+	last := uint64(0)
+	for i := range 10 {
+		c := []client{a, b}[i%2]
+		f := c.acquire()
+		if f <= last {
+			t.Fatalf("the fence %d comes after %d", f, last)
+		}
+		if again := c.acquire(); again < f {
+			t.Fatalf("asked again, the fence is %d, not %d", again, f)
+		}
+		last = f
+		if i%3 == 2 { // also over the end of a session
+			c.must(c.Leave(t.Context()))
+			_, err := c.Join(t.Context(), engine.Member{Name: name, Node: "x", TTL: s.TTL, Slots: 1})
+			c.must(err)
+		} else {
+			c.must(c.Release(t.Context()))
+		}
+		_, _ = a.Renew(t.Context())
+		_, _ = b.Renew(t.Context())
+	}
+}
+
+func (s Suite) expiry(t *testing.T) {
+	name := fresh(t)
+	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
+	b.keep(s.TTL)
+	renewed := time.Now() // before it is asked for: the engine counts from when it heard of it
+	_, err := a.Renew(t.Context())
+	a.must(err)
+	a.acquire()
+	for {
+		_, err := b.Acquire(t.Context())
+		after := time.Since(renewed)
+		if err == nil {
+			if after < s.TTL {
+				t.Fatalf("it was granted %s after a renewal for %s", after, s.TTL)
+			}
+			return
+		}
+		if after > s.TTL+s.Slack {
+			t.Fatalf("it isn't granted %s after the last renewal for %s: %v", after, s.TTL, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (s Suite) lost(t *testing.T) {
+	name := fresh(t)
+	a := s.join(t, name, "a", 1)
+	a.acquire()
+	b := s.join(t, name, "b", 1)
+	b.keep(s.TTL)
+	s.inherit(t, b)
+	if _, err := a.Renew(t.Context()); !errors.Is(err, engine.ErrLost) {
+		t.Fatalf("a renewal of what has ended says %v", err)
+	}
+	if _, err := a.Acquire(t.Context()); !errors.Is(err, engine.ErrLost) && !errors.As(err, new(*engine.Taken)) {
+		t.Fatalf("acquiring in a session that has ended says %v", err)
+	}
+	if err := a.Release(t.Context()); err != nil && !errors.Is(err, engine.ErrLost) {
+		t.Fatal(err)
+	}
+	if _, err := b.Renew(t.Context()); err != nil {
+		t.Fatalf("the release of what was lost has taken it from another: %v", err)
+	}
+	_, err := a.Join(t.Context(), engine.Member{Name: name, Node: "a", TTL: s.TTL, Slots: 1})
+	a.must(err)
+	a.taken()
+}
+
+func (s Suite) changes(t *testing.T) {
+	name := fresh(t)
+	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
+	a.acquire()
+	for i := 0; ; i++ { // until the listener is there
+		b.drain()
+		a.must(a.Release(t.Context()))
+		select {
+		case <-b.Changes():
+		case <-time.After(time.Second):
+			if i < 10 {
+				a.acquire()
+				continue
+			}
+			t.Fatal("a release isn't heard")
+		}
+		break
+	}
+	a.acquire()
+	time.Sleep(50 * time.Millisecond)
+	b.drain()
+	a.must(a.Leave(t.Context()))
+	b.rings(5 * time.Second)
+}
+
+func (s Suite) slots(t *testing.T) {
+	name := fresh(t)
+	var all []client
+	for i := range 5 {
+		all = append(all, s.join(t, name, fmt.Sprint("n", i), 3))
+	}
+	fences := map[uint64]bool{}
+	for _, c := range all[:3] {
+		fences[c.acquire()] = true
+	}
+	if len(fences) != 3 {
+		t.Fatalf("three places have the fences %v", fences)
+	}
+	all[3].taken()
+	all[1].must(all[1].Release(t.Context()))
+	all[3].acquire()
+	all[1].taken()
+	all[4].taken()
+}
+
+// Everybody asks at once, again and again: there are never more than slots.
+func (s Suite) race(t *testing.T) {
+	const slots, candidates, rounds = 2, 8, 5
+	name := fresh(t)
+	var all []client
+	for i := range candidates {
+		all = append(all, s.join(t, name, fmt.Sprint("n", i), slots))
+	}
+	for range rounds {
+		var mu sync.Mutex
+		var won []client
+		var wg sync.WaitGroup
+		for _, c := range all {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				if _, err := c.Renew(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if _, err := c.Acquire(t.Context()); err == nil {
+					mu.Lock()
+					won = append(won, c)
+					mu.Unlock()
+				}
+			}()
+		}
+		wg.Wait()
+		if len(won) > slots || len(won) == 0 {
+			t.Fatalf("%d of %d places were granted", len(won), slots)
+		}
+		for _, c := range won {
+			c.must(c.Release(t.Context()))
+		}
+	}
+}
+
+func (s Suite) state(c client, name string) engine.State {
+	c.t.Helper()
+	states, err := c.Look(c.t.Context(), name)
+	c.must(err)
+	if len(states) != 1 || states[0].Name != name {
+		c.t.Fatalf("looking for %s gives %+v", name, states)
+	}
+	return states[0]
+}
+
+func (s Suite) look(t *testing.T) {
+	name := fresh(t)
+	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
+	f := a.acquire()
+	before := time.Now().Add(-time.Minute)
+	st := s.state(b, name)
+	if len(st.Members) != 2 {
+		t.Fatalf("there are %+v", st.Members)
+	}
+	h, w := st.Members[0], st.Members[1]
+	if h.Node != "a" || h.Slot != 0 || h.Fence != f || h.Mine || h.Since.Before(before) {
+		t.Errorf("the holder looks like %+v", h)
+	}
+	if w.Node != "b" || w.Slot != -1 || !w.Mine || w.Since.Before(before) || w.ID == h.ID {
+		t.Errorf("who stands by looks like %+v", w)
+	}
+	other := s.open(t, "")
+	all, err := other.Look(t.Context(), "")
+	other.must(err)
+	if !slices.ContainsFunc(all, func(st engine.State) bool { return st.Name == name }) {
+		t.Errorf("a look at all names lacks %s", name)
+	}
+	a.must(a.Leave(t.Context()))
+	if st := s.state(b, name); len(st.Members) != 1 {
+		t.Errorf("after one has left there are %+v", st.Members)
+	}
+}
+
+func (s Suite) wish(t *testing.T) {
+	name := fresh(t)
+	a := s.join(t, name, "a", 1)
+	a.must(a.Wish(t.Context(), name, "b", 10*time.Second))
+	if st := s.state(a, name); st.Wish != "b" {
+		t.Fatalf("the wish is %q", st.Wish)
+	}
+	a.must(a.Wish(t.Context(), name, "", 0))
+	if st := s.state(a, name); st.Wish != "" {
+		t.Fatalf("taken back, the wish is %q", st.Wish)
+	}
+	a.keep(s.TTL)
+	a.must(a.Wish(t.Context(), name, "c", 2*time.Second))
+	for deadline := time.Now().Add(10 * time.Second); s.state(client{s.open(t, ""), t}, name).Wish != ""; {
+		if time.Now().After(deadline) {
+			t.Fatal("the wish never ends")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func (s Suite) ticks(t *testing.T) {
+	name := fresh(t)
+	a := s.join(t, name, "a", 1)
+	a.acquire()
+	mark, err := a.Mark(t.Context(), name)
+	a.must(err)
+	if !mark.Equal(engine.Mark{}) {
+		t.Fatalf("before any tick the mark is %+v", mark)
+	}
+	one := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
+	first := engine.Mark{Claimed: one}
+	a.must(a.Claim(t.Context(), mark, first))
+	if err := a.Claim(t.Context(), mark, first); !errors.Is(err, engine.ErrClaimed) {
+		t.Fatalf("claimed twice: %v", err)
+	}
+	second := engine.Mark{Claimed: one, Done: one, Skipped: 2}
+	a.must(a.Claim(t.Context(), first, second))
+	if err := a.Claim(t.Context(), first, second); !errors.Is(err, engine.ErrClaimed) {
+		t.Fatalf("from a mark that is gone: %v", err)
+	}
+	a.must(a.Claim(t.Context(), second, second)) // "still mine"
+	mark, err = a.Mark(t.Context(), name)
+	a.must(err)
+	if !mark.Equal(second) {
+		t.Fatalf("the mark is %+v, not %+v", mark, second)
+	}
+	if st := s.state(a, name); !st.Mark.Equal(second) {
+		t.Fatalf("look gives the mark %+v", st.Mark)
+	}
+}
+
+// Who has lost the place can't move the mark any more.
+func (s Suite) ticksPlace(t *testing.T) {
+	name := fresh(t)
+	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
+	first := engine.Mark{Claimed: time.Unix(1e9, 0).UTC()}
+	if err := b.Claim(t.Context(), engine.Mark{}, first); !errors.Is(err, engine.ErrLost) {
+		t.Fatalf("without a place: %v", err)
+	}
+	a.acquire()
+	b.keep(s.TTL)
+	s.inherit(t, b)
+	if err := a.Claim(t.Context(), engine.Mark{}, first); !errors.Is(err, engine.ErrLost) {
+		t.Fatalf("with a place that was lost: %v", err)
+	}
+	b.must(b.Claim(t.Context(), engine.Mark{}, first))
+}
+
+// inherit waits until the lease of another has ended, and b has it.
+func (s Suite) inherit(t *testing.T, b client) {
+	t.Helper()
+	for deadline := time.Now().Add(s.TTL + s.Slack); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := b.Acquire(t.Context()); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the other one never got it")
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package enginetest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"lifeline/internal/cluster/engine"
+)
+
+// serial makes the calls of an engine one at a time, as lifeline-remote does.
+type serial struct {
+	engine.Engine
+	mu sync.Mutex
+}
+
+func (s *serial) lock() func() { s.mu.Lock(); return s.mu.Unlock }
+
+func (s *serial) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
+	defer s.lock()()
+	return s.Engine.Join(ctx, m)
+}
+
+func (s *serial) Renew(ctx context.Context) (time.Duration, error) {
+	defer s.lock()()
+	return s.Engine.Renew(ctx)
+}
+
+func (s *serial) Acquire(ctx context.Context) (engine.Grant, error) {
+	defer s.lock()()
+	return s.Engine.Acquire(ctx)
+}
+
+func (s *serial) Release(ctx context.Context) error {
+	defer s.lock()()
+	return s.Engine.Release(ctx)
+}
+
+func (s *serial) Leave(ctx context.Context) error {
+	defer s.lock()()
+	return s.Engine.Leave(ctx)
+}
+
+func (s *serial) Look(ctx context.Context, name string) ([]engine.State, error) {
+	defer s.lock()()
+	return s.Engine.Look(ctx, name)
+}
+
+func (s *serial) Wish(ctx context.Context, name, node string, lasts time.Duration) error {
+	defer s.lock()()
+	return s.Engine.Wish(ctx, name, node, lasts)
+}
+
+func (s *serial) Mark(ctx context.Context, name string) (engine.Mark, error) {
+	defer s.lock()()
+	return s.Engine.Mark(ctx, name)
+}
+
+func (s *serial) Claim(ctx context.Context, from, to engine.Mark) error {
+	defer s.lock()()
+	return s.Engine.Claim(ctx, from, to)
+}

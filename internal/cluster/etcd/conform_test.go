@@ -1,0 +1,21 @@
+package etcd_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"lifeline/internal/cluster/engine"
+	"lifeline/internal/cluster/enginetest"
+	"lifeline/internal/cluster/etcd"
+)
+
+func TestConform(t *testing.T) {
+	server := enginetest.Etcd(t)
+	enginetest.Suite{
+		Open: func(ctx context.Context, name string) (engine.Engine, error) {
+			return etcd.Open(ctx, server, name)
+		},
+		TTL: 2 * time.Second, Slack: 3 * time.Second,
+	}.Run(t)
+}

@@ -1,0 +1,226 @@
+// Package etcd is the engine on etcd 3.4 or later.
+//
+//	etcd://HOST:2379,HOST:2379             etcds:// for TLS with the system's authorities
+//	etcd://HOST?cacert=FILE&cert=FILE&key=FILE    TLS with these files
+//
+// Keys, below /lifeline/v2/NAME/:
+//
+//	member/ID      who stands by or holds, as JSON; it hangs on a lease of etcd
+//	place/N        held by the session that made it; the revision that made it
+//	               is the fence: revisions of etcd only rise
+//	wish           the node that is to have the name
+//	mark           how far the ticks have been run
+//
+// A place hangs on no lease. A member of etcd that was the leader, stood still
+// and goes on, may end leases that have been renewed at the new leader
+// meanwhile (etcd's issue 15247; what 3.6 does about it leaves a moment open).
+// So the holder writes its place again and again, which takes a majority, and
+// whoever wants it measures by its own clock: what hasn't been written for a
+// whole TTL since it was seen first, and still isn't when it is deleted, has
+// no holder.
+package etcd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3" // etcd's own client
+
+	"lifeline/internal/cluster/engine"
+)
+
+const (
+	root    = "/lifeline/"
+	layout  = "2" // of the keys
+	version = root + "version"
+	names   = root + "v" + layout + "/"
+)
+
+// Etcd is the engine.
+type Etcd struct {
+	c       *clientv3.Client
+	name    string
+	m       engine.Member
+	lease   clientv3.LeaseID // of the member's key; 0 for no session
+	id      string           // of the session
+	place   string           // key, "" for none
+	fence   int64
+	holder  string // what is written there
+	changes chan struct{}
+	stop    context.CancelFunc
+	over    sync.WaitGroup
+
+	mu   sync.Mutex
+	seen map[string]sight // of places, by key
+}
+
+type who struct {
+	Node  string    `json:"node"`
+	Since time.Time `json:"since"`
+	ID    string    `json:"id"`
+	TTL   int64     `json:"ttl,omitempty"` // of a place, in milliseconds
+}
+
+func (e *Etcd) key(parts ...string) string { return names + e.name + "/" + strings.Join(parts, "/") }
+
+// Changes rings when a key of the name has changed.
+func (e *Etcd) Changes() <-chan struct{} { return e.changes }
+
+// Close ends the connection, not the session.
+func (e *Etcd) Close() {
+	e.stop()
+	e.over.Wait()
+	_ = e.c.Close()
+}
+
+// watch rings until ctx ends. The watcher of the client goes on after a
+// disconnection by itself; where etcd gives it up, it is begun again.
+func (e *Etcd) watch(ctx context.Context) {
+	defer e.over.Done()
+	for ctx.Err() == nil {
+		// The first thing it tells is that it watches: what was before may have
+		// gone unseen.
+		for r := range e.c.Watch(clientv3.WithRequireLeader(ctx), e.key(), clientv3.WithPrefix(), clientv3.WithCreatedNotify()) {
+			if r.Err() != nil {
+				break
+			}
+			if e.news(r) {
+				select {
+				case e.changes <- struct{}{}:
+				default:
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// news notes what was heard of places, and reports whether anything else was:
+// that one was written again is what happens all the time.
+func (e *Etcd) news(r clientv3.WatchResponse) bool {
+	news := len(r.Events) == 0
+	for _, event := range r.Events {
+		if !strings.HasPrefix(string(event.Kv.Key), e.key("place", "")) || !event.IsModify() {
+			news = true
+		}
+		if event.Type == mvccpb.PUT {
+			e.left(event.Kv)
+		}
+	}
+	return news
+}
+
+// Join makes a member's key. A place's TTL is what was asked for; the lease
+// that the member's key hangs on may be longer.
+func (e *Etcd) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
+	e.m, e.lease, e.id, e.place = m, 0, "", ""
+	if err := e.enlist(ctx); err != nil {
+		return 0, refine(err)
+	}
+	return m.TTL, nil
+}
+
+// enlist makes the member's key, with a lease.
+func (e *Etcd) enlist(ctx context.Context) error {
+	g, err := e.c.Grant(ctx, int64((e.m.TTL+time.Second-1)/time.Second))
+	if err != nil {
+		return err
+	}
+	if e.id == "" {
+		e.id = strconv.FormatInt(int64(g.ID), 16)
+	}
+	text, _ := json.Marshal(who{Node: e.m.Node, Since: time.Now().UTC(), ID: e.id})
+	put := clientv3.OpPut(e.key("member", e.id), string(text), clientv3.WithLease(g.ID))
+	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).
+		Then(clientv3.OpPut(version, layout), put).Else(clientv3.OpGet(version), put).Commit()
+	if err == nil && !r.Succeeded {
+		if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 && string(kvs[0].Value) != layout {
+			err = engine.Refuse("in this etcd is the layout %q of another version of lifeline-remote (key %s), this one knows %s: install the same one on all nodes", kvs[0].Value, version, layout)
+		}
+	}
+	if err != nil {
+		e.revoke(g.ID)
+		return err
+	}
+	e.lease = g.ID
+	return nil
+}
+
+func (e *Etcd) revoke(lease clientv3.LeaseID) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = e.c.Revoke(ctx, lease) // else it ends by itself
+}
+
+// Renew writes the place again, where one is held. That counts: whatever comes
+// of the lease is no reason to give the place up.
+func (e *Etcd) Renew(ctx context.Context) (time.Duration, error) {
+	if e.lease == 0 {
+		return 0, engine.ErrLost
+	}
+	if e.place != "" {
+		if err := e.rewrite(ctx); err != nil {
+			return 0, refine(err)
+		}
+	}
+	_, err := e.c.KeepAliveOnce(ctx, e.lease)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) && e.place != "" {
+		err = e.enlist(ctx)
+	}
+	if err != nil && e.place == "" {
+		return 0, refine(err)
+	}
+	return e.m.TTL, nil
+}
+
+// Leave gives back the place, and revokes the lease of the member's key.
+func (e *Etcd) Leave(ctx context.Context) error {
+	if e.lease == 0 {
+		return nil
+	}
+	if err := e.Release(ctx); err != nil {
+		return err
+	}
+	_, err := e.c.Revoke(ctx, e.lease)
+	if err = refine(err); err != nil && !errors.Is(err, engine.ErrLost) {
+		return err
+	}
+	e.lease, e.place, e.fence = 0, "", 0
+	return nil
+}
+
+// refine tells what will never get better from what may.
+func refine(err error) error {
+	var refused *engine.Refused
+	switch {
+	case err == nil, errors.As(err, &refused):
+		return err
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		return engine.ErrLost
+	case errors.Is(err, rpctypes.ErrAuthFailed):
+		return engine.Refuse("etcd doesn't take this user and password: see %s and %s", engine.EnvUser, engine.EnvPasswordFile)
+	case errors.Is(err, rpctypes.ErrUserEmpty):
+		return engine.Refuse("etcd wants a user and a password: set %s, and %s or %s", engine.EnvUser, engine.EnvPassword, engine.EnvPasswordFile)
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return engine.Refuse("etcd's user has no permission for the keys below %s: etcdctl role grant-permission ROLE readwrite --prefix=true %s", root, root)
+	case errors.Is(err, rpctypes.ErrLeaseTTLTooLarge):
+		return engine.Misused("--ttl is larger than etcd allows")
+	}
+	text := err.Error()
+	for _, sign := range []string{"x509: ", "tls: "} { // the client says so in words alone
+		if i := strings.Index(text, sign); i >= 0 {
+			return engine.Refuse("no TLS connection to etcd: %s", strings.TrimRight(text[i:], `" `))
+		}
+	}
+	return err
+}

@@ -1,0 +1,194 @@
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"lifeline/internal/cluster/engine"
+)
+
+// Open connects, for one name ("" to look only).
+func Open(ctx context.Context, address, name string) (*Etcd, error) {
+	config, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	config.Context = context.Background()
+	c, err := clientv3.New(*config)
+	if err != nil {
+		return nil, refine(err)
+	}
+	if err := check(ctx, c); err != nil {
+		if why := probe(ctx, config); why != nil {
+			err = why
+		}
+		_ = c.Close()
+		return nil, err
+	}
+	watching, stop := context.WithCancel(context.Background())
+	e := &Etcd{c: c, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]sight{}}
+	if name != "" {
+		e.over.Add(1)
+		go e.watch(watching)
+	}
+	return e, nil
+}
+
+// check asks for what every call needs: an answer, a leader, permission, a
+// version that has what is used here.
+func check(ctx context.Context, c *clientv3.Client) error {
+	asking, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	if _, err := c.Get(asking, version); err != nil {
+		return refine(err)
+	}
+	for _, endpoint := range c.Endpoints() {
+		s, err := c.Status(ctx, endpoint)
+		if err != nil {
+			continue // another one answered
+		}
+		if v := s.Version; strings.HasPrefix(v, "2.") || strings.HasPrefix(v, "3.0.") || strings.HasPrefix(v, "3.1.") || strings.HasPrefix(v, "3.2.") || strings.HasPrefix(v, "3.3.") {
+			return engine.Refuse("etcd at %s is version %s: 3.4 or later is needed", endpoint, v)
+		}
+		return nil
+	}
+	return nil
+}
+
+// probe finds out why there is no TLS connection: the client only says that
+// there was none in time. A server that doesn't like our certificate says so
+// after the handshake (TLS 1.3), where it would otherwise begin to talk.
+func probe(ctx context.Context, config *clientv3.Config) error {
+	if config.TLS == nil {
+		return nil
+	}
+	for _, endpoint := range config.Endpoints {
+		host, _, _ := net.SplitHostPort(strings.TrimPrefix(endpoint, "https://"))
+		own := config.TLS.Clone()
+		own.ServerName, own.NextProtos = host, []string{"h2"}
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 2 * time.Second}, Config: own}
+		c, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(endpoint, "https://"))
+		if err == nil {
+			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+			_, err = c.Read(make([]byte, 1))
+			_ = c.Close()
+		}
+		if err != nil {
+			if err = refine(err); errors.As(err, new(*engine.Refused)) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// parse reads an address. Commas between the hosts are what net/url doesn't
+// know.
+func parse(address string) (*clientv3.Config, error) {
+	scheme, rest, _ := strings.Cut(address, "://")
+	hosts, query, _ := strings.Cut(rest, "?")
+	secrets, err := engine.ReadSecrets()
+	if err != nil {
+		return nil, err
+	}
+	hosts = strings.TrimSuffix(hosts, "/")
+	if i := strings.LastIndexByte(hosts, '@'); i >= 0 {
+		user, password, has := strings.Cut(hosts[:i], ":")
+		if secrets.User, err = url.PathUnescape(user); err == nil && has {
+			secrets.Password, err = url.PathUnescape(password)
+		}
+		if err != nil {
+			return nil, engine.Misused("--cluster: the user can't be read: %% stands for a byte, as %%40 for @")
+		}
+		hosts = hosts[i+1:]
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, engine.Misused("--cluster: what follows the ? can't be read")
+	}
+	for key := range values {
+		v := values.Get(key)
+		switch key {
+		case "cacert":
+			secrets.CACert = v
+		case "cert":
+			secrets.Cert = v
+		case "key":
+			secrets.Key = v
+		case "user":
+			secrets.User = v
+		case "password":
+			secrets.Password = v
+		default:
+			return nil, engine.Misused("--cluster: etcd's address has no %q; it has cacert, cert, key and user", key)
+		}
+	}
+	c := &clientv3.Config{
+		DialTimeout: 3 * time.Second, DialKeepAliveTime: 3 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
+		Username: secrets.User, Password: secrets.Password, Logger: zap.NewNop(),
+	}
+	if c.Username != "" && c.Password == "" {
+		return nil, engine.Refuse("the password of etcd's user %s is missing: set %s or %s", c.Username, engine.EnvPassword, engine.EnvPasswordFile)
+	}
+	plain := "http://"
+	if scheme == "etcds" || secrets.CACert != "" || secrets.Cert != "" {
+		plain = "https://"
+		if c.TLS, err = tlsConfig(secrets); err != nil {
+			return nil, err
+		}
+	}
+	for host := range strings.SplitSeq(hosts, ",") {
+		if host == "" || strings.ContainsAny(host, "/ ") {
+			return nil, engine.Misused("--cluster: %q is no host; an address is etcd://HOST:2379,HOST:2379", host)
+		}
+		if _, _, err := net.SplitHostPort(host); err != nil {
+			host = net.JoinHostPort(strings.Trim(host, "[]"), "2379")
+		}
+		c.Endpoints = append(c.Endpoints, plain+host)
+	}
+	return c, nil
+}
+
+func tlsConfig(s engine.Secrets) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.CACert != "" {
+		text, err := os.ReadFile(s.CACert)
+		if err != nil {
+			return nil, engine.Refuse("cannot read the authority's certificate: %v", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, engine.Refuse("there is no certificate in %s", s.CACert)
+		}
+	}
+	if (s.Cert == "") != (s.Key == "") {
+		return nil, engine.Misused("a client's certificate has a key: give both, cert and key")
+	}
+	if s.Cert == "" {
+		return c, nil
+	}
+	pair, err := tls.LoadX509KeyPair(s.Cert, s.Key)
+	if err != nil {
+		return nil, engine.Refuse("cannot use the client's certificate %s with the key %s: %v", s.Cert, s.Key, err)
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err == nil && time.Now().After(leaf.NotAfter) {
+		return nil, engine.Refuse("the client's certificate %s has expired on %s: renew it", s.Cert, leaf.NotAfter.Format(time.DateTime))
+	}
+	// Read again at every connection: certificates are renewed.
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(s.Cert, s.Key)
+		return &pair, err
+	}
+	return c, nil
+}

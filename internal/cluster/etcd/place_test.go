@@ -1,0 +1,130 @@
+package etcd
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"lifeline/internal/cluster/engine"
+	"lifeline/internal/cluster/enginetest"
+)
+
+func join(t *testing.T, address, name, node string, ttl time.Duration) *Etcd {
+	t.Helper()
+	e, err := Open(t.Context(), address, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	if _, err := e.Join(t.Context(), engine.Member{Name: name, Node: node, TTL: ttl, Slots: 1}); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func taken(t *testing.T, e *Etcd) time.Duration {
+	t.Helper()
+	var taken *engine.Taken
+	if g, err := e.Acquire(t.Context()); !errors.As(err, &taken) {
+		t.Fatalf("%s gets %+v, %v", e.m.Node, g, err)
+	}
+	return taken.After
+}
+
+// TestLeaseRevoked does what a member does that was the leader and stood still:
+// it ends a lease before its time. The holder holds on, nobody else gets it.
+func TestLeaseRevoked(t *testing.T) {
+	address := enginetest.Etcd(t)
+	const ttl = 2 * time.Second
+	a, b := join(t, address, "revoked", "a", ttl), join(t, address, "revoked", "b", ttl)
+	grant, err := a.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.c.Revoke(t.Context(), a.lease); err != nil {
+		t.Fatal(err)
+	}
+	if after := taken(t, b); after < ttl/2 || after > ttl {
+		t.Errorf("b is to ask again after %s", after)
+	}
+	if _, err := a.Renew(t.Context()); err != nil {
+		t.Fatalf("a renewal without the lease: %v", err)
+	}
+	states, err := b.Look(t.Context(), "revoked")
+	if err != nil || len(states) != 1 || len(states[0].Members) != 2 || states[0].Members[0].Fence != grant.Fence || states[0].Members[0].Node != "a" {
+		t.Errorf("it stands like this: %+v, %v", states, err)
+	}
+	taken(t, b)
+}
+
+// TestSlept: whoever was away for long has seen nothing being renewed. That
+// alone takes nothing from the holder.
+func TestSlept(t *testing.T) {
+	address := enginetest.Etcd(t)
+	a, b := join(t, address, "slept", "a", time.Minute), join(t, address, "slept", "b", time.Minute)
+	if _, err := a.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	b.over.Wait() // it hears nothing
+	got, err := b.c.Get(t.Context(), a.place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	old := got.Kvs[0]
+	b.seen = map[string]sight{a.place: {old.ModRevision, time.Now().Add(-time.Hour)}}
+	if b.left(old) > 0 {
+		t.Fatal("an hour isn't long enough")
+	}
+	if b.abandoned(t.Context(), old) {
+		t.Error("what was renewed is taken for abandoned")
+	}
+	if after := taken(t, b); after < 50*time.Second {
+		t.Errorf("b is to ask again after %s", after)
+	}
+	if _, err := a.Renew(t.Context()); err != nil {
+		t.Errorf("the holder has lost it: %v", err)
+	}
+}
+
+// TestLate: a request that was given up may still be carried out. A place
+// that came of it belongs to nobody, and mustn't be lost to the others.
+func TestLate(t *testing.T) {
+	address := enginetest.Etcd(t)
+	e := join(t, address, "late", "a", 5*time.Second)
+	e.m.Slots = 3
+	if _, err := e.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second, strangers := e.key("place", "00001"), e.key("place", "00002")
+	if _, err := e.c.Put(t.Context(), second, e.holder); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.c.Put(t.Context(), strangers, "{}"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]int64{e.place: 1, second: 0, strangers: 1} {
+		if got, err := e.c.Get(t.Context(), key); err != nil || got.Count != want {
+			t.Errorf("%s: %d of it (%v), want %d", key, got.Count, err, want)
+		}
+	}
+	// And one whose answer alone was lost is taken up: written again, for the
+	// others have counted since it was made.
+	before, err := e.c.Get(t.Context(), e.place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.place, e.fence = "", 0
+	if grant, err := e.Acquire(t.Context()); err != nil || e.place != e.key("place", "00000") || grant.Fence == 0 {
+		t.Errorf("asked again: %q, %+v, %v", e.place, grant, err)
+	}
+	if after, err := e.c.Get(t.Context(), e.place); err != nil || after.Kvs[0].ModRevision <= before.Kvs[0].ModRevision {
+		t.Errorf("it wasn't written again (%v)", err)
+	}
+}

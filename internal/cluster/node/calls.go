@@ -1,0 +1,300 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/engine"
+)
+
+// do calls the engine beside the loop; then follows in the loop.
+func (s *session) do(limit time.Duration, call func(context.Context) error, then func(error)) {
+	s.busy = true
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		err := call(ctx)
+		if ctx.Err() != nil && err != nil {
+			err = fmt.Errorf("no answer within %s: %w", limit.Round(time.Millisecond), err)
+		}
+		s.done <- func() { then(err) }
+	}()
+}
+
+// limit is how long a call may take: so that there is time for another one.
+func (s *session) limit() time.Duration {
+	return min(max(s.ttl/4, 100*time.Millisecond), 5*time.Second)
+}
+
+// failed notes an engine call that came to nothing, and says so once.
+func (s *session) failed(err error) {
+	s.fails++
+	if s.fails >= 2 && !s.away && !s.leaving {
+		s.away = true
+		s.say("say", fmt.Sprintf("the cluster's engine can't be reached, trying again: %v", err))
+	}
+}
+
+// fine: the engine has answered.
+func (s *session) fine() {
+	s.fails = 0
+	if s.away {
+		s.away = false
+		s.say("say", "the cluster's engine answers again")
+	}
+}
+
+// pause is how long to wait after so many failures: growing, and different on
+// every node, so that nobody floods an engine that comes back.
+func (s *session) pause() time.Duration {
+	base := min(100*time.Millisecond<<min(s.fails, 6), max(s.ttl, time.Second), 5*time.Second)
+	if s.holding { // what is left of the lease is short
+		base = min(base, max(s.ttl/20, 20*time.Millisecond))
+	}
+	return base/2 + rand.N(base)
+}
+
+func (s *session) doOpen() {
+	var e engine.Engine
+	s.do(10*time.Second, func(ctx context.Context) (err error) {
+		e, err = s.open(ctx, s.Hello)
+		return err
+	}, func(err error) {
+		var refused *engine.Refused
+		switch {
+		case err == nil:
+			s.engine = e
+			s.fine()
+		case errors.As(err, &refused):
+			s.refuse(refused)
+			s.wanted = false
+		default:
+			s.failed(err)
+			s.openAt = s.w.now() + s.pause()
+		}
+	})
+}
+
+func (s *session) doJoin() {
+	sent := s.w.now()
+	var ttl time.Duration
+	s.do(s.limit(), func(ctx context.Context) (err error) {
+		ttl, err = s.engine.Join(ctx, engine.Member{Name: s.Name, Node: s.Node, TTL: s.Hello.TTL, Slots: s.Slots})
+		return err
+	}, func(err error) {
+		if s.again(err) {
+			return
+		}
+		if ttl != s.Hello.TTL && !s.raised {
+			s.raised = true
+			s.say("say", fmt.Sprintf("the engine makes the TTL %s, not %s (--ttl): when a node dies, another one has it that much later", ttl, s.Hello.TTL))
+		}
+		s.ttl = min(ttl, s.Hello.TTL)
+		s.joined = true
+		s.confirm(sent)
+		s.tryAt = s.w.now()
+		if !s.settled {
+			s.settled = true
+			s.say("standing")
+		}
+	})
+}
+
+// confirm moves the deadline: only an answer does, and it counts from before
+// the question.
+func (s *session) confirm(sent time.Duration) {
+	s.fine()
+	s.deadline = sent + s.ttl
+	s.renewAt = sent + cluster.RenewEvery(s.ttl)
+	if s.holding {
+		s.times = cluster.TimesOf(s.deadline, s.Hello.TTL, s.Grace)
+		s.say("renewed", int64(s.deadline))
+		if s.asked == 0 {
+			s.asked = s.w.now()
+			s.say("ping")
+		}
+	}
+}
+
+// again deals with what can go wrong with any call while we wait.
+func (s *session) again(err error) bool {
+	var refused *engine.Refused
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, engine.ErrLost):
+		s.fails++
+		s.lose("another node may have it: " + err.Error())
+		s.openAt = s.w.now() + s.pause()
+	case errors.As(err, &refused) && !s.holding:
+		s.refuse(refused)
+		s.wanted = false
+	default:
+		s.failed(err)
+		at := s.w.now() + s.pause()
+		s.openAt, s.tryAt = at, at
+		s.renewAt = max(s.renewAt, at)
+	}
+	return true
+}
+
+func (s *session) doRenew() {
+	sent := s.w.now()
+	var ttl time.Duration
+	s.do(s.limit(), func(ctx context.Context) (err error) {
+		ttl, err = s.engine.Renew(ctx)
+		return err
+	}, func(err error) {
+		if s.again(err) || !s.joined { // not joined: the deadline came first
+			return
+		}
+		if ttl > 0 && ttl < s.ttl {
+			s.ttl = ttl
+		}
+		s.confirm(sent)
+	})
+}
+
+// ask sees how the name stands.
+func (s *session) ask(then func(engine.State, error)) {
+	var state engine.State
+	s.do(s.limit(), func(ctx context.Context) error {
+		states, err := s.engine.Look(ctx, s.Name)
+		if len(states) > 0 {
+			state = states[0]
+		}
+		return err
+	}, func(err error) { then(state, err) })
+}
+
+// doLook takes a place that is free.
+func (s *session) doLook() {
+	s.ask(func(state engine.State, err error) {
+		s.tryAt = s.w.now() + s.fallback()
+		switch {
+		case s.again(err) || !s.joined:
+		case s.holding:
+			s.fine()
+			s.wishes(state)
+		default:
+			s.fine()
+			s.compete(state)
+		}
+	})
+}
+
+// fallback is when to look again though nothing was heard.
+func (s *session) fallback() time.Duration {
+	base := min(max(s.ttl/2, 200*time.Millisecond), 5*time.Second)
+	return base/2 + rand.N(base)
+}
+
+func (s *session) compete(state engine.State) {
+	if s.leaving || !s.wanted {
+		return
+	}
+	taken, soonest := 0, time.Duration(0)
+	for _, m := range state.Members {
+		if m.Slot >= 0 && !m.Mine {
+			taken++
+			if m.TTL > 0 && (soonest == 0 || m.TTL < soonest) {
+				soonest = m.TTL
+			}
+		}
+	}
+	if taken >= s.Slots {
+		if soonest > 0 {
+			s.tryAt = min(s.tryAt, s.w.now()+soonest+time.Millisecond+rand.N(20*time.Millisecond))
+		}
+		return
+	}
+	if w := state.Wish; w != "" && w != s.Node && standsBy(state, w) {
+		s.tryAt = min(s.tryAt, s.w.now()+250*time.Millisecond)
+		return
+	}
+	s.doAcquire(state.Wish == s.Node)
+}
+
+func standsBy(state engine.State, node string) bool {
+	for _, m := range state.Members {
+		if m.Node == node && m.Slot < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) doAcquire(wished bool) {
+	var grant engine.Grant
+	s.do(s.limit(), func(ctx context.Context) (err error) {
+		grant, err = s.engine.Acquire(ctx)
+		return err
+	}, func(err error) {
+		var taken *engine.Taken
+		if errors.As(err, &taken) {
+			s.fine()
+			if taken.After > 0 {
+				s.tryAt = min(s.tryAt, s.w.now()+taken.After+rand.N(20*time.Millisecond))
+			}
+			return
+		}
+		if s.again(err) || !s.joined {
+			return
+		}
+		s.fine()
+		s.holding, s.yield = true, false
+		s.times = cluster.TimesOf(s.deadline, s.Hello.TTL, s.Grace)
+		if !s.wanted || s.leaving || !s.times.Held(s.w.now()) { // too late: back with it
+			s.release = true
+			return
+		}
+		s.ticks.reset()
+		s.say("granted", grant.Fence, int64(s.deadline))
+		if wished {
+			s.unwish()
+		}
+	})
+}
+
+// doRelease gives the place back: nothing of the worker lives.
+func (s *session) doRelease() {
+	revert := s.ticks.revert()
+	s.do(s.limit(), func(ctx context.Context) error {
+		if revert != nil {
+			if err := s.engine.Claim(ctx, revert.from, revert.to); err != nil && !errors.Is(err, engine.ErrClaimed) {
+				return err
+			}
+		}
+		return s.engine.Release(ctx)
+	}, func(err error) {
+		if errors.Is(err, engine.ErrLost) {
+			err = nil
+			s.joined = false
+		}
+		if err != nil {
+			s.ticks.unrevert(revert)
+			s.failed(err)
+			s.backAt = s.w.now() + s.pause()
+			s.renewAt = s.backAt
+			return
+		}
+		s.fine()
+		s.holding, s.release = false, false
+		s.times = cluster.Times{}
+		s.tryAt = s.w.now() + 50*time.Millisecond // the others first
+		if !s.leaving {
+			s.say("released")
+		}
+	})
+}
+
+// doLeave ends the session: the others needn't wait for its end.
+func (s *session) doLeave() {
+	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Leave(ctx) }, func(err error) {
+		s.joined = false
+	})
+}

@@ -1,0 +1,220 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/engine"
+)
+
+// address is the URL argument; - or none means the one in LIFELINE_CLUSTER,
+// where a password may stand.
+func address(args []string) (url string, rest []string, err error) {
+	if len(args) > 0 && strings.Contains(args[0], "://") {
+		if cluster.Secret(args[0]) {
+			return "", nil, engine.Misused("a password on the command line can be read by everybody here: put it into %s, or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
+		}
+		return args[0], args[1:], nil
+	}
+	if len(args) > 0 && args[0] == "-" {
+		args = args[1:]
+	}
+	if url = os.Getenv("LIFELINE_CLUSTER"); url != "" {
+		return url, args, nil
+	}
+	return "", nil, engine.Misused("the engine's address is missing: etcd://HOST:2379 or postgres://HOST/DATABASE")
+}
+
+func initCommand(ctx context.Context, args []string) error {
+	show := len(args) > 0 && args[0] == "--print"
+	if show {
+		args = args[1:]
+	}
+	url, rest, err := address(args)
+	if err == nil && len(rest) > 0 {
+		err = engine.Misused("init takes one address")
+	}
+	if err != nil {
+		return err
+	}
+	return initEngine(ctx, url, show)
+}
+
+func moveCommand(ctx context.Context, args []string) error {
+	url, rest, err := address(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 2 {
+		return engine.Misused("move takes NAME and NODE")
+	}
+	return move(ctx, url, rest[0], rest[1])
+}
+
+// move asks for a hand-over and waits for it.
+func move(ctx context.Context, url, name, node string) error {
+	e, err := open(ctx, cluster.Hello{URL: url, Name: name})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	var last engine.State
+	for began := time.Now(); ; {
+		states, err := e.Look(ctx, name)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(states, func(s engine.State) bool { return s.Name == name })
+		if i < 0 || len(states[i].Members) == 0 {
+			return engine.Refuse("%s: no node knows it", name)
+		}
+		last = states[i]
+		if holds(last, node) {
+			if last.Wish == node {
+				return e.Wish(ctx, name, "", 0)
+			}
+			return nil
+		}
+		if !standsBy(last, node) {
+			return engine.Refuse("%s: %s doesn't stand by for it; %s", name, node, whoDoes(last))
+		}
+		if last.Wish != node {
+			if err := e.Wish(ctx, name, node, 60*time.Second); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return engine.Refuse("%s: not handed over to %s within %s; the wish stands for a minute", name, node, time.Since(began).Round(time.Second))
+		case <-e.Changes():
+		case <-time.After(250 * time.Millisecond): // whatever went unheard
+		}
+	}
+}
+
+func holds(s engine.State, node string) bool {
+	return slices.ContainsFunc(s.Members, func(m engine.Status) bool { return m.Node == node && m.Slot >= 0 })
+}
+
+func whoDoes(s engine.State) string {
+	var nodes []string
+	for _, m := range s.Members {
+		if m.Slot < 0 {
+			nodes = append(nodes, m.Node)
+		}
+	}
+	if len(nodes) == 0 {
+		return "no node does"
+	}
+	slices.Sort(nodes)
+	return "these do: " + strings.Join(slices.Compact(nodes), ", ")
+}
+
+func statusCommand(ctx context.Context, args []string) error {
+	asJSON := len(args) > 0 && args[0] == "--json"
+	if asJSON {
+		args = args[1:]
+	}
+	url, wanted, err := address(args)
+	if err != nil {
+		return err
+	}
+	e, err := open(ctx, cluster.Hello{URL: url})
+	if err != nil {
+		return fmt.Errorf("cannot ask %s: %w", engine.Hide(url), err)
+	}
+	defer e.Close()
+	states, err := e.Look(ctx, "")
+	if err != nil {
+		return err
+	}
+	if len(wanted) > 0 {
+		states = slices.DeleteFunc(states, func(s engine.State) bool { return !slices.Contains(wanted, s.Name) })
+	}
+	if asJSON {
+		return printJSON(states)
+	}
+	held := printTable(states)
+	if len(wanted) > 0 && held < len(wanted) {
+		return &engine.Refused{Code: 3, Text: "not all of them run"}
+	}
+	return nil
+}
+
+// printTable writes a line for each member, and tells how many names are held.
+func printTable(states []engine.State) (held int) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tNODE\tSTATE\tSINCE\tFENCE\tLAST TICK")
+	for _, s := range states {
+		any := false
+		for _, m := range s.Members {
+			state, fence := "stands by", "-"
+			if m.Slot >= 0 {
+				state, fence, any = "holds it", fmt.Sprint(m.Fence), true
+			}
+			if s.Wish == m.Node && m.Slot < 0 {
+				state = "is to have it"
+			}
+			tick := "-"
+			if !s.Mark.Claimed.IsZero() && m.Slot >= 0 {
+				tick = s.Mark.Claimed.Format(time.RFC3339)
+				if s.Mark.Skipped > 0 {
+					tick += fmt.Sprintf(" (%d skipped)", s.Mark.Skipped)
+				}
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, m.Node, state, m.Since.Local().Format(time.DateTime), fence, tick)
+		}
+		if any {
+			held++
+		} else if len(s.Members) > 0 {
+			fmt.Fprintf(w, "%s\t-\tnobody holds it\t-\t-\t-\n", s.Name)
+		}
+	}
+	_ = w.Flush()
+	return held
+}
+
+type jsonMember struct {
+	Node  string    `json:"node"`
+	State string    `json:"state"` // holds, standby
+	Since time.Time `json:"since"`
+	Fence uint64    `json:"fence,omitempty"`
+	Slot  *int      `json:"slot,omitempty"`
+}
+
+type jsonState struct {
+	Name     string       `json:"name"`
+	Members  []jsonMember `json:"members"`
+	Wish     string       `json:"wish,omitempty"`
+	LastTick *time.Time   `json:"last_tick,omitempty"`
+	Skipped  int64        `json:"ticks_skipped,omitempty"`
+}
+
+func printJSON(states []engine.State) error {
+	out := []jsonState{}
+	for _, s := range states {
+		j := jsonState{Name: s.Name, Members: []jsonMember{}, Wish: s.Wish, Skipped: s.Mark.Skipped}
+		if !s.Mark.Claimed.IsZero() {
+			j.LastTick = &s.Mark.Claimed
+		}
+		for _, m := range s.Members {
+			jm := jsonMember{Node: m.Node, State: "standby", Since: m.Since.UTC()}
+			if m.Slot >= 0 {
+				slot := m.Slot
+				jm.State, jm.Fence, jm.Slot = "holds", m.Fence, &slot
+			}
+			j.Members = append(j.Members, jm)
+		}
+		out = append(out, j)
+	}
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}

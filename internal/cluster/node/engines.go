@@ -1,0 +1,62 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/engine"
+	"lifeline/internal/cluster/etcd"
+	"lifeline/internal/cluster/postgres"
+)
+
+// kind is the engine that an address names: etcd, postgres or "".
+func kind(url string) string {
+	switch scheme, _, _ := strings.Cut(url, "://"); scheme {
+	case "etcd", "etcds":
+		return "etcd"
+	case "postgres", "postgresql":
+		return "postgres"
+	}
+	return ""
+}
+
+func unknown(url string) error {
+	return engine.Misused("%.40q is no engine's address: there are etcd://, etcds:// and postgres://", engine.Hide(url))
+}
+
+// open connects to it.
+func open(ctx context.Context, h cluster.Hello) (engine.Engine, error) {
+	switch kind(h.URL) {
+	case "etcd":
+		e, err := etcd.Open(ctx, h.URL, h.Name)
+		if err != nil {
+			return nil, err // not a nil *Etcd in an interface
+		}
+		return e, nil
+	case "postgres":
+		e, err := postgres.Open(ctx, h.URL, h.Name)
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
+	}
+	return nil, unknown(h.URL)
+}
+
+// initEngine makes what the engine needs, or shows it.
+func initEngine(ctx context.Context, url string, show bool) error {
+	switch kind(url) {
+	case "etcd":
+		fmt.Println("etcd needs nothing to be made beforehand")
+		return nil
+	case "postgres":
+		if show {
+			fmt.Print(postgres.Schema)
+			return nil
+		}
+		return postgres.Init(ctx, url)
+	}
+	return unknown(url)
+}

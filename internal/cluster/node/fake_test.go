@@ -1,0 +1,140 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"lifeline/internal/cluster/engine"
+)
+
+// fake is an engine in the memory of a test, for one session of ours and
+// others that the test makes up.
+type fake struct {
+	now     func() time.Duration
+	err     error         // of every call, while it is set
+	delay   time.Duration // before a call is carried out
+	after   time.Duration // after it, before its answer
+	member  bool
+	expires time.Duration
+	ttl     time.Duration
+	held    bool
+	fence   uint64
+	others  []engine.Status
+	wish    string
+	mark    engine.Mark
+	calls   []string
+	changed chan struct{}
+}
+
+func (f *fake) call(ctx context.Context, what string) error {
+	f.calls = append(f.calls, what)
+	return f.sleep(ctx, f.delay)
+}
+
+func (f *fake) sleep(ctx context.Context, d time.Duration) error {
+	err := f.err // now: afterwards the test may be changing it
+	if d > 0 {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+func (f *fake) alive() bool { return f.member && f.now() < f.expires }
+
+func (f *fake) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
+	if err := f.call(ctx, "join"); err != nil {
+		return 0, err
+	}
+	f.member, f.held, f.expires = true, false, f.now()+f.ttl
+	return f.ttl, f.sleep(ctx, f.after)
+}
+
+func (f *fake) Renew(ctx context.Context) (time.Duration, error) {
+	if err := f.call(ctx, "renew"); err != nil {
+		return 0, err
+	}
+	if !f.alive() {
+		return 0, engine.ErrLost
+	}
+	f.expires = f.now() + f.ttl
+	return f.ttl, f.sleep(ctx, f.after)
+}
+
+func (f *fake) Acquire(ctx context.Context) (engine.Grant, error) {
+	if err := f.call(ctx, "acquire"); err != nil {
+		return engine.Grant{}, err
+	}
+	switch {
+	case !f.alive():
+		return engine.Grant{}, engine.ErrLost
+	case slices.ContainsFunc(f.others, func(s engine.Status) bool { return s.Slot >= 0 }):
+		return engine.Grant{}, &engine.Taken{}
+	case !f.held:
+		f.fence++
+	}
+	f.held = true
+	return engine.Grant{Fence: f.fence}, f.sleep(ctx, f.after)
+}
+
+func (f *fake) Release(ctx context.Context) error {
+	if err := f.call(ctx, "release"); err != nil {
+		return err
+	}
+	f.held = false
+	return nil
+}
+
+func (f *fake) Leave(ctx context.Context) error {
+	if err := f.call(ctx, "leave"); err != nil {
+		return err
+	}
+	f.held, f.member = false, false
+	return nil
+}
+
+func (f *fake) Look(ctx context.Context, name string) ([]engine.State, error) {
+	if err := f.call(ctx, "look"); err != nil {
+		return nil, err
+	}
+	s := engine.State{Name: name, Members: slices.Clone(f.others), Wish: f.wish, Mark: f.mark}
+	if f.alive() {
+		m := engine.Status{ID: "me", Node: "a", Slot: -1, Mine: true}
+		if f.held {
+			m.Slot, m.Fence = 0, f.fence
+		}
+		s.Members = append(s.Members, m)
+	}
+	return []engine.State{s}, nil
+}
+
+func (f *fake) Wish(ctx context.Context, _, node string, _ time.Duration) error {
+	f.wish = node
+	return f.call(ctx, "wish "+node)
+}
+
+func (f *fake) Claim(ctx context.Context, from, to engine.Mark) error {
+	if err := f.call(ctx, "claim"); err != nil {
+		return err
+	}
+	switch {
+	case !f.alive() || !f.held:
+		return engine.ErrLost
+	case !f.mark.Equal(from):
+		return engine.ErrClaimed
+	}
+	f.mark = to
+	return f.sleep(ctx, f.after)
+}
+
+func (f *fake) Mark(ctx context.Context, _ string) (engine.Mark, error) {
+	return f.mark, f.call(ctx, "mark")
+}
+
+func (f *fake) Changes() <-chan struct{} { return f.changed }
+
+func (f *fake) Close() {}

@@ -1,0 +1,141 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"lifeline/internal/cluster/engine"
+)
+
+// crashes counts how often the worker has failed here in a row (--fail-after).
+type crashes struct {
+	failed int
+	rounds int           // how often that has led to a hand-over
+	until  time.Duration // this node sits out until then
+}
+
+// stable is how long a worker must have been up for a failure not to count as
+// another one in a row; the supervisor's respawn delays begin anew then, too.
+const stable = 10 * time.Second
+
+func (c *crashes) sitting(now time.Duration) bool { return now < c.until }
+
+// judge notes the end of a worker.
+func (s *session) judge(up time.Duration, well bool) {
+	c := &s.crash
+	switch {
+	case s.FailAfter == 0 || s.yield || !s.holding || s.leaving:
+	case well || up >= stable:
+		c.failed = 0
+		if up >= stable {
+			c.rounds = 0
+		}
+	default:
+		if c.failed++; c.failed >= s.FailAfter {
+			s.tryAt = s.w.now() // whether another node stands by
+		}
+	}
+}
+
+// wishes: whether this node is to hand over.
+func (s *session) wishes(state engine.State) {
+	if s.yield || s.ticks.running() || !s.first(state) {
+		return
+	}
+	switch {
+	case s.FailAfter > 0 && s.crash.failed >= s.FailAfter:
+		if !s.others(state) {
+			return
+		}
+		sit := min(time.Minute<<min(s.crash.rounds, 4), 10*time.Minute)
+		s.crash = crashes{rounds: s.crash.rounds + 1, until: s.w.now() + sit}
+		s.handOver(fmt.Sprintf("it has failed %d times in a row on this node (--fail-after): another node has its turn", s.FailAfter))
+	case state.Wish != "" && state.Wish != s.Node && standsBy(state, state.Wish):
+		s.handOver("handed over to " + state.Wish)
+	case s.Prefer != "" && s.Prefer != s.Node && s.healthy(state):
+		s.do(s.limit(), func(ctx context.Context) error {
+			return s.engine.Wish(ctx, s.Name, s.Prefer, s.Grace+s.Hello.TTL+5*time.Second)
+		}, func(err error) {
+			if !s.again(err) && s.holding && !s.yield {
+				s.handOver(s.Prefer + " is back (--prefer)")
+			}
+		})
+	}
+}
+
+func (s *session) handOver(why string) {
+	s.yield = true
+	s.say("yield", why)
+}
+
+// first: of several holders the one in the lowest place hands over.
+func (s *session) first(state engine.State) bool {
+	mine, lowest := -1, -1
+	for _, m := range state.Members {
+		if m.Slot < 0 {
+			continue
+		}
+		if m.Mine {
+			mine = m.Slot
+		}
+		if lowest < 0 || m.Slot < lowest {
+			lowest = m.Slot
+		}
+	}
+	return mine >= 0 && mine == lowest
+}
+
+func (s *session) others(state engine.State) bool {
+	for _, m := range state.Members {
+		if m.Slot < 0 && !m.Mine && m.Node != s.Node {
+			return true
+		}
+	}
+	return false
+}
+
+// seen is since when a session has been seen, by our own clock.
+type seen struct {
+	id string
+	at time.Duration
+}
+
+// healthy: the preferred node has stood by for long enough to believe in it.
+func (s *session) healthy(state engine.State) bool {
+	for _, m := range state.Members {
+		if m.Node != s.Prefer || m.Slot >= 0 {
+			continue
+		}
+		if s.back.id != m.ID {
+			s.back = seen{m.ID, s.w.now()}
+		}
+		return s.w.now()-s.back.at >= 2*s.Hello.TTL
+	}
+	return false
+}
+
+func (s *session) unwish() {
+	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Wish(ctx, s.Name, "", 0) }, func(error) {})
+}
+
+// doSit: this node has failed too often. It comes back before its time only
+// where nobody else would run it.
+func (s *session) doSit() {
+	s.ask(func(state engine.State, err error) {
+		s.openAt = s.w.now() + s.fallback()
+		if err != nil {
+			s.failed(err)
+			return
+		}
+		s.fine()
+		if len(state.Members) == 0 {
+			s.crash.until = 0
+			s.openAt = s.w.now()
+		}
+		if !s.settled {
+			s.settled = true
+			s.say("standing")
+		}
+	})
+}

@@ -1,0 +1,112 @@
+// Package node is the program lifeline-remote: it speaks to networks, so that lifeline needn't. Lifeline
+// starts it; two of its subcommands are for people:
+//
+//	lifeline-remote init postgres://HOST/DATABASE   make the tables (--print: show the SQL)
+//	lifeline-remote status URL [NAME...]            who holds what (as lifeline status --cluster)
+//
+// The protocol of `lifeline-remote hold` is in the package doc of
+// lifeline/cluster; what an engine has to do is in lifeline/cluster/engine.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/engine"
+	"lifeline/internal/healthcheck"
+)
+
+const usageText = `usage:
+  lifeline-remote init [--print] URL      make what the engine needs (PostgreSQL: tables)
+  lifeline-remote status [--json] URL [NAME...]
+  lifeline-remote move URL NAME NODE      hand NAME over to NODE
+  lifeline-remote ping URL start|log|fail|CODE   tell healthchecks.io or the like; the body comes from standard input
+  lifeline-remote hold                    what lifeline starts; not for people
+`
+
+// Main does what args, without the program's name, ask for and returns the exit code.
+func Main(args []string) int {
+	if len(args) == 0 {
+		fmt.Fprint(os.Stderr, usageText)
+		return 64
+	}
+	if args[0] == "hold" && len(args) == 1 {
+		return holdMain()
+	}
+	if args[0] == "ping" { // it may take a minute, and its end is one signal away
+		return healthcheck.Main(context.Background(), args[1:], os.Stdin, os.Stderr)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer cancel()
+	ctx, cancel = context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var err error
+	switch args[0] {
+	case "init":
+		err = initCommand(ctx, args[1:])
+	case "status":
+		err = statusCommand(ctx, args[1:])
+	case "move":
+		err = moveCommand(ctx, args[1:])
+	case "-h", "--help", "help":
+		fmt.Print(usageText)
+	default:
+		err = engine.Misused("there is no %q; see lifeline-remote help", args[0])
+	}
+	return codeOf(err)
+}
+
+func codeOf(err error) int {
+	var refused *engine.Refused
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &refused):
+		fmt.Fprintln(os.Stderr, "lifeline-remote:", err)
+		return refused.Code
+	}
+	fmt.Fprintln(os.Stderr, "lifeline-remote:", err)
+	return 125
+}
+
+// holdMain is what lifeline starts, with the socket at descriptor 3.
+func holdMain() int {
+	var st unix.Stat_t
+	if err := unix.Fstat(cluster.Descriptor, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		fmt.Fprintln(os.Stderr, "lifeline-remote: hold is what lifeline starts; it can't be used by hand")
+		return 64
+	}
+	unix.CloseOnExec(cluster.Descriptor)
+	_ = unix.SetNonblock(cluster.Descriptor, true)
+	// Who ends a whole cgroup or session sends these to everybody in it.
+	// Lifeline says when it is time.
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	conn := os.NewFile(cluster.Descriptor, "lifeline")
+	in := cluster.NewReader(conn, cluster.FromLifeline())
+	m, err := in.Next()
+	if err != nil {
+		return 125
+	}
+	hello, err := cluster.ParseHello(m)
+	if err != nil {
+		_, _ = conn.WriteString(cluster.Line("remote", cluster.Version) + cluster.Line("refused", 125, err.Error()))
+		return 125
+	}
+	alarm, err := cluster.NewAlarm()
+	if err != nil {
+		_, _ = conn.WriteString(cluster.Line("remote", cluster.Version) + cluster.Line("refused", 125, err.Error()))
+		return 125
+	}
+	s := newSession(hello, conn, open, world{now: cluster.Now, wall: wall, rang: alarm.C, alarm: alarm.Set, kill: killTrees})
+	return s.run(in)
+}
+
+// wall is the time of day; the proofs put it wrong (seam_proof.go).
+var wall = time.Now

@@ -1,0 +1,359 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/engine"
+	"lifeline/procscan"
+)
+
+// session is lifeline-remote's work for one lifeline: one goroutine, one
+// select. At most one call of the engine is out at a time; the deadline doesn't
+// wait for it.
+//
+//	        want             joined            granted
+//	idle ─────────► joining ────────► standing ────────► holding
+//	 ▲                 ▲                  ▲  │ lost         │ lost, or the deadline:
+//	 │ release         └──────────────────┼──┘              │ kill the tree
+//	 └────────────────────────────────────┴─────────────────┘ then wait for "want"
+type session struct {
+	cluster.Hello
+	w      world
+	out    io.Writer
+	open   func(context.Context, cluster.Hello) (engine.Engine, error)
+	engine engine.Engine // nil before it is open
+
+	wanted  bool // lifeline wants the lease
+	joined  bool // we are a member
+	holding bool // and have a place
+	leaving bool // lifeline is gone, or has said bye
+	broken  bool // the socket is
+
+	ttl      time.Duration // the smaller one of asked for and granted
+	deadline time.Duration // of the session: the last confirmed renewal was sent, plus ttl
+	times    cluster.Times
+	release  bool // lifeline wants it given back
+	trees    []tree
+
+	busy    bool // an engine call is out
+	done    chan func()
+	renewAt time.Duration
+	backAt  time.Duration // when to try again to give it back
+	tryAt   time.Duration // when to look for a free place, or for a wish
+	openAt  time.Duration // when to open or join again
+	fails   int           // engine calls in a row that failed
+	away    bool          // which was told
+	settled bool          // standing was said once
+	raised  bool          // a TTL that isn't what was asked for was told
+
+	asked   time.Duration // lifeline owes a pong since then; 0: it doesn't
+	looked  time.Duration // when look was here last
+	sweepAt time.Duration // when to kill once more what a silent lifeline may have started
+
+	crash crashes
+	yield bool // lifeline was asked to hand over
+	back  seen
+	ticks ticks
+}
+
+// world is what a test takes into its own hands.
+type world struct {
+	now   func() time.Duration // CLOCK_BOOTTIME
+	wall  func() time.Time
+	rang  <-chan struct{}
+	alarm func(at time.Duration)
+	kill  func([]tree, procscan.ID)
+}
+
+func newSession(h cluster.Hello, out io.Writer, open func(context.Context, cluster.Hello) (engine.Engine, error), w world) *session {
+	s := &session{Hello: h, w: w, out: out, open: open, ttl: h.TTL, done: make(chan func(), 1)}
+	return s
+}
+
+// run works until lifeline is gone and what it had is given back.
+func (s *session) run(in *cluster.Reader) int {
+	s.say("remote", cluster.Version)
+	messages := make(chan cluster.Message)
+	gone := make(chan error, 1)
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			m, err := in.Next()
+			if err != nil {
+				gone <- err
+				return
+			}
+			select {
+			case messages <- m:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	if h, err := parseSchedule(s.Tick); s.Tick != "" && err != nil {
+		s.refuse(&engine.Refused{Code: 64, Text: err.Error()})
+		return 64
+	} else if s.Tick != "" {
+		s.ticks.schedule = h
+	}
+	var end time.Duration // when to give up giving it back
+	for {
+		s.look()
+		s.act()
+		if s.leaving && !s.joined && !s.busy {
+			return 0
+		}
+		if s.leaving {
+			if end == 0 {
+				end = s.w.now() + 1500*time.Millisecond
+			}
+			if s.w.now() >= end {
+				return 1
+			}
+		}
+		s.arm(end)
+		var changes <-chan struct{}
+		if s.engine != nil {
+			changes = s.engine.Changes()
+		}
+		select {
+		case m := <-messages:
+			s.asked = 0
+			if err := s.heard(m); err != nil {
+				s.leave(false)
+			}
+		case err := <-gone:
+			gone = nil
+			s.leave(!errors.Is(err, cluster.ErrNonsense))
+		case f := <-s.done:
+			s.busy = false
+			f()
+		case <-changes:
+			s.tryAt = s.w.now()
+		case <-s.w.rang:
+		}
+		if s.broken {
+			s.broken = false
+			s.leave(false)
+		}
+	}
+}
+
+// leave: lifeline is gone, has said bye, or can't be understood. What it has
+// left of the worker is killed; then the lease can go, if lifeline is certain
+// not to start anything on it.
+func (s *session) leave(certain bool) {
+	if s.leaving {
+		return
+	}
+	s.killAll()
+	s.leaving, s.wanted = true, false
+	s.release, s.backAt = s.holding, 0
+	if s.holding && !certain {
+		s.holding, s.release, s.joined = false, false, false
+	}
+}
+
+func (s *session) killAll() {
+	if len(s.trees) > 0 {
+		s.w.kill(s.trees, s.supervisor())
+		s.trees = nil
+	}
+}
+
+// heard is one message of lifeline's.
+func (s *session) heard(m cluster.Message) error {
+	switch m.Verb {
+	case "want":
+		s.wanted, s.yield, s.sweepAt = true, false, 0
+		s.openAt, s.tryAt = s.w.now(), s.w.now()
+	case "release":
+		s.release, s.backAt = s.holding, 0
+		if !s.holding {
+			s.say("released")
+		}
+		s.wanted = false
+	case "starting":
+		s.trees = append(s.trees, tree{generation: m.Fields[0], cgroup: m.Fields[1]})
+		s.ticks.begun()
+	case "started":
+		return s.started(m)
+	case "ended":
+		up, err := m.Number(1)
+		if err != nil {
+			return err
+		}
+		s.forget(m.Fields[0])
+		if s.Tick == "" {
+			s.judge(time.Duration(up), m.Fields[2] == "0")
+		}
+	case "done":
+		s.ticks.ended(m.Fields[0])
+		if s.Tick != "" {
+			s.judge(0, m.Fields[1] == "0")
+		}
+	case "ping":
+		s.say("pong")
+	case "bye":
+		s.leave(true)
+	}
+	return nil
+}
+
+func (s *session) started(m cluster.Message) error {
+	pid, err := m.Number(1)
+	start, perr := strconv.ParseUint(m.Fields[2], 10, 64)
+	if err != nil || perr != nil {
+		return cluster.ErrNonsense
+	}
+	for i := range s.trees {
+		if s.trees[i].generation == m.Fields[0] {
+			s.trees[i].root = procscan.ID{PID: int(pid), Start: start}
+			return nil
+		}
+	}
+	return cluster.ErrNonsense
+}
+
+func (s *session) forget(generation string) {
+	for i, t := range s.trees {
+		if t.generation == generation {
+			s.trees = append(s.trees[:i], s.trees[i+1:]...)
+			return
+		}
+	}
+}
+
+func (s *session) supervisor() (id procscan.ID) {
+	_, _ = fmt.Sscanf(s.Supervisor, "%d:%d", &id.PID, &id.Start)
+	return id
+}
+
+// maxText is how much of a text is said: escaped, each byte may become four.
+const maxText = 800
+
+// say writes a line. Lifeline may be stopped for a long time: when the socket
+// is full at last, it is given up.
+func (s *session) say(verb string, fields ...any) {
+	for i, f := range fields { // an engine's words may be many, and a line is short
+		if text, ok := f.(string); ok && len(text) > maxText {
+			fields[i] = strings.ToValidUTF8(text[:maxText], "") + "…"
+		}
+	}
+	if c, ok := s.out.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	}
+	if _, err := io.WriteString(s.out, cluster.Line(verb, fields...)); err != nil && !s.leaving {
+		s.broken = true
+	}
+}
+
+func (s *session) refuse(r *engine.Refused) { s.say("refused", r.Code, r.Text) }
+
+// look is what the deadline asks for, whatever else goes on.
+func (s *session) look() {
+	now := s.w.now()
+	if now-s.looked > s.ttl {
+		s.asked = 0 // it was this process that was away
+	}
+	s.looked = now
+	if s.sweepAt != 0 && now >= s.sweepAt {
+		s.sweepAt = 0
+		s.killAll()
+	}
+	switch {
+	case s.holding && now >= s.times.Kill:
+		s.lose("it couldn't be renewed in time")
+	case s.holding && s.asked != 0 && now-s.asked >= max(2*s.Hello.TTL, 3*time.Second) && !s.leaving:
+		s.sweepAt = s.times.Kill
+		s.lose("lifeline itself was silent for too long")
+	case s.joined && !s.holding && now >= s.deadline:
+		s.joined = false
+	}
+}
+
+// lose: the lease is another's, or will be in a moment.
+func (s *session) lose(why string) {
+	s.joined = false
+	if !s.holding {
+		return
+	}
+	s.wanted = s.wanted && s.release // what was given up already is wanted anew
+	s.holding, s.release = false, false
+	s.times = cluster.Times{}
+	s.ticks.reset()
+	s.say("lost", why)
+	s.killAll()
+}
+
+// act starts the one engine call that is most urgent.
+func (s *session) act() {
+	now := s.w.now()
+	switch {
+	case s.busy:
+	case s.engine == nil:
+		if s.wanted && now >= s.openAt {
+			s.doOpen()
+		}
+	case s.release && s.joined:
+		if now >= s.backAt {
+			s.doRelease()
+		}
+	case s.joined && !s.holding && (s.leaving || s.crash.sitting(now)):
+		s.doLeave()
+	case s.joined && now >= s.renewAt:
+		s.doRenew()
+	case s.holding && s.ticks.busy(s):
+		s.doTick()
+	case s.joined && now >= s.tryAt && (s.holding || s.wanted):
+		s.doLook()
+	case !s.joined && s.wanted && now >= s.openAt:
+		if s.crash.sitting(now) {
+			s.doSit()
+		} else {
+			s.doJoin()
+		}
+	}
+}
+
+// arm sets the alarm to what is due next.
+func (s *session) arm(end time.Duration) {
+	next := end
+	due := func(at time.Duration) {
+		if next == 0 || at < next {
+			next = max(at, 1)
+		}
+	}
+	if s.sweepAt != 0 {
+		due(s.sweepAt)
+	}
+	if s.holding {
+		due(s.times.Kill)
+	} else if s.joined {
+		due(s.deadline)
+	}
+	if s.release && s.joined && !s.busy { // nothing else is done before
+		due(s.backAt)
+	} else if !s.busy {
+		if s.joined {
+			due(s.renewAt)
+			if s.holding || s.wanted {
+				due(s.tryAt)
+			}
+		} else if s.wanted {
+			due(s.openAt)
+		}
+		if s.holding && s.ticks.schedule != nil {
+			due(s.ticks.wake(s))
+		}
+	}
+	s.w.alarm(next)
+}

@@ -1,0 +1,435 @@
+package node
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/engine"
+	"lifeline/procscan"
+	"lifeline/proof/await"
+)
+
+// rig is a session with a lifeline that says what the test wants.
+type rig struct {
+	t     *testing.T
+	f     *fake
+	began time.Time
+	conn  net.Conn // lifeline's end
+	said  []string // by the session, since the last look
+	kills int
+	code  chan int
+	rang  chan struct{}
+}
+
+func (r *rig) now() time.Duration { return time.Since(r.began) }
+
+func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, began: time.Now(), code: make(chan int, 1)}
+		h.URL, h.Name, h.Node = "fake://", "web", "a"
+		h.Slots, h.TTL, h.Grace = max(h.Slots, 1), 10*time.Second, 2*time.Second
+		r.f = &fake{now: r.now, ttl: h.TTL, changed: make(chan struct{}, 1)}
+		ours, theirs := net.Pipe()
+		r.conn = theirs
+		rang := make(chan struct{}, 1)
+		r.rang = rang
+		alarm := time.AfterFunc(time.Hour, func() {
+			select {
+			case rang <- struct{}{}:
+			default:
+			}
+		})
+		s := newSession(h, ours, func(ctx context.Context, _ cluster.Hello) (engine.Engine, error) {
+			if err := r.f.call(ctx, "open"); err != nil {
+				return nil, err
+			}
+			return r.f, nil
+		}, world{now: r.now, wall: time.Now, rang: rang, kill: func([]tree, procscan.ID) { r.kills++ },
+			alarm: func(at time.Duration) {
+				alarm.Stop()
+				if at > 0 {
+					alarm.Reset(max(at-r.now(), 0))
+				}
+			}})
+		go func() {
+			for in := bufio.NewScanner(theirs); in.Scan(); {
+				r.said = append(r.said, in.Text())
+				if in.Text() == "ping" {
+					go func() { _, _ = io.WriteString(theirs, "pong\n") }()
+				}
+			}
+		}()
+		go func() { r.code <- s.run(cluster.NewReader(ours, cluster.FromLifeline())); ours.Close() }()
+		test(r)
+		theirs.Close()
+		select {
+		case <-r.code:
+		case <-time.After(time.Minute):
+			t.Error("lifeline is gone, and lifeline-remote stays")
+		}
+		alarm.Stop()
+	})
+}
+
+func (r *rig) say(lines ...string) {
+	r.handOver()
+	_, _ = io.WriteString(r.conn, strings.Join(lines, "\n")+"\n")
+	synctest.Wait()
+}
+
+func (r *rig) sleep(d time.Duration) {
+	r.handOver()
+	await.Pass(d)
+	r.handOver()
+}
+
+// handOver orders what the test has written before what the session reads.
+func (r *rig) handOver() {
+	synctest.Wait()
+	select {
+	case r.rang <- struct{}{}:
+	default:
+	}
+	synctest.Wait()
+}
+
+// took gives what was said of a verb, and forgets it.
+func (r *rig) took(verb string) (lines []string) {
+	synctest.Wait()
+	r.said = slices.DeleteFunc(r.said, func(l string) bool {
+		is := l == verb || strings.HasPrefix(l, verb+" ")
+		if is {
+			lines = append(lines, l)
+		}
+		return is
+	})
+	return lines
+}
+
+func (r *rig) granted() {
+	r.t.Helper()
+	r.say("want")
+	r.sleep(50 * time.Millisecond)
+	if got := r.took("granted"); len(got) != 1 {
+		r.t.Fatalf("it should have been granted: %q, after %q", got, r.f.calls)
+	}
+}
+
+func TestSessionHoldsAndGivesBack(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"", "started g1 100 5")
+		r.sleep(time.Minute)
+		if n := len(r.took("renewed")); n < 15 || n > 25 {
+			t.Errorf("renewed %d times in a minute", n)
+		}
+		if r.kills != 0 || !r.f.held {
+			t.Fatal("it isn't kept")
+		}
+		r.say("ended g1 5000 0", "release")
+		r.sleep(10 * time.Millisecond)
+		if r.f.held || len(r.took("released")) != 1 || r.kills != 0 {
+			t.Fatal("it isn't given back")
+		}
+	})
+}
+
+// The deadline counts from before the request: an answer that takes long gives
+// less time.
+func TestSessionDeadlineBeforeTheRequest(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.f.after = 2 * time.Second
+		r.say("want")
+		r.sleep(10 * time.Second)
+		for _, l := range r.said {
+			var fence, deadline int64
+			if n, _ := fmt.Sscanf(l, "granted %d %d", &fence, &deadline); n == 2 {
+				if d := time.Duration(deadline); d > r.f.expires {
+					t.Fatalf("told the deadline %s, the engine has %s", d, r.f.expires)
+				}
+				return
+			}
+		}
+		t.Fatalf("never granted: %q", r.said)
+	})
+}
+
+// waysToBeAway are the two that an engine has.
+var waysToBeAway = map[string]func(*fake){
+	"refuses": func(f *fake) { f.err = errors.New("connection refused") },
+	"hangs":   func(f *fake) { f.delay = time.Hour },
+}
+
+// The engine is away: the worker is killed before the lease ends, whatever the
+// calls that are out do.
+func TestSessionEngineAway(t *testing.T) {
+	for name, away := range waysToBeAway {
+		t.Run(name, func(t *testing.T) {
+			rigged(t, cluster.Hello{}, func(r *rig) {
+				r.granted()
+				r.say("starting g1 \"\"")
+				r.sleep(time.Second)
+				expires := r.f.expires
+				away(r.f)
+				for r.kills == 0 {
+					r.sleep(10 * time.Millisecond)
+					if r.now() >= expires {
+						t.Fatalf("at %s nothing was killed", r.now())
+					}
+				}
+				if early := expires - r.now(); early > time.Second {
+					t.Errorf("killed %s early", early)
+				}
+				if len(r.took("lost")) != 1 {
+					t.Error("lifeline doesn't hear of it")
+				}
+				r.f.calls = nil
+				r.say("ended g1 1 137", "release", "want")
+				r.sleep(time.Minute)
+				if n := len(r.f.calls); n == 0 || n > 60 {
+					t.Errorf("in a minute without the engine it was asked %d times", n)
+				}
+				r.f.err, r.f.delay = nil, 0
+				r.sleep(15 * time.Second)
+				if len(r.took("granted")) != 1 {
+					t.Error("the engine is back, and nothing is granted")
+				}
+			})
+		})
+	}
+}
+
+// The engine is away when the lease is to be given back. That it is wanted
+// again was said before it ended: this once nobody ever stood by again. And a
+// refused connection, which costs nothing, was tried as fast as can be.
+func TestSessionGivesBackToAnEngineAway(t *testing.T) {
+	for name, away := range waysToBeAway {
+		t.Run(name, func(t *testing.T) {
+			rigged(t, cluster.Hello{}, func(r *rig) {
+				r.granted()
+				r.say("starting g1 \"\"")
+				r.sleep(time.Second)
+				away(r.f)
+				r.f.calls = nil
+				r.say("ended g1 1 0", "release", "want")
+				r.sleep(20 * time.Second) // the deadline is in between
+				if n := len(r.f.calls); n == 0 || n > 60 {
+					t.Errorf("in 20 s without the engine it was asked %d times", n)
+				}
+				r.f.err, r.f.delay = nil, 0
+				r.sleep(25 * time.Second)
+				if len(r.took("granted")) != 1 {
+					t.Errorf("the engine is back, and nothing is granted: %q", r.f.calls)
+				}
+			})
+		})
+	}
+}
+
+// The engine says that the session is gone: killed at once.
+func TestSessionLost(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"")
+		r.f.member = false
+		r.sleep(4 * time.Second)
+		if r.kills != 1 || len(r.took("lost")) != 1 {
+			t.Fatal("a lease that is gone is kept")
+		}
+		r.sleep(time.Minute) // not before lifeline says that nothing lives
+		if r.f.member {
+			t.Fatal("it stands by while something may live")
+		}
+	})
+}
+
+// An engine may have more to say than a line holds: lifeline would take that
+// for nonsense, and end its worker.
+func TestSessionLongWords(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.f.err = errors.New(strings.Repeat("\xc0 all endpoints are away ", 1000))
+		r.sleep(20 * time.Second)
+		said := r.took("say")
+		if len(said) != 1 || len(said[0]) > 4000 {
+			t.Errorf("said: %q", said)
+		}
+		for _, line := range said {
+			if _, _, err := cluster.Split(line); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestSessionLifelineDies(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"", "started g1 100 5")
+		r.conn.Close()
+		r.sleep(100 * time.Millisecond)
+		if r.kills != 1 || r.f.held || r.f.member {
+			t.Fatalf("killed %d times; the lease is kept: %t", r.kills, r.f.held)
+		}
+	})
+}
+
+// What it doesn't understand, or what doesn't answer, may still start
+// something: the lease has to end by itself.
+func TestSessionLifelineTalksNonsense(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"", "open sesame")
+		r.sleep(100 * time.Millisecond)
+		if r.kills != 1 {
+			t.Fatal("nothing was killed")
+		}
+		if !r.f.held || !r.f.member {
+			t.Fatal("the lease was given back")
+		}
+	})
+}
+
+// The worker was reported, and lifeline said bye with it alive.
+func TestSessionByeWithAWorker(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.say("starting g1 \"\"", "bye")
+		r.sleep(100 * time.Millisecond)
+		if r.kills != 1 || r.f.held {
+			t.Fatalf("killed %d times, held: %t", r.kills, r.f.held)
+		}
+	})
+}
+
+// Granted so late that no worker may be started any more: it goes back.
+func TestSessionGrantedTooLate(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.f.ttl = 2 * time.Second // less than margin and grace need
+		r.say("want")
+		r.sleep(5 * time.Second)
+		if got := r.took("granted"); len(got) != 0 {
+			t.Fatalf("granted: %q", got)
+		}
+	})
+}
+
+func TestSessionTaken(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: 0, TTL: 3 * time.Second}}
+		r.say("want")
+		r.sleep(2 * time.Second)
+		if len(r.took("granted")) != 0 || slices.Contains(r.f.calls, "acquire") {
+			t.Fatal("it asks for what it sees to be taken")
+		}
+		r.f.others = nil
+		r.f.changed <- struct{}{}
+		r.sleep(10 * time.Millisecond)
+		if len(r.took("granted")) != 1 {
+			t.Fatal("it is free, and not taken")
+		}
+	})
+}
+
+func TestSessionRefused(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.f.err = engine.Refuse("no such table")
+		r.say("want")
+		r.sleep(time.Second)
+		if got := r.took("refused"); len(got) != 1 || got[0] != `refused 125 "no such table"` {
+			t.Fatalf("it says %q", got)
+		}
+	})
+}
+
+func TestSessionMove(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
+		r.f.wish = "b"
+		r.f.changed <- struct{}{}
+		r.sleep(10 * time.Millisecond)
+		if got := r.took("yield"); len(got) != 1 {
+			t.Fatalf("it isn't handed over: %q", got)
+		}
+		r.say("release", "want")
+		r.sleep(2 * time.Second) // b is still starting, say
+		if len(r.took("granted")) != 0 {
+			t.Fatal("it takes what b is to have")
+		}
+		r.f.others = nil // b has gone
+		r.sleep(2 * time.Second)
+		if len(r.took("granted")) != 1 {
+			t.Fatal("nobody has it")
+		}
+	})
+}
+
+func TestSessionPrefer(t *testing.T) {
+	rigged(t, cluster.Hello{Prefer: "b"}, func(r *rig) {
+		r.granted()
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
+		r.sleep(10 * time.Second)
+		if len(r.took("yield")) != 0 {
+			t.Error("handed over to a node that has only just come")
+		}
+		r.sleep(30 * time.Second) // two TTL, and a look before and after of up to 7.5 s
+		if len(r.took("yield")) != 1 || r.f.wish != "b" {
+			t.Error("it isn't handed over to the preferred node")
+		}
+	})
+}
+
+func TestSessionFailAfter(t *testing.T) {
+	fail := func(r *rig, n int) {
+		for i := range n {
+			g := fmt.Sprint("g", i)
+			r.say("starting "+g+" \"\"", "ended "+g+" 1000 1")
+			r.sleep(time.Second)
+		}
+	}
+	rigged(t, cluster.Hello{FailAfter: 3}, func(r *rig) {
+		r.granted()
+		fail(r, 5)
+		if len(r.took("yield")) != 0 {
+			t.Fatal("handed over, and there is nobody else")
+		}
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
+		r.sleep(10 * time.Second)
+		if len(r.took("yield")) != 1 {
+			t.Fatal("not handed over")
+		}
+		r.say("release", "want")
+		r.f.others[0].Slot = 0
+		r.sleep(time.Second)
+		if r.f.member {
+			t.Fatal("it doesn't sit out")
+		}
+		r.sleep(2 * time.Minute)
+		if !r.f.member {
+			t.Fatal("it never comes back")
+		}
+	})
+	rigged(t, cluster.Hello{FailAfter: 3}, func(r *rig) {
+		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
+		r.granted()
+		fail(r, 2)
+		r.say("starting h \"\"", fmt.Sprintf("ended h %d 1", time.Minute)) // it was up: begin anew
+		fail(r, 2)
+		r.sleep(10 * time.Second)
+		if len(r.took("yield")) != 0 {
+			t.Fatal("handed over though it didn't fail three times in a row")
+		}
+	})
+}

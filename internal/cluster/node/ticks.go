@@ -1,0 +1,248 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lifeline/internal/cluster/engine"
+)
+
+// ticks runs a schedule: each tick once in the whole cluster, though the
+// nodes' clocks differ. The holder of the lease alone runs them, in order; a
+// tick is labelled with its scheduled time and claimed by moving the mark in
+// the engine, which goes only forward. Another node that takes over goes on
+// from the mark, whatever its clock says.
+type ticks struct {
+	schedule *schedule
+	known    bool        // mark is what the engine has
+	mark     engine.Mark // the last that was read or written
+	label    time.Time   // the tick that runs, or is about to; zero for none
+	started  bool        // lifeline has begun to start it
+	over     bool        // it has ended, which the engine doesn't know yet
+	before   engine.Mark // the mark before label was claimed
+	pending  time.Time   // a claim that got no answer; zero for none
+	retryAt  time.Duration
+}
+
+// catchUp is for how long missed ticks are all made up for, one after the
+// other; of older ones only the latest.
+const catchUp = 10 * time.Minute
+
+func (t *ticks) reset()        { *t = ticks{schedule: t.schedule} }
+func (t *ticks) running() bool { return !t.label.IsZero() && !t.over }
+
+func (t *ticks) begun() {
+	if !t.label.IsZero() {
+		t.started = true
+	}
+}
+
+func (t *ticks) ended(label string) {
+	if !t.label.IsZero() && t.label.Format(time.RFC3339) == label {
+		t.over = true
+	}
+}
+
+// change is one of the mark.
+type change struct{ from, to engine.Mark }
+
+// revert is the way back from a tick that was claimed and never begun: it
+// isn't lost because the lease is given back at that moment.
+func (t *ticks) revert() *change {
+	if !t.known && !t.pending.IsZero() { // it may have come through
+		from := t.before
+		from.Claimed, t.pending = t.pending, time.Time{}
+		return &change{from, t.before}
+	}
+	if t.label.IsZero() || !t.known {
+		return nil
+	}
+	from := t.mark
+	switch {
+	case t.over:
+		to := from
+		to.Done = t.label
+		t.label = time.Time{}
+		return &change{from, to}
+	case !t.started:
+		t.label = time.Time{}
+		return &change{from, t.before}
+	}
+	return nil
+}
+
+func (t *ticks) unrevert(m *change) {
+	if m != nil {
+		t.label = m.from.Claimed
+	}
+}
+
+// busy: there is something to do now.
+func (t *ticks) busy(s *session) bool {
+	if t.schedule == nil || s.release || s.yield && !t.over || s.w.now() < t.retryAt {
+		return false
+	}
+	switch {
+	case !t.known, t.over:
+		return true
+	case t.running():
+		return false
+	case t.mark.Claimed.After(t.mark.Done): // somebody's run that never ended
+		return true
+	}
+	return !t.due(s.w.wall()).IsZero()
+}
+
+// due is the tick to run now; zero for none.
+func (t *ticks) due(now time.Time) time.Time {
+	next := t.schedule.next(t.mark.Claimed)
+	if next.IsZero() || next.After(now) {
+		return time.Time{}
+	}
+	if now.Sub(next) > catchUp {
+		if last, err := t.schedule.last(now); err == nil {
+			if now.Sub(last) > catchUp {
+				return last
+			}
+			for next.Before(now.Add(-catchUp)) {
+				next = t.schedule.next(now.Add(-catchUp))
+			}
+		}
+	}
+	return next
+}
+
+// wake is when to look again.
+func (t *ticks) wake(s *session) time.Duration {
+	now := s.w.now()
+	later := now + 30*time.Second // the wall clock may be put right
+	switch {
+	case now < t.retryAt:
+		return min(later, t.retryAt)
+	case !t.known || t.running() || s.yield:
+		return later
+	}
+	next := t.schedule.next(t.mark.Claimed)
+	if next.IsZero() {
+		return later
+	}
+	return min(later, now+max(next.Sub(s.w.wall()), time.Millisecond))
+}
+
+// doTick makes the next step.
+func (s *session) doTick() {
+	t := &s.ticks
+	switch {
+	case !t.known:
+		s.readMark()
+	case t.over:
+		to := t.mark
+		to.Done = t.label
+		s.claim(to, func() { t.label, t.over, t.started = time.Time{}, false, false })
+	case t.mark.Claimed.IsZero(): // never before: begin with what is to come
+		last, err := t.schedule.last(s.w.wall())
+		if err != nil {
+			last = s.w.wall().Truncate(time.Second).UTC()
+		}
+		s.claim(engine.Mark{Claimed: last, Done: last}, func() {})
+	case t.mark.Claimed.After(t.mark.Done) && s.AtLeastOnce:
+		t.before = t.mark
+		label := t.mark.Claimed
+		s.claim(t.mark, func() {
+			s.say("say", fmt.Sprintf("the run for %s was never finished: again (--at-least-once)", label.Format(time.RFC3339)))
+			s.runTick(label)
+		})
+	case t.mark.Claimed.After(t.mark.Done):
+		to := t.mark
+		label := to.Claimed
+		to.Done, to.Skipped = label, to.Skipped+1
+		s.claim(to, func() {
+			s.say("say", fmt.Sprintf("the run for %s was begun and never finished; it isn't begun again (--at-least-once would)", label.Format(time.RFC3339)))
+		})
+	default:
+		label := t.due(s.w.wall())
+		if label.IsZero() {
+			return
+		}
+		t.before = t.mark
+		to := t.mark
+		to.Claimed, t.pending = label, label
+		s.claim(to, func() { t.pending = time.Time{}; s.runTick(label) })
+	}
+}
+
+func (s *session) runTick(label time.Time) {
+	s.ticks.label, s.ticks.started = label, false
+	s.say("tick", label.Format(time.RFC3339))
+}
+
+func (s *session) readMark() {
+	var mark engine.Mark
+	s.do(s.limit(), func(ctx context.Context) (err error) {
+		mark, err = s.engine.Mark(ctx, s.Name)
+		return err
+	}, func(err error) {
+		if s.tickFailed(err) {
+			return
+		}
+		t := &s.ticks
+		t.mark, t.known = mark, true
+		pending := t.pending
+		t.pending = time.Time{}
+		if !pending.IsZero() && mark.Claimed.Equal(pending) && mark.Claimed.After(mark.Done) && s.holding && !s.release {
+			s.runTick(pending) // the claim without an answer was ours
+		}
+	})
+}
+
+// claim moves the mark, and goes on with then only if that is certain. Where
+// the answer was lost, the mark is read: nobody but the holder moves it.
+func (s *session) claim(to engine.Mark, then func()) {
+	t := &s.ticks
+	from := t.mark
+	s.do(s.limit(), func(ctx context.Context) error {
+		err := s.engine.Claim(ctx, from, to)
+		if err == nil || errors.Is(err, engine.ErrLost) {
+			return err
+		}
+		again, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limit())
+		defer cancel()
+		mark, rerr := s.engine.Mark(again, s.Name)
+		switch {
+		case rerr != nil:
+			return err
+		case mark.Equal(to) && !from.Equal(to):
+			return nil // it had come through
+		}
+		return err
+	}, func(err error) {
+		if errors.Is(err, engine.ErrClaimed) {
+			t.known, t.pending = false, time.Time{} // read it again
+			t.retryAt = s.w.now() + s.pause()
+			return
+		}
+		if s.tickFailed(err) {
+			return
+		}
+		t.mark = to
+		if s.holding && !s.release {
+			then()
+		}
+	})
+}
+
+func (s *session) tickFailed(err error) bool {
+	if err == nil {
+		s.fine()
+		return false
+	}
+	if errors.Is(err, engine.ErrLost) {
+		return s.again(err)
+	}
+	s.failed(err)
+	s.ticks.known = s.ticks.known && s.ticks.over // a claim may have come through after all
+	s.ticks.retryAt = s.w.now() + s.pause()
+	return true
+}

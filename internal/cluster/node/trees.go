@@ -1,0 +1,49 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"lifeline/internal/process"
+	"lifeline/procscan"
+)
+
+// tree is what lifeline has told of one generation of the worker.
+type tree struct {
+	generation, cgroup string
+	root               procscan.ID
+}
+
+// killTrees ends all of it for certain and returns when nothing is left,
+// however long that takes: until then the lease can't be given back. What was
+// orphaned has come to lifeline, if that lives.
+func killTrees(trees []tree, supervisor procscan.ID) {
+	for _, t := range trees {
+		ct := process.Tree{Root: t.root, Group: t.root.PID, Marker: "LIFELINE_ID", Value: t.generation}
+		if t.cgroup != "" {
+			if c, err := process.OpenCgroup(t.cgroup); err == nil {
+				ct.Cgroup = c
+			}
+		}
+		if supervisor.Alive() {
+			ct.Above, ct.Not = supervisor, []procscan.ID{procscan.Self()}
+		}
+		for said := false; ; {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			err := ct.Kill(ctx)
+			cancel()
+			if err == nil {
+				break
+			}
+			if !said {
+				said = true
+				fmt.Fprintf(os.Stderr, "lifeline-remote: the worker can't be ended, and the lease not given back: %v\n", err)
+			}
+		}
+		if ct.Cgroup != nil {
+			ct.Cgroup.Remove()
+		}
+	}
+}

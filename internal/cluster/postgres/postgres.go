@@ -1,0 +1,386 @@
+// Package postgres is the engine on PostgreSQL 12 or later.
+//
+//	postgres://USER@HOST:5432,HOST:5432/DATABASE?sslmode=verify-full
+//
+// The address and the environment (PGPASSWORD, PGPASSFILE, PGSSLCERT, …) are
+// libpq's own. A lease is a row that the database judges by its own clock; what
+// it does is in schema.sql, which lifeline-remote init puts there. The clock of
+// the database's machine must not be set: a step forward ends leases early,
+// which the fence alone makes up for.
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5" // PostgreSQL's wire protocol
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"lifeline/internal/cluster/engine"
+)
+
+// Schema is the SQL of lifeline-remote init.
+//
+//go:embed schema.sql
+var Schema string
+
+const version = 1 // of the schema
+
+// Postgres is the engine. It has two connections: one asks, one listens.
+type Postgres struct {
+	config  *pgx.ConnConfig
+	name    string
+	mu      sync.Mutex
+	c       *pgx.Conn // nil after an error: it is opened again
+	m       engine.Member
+	id      string // of the session, "" for none
+	fence   int64
+	changes chan struct{}
+	stop    context.CancelFunc
+	over    sync.WaitGroup
+}
+
+// Open connects, for one name ("" to look only).
+func Open(ctx context.Context, address, name string) (*Postgres, error) {
+	config, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{config: config, name: name, changes: make(chan struct{}, 1)}
+	if _, err := p.conn(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.check(ctx); err != nil {
+		p.drop()
+		return nil, err
+	}
+	listening, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	if name != "" {
+		p.over.Add(1)
+		go p.listen(listening)
+	}
+	return p, nil
+}
+
+// conn is the connection, opened if need be.
+func (p *Postgres) conn(ctx context.Context) (*pgx.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.c != nil && !p.c.IsClosed() {
+		return p.c, nil
+	}
+	c, err := pgx.ConnectConfig(ctx, p.config.Copy())
+	if err != nil {
+		return nil, refine(err, p.config)
+	}
+	p.c = c
+	return c, nil
+}
+
+func (p *Postgres) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.c != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		_ = p.c.Close(ctx)
+		p.c = nil
+	}
+}
+
+// row asks for one row. A connection that has failed is not used again.
+func (p *Postgres) row(ctx context.Context, into []any, sql string, args ...any) error {
+	c, err := p.conn(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.QueryRow(ctx, sql, args...).Scan(into...)
+	var said *pgconn.PgError
+	if err != nil && !errors.As(err, &said) && !errors.Is(err, pgx.ErrNoRows) {
+		p.drop()
+	}
+	return refine(err, p.config)
+}
+
+// Changes rings when something about the name has changed.
+func (p *Postgres) Changes() <-chan struct{} { return p.changes }
+
+// Close ends the connections, not the session.
+func (p *Postgres) Close() {
+	p.stop()
+	p.over.Wait()
+	p.drop()
+}
+
+// listen rings until ctx ends. A server that is away is asked ever less often,
+// at another time by every node.
+func (p *Postgres) listen(ctx context.Context) {
+	defer p.over.Done()
+	for fails := 0; ctx.Err() == nil; fails++ {
+		if p.hear(ctx) {
+			fails = 0
+		}
+		pause := 300 * time.Millisecond << min(fails, 4)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause/2 + mathrand.N(pause)):
+		}
+	}
+}
+
+// hear rings until the connection breaks; false: there was none.
+func (p *Postgres) hear(ctx context.Context) bool {
+	connecting, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c, err := pgx.ConnectConfig(connecting, p.config.Copy())
+	if err != nil {
+		return false
+	}
+	defer c.Close(context.WithoutCancel(connecting))
+	if _, err := c.Exec(connecting, "LISTEN lifeline"); err != nil {
+		return false
+	}
+	p.ring() // what was missed
+	for {
+		n, err := c.WaitForNotification(ctx)
+		if err != nil {
+			return true
+		}
+		if n.Payload == p.name {
+			p.ring()
+		}
+	}
+}
+
+func (p *Postgres) ring() {
+	select {
+	case p.changes <- struct{}{}:
+	default:
+	}
+}
+
+func micros(d time.Duration) string { return fmt.Sprintf("%d microseconds", d.Microseconds()) }
+
+// Join makes a row for the session.
+func (p *Postgres) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
+	if p.id != "" { // of a session that was lost, or of a request without an answer
+		_ = p.Leave(ctx)
+	}
+	p.m, p.id, p.fence = m, rand.Text(), 0
+	err := p.row(ctx, []any{nil}, "SELECT lifeline.join_name($1, $2, $3, $4::interval)", m.Name, p.id, m.Node, micros(m.TTL))
+	return m.TTL, err
+}
+
+// Renew moves the end of the row, by the database's clock.
+func (p *Postgres) Renew(ctx context.Context) (time.Duration, error) {
+	var ok bool
+	err := p.row(ctx, []any{&ok}, "SELECT lifeline.renew($1, $2, $3::interval)", p.id, p.fence, micros(p.m.TTL))
+	if err == nil && !ok {
+		err = engine.ErrLost
+	}
+	return p.m.TTL, err
+}
+
+// Acquire takes a place.
+func (p *Postgres) Acquire(ctx context.Context) (engine.Grant, error) {
+	var fence int64
+	var after *time.Duration
+	err := p.row(ctx, []any{&fence, &after}, "SELECT granted, after FROM lifeline.acquire($1, $2, $3)", p.m.Name, p.id, p.m.Slots)
+	switch {
+	case err != nil:
+		return engine.Grant{}, err
+	case fence < 0:
+		return engine.Grant{}, engine.ErrLost
+	case fence == 0:
+		t := &engine.Taken{}
+		if after != nil {
+			t.After = max(*after, 0)
+		}
+		return engine.Grant{}, t
+	}
+	p.fence = fence
+	return engine.Grant{Fence: uint64(fence)}, nil
+}
+
+// Release gives the place back.
+func (p *Postgres) Release(ctx context.Context) error {
+	if p.fence == 0 {
+		return nil
+	}
+	err := p.row(ctx, []any{nil}, "SELECT lifeline.release($1, $2, $3)", p.m.Name, p.id, p.fence)
+	if err == nil {
+		p.fence = 0
+	}
+	return err
+}
+
+// Leave deletes the session's row.
+func (p *Postgres) Leave(ctx context.Context) error {
+	if p.id == "" {
+		return nil
+	}
+	err := p.row(ctx, []any{nil}, "SELECT lifeline.leave($1, $2)", p.m.Name, p.id)
+	if err == nil {
+		p.id, p.fence = "", 0
+	}
+	return err
+}
+
+// Look reads what lives.
+func (p *Postgres) Look(ctx context.Context, name string) ([]engine.State, error) {
+	c, err := p.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.Query(ctx, `SELECT n.name, CASE WHEN n.wish_until > clock_timestamp() THEN coalesce(n.wish, '') ELSE '' END,
+			n.claimed, n.done, n.skipped, m.id, m.node, m.since, m.slot, m.fence, m.expires - clock_timestamp()
+		FROM lifeline.name n LEFT JOIN lifeline.member m ON m.name = n.name AND m.expires > clock_timestamp()
+		WHERE $1 IN ('', n.name) ORDER BY n.name, m.slot NULLS LAST, m.since`, name)
+	if err != nil {
+		p.drop()
+		return nil, refine(err, p.config)
+	}
+	var out []engine.State
+	for rows.Next() {
+		var s engine.State
+		var id, node *string
+		var claimed, done, since *time.Time
+		var slot *int
+		var fence *int64
+		var ttl *time.Duration
+		if err := rows.Scan(&s.Name, &s.Wish, &claimed, &done, &s.Mark.Skipped, &id, &node, &since, &slot, &fence, &ttl); err != nil {
+			rows.Close()
+			return nil, err
+		}
+		s.Mark.Claimed, s.Mark.Done = instant(claimed), instant(done)
+		if len(out) == 0 || out[len(out)-1].Name != s.Name {
+			out = append(out, s)
+		}
+		if id == nil {
+			continue
+		}
+		m := engine.Status{ID: *id, Node: *node, Since: *since, Slot: -1, Mine: *id == p.id, TTL: *ttl}
+		if slot != nil && fence != nil {
+			m.Slot, m.Fence = *slot, uint64(*fence)
+		}
+		last := &out[len(out)-1]
+		last.Members = append(last.Members, m)
+	}
+	if err := rows.Err(); err != nil {
+		p.drop()
+		return nil, refine(err, p.config)
+	}
+	return out, nil
+}
+
+func instant(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+func stamp(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// Wish is a column with its own end.
+func (p *Postgres) Wish(ctx context.Context, name, node string, lasts time.Duration) error {
+	return p.row(ctx, []any{nil}, "SELECT lifeline.make_wish($1, $2, $3::interval)", name, node, micros(lasts))
+}
+
+// Mark reads the mark.
+func (p *Postgres) Mark(ctx context.Context, name string) (m engine.Mark, err error) {
+	var claimed, done *time.Time
+	err = p.row(ctx, []any{&claimed, &done, &m.Skipped}, "SELECT claimed, done, skipped FROM lifeline.name WHERE name = $1", name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return engine.Mark{}, nil
+	}
+	m.Claimed, m.Done = instant(claimed), instant(done)
+	return m, err
+}
+
+// Claim moves it.
+func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark) error {
+	var n int
+	err := p.row(ctx, []any{&n}, "SELECT lifeline.claim($1, $2, $3, $4, $5, $6, $7, $8, $9)", p.m.Name, p.id, p.fence,
+		stamp(from.Claimed), stamp(from.Done), from.Skipped, stamp(to.Claimed), stamp(to.Done), to.Skipped)
+	switch {
+	case err != nil:
+		return err
+	case n < 0:
+		return engine.ErrLost
+	case n == 0:
+		return engine.ErrClaimed
+	}
+	return nil
+}
+
+// Init makes the tables and functions.
+func Init(ctx context.Context, address string) error {
+	config, err := parse(address)
+	if err != nil {
+		return err
+	}
+	c, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return refine(err, config)
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	_, err = c.PgConn().Exec(ctx, Schema).ReadAll()
+	var said *pgconn.PgError
+	if errors.As(err, &said) && said.Code == "42501" { // insufficient_privilege
+		return engine.Refuse("the user %s may not make the schema lifeline in %s: have somebody who may run what `lifeline-remote init --print %s` prints, and then %s",
+			config.User, config.Database, engine.Hide(address), grants(config.User))
+	}
+	return refine(err, config)
+}
+
+// grants is what a user who isn't the owner needs.
+func grants(user string) string {
+	to := pgx.Identifier{user}.Sanitize()
+	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO " + to
+}
+
+// refine tells what will never get better from what may. Codes: PostgreSQL,
+// appendix A.
+func refine(err error, config *pgx.ConnConfig) error {
+	var said *pgconn.PgError
+	var refused *engine.Refused
+	switch {
+	case err == nil, errors.As(err, &refused):
+		return err
+	case errors.As(err, &said):
+		switch said.Code {
+		case "28P01", "28000":
+			return engine.Refuse("PostgreSQL doesn't let the user %s in: %s; see PGPASSWORD, PGPASSFILE or %s", config.User, said.Message, engine.EnvPasswordFile)
+		case "3D000":
+			return engine.Refuse("there is no database %s: %s", config.Database, said.Message)
+		case "3F000", "42P01", "42883": // no schema, table, function
+			return engine.Refuse("lifeline's tables aren't in the database %s: lifeline-remote init makes them", config.Database)
+		case "42501":
+			return engine.Refuse("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message, grants(config.User))
+		case "25006":
+			return engine.Refuse("this PostgreSQL is read-only, a standby perhaps: name the primary, or all of them")
+		}
+		return err
+	}
+	text := err.Error()
+	for _, sign := range []string{"x509: ", "tls: ", "server refused TLS"} {
+		if i := strings.Index(text, sign); i >= 0 {
+			return engine.Refuse("no TLS connection to PostgreSQL: %s", text[i:])
+		}
+	}
+	return err
+}

@@ -1,0 +1,64 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/process"
+	"lifeline/procscan"
+)
+
+// start runs lifeline-remote with one end of a socketpair. It is in a process
+// group of its own: a Ctrl-C is for lifeline, which tells it what to do. It
+// has no death signal: it outlives a killed lifeline for as long as it takes
+// to end the worker and to give the lease back.
+func start(program string) (io.ReadWriteCloser, procscan.ID, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, procscan.ID{}, fmt.Errorf("cannot make a socket: %w", err)
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+	_ = unix.SetNonblock(fds[0], true)
+	ours, theirs := os.NewFile(uintptr(fds[0]), "lifeline-remote"), os.NewFile(uintptr(fds[1]), "lifeline")
+	defer theirs.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		ours.Close()
+		return nil, procscan.ID{}, err
+	}
+	defer null.Close()
+	proc, err := os.StartProcess(program, []string{Program, "hold"}, &os.ProcAttr{
+		Files: []*os.File{null, os.Stderr, os.Stderr, theirs},
+		Sys:   &syscall.SysProcAttr{Setpgid: true},
+	})
+	if err != nil {
+		ours.Close()
+		return nil, procscan.ID{}, err
+	}
+	id := procscan.ID{PID: proc.Pid}
+	if s, err := procscan.Lookup(proc.Pid); err == nil {
+		id = s.ID
+	}
+	_ = proc.Release() // the loop reaps it, as it does all children
+	return ours, id, nil
+}
+
+func kill(id procscan.ID) { process.Send(id, unix.SIGKILL) }
+
+// reap takes the exit status of one that has said goodbye; nobody else does any
+// more.
+func reap(id procscan.ID) {
+	for range 100 {
+		if pid, err := unix.Wait4(id.PID, nil, unix.WNOHANG, nil); pid == id.PID || err == unix.ECHILD {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -1,0 +1,192 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// These look, for doctors: they make nothing, lock nothing and change nothing.
+
+// Directory is the guard's state directory, and why it can't be used. One that
+// isn't there yet is made at the first start, where that can be done.
+func (g Guard) Directory() (path string, there bool, err error) {
+	if path = g.Dir; path == "" {
+		path = DefaultDir()
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return path, false, fmt.Errorf("cannot tell the state directory's full path: %w", err)
+	}
+	err = checkDir(path, g.AllowNFS)
+	there = !errors.Is(err, fs.ErrNotExist)
+	if err != nil && there {
+		return path, true, err
+	}
+	if err := checkAbove(path); err != nil {
+		return path, there, err
+	}
+	if !there {
+		above := filepath.Dir(path)
+		for above != filepath.Dir(above) && errors.Is(unix.Access(above, unix.F_OK), unix.ENOENT) {
+			above = filepath.Dir(above)
+		}
+		if err := unix.Access(above, unix.W_OK|unix.X_OK); err != nil {
+			return path, false, fmt.Errorf("the state directory %s is not there and can't be made in %s: %w; make it (mkdir -m 700, your own), or give another with --dir", path, above, err)
+		}
+		return path, false, nil
+	}
+	if err := unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
+		return path, true, fmt.Errorf("the state directory %s can't be written: %w; chmod 700 it, or give another with --dir", path, err)
+	}
+	var st unix.Statfs_t
+	if unix.Statfs(path, &st) == nil && st.Files > 0 && st.Ffree == 0 {
+		return path, true, fmt.Errorf("the file system of the state directory %s has no inode left, so that no lock can be made: remove files there, or give another with --dir", path)
+	}
+	return path, true, nil
+}
+
+// checkAbove refuses a directory that others could exchange for one of theirs.
+func checkAbove(path string) error {
+	real, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return nil // not there yet
+	}
+	for ; ; real = filepath.Dir(real) {
+		var st unix.Stat_t
+		if err := unix.Stat(real, &st); err != nil {
+			return fmt.Errorf("cannot look at %s, above the state directory: %w", real, err)
+		}
+		mode := uint32(st.Mode)
+		switch {
+		case st.Uid != 0 && int(st.Uid) != os.Geteuid():
+			return fmt.Errorf("%s, above the state directory %s, belongs to uid %d, who can put another directory in its place: give one of your own with --dir", real, path, st.Uid)
+		case mode&0o002 != 0 && mode&unix.S_ISVTX == 0:
+			return fmt.Errorf("%s, above the state directory %s, may be written by everybody (mode %04o), who can put another directory in its place: chmod o-w it, or give another with --dir", real, path, mode&0o7777)
+		}
+		if real == filepath.Dir(real) {
+			return nil
+		}
+	}
+}
+
+// Exam is what can be seen of one name.
+type Exam struct {
+	Lock, Run string // the paths of its files
+
+	// Broken are files that would be refused, with what to do about them.
+	Broken []error
+
+	LockHolders, RunHolders []procscan.ID // who holds the locks; nobody is said where that can't be known
+
+	Record     RecordState
+	Supervisor procscan.ID // as the record has them
+	Worker     procscan.ID
+}
+
+// RecordState says what the record is worth.
+type RecordState string
+
+const (
+	RecordNone     RecordState = "none"    // it was never started, or ended well
+	RecordDamaged  RecordState = "damaged" // it can't be read
+	RecordFine     RecordState = "fine"
+	RecordEarlier  RecordState = "of an earlier boot"
+	RecordForeign  RecordState = "of another pid namespace"
+	RecordUnlocked RecordState = "unlocked" // its supervisor lives, but has no lock
+)
+
+// Examine looks at the files of name.
+func (g Guard) Examine(name string) (Exam, error) {
+	if err := CheckName(name); err != nil {
+		return Exam{}, err
+	}
+	path, _, err := g.Directory()
+	if err != nil {
+		return Exam{}, err
+	}
+	space, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		space = path
+	}
+	d := dir{path: path, space: space}
+	e := Exam{Lock: d.lock(name), Run: d.run(name), Record: RecordNone}
+	for what, file := range map[string]string{"lock file": e.Lock, "run file": e.Run} {
+		if err := examineFile(what, file); err != nil {
+			e.Broken = append(e.Broken, err)
+		}
+	}
+	in := dir{path: space}
+	e.LockHolders, e.RunHolders = procscan.Flockers(in.lock(name)), procscan.Flockers(in.run(name))
+	f, err := os.OpenFile(e.Run, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return e, nil // it was told above, or there is none
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() || st.Size() == 0 {
+		return e, nil
+	}
+	rec, err := readRecord(f)
+	switch {
+	case err != nil:
+		e.Record = RecordDamaged
+	case rec.boot != procscan.BootID():
+		e.Record = RecordEarlier
+	case rec.pidNS != procscan.PIDNamespace():
+		e.Record = RecordForeign
+	default:
+		e.Record, e.Supervisor, e.Worker = RecordFine, rec.supervisor, rec.worker
+		if !rec.inProcess() && rec.supervisor.Alive() && len(e.LockHolders) == 0 && procscan.CanSeeFlocks {
+			e.Record = RecordUnlocked
+		}
+	}
+	return e, nil
+}
+
+// examineFile is checkFile for a file that may not be there, and that isn't
+// opened.
+func examineFile(what, path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot look at the %s %s: %w", what, path, reason(err))
+	}
+	if st.Mode()&fs.ModeSymlink != 0 {
+		return openError(what, path, unix.ELOOP)
+	}
+	sys := st.Sys().(*syscall.Stat_t)
+	switch {
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("the %s %s is %s, not a regular file: it is refused; remove it", what, path, kindOf(st.Mode()))
+	case int(sys.Uid) != os.Geteuid():
+		return fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: it is refused; remove it", what, path, sys.Uid, os.Geteuid())
+	case sys.Nlink > 1:
+		return fmt.Errorf("the %s %s has %d links: it is refused; remove it", what, path, sys.Nlink)
+	}
+	return nil
+}
+
+// UserHome is uid's home in the password file, "" if it isn't there.
+func UserHome(uid int) string { return homeOf(uid) }
+
+// Marked reports whether id is of name and of this guard's directory, as its
+// environment tells.
+func (g Guard) Marked(id procscan.ID, name string) bool {
+	env, err := procscan.Environ(id)
+	if err != nil {
+		return false
+	}
+	path, _, _ := g.Directory()
+	space, err := filepath.EvalSymlinks(path)
+	return env[EnvName] == name && (err != nil || env[EnvSpace] == space || strings.TrimSuffix(env[EnvSpace], "/") == path)
+}

@@ -1,0 +1,28 @@
+//go:build !linux
+
+package guard
+
+import (
+	"errors"
+
+	"lifeline/procscan"
+)
+
+// Handed is a hold on its way through execve.
+type Handed struct {
+	Lock, Run  int
+	Generation string
+	Worker     procscan.ID
+	Replaced   bool
+}
+
+var errNoHandOver = errors.New("a lifeline can't be replaced in place on this system")
+
+// HandOver can't be done here: the lock file's descriptor can't be found.
+func (h *Hold) HandOver() (Handed, error) { return Handed{}, errNoHandOver }
+
+// TakeBack has nothing to undo.
+func (h *Hold) TakeBack(Handed) {}
+
+// TakeUp can't be done here.
+func (g Guard) TakeUp(string, Handed) (*Hold, error) { return nil, errNoHandOver }

@@ -1,0 +1,171 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+	"lifeline/proof/await"
+)
+
+// What is removed while it is held comes back, locked and with a record.
+func TestDoPutsBack(t *testing.T) {
+	for name, remove := range map[string]func(d dir) error{
+		"lock":      func(d dir) error { return os.Remove(d.lock("job")) },
+		"run":       func(d dir) error { return os.Remove(d.run("job")) },
+		"both":      func(d dir) error { return errors.Join(os.Remove(d.lock("job")), os.Remove(d.run("job"))) },
+		"directory": func(d dir) error { _ = os.RemoveAll(d.path); return nil }, // it may come back faster than it goes
+		"replaced": func(d dir) error {
+			return errors.Join(os.WriteFile(d.path+"/new", nil, 0o600), os.Rename(d.path+"/new", d.lock("job")))
+		},
+		"moved": func(d dir) error { return os.Rename(d.path, d.path+"-moved") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := dir{path: stateDir(t)}
+			p, said := start(t, d.path)
+			if said != "runs" {
+				t.Fatal(said)
+			}
+			before := inodes(d)
+			for range 3 {
+				if err := remove(d); err != nil {
+					t.Fatal(err)
+				}
+				await.That(t, "held again", func() bool {
+					f, err := os.Open(d.run("job"))
+					if err != nil {
+						return false
+					}
+					defer f.Close()
+					r, err := readRecord(f)
+					return err == nil && r.worker.PID == p.Process.Pid && locks(t, p.Process.Pid, inodes(d))
+				})
+				if after := inodes(d); after == before {
+					t.Fatal("nothing was removed")
+				} else {
+					before = after
+				}
+				if name == "moved" {
+					break
+				}
+			}
+			wantHeld(t, Guard{Dir: d.path}.Do(t.Context(), "job", nil), p.Process.Pid)
+			p.end()
+			if err := (Guard{Dir: d.path}).Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+				t.Errorf("after the end: %v", err)
+			}
+		})
+	}
+}
+
+// locks reports that pid has a flock on each of the files, without trying to
+// lock them, which would be in the way of who puts them back.
+func locks(t *testing.T, pid int, files [2]uint64) bool {
+	t.Helper()
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ino := range files {
+		held := false
+		for line := range strings.Lines(string(text)) {
+			held = held || strings.Contains(line, fmt.Sprintf("FLOCK  ADVISORY  WRITE %d ", pid)) && strings.Contains(line, fmt.Sprintf(":%d ", ino))
+		}
+		if !held {
+			return false
+		}
+	}
+	return true
+}
+
+func inodes(d dir) (ino [2]uint64) {
+	for i, path := range []string{d.lock("job"), d.run("job")} {
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil {
+			ino[i] = st.Ino
+		}
+	}
+	return ino
+}
+
+// A record that was written before a reboot, or by another pid namespace,
+// names nobody, whoever has these pids now.
+func TestHolderOfEarlierBoot(t *testing.T) {
+	g := Guard{Dir: stateDir(t)}
+	if err := g.Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	d := dir{path: g.Dir}
+	self := procscan.Self()
+	for name, tt := range map[string]struct {
+		r    record
+		held bool
+	}{
+		"now":             {record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), worker: self, supervisor: self}, true},
+		"another boot":    {record{boot: "another", pidNS: procscan.PIDNamespace(), worker: self, supervisor: self}, false},
+		"another pid ns":  {record{boot: procscan.BootID(), pidNS: 1, worker: self, supervisor: self}, false},
+		"another process": {record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), worker: procscan.ID{PID: self.PID, Start: self.Start + 1}}, false},
+	} {
+		f, err := os.OpenFile(d.run("job"), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = writeRecord(f, tt.r)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, ok, err := g.Holder("job"); ok != tt.held || err != nil {
+			t.Errorf("%s: %+v, %t, %v", name, h, ok, err)
+		}
+	}
+}
+
+// When the record is lost the holder of K.lock is found all the same, by
+// whichever way to the directory one comes.
+func TestHolderWithoutRecord(t *testing.T) {
+	dir := stateDir(t)
+	p, said := start(t, dir)
+	if said != "runs" {
+		t.Fatal(said)
+	}
+	if err := os.Truncate(filepath.Join(dir, key("job")+".run"), 0); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(filepath.Dir(dir), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range []string{dir, filepath.Join(link, "state"), dir + "/../state/."} {
+		if h, ok, err := (Guard{Dir: way}).Holder("job"); !ok || h.Supervisor.PID != p.Process.Pid || err != nil {
+			t.Errorf("%s: %+v, %t, %v", way, h, ok, err)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	g := Guard{Dir: stateDir(t)}
+	if names, err := g.Names(); names != nil || err != nil {
+		t.Errorf("without a directory: %q, %v", names, err)
+	}
+	for _, name := range []string{"b", "a-1", "app"} {
+		if err := g.Do(t.Context(), name, func(context.Context) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, other := range []string{"x.lock", "app-000000000000.lock", ".lock", "app-e74fa719056a.run.5"} {
+		if err := os.WriteFile(filepath.Join(g.Dir, other), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if names, err := g.Names(); strings.Join(names, " ") != "a-1 app b" || err != nil {
+		t.Errorf("%q, %v", names, err)
+	}
+}

@@ -1,0 +1,175 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/gofrs/flock" // flock(2), with the differences between systems settled
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/crash"
+)
+
+// errBusy: somebody else holds the lock.
+var errBusy = errors.New("locked by another process")
+
+// Never through a link (a link's target would be created and locked), never
+// waiting for the other end of a FIFO.
+const lockFlags = os.O_CREATE | os.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK
+
+// lockPath is step 2: take K.lock, without waiting unless wait is set.
+// The lock counts only if the file locked is the file the path names: one that
+// was removed between open and lock guards nothing, so start over. Lock files
+// are never unlinked by lifeline itself.
+func lockPath(path string, wait bool) (*flock.Flock, error) {
+	for range 1000 {
+		f := flock.New(path, flock.SetFlag(lockFlags), flock.SetPermissions(0o600))
+		ok, err := true, error(nil)
+		if wait {
+			err = f.Lock()
+		} else {
+			ok, err = f.TryLock()
+		}
+		if err != nil {
+			f.Close()
+			return nil, openError("lock file", path, err)
+		}
+		if !ok {
+			f.Close()
+			return nil, errBusy
+		}
+		crash.Point("lock.taken")
+		st, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("cannot look at the lock file %s: %w", path, reason(err))
+		}
+		same, err := checkFile("lock file", path, st)
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if same {
+			return f, nil
+		}
+		f.Close()
+	}
+	return nil, fmt.Errorf("cannot lock %s: it is removed again and again; find out by whom", path)
+}
+
+// runFlags are those of K.run: the worker inherits the open file, and it may be
+// one that has dropped root's privileges. It may hold the lock and read who it
+// is; the record is written through a descriptor of lifeline's own. NFS makes a
+// lock of the other kind of flock(2), which needs a file open for writing.
+func runFlags(nfs bool) int {
+	if nfs {
+		return lockFlags
+	}
+	return lockFlags&^os.O_RDWR | os.O_RDONLY
+}
+
+// openRun opens K.run, making it if there is none.
+func openRun(path string, nfs bool) (*os.File, error) {
+	for range 1000 {
+		f, err := os.OpenFile(path, runFlags(nfs), 0o600)
+		if err != nil {
+			return nil, openError("run file", path, err)
+		}
+		st, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("cannot look at the run file %s: %w", path, reason(err))
+		}
+		same, err := checkFile("run file", path, st)
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if same {
+			return f, nil
+		}
+		f.Close()
+	}
+	return nil, fmt.Errorf("cannot open %s: it is removed again and again; find out by whom", path)
+}
+
+// checkFile refuses an open file that isn't a plain one of our own, and tells
+// whether path still names it.
+func checkFile(what, path string, st fs.FileInfo) (same bool, err error) {
+	sys := st.Sys().(*syscall.Stat_t)
+	switch {
+	case !st.Mode().IsRegular():
+		return false, fmt.Errorf("the %s %s is %s, not a regular file: refused; remove it", what, path, kindOf(st.Mode()))
+	case int(sys.Uid) != os.Geteuid():
+		return false, fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: refused; remove it", what, path, sys.Uid, os.Geteuid())
+	case sys.Nlink > 1:
+		return false, fmt.Errorf("the %s %s has %d links: refused; remove it", what, path, sys.Nlink)
+	}
+	now, err := os.Lstat(path)
+	if err != nil {
+		return false, nil // removed just now
+	}
+	if !os.SameFile(st, now) {
+		return false, nil
+	}
+	if st.Mode().Perm() != 0o600 { // the umask took something away
+		if err := os.Chmod(path, 0o600); err != nil {
+			return false, fmt.Errorf("cannot set the mode of the %s %s: %w", what, path, reason(err))
+		}
+	}
+	return true, nil
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeNamedPipe != 0:
+		return "a FIFO"
+	case m.IsDir():
+		return "a directory"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "something else"
+}
+
+func openError(what, path string, err error) error {
+	switch {
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EMLINK): // EMLINK is FreeBSD's word for it
+		return fmt.Errorf("the %s %s is a symbolic link: refused; remove it", what, path)
+	case errors.Is(err, unix.EISDIR):
+		return fmt.Errorf("the %s %s is a directory: remove it", what, path)
+	case errors.Is(err, unix.ENXIO):
+		return fmt.Errorf("the %s %s is a socket or device: refused; remove it", what, path)
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		return fmt.Errorf("cannot open the %s %s: %w; raise the limit (ulimit -n)", what, path, reason(err))
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return fmt.Errorf("cannot make the %s %s: %w; free some space or inodes", what, path, reason(err))
+	case errors.Is(err, unix.EROFS), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("cannot open the %s %s: %w; give another directory with --dir", what, path, reason(err))
+	}
+	return fmt.Errorf("cannot open the %s %s: %w", what, path, reason(err))
+}
+
+// flockNow takes an exclusive flock on f; errBusy when another has it.
+func flockNow(f *os.File) error {
+	if without.runLock {
+		return nil
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch err {
+		case nil:
+			return nil
+		case unix.EINTR:
+		case unix.EWOULDBLOCK:
+			return errBusy
+		default:
+			return err
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package guard
+
+import (
+	"fmt"
+	"hash/fnv"
+	"io"
+	"strings"
+)
+
+const nameMax = 128
+
+// NameError says why a name was refused.
+type NameError struct{ Name, Why string }
+
+func (e *NameError) Error() string {
+	return fmt.Sprintf("%s: a name is 1 to %d letters, digits and . _ - : @ +, and begins with a letter or digit", e.Why, nameMax)
+}
+
+// CheckName refuses what is no name: 1 to 128 characters of letters, digits,
+// '.', '_', '-', ':', '@', '+', beginning with a letter or digit (ASCII). The
+// error is a *[NameError] that names the offending character.
+func CheckName(name string) error {
+	bad := func(format string, args ...any) error {
+		return &NameError{Name: name, Why: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case name == "":
+		return bad("the name is empty")
+	case len(name) > nameMax:
+		return bad("the name has %d characters", len(name))
+	}
+	for i, c := range name {
+		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		switch {
+		case alnum:
+		case i == 0:
+			return bad("the name %q begins with %q", name, c)
+		case !strings.ContainsRune("._-:@+", c):
+			return bad("the name %q contains %q", name, c)
+		}
+	}
+	return nil
+}
+
+// key is the stem of the name's files. The hash keeps names apart that differ
+// only in case on a file system that folds it. It isn't there against anybody
+// (the name itself stands before it), so it needn't be a cryptographic one,
+// whose package every tick would have to initialise.
+func key(name string) string {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, name)
+	return fmt.Sprintf("%s-%012x", name, h.Sum64()>>16)
+}

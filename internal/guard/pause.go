@@ -1,0 +1,86 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pause keeps name down until the given time, or until Resume when it is zero:
+// a tick that finds nothing running starts nothing either.
+func (g Guard) Pause(name string, until time.Time) error {
+	d, err := g.forName(name)
+	if err != nil {
+		return err
+	}
+	text := "forever\n"
+	if !until.IsZero() {
+		text = until.UTC().Format(time.RFC3339Nano) + "\n"
+	}
+	path := d.paused(name)
+	fresh := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err := os.WriteFile(fresh, []byte(text), 0o600); err != nil {
+		_ = os.Remove(fresh)
+		return fmt.Errorf("cannot pause: cannot write %s: %w", fresh, reason(err))
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return fmt.Errorf("cannot pause: cannot write %s: %w", path, reason(err))
+	}
+	return nil
+}
+
+// Resume ends a pause; was is false when there was none.
+func (g Guard) Resume(name string) (was bool, err error) {
+	d, err := g.forName(name)
+	if err != nil {
+		return false, err
+	}
+	_, was, _ = pausedUntil(d.paused(name))
+	if err := os.Remove(d.paused(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return was, fmt.Errorf("cannot resume: cannot remove %s: %w", d.paused(name), reason(err))
+	}
+	return was, nil
+}
+
+// PausedUntil tells whether name is paused, and until when (zero: until
+// Resume).
+func (g Guard) PausedUntil(name string) (until time.Time, paused bool, err error) {
+	d, err := g.forName(name)
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	return pausedUntil(d.paused(name))
+}
+
+func (g Guard) forName(name string) (dir, error) {
+	if err := CheckName(name); err != nil {
+		return dir{}, err
+	}
+	return openDir(g.Dir, g.AllowNFS)
+}
+
+// pausedUntil: a file that can't be understood pauses, because somebody wanted
+// to; one whose time has passed doesn't. One that can't be read is an error: to
+// take it for a pause would keep the name down without a word.
+func pausedUntil(path string) (until time.Time, paused bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, false, nil
+	}
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("cannot tell whether it is paused: cannot open %s: %w", path, reason(err))
+	}
+	defer f.Close()
+	buf := make([]byte, 64)
+	n, _ := f.Read(buf)
+	until, err = time.Parse(time.RFC3339Nano, strings.TrimSpace(string(buf[:n])))
+	if err != nil {
+		return time.Time{}, true, nil
+	}
+	return until, time.Now().Before(until), nil
+}

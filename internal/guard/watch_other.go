@@ -1,0 +1,10 @@
+//go:build !linux
+
+package guard
+
+// watch does nothing here: the slow poll finds what has gone.
+type watch struct{}
+
+func newWatch(string, ...string) *watch   { return &watch{} }
+func (w *watch) changed() <-chan struct{} { return nil }
+func (w *watch) close()                   {}

@@ -1,0 +1,415 @@
+package logger
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/logger/output"
+	"lifeline/internal/process"
+)
+
+// clerkName is what a clerk is called in the process table.
+const clerkName = "lifeline-clerk"
+
+// Is reports that this process is a clerk, or on the way to one: see [Main].
+func Is() bool { return process.IsAway() || len(os.Args) == 3 && os.Args[0] == clerkName }
+
+// Main is the clerk's whole life; it gives the exit code. Its descriptors are
+// 3, a socket to who started it, and 4, one to listen on, if there is one.
+func Main() int {
+	if process.IsAway() {
+		return process.RunAway()
+	}
+	// Caught, not ignored: ignored signals would be inherited by hooks.
+	deaf := make(chan os.Signal, 1)
+	signal.Notify(deaf, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGXFSZ,
+		unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
+	unix.CloseOnExec(3)
+	c := &clerk{events: make(chan func()), peers: map[*peer]*farewell{}}
+	c.hooks.init(c, maxHooks)
+	c.pings.init(c, maxPings)
+	c.shows.init(c, 0)
+	first, err := newPeer(3)
+	if err != nil {
+		return 125 // this is how lifeline starts itself; it can't be used by hand
+	}
+	c.welcome(first)
+	if os.Args[1] == "1" {
+		unix.CloseOnExec(4)
+		f := os.NewFile(4, "clerk")
+		if l, err := net.FileListener(f); err == nil {
+			c.listener = l
+			go c.accept(l)
+		}
+		f.Close()
+	}
+	c.run()
+	return 0
+}
+
+// clerk is one loop, as the supervisor is; what waits does so beside it.
+type clerk struct {
+	events   chan func()
+	listener net.Listener
+	peers    map[*peer]*farewell // nil: it hasn't said bye
+	setup    Setup
+	log      *output.LogFile
+	logged   output.Log // what log was opened for
+	streams  []*stream
+	reading  int // streams that aren't at their end
+	tail     *tail
+	std      [2]*os.File // lifeline's own output, or nil
+	hooks    hooks
+	pings    pings
+	shows    queue
+
+	mu     sync.Mutex // of untold
+	untold []string   // lines for the supervisor
+}
+
+// post has the loop run e.
+func (c *clerk) post(e func()) { c.events <- e }
+
+// run handles one event after the other until there is nothing left to do.
+func (c *clerk) run() {
+	for {
+		(<-c.events)()
+		c.tell()
+		c.dismiss()
+		if len(c.peers) == 0 && c.reading == 0 {
+			c.showRest() // of a run whose end nobody will tell
+			if !c.busy() {
+				return
+			}
+		}
+	}
+}
+
+func (c *clerk) busy() bool { return c.hooks.busy() || c.pings.busy() || c.shows.busy() }
+
+// farewell is what a supervisor that has said bye waits for: what was to be
+// done then, not what the next one of the name may add.
+type farewell struct{ hooks, pings, shows int }
+
+// dismiss closes the connections of those that have said bye, when all is done
+// that they wait for.
+func (c *clerk) dismiss() {
+	for p, bye := range c.peers {
+		if bye != nil && c.hooks.done >= bye.hooks && c.pings.done >= bye.pings && c.shows.done >= bye.shows {
+			delete(c.peers, p)
+			p.close()
+			if len(c.peers) == 0 {
+				c.letGo()
+			}
+		}
+	}
+}
+
+// letGo: all is done, and only leftovers of the worker may still say something.
+// cron waits for whoever has its pipe open, so that is closed, unless it is
+// where they speak to.
+func (c *clerk) letGo() {
+	if c.reading > 0 && c.log == nil && !c.setup.Quiet {
+		return
+	}
+	for _, s := range c.streams {
+		s.mu.Lock()
+		s.sink.pass, s.sink.spool = nil, nil // nobody will decide about a spool
+		s.mu.Unlock()
+	}
+	c.dropStd()
+}
+
+func (c *clerk) dropStd() {
+	for i, f := range c.std {
+		if f != nil {
+			_ = f.Close()
+		}
+		c.std[i] = nil
+	}
+}
+
+func (c *clerk) accept(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // no descriptor is left, for example: there will be one again
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		if u, ok := conn.(*net.UnixConn); ok {
+			c.post(func() { c.welcome(&peer{conn: u}) })
+		}
+	}
+}
+
+// welcome begins to listen to a supervisor.
+func (c *clerk) welcome(p *peer) {
+	c.peers[p] = nil
+	go func() {
+		for {
+			var m message
+			if err := p.receive(&m); err != nil {
+				c.post(func() { c.leave(p) })
+				return
+			}
+			c.post(func() { c.on(p, &m) })
+		}
+	}()
+}
+
+// leave: it has gone without a word, perhaps killed. Another one may come.
+func (c *clerk) leave(p *peer) {
+	if _, ok := c.peers[p]; ok {
+		delete(c.peers, p)
+		p.close()
+	}
+}
+
+// warn has a line told to whoever is there, or comes next. It may be called
+// from anywhere, also from below the loop.
+func (c *clerk) warn(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.untold) == maxUntold {
+		c.untold = c.untold[1:]
+	}
+	c.untold = append(c.untold, text)
+	go c.post(c.tell)
+}
+
+const maxUntold = 20
+
+// tell tells what is to be told.
+func (c *clerk) tell() {
+	if len(c.peers) == 0 {
+		return
+	}
+	c.mu.Lock()
+	texts := c.untold
+	c.untold = nil
+	c.mu.Unlock()
+	for _, text := range texts {
+		for p := range c.peers {
+			c.answer(p, answer{Warn: text})
+		}
+	}
+}
+
+// answer doesn't wait for long: a supervisor reads all the time.
+func (c *clerk) answer(p *peer, a answer) {
+	_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_ = p.send(a)
+}
+
+func (c *clerk) on(p *peer, m *message) {
+	switch {
+	case m.Setup != nil:
+		if err := c.take(p, m.Setup); err != nil {
+			c.answer(p, answer{Warn: fmt.Sprintf("the output can't be taken: %v", err)})
+			return
+		}
+		c.answer(p, answer{Ready: os.Getpid()})
+	case m.Started != nil:
+		c.hooks.start(c.setup.OnStart, "start", *m.Started)
+		c.pings.start(*m.Started)
+	case m.Ended != nil:
+		c.ended(*m.Ended)
+	case m.Flush:
+		c.drain()
+		c.answer(p, answer{Done: true})
+	case m.Bye:
+		c.drain()
+		c.peers[p] = &farewell{c.hooks.all(), c.pings.all(), c.shows.all()}
+	}
+}
+
+// take takes a setup, the first or another one: an adopting supervisor has
+// other descriptors, and perhaps other options.
+func (c *clerk) take(p *peer, s *Setup) error {
+	if s.Streams < 0 || s.Streams > 2 {
+		return fmt.Errorf("%d streams", s.Streams)
+	}
+	n := s.Streams
+	if s.Std {
+		n += 2
+	}
+	fds, ok := p.take(n)
+	if !ok {
+		return fmt.Errorf("descriptors are missing")
+	}
+	c.setup = *s
+	if c.std = [2]*os.File{}; s.Std { // the old ones may be in use yet; the garbage collector closes them
+		for i, fd := range fds[s.Streams:] {
+			c.std[i] = os.NewFile(uintptr(fd), "output")
+		}
+	}
+	if s.Log == nil || c.log == nil || *s.Log != c.logged {
+		if c.log != nil {
+			old := c.log
+			defer old.Close() // when no stream has it any more
+			c.log = nil
+		}
+		if s.Log != nil {
+			c.log, c.logged = output.OpenLog(*s.Log, c.warn), *s.Log
+		}
+	} else if err := c.log.Trouble(); err != nil {
+		c.warn(fmt.Sprintf("cannot write the log %s: %v; what the command prints is lost until that is mended", s.Log.Path, err))
+	}
+	if c.tail = nil; s.PingURL != "" {
+		c.tail = new(tail)
+	}
+	for i, fd := range fds[:s.Streams] {
+		if err := c.attach(i, fd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach begins to read from fd, unless it is a pipe that is read already.
+func (c *clerk) attach(i, fd int) error {
+	var s *stream
+	for _, o := range c.streams {
+		if o.same(fd) {
+			s = o
+		}
+	}
+	if s == nil || s.isEnded() {
+		fresh, err := newStream(fd)
+		if err != nil {
+			return err
+		}
+		if s != nil {
+			fresh.sink = s.sink
+			c.forget(s)
+		}
+		s = fresh
+		c.direct(s, i)
+		c.streams = append(c.streams, s)
+		c.reading++
+		go func() {
+			s.read()
+			c.post(func() { c.reading-- })
+		}()
+		return nil
+	}
+	_ = unix.Close(fd)
+	c.direct(s, i)
+	return nil
+}
+
+func (s *stream) isEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
+func (c *clerk) forget(s *stream) {
+	for i, o := range c.streams {
+		if o == s {
+			c.streams = append(c.streams[:i:i], c.streams[i+1:]...)
+			_ = s.f.Close()
+			return
+		}
+	}
+}
+
+// direct says where a stream goes.
+func (c *clerk) direct(s *stream, i int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.to = i
+	k := &s.sink
+	k.log, k.tail, k.pass = c.log, c.tail, nil
+	if !c.setup.Stamps {
+		k.stamp = nil
+	} else if k.stamp == nil {
+		k.stamp = new(output.Stamper)
+	}
+	if !c.setup.Quiet {
+		k.spool = nil
+	} else if k.spool == nil {
+		k.spool = new(output.Spool)
+	}
+	if !c.setup.Quiet && c.log == nil {
+		k.pass = c.std[i]
+	}
+}
+
+// drain takes what has been printed up to now.
+func (c *clerk) drain() {
+	for _, s := range c.streams {
+		s.drain()
+	}
+}
+
+// ended: a run is over, and everything it has printed is in the pipes.
+func (c *clerk) ended(r Run) {
+	c.drain()
+	for _, s := range c.streams {
+		spool := s.cut()
+		switch {
+		case spool == nil:
+		case r.Result == Success || r.Result == Stopped || spool.Empty():
+			spool.Drop()
+		default:
+			c.show(spool, s.to)
+		}
+	}
+	var said []byte
+	if c.tail != nil {
+		c.tail.mu.Lock()
+		said = c.tail.Take()
+		c.tail.mu.Unlock()
+	}
+	switch r.Result {
+	case Success:
+		c.hooks.start(c.setup.OnSuccess, "success", r)
+	case Failure:
+		c.hooks.start(c.setup.OnFailure, "failure", r)
+	}
+	c.pings.end(r, said)
+}
+
+// show prints a spool to where its stream would have gone.
+func (c *clerk) show(spool *output.Spool, i int) {
+	to := c.std[i]
+	c.shows.add(func() {
+		if to == nil {
+			spool.Drop()
+			return
+		}
+		_ = spool.Show(to) // nobody listens: nobody can be told
+	})
+}
+
+// showRest is for a run that ended when its supervisor was gone: that isn't
+// known to be a success.
+func (c *clerk) showRest() {
+	for _, s := range c.streams {
+		if spool := s.cut(); spool != nil && !spool.Empty() {
+			c.show(spool, s.to)
+		}
+	}
+}
+
+// Argv of a clerk: whether it has a socket to listen on, and a word for those
+// who look at the process table.
+func argv(listens bool, name string) []string {
+	n := 0
+	if listens {
+		n = 1
+	}
+	return []string{clerkName, strconv.Itoa(n), name}
+}

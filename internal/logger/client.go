@@ -1,0 +1,314 @@
+package logger
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/process"
+	"lifeline/procscan"
+)
+
+// Client is a supervisor's side of its clerk.
+type Client struct {
+	place Place
+	setup Setup
+	env   []string
+	warn  func(format string, args ...any)
+	pipes []pipe
+
+	pid    atomic.Int64 // the clerk's
+	outbox chan outgoing
+	over   chan struct{} // closed when the last connection is
+}
+
+type outgoing struct {
+	m    message
+	sent chan struct{} // nil: nobody waits
+}
+
+// readyPatience is how long a clerk that is there already may take to answer.
+const readyPatience = 2 * time.Second
+
+// Open has a clerk do what setup says: the one that is there, or a new one,
+// which gets env. The error says why there is none; nothing was started then.
+func Open(place Place, setup Setup, env []string, warn func(format string, args ...any)) (*Client, error) {
+	c := &Client{place: place, setup: setup, env: env, warn: warn, outbox: make(chan outgoing, 256), over: make(chan struct{})}
+	if setup.reads() {
+		c.setup.Streams = 1
+		if (setup.Log == nil || setup.Quiet) && !sameFile(1, 2) {
+			c.setup.Streams = 2
+		}
+	}
+	c.setup.Std = setup.shows()
+	for i := range c.setup.Streams {
+		p, err := place.open(i)
+		if err != nil {
+			c.closePipes()
+			return nil, err
+		}
+		c.pipes = append(c.pipes, p)
+	}
+	p, err := c.connect()
+	if err != nil {
+		c.closePipes()
+		return nil, err
+	}
+	go c.serve(p)
+	return c, nil
+}
+
+func sameFile(a, b int) bool {
+	var x, y unix.Stat_t
+	return unix.Fstat(a, &x) == nil && unix.Fstat(b, &y) == nil && x.Dev == y.Dev && x.Ino == y.Ino && x.Rdev == y.Rdev
+}
+
+func (c *Client) closePipes() {
+	for _, p := range c.pipes {
+		p.close()
+	}
+}
+
+// Stdio are the descriptors for the worker; the zero value where it has
+// lifeline's own.
+func (c *Client) Stdio() [3]int {
+	switch len(c.pipes) {
+	case 1:
+		return [3]int{0, c.pipes[0].write, c.pipes[0].write}
+	case 2:
+		return [3]int{0, c.pipes[0].write, c.pipes[1].write}
+	}
+	return [3]int{}
+}
+
+// Started tells of a run that has begun. Like Ended it returns at once.
+func (c *Client) Started(r Run) { c.tell(message{Started: &r}) }
+
+// Ended tells how a run has ended.
+func (c *Client) Ended(r Run) { c.tell(message{Ended: &r}) }
+
+func (c *Client) tell(m message) {
+	select {
+	case c.outbox <- outgoing{m: m}:
+	default: // stopped, or a machine in deep trouble: the worker's supervisor doesn't wait
+	}
+}
+
+// Flush waits until the clerk has heard everything that it was told, for up to
+// limit.
+func (c *Client) Flush(limit time.Duration) {
+	o := outgoing{message{Flush: true}, make(chan struct{})}
+	select {
+	case c.outbox <- o:
+	default:
+		return
+	}
+	select {
+	case <-o.sent:
+	case <-time.After(limit):
+	}
+}
+
+// Close waits until the clerk has done all there is to do, for up to limit. It
+// doesn't wait for leftovers of the worker that have the pipe open.
+func (c *Client) Close(limit time.Duration) {
+	c.tell(message{Bye: true})
+	select {
+	case <-c.over:
+	case <-time.After(limit):
+		c.warn("what is left to write, to run or to send takes longer than %s: it is left to the clerk", limit)
+	}
+	c.closePipes()
+}
+
+// connect finds the clerk of the place, or starts one, and tells it what to do.
+func (c *Client) connect() (*peer, error) {
+	if c.place.Socket != "" {
+		if p := c.find(); p != nil {
+			return p, nil
+		}
+	}
+	return c.start()
+}
+
+func (c *Client) hello(p *peer) error {
+	var fds []int
+	for _, pipe := range c.pipes {
+		fds = append(fds, pipe.read)
+	}
+	if c.setup.Std {
+		fds = append(fds, 1, 2)
+	}
+	return p.send(message{Setup: &c.setup}, fds...)
+}
+
+// find asks the clerk that is there; nil when there is none that answers.
+func (c *Client) find() *peer {
+	conn, err := net.DialTimeout("unix", c.place.Socket, readyPatience)
+	if err != nil {
+		return nil
+	}
+	p := &peer{conn: conn.(*net.UnixConn)}
+	if c.hello(p) != nil || !c.ready(p) {
+		p.close()
+		return nil
+	}
+	return p
+}
+
+// ready waits until the clerk has taken the setup.
+func (c *Client) ready(p *peer) bool {
+	_ = p.conn.SetReadDeadline(time.Now().Add(readyPatience))
+	defer func() { _ = p.conn.SetReadDeadline(time.Time{}) }()
+	for {
+		var a answer
+		if p.receive(&a) != nil {
+			return false
+		}
+		if c.hear(&a); a.Ready != 0 {
+			return true
+		}
+	}
+}
+
+// hear takes what is the same whenever it comes.
+func (c *Client) hear(a *answer) {
+	if a.Warn != "" {
+		c.warn("%s", a.Warn)
+	}
+	if a.Ready != 0 {
+		c.pid.Store(int64(a.Ready))
+	}
+}
+
+// Helpers are the clerk, where it is a child of ours after all: for pid 1 of a
+// container there is nobody else whose it could be.
+func (c *Client) Helpers() []procscan.ID {
+	s, err := procscan.Lookup(int(c.pid.Load()))
+	if err != nil || s.PPID != os.Getpid() {
+		return nil
+	}
+	return []procscan.ID{s.ID}
+}
+
+// start starts a clerk.
+func (c *Client) start() (*peer, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a socket: %w", err)
+	}
+	unix.CloseOnExec(pair[0])
+	unix.CloseOnExec(pair[1])
+	defer unix.Close(pair[1])
+	files := []int{pair[1]}
+	if c.place.Socket != "" {
+		_ = os.Remove(c.place.Socket) // nobody has answered there
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.place.Socket, Net: "unix"})
+		if err != nil {
+			unix.Close(pair[0])
+			return nil, fmt.Errorf("cannot make a socket for the clerk that writes the output down: %w", err)
+		}
+		defer l.Close()
+		l.SetUnlinkOnClose(false)
+		f, err := l.File()
+		if err != nil {
+			unix.Close(pair[0])
+			return nil, fmt.Errorf("cannot make a socket for the clerk that writes the output down: %w", err)
+		}
+		defer f.Close()
+		files = append(files, int(f.Fd()))
+	}
+	if err := process.Away(argv(len(files) > 1, c.setup.Name), c.env, files); err != nil {
+		unix.Close(pair[0])
+		return nil, fmt.Errorf("cannot start the clerk that writes the output down: %w", err)
+	}
+	p, err := newPeer(pair[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := c.hello(p); err != nil {
+		p.close()
+		return nil, fmt.Errorf("cannot start the clerk that writes the output down: %w", err)
+	}
+	if os.Getpid() == 1 { // who it is has to be known: see Helpers
+		c.ready(p)
+	}
+	return p, nil
+}
+
+// serve speaks to the clerk, and replaces one that has gone.
+func (c *Client) serve(p *peer) {
+	defer close(c.over)
+	bye := false
+	for wait := time.Duration(0); ; {
+		began := time.Now()
+		bye = c.speak(p, bye)
+		p.close()
+		if bye {
+			return
+		}
+		if wait = min(max(2*wait, 10*time.Millisecond), 30*time.Second); time.Since(began) > time.Minute {
+			wait = 0
+		}
+		time.Sleep(wait)
+		for {
+			next, err := c.connect()
+			if err == nil {
+				p = next
+				break
+			}
+			c.warn("%v", err)
+			wait = min(max(2*wait, time.Second), 30*time.Second)
+			time.Sleep(wait)
+		}
+	}
+}
+
+// speak passes messages on until the connection ends. It tells whether that
+// was wanted.
+func (c *Client) speak(p *peer, bye bool) bool {
+	gone := make(chan struct{})
+	var mu sync.Mutex
+	var waiting []chan struct{} // for the answers to Flush
+	go func() {
+		defer close(gone)
+		for {
+			var a answer
+			if p.receive(&a) != nil {
+				return
+			}
+			c.hear(&a)
+			mu.Lock()
+			if a.Done && len(waiting) > 0 {
+				close(waiting[0])
+				waiting = waiting[1:]
+			}
+			mu.Unlock()
+		}
+	}()
+	for {
+		select {
+		case <-gone:
+			return bye
+		case o := <-c.outbox:
+			if o.sent != nil {
+				mu.Lock()
+				waiting = append(waiting, o.sent)
+				mu.Unlock()
+			}
+			bye = bye || o.m.Bye
+			if p.send(o.m) != nil {
+				<-gone
+				if !bye && o.sent == nil { // it wasn't heard: the next one is to hear it
+					c.tell(o.m)
+				}
+				return bye
+			}
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package logger
+
+import (
+	"time"
+
+	"lifeline/internal/logger/output"
+)
+
+// Setup is what a clerk is to do.
+type Setup struct {
+	Name   string
+	Log    *output.Log // nil: none
+	Stamps bool
+	Quiet  bool // show what is printed only when the run fails
+
+	OnStart, OnSuccess, OnFailure string // shell commands
+	HookTimeout                   time.Duration
+	Vars                          []string // for the hooks: K=V
+
+	PingURL string
+	Remote  string // the program that sends it
+
+	// Filled in by Open: how many ends of pipes come with it, and whether
+	// lifeline's own standard output and error do.
+	Streams int
+	Std     bool
+}
+
+// reads reports whether the worker's output goes through the clerk.
+func (s *Setup) reads() bool { return s.Log != nil || s.Quiet || s.PingURL != "" }
+
+// tells reports whether somebody is told how it goes.
+func (s *Setup) tells() bool {
+	return s.OnStart != "" || s.OnSuccess != "" || s.OnFailure != "" || s.PingURL != ""
+}
+
+// shows reports that something may go to lifeline's own output.
+func (s *Setup) shows() bool { return s.Quiet || s.tells() }
+
+// Needed reports whether there is anything to do for a clerk.
+func (s *Setup) Needed() bool { return s.reads() || s.tells() }
+
+// Run is one run of the worker, as hooks and pings are told of it.
+type Run struct {
+	Generation string
+	PID        int
+	Began      time.Time
+	Ended      time.Time `json:",omitzero"`
+	Result     Result
+	Code       int // -1 where it isn't known
+	Signal     string
+	Why        string
+	Skipped    int
+}
+
+// Result is what is made of an outcome.
+type Result string
+
+const (
+	Success Result = "success"
+	Failure Result = "failure"
+	Stopped Result = "stopped" // it was asked to end: nobody need know
+	Unknown Result = "unknown" // adopted: its exit code can't be known
+)
+
+// message is from the supervisor; one of its fields is set.
+type message struct {
+	Setup   *Setup `json:",omitempty"`
+	Started *Run   `json:",omitempty"`
+	Ended   *Run   `json:",omitempty"`
+	Flush   bool   `json:",omitempty"` // answer when what was printed up to now is written
+	Bye     bool   `json:",omitempty"` // close the connection when all work is done
+}
+
+// answer is from the clerk.
+type answer struct {
+	Ready int    `json:",omitempty"` // the setup has been taken; the clerk's pid
+	Done  bool   `json:",omitempty"` // to Flush
+	Warn  string `json:",omitempty"` // one line for a person
+}
+
+// maxLine is the longest line of the protocol: commands and variables are in it.
+const maxLine = 4 << 20

@@ -1,0 +1,144 @@
+package logger
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// pings has them sent by lifeline-remote, one after the other: a start that
+// overtakes its end would look like a run that hangs. For the same reason a
+// start that doesn't get through is given up when the run has ended.
+type pings struct {
+	queue
+	mu     sync.Mutex
+	cancel func() // of a start that is being sent
+	failed bool   // the last one did, and it has been told
+}
+
+// maxPings is how many may wait while the network is away.
+const maxPings = 20
+
+// pingPatience is how long lifeline-remote may take, with all it tries.
+const pingPatience = 2 * time.Minute
+
+// Ping is what lifeline-remote reads on its standard input. The URL is a
+// secret: it must not stand on a command line.
+type Ping struct {
+	URL  string `json:"url"`
+	What string `json:"what"` // "start", "log", or an exit code
+	RID  string `json:"rid"`
+	Body []byte `json:"body,omitempty"`
+}
+
+func (p *pings) start(r Run) {
+	p.send(Ping{What: "start", RID: RID(r.Generation)}, true)
+}
+
+func (p *pings) end(r Run, said []byte) {
+	p.mu.Lock()
+	if p.cancel != nil {
+		p.cancel()
+	}
+	p.mu.Unlock()
+	what := "log" // it was asked to end, or nobody knows: neither good nor bad
+	switch {
+	case r.Result == Success:
+		what = "0"
+	case r.Result == Failure:
+		what = fmt.Sprint(min(max(r.Code, 1), 255))
+	}
+	if r.Why != "" {
+		said = append(said, "\nlifeline: "+r.Why+"\n"...)
+	}
+	p.send(Ping{What: what, RID: RID(r.Generation), Body: said}, false)
+}
+
+func (p *pings) send(ping Ping, start bool) {
+	c := p.c
+	if c.setup.PingURL == "" {
+		return
+	}
+	ping.URL = c.setup.PingURL
+	remote := c.setup.Remote
+	p.add(func() {
+		err := p.run(remote, ping, start)
+		if errors.Is(err, errGivenUp) {
+			return
+		}
+		if err != nil && !p.failed {
+			c.warn(fmt.Sprintf("the ping (%s) didn't get through: %v", ping.What, err))
+		}
+		p.failed = err != nil
+	})
+}
+
+// errGivenUp: the run has ended before its start got through.
+var errGivenUp = errors.New("given up, because the run has ended")
+
+func (p *pings) run(remote string, ping Ping, start bool) error {
+	text, err := json.Marshal(ping)
+	if err != nil {
+		return err
+	}
+	var said strings.Builder
+	cmd := exec.Command(remote, "ping")
+	cmd.Stdin, cmd.Stderr = strings.NewReader(string(text)), &said
+	cmd.Env = os.Environ()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("cannot run %s: %w", remote, err)
+	}
+	cancelled := make(chan struct{})
+	if start {
+		p.mu.Lock()
+		p.cancel = sync.OnceFunc(func() { close(cancelled) })
+		p.mu.Unlock()
+		defer func() {
+			p.mu.Lock()
+			p.cancel = nil
+			p.mu.Unlock()
+		}()
+	}
+	over := make(chan error, 1)
+	go func() { over <- cmd.Wait() }()
+	select {
+	case err = <-over:
+	case <-cancelled:
+		// A moment: it may be through already.
+		select {
+		case err = <-over:
+		case <-time.After(time.Second):
+			_ = cmd.Process.Kill()
+			<-over
+			err = errGivenUp
+		}
+	case <-time.After(pingPatience):
+		_ = cmd.Process.Kill()
+		<-over
+		err = fmt.Errorf("no success within %s", pingPatience)
+	}
+	if text := strings.TrimSpace(said.String()); err != nil && text != "" {
+		first, _, _ := strings.Cut(text, "\n")
+		return errors.New(strings.TrimPrefix(first, "lifeline-remote: "))
+	}
+	return err
+}
+
+// RID makes a run's id out of its generation, in the form of a UUID, as
+// healthchecks.io wants it. A supervisor that adopts the worker makes the same.
+func RID(generation string) string {
+	sum := fnv.New128a() // no secret; crypto/sha256's init would cost every tick
+	_, _ = sum.Write([]byte("lifeline run " + generation))
+	h := sum.Sum(nil)
+	h[6], h[8] = h[6]&0x0f|0x80, h[8]&0x3f|0x80 // version 8, RFC 9562
+	return fmt.Sprintf("%x-%x-%x-%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])
+}

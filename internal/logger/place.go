@@ -1,0 +1,81 @@
+package logger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Place is where a name's pipes and its clerk are found. The zero value is
+// nowhere: pipes without a name, which nobody can adopt (lifeline run).
+type Place struct {
+	FIFO   string // a second one has ".err" at its end
+	Socket string // short: the address of a socket is limited to about a hundred bytes
+}
+
+// pipe is one pipe, as a supervisor holds it.
+type pipe struct {
+	read  int // for the clerk; it is also what keeps the pipe alive without one
+	write int // the worker's
+}
+
+func (p pipe) close() {
+	_ = unix.Close(p.read)
+	_ = unix.Close(p.write)
+}
+
+// open opens pipe number i.
+func (p Place) open(i int) (pipe, error) {
+	if p.FIFO == "" {
+		return anonymous()
+	}
+	path := p.FIFO
+	if i > 0 {
+		path += ".err"
+	}
+	return named(path)
+}
+
+func anonymous() (pipe, error) {
+	var fd [2]int
+	if err := unix.Pipe(fd[:]); err != nil {
+		return pipe{}, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	unix.CloseOnExec(fd[0])
+	unix.CloseOnExec(fd[1])
+	grow(fd[0])
+	return pipe{read: fd[0], write: fd[1]}, unix.SetNonblock(fd[0], true)
+}
+
+// named opens a FIFO, and makes it where there is none. The worker's end is for
+// reading, too: see the package documentation.
+func named(path string) (pipe, error) {
+	const flags = unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		return pipe{}, fmt.Errorf("cannot make the FIFO %s: %w", path, err)
+	}
+	write, err := unix.Open(path, unix.O_RDWR|flags, 0)
+	if err != nil {
+		return pipe{}, fmt.Errorf("cannot open the FIFO %s: %w", path, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(write, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO || int(st.Uid) != os.Geteuid() {
+		unix.Close(write)
+		return pipe{}, fmt.Errorf("%s is not a FIFO of our own: refused; remove it", path)
+	}
+	// What the worker gets must not be non-blocking; that is a matter of the
+	// open file, and the clerk has its own.
+	read, err := unix.Open(path, unix.O_RDONLY|flags, 0)
+	if err == nil {
+		err = unix.SetNonblock(write, false)
+	}
+	if err != nil {
+		unix.Close(write)
+		return pipe{}, fmt.Errorf("cannot open the FIFO %s: %w", path, err)
+	}
+	grow(read)
+	return pipe{read, write}, nil
+}

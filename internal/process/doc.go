@@ -1,0 +1,161 @@
+// Package process starts processes, signals them, and ends whole trees of them.
+//
+//	c, err := process.Start(process.Spec{Argv: []string{"sleep", "60"}, Env: os.Environ()})
+//	if err != nil { … }             // nothing was started
+//	err = <-c.Started               // nil: it is the command now; *ExecError: it never was
+//	for _, e := range process.Reap() { // after SIGCHLD
+//		if e.PID == c.PID { … e.Status … }
+//	}
+//
+// Between fork and the command stands a stub: this same program, started
+// again, which does what only the new process itself can do (announce itself,
+// umask, LISTEN_PID) and then becomes the command by execve. It reports
+// through a pipe that closes when that succeeds, so that no exit code has to
+// be set aside for failures: the command may use all of them. Where a guard
+// has nothing to look for (Spec.Sure), Linux does without the stub.
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ExecError says why the command was never started. Code is what a shell would
+// exit with: 127 not found, 126 found but not executable, 125 anything else.
+type ExecError struct {
+	Code int
+	Text string
+}
+
+func (e *ExecError) Error() string { return e.Text }
+
+// YieldError is a stub's word that it stepped back; Text is the settle
+// function's own.
+type YieldError struct{ Text string }
+
+func (e *YieldError) Error() string { return e.Text }
+
+// ErrSilent: the stub ended before it had become the command, and couldn't say
+// why; most likely it was killed.
+var ErrSilent = errors.New("the starting process ended without a word")
+
+// ErrMoved: the file of [Spec.Place] isn't in its place any more, so the start
+// needs a stub.
+var ErrMoved = errors.New("a file of the name was removed meanwhile")
+
+// Remark is what the settle function had to tell before the command was
+// started all the same.
+type Remark struct{ Text string }
+
+func (e *Remark) Error() string { return e.Text }
+
+// Exit is how a child ended.
+type Exit struct {
+	PID    int
+	Status unix.WaitStatus
+	Usage  unix.Rusage
+}
+
+// Code is the exit code a shell would give: 128+n for signal n.
+func (e Exit) Code() int { return Code(e.Status) }
+
+// Code turns a wait status into a shell's exit code.
+func Code(s unix.WaitStatus) int {
+	if s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return s.ExitStatus()
+}
+
+// Describe says how a child ended, for a person.
+func Describe(s unix.WaitStatus) string {
+	switch {
+	case s.Signaled():
+		core := ""
+		if s.CoreDump() {
+			core = ", core dumped"
+		}
+		return fmt.Sprintf("killed by %s%s", SignalName(s.Signal()), core)
+	case s.ExitStatus() == 0:
+		return "ended well"
+	}
+	return fmt.Sprintf("exit code %d", s.ExitStatus())
+}
+
+// SignalName is SIGTERM for 15, and so on.
+func SignalName(sig unix.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return fmt.Sprintf("signal %d", int(sig))
+}
+
+// ParseSignal takes TERM, SIGTERM, sigterm or 15.
+func ParseSignal(s string) (unix.Signal, error) {
+	var n int
+	if _, err := fmt.Sscanf(s, "%d", &n); err == nil && fmt.Sprint(n) == s && n > 0 && n < 65 {
+		return unix.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig, nil
+	}
+	return 0, fmt.Errorf("%q is no signal: give a name such as TERM or a number", s)
+}
+
+// Signal is a flag's value: a signal by name or number.
+type Signal unix.Signal
+
+// Set reads the signal.
+func (s *Signal) Set(text string) error {
+	sig, err := ParseSignal(text)
+	if err == nil {
+		*s = Signal(sig)
+	}
+	return err
+}
+
+func (s *Signal) String() string {
+	if s == nil || *s == 0 {
+		return ""
+	}
+	return strings.TrimPrefix(SignalName(unix.Signal(*s)), "SIG")
+}
+
+// Reap collects every child that has ended. There is no other place where this
+// process waits for one, so none can be stolen.
+func Reap() []Exit {
+	var ended []Exit
+	for {
+		var e Exit
+		pid, err := unix.Wait4(-1, &e.Status, unix.WNOHANG, &e.Usage)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return ended
+		}
+		e.PID = pid
+		ended = append(ended, e)
+	}
+}
+
+// self is the program to start again as the stub. The link of /proc leads to
+// the very file this process runs, also when an upgrade has replaced it.
+func self() string {
+	if _, err := os.Lstat("/proc/self/exe"); err == nil {
+		return "/proc/self/exe"
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
+}

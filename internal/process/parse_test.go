@@ -1,0 +1,261 @@
+package process
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+func TestParseSignal(t *testing.T) {
+	for text, want := range map[string]unix.Signal{
+		"TERM": unix.SIGTERM, "SIGTERM": unix.SIGTERM, "sigterm": unix.SIGTERM, "Term": unix.SIGTERM, "15": unix.SIGTERM,
+		"1": unix.SIGHUP, "kill": unix.SIGKILL, "64": unix.Signal(64), "USR1": unix.SIGUSR1, "WINCH": unix.SIGWINCH,
+	} {
+		if got, err := ParseSignal(text); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{"", "0", "-1", "65", "015", "+15", "15 ", " 15", "1x", "0x0f", "SIG", "SIGSIGTERM", "NOSUCH", "TERM ", "99999999999999999999", "SIGTERM\x00"} {
+		if got, err := ParseSignal(bad); err == nil || !strings.Contains(err.Error(), "is no signal") {
+			t.Errorf("%q: %v, %v", bad, got, err)
+		}
+	}
+}
+
+func FuzzParseSignal(f *testing.F) {
+	for _, s := range []string{"TERM", "sigkill", "15", "0", "", "SIG", "99999999999999999999", "1 1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		sig, err := ParseSignal(text)
+		if err != nil {
+			if sig != 0 {
+				t.Errorf("%q: %v beside %v", text, sig, err)
+			}
+			return
+		}
+		if sig < 1 || sig > 64 {
+			t.Errorf("%q gives %d", text, sig)
+		}
+		// What a person is shown can be typed again.
+		var flag Signal
+		if err := flag.Set(text); err != nil || unix.Signal(flag) != sig {
+			t.Errorf("%q: the flag is %v, %v", text, flag, err)
+		}
+		if shown := flag.String(); unix.SignalName(sig) != "" {
+			if again, err := ParseSignal(shown); err != nil || again != sig {
+				t.Errorf("%q is shown as %q, which is %v, %v", text, shown, again, err)
+			}
+		}
+	})
+}
+
+func TestSignalFlag(t *testing.T) {
+	var s Signal
+	if err := s.Set("NOSUCH"); err == nil || s != 0 || s.String() != "" || (*Signal)(nil).String() != "" {
+		t.Errorf("%v %v %q", err, s, s.String())
+	}
+}
+
+func TestParseReport(t *testing.T) {
+	if err := parseReport(""); err != ErrSilent {
+		t.Errorf("a pipe that closes without a word is a stub that was killed: %v", err)
+	}
+	if err := parseReport("remark \n"); err != nil {
+		t.Errorf("nothing to remark is a start: %v", err)
+	}
+	var yield *YieldError
+	if err := parseReport("yield 1 2 true g"); !errors.As(err, &yield) || yield.Text != "yield 1 2 true g" {
+		t.Errorf("%v", err)
+	}
+	for text, want := range map[string]ExecError{
+		"error 127 x: command not found": {127, "x: command not found"},
+		"error 126 a  b ":                {126, "a  b "},
+		"error 125 ":                     {125, ""},
+		"error 125":                      {125, "the starting process said: error 125"},
+		"error x y":                      {125, "the starting process said: error x y"},
+		"panic: oh":                      {125, "the starting process said: panic: oh"},
+		"fatal error: out of memory":     {125, "the starting process said: fatal error: out of memory"},
+	} {
+		var got *ExecError
+		if err := parseReport(text); !errors.As(err, &got) || *got != want {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
+// What a stub reports is what its parent reads.
+func TestFailIsRead(t *testing.T) {
+	for _, want := range []error{&ExecError{127, "x: no such\ncommand"}, &ExecError{126, "é"}, &ExecError{125, "the supervisor has gone"}} {
+		r, w, err := pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := stubArgs{status: w}.fail(want)
+		unix.Close(w)
+		buf := make([]byte, 4096)
+		n, err := unix.Read(r, buf)
+		unix.Close(r)
+		var got *ExecError
+		if err != nil || !errors.As(parseReport(string(buf[:n])), &got) || *got != *want.(*ExecError) || code != got.Code {
+			t.Errorf("%+v became %+v, exit code %d (%v)", want, got, code, err)
+		}
+	}
+}
+
+func FuzzStubArgs(f *testing.F) {
+	f.Add("lifeline-stub\x001:2 3 4 5 6 7 8\x00a:b\x00scan g\x00--\x00sleep\x0060", 1, uint64(2), 3, 4, "http", "scan", "sleep")
+	f.Add("lifeline-stub\x00\x00\x00\x00--\x00", 0, uint64(0), -1, 0, "", "", "")
+	f.Add("", -5, uint64(1<<63), 1<<40, -9, "a", "--", "--")
+	f.Fuzz(func(t *testing.T, text string, pid int, start uint64, umask, run int, name, note, command string) {
+		// Anything at all: no panic, and never a command that isn't there.
+		if _, argv, ok := parseStubArgs(strings.Split(text, "\x00")); ok && len(argv) == 0 {
+			t.Errorf("%q has no command", text)
+		}
+		want := stubArgs{parent: procscan.ID{PID: pid, Start: start}, status: 7, control: 8, run: run, umask: umask, listen: 1, yieldCode: 75, note: note}
+		if name != "" && !strings.Contains(name, ":") {
+			want.listenNames = []string{name, "second"}
+		}
+		got, argv, ok := parseStubArgs(append(want.argv(), command, "--", name))
+		if !ok || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(argv, []string{command, "--", name}) {
+			t.Errorf("%+v became %+v, %q, %t", want, got, argv, ok)
+		}
+	})
+}
+
+func TestCode(t *testing.T) {
+	for status, want := range map[unix.WaitStatus]int{0: 0, 3 << 8: 3, 255 << 8: 255, 15: 143, 9: 137, 6 | 0x80: 134} {
+		if got := Code(status); got != want || (Exit{Status: status}).Code() != want {
+			t.Errorf("%#x: %d", status, got)
+		}
+	}
+	for status, want := range map[unix.WaitStatus]string{0: "ended well", 3 << 8: "exit code 3", 15: "killed by SIGTERM", 6 | 0x80: "killed by SIGABRT, core dumped", 40: "killed by signal 40"} {
+		if got := Describe(status); got != want {
+			t.Errorf("%#x: %s", status, got)
+		}
+	}
+}
+
+// As a shell has it: 127 for what isn't there, 126 for what can't be run.
+func TestLookPath(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, mode os.FileMode) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("#!/bin/sh\n"), mode), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one/good", 0o755)
+	write("two/good", 0o755)
+	write("one/plain", 0o644)
+	write("two/plain", 0o755)
+	write("one/only", 0o644)
+	if err := os.MkdirAll(filepath.Join(dir, "one/sub/x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for _, tt := range []struct {
+		path, name, want string
+		code             int
+	}{
+		{dir + "/one:" + dir + "/two", "good", dir + "/one/good", 0},
+		{dir + "/one:" + dir + "/two", "plain", dir + "/two/plain", 0}, // goes on behind one without the x bit
+		{dir + "/two:" + dir + "/one", "only", "", 126},
+		{dir + "/one", "sub", "", 126},
+		{dir + "/one", "nothing", "", 127},
+		{dir + "/none:" + dir + "/one/good", "good", "", 127}, // neither is a directory
+		{"one", "good", "one/good", 0},
+		{":/none", "good", "", 127},
+		{dir, "", "", 127},
+		{"/none", "one/good", "one/good", 0}, // a slash: no search
+		{"/none", dir + "/one/good", dir + "/one/good", 0},
+		{dir, "one/plain", "one/plain", 126},
+		{dir, "one", "", 126},
+		{dir, "./one", "./one", 126},
+		{dir, "./nothing", "./nothing", 127},
+		{dir, "one/good/x", "one/good/x", 127},
+		{"", "sh", "", 0}, // no PATH at all: the system's own
+	} {
+		got, err := lookPath(tt.name, tt.path)
+		var exec *ExecError
+		switch errors.As(err, &exec); {
+		case tt.code == 0 && err != nil, tt.code != 0 && (exec == nil || exec.Code != tt.code):
+			t.Errorf("%s on %s: %q, %v; not %d", tt.name, tt.path, got, err, tt.code)
+		case tt.code == 0 && tt.want != "" && got != tt.want:
+			t.Errorf("%s on %s: %s, not %s", tt.name, tt.path, got, tt.want)
+		}
+	}
+}
+
+func TestExecError(t *testing.T) {
+	here := filepath.Join(t.TempDir(), "here")
+	if err := os.WriteFile(here, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		path string
+		err  error
+		code int
+		says string
+	}{
+		{"/none", unix.ENOENT, 127, "no such command"},
+		{here, unix.ENOENT, 126, "interpreter"},
+		{here + "/x", unix.ENOTDIR, 127, "no such command"},
+		{here, unix.EACCES, 126, "permission denied"},
+		{here, unix.ENOEXEC, 126, "not a program"},
+		{here, unix.E2BIG, 126, "too long"},
+		{here, unix.ETXTBSY, 126, "text file busy"},
+	} {
+		var exec *ExecError
+		if err := execError(tt.path, tt.err); !errors.As(err, &exec) || exec.Code != tt.code || !strings.Contains(exec.Text, tt.says) {
+			t.Errorf("%s, %v: %v", tt.path, tt.err, err)
+		}
+	}
+	if text := (&ExecError{127, "x"}).Error(); text != "x" {
+		t.Error(strconv.Quote(text))
+	}
+}
+
+func TestWorkerEnviron(t *testing.T) {
+	got := workerEnviron([]string{"LIFELINE_NAME=web", "LIFELINE_STUB=1", "A=LIFELINE_STUB=1", "LIFELINE_STUBBORN=1"}, "7", "100")
+	want := []string{"LIFELINE_NAME=web", "LIFELINE_PID=7", "LIFELINE_START=100", "A=LIFELINE_STUB=1", "LIFELINE_STUBBORN=1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// FuzzParseReport: what comes through the pipe is the stub's word, or a part of
+// it, if the stub was killed.
+func FuzzParseReport(f *testing.F) {
+	for _, text := range []string{"", "remark \n", "remark a b\n", "remark a\nerror 127 x", "yield 1 2 true g", "error 126 x", "error x", "error", "\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		err := parseReport(text)
+		var yield *YieldError
+		var exec *ExecError
+		switch {
+		case text == "" && err != ErrSilent:
+			t.Errorf("silence is %v", err)
+		case err == nil && !strings.HasPrefix(text, "remark \n"):
+			t.Errorf("%q passes for a start", text)
+		case errors.As(err, &yield) && !strings.Contains(text, yield.Text):
+			t.Errorf("%q became %q", text, yield.Text)
+		case errors.As(err, &exec) && exec.Text == "" && exec.Code == 0:
+			t.Errorf("%q is an error without code or text", text)
+		}
+	})
+}
+
+// FuzzWorkerEnviron: whatever stands in the environment, the stub's mark is
+// gone from the command's and nothing else is.

@@ -1,0 +1,269 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// Tree is a worker and everything that comes from it, however it tried to get
+// away: by a session of its own, by a double fork, by wiping its environment.
+// Each of those loses one of the ways by which a process is found, none loses
+// all: parentage, process group, the marker of the generation, and the
+// parentage of what was orphaned, which comes to the supervisor.
+type Tree struct {
+	Root  procscan.ID // the worker; zero when it is gone
+	Group int         // its process group; 0 when it has none of its own
+	// Above is the supervisor: whatever descends from it, and isn't in Not, is
+	// part of the tree. Zero when it isn't known.
+	Above procscan.ID
+	Not   []procscan.ID // the supervisor's other children, left alone with theirs
+	Also  []procscan.ID // known from an earlier look: more roots
+	// Cgroup is the tree's own, nil where there is none.
+	Cgroup *Cgroup
+	// Marker and Value are the variable by which descendants are known ("":
+	// none).
+	Marker, Value string
+}
+
+// ErrStillAlive says that a tree couldn't be ended in time.
+var ErrStillAlive = errors.New("still alive")
+
+// Members lists what of the tree is alive, the root first. While members fork
+// and end under the look a few may be missing from it, but it doesn't come out
+// empty because of that.
+func (t Tree) Members() []procscan.ID {
+	for tries := 1; ; tries++ {
+		if members, sure := t.look(); len(members) > 0 || sure || tries == 20 {
+			return members
+		}
+	}
+}
+
+// look is one look around; sure says that nothing changed meanwhile.
+func (t Tree) look() (members []procscan.ID, sure bool) {
+	table, sure, err := snapshot()
+	if err != nil {
+		if t.Root.Alive() {
+			return []procscan.ID{t.Root}, true
+		}
+		return nil, true
+	}
+	children := make(map[int][]int, len(table))
+	for pid, s := range table {
+		children[s.PPID] = append(children[s.PPID], pid)
+	}
+	seen := map[int]bool{os.Getpid(): true}
+	if !t.Above.Zero() {
+		seen[t.Above.PID] = true
+	}
+	for _, id := range t.Not {
+		seen[id.PID] = true
+	}
+	var add func(pid, parent int) // parent is 0 for one that isn't known by its parent
+	add = func(pid, parent int) {
+		s, ok := table[pid]
+		if !ok || seen[pid] {
+			return
+		}
+		if parent != 0 && !stillChild(s.ID, table[parent].ID) {
+			sure = false
+			return
+		}
+		seen[pid] = true
+		if !s.Dead() {
+			members = append(members, s.ID)
+		}
+		for _, c := range children[pid] {
+			add(c, pid)
+		}
+	}
+	if s, ok := table[t.Root.PID]; ok && s.Start == t.Root.Start {
+		add(t.Root.PID, 0)
+	}
+	for _, id := range t.Also {
+		if s, ok := table[id.PID]; ok && s.Start == id.Start {
+			add(id.PID, 0)
+		}
+	}
+	if s, ok := table[t.Above.PID]; ok && s.Start == t.Above.Start && !t.Above.Zero() {
+		for _, c := range children[t.Above.PID] {
+			add(c, t.Above.PID)
+		}
+	}
+	if t.Cgroup != nil {
+		for _, id := range t.Cgroup.Members() {
+			if _, ok := table[id.PID]; !ok { // born since the look around
+				if s, err := procscan.Lookup(id.PID); err == nil {
+					table[id.PID] = s
+				}
+			}
+			add(id.PID, 0)
+		}
+	}
+	// A group outlives its leader, and its number isn't given to a new process
+	// while it does (kernel: pid is kept while used as a pgid). Where another
+	// process has it as its pid, the group is gone.
+	if leader, ok := table[t.Group]; t.Group != 0 && (!ok || t.Root.Zero() || leader.Start == t.Root.Start) {
+		for pid, s := range table {
+			if s.PGID == t.Group && s.Start >= t.Root.Start {
+				add(pid, 0)
+			}
+		}
+	}
+	if t.Marker != "" && t.Value != "" {
+		found, _ := procscan.Marked(t.Marker, t.Value)
+		for _, p := range found.Processes {
+			if s, ok := table[p.PID]; !ok || s.Start != p.Start { // born since the look around
+				table[p.PID] = p.Stat
+			}
+			add(p.PID, 0) // who writes our marker into his own process asks for it
+		}
+	}
+	return members, sure
+}
+
+// stillChild reports that id is alive and parent its parent. A table takes a
+// while to read, and where many processes come and go a pid in it may be
+// another's by now: nobody is to be ended for that.
+func stillChild(id, parent procscan.ID) bool {
+	s, err := procscan.Lookup(id.PID)
+	if err != nil || s.Start != id.Start || s.PPID != parent.PID {
+		return false
+	}
+	p, err := procscan.Lookup(parent.PID)
+	return err == nil && p.Start == parent.Start
+}
+
+// snapshot reads the process table. One that forks and ends at once, again and
+// again, is never there when its line is read; so those that were born
+// meanwhile are looked at too, until there are none, which makes it sure.
+func snapshot() (table map[int]procscan.Stat, sure bool, err error) {
+	last, known := procscan.LastPID()
+	pids, err := procscan.Pids()
+	if err != nil {
+		return nil, false, err
+	}
+	table = make(map[int]procscan.Stat, len(pids))
+	for round := 0; ; round++ {
+		for _, pid := range pids {
+			if s, err := procscan.Lookup(pid); err == nil && !s.Kernel {
+				table[pid] = s
+			}
+		}
+		now, _ := procscan.LastPID()
+		if !known || now == last || round == 50 {
+			return table, !known || now == last, nil
+		}
+		pids = pids[:0]
+		if now < last || now-last > 1000 { // begun anew at the bottom, or many
+			if pids, err = procscan.Pids(); err != nil {
+				return nil, false, err
+			}
+		}
+		for pid := last + 1; pid <= now && now-last <= 1000; pid++ {
+			pids = append(pids, pid)
+		}
+		last = now
+	}
+}
+
+// Signal sends sig to every member, once.
+func (t Tree) Signal(sig unix.Signal) {
+	for _, id := range t.Members() {
+		Send(id, sig)
+	}
+}
+
+// Stop asks every member to end: sig, then SIGCONT, so that a stopped one can
+// hear it. It gives those that it has asked.
+func (t Tree) Stop(sig unix.Signal) []procscan.ID {
+	if !t.Root.Zero() {
+		Send(t.Root, sig) // at once: the look around takes its time
+		yield()
+	}
+	members := t.Members()
+	for _, id := range members {
+		if id != t.Root {
+			Send(id, sig)
+		}
+	}
+	for _, id := range members {
+		Send(id, unix.SIGCONT)
+	}
+	return members
+}
+
+// Kill ends every member for certain: stop them all first, until none is left
+// that could fork, then kill. It returns when none is alive. ErrStillAlive
+// names one that didn't end before ctx did (it hangs in the kernel).
+func (t Tree) Kill(ctx context.Context) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		if t.Cgroup != nil {
+			_ = t.Cgroup.Kill() // all at once; what isn't in it follows
+		}
+		members := t.Members()
+		if len(members) == 0 {
+			return nil
+		}
+		stopped := map[procscan.ID]bool{}
+		for round := 0; round < 100; round++ {
+			fresh := 0
+			for _, id := range members {
+				if !stopped[id] {
+					stopped[id] = true
+					fresh++
+					Send(id, unix.SIGSTOP)
+				}
+			}
+			if fresh == 0 {
+				break
+			}
+			members = t.Members()
+		}
+		for id := range stopped {
+			Send(id, unix.SIGKILL)
+		}
+		for id := range stopped {
+			_ = WaitGone(ctx, id, wait)
+		}
+		if ctx.Err() != nil {
+			if members = t.Members(); len(members) > 0 {
+				return fmt.Errorf("pid %d is %w after SIGKILL", members[0].PID, ErrStillAlive)
+			}
+		}
+	}
+}
+
+// End asks the tree to end, waits for up to grace, and kills what is left.
+func (t Tree) End(ctx context.Context, sig unix.Signal, grace time.Duration) error {
+	t.Stop(sig)
+	deadline := time.Now().Add(grace)
+	for {
+		members := t.Members()
+		if len(members) == 0 {
+			return nil
+		}
+		left := time.Until(deadline)
+		if left <= 0 || ctx.Err() != nil {
+			break
+		}
+		if WaitGone(ctx, members[0], min(left, 100*time.Millisecond)) != nil {
+			// One may have been forked after the signal went round, another may
+			// have been waited for in vain: look again.
+			continue
+		}
+	}
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+	}
+	return t.Kill(ctx)
+}

@@ -1,0 +1,263 @@
+package sdnotify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The variables of the protocol (sd_notify(3), sd_watchdog_enabled(3)).
+const (
+	EnvSocket       = "NOTIFY_SOCKET"
+	EnvWatchdogUSec = "WATCHDOG_USEC"
+	EnvWatchdogPID  = "WATCHDOG_PID"
+)
+
+// sendTimeout is how long a message waits for room at the receiver. A manager
+// that reads nothing for that long must not hold us up any further.
+const sendTimeout = time.Second
+
+// Client tells the service manager above about this process. The zero Client
+// has nobody to tell: all its methods do nothing and return nil.
+type Client struct {
+	// Addr is the address of the receiver: an absolute path, or "@" and an
+	// abstract name (Linux only).
+	Addr string
+	// WatchdogPeriod is the time within which the manager wants a heartbeat,
+	// 0 for never. Send one at half of it (sd_watchdog_enabled(3)).
+	WatchdogPeriod time.Duration
+	// Timeout is how long one message may wait for room at the receiver: 0
+	// for one second, negative for not at all.
+	Timeout time.Duration
+}
+
+// FromEnviron makes a Client of NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
+// A watchdog meant for another process (WATCHDOG_PID) is none. The error names
+// a variable that makes no sense; the Client is usable without that one.
+func FromEnviron() (Client, error) {
+	c := Client{Addr: os.Getenv(EnvSocket)}
+	var errs []error
+	if c.Addr != "" {
+		if err := checkAddr(c.Addr); err != nil {
+			errs = append(errs, err)
+			c.Addr = ""
+		}
+	}
+	if s := os.Getenv(EnvWatchdogUSec); s != "" {
+		period, ok := usec(s)
+		if pid := os.Getenv(EnvWatchdogPID); pid != "" && pid != strconv.Itoa(os.Getpid()) {
+			period, ok = 0, true
+		} else if period == 0 {
+			ok = false
+		}
+		if !ok {
+			period = 0
+			errs = append(errs, fmt.Errorf("cannot use %s=%q: it must be a positive number of microseconds", EnvWatchdogUSec, s))
+		}
+		c.WatchdogPeriod = period
+	}
+	return c, errors.Join(errs...)
+}
+
+// Unsetenv removes the protocol's variables from this process's environment,
+// so that no child takes them for its own. Call it after FromEnviron.
+func Unsetenv() {
+	for _, name := range []string{EnvSocket, EnvWatchdogUSec, EnvWatchdogPID} {
+		_ = os.Unsetenv(name) // fails only for names that can't be variables
+	}
+}
+
+// Environ gives env for a worker: with NOTIFY_SOCKET=addr and, if watchdog is
+// positive, WATCHDOG_USEC. The protocol's variables that were in env are
+// removed; an empty addr and a watchdog of 0 do only that. WATCHDOG_PID is
+// left out, which sd_watchdog_enabled(3) takes as "whoever reads this", so that
+// a worker behind a shell finds its watchdog too.
+func Environ(env []string, addr string, watchdog time.Duration) []string {
+	out := slices.DeleteFunc(slices.Clone(env), func(s string) bool {
+		name, _, _ := strings.Cut(s, "=")
+		return name == EnvSocket || name == EnvWatchdogUSec || name == EnvWatchdogPID
+	})
+	if addr != "" {
+		out = append(out, EnvSocket+"="+addr)
+	}
+	if watchdog > 0 {
+		out = append(out, EnvWatchdogUSec+"="+strconv.FormatInt(watchdog.Microseconds(), 10))
+	}
+	return out
+}
+
+// Send sends state, newline-separated assignments as in sd_notify(3), to
+// NOTIFY_SOCKET. Without that variable it does nothing.
+func Send(state string) error { return SendTo(os.Getenv(EnvSocket), state) }
+
+// SendTo is Send to addr, along with descriptors, which stay the caller's.
+func SendTo(addr, state string, fds ...int) error {
+	return Client{Addr: addr}.Send(state, fds...)
+}
+
+// Send sends any state, along with descriptors, which stay the caller's.
+func (c Client) Send(state string, fds ...int) error {
+	if c.Addr == "" {
+		return nil
+	}
+	err := checkAddr(c.Addr)
+	if err == nil && len(state) > MaxMessage {
+		err = fmt.Errorf("cannot notify %s: the message is longer than %d bytes, which receivers drop; send less at once", c.Addr, MaxMessage)
+	}
+	if err == nil && len(fds) > MaxFds {
+		err = fmt.Errorf("cannot notify %s: %d descriptors are more than the %d one message carries; send several", c.Addr, len(fds), MaxFds)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.send(state, fds); err != nil {
+		return fmt.Errorf("cannot notify %s: %w", c.Addr, err)
+	}
+	return nil
+}
+
+func (c Client) send(state string, fds []int) error {
+	fd, err := newSocket()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	// Only a connected socket tells, in poll, when its peer has room again.
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: c.Addr}); err != nil {
+		return fmt.Errorf("%w; nobody listens there for this user", err)
+	}
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	wait := c.Timeout
+	if wait == 0 {
+		wait = sendTimeout
+	}
+	deadline := time.Now().Add(wait)
+	for {
+		err := unix.Sendmsg(fd, []byte(state), oob, nil, 0)
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN, unix.ENOBUFS: // the BSDs say ENOBUFS for a full peer
+		default:
+			return err
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return errors.New("the receiver has no room for another message; it seems to hang")
+		}
+		// Rounded up to whole milliseconds, and at most 100 of them: a full
+		// peer of another kind than Linux's doesn't wake poll.
+		ms := min(int(left/time.Millisecond)+1, 100)
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, ms); err != nil && err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// checkAddr accepts what sd_notify(3) does, but for AF_VSOCK, which reaches
+// out of a virtual machine.
+func checkAddr(addr string) error {
+	switch {
+	case strings.HasPrefix(addr, "/"):
+		return nil
+	case len(addr) > 1 && addr[0] == '@':
+		return checkAbstract(addr)
+	case strings.HasPrefix(addr, "vsock"):
+		return fmt.Errorf("cannot use the notify address %s: vsock is not supported; use a path", addr)
+	}
+	return fmt.Errorf("cannot use the notify address %q: it must be an absolute path, or @ and a name", addr)
+}
+
+// Ready says that the start, or a reload, is over.
+func (c Client) Ready() error { return c.Send("READY=1") }
+
+// Reloading says that a reload begins, with the time that a service of
+// Type=notify-reload has to give (systemd.service(5)). Ready ends it.
+func (c Client) Reloading() error {
+	now, err := monotonicUSec()
+	if err != nil { // no such clock here: the plain form says it too
+		return c.Send("RELOADING=1")
+	}
+	return c.Send("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatUint(now, 10))
+}
+
+// Stopping says that the end has begun.
+func (c Client) Stopping() error { return c.Send("STOPPING=1") }
+
+// Status gives one line for people. Line breaks in it become spaces, and it is
+// cut to what one message holds.
+func (c Client) Status(text string) error {
+	line := strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\r' || r == 0 {
+			return ' '
+		}
+		return r
+	}, text)
+	return c.Send("STATUS=" + line[:cut(line, MaxMessage-len("STATUS="))])
+}
+
+// cut gives the largest length within limit that splits no UTF-8 character.
+func cut(s string, limit int) int {
+	if len(s) <= limit {
+		return len(s)
+	}
+	for limit > 0 && s[limit]&0xC0 == 0x80 {
+		limit--
+	}
+	return limit
+}
+
+// MainPID names the process the manager shall watch.
+func (c Client) MainPID(pid int) error { return c.Send("MAINPID=" + strconv.Itoa(pid)) }
+
+// Watchdog is the heartbeat.
+func (c Client) Watchdog() error { return c.Send("WATCHDOG=1") }
+
+// Barrier waits until the receiver has handled everything sent before
+// (sd_notify_barrier(3)). It returns the cause when ctx ends first.
+func (c Client) Barrier(ctx context.Context) error {
+	if c.Addr == "" {
+		return nil
+	}
+	answer, sent, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("cannot wait for %s: %w", c.Addr, err)
+	}
+	defer answer.Close()
+	err = c.sendFile("BARRIER=1", sent)
+	// The receiver's copy must be the last one: its close is the answer.
+	_ = sent.Close()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = answer.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	// Nobody writes into it, so the only good end is the end of the file.
+	if _, err := answer.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("cannot wait for %s any longer: %w", c.Addr, context.Cause(ctx))
+	}
+	return nil
+}
+
+func (c Client) sendFile(state string, f *os.File) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("cannot notify %s: %w", c.Addr, err)
+	}
+	var sendErr error
+	// Not Fd, which would make the pipe blocking for the receiver as well.
+	if err := conn.Control(func(fd uintptr) { sendErr = c.Send(state, int(fd)) }); err != nil {
+		return fmt.Errorf("cannot notify %s: %w", c.Addr, err)
+	}
+	return sendErr
+}

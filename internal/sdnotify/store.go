@@ -1,0 +1,179 @@
+package sdnotify
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// DefaultStoreMax is how many descriptors a Store keeps unless told otherwise.
+const DefaultStoreMax = 512
+
+// Store keeps a worker's descriptors from one start to the next: the
+// FDSTORE=1 and FDSTOREREMOVE=1 of sd_notify(3), handed back by Files as
+// sd_listen_fds_with_names(3) has it. The zero Store is ready for use. It
+// belongs to one goroutine.
+type Store struct {
+	// Max is the most descriptors kept: 0 for DefaultStoreMax, negative for
+	// none at all.
+	Max     int
+	entries []Stored
+}
+
+// Stored is one descriptor in a Store. It stays the Store's.
+type Stored struct {
+	Name string
+	FD   int
+	Poll bool // dropped when it hangs up
+}
+
+// Apply does what m says about the store and takes its descriptors. Other
+// messages are left alone. The error tells how many were not kept for want of
+// room; those are closed.
+func (s *Store) Apply(m *Message) error {
+	switch {
+	case m.FDStoreRemove:
+		s.Remove(m.FDName)
+	case m.FDStore:
+		fds := m.Fds
+		m.Fds = nil
+		for i, fd := range fds {
+			if err := s.Add(m.FDName, fd, !m.NoPoll); err != nil {
+				closeAll(fds[i+1:])
+				return fmt.Errorf("cannot keep %d of %d descriptors named %q: %w", len(fds)-i, len(fds), m.FDName, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Add keeps fd, which is the Store's from then on and is closed when it is not
+// kept: because it is there already (the same open file, whatever its name),
+// which is no error, or because the name is not valid or the Store full.
+func (s *Store) Add(name string, fd int, poll bool) error {
+	if !validFDName(name) {
+		closeAll([]int{fd})
+		return fmt.Errorf("cannot store a descriptor as %q: a name has at most 255 characters of printable ASCII, and no colon", name)
+	}
+	for _, e := range s.entries {
+		if e.FD != fd && sameFile(e.FD, fd) {
+			closeAll([]int{fd})
+			return nil
+		}
+	}
+	limit := s.Max
+	if limit == 0 {
+		limit = DefaultStoreMax
+	}
+	if len(s.entries) >= limit {
+		s.Sweep()
+	}
+	if len(s.entries) >= limit {
+		closeAll([]int{fd})
+		return fmt.Errorf("the store holds its maximum of %d; let the worker remove some with FDSTOREREMOVE=1", max(limit, 0))
+	}
+	unix.CloseOnExec(fd)
+	s.entries = append(s.entries, Stored{Name: name, FD: fd, Poll: poll})
+	return nil
+}
+
+// Remove closes and forgets the descriptors of that name; it returns how many.
+func (s *Store) Remove(name string) int {
+	return s.drop(func(i int) bool { return s.entries[i].Name == name })
+}
+
+// Sweep drops the descriptors that have hung up or failed (POLLHUP, POLLERR,
+// poll(2)), but for those stored with FDPOLL=0; it returns how many. systemd
+// does so the moment it happens. Here nobody asks for the store between two
+// starts, so Files and a full Add sweep first, and no one waits on what is
+// only kept.
+func (s *Store) Sweep() int {
+	if len(s.entries) == 0 {
+		return 0
+	}
+	polled := make([]unix.PollFd, len(s.entries))
+	for i, e := range s.entries {
+		polled[i].Fd = int32(e.FD) // no Events: hang-up and error are always told
+		if !e.Poll {
+			polled[i].Fd = -1 // poll skips it
+		}
+	}
+	for {
+		switch _, err := unix.Poll(polled, 0); err {
+		case nil:
+			return s.drop(func(i int) bool { return polled[i].Revents&(unix.POLLHUP|unix.POLLERR) != 0 })
+		case unix.EINTR:
+		default:
+			return 0 // not known: keeping too much harms less
+		}
+	}
+}
+
+func (s *Store) drop(which func(i int) bool) int {
+	var kept []Stored
+	var gone []int
+	for i, e := range s.entries {
+		if which(i) {
+			gone = append(gone, e.FD)
+		} else {
+			kept = append(kept, e)
+		}
+	}
+	s.entries = kept
+	closeAll(gone)
+	return len(gone)
+}
+
+// List gives what is kept, in the order it came, for a process that hands it
+// on through execve.
+func (s *Store) List() []Stored { return append([]Stored(nil), s.entries...) }
+
+// Files gives a duplicate of each descriptor kept and their names, in the
+// order they came, for LISTEN_FDS and LISTEN_FDNAMES of the next start. The
+// caller closes them when the worker has been started; the Store keeps its
+// own. Non-blocking descriptors stay so. It sweeps first. On error there is
+// nothing to close.
+func (s *Store) Files() ([]*os.File, []string, error) {
+	s.Sweep()
+	files := make([]*os.File, 0, len(s.entries))
+	names := make([]string, 0, len(s.entries))
+	for _, e := range s.entries {
+		fd, err := unix.FcntlInt(uintptr(e.FD), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			for _, f := range files {
+				f.Close()
+			}
+			return nil, nil, fmt.Errorf("cannot duplicate a stored descriptor: %w; raise the limit of open files", err)
+		}
+		files = append(files, os.NewFile(uintptr(fd), e.Name))
+		names = append(names, e.Name)
+	}
+	return files, names, nil
+}
+
+// Close closes everything kept.
+func (s *Store) Close() { s.drop(func(int) bool { return true }) }
+
+// sameInode is the answer where the kernel can't compare open files. A socket
+// has one open file, and the two ends of a pipe differ in how they are opened.
+// Of everything else the inode says too little: all eventfds share one, and
+// two opens of one file have two positions. Keeping one twice costs a
+// descriptor; dropping a different one would lose the worker's state.
+func sameInode(a, b int) bool {
+	var sa, sb unix.Stat_t
+	if unix.Fstat(a, &sa) != nil || unix.Fstat(b, &sb) != nil || sa.Dev != sb.Dev || sa.Ino != sb.Ino {
+		return false
+	}
+	switch kind := sa.Mode & unix.S_IFMT; {
+	case kind != sb.Mode&unix.S_IFMT:
+		return false
+	case kind == unix.S_IFSOCK:
+		return sa.Ino != 0 // some systems number no sockets
+	case kind == unix.S_IFIFO:
+		fa, errA := unix.FcntlInt(uintptr(a), unix.F_GETFL, 0)
+		fb, errB := unix.FcntlInt(uintptr(b), unix.F_GETFL, 0)
+		return errA == nil && errB == nil && fa == fb
+	}
+	return false
+}

@@ -1,0 +1,51 @@
+package supervisor
+
+import "lifeline/internal/process"
+
+// groups are the cgroups of this supervisor: one for each worker that lives,
+// used again when it is gone. None at all where none can be made.
+type groups struct {
+	free []*process.Cgroup
+	none bool
+}
+
+func newCgroup() *process.Cgroup {
+	c, err := process.NewCgroup("worker")
+	if err != nil {
+		return nil // the tree has other ways to be found
+	}
+	return c
+}
+
+func (g *groups) take(make func() *process.Cgroup) *process.Cgroup {
+	if n := len(g.free); n > 0 {
+		c := g.free[n-1]
+		g.free = g.free[:n-1]
+		return c
+	}
+	if g.none {
+		return nil
+	}
+	c := make()
+	g.none = c == nil
+	return c
+}
+
+// put takes one back. What a worker was allowed to leave behind may still be
+// in it; then it isn't used again.
+func (g *groups) put(c *process.Cgroup) {
+	switch {
+	case c == nil:
+	case c.Killed() || len(c.Members()) > 0:
+		c.Remove() // in vain while anything lives in it; cleared away later
+	default:
+		g.free = append(g.free, c)
+	}
+}
+
+func (g *groups) remove() {
+	for _, c := range g.free {
+		c.Remove()
+	}
+	g.free = nil
+}

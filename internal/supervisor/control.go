@@ -1,0 +1,94 @@
+package supervisor
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// control is where commands for the supervisor come in: a socket in the state
+// directory, which nobody else may enter. A command is one line, the answer
+// one line too: "ok …" or "error …".
+type control struct {
+	requests chan *request
+	path     string
+	listener *net.UnixListener
+	file     os.FileInfo // the socket as we made it
+}
+
+type request struct {
+	verb string
+	conn net.Conn
+}
+
+// answer is given once; whoever asked may be gone.
+func (r *request) answer(text string) {
+	_ = r.conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = r.conn.Write([]byte(text + "\n"))
+	_ = r.conn.Close()
+}
+
+// listen opens the socket, unless it is open and in its place. Without one,
+// commands fail and signals still work. It is called only by who has the name:
+// what stands at the path is a dead supervisor's.
+func (c *control) listen(path string, warn func(string, ...any)) {
+	if path == "" || c.listener != nil && c.inPlace() {
+		return
+	}
+	c.close()
+	_ = os.Remove(path)
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		warn("cannot listen for commands (restart, reload): %v", err)
+		return
+	}
+	listener.SetUnlinkOnClose(false)
+	if c.requests == nil {
+		c.requests = make(chan *request)
+	}
+	c.path, c.listener = path, listener
+	c.file, _ = os.Lstat(path)
+	go c.accept(listener)
+}
+
+func (c *control) accept(listener *net.UnixListener) {
+	for {
+		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // no descriptor is left, for example: there will be one again
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		go func() {
+			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			line, err := bufio.NewReaderSize(conn, 128).ReadString('\n')
+			if err != nil {
+				conn.Close()
+				return
+			}
+			c.requests <- &request{verb: strings.TrimSpace(line), conn: conn}
+		}()
+	}
+}
+
+func (c *control) inPlace() bool {
+	now, err := os.Lstat(c.path)
+	return err == nil && c.file != nil && os.SameFile(now, c.file)
+}
+
+// close lets go of the socket, and of its file if that is still ours.
+func (c *control) close() {
+	if c.listener == nil {
+		return
+	}
+	if c.inPlace() {
+		_ = os.Remove(c.path)
+	}
+	_ = c.listener.Close()
+	c.listener = nil
+}

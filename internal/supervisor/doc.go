@@ -1,0 +1,38 @@
+// Package supervisor keeps a worker up: one goroutine, one select, one timer.
+//
+//	err := supervisor.Run(ctx, supervisor.Job{Options: &options, Hold: hold, Argv: argv, Warn: warn})
+//	var ended *supervisor.EndError // how the worker ended, if not well
+//
+// A state says what is; want, apart from it, says what was asked for. Each
+// state has exactly one thing that happens if nothing happens, and that is its
+// deadline. There is usually one generation of the worker; during a reload
+// there are two, each with a state of its own, and the timer is set to the
+// earliest of their deadlines.
+//
+//	            ┌──────────────────────────────────────────────┐
+//	            ▼ want up                                      │
+//	 ┌──────┐ delay over ┌──────────┐ ready  ┌────┐            │
+//	 │ down ├───────────►│ starting ├───────►│ up │            │
+//	 └──────┘            └────┬─────┘        └─┬──┘            │
+//	                          │ failed, stop   │ stop, time    │
+//	                          ▼                ▼ over, left-   │
+//	                      ┌──────────────────────┐ overs       │
+//	                      │       stopping       ├─────────────┘
+//	                      └──────────────────────┘  tree empty
+//
+//	event              down      starting            up                    stopping
+//	deadline           start     stop the tree       stop the tree (time   kill the tree
+//	                             (not ready in time) is over; watchdog)
+//	worker ends        -         leftovers, then down or finish            leftovers keep it
+//	tree empty         -         -                   (follow: ended)       down or finish
+//	ready              -         up                  answer a reload       -
+//	heartbeat          -         -                   deadline moves        -
+//	stopping said      -         stopping            stopping, no signal   -
+//	stop asked         finish    stop the tree       stop the tree         kill the tree
+//	restart asked      start     stop the tree,      stop the tree,        then start
+//	                             then start          then start
+//	other signals      -         -                   passed on             passed on
+//
+// "finish" ends the loop; "down" comes only when the options ask for another
+// start and want is still up.
+package supervisor

@@ -1,0 +1,56 @@
+package supervisor
+
+import (
+	"os"
+	"strings"
+)
+
+// Environ is the environment the worker is to have: ours, without what another
+// supervisor meant for us, and with what the options add.
+func Environ(add []string) []string { return merge(inherited(os.Environ()), add) }
+
+// forUs are the variables by which a supervisor above us speaks to us: not to
+// the worker, which has its own.
+var forUs = map[string]bool{
+	"NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true,
+	"LISTEN_FDS": true, "LISTEN_PID": true, "LISTEN_FDNAMES": true, "LISTEN_PIDFDID": true,
+	"LIFELINE_NAME": true, "LIFELINE_SPACE": true, "LIFELINE_ID": true, "LIFELINE_STUB": true, "LIFELINE_SUPERVISOR": true,
+	"LIFELINE_PID": true, "LIFELINE_START": true, "LIFELINE_FD": true, "LIFELINE_FENCE": true, "LIFELINE_TICK": true, "LIFELINE_HANDED": true,
+	"LIFELINE_CLUSTER_PASSWORD": true, "LIFELINE_CLUSTER": true,
+	"LIFELINE_PING_URL": true,
+}
+
+func inherited(env []string) []string {
+	kept := make([]string, 0, len(env))
+	for _, kv := range env {
+		if name, _, _ := strings.Cut(kv, "="); !forUs[name] {
+			kept = append(kept, kv)
+		}
+	}
+	return kept
+}
+
+// merge puts add over env: the last one of a name counts.
+func merge(env, add []string) []string {
+	if len(add) == 0 {
+		return env
+	}
+	last := map[string]string{}
+	for _, kv := range add {
+		name, _, _ := strings.Cut(kv, "=")
+		last[name] = kv
+	}
+	out := make([]string, 0, len(env)+len(add))
+	for _, kv := range env {
+		if name, _, _ := strings.Cut(kv, "="); last[name] == "" {
+			out = append(out, kv)
+		}
+	}
+	for _, kv := range add {
+		if name, _, _ := strings.Cut(kv, "="); last[name] == kv {
+			out = append(out, kv)
+			delete(last, name)
+		}
+	}
+	return out
+}

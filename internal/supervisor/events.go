@@ -1,0 +1,178 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/procscan"
+)
+
+// Events is for those who want to know what happens: they are called in the
+// loop, and must not block.
+type Events struct {
+	State func(Snapshot) // how it stands now has changed
+	Ended func(Life)     // a worker has ended, with all that came from it
+}
+
+// The states of a [Snapshot].
+const (
+	StateStarting   = "starting"    // it hasn't said READY=1 yet
+	StateRunning    = "running"     // it is up
+	StateReady      = "ready"       // it is up, and has said so (--notify)
+	StateReloading  = "reloading"   // a new generation starts beside it
+	StateStopping   = "stopping"    // it has been asked to end
+	StateBackingOff = "backing off" // it has ended, and will be started at NextStart
+	StateStandingBy = "standing by" // another node of the cluster has it
+	StateWaiting    = "waiting"     // this node has it, for the next --tick
+)
+
+// Snapshot is how the supervisor stands.
+type Snapshot struct {
+	State      string
+	Worker     procscan.ID // zero for none
+	Generation string
+	Began      time.Time // the worker's start
+	Ready      time.Time // when it was up; zero before
+	NextStart  time.Time // in StateBackingOff
+	Restarts   int       // workers after the first, but for reloads
+	Reloads    int
+	Status     string // the worker's own STATUS=
+	Fence      uint64 // LIFELINE_FENCE; 0 without a cluster
+}
+
+// Outcomes of a [Life].
+const (
+	OutcomeOK      = "ok"      // exit code 0
+	OutcomeFailed  = "failed"  // another one
+	OutcomeKilled  = "killed"  // by a signal that lifeline didn't send
+	OutcomeStopped = "stopped" // it was asked to end, and did
+	OutcomeTimeout = "timeout" // --max-runtime
+	OutcomeHung    = "hung"    // --watchdog
+	OutcomeUnready = "unready" // not ready in time
+	OutcomeNoStart = "nostart" // the command couldn't be executed
+	OutcomeUnknown = "unknown" // adopted from a supervisor that was killed: nobody knows
+)
+
+// Life is one worker's, told at its end.
+type Life struct {
+	Generation   string
+	PID          int
+	Began, Ended time.Time
+	Ready        time.Time // zero if it never was
+	Outcome      string
+	Code         int         // as a shell gives it; -1 where it isn't known
+	Signal       unix.Signal // that ended it, 0 for none
+	Why          string      // who ended it and why; "" if it ended by itself
+	MaxRSS       int64       // bytes: the largest of its processes that were waited for
+	CPU          time.Duration
+}
+
+// because notes why the worker is being ended: the first reason counts.
+func (w *worker) because(outcome, format string, args ...any) {
+	if w.outcome == "" {
+		w.outcome, w.why = outcome, fmt.Sprintf(format, args...)
+	}
+}
+
+// snapshot is how it stands.
+func (l *loop) snapshot() Snapshot {
+	s := Snapshot{Restarts: max(l.starts-1, 0), Reloads: l.reloads}
+	held := l.Lease != nil && l.Lease.Held()
+	if held {
+		s.Fence = l.Lease.Fence()
+	}
+	w := l.cur
+	if w == nil {
+		s.State, s.NextStart = StateBackingOff, l.at
+		switch {
+		case len(l.leaving) > 0 || !l.want:
+			s.State = StateStopping
+		case l.Lease != nil && !held:
+			s.State = StateStandingBy
+		case l.Lease != nil && l.Lease.Ticks():
+			s.State = StateWaiting
+		case l.at.IsZero():
+			s.State = StateStarting
+		}
+		return s
+	}
+	s.Worker, s.Generation, s.Began, s.Ready, s.Status = w.id, w.generation, w.lived(), w.ready, w.status
+	switch {
+	case w.state == stopping:
+		s.State = StateStopping
+	case w.state == starting:
+		s.State = StateStarting
+	case l.next != nil:
+		s.State = StateReloading
+	case l.Notify && !w.ready.IsZero() && w.ours:
+		s.State = StateReady
+	default:
+		s.State = StateRunning
+	}
+	return s
+}
+
+// tell says what has ended, and how it stands, where that has changed. It comes
+// after all else that an event brings: whoever writes it down would be in the
+// way of the next worker's start.
+func (l *loop) tell() {
+	l.tellEnds()
+	if l.Events.State == nil {
+		return
+	}
+	if s := l.snapshot(); s != l.told {
+		l.told = s
+		l.Events.State(s)
+	}
+}
+
+// lived is since when the worker has lived, also if another supervisor
+// started it.
+func (w *worker) lived() time.Time {
+	if !w.since.IsZero() {
+		return w.since
+	}
+	return w.began
+}
+
+func (l *loop) tellEnds() {
+	for _, life := range l.ends {
+		l.Events.Ended(life)
+	}
+	l.ends = nil
+}
+
+// noteEnd keeps how the worker's life was, to be told.
+func (l *loop) noteEnd(w *worker) {
+	if l.Events.Ended == nil || w.pid == 0 && w.verdict == nil {
+		return
+	}
+	r := Life{Generation: w.generation, PID: w.pid, Began: w.lived(), Ended: time.Now(), Ready: w.ready, Outcome: w.outcome, Why: w.why, Code: -1}
+	if e := w.exit; e != nil {
+		r.Code = e.Code()
+		if e.Status.Signaled() {
+			r.Signal = e.Status.Signal()
+		}
+		r.MaxRSS = int64(e.Usage.Maxrss) * maxrssUnit
+		r.CPU = time.Duration(e.Usage.Utime.Nano() + e.Usage.Stime.Nano())
+	}
+	end, failed := w.verdict.(*EndError)
+	switch {
+	case r.Outcome != "":
+	case w.exit == nil && failed && w.pid == 0:
+		r.Outcome, r.Code, r.Why = OutcomeNoStart, end.Code, end.Text
+	case w.exit == nil:
+		r.Outcome = OutcomeUnknown
+	case failed && r.Code == 0: // --min-runtime
+		r.Outcome, r.Why = OutcomeFailed, end.Text
+	case r.Signal != 0:
+		r.Outcome = OutcomeKilled
+	case r.Code != 0:
+		r.Outcome = OutcomeFailed
+	default:
+		r.Outcome = OutcomeOK
+	}
+	l.ends = append(l.ends, r)
+}

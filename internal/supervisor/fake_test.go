@@ -1,0 +1,246 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/process"
+	"lifeline/internal/sdnotify"
+	"lifeline/procscan"
+	"lifeline/proof/await"
+)
+
+// fake is the world of a test: processes that end when they are told to, in
+// the time of a synctest bubble.
+type fake struct {
+	t       *testing.T
+	l       *loop
+	signals chan os.Signal
+	chld    chan os.Signal
+	cancel  context.CancelFunc
+	result  chan error
+
+	pids    int
+	alive   map[int]bool   // the workers and their descendants
+	ended   []process.Exit // zombies
+	started chan error     // of the last start
+	startOK error          // what the next start gives
+	silent  bool           // the stub doesn't report by itself
+	deaf    map[int]bool   // doesn't end on a stop signal
+	log     []string       // what the loop did
+	warned  []string
+	inbox   *fakeReceiver
+	paused  bool
+	gone    chan procscan.ID
+	inherit procscan.ID
+	follow  bool
+	adopt   procscan.ID
+	lease   *fakeLease // nil for none
+}
+
+type fakeReceiver struct {
+	c     chan struct{}
+	queue []sdnotify.Message
+}
+
+func (r *fakeReceiver) Addr() string       { return "@fake" }
+func (r *fakeReceiver) C() <-chan struct{} { return r.c }
+func (r *fakeReceiver) Warnings() []string { return nil }
+func (r *fakeReceiver) Close() error       { return nil }
+func (r *fakeReceiver) Drain() []sdnotify.Message {
+	q := r.queue
+	r.queue = nil
+	return q
+}
+
+// The hold.
+func (f *fake) NewGeneration() string                     { return "g" }
+func (f *fake) Environ(_ string, rest []string) []string  { return rest }
+func (f *fake) RunFD() int                                { return 0 }
+func (f *fake) SetWorker(string, procscan.ID)             {}
+func (f *fake) Inherited() (procscan.ID, string, bool)    { return f.inherit, "g", f.follow }
+func (f *fake) Paused() bool                              { return f.paused }
+func (f *fake) Control() string                           { return "" }
+func (f *fake) Draft(string) (*os.File, []byte, int, int) { return nil, nil, 0, 0 }
+func (f *fake) Place() (string, uint64, uint64)           { return "", 0, 0 }
+func (f *fake) Settled()                                  {}
+func (f *fake) Leftovers(string) []string                 { return nil }
+func (f *fake) Restored() <-chan struct{}                 { return nil }
+func (f *fake) Yielded(text string) (procscan.ID, string, error) {
+	return f.adopt, "g", fmt.Errorf("held: %s", text)
+}
+func (f *fake) Lost() error { return nil }
+
+func (f *fake) Note(first, beside bool) (note string, sure bool) {
+	switch {
+	case beside:
+		return "beside", false
+	case first:
+		return "scan", false
+	}
+	return "vouch", true
+}
+
+func (f *fake) id(pid int) procscan.ID { return procscan.ID{PID: pid, Start: uint64(pid)} }
+
+func (f *fake) did(format string, args ...any) { f.log = append(f.log, fmt.Sprintf(format, args...)) }
+
+func (f *fake) world() world {
+	return world{
+		thread: func(f func()) { f() },
+		start: func(s process.Spec) (*process.Child, error) {
+			f.did("start %s", s.Note)
+			if f.startOK != nil {
+				return nil, f.startOK
+			}
+			f.pids++
+			pid := 1000 + f.pids
+			f.alive[pid] = true
+			f.started = make(chan error, 1)
+			if !f.silent {
+				f.started <- nil
+			}
+			return &process.Child{ID: f.id(pid), Started: f.started}, nil
+		},
+		stop: func(t process.Tree, sig unix.Signal) (asked []procscan.ID) {
+			f.did("%s", process.SignalName(sig))
+			for pid := range f.alive {
+				asked = append(asked, f.id(pid))
+				if !f.deaf[pid] {
+					f.end(pid, unix.WaitStatus(sig))
+				}
+			}
+			return asked
+		},
+		kill: func(t process.Tree) error {
+			f.did("kill")
+			for pid := range f.alive {
+				f.end(pid, unix.WaitStatus(unix.SIGKILL))
+			}
+			return nil
+		},
+		members: func(t process.Tree) []procscan.ID {
+			var ids []procscan.ID
+			for pid := range f.alive {
+				ids = append(ids, f.id(pid))
+			}
+			return ids
+		},
+		alone:  func([]procscan.ID) bool { return len(f.alive) == 0 && len(f.ended) == 0 },
+		reap:   func() []process.Exit { e := f.ended; f.ended = nil; return e },
+		send:   func(id procscan.ID, sig unix.Signal) { f.did("send %s", process.SignalName(sig)) },
+		wait:   func(id procscan.ID) { <-f.gone },
+		lookup: func(pid int) (procscan.Stat, error) { return procscan.Stat{}, os.ErrNotExist },
+		hear:   func(func(int) bool) (receiver, error) { return f.inbox, nil },
+		line:   func(*worker) (int, error) { return 0, nil },
+		nap:    time.Sleep,
+		cgroup: func() *process.Cgroup { return nil },
+	}
+}
+
+// end lets a process end with a wait status.
+func (f *fake) end(pid int, status unix.WaitStatus) {
+	delete(f.alive, pid)
+	f.ended = append(f.ended, process.Exit{PID: pid, Status: status})
+	select {
+	case f.chld <- unix.SIGCHLD:
+	default:
+	}
+}
+
+func (f *fake) exit(code int) { f.end(1000+f.pids, unix.WaitStatus(code<<8)) }
+
+func (f *fake) say(m sdnotify.Message) {
+	m.Received = time.Now()
+	f.inbox.queue = append(f.inbox.queue, m)
+	select {
+	case f.inbox.c <- struct{}{}:
+	default:
+	}
+}
+
+// sleep lets time pass for the loop. The event before it orders what the test
+// has written before what the loop reads.
+func (f *fake) sleep(d time.Duration) {
+	f.handOver()
+	await.Pass(d)
+	f.handOver()
+}
+
+func (f *fake) handOver() {
+	synctest.Wait()
+	f.l.post(func() {})
+	synctest.Wait()
+}
+
+// state is what the loop is in, seen from outside while it waits.
+func (f *fake) state() string {
+	f.sleep(0)
+	switch {
+	case f.l.done:
+		return "finished"
+	case f.l.cur == nil:
+		return "down"
+	}
+	return f.l.cur.state.String()
+}
+
+func (f *fake) took() []string {
+	synctest.Wait()
+	log := f.log
+	f.log = nil
+	f.handOver()
+	return log
+}
+
+// supervised runs a loop in a bubble and gives the test its strings.
+func supervised(t *testing.T, o Options, setup func(*fake), test func(*fake)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{t: t, signals: make(chan os.Signal, 4), chld: make(chan os.Signal, 1), result: make(chan error, 1),
+			alive: map[int]bool{}, deaf: map[int]bool{}, gone: make(chan procscan.ID), inbox: &fakeReceiver{c: make(chan struct{}, 1)}}
+		if setup != nil {
+			setup(f)
+		}
+		job := Job{Options: &o, Hold: f, Argv: []string{"x"}, Warn: func(format string, args ...any) {
+			f.warned = append(f.warned, fmt.Sprintf(format, args...))
+		}}
+		if f.lease != nil {
+			job.Lease = f.lease
+		}
+		f.l = newLoop(job, f.world())
+		f.l.control.requests = make(chan *request)
+		ctx, cancel := context.WithCancel(t.Context())
+		f.cancel = cancel
+		defer cancel()
+		go func() { f.result <- f.l.run(ctx, f.signals, f.chld) }()
+		test(f)
+		// Whatever the test left running is ended.
+		f.state()
+		if !f.l.done {
+			f.l.post(func() {
+				f.deaf = map[int]bool{}
+				for pid := range f.alive {
+					f.end(pid, 0)
+				}
+			})
+		}
+		f.handOver()
+		select {
+		case <-f.gone:
+		default:
+			close(f.gone)
+		}
+		for f.state() != "finished" {
+			f.signals <- unix.SIGTERM
+			f.sleep(time.Hour)
+		}
+		await.Pass(time.Hour) // timers that are still out
+	})
+}

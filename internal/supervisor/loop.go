@@ -1,0 +1,402 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/sdnotify"
+
+	"lifeline/internal/crash"
+)
+
+// loop is the supervisor. Everything in it belongs to the goroutine of run.
+type loop struct {
+	Job
+	w world
+
+	want bool      // up is wanted
+	done bool      // finish was called
+	cur  *worker   // the worker; nil in state down
+	at   time.Time // state down: when to start
+	last error     // how the last worker ended
+	back backoff
+
+	next    *worker   // a reload's new generation, until it takes over
+	leaving []*worker // old ones that drain
+
+	timer   *time.Timer
+	events  chan event    // from the goroutines that wait for something
+	over    chan struct{} // closed when the loop has finished
+	control control
+	restart bool       // start again as soon as the tree is empty
+	waiting []*request // those that asked for it
+	reload  reload
+	lease   lease
+
+	sockets  sockets        // of --listen
+	groups   groups         // cgroups, for the workers to come
+	store    sdnotify.Store // descriptors that workers left with us
+	settled  bool           // one of our workers has been through the guard's look around
+	announce bool           // READY has been said to who supervises us
+
+	starts, reloads int      // so many of each
+	told            Snapshot // what Events.State has heard last
+	ends            []Life   // not told yet
+}
+
+// event is what a waiting goroutine has to tell; it runs in the loop.
+type event func()
+
+// post has the loop run e, unless it has finished.
+func (l *loop) post(e event) {
+	select {
+	case l.events <- e:
+	case <-l.over:
+	}
+}
+
+func newLoop(job Job, w world) *loop {
+	l := &loop{Job: job, w: w, want: true, timer: time.NewTimer(time.Hour), events: make(chan event), over: make(chan struct{})}
+	l.back.o = job.Options
+	l.timer.Stop()
+	return l
+}
+
+func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
+	var beat <-chan time.Time // our own heartbeat to who supervises us
+	if period := l.Above.WatchdogPeriod; period > 0 {
+		ticker := time.NewTicker(period / 2)
+		defer ticker.Stop()
+		beat = ticker.C
+	}
+	if l.Taken != nil {
+		if err := l.restore(l.Taken); err != nil {
+			return err
+		}
+		l.onChild() // whoever ended during execve
+	} else {
+		l.begin()
+	}
+	if l.ReloadOnChange != "" {
+		go onChange(l.ReloadOnChange, l.over, printOf, func() { l.post(func() { l.onReload(nil) }) })
+	}
+	stop := ctx.Done()
+	for !l.done {
+		l.tell()
+		l.arm()
+		select {
+		case <-stop:
+			stop = nil
+			l.onStop()
+		case sig := <-signals:
+			l.onSignal(sig.(unix.Signal))
+		case <-chld:
+			l.onChild()
+		case happened := <-l.events:
+			happened()
+		case r := <-l.control.requests:
+			l.onRequest(r)
+		case <-l.Hold.Restored():
+			l.control.listen(l.Hold.Control(), l.Warn)
+		case <-l.leaseC():
+			l.onLease()
+		case <-beat:
+			_ = l.Above.Watchdog()
+		case <-l.timer.C:
+			l.onTimer()
+		}
+	}
+	l.tellEnds()
+	close(l.over)
+	_ = l.Above.Stopping()
+	return l.last
+}
+
+// workers are all generations that live, the one that counts first.
+func (l *loop) workers() []*worker {
+	all := make([]*worker, 0, 2+len(l.leaving))
+	if l.cur != nil {
+		all = append(all, l.cur)
+	}
+	if l.next != nil {
+		all = append(all, l.next)
+	}
+	return append(all, l.leaving...)
+}
+
+// begin takes on what lives already, or starts the first worker.
+func (l *loop) begin() {
+	orphan, generation, follow := l.Hold.Inherited()
+	switch {
+	case follow:
+		l.control.listen(l.Hold.Control(), l.Warn)
+		l.cur = l.newWorker(generation)
+		l.cur.follow()
+	case !orphan.Zero():
+		l.adopt(orphan, generation)
+	case l.Lease != nil:
+		_ = l.Above.Ready()
+		l.announce = true
+		l.standBy()
+	default:
+		l.start()
+	}
+}
+
+// early is how much before its time the timer goes off. The runtime waits in
+// epoll_wait(2), which counts in milliseconds, and then two threads have to
+// wake up one after the other; what is left is slept by nanosleep(2).
+const early = 3 * time.Millisecond
+
+// unbornDelay is the least time between two tries to start what can't be
+// started, whatever --respawn-delay says: no descriptors, no processes to be
+// had. Without it the loop would do nothing else, and say so each time.
+const unbornDelay = 100 * time.Millisecond
+
+// arm sets the one timer to what is due next.
+func (l *loop) arm() {
+	l.timer.Stop()
+	if next := l.due(); !next.IsZero() {
+		l.timer.Reset(max(time.Until(next)-early, 0))
+	}
+}
+
+// due is when something is to happen if nothing happens.
+func (l *loop) due() time.Time {
+	next := l.at
+	for _, w := range l.workers() {
+		next = sooner(next, w.due())
+	}
+	return next
+}
+
+// sooner is the earlier of two times, of which zero ones don't count.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// onTimer: nothing has happened for as long as a state allows.
+func (l *loop) onTimer() {
+	if d := time.Until(l.due()); d > 0 && d <= early {
+		l.w.nap(d)
+	}
+	for _, w := range l.workers() {
+		w.hear() // what has come in already, first
+		w.onDeadline(time.Now())
+	}
+	if !l.at.IsZero() && !time.Now().Before(l.at) {
+		l.start()
+	}
+}
+
+// onChild: somebody has ended, perhaps a worker, perhaps an orphan that came
+// to us.
+func (l *loop) onChild() {
+	for _, w := range l.workers() {
+		w.hear() // while the senders' pids still mean something
+	}
+	ended := l.w.reap()
+	for _, e := range ended {
+		for _, w := range l.workers() {
+			if w.ours && w.id.PID == e.PID {
+				w.onExit(e)
+			}
+		}
+	}
+	if len(ended) == 0 {
+		return // a look around is dear
+	}
+	for _, w := range l.workers() {
+		if w.state == stopping && w.id.Zero() {
+			w.leftovers()
+		}
+	}
+}
+
+// onSignal: ours, or the worker's.
+func (l *loop) onSignal(sig unix.Signal) {
+	switch sig {
+	case unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT:
+		l.onStop()
+	case unix.SIGUSR2:
+		l.onReload(nil)
+	case unix.SIGCONT:
+		for _, w := range l.workers() {
+			w.forgive()
+		}
+	case unix.SIGPIPE, unix.SIGXFSZ:
+		// Ours, not the worker's: see catch.
+	default:
+		if w := l.cur; w != nil && !w.id.Zero() && w.state != starting {
+			l.w.send(w.id, sig)
+		}
+	}
+}
+
+// onStop: the end is wanted. A second wish means at once.
+func (l *loop) onStop() {
+	again := !l.want
+	l.want, l.at = false, time.Time{}
+	_ = l.Above.Stopping()
+	for _, w := range l.workers() {
+		if again {
+			w.kill()
+		} else {
+			w.because(OutcomeStopped, "lifeline was asked to end")
+			w.stop(l.stopSignal())
+		}
+	}
+	l.finishIfEmpty()
+}
+
+// onRequest: somebody typed a command.
+func (l *loop) onRequest(r *request) {
+	switch {
+	case !l.want:
+		r.answer("error it is being ended")
+	case l.leaseRefuses(r.verb) != "":
+		r.answer("error " + l.leaseRefuses(r.verb))
+	case r.verb == "reload":
+		l.onReload(r)
+	case r.verb == "self":
+		l.onSelf(r)
+	case r.verb == "restart":
+		l.waiting = append(l.waiting, r)
+		if l.cur == nil {
+			l.start()
+			return
+		}
+		l.restart = true
+		l.cur.because(OutcomeStopped, "lifeline restart")
+		l.cur.stop(l.stopSignal())
+	default:
+		r.answer("error this lifeline doesn't know " + r.verb)
+	}
+}
+
+// answer tells those that wait for a restart.
+func (l *loop) answer(format string, args ...any) {
+	for _, r := range l.waiting {
+		r.answer(fmt.Sprintf(format, args...))
+	}
+	l.waiting = nil
+}
+
+// ended: nothing of the worker is left. What that means depends on which one
+// it was.
+func (l *loop) ended(w *worker) {
+	l.releaseAfter(w)
+	l.noteEnd(w)
+	switch {
+	case w == l.next:
+		l.next = nil
+		if l.reload.asked { // the old one is being ended for its sake
+			l.restart = true
+		}
+		l.reloadFailed(w)
+		l.finishIfEmpty()
+		if l.lease.leaving {
+			l.standByWhenEmpty()
+		}
+	case w != l.cur:
+		l.leaving = slices.DeleteFunc(l.leaving, func(o *worker) bool { return o == w })
+		l.grant()
+		l.finishIfEmpty()
+		if l.lease.leaving {
+			l.standByWhenEmpty()
+		}
+	default:
+		l.last, l.cur = w.verdict, nil
+		crash.Point("end.worker")
+		l.Hold.SetWorker(w.generation, none)
+		crash.Point("end.vacated")
+		l.after(w)
+	}
+}
+
+// after decides what comes after the worker that counted.
+func (l *loop) after(w *worker) {
+	if !l.restart {
+		l.answer("error it ended: %v", l.last)
+	}
+	if !l.want {
+		l.finishIfEmpty()
+		return
+	}
+	if l.leaseAfter() {
+		return
+	}
+	if l.next != nil { // a reload is on its way: the new one is what there is
+		l.succeed()
+		return
+	}
+	if l.restart || w.overtime && l.Respawn {
+		l.restart, l.back.restarts = false, 0
+		l.startNext()
+		return
+	}
+	now := time.Now()
+	yes, why := l.back.again(l.last, now)
+	if why != "" {
+		l.Warn("%s", why)
+	}
+	if !yes {
+		l.want = false
+		for _, o := range l.leaving {
+			o.stop(l.stopSignal())
+		}
+		l.finishIfEmpty()
+		return
+	}
+	delay := l.back.next(w.upFor(now))
+	if w.unborn {
+		delay = max(delay, unbornDelay)
+	}
+	if delay > 0 {
+		l.at = now.Add(delay)
+		_ = l.Above.Status(fmt.Sprintf("down, starting again in %s", delay.Round(time.Millisecond)))
+		return
+	}
+	l.startNext()
+}
+
+func (l *loop) startNext() {
+	if l.Hold.Paused() { // somebody keeps it down
+		l.want = false
+		l.finishIfEmpty()
+		return
+	}
+	l.start()
+}
+
+// finishIfEmpty: the end was wanted, and nothing lives any more.
+func (l *loop) finishIfEmpty() {
+	if !l.want && len(l.workers()) == 0 {
+		l.finish(l.last)
+	}
+}
+
+func (l *loop) finish(err error) {
+	l.last, l.done = err, true
+	l.answer("error it has ended")
+	l.reload.answer("error it has ended")
+}
+
+// describe says how the worker stands, for who supervises us.
+func describe(w *worker) string {
+	switch {
+	case w.status != "":
+		return w.status
+	case w.state == up:
+		return fmt.Sprintf("pid %d is up", w.id.PID)
+	}
+	return fmt.Sprintf("pid %d is %s", w.id.PID, w.state)
+}

@@ -1,0 +1,5 @@
+//go:build !darwin
+
+package supervisor
+
+const maxrssUnit = 1024 // kilobytes, getrusage(2)

@@ -1,0 +1,87 @@
+package supervisor
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/process"
+)
+
+// Options are those of the command line, parsed straight into here. Durations
+// of zero mean "off" unless said otherwise.
+type Options struct {
+	StopSignal process.Signal // asks the tree to end; zero means SIGTERM
+	KillAfter  time.Duration  // from that to SIGKILL
+	MaxRuntime time.Duration  // the worker is ended after this; with Respawn, renewed
+	MinRuntime time.Duration  // a success that comes sooner counts as a failure
+
+	Chdir string
+	Env   []string // added to or replacing the inherited environment, K=V
+	Umask int      // -1: inherited
+
+	Leftovers string // terminate, keep, follow
+
+	Respawn         bool
+	RespawnOn       When
+	RespawnDelay    time.Duration
+	RespawnMaxDelay time.Duration
+	RespawnSteps    int
+	RespawnLimit    Limit
+
+	Notify       bool          // the worker says READY=1
+	ReadyTimeout time.Duration // how long that may take
+	Watchdog     time.Duration // the longest time between two heartbeats
+
+	Listen         Sockets       // opened by us, handed to the worker
+	ReloadTimeout  time.Duration // how long a new generation may take to become ready
+	ReadyAfter     time.Duration // without Notify: alive for so long means ready
+	ReloadOnChange string        // a file: reload when it has changed
+	Settle         time.Duration // how long a ready one must live before the old one is asked to end
+}
+
+// hears reports whether the worker gets a notify socket.
+func (o *Options) hears() bool { return o.Notify || o.Watchdog > 0 }
+
+// When says after which ends a worker is started again.
+type When string
+
+const (
+	Always    When = "always"
+	OnFailure When = "failure"
+)
+
+// Limit is N starts within a time: 5/1m.
+type Limit struct {
+	N      int
+	Within time.Duration
+}
+
+// Set reads N/DURATION.
+func (l *Limit) Set(s string) error {
+	n, d, ok := strings.Cut(s, "/")
+	count, err := strconv.Atoi(n)
+	within, derr := time.ParseDuration(d)
+	if !ok || err != nil || derr != nil || count < 1 || within <= 0 {
+		return fmt.Errorf("not a limit such as 5/1m (so many starts in so long a time)")
+	}
+	l.N, l.Within = count, within
+	return nil
+}
+
+func (l *Limit) String() string {
+	if l == nil || l.N == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%s", l.N, l.Within)
+}
+
+func (o *Options) stopSignal() unix.Signal {
+	if o.StopSignal == 0 {
+		return unix.SIGTERM
+	}
+	return unix.Signal(o.StopSignal)
+}

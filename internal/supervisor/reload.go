@@ -1,0 +1,248 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/crash"
+)
+
+// reload is one hot reload, from the wish to the outcome.
+//
+//	wish ──► new generation starts beside the old ──► it takes over:
+//	           │                          overlap:  READY=1 (or ReadyAfter) and alive for Settle,
+//	           │                                    then the old one is asked to end
+//	           │                          takeover: the word on LIFELINE_FD; the old one is ended,
+//	           │                                    and when nothing of it is left, "ok" goes out
+//	           └► it ends, or is silent for ReloadTimeout: the old one goes on
+type reload struct {
+	began   time.Time
+	waiting []*request
+	asked   bool // the new generation has said takeover
+}
+
+func (r *reload) answer(format string, args ...any) {
+	for _, w := range r.waiting {
+		w.answer(fmt.Sprintf(format, args...))
+	}
+	r.waiting = nil
+}
+
+// onReload: SIGUSR2, or lifeline reload (which waits for the outcome).
+func (l *loop) onReload(r *request) {
+	refuse := func(why string) {
+		l.Warn("reload ignored: %s", why)
+		if r != nil {
+			r.answer("error " + why)
+		}
+	}
+	switch {
+	case !l.want:
+		refuse("it is being ended")
+		return
+	case l.leaseRefuses("reload") != "":
+		refuse(l.leaseRefuses("reload"))
+		return
+	case l.next != nil:
+		refuse("a reload is on its way already")
+		return
+	case l.cur != nil && l.cur.state == starting:
+		refuse("the worker is still starting")
+		return
+	case l.cur != nil && l.cur.state == stopping:
+		refuse("the worker is being ended")
+		return
+	}
+	if w := l.cur; w != nil && !w.ours && len(l.Listen) > 0 && len(l.sockets.list) == 0 {
+		// Only the worker has it now, and a descriptor can't be taken from there
+		// without the right to trace it.
+		refuse("the listening socket was lost with the supervisor that was killed; lifeline restart makes a new one")
+		return
+	}
+	l.reload = reload{began: time.Now(), waiting: l.reload.waiting}
+	if l.cur == nil { // nothing to reload: what starts is the new code anyway
+		if r != nil {
+			l.waiting = append(l.waiting, r)
+		}
+		l.start()
+		return
+	}
+	if r != nil {
+		l.reload.waiting = append(l.reload.waiting, r)
+	}
+	crash.Point("reload.asked")
+	at := markOutput()
+	w, err := l.launch(true)
+	w.output = at
+	if err != nil {
+		w.enter(gone, 0)
+		w.close()
+		w.verdict = asEnd(err)
+		l.reloadFailed(w)
+		return
+	}
+	l.next = w
+	crash.Point("reload.started")
+	w.enter(starting, l.ReloadTimeout)
+}
+
+// takeOver: the new generation serves, and has shown that it stays. The old
+// one may drain.
+func (l *loop) takeOver(w *worker) {
+	l.onChild() // it may have ended at this very moment
+	if w != l.next {
+		return
+	}
+	old := l.cur
+	l.leaving = append(l.leaving, old)
+	l.promote()
+	old.because(OutcomeStopped, "replaced by a reload")
+	old.stop(l.stopSignal())
+}
+
+// promote makes the new generation the one that counts.
+func (l *loop) promote() {
+	w := l.next
+	crash.Point("reload.ready")
+	l.next, l.cur = nil, w
+	l.reloads++
+	l.restart = false // one that was asked for meanwhile has got its new worker
+	l.Hold.SetWorker(w.generation, w.id)
+	w.upNow()
+	crash.Point("reload.over")
+	l.reloaded(w)
+}
+
+// reloaded tells those that wait for it.
+func (l *loop) reloaded(w *worker) {
+	l.answer("ok pid %d", w.id.PID)
+	l.reload.answer("ok pid %d, after %s", w.id.PID, time.Since(l.reload.began).Round(time.Millisecond))
+	_ = l.Above.Status(describe(w))
+}
+
+// succeed: the old generation is gone, and the new one is what there is,
+// whether it was waiting for that or not.
+func (l *loop) succeed() {
+	w := l.next
+	switch {
+	case l.reload.asked:
+		l.promote()
+		l.grant()
+	case w.spoke || !w.probation.IsZero():
+		l.promote()
+	default: // it is still starting, and now that is all there is to it
+		l.next, l.cur = nil, w
+		l.restart = false
+		l.waiting, l.reload.waiting = append(l.waiting, l.reload.waiting...), nil // its end is an answer, too
+		l.Hold.SetWorker(w.generation, w.id)
+		w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
+	}
+}
+
+// onTakeover: the new generation is ready and wants to be alone. The old one
+// is ended first; after says when that is done.
+func (w *worker) onTakeover() {
+	l := w.l
+	if w.state == stopping { // there is no ok for one that is being ended
+		return
+	}
+	w.claims = true
+	if w != l.next {
+		l.grant()
+		return
+	}
+	l.reload.asked = true
+	w.deadline, w.probation = time.Time{}, time.Time{} // the old one's KillAfter counts now
+	l.cur.because(OutcomeStopped, "replaced by a reload")
+	l.cur.stop(l.stopSignal())
+}
+
+// grant says ok to the worker that counts, if it has said takeover, when no
+// other generation is left: one may still drain from a reload before, or
+// because this one said takeover when it had been taken for ready already.
+func (l *loop) grant() {
+	if w := l.cur; w != nil && w.claims && len(l.leaving) == 0 {
+		w.claims = false
+		w.line.say("ok")
+	}
+}
+
+// reloadFailed: the new generation is gone, the old one goes on.
+func (l *loop) reloadFailed(w *worker) {
+	why := "the new one ended at once"
+	var end *EndError
+	switch {
+	case !errors.As(w.verdict, &end):
+		why = fmt.Sprintf("the new one ended after %s", time.Since(w.began).Round(time.Millisecond))
+	case end.Text != "":
+		why = "the new one: " + end.Text
+	default:
+		why = fmt.Sprintf("the new one exited with code %d after %s", end.Code, time.Since(w.began).Round(time.Millisecond))
+	}
+	if lines := w.output.tail(); lines != "" {
+		why += "; it said: " + lines
+	}
+	what := "rolled back, the old one goes on"
+	switch {
+	case !l.want:
+		what = "given up, because all is being ended"
+	case l.reload.asked:
+		what = "failed when the old one was being ended, starting it again"
+	}
+	l.Warn("reload %s: %s", what, why)
+	l.reload.answer("error %s: %s", what, why)
+}
+
+// mark is a place in our own output, by which the new generation's last words
+// are found again if that output is a file: a log, or cron's own. From a pipe
+// or a terminal nothing can be read back, but there somebody reads along.
+type mark struct{ size [3]int64 }
+
+func markOutput() (m mark) {
+	for fd := 1; fd <= 2; fd++ {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			m.size[fd] = st.Size + 1
+		}
+	}
+	return m
+}
+
+const tailMax = 1000
+
+// tail is the last few lines since the mark, in one.
+func (m mark) tail() string {
+	for fd := 2; fd >= 1; fd-- { // errors first
+		if m.size[fd] == 0 {
+			continue
+		}
+		// The descriptor may be for writing only; the file it leads to isn't.
+		f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if err != nil {
+			continue
+		}
+		st, err := f.Stat()
+		from := m.size[fd] - 1
+		if err == nil && st.Size()-from > tailMax {
+			from = st.Size() - tailMax
+		}
+		text, _ := io.ReadAll(io.NewSectionReader(f, from, tailMax))
+		f.Close()
+		lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
+		lines = slices.DeleteFunc(lines, func(s string) bool { return strings.HasPrefix(s, "lifeline: ") }) // our own
+		if len(lines) > 3 {
+			lines = lines[len(lines)-3:]
+		}
+		if len(lines) > 0 {
+			return strings.Join(lines, " | ")
+		}
+	}
+	return ""
+}

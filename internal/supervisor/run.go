@@ -1,0 +1,182 @@
+package supervisor
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/process"
+	"lifeline/internal/sdnotify"
+	"lifeline/procscan"
+)
+
+// Hold is the name the worker runs under: what the loop needs of the guard.
+// [Unguarded] is the one of `lifeline run`. A generation is the id of one
+// worker.
+type Hold interface {
+	NewGeneration() string
+	Environ(generation string, rest []string) []string // the stub's environment
+	RunFD() int                                        // descriptor for the worker to inherit, 0 for none
+	Note(first, beside bool) (note string, sure bool)  // for the stub
+	Place() (path string, dev, ino uint64)             // what has to be in its place for sure to be true; "" for nothing
+	SetWorker(generation string, id procscan.ID)       // zero when it has ended
+	// Draft is what a worker writes into file by itself before it begins: text,
+	// with its pid and start time from worker on, and a checksum from sum on.
+	Draft(generation string) (file *os.File, text []byte, worker, sum int)
+	Lost() error                                                     // not nil: another supervisor has the name, and nothing may be started
+	Inherited() (worker procscan.ID, generation string, follow bool) // what lives already
+	Yielded(text string) (adopt procscan.ID, generation string, err error)
+	Settled()                                       // the first worker has been through the guard's look around
+	Leftovers(remark string) (generations []string) // of ended supervisors, to be ended
+	Paused() bool
+	Control() (path string)    // where commands come in, "" for nowhere
+	Restored() <-chan struct{} // files of the name were put back; nil for never
+}
+
+// Job is what to supervise.
+type Job struct {
+	*Options
+	Hold Hold
+	Argv []string
+	Warn func(format string, args ...any) // one line for a person
+	// Events, where not nil, are told what happens.
+	Events Events
+	// Stdio are the worker's descriptors 0, 1 and 2; the zero value means our
+	// own.
+	Stdio [3]int
+	// Helpers are processes of ours that are no worker's, where there may be any.
+	Helpers func() []procscan.ID
+	// Above is who supervises lifeline itself, by sd_notify; zero for nobody.
+	Above sdnotify.Client
+	// Lease is the cluster's leave to run; nil where none is needed.
+	Lease Lease
+	// Become replaces this process by a newer lifeline, to which it hands the
+	// state; it returns only when that fails. nil where that can't be done.
+	Become func(state []byte) error
+	// Taken is the state that an older lifeline has handed to this one.
+	Taken []byte
+}
+
+// EndError is how the last worker ended, when that wasn't well.
+type EndError struct {
+	Code int
+	Text string // for a person; empty where the worker's own word is enough
+}
+
+func (e *EndError) Error() string { return e.Text }
+
+// world is everything outside the loop that a test wants to hold in its hands.
+type world struct {
+	thread  func(func()) // runs it on the thread that all workers hang on
+	start   func(process.Spec) (*process.Child, error)
+	stop    func(t process.Tree, sig unix.Signal) (asked []procscan.ID)
+	kill    func(t process.Tree) error
+	members func(t process.Tree) []procscan.ID
+	alone   func(but []procscan.ID) bool
+	reap    func() []process.Exit
+	send    func(procscan.ID, unix.Signal)
+	wait    func(procscan.ID) // until it has ended, for those that aren't our children
+	lookup  func(pid int) (procscan.Stat, error)
+	hear    func(member func(pid int) bool) (receiver, error)
+	line    func(*worker) (theirs int, err error) // makes LIFELINE_FD
+	nap     func(time.Duration)                   // nanosleep(2)
+	cgroup  func() *process.Cgroup                // a new one; nil where there is none to be had
+}
+
+// receiver is the worker's notify socket.
+type receiver interface {
+	Addr() string
+	C() <-chan struct{}
+	Drain() []sdnotify.Message
+	Warnings() []string
+	Close() error
+}
+
+// killPatience is how long a tree that gets SIGKILL over and over may take to
+// go before lifeline says that it can't be ended.
+const killPatience = 30 * time.Second
+
+func theWorld(thread func(func())) world {
+	return world{
+		thread: thread,
+		start: func(spec process.Spec) (*process.Child, error) {
+			spec.Thread = thread
+			return process.Start(spec)
+		},
+		stop: func(t process.Tree, sig unix.Signal) []procscan.ID { return t.Stop(sig) },
+		kill: func(t process.Tree) error {
+			ctx, cancel := context.WithTimeout(context.Background(), killPatience)
+			defer cancel()
+			return t.Kill(ctx)
+		},
+		members: func(t process.Tree) []procscan.ID { return t.Members() },
+		alone:   process.Alone,
+		reap:    process.Reap,
+		send:    process.Send,
+		wait: func(id procscan.ID) {
+			for process.WaitGone(context.Background(), id, time.Hour) != nil {
+			}
+		},
+		lookup: procscan.Lookup,
+		hear: func(member func(pid int) bool) (receiver, error) {
+			return sdnotify.Listen(notifyAddress(), sdnotify.Options{Member: member})
+		},
+		line:   (*worker).openLine,
+		nap:    nap,
+		cgroup: newCgroup,
+	}
+}
+
+// Run supervises the job until its worker has ended and isn't to be started
+// again, or until ctx ends or a signal asks for the end. nil means that the
+// worker ended well; an *[EndError] how it didn't; any other error, that
+// nothing was started.
+func Run(ctx context.Context, job Job) error {
+	_ = process.Adopting() // without it the marker alone finds what was orphaned
+	chld := make(chan os.Signal, 1)
+	signal.Notify(chld, unix.SIGCHLD)
+	signals := make(chan os.Signal, 16)
+	catch(signals)
+	defer signal.Stop(signals)
+	// The worker's death signal comes when the thread that forked it ends
+	// (prctl(2)). That is this one, and it does nothing else: one that waits for
+	// a disk wouldn't die before the disk has answered, whatever killed it.
+	runtime.LockOSThread()
+	forks := make(chan func())
+	l := newLoop(job, theWorld(func(f func()) {
+		done := make(chan struct{})
+		forks <- func() { f(); close(done) }
+		<-done
+	}))
+	defer l.sockets.close()
+	defer l.groups.remove()
+	defer l.control.close()
+	over := make(chan error, 1)
+	go func() { over <- l.run(ctx, signals, chld) }()
+	for {
+		select {
+		case fork := <-forks:
+			fork()
+		case err := <-over:
+			return err
+		}
+	}
+}
+
+// catch takes the signals that mean something to the worker or to us. One that
+// was ignored when lifeline started (nohup) stays ignored. SIGPIPE and SIGXFSZ
+// are caught: ignored ones would be inherited, and a full disk or a closed
+// pipe behind our messages is no reason to leave the worker alone. SIGCONT
+// tells that we were stopped.
+func catch(c chan<- os.Signal) {
+	for _, sig := range []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT,
+		unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGALRM, unix.SIGPIPE, unix.SIGXFSZ, unix.SIGCONT} {
+		if !signal.Ignored(sig) {
+			signal.Notify(c, sig)
+		}
+	}
+}

@@ -1,0 +1,412 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/process"
+	"lifeline/internal/sdnotify"
+	"lifeline/procscan"
+)
+
+// The table of the package doc, entry by entry. Each brings the loop into a
+// state, lets one thing happen, and looks at where it is then and what it did.
+func TestTable(t *testing.T) {
+	const delay = 5 * time.Second
+	base := Options{KillAfter: 10 * time.Second, RespawnDelay: delay, ReadyTimeout: 90 * time.Second, Umask: -1}
+	respawn := base
+	respawn.Respawn = true
+	notifying := respawn
+	notifying.Notify = true
+	watched := notifying
+	watched.Watchdog = 20 * time.Second
+	timed := base
+	timed.MaxRuntime = time.Minute
+
+	ready := func(f *fake) { f.state(); f.say(sdnotify.Message{Ready: true}); f.state() }
+	toDown := func(f *fake) { f.state(); f.exit(1); f.state() }
+	toStopping := func(f *fake) { f.state(); f.deaf[1001] = true; f.signals <- unix.SIGTERM; f.state() }
+	pass := func(d time.Duration) func(*fake) { return func(f *fake) { f.sleep(d) } }
+	signal := func(s unix.Signal) func(*fake) { return func(f *fake) { f.signals <- s } }
+	exit := func(code int) func(*fake) { return func(f *fake) { f.exit(code) } }
+
+	for _, c := range []struct {
+		name  string
+		o     Options
+		enter func(*fake) // into the state
+		from  string
+		event func(*fake)
+		to    string
+		did   string // what happened after entering
+	}{
+		{"down, deadline: start", respawn, toDown, "down", pass(delay + delay/10), "up", "start vouch"},
+		{"down, before the deadline", respawn, toDown, "down", pass(delay - time.Millisecond), "down", ""},
+		{"down, stop: finish", respawn, toDown, "down", signal(unix.SIGTERM), "finished", ""},
+		{"down, other signals: nothing", respawn, toDown, "down", signal(unix.SIGUSR1), "down", ""},
+
+		{"starting, deadline: stop", notifying, nil, "starting", pass(91 * time.Second), "down", "SIGTERM"},
+		{"starting, worker ends", notifying, nil, "starting", exit(0), "down", ""},
+		{"starting, ready", notifying, nil, "starting", func(f *fake) { f.say(sdnotify.Message{Ready: true}) }, "up", ""},
+		{"starting, extended only ever later", notifying, nil, "starting", func(f *fake) {
+			f.say(sdnotify.Message{ExtendTimeout: time.Second})
+			f.sleep(80 * time.Second)
+			f.say(sdnotify.Message{ExtendTimeout: 60 * time.Second})
+			f.sleep(50 * time.Second)
+		}, "starting", ""},
+		{"starting, stopping said", notifying, nil, "starting", func(f *fake) { f.say(sdnotify.Message{Stopping: true}) }, "stopping", ""},
+		{"starting, stop", notifying, nil, "starting", signal(unix.SIGINT), "finished", "SIGTERM"},
+		{"starting, other signals: nothing", notifying, nil, "starting", signal(unix.SIGUSR1), "starting", ""},
+		{"starting, max-runtime counts", timed, func(f *fake) { f.state() }, "up", pass(61 * time.Second), "finished", "SIGTERM"},
+
+		{"up, worker ends: down", respawn, nil, "up", exit(0), "down", ""},
+		{"up, worker ends: finish", base, nil, "up", exit(0), "finished", ""},
+		{"up, worker exits 125: finish", respawn, nil, "up", exit(125), "finished", ""},
+		{"up, watchdog expires", watched, ready, "up", pass(20*time.Second + time.Millisecond), "down", "SIGABRT"},
+		{"up, heartbeat moves it", watched, ready, "up", func(f *fake) {
+			f.sleep(19 * time.Second)
+			f.say(sdnotify.Message{Watchdog: true})
+			f.sleep(19 * time.Second)
+		}, "up", ""},
+		{"up, heartbeat in the socket at the very moment", watched, ready, "up", func(f *fake) {
+			f.sleep(20*time.Second - early - 1)
+			f.inbox.queue = append(f.inbox.queue, sdnotify.Message{Watchdog: true, Received: time.Now()}) // no wake-up for it
+			f.sleep(time.Second)
+		}, "up", ""},
+		{"up, watchdog triggered", watched, ready, "up", func(f *fake) { f.say(sdnotify.Message{WatchdogTrigger: true}) }, "down", "SIGABRT"},
+		{"up, watchdog period changed", watched, ready, "up", func(f *fake) {
+			f.say(sdnotify.Message{WatchdogTimeout: time.Second, HasWatchdogTimeout: true})
+			f.sleep(1100 * time.Millisecond)
+		}, "down", "SIGABRT"},
+		{"up, we were stopped: forgiven", watched, ready, "up", func(f *fake) {
+			f.sleep(19 * time.Second)
+			f.signals <- unix.SIGCONT
+			f.sleep(19 * time.Second)
+		}, "up", ""},
+		{"up, stopping said: no signal", respawn, nil, "up", func(f *fake) {}, "up", ""},
+		{"up, stopping said", notifying, ready, "up", func(f *fake) { f.say(sdnotify.Message{Stopping: true}) }, "stopping", ""},
+		{"up, STOPPING over READY", notifying, ready, "up", func(f *fake) { f.say(sdnotify.Message{Stopping: true, Ready: true}) }, "stopping", ""},
+		{"up, stop", base, nil, "up", signal(unix.SIGHUP), "finished", "SIGTERM"},
+		{"up, quit", base, nil, "up", signal(unix.SIGQUIT), "finished", "SIGTERM"},
+		{"up, the context ends", base, nil, "up", func(f *fake) { f.cancel() }, "finished", "SIGTERM"},
+		{"up, other signals: passed on", base, nil, "up", signal(unix.SIGUSR1), "up", "send SIGUSR1"},
+		{"up, WINCH passed on", base, nil, "up", signal(unix.SIGWINCH), "up", "send SIGWINCH"},
+		{"up, PIPE is ours", base, nil, "up", signal(unix.SIGPIPE), "up", ""},
+		{"up, max-runtime, then renewed", func() Options { o := respawn; o.MaxRuntime = time.Minute; return o }(), nil, "up", pass(61 * time.Second), "up", "SIGTERM,start vouch"},
+
+		{"stopping, deadline: kill", respawn, toStopping, "stopping", pass(11 * time.Second), "finished", "kill"},
+		{"stopping, before the deadline", respawn, toStopping, "stopping", pass(9 * time.Second), "stopping", ""},
+		{"stopping, worker ends", respawn, toStopping, "stopping", exit(0), "finished", ""},
+		{"stopping, stop again: kill", respawn, toStopping, "stopping", signal(unix.SIGTERM), "finished", "kill"},
+		{"stopping, other signals: passed on", respawn, toStopping, "stopping", signal(unix.SIGUSR1), "stopping", "send SIGUSR1"},
+		{"stopping, heartbeat: nothing", watched, toStopping, "stopping", func(f *fake) { f.say(sdnotify.Message{Watchdog: true}) }, "stopping", ""},
+		{"stopping, ready: nothing", notifying, toStopping, "stopping", func(f *fake) { f.say(sdnotify.Message{Ready: true}) }, "stopping", ""},
+		{"stopping, extended", notifying, toStopping, "stopping", func(f *fake) {
+			f.say(sdnotify.Message{ExtendTimeout: time.Minute})
+			f.sleep(50 * time.Second)
+		}, "stopping", ""},
+
+		{"leftovers are ended", base, func(f *fake) { f.state(); f.alive[2001] = true }, "up", exit(0), "finished", "SIGTERM"},
+		{"leftovers that don't go are killed", base, func(f *fake) { f.state(); f.alive[2001], f.deaf[2001] = true, true }, "up",
+			func(f *fake) { f.exit(0); f.sleep(11 * time.Second) }, "finished", "SIGTERM,kill"},
+		{"leftovers are kept", func() Options { o := base; o.Leftovers = "keep"; return o }(), func(f *fake) { f.state(); f.alive[2001] = true }, "up", exit(0), "finished", ""},
+		{"leftovers are followed", func() Options { o := base; o.Leftovers = "follow"; return o }(), func(f *fake) { f.state(); f.alive[2001] = true }, "up", exit(0), "up", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			supervised(t, c.o, nil, func(f *fake) {
+				if c.enter != nil {
+					c.enter(f)
+				}
+				if got := f.state(); got != c.from {
+					t.Fatalf("brought into %q, not %q", got, c.from)
+				}
+				f.took()
+				c.event(f)
+				if got := f.state(); got != c.to {
+					t.Errorf("in %q, not %q; warned %q", got, c.to, f.warned)
+				}
+				if got := strings.Join(f.took(), ","); got != c.did {
+					t.Errorf("did %q, not %q", got, c.did)
+				}
+			})
+		})
+	}
+}
+
+// What lifeline exits with.
+func TestVerdict(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    Options
+		play func(*fake)
+		code int
+		text string
+	}{
+		{"well", Options{}, func(f *fake) { f.exit(0) }, 0, ""},
+		{"its own code", Options{}, func(f *fake) { f.exit(3) }, 3, ""},
+		{"a signal", Options{}, func(f *fake) { f.end(1001, unix.WaitStatus(unix.SIGKILL)) }, 137, "the command was killed by SIGKILL"},
+		{"too fast", Options{MinRuntime: time.Minute}, func(f *fake) { f.sleep(time.Second); f.exit(0) }, 1, "the command ended after 1s, which is less than 1m0s (--min-runtime)"},
+		{"not too fast", Options{MinRuntime: time.Second}, func(f *fake) { f.sleep(2 * time.Second); f.exit(0) }, 0, ""},
+		{"not too fast when ended", Options{MinRuntime: time.Minute, KillAfter: time.Second}, func(f *fake) { f.deaf[1001] = true; f.signals <- unix.SIGTERM; f.state(); f.exit(0) }, 0, ""},
+		{"time over", Options{MaxRuntime: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 124, "ended after 1m0s (--max-runtime)"},
+		{"never ready", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 1, "not ready within 1m0s (--ready-timeout): ended"},
+		{"hung", Options{Watchdog: time.Second}, func(f *fake) { f.sleep(2 * time.Second) }, 134, "no heartbeat for 1s (--watchdog): ended"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			supervised(t, c.o, nil, func(f *fake) {
+				f.state()
+				c.play(f)
+				f.state()
+				if !f.l.done {
+					t.Fatal("it goes on")
+				}
+				err := <-f.result
+				code, text := 0, ""
+				var end *EndError
+				if errors.As(err, &end) {
+					code, text = end.Code, end.Text
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				if code != c.code || text != c.text {
+					t.Errorf("%d %q, not %d %q", code, text, c.code, c.text)
+				}
+			})
+		})
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	boom := errors.New("no process to be had")
+	supervised(t, Options{Respawn: true}, func(f *fake) { f.startOK = boom }, func(f *fake) {
+		f.state()
+		if err := <-f.result; err != boom {
+			t.Errorf("%v, not %v", err, boom)
+		}
+	})
+	// A command that was there before is perhaps just being replaced.
+	supervised(t, Options{Respawn: true, RespawnDelay: time.Second}, nil, func(f *fake) {
+		f.state()
+		f.startOK = &process.ExecError{Code: 127, Text: "x: no such command"}
+		f.exit(0)
+		f.sleep(10 * time.Second)
+		if s := f.state(); s != "down" {
+			t.Fatalf("in %q, not down", s)
+		}
+		f.startOK = nil
+		f.sleep(2 * time.Second)
+		if s := f.state(); s != "up" {
+			t.Errorf("in %q, not up", s)
+		}
+	})
+}
+
+// TestCannotStart: with a delay of 0 as well, what can't be started is tried
+// again and again, but not without a pause.
+func TestCannotStart(t *testing.T) {
+	supervised(t, Options{Respawn: true}, nil, func(f *fake) {
+		f.state()
+		f.startOK = errors.New("no descriptors")
+		f.took()
+		f.exit(0)
+		f.sleep(time.Second)
+		if n := len(f.took()); n < 5 || n > 15 {
+			t.Errorf("%d tries in a second", n)
+		}
+		f.startOK = nil
+		f.sleep(time.Second)
+		if s := f.state(); s != "up" {
+			t.Errorf("in %q, not up", s)
+		}
+	})
+}
+
+// TestKilledStub: a stub that was killed before it had looked around proves
+// nothing, so the next one looks.
+func TestKilledStub(t *testing.T) {
+	supervised(t, Options{Respawn: true}, func(f *fake) { f.silent = true }, func(f *fake) {
+		f.state()
+		f.end(1001, unix.WaitStatus(unix.SIGKILL))
+		f.started <- process.ErrSilent
+		f.sleep(time.Second)
+		if log := fmt.Sprint(f.took()); log != "[start scan start scan]" {
+			t.Errorf("after a stub that said nothing: %s", log)
+		}
+		f.started <- nil
+		f.sleep(time.Second)
+		f.exit(0)
+		f.sleep(time.Second)
+		f.started <- nil
+		f.silent = false
+		if log := fmt.Sprint(f.took()); log != "[start vouch]" {
+			t.Errorf("after one that looked around: %s", log)
+		}
+	})
+}
+
+// TestMoved: the child of a direct start has found that K.run was made anew.
+func TestMoved(t *testing.T) {
+	supervised(t, Options{Respawn: true}, nil, func(f *fake) {
+		f.state()
+		f.silent = true
+		f.exit(0)
+		f.sleep(time.Second)
+		f.took()
+		f.silent = false
+		f.started <- process.ErrMoved
+		f.end(1002, unix.WaitStatus(125<<8))
+		f.sleep(time.Second)
+		if log := fmt.Sprint(f.took()); log != "[start scan]" {
+			t.Errorf("it went on with %s", log)
+		}
+		if s := f.state(); s != "up" || f.l.cur.id.PID != 1003 {
+			t.Errorf("in %q", s)
+		}
+	})
+	// Not when it is being ended.
+	supervised(t, Options{Respawn: true, KillAfter: time.Second}, nil, func(f *fake) {
+		f.state()
+		f.silent = true
+		f.exit(0)
+		f.sleep(time.Second)
+		f.took()
+		f.signals <- unix.SIGTERM
+		f.state()
+		f.started <- process.ErrMoved
+		if s := f.state(); s != "finished" || fmt.Sprint(f.took()) != "[SIGTERM]" {
+			t.Errorf("in %q", s)
+		}
+	})
+}
+
+func TestYield(t *testing.T) {
+	supervised(t, Options{}, func(f *fake) { f.silent = true }, func(f *fake) {
+		f.state()
+		f.started <- &process.YieldError{Text: "yield 1 2 false x"}
+		f.end(1001, 0)
+		if err := <-f.result; err == nil || err.Error() != "held: yield 1 2 false x" {
+			t.Error(err)
+		}
+	})
+	supervised(t, Options{}, func(f *fake) { f.silent = true; f.adopt = procscan.ID{PID: 77, Start: 77} }, func(f *fake) {
+		f.state()
+		f.started <- &process.YieldError{Text: "yield 77 77 true x"}
+		f.end(1001, 0)
+		if s := f.state(); s != "up" || f.l.cur.id.PID != 77 {
+			t.Fatalf("in %q, not watching over the orphan", s)
+		}
+		close(f.gone)
+		f.state()
+		if err := <-f.result; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestInherited(t *testing.T) {
+	supervised(t, Options{KillAfter: time.Second}, func(f *fake) { f.inherit = procscan.ID{PID: 77, Start: 77}; f.alive[77] = true }, func(f *fake) {
+		if s := f.state(); s != "up" || len(f.took()) != 0 {
+			t.Fatalf("in %q; an orphan is never doubled", s)
+		}
+		f.signals <- unix.SIGTERM
+		f.state()
+		close(f.gone)
+		if s := f.state(); s != "finished" {
+			t.Errorf("in %q", s)
+		}
+	})
+	supervised(t, Options{KillAfter: time.Second}, func(f *fake) { f.follow = true; f.alive[88] = true }, func(f *fake) {
+		if s := f.state(); s != "up" {
+			t.Fatalf("in %q", s)
+		}
+		delete(f.alive, 88)
+		close(f.gone)
+		if s := f.state(); s != "finished" {
+			t.Errorf("in %q", s)
+		}
+	})
+}
+
+func TestRestart(t *testing.T) {
+	supervised(t, Options{KillAfter: time.Second}, nil, func(f *fake) {
+		f.state()
+		ours, theirs := net.Pipe()
+		f.l.control.requests <- &request{verb: "restart", conn: theirs}
+		answer := make([]byte, 100)
+		n, err := ours.Read(answer)
+		if err != nil || string(answer[:n]) != "ok pid 1002\n" {
+			t.Errorf("%q %v", answer[:n], err)
+		}
+		if got := f.took(); !slices.Equal(got, []string{"start scan", "SIGTERM", "start vouch"}) {
+			t.Errorf("did %q", got)
+		}
+	})
+}
+
+func TestPausedIsNotRespawned(t *testing.T) {
+	supervised(t, Options{Respawn: true}, nil, func(f *fake) {
+		f.state()
+		f.paused = true
+		f.exit(0)
+		if s := f.state(); s != "finished" {
+			t.Errorf("in %q", s)
+		}
+	})
+}
+
+func TestLimit(t *testing.T) {
+	o := Options{Respawn: true, RespawnLimit: Limit{3, time.Minute}}
+	supervised(t, o, nil, func(f *fake) {
+		for range 3 {
+			if s := f.state(); s != "up" {
+				t.Fatalf("in %q", s)
+			}
+			f.exit(7)
+		}
+		if s := f.state(); s != "finished" || f.pids != 3 {
+			t.Fatalf("in %q after %d starts", s, f.pids)
+		}
+		var end *EndError
+		if err := <-f.result; !errors.As(err, &end) || end.Code != 7 {
+			t.Error(err)
+		}
+	})
+	supervised(t, o, nil, func(f *fake) {
+		for range 10 { // never three within a minute
+			f.state()
+			f.sleep(31 * time.Second)
+			f.exit(7)
+		}
+		if s := f.state(); s != "up" {
+			t.Errorf("in %q", s)
+		}
+	})
+}
+
+// systemd's formula, from systemd.service(5).
+func TestDelays(t *testing.T) {
+	b := backoff{o: &Options{Respawn: true, RespawnDelay: time.Second, RespawnMaxDelay: 16 * time.Second, RespawnSteps: 4}}
+	var got []time.Duration
+	for range 7 {
+		b.next(0)
+		got = append(got, b.delay())
+	}
+	want := []time.Duration{1e9, 2e9, 4e9, 8e9, 16e9, 16e9, 16e9}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, not %v", got, want)
+	}
+	if b.next(time.Minute); b.delay() != time.Second {
+		t.Errorf("after a stable time: %v", b.delay())
+	}
+	for range 100 {
+		if d := jitter(time.Second); d < time.Second || d > 1100*time.Millisecond {
+			t.Fatalf("jitter made %v of a second", d)
+		}
+	}
+}

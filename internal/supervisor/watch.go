@@ -1,0 +1,182 @@
+package supervisor
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/sdnotify"
+	"lifeline/procscan"
+)
+
+// notifyAddress is a new one for each generation. Linux has addresses outside
+// the file system, which no rm -rf takes away and which a worker that has
+// dropped its privileges still reaches; the sender's credentials say who may
+// speak.
+func notifyAddress() string {
+	if runtime.GOOS == "linux" {
+		return fmt.Sprintf("@lifeline/%d/%016x", os.Getpid(), rand.Uint64())
+	}
+	return fmt.Sprintf("%s/lifeline-%d-%x", os.TempDir(), os.Getpid(), rand.Uint32())
+}
+
+// member reports whether pid belongs to us: the worker itself, or a process
+// whose line of parents leads here. It is asked in the receiver's goroutine.
+func (w *worker) member(pid int) bool {
+	self := os.Getpid()
+	for range 100 {
+		if pid == self {
+			return true
+		}
+		s, err := procscan.Lookup(pid)
+		if err != nil || s.PPID <= 1 {
+			return false
+		}
+		pid = s.PPID
+	}
+	return false
+}
+
+// listen tells the loop when something has come in.
+func (w *worker) listen(r receiver) {
+	for {
+		select {
+		case <-r.C():
+			w.l.post(w.hear)
+		case <-w.quit:
+			return
+		case <-w.l.over:
+			return
+		}
+	}
+}
+
+// hear handles everything that the worker has said up to now.
+func (w *worker) hear() {
+	if w.notify == nil {
+		return
+	}
+	for _, m := range w.notify.Drain() {
+		if w.state != gone {
+			w.onMessage(&m)
+		}
+		m.Close() // for a BARRIER, this is the answer
+	}
+	if w.notify == nil {
+		return
+	}
+	for _, text := range w.notify.Warnings() {
+		w.l.Warn("%s", text)
+	}
+}
+
+// onMessage is one datagram. What it says of itself comes first, then what
+// changes the state: STOPPING over READY over RELOADING, as systemd has it.
+func (w *worker) onMessage(m *sdnotify.Message) {
+	l := w.l
+	if m.Invalid != "" {
+		l.Warn("the worker said %q, which can't be understood", m.Invalid)
+	}
+	if m.MainPID != 0 {
+		w.onMainPID(m.MainPID)
+	}
+	if m.HasStatus {
+		w.status = m.Status
+		_ = l.Above.Status(describe(w))
+	}
+	if m.HasWatchdogTimeout {
+		w.period = m.WatchdogTimeout
+		if w.period == 0 {
+			w.alarm = time.Time{}
+		} else if !w.alarm.IsZero() {
+			w.feed(time.Now())
+		}
+	}
+	switch m.Event() {
+	case sdnotify.Stopping:
+		if w.state != stopping {
+			w.asked = "it said STOPPING=1"
+			w.enter(stopping, max(l.KillAfter, 1))
+		}
+	case sdnotify.Ready:
+		w.spoke = true // it may be heard before the stub's last sign
+		if w.state == starting && l.Notify && !w.pending {
+			w.onReady()
+		}
+	}
+	if m.Watchdog && !w.alarm.IsZero() {
+		w.feed(m.Received)
+	}
+	if m.WatchdogTrigger && w.state == up {
+		w.bark("the worker asked for it (WATCHDOG=trigger)")
+	}
+	if m.ExtendTimeout > 0 && !w.deadline.IsZero() {
+		if later := time.Now().Add(m.ExtendTimeout); later.After(w.deadline) {
+			w.deadline = later
+		}
+	}
+	if m.FDStore || m.FDStoreRemove {
+		if err := l.store.Apply(m); err != nil {
+			l.Warn("cannot keep a descriptor for the worker: %v", err)
+		}
+	}
+}
+
+// onMainPID: the worker names the process that counts. Only one of its own
+// tree is taken.
+func (w *worker) onMainPID(pid int) {
+	if pid == w.id.PID {
+		return
+	}
+	s, err := w.l.w.lookup(pid)
+	if err != nil || s.Dead() || !w.member(pid) {
+		w.l.Warn("the worker named pid %d as its main process, which isn't one of its own: ignored", pid)
+		return
+	}
+	w.id = s.ID
+	if w == w.l.cur {
+		w.l.Hold.SetWorker(w.generation, s.ID)
+	}
+	// As long as its parent lives it isn't our child, and no status comes.
+	w.watch(s.ID)
+}
+
+// feed puts the alarm one period off.
+func (w *worker) feed(heard time.Time) {
+	if w.period > 0 && w.state != stopping && w.state != gone {
+		w.alarm = heard.Add(w.period)
+	}
+}
+
+// forgive: we were stopped, and could neither hear nor be spoken to. The
+// worker gets a whole period again.
+func (w *worker) forgive() {
+	if !w.alarm.IsZero() {
+		w.feed(time.Now())
+	}
+}
+
+// late is how far behind its time the timer may fire before it means that this
+// process, or the whole machine, stood still.
+const late = 50 * time.Millisecond
+
+func (w *worker) onAlarm(now time.Time) {
+	if now.Sub(w.alarm) > late {
+		w.forgive()
+		return
+	}
+	w.bark(fmt.Sprintf("no heartbeat for %s (--watchdog)", w.period))
+}
+
+// bark ends a worker that hangs: SIGABRT, so that it may leave a core, and
+// SIGKILL after KillAfter.
+func (w *worker) bark(why string) {
+	w.because(OutcomeHung, "%s", why)
+	w.verdict = &EndError{128 + int(unix.SIGABRT), why + ": ended"}
+	w.stop(unix.SIGABRT)
+	w.l.Warn("%s: ending it with SIGABRT", why)
+}

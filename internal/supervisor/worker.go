@@ -1,0 +1,358 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/process"
+	"lifeline/procscan"
+)
+
+type state int
+
+const (
+	starting state = iota
+	up
+	stopping
+	gone
+)
+
+func (s state) String() string { return [...]string{"starting", "up", "stopping", "gone"}[s] }
+
+var none procscan.ID
+
+// marker is the variable that everything of a generation carries.
+const marker = "LIFELINE_ID"
+
+// worker is one generation: the command's process and all that comes from it.
+type worker struct {
+	l          *loop
+	generation string
+	state      state
+	deadline   time.Time // what the state allows; zero for no end
+
+	id       procscan.ID // zero when it has ended
+	ours     bool        // a child of this process: its exit status will come
+	group    int
+	cgroup   *process.Cgroup // nil for none
+	began    time.Time
+	since    time.Time // its start, where another supervisor made it; else zero
+	ready    time.Time // when it became ready; zero before
+	pid      int       // it was this one; 0 if it never ran
+	exit     *process.Exit
+	outcome  string // why it is being ended: see because
+	why      string
+	verdict  error
+	overtime bool
+	asked    string // what asked it to end
+	follows  bool   // its descendants are the instance now
+	killing  bool
+	unborn   bool // it couldn't be started
+
+	pending   bool          // the stub hasn't said yet how it went
+	early     *process.Exit // it ended before that was heard
+	spoke     bool          // READY=1 came before that was heard
+	claims    bool          // it has said takeover, and is owed the ok
+	probation time.Time     // a reload's new one: when it has shown that it stays
+
+	notify receiver
+	line   *lineSocket
+	status string        // its own STATUS=
+	period time.Duration // of the watchdog; 0 for none
+	alarm  time.Time     // when the watchdog expires; zero while it isn't armed
+	output mark          // where its output begins, for a reload that fails
+	quit   chan struct{} // closed when the generation is gone
+}
+
+func (l *loop) newWorker(generation string) *worker {
+	return &worker{l: l, generation: generation, began: time.Now(), period: l.Watchdog, quit: make(chan struct{})}
+}
+
+// enter is the only place where the state changes; d is what the new state
+// allows, 0 for no end.
+func (w *worker) enter(s state, d time.Duration) {
+	w.state, w.deadline = s, time.Time{}
+	if d > 0 {
+		w.deadline = time.Now().Add(d)
+	}
+	if s == stopping || s == gone {
+		w.alarm, w.probation = time.Time{}, time.Time{}
+	}
+	if s != gone && w == w.l.cur {
+		_ = w.l.Above.Status(describe(w))
+	}
+}
+
+// due is when something is to happen if nothing happens.
+func (w *worker) due() time.Time {
+	return sooner(sooner(w.deadline, w.alarm), w.probation)
+}
+
+// onDeadline: nothing has happened for as long as the state allows.
+func (w *worker) onDeadline(now time.Time) {
+	l := w.l
+	over := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
+	switch {
+	case over(w.alarm):
+		w.onAlarm(now)
+	case over(w.probation):
+		w.probation = time.Time{}
+		l.takeOver(w)
+	case !over(w.deadline):
+	case w.state == stopping:
+		who := fmt.Sprintf("pid %d", w.id.PID)
+		if w.id.Zero() {
+			who = "what the command has left behind"
+		}
+		l.Warn("%s still runs %s after %s: killing it", who, l.KillAfter, w.asked)
+		w.kill()
+	case w == l.next:
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)", l.ReloadTimeout)}
+		w.because(OutcomeUnready, "not ready within %s (--reload-timeout)", l.ReloadTimeout)
+		w.kill()
+	case l.MaxRuntime > 0 && now.Sub(w.began) >= l.MaxRuntime:
+		w.overtime = true
+		w.because(OutcomeTimeout, "--max-runtime %s", l.MaxRuntime)
+		w.verdict = &EndError{124, fmt.Sprintf("ended after %s (--max-runtime)", l.MaxRuntime)}
+		w.stop(l.stopSignal())
+	case w.state == starting:
+		w.because(OutcomeUnready, "not ready within %s (--ready-timeout)", l.ReadyTimeout)
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended", l.ReadyTimeout)}
+		w.stop(l.stopSignal())
+	}
+}
+
+// watch waits for the end of a process that isn't our child.
+func (w *worker) watch(id procscan.ID) {
+	l := w.l
+	go func() {
+		l.w.wait(id)
+		l.post(func() { w.onGone(id) })
+	}()
+}
+
+func (w *worker) onGone(id procscan.ID) {
+	if w.state == gone {
+		return
+	}
+	w.l.onChild() // its status, if it has become our child meanwhile
+	switch {
+	case w.state == gone:
+	case w.follows:
+		w.follow()
+	case id == w.id:
+		w.exited(nil)
+	case w.state == stopping && w.id.Zero():
+		w.leftovers()
+	}
+}
+
+// onExit: the process that is the worker has ended.
+func (w *worker) onExit(e process.Exit) {
+	if w.pending { // what the stub had to say comes first
+		w.early = &e
+		return
+	}
+	if w.line != nil {
+		w.onLine() // and the worker's last word
+	}
+	if w.state != gone {
+		w.exit = &e
+		w.exited(w.judge(e))
+	}
+}
+
+// judge turns the worker's end into lifeline's own.
+func (w *worker) judge(e process.Exit) error {
+	if w.verdict != nil { // decided when it was ended
+		return w.verdict
+	}
+	ran := time.Since(w.began)
+	switch code := e.Code(); {
+	case code != 0 && e.Status.Signaled():
+		return &EndError{code, "the command was " + process.Describe(e.Status)}
+	case code != 0: // its own word, and its own business to explain
+		return &EndError{code, ""}
+	case ran < w.l.MinRuntime && w.l.want && w.state != stopping:
+		return &EndError{1, fmt.Sprintf("the command ended after %s, which is less than %s (--min-runtime)", ran.Round(time.Millisecond), w.l.MinRuntime)}
+	}
+	return nil
+}
+
+// exited: the worker's process is gone; what it has left behind is dealt with.
+func (w *worker) exited(verdict error) {
+	w.id, w.verdict = none, verdict
+	w.leftovers()
+}
+
+// leftovers applies the policy to descendants that outlive their worker. With
+// process.Adopting in force those are our children now: that there are none is
+// known at once.
+func (w *worker) leftovers() {
+	l := w.l
+	if w.killing {
+		return
+	}
+	if w.ours && l.w.alone(l.helpers()) {
+		w.empty()
+		return
+	}
+	w.left(l.w.members(w.tree()))
+}
+
+// left is what to do about those that are left.
+func (w *worker) left(members []procscan.ID) {
+	l := w.l
+	switch {
+	case len(members) == 0 || l.Leftovers == "keep" && w.state != stopping:
+		w.empty()
+	case w.state == stopping: // asked already, and the deadline runs
+		if !w.ours {
+			w.watch(members[0])
+		}
+	case l.Leftovers == "follow":
+		w.follow()
+	default:
+		l.Warn("the command has ended and left %s behind: ending (--leftovers keep lets them live)", list(members))
+		w.stop(l.stopSignal())
+	}
+}
+
+func list(ids []procscan.ID) string {
+	if len(ids) > 1 {
+		return fmt.Sprintf("pid %d and %d more", ids[0].PID, len(ids)-1)
+	}
+	return fmt.Sprintf("pid %d", ids[0].PID)
+}
+
+// follow goes from one descendant to the next until none is left.
+func (w *worker) follow() {
+	members := w.l.w.members(w.tree())
+	if len(members) == 0 {
+		w.follows = false
+		w.empty()
+		return
+	}
+	if w.state != up {
+		w.enter(up, 0)
+	}
+	w.follows = true
+	if w.l.MaxRuntime > 0 {
+		w.deadline = w.began.Add(w.l.MaxRuntime)
+	}
+	w.watch(members[0])
+}
+
+// empty: nothing of the generation is alive.
+func (w *worker) empty() {
+	w.enter(gone, 0)
+	w.close()
+	w.l.ended(w)
+}
+
+func (w *worker) close() {
+	close(w.quit)
+	if w.l.Lease != nil {
+		w.l.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict))
+	}
+	if w.l.Lease != nil && w.cgroup != nil {
+		w.cgroup.Remove() // lifeline-remote may have killed it: see groups.put
+	} else {
+		w.l.groups.put(w.cgroup)
+	}
+	w.cgroup = nil
+	if w.notify != nil {
+		_ = w.notify.Close()
+		w.notify = nil
+	}
+	if w.line != nil {
+		w.line.close()
+		w.line = nil
+	}
+}
+
+// tree is all that belongs to the generation. What was orphaned belongs to us,
+// and so to it, unless there is another generation that it may come from.
+func (w *worker) tree() process.Tree {
+	t := process.Tree{Root: w.id, Group: w.group, Cgroup: w.cgroup, Marker: marker, Value: w.generation}
+	others := w.l.workers()
+	for _, o := range others {
+		if o != w {
+			t.Not = append(t.Not, o.id)
+		}
+	}
+	if len(t.Not) == 0 {
+		t.Above = procscan.Self()
+	}
+	t.Not = append(t.Not, w.l.helpers()...)
+	return t
+}
+
+// helpers are the processes of ours that are no worker's.
+func (l *loop) helpers() (ids []procscan.ID) {
+	if l.Lease != nil {
+		ids = l.Lease.Helpers()
+	}
+	if l.Helpers != nil {
+		ids = append(ids, l.Helpers()...)
+	}
+	return ids
+}
+
+// upFor is how long it was ready.
+func (w *worker) upFor(now time.Time) time.Duration {
+	if w.ready.IsZero() {
+		return 0
+	}
+	return now.Sub(w.ready)
+}
+
+// stop asks everything to end and gives it KillAfter.
+func (w *worker) stop(sig unix.Signal) {
+	if w.state == stopping || w.state == gone {
+		return
+	}
+	w.follows = false
+	w.asked = process.SignalName(sig)
+	w.enter(stopping, max(w.l.KillAfter, 1))
+	asked := w.l.w.stop(w.tree(), sig)
+	if w.id.Zero() {
+		w.left(asked)
+	}
+}
+
+// kill ends everything for certain, beside the loop: it may take a while.
+func (w *worker) kill() {
+	if w.killing || w.state == gone {
+		return
+	}
+	w.enter(stopping, 0)
+	w.killing = true
+	l, tree := w.l, w.tree()
+	go func() {
+		err := l.w.kill(tree)
+		l.post(func() { w.onKilled(err) })
+	}()
+}
+
+func (w *worker) onKilled(err error) {
+	l := w.l
+	l.onChild() // the worker's own end, if it hasn't been told yet
+	w.killing = false
+	if w.state == gone {
+		return
+	}
+	if err != nil {
+		l.Warn("it can't be ended: %v", err)
+		l.want = false
+		l.finish(&EndError{125, err.Error()})
+		return
+	}
+	if !w.id.Zero() && w.verdict == nil {
+		w.verdict = &EndError{137, "the command was killed by SIGKILL"}
+	}
+	w.id = none
+	w.empty()
+}

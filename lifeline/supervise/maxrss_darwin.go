@@ -1,3 +1,0 @@
-package supervise
-
-const maxrssUnit = 1 // bytes, getrusage(2) of macOS

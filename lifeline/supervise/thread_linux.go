@@ -1,9 +1,0 @@
-package supervise
-
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
-
-func onFirstThread() bool { return unix.Gettid() == os.Getpid() }

@@ -1,5 +1,0 @@
-//go:build !linux
-
-package supervise
-
-func onFirstThread() bool { return true }

@@ -1,0 +1,61 @@
+#!/bin/sh
+# dist.sh OUT [OS/ARCH...]: makes what is shipped, from the last commit and
+# nothing else: for each system the programs, and once the manual page, the
+# completions and the licence. The same commit gives the same bytes.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+out=$1
+shift
+[ $# -gt 0 ] || set -- linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+# A clone, so that what isn't committed stays out, and because the go command
+# writes the commit down only in one (not in a worktree of another clone).
+if commit=$(git -C "$here" rev-parse HEAD 2>/dev/null); then
+	git clone -q "$here" "$tmp/src"
+	git -C "$tmp/src" checkout -q --detach "$commit"
+	src=$tmp/src
+	vcs=true
+	epoch=$(git -C "$src" show -s --format=%ct)
+else
+	src=$here
+	vcs=false
+	epoch=${SOURCE_DATE_EPOCH:-0}
+	echo "dist.sh: this is no clone: the programs won't know their commit" >&2
+fi
+day=$(date -u -d "@$epoch" +%F 2>/dev/null || date -u -r "$epoch" +%F)
+
+tags=urfave_cli_no_docs,osusergo,netgo
+programs="lifeline=."
+[ -d "$src/cmd/lifeline-remote" ] && programs="$programs lifeline-remote=./cmd/lifeline-remote"
+programs=${PROGRAMS:-$programs}
+for target; do
+	os=${target%/*} arch=${target#*/}
+	for p in $programs; do
+		(cd "$src" && CGO_ENABLED=0 GOOS=$os GOARCH=$arch GOFLAGS=-mod=readonly \
+			go build -trimpath -buildvcs=$vcs -tags $tags -ldflags "-s -w" -o "$out/${os}_$arch/${p%%=*}" "${p#*=}")
+	done
+done
+
+rm -rf "$out/share"
+mkdir -p "$out/share"
+(cd "$src" && go run -tags $tags ./packaging/man -date "$day") >"$out/share/lifeline.1"
+gzip -9n <"$out/share/lifeline.1" >"$out/share/lifeline.1.gz"
+cp "$src"/packaging/completions/* "$src/LICENSE" "$out/share/"
+chmod 644 "$out"/share/*
+
+# The version: the tag, or how far behind which tag, or the day and the commit.
+if version=$(git -C "$src" describe --tags --match 'v[0-9]*' 2>/dev/null); then
+	version=$(echo "${version#v}" | sed 's/-\([0-9]*\)-g/+\1.g/')
+elif [ $vcs = true ]; then
+	version="0.0~git$(echo "$day" | tr -d -).$(git -C "$src" rev-parse --short=12 HEAD)"
+else
+	version=0.0
+fi
+echo "$version" >"$out/share/VERSION"
+echo "$epoch" >"$out/share/EPOCH"
+(cd "$out" && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
+find "$out" -exec touch -h -d "@$epoch" {} + 2>/dev/null || true

@@ -1,0 +1,195 @@
+// Package packaging tests what is shipped: that the same commit gives the same
+// bytes, and that the Debian package comes and goes.
+package packaging
+
+import (
+	"bytes"
+	"debug/elf"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lifeline/proof/need"
+)
+
+func run(t *testing.T, env []string, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %q: %v: %s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// clone is the tree at hand as a commit of its own: dist.sh ships commits.
+func clone(t *testing.T) string {
+	t.Helper()
+	need.Programs(t, "git", "go", "tar")
+	dir := filepath.Join(t.TempDir(), "clone")
+	if exec.Command("git", "rev-parse", "HEAD").Run() != nil {
+		need.That(t, false, "a clone")
+	}
+	run(t, nil, "sh", "-c", `git clone -q "$(git rev-parse --show-toplevel)" "$0" && cd "$(git rev-parse --show-toplevel)" &&
+git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T - 2>/dev/null | tar -C "$0" -xf - &&
+cd "$0" && git add -A && git -c user.name=test -c user.email=test@localhost commit -q --allow-empty -m "the tree at hand"`, dir)
+	return dir
+}
+
+func head(t *testing.T, clone string) string {
+	t.Helper()
+	return strings.TrimSpace(run(t, nil, "git", "-C", clone, "rev-parse", "HEAD"))
+}
+
+// Built twice, in other directories, with another cache, home, umask, time zone
+// and language: the same bytes.
+func TestSameCommitSameBytes(t *testing.T) {
+	if testing.Short() {
+		need.Time(t, "compiles everything twice")
+	}
+	src := clone(t)
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "a", "second")
+	run(t, nil, src+"/packaging/dist.sh", first)
+	run(t, nil, src+"/packaging/deb.sh", first, "amd64")
+
+	// Everything is linked anew, and lifeline for this machine compiled anew.
+	moved := filepath.Join(dir, "moved elsewhere")
+	if err := os.Rename(src, moved); err != nil {
+		t.Fatal(err)
+	}
+	other := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir()}
+	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/dist.sh", second)
+	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", second, "linux/amd64")
+	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/deb.sh", second, "amd64")
+
+	sums := func(dir string) string {
+		return run(t, nil, "sh", "-c", `cd "$0" && find . -type f | LC_ALL=C sort | xargs -d '\n' sha256sum`, dir)
+	}
+	if a, b := sums(first), sums(second); a != b {
+		t.Errorf("the first time:\n%s\nthe second time:\n%s", a, b)
+	}
+	if n := strings.Count(sums(first), "/lifeline\n"); n != 6 {
+		t.Errorf("%d systems, not six:\n%s", n, sums(first))
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		f, err := elf.Open(first + "/linux_" + arch + "/lifeline")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range f.Progs {
+			if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+				t.Errorf("linux_%s needs a loader: it isn't static", arch)
+			}
+		}
+		f.Close()
+	}
+	if version := run(t, nil, first+"/linux_"+goarch(t)+"/lifeline", "--version"); !strings.Contains(version, "commit "+head(t, moved)) || strings.Contains(version, "changes") {
+		t.Errorf("lifeline --version says %q, and the commit is %s", version, head(t, moved))
+	}
+}
+
+func goarch(t *testing.T) string { return strings.TrimSpace(run(t, nil, "go", "env", "GOARCH")) }
+
+// story is what happens to a machine that gets the package and loses it again.
+// It runs in an overlay over this one, which nothing of it reaches.
+const story = `
+set -eu
+deb=$1 version=$2
+list() { find /etc /opt /usr /var/lib/systemd /var/spool -xdev -path /usr/local -prune -o -print | sort; }
+list >/tmp/before
+dpkg -i "$deb" >/tmp/installed 2>&1 || { cat /tmp/installed; exit 1; }
+cd /
+echo "files:"; dpkg -L lifeline | while read -r f; do [ -d "$f" ] || stat -c '%U %a %n' "$f"; done
+[ "$(dpkg-query -W -f '${Version}' lifeline)" = "$version" ]
+[ "$(command -v lifeline)" = /usr/bin/lifeline ]
+echo "version: $(lifeline --version)"
+echo "runs: $(lifeline --dir /tmp/state web -- echo it runs)"
+dpkg -V lifeline
+man -w lifeline 2>/dev/null | sed 's/^/man: /'
+if [ -e /usr/share/bash-completion/bash_completion ]; then
+	bash --norc -c '. /usr/share/bash-completion/bash_completion; _completion_loader lifeline; complete -p lifeline'
+fi
+if command -v zsh >/dev/null; then zsh -f -c 'autoload -U compinit; compinit -u -D; print -r zsh: $_comps[lifeline]'; fi
+if command -v fish >/dev/null; then HOME=/tmp fish -c 'complete -C "lifeline termin"' | sed 's/^/fish: /'; fi
+[ ! -e /usr/bin/lifeline-remote ] || lifeline-remote --help >/dev/null 2>&1 || [ $? -lt 126 ]
+
+mkdir -p /var/spool/cron/crontabs /etc/cron.d
+printf '* * * * * exec /usr/bin/lifeline web -- serve\n' >/var/spool/cron/crontabs/somebody
+dpkg -r lifeline >/tmp/removed 2>&1 || { cat /tmp/removed; exit 1; }
+sed -n 's/^lifeline: /warned: /p' /tmp/removed
+rm /var/spool/cron/crontabs/somebody
+! command -v lifeline
+dpkg -P lifeline >/dev/null 2>&1 || true
+list >/tmp/after
+echo "left:"; comm -13 /tmp/before /tmp/after
+echo "lost:"; comm -23 /tmp/before /tmp/after
+`
+
+const overlay = `
+set -eu
+top=$1; shift
+mount -t tmpfs none "$top"
+mkdir "$top/upper" "$top/work" "$top/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$top/upper,workdir=$top/work" "$top/root"
+mount -t proc proc "$top/root/proc"
+mount --rbind /dev "$top/root/dev"
+mount -t tmpfs none "$top/root/tmp"
+mount -t tmpfs none "$top/root/run"
+cp "$1" "$top/root/tmp/lifeline.deb"
+cp "$2" "$top/root/tmp/story"
+version=$3
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb chroot "$top/root" sh /tmp/story /tmp/lifeline.deb "$version"
+`
+
+func TestPackageComesAndGoes(t *testing.T) {
+	need.Root(t)
+	need.Programs(t, "dpkg", "dpkg-deb", "unshare", "chroot")
+	top := t.TempDir()
+	need.That(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount -t tmpfs none "$0" && cd "$0" && mkdir u w m && mount -t overlay overlay -o "lowerdir=/,upperdir=$0/u,workdir=$0/w" m`, top).Run() == nil, "the right to mount an overlay")
+	src := clone(t)
+	out := filepath.Join(t.TempDir(), "dist")
+	run(t, nil, src+"/packaging/dist.sh", out, "linux/"+goarch(t))
+	run(t, nil, src+"/packaging/deb.sh", out, goarch(t))
+	debs, _ := filepath.Glob(out + "/*.deb")
+	version, err := os.ReadFile(out + "/share/VERSION")
+	if err != nil || len(debs) != 1 {
+		t.Fatalf("%q, %v", debs, err)
+	}
+	script := filepath.Join(t.TempDir(), "story")
+	if err := os.WriteFile(script, []byte(story), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	said := run(t, nil, "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-c", overlay, "sh", top, debs[0], script, string(bytes.TrimSpace(version)))
+	for _, want := range []string{
+		"root 755 /usr/bin/lifeline\n",
+		"root 644 /usr/share/man/man1/lifeline.1.gz\n",
+		"root 644 /usr/share/doc/lifeline/copyright\n",
+		"root 644 /usr/share/bash-completion/completions/lifeline\n",
+		"root 644 /usr/share/zsh/vendor-completions/_lifeline\n",
+		"root 644 /usr/share/fish/vendor_completions.d/lifeline.fish\n",
+		"commit " + head(t, src),
+		"runs: it runs\n",
+		"warned: /var/spool/cron/crontabs/somebody still starts it",
+		"left:\nlost:\n",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is missing in what happened:\n%s", want, said)
+		}
+	}
+	for program, want := range map[string]string{
+		"man":  "man: /usr/share/man/man1/lifeline.1.gz\n",
+		"zsh":  "zsh: _lifeline\n",
+		"fish": "fish: terminate\t",
+	} {
+		if _, err := exec.LookPath(program); err == nil && !strings.Contains(said, want) {
+			t.Errorf("%s doesn't find its file:\n%s", program, said)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(src, "cmd/lifeline-remote")); err == nil && !strings.Contains(said, "root 755 /usr/bin/lifeline-remote\n") {
+		t.Errorf("lifeline-remote is missing:\n%s", said)
+	}
+}
