@@ -21,19 +21,22 @@ type rule struct{ imports, reason string }
 // mayImport is the whole picture of who imports whom, tests left out. The
 // standard library and golang.org/x/sys are open to every package.
 var mayImport = map[string]rule{
-	"lifeline":                 {"lifeline/tasks", "main only calls tasks.Main"},
+	"lifeline":                 {"lifeline/internal/tick lifeline/tasks", "main is the early tick, then tasks.Main"},
 	"lifeline/lifeline":        {"lifeline/internal/guard", "the public guard is options and docs"},
 	"lifeline/lifeline/worker": {"", "what a supervised program links stays small"},
-	"lifeline/tasks": {"lifeline/internal/guard lifeline/internal/process lifeline/internal/logger lifeline/internal/logger/output lifeline/internal/cluster lifeline/internal/journal lifeline/internal/sdnotify lifeline/internal/supervisor lifeline/install lifeline/procscan github.com/urfave/cli/v2",
+	"lifeline/tasks": {"lifeline/internal/guard lifeline/internal/identity lifeline/internal/statedir lifeline/internal/process lifeline/internal/logger lifeline/internal/logger/output lifeline/internal/cluster lifeline/internal/journal lifeline/internal/sdnotify lifeline/internal/supervisor lifeline/install lifeline/procscan github.com/urfave/cli/v2",
 		"the command line turns options into work for every room"},
 	"lifeline/install":  {"", "a crontab is text; it knows nothing of what runs"},
 	"lifeline/procscan": {"github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process", "the only reader of the process table"},
 
 	"lifeline/internal/crash":          {"", "a proof's kill switch, linked everywhere"},
-	"lifeline/internal/guard":          {"lifeline/internal/crash lifeline/procscan github.com/gofrs/flock", "the guard needs locks and the process table, no supervisor"},
-	"lifeline/internal/process":        {"lifeline/procscan lifeline/internal/process/nofile lifeline/internal/crash", "starting and ending processes knows no names"},
-	"lifeline/internal/process/nofile": {"", "its init has to run before that of any other package"},
-	"lifeline/internal/supervisor":     {"lifeline/internal/process lifeline/internal/crash lifeline/internal/sdnotify lifeline/procscan", "the loop is given the guard's hold; it takes no lock"},
+	"lifeline/internal/guard":          {"lifeline/internal/crash lifeline/internal/identity lifeline/internal/statedir lifeline/procscan github.com/gofrs/flock", "the guard needs locks and the process table, no supervisor"},
+	"lifeline/internal/identity":       {"", "the early tick links it, so it stays light"},
+	"lifeline/internal/statedir":       {"", "the early tick links it, so it stays light"},
+	"lifeline/internal/tick":           {"lifeline/internal/identity lifeline/internal/statedir", "its init has to run before those of heavy packages"},
+	"lifeline/internal/process":        {"lifeline/procscan lifeline/internal/process/launch lifeline/internal/crash", "starting and ending processes knows no names"},
+	"lifeline/internal/process/launch": {"", "its init becomes the command, so it stays light"},
+	"lifeline/internal/supervisor":     {"lifeline/internal/guard lifeline/internal/process lifeline/internal/crash lifeline/internal/sdnotify lifeline/procscan", "the loop starts workers under the hold of the guard; it takes no lock"},
 	"lifeline/internal/logger":         {"lifeline/internal/process lifeline/internal/logger/output lifeline/procscan", "the log process outlives lifeline and knows no guard"},
 	"lifeline/internal/logger/output":  {"", "files and rotation alone"},
 	"lifeline/internal/journal":        {"", "files alone"},

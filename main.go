@@ -7,12 +7,12 @@ import (
 	"os"
 	"runtime"
 
+	_ "lifeline/internal/tick" // first of all: a tick that finds its instance ends there
 	"lifeline/tasks"
 )
 
-// A worker's death signal hangs on the thread that started it (prctl(2)), and
-// `reload --self` may execve only from that thread: both are the first one,
-// which lives as long as the process.
+// Workers are forked on the main thread: its name announces the start, a death
+// signal hangs on it (prctl(2)), and `reload --self` may execve only from it.
 func init() { runtime.LockOSThread() }
 
 func main() {

@@ -1,10 +1,10 @@
 // Package procscan reads the process table: who is alive, who carries a
-// marker in the environment, who holds a lock.
+// marker in the environment, who holds a lock or has a file open.
 //
 //	self := procscan.Self()
-//	found, err := procscan.Marked("LIFELINE_NAME", "web")
-//	for _, p := range found.Processes {
-//		if p.ID != self && p.Env["LIFELINE_PID"] == strconv.Itoa(p.PID) {
+//	table, err := procscan.Read("LIFELINE_")
+//	for _, p := range table.Processes {
+//		if p.ID != self && p.Env["LIFELINE_NAME"] == "web" {
 //			…
 //		}
 //	}
@@ -16,7 +16,7 @@
 //
 // On Linux everything comes from /proc. On other systems gopsutil answers
 // what it can; environments of other processes can't be read there, so
-// [Marked] finds nothing and says so with [ErrBlind].
+// [Read] says so with [ErrBlind].
 package procscan
 
 import (
@@ -58,10 +58,10 @@ type Stat struct {
 	State   byte // as in proc_pid_stat(5): R, S, D, Z, T, t, X …
 	Threads int
 	Kernel  bool // a kernel thread
+	Exiting bool // it is being taken down (PF_EXITING), and may hold its locks for a while yet
 	Comm    string
 	Ticks   uint64 // CPU time, user and system, in clock ticks
 	RSS     uint64 // resident set, pages
-	envLen  uint64 // env_end − env_start; 0 when unknown or not set up yet
 	loaded  bool   // end_code is set: execve is through with the program's memory
 }
 
@@ -74,20 +74,56 @@ func (s Stat) Dead() bool {
 	return s.State == 'X' || s.State == 'x' || s.State == 'Z' && s.Threads <= 1
 }
 
-// Process is one finding of [Marked].
+// Environment says what a process shows of its environment.
+type Environment byte
+
+const (
+	None   Environment = iota // none: unmapped, empty, or its memory has gone already
+	Shown                     // it could be read
+	Hidden                    // another user's: it may not be read
+	InExec                    // none yet: the process is in the middle of execve
+)
+
+// Process is one process of a [Table].
 type Process struct {
 	Stat
-	UID int // real uid
-	// Env holds the variables whose names begin with the prefix asked for.
+	Environment Environment
+	// Env holds the variables whose names begin with the prefix asked for; nil
+	// where there is none.
 	Env map[string]string
 }
 
-// Table is the answer of [Marked].
+// Table is what one pass over the process table has seen, dead processes left
+// out.
 type Table struct {
 	Processes []Process
-	// InExec are the processes that were in the middle of execve, or of their
-	// end, and showed no environment: ask again.
-	InExec []ID
-	// Hidden counts the processes whose environment may not be read.
-	Hidden int
+	index     map[int]int
+}
+
+// Get returns the process with that pid.
+func (t *Table) Get(pid int) (Process, bool) {
+	if t == nil {
+		return Process{}, false
+	}
+	at, ok := t.index[pid]
+	if !ok {
+		return Process{}, false
+	}
+	return t.Processes[at], true
+}
+
+// Has reports whether id was alive during the pass.
+func (t *Table) Has(id ID) bool {
+	p, ok := t.Get(id.PID)
+	return ok && p.Start == id.Start
+}
+
+// Put adds a process that was looked at after the pass, or replaces it.
+func (t *Table) Put(p Process) {
+	if at, ok := t.index[p.PID]; ok {
+		t.Processes[at] = p
+		return
+	}
+	t.index[p.PID] = len(t.Processes)
+	t.Processes = append(t.Processes, p)
 }

@@ -4,14 +4,34 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// ParseLocks reads the text of /proc/locks (proc_locks(5)) and gives the pids
-// that took a flock(2), without those that wait for one. The pid is the one
-// that took the lock: of a lock that was inherited it may be long gone.
-func ParseLocks(text string) []int {
-	var pids []int
-	seen := map[int]bool{}
+// Flock is one lock of flock(2), as /proc/locks tells of it (proc_locks(5)).
+type Flock struct {
+	// PID took the lock. Of a lock that was inherited it may be long gone.
+	PID int
+	Ino uint64
+}
+
+// Flocks lists the locks of flock(2) that are held. ok is false where that
+// can't be told in full: in a pid namespace of its own the kernel leaves out
+// locks whose taker has ended.
+func Flocks() (locks []Flock, ok bool) {
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil || !ours() {
+		return nil, false
+	}
+	return ParseFlocks(string(text)), PIDNamespace() == initialPIDNamespace
+}
+
+// initialPIDNamespace is the inode of the first one (PROC_PID_INIT_INO,
+// include/linux/proc_ns.h).
+const initialPIDNamespace = 0xEFFFFFFC
+
+// ParseFlocks reads the text of /proc/locks, without those that wait for a lock.
+func ParseFlocks(text string) (locks []Flock) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		// 1: FLOCK  ADVISORY  WRITE 2345 fe:00:1234 0 EOF
@@ -19,87 +39,92 @@ func ParseLocks(text string) []int {
 			continue
 		}
 		pid, err := strconv.Atoi(f[4])
-		if err == nil && pid > 0 && !seen[pid] {
-			seen[pid] = true
-			pids = append(pids, pid)
+		ino, err2 := strconv.ParseUint(f[5][strings.LastIndexByte(f[5], ':')+1:], 10, 64)
+		if err == nil && err2 == nil {
+			locks = append(locks, Flock{pid, ino})
 		}
 	}
-	return pids
+	return locks
 }
 
-// LockHolders gives the processes that took a flock on the file path, also
-// when the file has since been removed: the lock then lives on, and so does
-// its holder. It reads /proc/locks once and looks only at the descriptors of
-// those that stand there.
-func LockHolders(path string) []ID {
-	text, err := os.ReadFile("/proc/locks")
-	if err != nil {
-		return nil
-	}
-	var ids []ID
-	for _, pid := range ParseLocks(string(text)) {
-		if holdsOpen(pid, path) {
-			if s, err := Lookup(pid); err == nil && !s.Dead() {
-				ids = append(ids, s.ID)
-			}
-		}
-	}
-	return ids
+// Open is an open descriptor of a process.
+type Open struct {
+	ID
+	FD   int
+	Path string // as readlink shows it, without the mark of a deleted file
+	// Deleted says that the path doesn't name the file any more.
+	Deleted bool
 }
 
-// OpenAt gives the processes that have path open, or had it when it was
-// removed, as one of the descriptors numbers: one readlink(2) for each of them
-// and process.
-func OpenAt(path string, numbers ...int) []ID {
-	pids, err := Pids()
-	if err != nil {
-		return nil
-	}
-	var ids []ID
-	for _, pid := range pids {
-		for _, n := range numbers {
-			link, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/fd/" + strconv.Itoa(n))
-			if err != nil || link != path && link != path+" (deleted)" {
-				continue
-			}
-			if s, err := Lookup(pid); err == nil && !s.Dead() {
-				ids = append(ids, s.ID)
-			}
-			break
-		}
-	}
-	return ids
-}
-
-// Openers gives the processes that have path open by whatever number. It looks
-// at every descriptor there is: for emergencies.
-func Openers(path string) []ID {
-	pids, err := Pids()
-	if err != nil {
-		return nil
-	}
-	var ids []ID
-	for _, pid := range pids {
-		if holdsOpen(pid, path) {
-			if s, err := Lookup(pid); err == nil && !s.Dead() {
-				ids = append(ids, s.ID)
-			}
-		}
-	}
-	return ids
-}
-
-func holdsOpen(pid int, path string) bool {
-	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
+// OpenFiles lists the descriptors of the process whose path match accepts. ok is
+// false when they may not be seen.
+func OpenFiles(id ID, match func(path string) bool) (open []Open, ok bool) {
+	dir := procPath(id.PID, "fd/")
 	fds, err := os.ReadDir(dir)
 	if err != nil {
-		return false
+		return nil, false
 	}
 	for _, fd := range fds {
 		link, err := os.Readlink(dir + fd.Name())
-		if err == nil && (link == path || link == path+" (deleted)") {
+		if err != nil {
+			continue
+		}
+		path, deleted := strings.CutSuffix(link, " (deleted)")
+		if n, err := strconv.Atoi(fd.Name()); err == nil && match(path) {
+			open = append(open, Open{ID: id, FD: n, Path: path, Deleted: deleted})
+		}
+	}
+	return open, true
+}
+
+// HoldsInode reports whether one of the process's descriptors is of a file with
+// that inode number; true where that can't be seen.
+func HoldsInode(pid int, ino uint64) bool {
+	dir := procPath(pid, "fd/")
+	fds, err := os.ReadDir(dir)
+	if err != nil {
+		return true
+	}
+	for _, fd := range fds {
+		var st unix.Stat_t
+		if unix.Stat(dir+fd.Name(), &st) == nil && st.Ino == ino {
 			return true
 		}
 	}
 	return false
 }
+
+// ReadAt reads from the beginning of the file that the descriptor leads to,
+// also where the file has no path any more.
+func (o Open) ReadAt(buf []byte) (n int, err error) {
+	f, err := os.Open(procPath(o.PID, "fd/") + strconv.Itoa(o.FD))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.ReadAt(buf, 0)
+}
+
+// Locked reports whether the descriptor's file is locked through it, by flock(2):
+// by this process or by one it was inherited from (proc_pid_fdinfo(5)).
+func (o Open) Locked() bool {
+	text, err := os.ReadFile(procPath(o.PID, "fdinfo/") + strconv.Itoa(o.FD))
+	return err == nil && strings.Contains(string(text), "FLOCK")
+}
+
+// CgroupOf is the path of the process's version 2 cgroup, "" where there is none.
+func CgroupOf(pid int) string {
+	text, err := os.ReadFile(procPath(pid, "cgroup"))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			return path
+		}
+	}
+	return ""
+}
+
+// CanSeeFlocks: who holds a lock can be told here.
+const CanSeeFlocks = true

@@ -45,8 +45,17 @@ var helpers = map[string]func(args []string){
 	},
 	// What this process can see of another one.
 	"see": func(args []string) {
-		t, err := Marked("PROCSCAN_NAME", args[0])
-		fmt.Printf("found=%d hidden=%t blind=%t other=%v\n", len(t.Processes), t.Hidden > 0, errors.Is(err, ErrBlind), err != nil && !errors.Is(err, ErrBlind))
+		t, err := Read("PROCSCAN_")
+		found, hidden := 0, false
+		if err == nil {
+			for _, p := range t.Processes {
+				if p.Env["PROCSCAN_NAME"] == args[0] {
+					found++
+				}
+				hidden = hidden || p.Environment == Hidden
+			}
+		}
+		fmt.Printf("found=%d hidden=%t blind=%t other=%v\n", found, hidden, errors.Is(err, ErrBlind), err != nil && !errors.Is(err, ErrBlind))
 		ready()
 	},
 	"reuse": func([]string) { reuse() },

@@ -23,24 +23,56 @@ func Pids() ([]int, error) {
 	return out, nil
 }
 
-// LastPID can't be known here.
-func LastPID() (pid int, ok bool) { return 0, false }
+// Read can't see the environment of other processes here: always ErrBlind. The
+// locks and the record decide alone.
+func Read(prefix string) (*Table, error) { return nil, ErrBlind }
 
-// Marked can't read the environment of other processes here: always ErrBlind.
-// The locks and the record decide alone.
-func Marked(name, value string) (Table, error) { return Table{}, ErrBlind }
+// ReadAll can't, either.
+func ReadAll(prefix string) (*Table, bool, error) { return nil, true, ErrBlind }
+
+// Look can't, either.
+func Look(pid int, prefix string) (Process, bool) { return Process{}, false }
+
+// UID can't be told here.
+func (p Process) UID() int { return -1 }
 
 // Environ can't be read here.
 func Environ(ID) (map[string]string, error) { return nil, ErrBlind }
 
-// LockHolders can't be known here.
-func LockHolders(path string) []ID { return nil }
+// Flock is one lock of flock(2).
+type Flock struct {
+	PID int
+	Ino uint64
+}
 
-// OpenAt can't be known here.
-func OpenAt(path string, numbers ...int) []ID { return nil }
+// Flocks can't be known here.
+func Flocks() ([]Flock, bool) { return nil, false }
 
-// Openers can't be known here.
-func Openers(path string) []ID { return nil }
+// Open is an open descriptor of a process.
+type Open struct {
+	ID
+	FD      int
+	Path    string
+	Deleted bool
+}
+
+// OpenFiles can't be known here.
+func OpenFiles(ID, func(string) bool) ([]Open, bool) { return nil, false }
+
+// HoldsInode can't be known here.
+func HoldsInode(int, uint64) bool { return true }
+
+// ReadAt can't be done here.
+func (Open) ReadAt([]byte) (int, error) { return 0, ErrBlind }
+
+// Locked can't be known here.
+func (Open) Locked() bool { return false }
+
+// CgroupOf: there are none here.
+func CgroupOf(int) string { return "" }
+
+// CanSeeFlocks: nothing tells it here.
+const CanSeeFlocks = false
 
 // Lookup tells of one process. Start is the start time in milliseconds of the
 // wall clock, as gopsutil has it: the best there is here.
@@ -85,21 +117,6 @@ func (id ID) Alive() bool {
 		return unix.Kill(id.PID, 0) != unix.ESRCH
 	}
 	return s.Start == id.Start && !s.Dead()
-}
-
-// Children lists the direct children of pid.
-func Children(pid int) []Stat {
-	pids, err := Pids()
-	if err != nil {
-		return nil
-	}
-	var kids []Stat
-	for _, p := range pids {
-		if s, err := Lookup(p); err == nil && s.PPID == pid && !s.Dead() {
-			kids = append(kids, s)
-		}
-	}
-	return kids
 }
 
 // BootID is the time of the last boot, in seconds: it names this boot.

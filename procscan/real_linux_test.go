@@ -25,14 +25,28 @@ func mark() string {
 	return fmt.Sprintf("%d-%d", os.Getpid(), marks)
 }
 
-func find(t *testing.T, value string) []ID {
+// marked are the processes that show PROCSCAN_NAME=value.
+func marked(t *testing.T, value string) (found []Process, inExec []ID) {
 	t.Helper()
-	table, err := Marked("PROCSCAN_NAME", value)
+	table, err := Read("PROCSCAN_")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ids []ID
 	for _, p := range table.Processes {
+		if p.Env["PROCSCAN_NAME"] == value {
+			found = append(found, p)
+		}
+		if p.Environment == InExec {
+			inExec = append(inExec, p.ID)
+		}
+	}
+	return found, inExec
+}
+
+func find(t *testing.T, value string) (ids []ID) {
+	t.Helper()
+	found, _ := marked(t, value)
+	for _, p := range found {
 		ids = append(ids, p.ID)
 	}
 	return ids
@@ -48,12 +62,12 @@ func TestMarked(t *testing.T) {
 	// One whose name only begins with the same is another one.
 	like := help(t, nil, env[3:], "wait").ready(t)
 	id := h.id(t)
-	table, err := Marked("PROCSCAN_NAME", value)
-	if err != nil || len(table.Processes) != 1 {
-		t.Fatalf("%+v, %v", table.Processes, err)
+	found, _ := marked(t, value)
+	if len(found) != 1 {
+		t.Fatalf("%+v", found)
 	}
-	p := table.Processes[0]
-	if p.ID != id || p.PPID != os.Getpid() || p.UID != os.Getuid() || p.Env["PROCSCAN_X"] != "1" || p.Env["PROCSCAN_NAME"] != value {
+	p := found[0]
+	if p.ID != id || p.PPID != os.Getpid() || p.UID() != os.Getuid() || p.Env["PROCSCAN_X"] != "1" || p.Env["PROCSCAN_NAME"] != value {
 		t.Errorf("%+v", p)
 	}
 	if _, ok := p.Env["PROCSCANX"]; ok || p.Env["PATH"] != "" {
@@ -66,7 +80,7 @@ func TestMarked(t *testing.T) {
 	// Ended, first as a zombie, then gone for good.
 	h.in.Close()
 	await.That(t, "a zombie, its last thread gone", func() bool { s, err := Lookup(id.PID); return err == nil && s.State == 'Z' && s.Threads <= 1 })
-	if ids := find(t, value); ids != nil || id.Alive() || slices.ContainsFunc(Children(os.Getpid()), func(s Stat) bool { return s.ID == id }) {
+	if ids := find(t, value); ids != nil || id.Alive() {
 		t.Errorf("a zombie was taken for a living process: %v, %t", ids, id.Alive())
 	}
 	_ = h.Wait()
@@ -119,14 +133,11 @@ func TestMarkedInExec(t *testing.T) {
 					done = true // once more, at rest
 				default:
 				}
-				table, err := Marked("PROCSCAN_NAME", value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				found := slices.ContainsFunc(table.Processes, func(p Process) bool { return p.ID == id })
+				processes, starting := marked(t, value)
+				found := slices.ContainsFunc(processes, func(p Process) bool { return p.ID == id })
 				switch {
 				case found:
-				case slices.Contains(table.InExec, id):
+				case slices.Contains(starting, id):
 					inExec++
 				default:
 					s, err := Lookup(id.PID)
@@ -154,9 +165,6 @@ func TestAliveWithoutLeader(t *testing.T) {
 	}
 	if s.Dead() || !s.ID.Alive() {
 		t.Error("its threads run, and it was taken for dead")
-	}
-	if !slices.ContainsFunc(Children(os.Getpid()), func(c Stat) bool { return c.ID == s.ID }) {
-		t.Error("it isn't among the children")
 	}
 	if ids := find(t, value); !slices.Equal(ids, []ID{s.ID}) {
 		t.Errorf("found by its marker: %v", ids)
@@ -194,58 +202,45 @@ func TestStopped(t *testing.T) {
 	await.That(t, "going on", func() bool { s, err := Lookup(id.PID); return err == nil && !s.Stopped() })
 }
 
-func TestLockHolders(t *testing.T) {
+// A lock is known by the inode of its file, and who took it has the file open,
+// also when it was removed or moved.
+func TestFlocks(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "K.lock")
-	want := func(when string, ids ...ID) {
-		t.Helper()
-		if got := LockHolders(path); !slices.Equal(got, ids) {
-			t.Errorf("%s: %v, not %v", when, got, ids)
-		}
-	}
-	want("before")
 	h := help(t, nil, nil, "lock", path).ready(t)
 	id := h.id(t)
-	want("held", id)
-	other := help(t, nil, nil, "lock", path+"2").ready(t)
-	want("beside another file", id)
-	queue := help(t, nil, nil, "lock", path, "wait")
-	await.That(t, "one in the queue", func() bool {
-		text, err := os.ReadFile("/proc/locks")
-		return err == nil && strings.Contains(string(text), fmt.Sprintf("WRITE %d ", queue.Process.Pid))
-	})
-	want("with one in the queue", id)
-	_ = queue.Process.Kill()
-	queue.end()
-	if err := os.Remove(path); err != nil {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
 		t.Fatal(err)
 	}
-	want("removed", id)
-	if err := os.RemoveAll(dir); err != nil {
+	holds := func(when, as string, deleted bool) {
+		t.Helper()
+		locks, ok := Flocks()
+		if !ok || !slices.Contains(locks, Flock{id.PID, st.Ino}) || !HoldsInode(id.PID, st.Ino) {
+			t.Errorf("%s: %v, %t", when, locks, ok)
+		}
+		open, ok := OpenFiles(id, func(path string) bool { return strings.HasSuffix(path, ".lock") })
+		if !ok || len(open) != 1 || open[0].ID != id || open[0].Path != as || open[0].Deleted != deleted || !open[0].Locked() {
+			t.Errorf("%s: %+v, %t", when, open, ok)
+		}
+	}
+	holds("held", path, false)
+	if err := os.Rename(dir, dir+"-moved"); err != nil {
 		t.Fatal(err)
 	}
-	want("removed with its directory", id)
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	holds("moved with its directory", dir+"-moved/K.lock", false)
+	if err := os.RemoveAll(dir + "-moved"); err != nil {
 		t.Fatal(err)
 	}
-	second := help(t, nil, nil, "lock", path).ready(t)
-	if got := LockHolders(path); len(got) != 2 || !slices.Contains(got, id) || !slices.Contains(got, second.id(t)) {
-		t.Errorf("the old file and a new one: %v", got)
-	}
-	_ = h.Process.Signal(unix.SIGSTOP)
-	await.That(t, "stopped", func() bool { s, err := Lookup(id.PID); return err == nil && s.Stopped() })
-	if got := LockHolders(path); !slices.Contains(got, id) {
-		t.Errorf("stopped: %v", got)
-	}
+	holds("removed with its directory", dir+"-moved/K.lock", true)
 	_ = h.Process.Kill()
 	h.end()
-	want("the first one dead", second.id(t))
-	second.end()
-	want("all dead")
-	other.end()
+	if locks, _ := Flocks(); slices.Contains(locks, Flock{id.PID, st.Ino}) {
+		t.Errorf("held by a dead one: %v", locks)
+	}
 }
 
 // A monitoring agent's variables must not blind the guard.
@@ -381,7 +376,7 @@ func blind() {
 		panic(err)
 	}
 	defer func() { _ = p.Kill(); _, _ = p.Wait() }()
-	_, err = Marked("PROCSCAN_NAME", "x")
+	_, err = Read("PROCSCAN_")
 	switch {
 	case !errors.Is(err, ErrBlind):
 		fmt.Printf("it doesn't notice: %v\n", err)

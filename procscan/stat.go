@@ -6,7 +6,11 @@ import (
 	"strconv"
 )
 
-const pfKthread = 0x00200000 // PF_KTHREAD, include/linux/sched.h
+// include/linux/sched.h
+const (
+	pfExiting = 0x00000004 // PF_EXITING
+	pfKthread = 0x00200000 // PF_KTHREAD
+)
 
 var errStat = errors.New("not the text of /proc/PID/stat")
 
@@ -24,41 +28,75 @@ func ParseStat(text []byte) (Stat, error) {
 		return s, errStat
 	}
 	s.PID, s.Comm = pid, string(text[open+1:end])
-	fields := bytes.Fields(text[end+1:])
-	// fields[0] is field 3 of the man page.
-	if len(fields) < 22 || len(fields[0]) != 1 {
+	rest := text[end+1:]
+	at := 3 // the field of the man page that is next
+	for ; at <= 52; at++ {
+		rest = bytes.TrimLeft(rest, " \n")
+		if len(rest) == 0 {
+			break
+		}
+		n := bytes.IndexByte(rest, ' ')
+		if n < 0 {
+			n = len(bytes.TrimRight(rest, "\n"))
+		}
+		field := rest[:n]
+		rest = rest[n:]
+		if at == 3 {
+			if len(field) != 1 {
+				return s, errStat
+			}
+			s.State = field[0]
+			continue
+		}
+		v, ok := parseNumber(field)
+		if !ok {
+			return s, errStat
+		}
+		switch at {
+		case 4:
+			s.PPID = int(v)
+		case 5:
+			s.PGID = int(v)
+		case 6:
+			s.SID = int(v)
+		case 9:
+			s.Kernel, s.Exiting = v&pfKthread != 0, v&pfExiting != 0
+		case 14, 15:
+			s.Ticks += v
+		case 20:
+			s.Threads = int(v)
+		case 22:
+			s.Start = v
+		case 24:
+			s.RSS = v
+		case 27:
+			s.loaded = v != 0
+		}
+	}
+	if at <= 22 {
 		return s, errStat
 	}
-	s.State = fields[0][0]
-	var bad error
-	number := func(manPage int) uint64 {
-		n, err := strconv.ParseInt(string(fields[manPage-3]), 10, 64)
-		if err != nil {
-			// Addresses and limits use the whole 64 bits.
-			u, uerr := strconv.ParseUint(string(fields[manPage-3]), 10, 64)
-			if uerr != nil {
-				bad = errStat
-			}
-			return u
+	return s, nil
+}
+
+// parseNumber reads a decimal number. Addresses and limits use the whole 64
+// bits; a negative number becomes its two's complement.
+func parseNumber(text []byte) (n uint64, ok bool) {
+	minus := len(text) > 0 && text[0] == '-'
+	if minus {
+		text = text[1:]
+	}
+	if len(text) == 0 || len(text) > 20 {
+		return 0, false
+	}
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
 		}
-		return uint64(n)
+		n = 10*n + uint64(c-'0')
 	}
-	s.PPID, s.PGID, s.SID = int(number(4)), int(number(5)), int(number(6))
-	s.Kernel = number(9)&pfKthread != 0
-	s.Ticks = number(14) + number(15)
-	s.Threads = int(number(20))
-	s.Start = number(22)
-	if len(fields) >= 24-2 {
-		s.RSS = number(24)
+	if minus {
+		n = -n
 	}
-	if len(fields) >= 27-2 {
-		s.loaded = number(27) != 0
-	}
-	if len(fields) >= 51-2 {
-		start, end := number(50), number(51)
-		if end > start {
-			s.envLen = end - start
-		}
-	}
-	return s, bad
+	return n, true
 }

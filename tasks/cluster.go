@@ -57,7 +57,7 @@ func (o *options) checkCluster(c *cli.Context) error {
 	switch {
 	case o.exec:
 		return usage("--exec and --cluster can't be had together: somebody has to watch the lease")
-	case o.guard.Orphans == guard.Adopt:
+	case o.orphans == "adopt":
 		return usage("--orphans adopt and --cluster can't be had together: an orphan's lease has ended")
 	case o.sup.Leftovers == "keep" || o.sup.Leftovers == "follow":
 		return usage("--leftovers %s and --cluster can't be had together: nothing may outlive the lease", o.sup.Leftovers)
@@ -69,7 +69,7 @@ func (o *options) checkCluster(c *cli.Context) error {
 	if err := k.Check(o.sup.KillAfter); err != nil {
 		return usage("%v", err)
 	}
-	o.guard.Orphans = guard.Terminate
+	o.orphans = "terminate"
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"lifeline/install"
-	"lifeline/internal/guard"
+	"lifeline/internal/statedir"
 )
 
 // cronOptions are those of install and uninstall.
@@ -268,7 +268,7 @@ func fromCrontab(ctx context.Context, name string, typed []word, flags []cli.Fla
 }
 
 func userName() string {
-	if name := guard.UserName(os.Geteuid()); name != "" {
+	if name := statedir.UserName(os.Geteuid()); name != "" {
 		return name
 	}
 	return "root"

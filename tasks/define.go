@@ -76,8 +76,7 @@ func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
 				case h.Worker == procscan.Self():
 					return fmt.Errorf("cannot end %s from inside it", name)
 				}
-				_, err = terminate(c.Context, o.guard, name, unix.SIGTERM, 10*time.Second)
-				return err
+				return terminate(c.Context, o.guard, unix.SIGTERM, 10*time.Second, name)[0].err
 			},
 		},
 	}

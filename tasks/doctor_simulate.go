@@ -19,6 +19,7 @@ import (
 	"lifeline/install"
 	"lifeline/internal/guard"
 	"lifeline/internal/journal"
+	"lifeline/internal/statedir"
 	"lifeline/internal/supervisor"
 )
 
@@ -77,7 +78,7 @@ func (d *doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) 
 		d.fine("simulate", "not tried: it runs (%s), and a second one is never started", h)
 		return
 	}
-	home := guard.UserHome(os.Geteuid())
+	home := statedir.UserHome(os.Geteuid())
 	settings := l.Line
 	settings.Environment = maps.Clone(l.Environment)
 	env := cronEnviron(settings, home)
@@ -118,7 +119,7 @@ func (d *doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) 
 	case <-time.After(d.lasting):
 	}
 	h, running, _ := g.Holder(name)
-	if _, err := terminate(context.WithoutCancel(ctx), g, name, unix.SIGTERM, 10*time.Second); err != nil {
+	if err := terminate(context.WithoutCancel(ctx), g, unix.SIGTERM, 10*time.Second, name)[0].err; err != nil {
 		d.wrong("simulate", "lifeline terminate "+name, "cannot end it again: %v", err)
 	}
 	select {

@@ -17,6 +17,7 @@ import (
 	"lifeline/internal/cluster"
 	"lifeline/internal/guard"
 	"lifeline/internal/process"
+	"lifeline/internal/statedir"
 )
 
 // start follows what cron's start of the line would do, up to the command. It
@@ -25,7 +26,7 @@ func (d *doctor) start(name string, l tabled) (guard.Guard, bool) {
 	at := where(l.table, l.Line)
 	home := l.Environment["HOME"]
 	if home == "" {
-		home = guard.UserHome(os.Geteuid())
+		home = statedir.UserHome(os.Geteuid())
 	}
 	dir := l.Dir
 	switch {

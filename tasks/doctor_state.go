@@ -29,7 +29,7 @@ func (d *doctor) directory(g guard.Guard) {
 	default:
 		d.fine("directory", "%s is yours, closed to others and local", path)
 	}
-	if _, err := procscan.Marked(guard.EnvSpace, path); err != nil {
+	if _, err := procscan.Pids(); err != nil {
 		d.wrong("processes", "mount /proc, if that can be; else nothing: the locks alone keep it single", "%v", err)
 	}
 }

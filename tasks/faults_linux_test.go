@@ -166,7 +166,7 @@ func TestSupervisorStoppedAndDirectoryWiped(t *testing.T) {
 	}
 	w.not("second")
 	_ = first.Process.Signal(unix.SIGCONT)
-	await.That(t, "the record put back", func() bool { r := w.record("web"); return r != nil && r[6] == strconv.Itoa(id.PID) })
+	await.That(t, "the record put back", func() bool { r := w.record("web"); return r != nil && r.worker == strconv.Itoa(id.PID) })
 	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
 	w.not("second")
 	w.over(id, first)
@@ -187,7 +187,7 @@ func TestSupervisorStoppedWithoutWorker(t *testing.T) {
 	if code := first.ends(); code != 137 {
 		t.Errorf("the first one: exit code %d", code)
 	}
-	if w.record("web")[4] != strconv.Itoa(second.Process.Pid) {
+	if w.record("web").supervisor != strconv.Itoa(second.Process.Pid) {
 		t.Error("the record names another supervisor")
 	}
 }
@@ -247,7 +247,7 @@ func TestRemovedWhileHeld(t *testing.T) {
 			}
 			await.That(t, "put back", func() bool {
 				r := w.record("web")
-				return r != nil && r[6] == strconv.Itoa(id.PID) && r[4] == strconv.Itoa(first.Process.Pid) && w.inode("web", "lock") != 0 &&
+				return r != nil && r.worker == strconv.Itoa(id.PID) && r.supervisor == strconv.Itoa(first.Process.Pid) && w.inode("web", "lock") != 0 &&
 					(w.inode("web", "lock") != lock || w.inode("web", "run") != run)
 			})
 			w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)

@@ -1,7 +1,6 @@
 package tasks
 
 import (
-	"context"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"lifeline/internal/guard"
 	"lifeline/internal/process"
 	"lifeline/internal/supervisor"
-	"lifeline/procscan"
 )
 
 // options is what the command line fills: the guard's and the supervisor's
@@ -25,6 +23,8 @@ type options struct {
 	guard        guard.Guard
 	sup          supervisor.Options
 	conflictCode int
+	replace      bool
+	orphans      string
 	exec         bool
 	envFile      string
 	jitter       time.Duration
@@ -51,8 +51,8 @@ func (o *options) flags() []cli.Flag {
 		&cli.DurationFlag{Name: "wait", Category: catGuard, EnvVars: env("wait"), Destination: &o.guard.Wait, Action: notNegative("wait"),
 			Usage: "wait so `long` for the name to come free"},
 		&cli.BoolFlag{Name: "standby", Category: catGuard, EnvVars: env("standby"), Destination: &o.guard.Standby, Usage: "wait for the name for as long as it takes"},
-		&cli.BoolFlag{Name: "replace", Category: catGuard, EnvVars: env("replace"), Destination: &o.guard.Replace, Usage: "end the instance that runs, then start"},
-		&cli.GenericFlag{Name: "orphans", Category: catGuard, EnvVars: env("orphans"), Value: &choice{(*string)(&o.guard.Orphans), []string{"adopt", "terminate"}},
+		&cli.BoolFlag{Name: "replace", Category: catGuard, EnvVars: env("replace"), Destination: &o.replace, Usage: "end the instance that runs, then start"},
+		&cli.GenericFlag{Name: "orphans", Category: catGuard, EnvVars: env("orphans"), Value: &choice{&o.orphans, []string{"adopt", "terminate"}},
 			Usage: "a worker whose supervisor was killed: adopt or terminate"},
 		&cli.GenericFlag{Name: "leftovers", Category: catGuard, EnvVars: env("leftovers"), Value: &choice{&o.sup.Leftovers, []string{"terminate", "keep", "follow"}},
 			Usage: "what outlives the command: terminate, keep or follow"},
@@ -229,20 +229,6 @@ func (o *options) command(args []string, mayLack bool) ([]string, error) {
 		return nil, usage("%s: there is no command after --", o.name)
 	}
 	return args[2:], nil
-}
-
-// wire gives the guard what it needs of the process world.
-func (o *options) wire() {
-	o.guard.Leftovers = guard.Leftovers(o.sup.Leftovers)
-	o.guard.Warn = o.warn
-	o.guard.EndTree = func(ctx context.Context, root procscan.ID, generation string) error {
-		tree := process.Tree{Root: root, Marker: guard.EnvID, Value: generation}
-		return tree.End(ctx, stopSignal(o.sup.StopSignal), o.sup.KillAfter)
-	}
-	o.guard.Stop = func(ctx context.Context, g guard.Guard, name string) error {
-		_, err := terminate(ctx, g, name, stopSignal(o.sup.StopSignal), o.sup.KillAfter)
-		return err
-	}
 }
 
 func (o *options) warn(format string, args ...any) {

@@ -15,6 +15,7 @@ import (
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/internal/supervisor"
+	"lifeline/procscan"
 )
 
 // guarded is `lifeline [options] NAME -- COMMAND`: what cron runs.
@@ -29,7 +30,8 @@ func (o *options) guarded(c *cli.Context) error {
 	if err := o.checkOutput(); err != nil {
 		return err
 	}
-	o.wire()
+	o.guard.Leftovers, o.guard.Warn = guard.Leftovers(o.sup.Leftovers), o.warn
+	o.sup.EndOrphans = o.orphans == "terminate" || o.replace
 	defer o.dismiss() // when the name is free again
 	if taken, err := takenOver(); err != nil || taken != nil {
 		if err != nil {
@@ -37,7 +39,7 @@ func (o *options) guarded(c *cli.Context) error {
 		}
 		return o.goOn(c.Context, taken, argv)
 	}
-	hold, err := o.guard.Acquire(c.Context, o.name)
+	hold, err := o.acquire(c.Context)
 	if err != nil {
 		o.explain(err)
 		o.skipped(c.Context, err)
@@ -51,8 +53,9 @@ func (o *options) guarded(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.exec && hold.Orphan.Zero() && !hold.Follow {
-		return o.become(hold, argv)
+	in := hold.Inherited()
+	if o.exec && in.Worker.Zero() {
+		return o.become(c.Context, hold, argv)
 	}
 	defer hold.Keep()()
 	job := o.job(hold, argv)
@@ -60,14 +63,11 @@ func (o *options) guarded(c *cli.Context) error {
 		defer lease.Close()
 		job.Lease = lease
 	}
-	generation := ""
-	if !hold.Orphan.Zero() {
-		generation = hold.Previous
-	}
+	generation := in.Generation
 	events, end := o.journal(hold, argv, generation)
 	job.Events = events
 	if err := o.attendHold(hold, &job, generation); err != nil {
-		if generation == "" && !hold.Follow {
+		if in.Worker.Zero() {
 			end()
 			return err
 		}
@@ -164,9 +164,50 @@ func (o *options) explain(err error) {
 	}
 }
 
-// become is --exec: the lock goes with the command.
-func (o *options) become(hold *guard.Hold, argv []string) error {
-	note, _ := hold.Note(true, false)
+// acquire takes the name. With --replace it stands in the queue for the lock while
+// the instance that runs is ended, so that no tick gets in between.
+func (o *options) acquire(ctx context.Context) (*guard.Hold, error) {
+	hold, err := o.guard.Acquire(ctx, o.name)
+	if !o.replace || !errors.Is(err, guard.ErrHeld) {
+		return hold, err
+	}
+	type result struct {
+		hold *guard.Hold
+		err  error
+	}
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	queued := make(chan result, 1)
+	go func() {
+		g := o.guard
+		g.Standby = true
+		hold, err := g.Acquire(waiting, o.name)
+		queued <- result{hold, err}
+	}()
+	if err := terminate(ctx, o.guard, stopSignal(o.sup.StopSignal), o.sup.KillAfter, o.name)[0].err; err != nil {
+		cancel()
+		if r := <-queued; r.err == nil {
+			r.hold.Release()
+		}
+		return nil, fmt.Errorf("cannot end the running instance: %w", err)
+	}
+	select {
+	case r := <-queued:
+		return r.hold, r.err
+	case <-time.After(5 * time.Second): // another one stood in the queue before, and runs now
+		cancel()
+		r := <-queued
+		return r.hold, r.err
+	}
+}
+
+// become is --exec: the name goes with the command.
+func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) error {
+	if left := hold.Inherited().Leftovers; len(left) > 0 {
+		if err := (process.Tree{Also: left}).End(ctx, stopSignal(o.sup.StopSignal), o.sup.KillAfter); err != nil {
+			return fmt.Errorf("cannot end what the last run left behind: %w", err)
+		}
+	}
 	job := supervisor.Job{Argv: argv}
 	if err := o.attendHold(hold, &job, ""); err != nil {
 		return err
@@ -174,10 +215,21 @@ func (o *options) become(hold *guard.Hold, argv []string) error {
 	if c := o.out.client; c != nil {
 		c.Flush(time.Second) // from then on it reads until nobody can write any more
 	}
-	return process.Become(process.Spec{
-		Argv: argv, Env: hold.Environ(hold.NewGeneration(), supervisor.Environ(o.sup.Env)), Dir: o.sup.Chdir, Umask: o.sup.Umask,
-		Run: hold.RunFD(), Note: note, Stdio: job.Stdio,
-	}, o.conflictCode)
+	generation := guard.NewGeneration()
+	_, err := hold.Launch(ctx, generation, func() (procscan.ID, error) {
+		self := procscan.Self()
+		hold.SetWorker(generation, self)
+		defer hold.Ended() // only where this process doesn't become the command
+		return self, process.Become(process.Spec{
+			Argv: argv, Env: append(hold.Environ(generation), supervisor.Environ(o.sup.Env)...), Dir: o.sup.Chdir, Umask: o.sup.Umask,
+			Run: hold.RunFile(), Stdio: job.Stdio,
+		})
+	})
+	var orphan *guard.OrphanError
+	if errors.As(err, &orphan) { // a tick without --exec adopts it
+		return &guard.HeldError{Name: o.name, Holder: guard.Holder{Worker: orphan.Worker, Generation: orphan.Generation}}
+	}
+	return err
 }
 
 func runCommand(argv []string) *cli.Command {

@@ -16,7 +16,6 @@ import (
 
 	"lifeline/internal/healthcheck"
 	"lifeline/internal/logger"
-	"lifeline/internal/process"
 	"lifeline/tasks"
 )
 
@@ -24,9 +23,9 @@ import (
 func init() { runtime.LockOSThread() }
 
 // The test program is the real lifeline when it is called by that name, and
-// when it starts itself as a stub.
+// when it starts itself as the logger.
 func TestMain(m *testing.M) {
-	if process.IsStub() || logger.Is() {
+	if logger.Is() {
 		exit(tasks.Main(context.Background(), os.Args))
 	}
 	testscript.Main(m, map[string]func(){

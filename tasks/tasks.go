@@ -26,13 +26,9 @@ import (
 	"lifeline/internal/supervisor"
 )
 
-// Main is the whole program: it does what argv asks for and gives the exit
-// code. A process that lifeline started as the stub of a worker becomes that
-// worker here.
+// Main is the whole program: it does what argv asks for and returns the exit
+// code.
 func Main(ctx context.Context, argv []string) int {
-	if process.IsStub() {
-		return process.RunStub(settle)
-	}
 	if logger.Is() {
 		return logger.Main()
 	}
@@ -47,12 +43,6 @@ func Main(ctx context.Context, argv []string) int {
 	app := newApp(&opts, argv)
 	err := app.RunContext(ctx, permute(argv, app.Commands))
 	return exitCode(os.Stderr, opts.name, opts.conflictCode, err)
-}
-
-func settle(s process.Stub) (remark string, err error) {
-	return guard.Settle(s.Parent, s.Run, s.Note, func(format string, args ...any) {
-		say(os.Stderr, os.Getenv(guard.EnvName), fmt.Sprintf(format, args...))
-	})
 }
 
 func newApp(o *options, argv []string) *cli.App {

@@ -2,15 +2,18 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/guard"
+	"lifeline/internal/identity"
 	"lifeline/internal/process"
 	"lifeline/procscan"
 )
@@ -35,44 +38,70 @@ func terminateCommand() *cli.Command {
 					return err
 				}
 			}
-			for _, name := range names {
-				o.name = name
-				was, err := terminate(c.Context, o.guard, name, stopSignal(o.sup.StopSignal), o.sup.KillAfter)
-				if err != nil {
-					return fmt.Errorf("%s: %w", name, err)
+			var failed []error
+			for i, e := range terminate(c.Context, o.guard, stopSignal(o.sup.StopSignal), o.sup.KillAfter, names...) {
+				switch {
+				case e.err != nil:
+					failed = append(failed, fmt.Errorf("%s: %w", names[i], e.err))
+				case !e.was:
+					say(os.Stderr, names[i], "is not running")
 				}
-				if !was {
-					say(os.Stderr, name, "is not running")
-				}
+			}
+			if len(failed) > 0 {
+				return errors.Join(failed...)
 			}
 			return nil
 		},
 	}
 }
 
-// terminate ends the running instance of name and returns when its whole tree
-// is gone. The supervisor is asked, because it knows best; what it doesn't do
-// within grace is done here.
-func terminate(ctx context.Context, g guard.Guard, name string, sig unix.Signal, grace time.Duration) (was bool, err error) {
-	h, running, err := g.Holder(name)
-	if err != nil {
-		return false, err
+// ending is how the end of one name went.
+type ending struct {
+	was bool // something of it ran
+	err error
+}
+
+// terminate ends the running instances of the names, side by side, and returns
+// when their whole trees are gone. A supervisor is asked, because it knows best;
+// what it doesn't do within grace is done here.
+func terminate(ctx context.Context, g guard.Guard, sig unix.Signal, grace time.Duration, names ...string) []ending {
+	ends := make([]ending, len(names))
+	// One that is being adopted, or that hides until its supervisor is gone, is
+	// found by the next census.
+	for range 3 {
+		list, err := g.Look(names...)
+		if list == nil && err != nil {
+			for i := range ends {
+				ends[i].err = err
+			}
+			return ends
+		}
+		alive := false
+		var all sync.WaitGroup
+		for i, in := range list {
+			if !in.Alive() || ends[i].err != nil {
+				continue
+			}
+			alive, ends[i].was = true, true
+			all.Go(func() { ends[i].err = end(ctx, in, sig, grace) })
+		}
+		if all.Wait(); !alive {
+			break
+		}
 	}
-	all, above := g.Everything(name)
-	if !running && len(all) == 0 {
-		return false, nil
+	return ends
+}
+
+// end ends one instance.
+func end(ctx context.Context, in guard.Instance, sig unix.Signal, grace time.Duration) error {
+	tree := process.Tree{Root: in.Worker, Marker: identity.EnvGeneration, Value: in.Generation}
+	for _, p := range in.Tree {
+		tree.Also = append(tree.Also, p.ID)
 	}
-	tree := process.Tree{Root: h.Worker, Marker: guard.EnvID, Value: h.Generation}
-	sup := h.Supervisor
-	if !sup.Alive() && len(above) > 0 {
-		sup = above[0]
-	}
-	if sup == h.Worker || !sup.Alive() || sup == procscan.Self() || slices.Contains(all, sup) {
+	sup := in.Supervisor
+	if sup == in.Worker || !sup.Alive() || sup == procscan.Self() || slices.Contains(tree.Also, sup) {
 		sup = procscan.ID{} // it is the instance itself
 	}
-	tree.Above = sup
-	// What hides best shows itself while its parents still live.
-	tree.Also = append(all, tree.Members()...)
 	if !sup.Zero() {
 		process.Send(sup, unix.SIGTERM)
 		process.Send(sup, unix.SIGCONT)
@@ -81,7 +110,11 @@ func terminate(ctx context.Context, g guard.Guard, name string, sig unix.Signal,
 			process.Send(sup, unix.SIGTERM)
 			_ = process.WaitGone(ctx, sup, 500*time.Millisecond)
 		}
+		if !slices.ContainsFunc(tree.Also, procscan.ID.Alive) && !sup.Alive() {
+			return nil // the supervisor has seen to it
+		}
 		grace, sig = 0, unix.SIGKILL
+		tree.Above = sup
 	}
 	ctx, cancel := context.WithTimeout(ctx, grace+30*time.Second)
 	defer cancel()
@@ -90,7 +123,7 @@ func terminate(ctx context.Context, g guard.Guard, name string, sig unix.Signal,
 		_ = process.WaitGone(ctx, sup, 5*time.Second)
 	}
 	if err := tree.End(ctx, sig, grace); err != nil {
-		return true, fmt.Errorf("cannot end it: %w", err)
+		return fmt.Errorf("cannot end it: %w", err)
 	}
-	return true, nil
+	return nil
 }

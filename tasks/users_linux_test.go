@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/identity"
 	"lifeline/procscan"
 )
 
@@ -56,7 +57,7 @@ func TestStaleRecord(t *testing.T) {
 			}
 			other := w.start(exec.Command("/usr/bin/perl", w.bad("other")[1:]...))
 			id := w.at("other")
-			line := fmt.Sprintf("lifeline1 %s %d 0123456789abcdef %d %d %d %d true", tt.boot, procscan.PIDNamespace(), 4194304, 1, id.PID, id.Start-tt.later)
+			line := fmt.Sprintf("lifeline2 %s %d 0123456789ab 0123456789abcdef 4194304:1 %d:%d 1 true", tt.boot, procscan.PIDNamespace(), id.PID, id.Start-tt.later)
 			line += fmt.Sprintf(" %08x\n", crc32.ChecksumIEEE([]byte(line)))
 			if err := os.WriteFile(w.file("web", "run"), fmt.Appendf(nil, "%-256s", line), 0o600); err != nil {
 				t.Fatal(err)
@@ -80,25 +81,44 @@ func TestStaleRecord(t *testing.T) {
 	}
 }
 
-// Anybody can write root's marker into the environment of a process of his.
+// Every user can write root's marker into the environment of a process of his
+// own, and give it the thread name of a supervisor that starts.
 func TestForgedMarker(t *testing.T) {
 	needRoot(t)
-	for what, extra := range map[string]string{"worker": `LIFELINE_PID=$$`, "stub": `LIFELINE_STUB=1`} {
+	for what, forge := range map[string]string{
+		"marker":       `export LIFELINE_NAME=web LIFELINE_SPACE="$1" LIFELINE_ID=x LIFELINE_SUPERVISOR=$PPID:1`,
+		"announcement": "",
+	} {
 		for _, forger := range []string{"nobody", "root"} {
+			if what == "announcement" && forger == "root" {
+				continue // root's own would be waited for
+			}
 			t.Run(what+" of "+forger, func(t *testing.T) {
 				w := newWorld(t)
 				if code := w.tick(nil, "web", "true").ends(); code != 0 {
 					t.Fatal(code)
 				}
-				script := `start=$(cut -d' ' -f22 </proc/$$/stat); export LIFELINE_NAME=web LIFELINE_SPACE="$1" LIFELINE_ID=x LIFELINE_SUPERVISOR=$PPID:1 LIFELINE_START=$start ` + extra + `; shift; exec "$@"`
-				argv := append([]string{"sh", "-c", script, "sh", w.dir}, w.bad("forged")...)
+				argv := append([]string{"sh", "-c", forge + `; shift 2; exec "$@"`, "sh", w.dir, "x"}, w.bad("forged")...)
 				if forger == "nobody" {
 					argv = append(append([]string(nil), nobody...), argv...)
 				}
-				w.start(exec.Command(argv[0], argv[1:]...))
+				cmd := exec.Command(argv[0], argv[1:]...)
+				if what == "announcement" {
+					cmd = exec.Command("setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/perl", "-e", `$0 = $ARGV[0]; print "ready\n"; sleep 600`, identity.Announcement(w.dir, "web"))
+				}
+				other := w.start(cmd)
+				if what == "announcement" {
+					await.That(t, "the forged name", func() bool {
+						s, err := procscan.Lookup(other.Process.Pid)
+						return err == nil && identity.IsAnnouncement(s.Comm)
+					})
+					w.tick(nil, "web", w.bad("second")...)
+					w.at("second")
+					return
+				}
 				id := w.at("forged")
 				p := w.tick(nil, "web", w.bad("second")...)
-				if forger == "root" && what == "worker" { // root's own marker counts: the test can fail
+				if forger == "root" { // root's own marker counts: the test can fail
 					await.That(t, "adoption", func() bool { return p.says("watching over pid " + strconv.Itoa(id.PID)) })
 					w.not("second")
 					return
@@ -286,7 +306,7 @@ func TestInheritance(t *testing.T) {
 			await.That(t, "the command", func() bool {
 				pid = p.Process.Pid
 				if r := w.record("web"); r != nil && !tt.exec {
-					pid, _ = strconv.Atoi(r[6])
+					pid, _ = strconv.Atoi(r.worker)
 				}
 				return isSleep(pid) && isSleep(direct.Process.Pid)
 			})

@@ -19,7 +19,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lifeline/internal/process"
 	"lifeline/procscan"
 )
 
@@ -55,7 +54,7 @@ select(undef, undef, undef, .02) while -e "$work/alive" && time() < $^T + 600;
 // "leaderless").
 func init() {
 	path := os.Getenv("TASKS_TEST_LEADERLESS")
-	if path == "" || process.IsStub() {
+	if path == "" {
 		return
 	}
 	signal.Ignore(unix.SIGTERM)
@@ -305,16 +304,17 @@ func (w *world) inode(name, ending string) uint64 {
 	return st.Ino
 }
 
-// record is what stands in the run file, nil when it can't be. The supervisor's
-// pid is its word 4, the worker's its word 6.
-func (w *world) record(name string) []string {
+// recorded are the pids in the run file.
+type recorded struct{ supervisor, worker string }
+
+// record is what stands in the run file, nil when it can't be read.
+func (w *world) record(name string) *recorded {
 	text, _ := os.ReadFile(w.file(name, "run"))
-	if len(text) != 256 {
-		return nil
-	}
 	fields := strings.Fields(string(text))
-	if len(fields) < 9 || fields[0] != "lifeline1" {
+	if len(text) != 256 || len(fields) != 10 || fields[0] != "lifeline2" {
 		return nil
 	}
-	return fields
+	supervisor, _, _ := strings.Cut(fields[5], ":")
+	worker, _, _ := strings.Cut(fields[6], ":")
+	return &recorded{supervisor, worker}
 }

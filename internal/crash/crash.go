@@ -6,8 +6,3 @@ package crash
 
 // Point is a step of the guard or the supervisor.
 func Point(step string) {}
-
-// Child is one between fork and execve, where hardly anything may be done.
-//
-//go:nosplit
-func Child(step int) {}

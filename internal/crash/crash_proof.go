@@ -18,18 +18,8 @@ import (
 
 var (
 	at      = os.Getenv("LIFELINE_PROOF_CRASH")
-	inChild = childStep()
 	file, _ = unix.BytePtrFromString(os.Getenv("LIFELINE_PROOF_CRASHED"))
 )
-
-func childStep() int {
-	for i, name := range []string{"forked", "told", "arranged", "exec"} {
-		if at == "direct."+name {
-			return i + 1
-		}
-	}
-	return 0
-}
 
 // Point dies if this is the step.
 func Point(step string) {
@@ -38,24 +28,11 @@ func Point(step string) {
 		// that is called as lifeline can't write it down.)
 		_ = errors.Join(coverage.WriteMetaDir(dir), coverage.WriteCountersDir(dir))
 	}
-	if step == at && !strings.HasPrefix(at, "direct.") {
+	if step == at {
 		die()
 	}
 }
 
-// Child is Point between fork and execve.
-//
-//go:nosplit
-//go:norace
-func Child(step int) {
-	if step == inChild {
-		die()
-	}
-}
-
-//go:nosplit
-//go:norace
-//go:nocheckptr
 func die() {
 	cwd := unix.AT_FDCWD
 	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, uintptr(cwd), uintptr(unsafe.Pointer(file)),

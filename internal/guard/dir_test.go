@@ -3,7 +3,6 @@ package guard
 import (
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -58,41 +57,5 @@ func TestOpenDir(t *testing.T) {
 	two, err2 := openDir(at("round/deep/er"), false)
 	if err1 != nil || err2 != nil || one.space != two.space || one.path == two.path {
 		t.Errorf("%+v, %v; %+v, %v", one, err1, two, err2)
-	}
-}
-
-// Where a user's directory is depends on the password file alone.
-func TestDefaultDir(t *testing.T) {
-	t.Setenv("HOME", t.TempDir())
-	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-	if dir := DefaultDir(); strings.HasPrefix(dir, os.TempDir()+"/Test") || !filepath.IsAbs(dir) {
-		t.Errorf("%s follows the environment", dir)
-	}
-	uid := os.Geteuid()
-	if name := UserName(uid); name != "" && homeOf(uid) == "" {
-		t.Errorf("%s has no home", name)
-	}
-	const nobody = 4294967 // in no password file
-	if UserName(nobody) != "" || homeOf(nobody) != "" {
-		t.Error("a user that isn't there has a name")
-	}
-	mine, other := t.TempDir(), uid+1
-	for _, c := range []struct {
-		home string
-		uid  int
-		fits bool
-	}{{mine, uid, true}, {mine, other, false}, {mine + "/none", uid, false}, {"relative", uid, false}, {"", uid, false}} {
-		if homeFits(c.home, c.uid) != c.fits {
-			t.Errorf("%q for uid %d", c.home, c.uid)
-		}
-	}
-	if id := machineID(); id == "" || strings.ContainsAny(id, "/\n ") {
-		t.Errorf("the machine's id is %q", id)
-	}
-	if uid == 0 && DefaultDir() != "/run/lifeline" && DefaultDir() != "/var/run/lifeline" {
-		t.Errorf("root's is %s", DefaultDir())
-	}
-	if uid != 0 && !strings.Contains(DefaultDir(), "lifeline") {
-		t.Errorf("%s's is %s", strconv.Itoa(uid), DefaultDir())
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/identity"
 	"lifeline/procscan"
 )
 
@@ -123,8 +124,8 @@ func (g Guard) Examine(name string) (Exam, error) {
 			e.Broken = append(e.Broken, err)
 		}
 	}
-	in := dir{path: space}
-	e.LockHolders, e.RunHolders = procscan.Flockers(in.lock(name)), procscan.Flockers(in.run(name))
+	c := takeCensus(d)
+	e.LockHolders, e.RunHolders = c.holders(name)
 	f, err := os.OpenFile(e.Run, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return e, nil // it was told above, or there is none
@@ -138,13 +139,13 @@ func (g Guard) Examine(name string) (Exam, error) {
 	switch {
 	case err != nil:
 		e.Record = RecordDamaged
-	case rec.boot != procscan.BootID():
+	case rec.Boot != procscan.BootID():
 		e.Record = RecordEarlier
-	case rec.pidNS != procscan.PIDNamespace():
+	case rec.PIDNamespace != procscan.PIDNamespace():
 		e.Record = RecordForeign
 	default:
-		e.Record, e.Supervisor, e.Worker = RecordFine, rec.supervisor, rec.worker
-		if !rec.inProcess() && rec.supervisor.Alive() && len(e.LockHolders) == 0 && procscan.CanSeeFlocks {
+		e.Record, e.Supervisor, e.Worker = RecordFine, procscan.ID(rec.Supervisor), procscan.ID(rec.Worker)
+		if !rec.InProcess() && e.Supervisor.Alive() && len(e.LockHolders) == 0 && procscan.CanSeeFlocks {
 			e.Record = RecordUnlocked
 		}
 	}
@@ -176,9 +177,6 @@ func examineFile(what, path string) error {
 	return nil
 }
 
-// UserHome is uid's home in the password file, "" if it isn't there.
-func UserHome(uid int) string { return homeOf(uid) }
-
 // Marked reports whether id is of name and of this guard's directory, as its
 // environment tells.
 func (g Guard) Marked(id procscan.ID, name string) bool {
@@ -188,5 +186,5 @@ func (g Guard) Marked(id procscan.ID, name string) bool {
 	}
 	path, _, _ := g.Directory()
 	space, err := filepath.EvalSymlinks(path)
-	return env[EnvName] == name && (err != nil || env[EnvSpace] == space || strings.TrimSuffix(env[EnvSpace], "/") == path)
+	return env[identity.EnvName] == name && (err != nil || env[identity.EnvSpace] == space || strings.TrimSuffix(env[identity.EnvSpace], "/") == path)
 }

@@ -7,20 +7,14 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
 
 	"lifeline/internal/crash"
+	"lifeline/internal/identity"
 	"lifeline/procscan"
-)
-
-// Orphans says what to do with a worker whose supervisor was killed.
-type Orphans string
-
-const (
-	Adopt     Orphans = "adopt"     // it is the instance: watch over it until it ends (the zero value means this too)
-	Terminate Orphans = "terminate" // end its whole tree, then start
 )
 
 // Leftovers says what to do with descendants that outlive their worker.
@@ -38,20 +32,10 @@ type Guard struct {
 	Dir      string // the state directory; "" means DefaultDir()
 	AllowNFS bool   // use it even on a network file system
 
-	Wait    time.Duration // how long to wait for the name to come free; 0 means not at all
-	Standby bool          // wait for as long as it takes
-	Replace bool          // end the instance that runs, then take its place; needs EndTree
+	Wait    time.Duration // wait up to this long for the name; 0 means not at all
+	Standby bool          // wait for the name without a limit
 
-	Orphans   Orphans
 	Leftovers Leftovers
-
-	// EndTree ends a whole process tree and returns when it is gone: root and
-	// everything below it, and everything marked with generation. root may be
-	// zero. Without it orphans are left alone ([HeldError]) and leftovers kept.
-	EndTree func(ctx context.Context, root procscan.ID, generation string) error
-	// Stop asks the supervisor of a running instance to end, and returns when
-	// the whole tree is gone. Replace needs it.
-	Stop func(ctx context.Context, g Guard, name string) error
 	// Warn takes one line for a person, without newline.
 	Warn func(format string, args ...any)
 }
@@ -63,10 +47,10 @@ var without struct{ flock, runLock, scan bool }
 // ErrHeld means that another instance has the name; a *[HeldError] says which.
 var ErrHeld = errors.New("another instance runs")
 
-// ErrPaused: someone keeps the name down.
+// ErrPaused means that lifeline pause keeps the name down.
 var ErrPaused = errors.New("paused")
 
-// HeldError says that another instance has the name.
+// HeldError says which instance has the name.
 type HeldError struct {
 	Name string
 	Holder
@@ -77,26 +61,35 @@ func (e *HeldError) Error() string { return e.Name + " runs already: " + e.Holde
 // Is makes errors.Is(err, ErrHeld) true.
 func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 
-// Do runs block as the one instance of name and gives its error. A
-// *[HeldError] means that another instance runs and block was not called,
-// [ErrPaused] that the name is paused. The program itself is the instance: it
+// Do runs block as the one instance of name and returns its error. A
+// *[HeldError] means that another instance runs, [ErrPaused] that the name is
+// paused; block was not called then. The program itself is the instance: it
 // keeps the name until block returns, and if it is killed the kernel frees it.
 func (g Guard) Do(ctx context.Context, name string, block func(context.Context) error) error {
-	g.EndTree = nil
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("cannot start %s: %w", name, err)
+	}
 	hold, err := g.Acquire(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer hold.Release()
-	hold.SetWorker(newGeneration(), procscan.Self())
-	defer hold.vacate() // this process lives on, the instance doesn't
+	if in := hold.Inherited(); !in.Worker.Zero() {
+		return &HeldError{Name: name, Holder: Holder{Worker: in.Worker, Generation: in.Generation}}
+	}
+	self := procscan.Self()
+	if _, err := hold.Launch(ctx, NewGeneration(), func() (procscan.ID, error) { return self, nil }); err != nil {
+		return err
+	}
+	defer hold.Ended() // this process lives on, the instance doesn't
 	stop := hold.Keep()
 	defer stop()
 	return block(ctx)
 }
 
-// Acquire takes the name and gives what holds it: see [Guard.Do] for the
-// errors. The caller starts the worker, and calls Release when it has ended.
+// Acquire takes the name: see [Guard.Do] for the errors. The caller looks at
+// what it has inherited ([Hold.Inherited]), starts workers ([Hold.Launch]), and
+// calls Release after the last has ended.
 func (g Guard) Acquire(ctx context.Context, name string) (*Hold, error) {
 	if err := CheckName(name); err != nil { // step 1
 		return nil, err
@@ -110,19 +103,12 @@ func (g Guard) Acquire(ctx context.Context, name string) (*Hold, error) {
 		ctx, cancel = context.WithTimeout(ctx, g.Wait)
 		defer cancel()
 	}
-	replace := g.Replace
 	for {
 		hold, err := g.attempt(ctx, d, name)
 		var held *HeldError
 		switch {
 		case err == nil:
 			return hold, nil
-		case errors.As(err, &held) && replace:
-			replace = false
-			hold, err := g.replace(ctx, d, name)
-			if !errors.As(err, &held) {
-				return hold, err
-			}
 		case errors.As(err, &held) && (g.Standby || g.Wait > 0):
 			if !waitEnd(ctx, held.Holder) {
 				return nil, held
@@ -139,34 +125,6 @@ func (g Guard) Acquire(ctx context.Context, name string) (*Hold, error) {
 	}
 }
 
-// replace ends the running instance and takes its place.
-func (g Guard) replace(ctx context.Context, d dir, name string) (*Hold, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// While the old one is being ended we stand in the queue for the lock
-	// already, so that no tick gets in between.
-	queued := g.queue(ctx, d.lock(name))
-	if err := g.Stop(ctx, g, name); err != nil {
-		return nil, fmt.Errorf("cannot end the running instance: %w", err)
-	}
-	select {
-	case q := <-queued:
-		if q.err != nil {
-			return nil, q.err
-		}
-		hold, err := g.won(ctx, d, name, q.lock)
-		if err != nil {
-			q.lock.Close()
-		}
-		return hold, err
-	case <-time.After(5 * time.Second):
-		// Somebody else stood in the queue before us, and runs now.
-		return nil, &HeldError{Name: name, Holder: holderOf(d, name)}
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // attempt is one walk through steps 2 to 4.
 func (g Guard) attempt(ctx context.Context, d dir, name string) (*Hold, error) {
 	lock, err := g.takeLock(ctx, d, name)
@@ -180,8 +138,8 @@ func (g Guard) attempt(ctx context.Context, d dir, name string) (*Hold, error) {
 	return hold, err
 }
 
-// won is step 4: K.lock is ours. K.run and its record say whether a worker
-// lives all the same.
+// won is step 4: the lock file is locked by this process. The run file and its
+// record say whether a worker lives all the same.
 func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (*Hold, error) {
 	crash.Point("lock.checked")
 	if _, paused, err := pausedUntil(d.paused(name)); err != nil {
@@ -189,122 +147,154 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 	} else if paused {
 		return nil, ErrPaused
 	}
-	hold := &Hold{Name: name, dir: d, guard: g, restored: make(chan struct{}, 1)}
+	h := &Hold{Name: name, dir: d, guard: g, restored: make(chan struct{}, 1)}
 	if lock != nil { // it is nil where mechanism A is switched off
-		hold.lock = lock
+		h.lock = lock
 	}
 	run, err := openRun(d.run(name), g.AllowNFS)
 	if err != nil {
 		return nil, err
 	}
-	hold.useRun(run, false)
+	h.useRun(run, false)
 	crash.Point("run.opened")
-	rec, free, err := g.settleRecord(ctx, run)
-	if err != nil {
+	if err := h.takeOver(ctx); err != nil {
 		run.Close()
-		if held, ok := err.(*HeldError); ok {
-			held.Name = name
-		}
 		return nil, err
 	}
-	hold.held, hold.fresh = free, rec.unknown
-	if rec.worker.Zero() && !free {
-		// Somebody holds K.run, and the record doesn't say who.
-		var sup procscan.ID
-		if p, ok := g.findOrphan(d, name, rec.generation); ok {
-			rec.worker, rec.generation = p.ID, p.Env[EnvID]
-			sup, _ = supervisor(p)
-		} else if rec.unknown {
-			if ids := findHolders(d, name); len(ids) > 0 {
-				rec.worker = ids[0]
-			}
-		}
-		if !rec.worker.Zero() {
-			if sup := watcher(d, name, sup); !sup.Zero() {
-				run.Close()
-				return nil, &HeldError{name, Holder{sup, rec.worker, rec.generation}}
-			}
-		}
-	}
-	crash.Point("record.read")
-	orphan := rec.worker
-	hold.Previous = rec.generation
-	if !orphan.Zero() {
-		hold.Skipped()
-		if err := g.orphaned(ctx, hold, rec, orphan); err != nil || hold.Orphan == orphan {
-			if err != nil {
-				run.Close()
-			}
-			return hold, err
-		}
-		free = flockNow(run) == nil // its tree is gone
-		hold.held = free
-	}
-	if !free || rec.crashed {
-		if err := g.leftBehind(ctx, hold, rec.generation); err != nil {
-			run.Close()
-			return nil, err
-		}
-	}
-	if !free {
-		if err := hold.renewRun(); err != nil {
-			run.Close()
-			return nil, err
-		}
-	}
-	hold.SetWorker("", procscan.ID{}) // step 5
-	crash.Point("record.none")
-	hold.Skipped()
-	return hold, nil
+	h.Skipped()
+	return h, nil
 }
 
-// settleRecord reads the record until it stands still: rec.worker is a living
-// worker or zero, and free says whether K.run is locked by us now. A worker
-// that has a living supervisor of its own is a *HeldError.
-func (g Guard) settleRecord(ctx context.Context, run *os.File) (rec record, free bool, err error) {
-	if without.runLock {
-		return record{}, true, nil
+// takeOver decides what the record and the lock of the run file say, and leaves
+// the hold with what it has inherited.
+func (h *Hold) takeOver(ctx context.Context) error {
+	prior, err := h.settleRecord(ctx)
+	if err != nil {
+		return err
 	}
+	h.prior, h.generation, h.since = prior, prior.rec.Generation, prior.rec.Since
+	worker := procscan.ID(prior.rec.Worker)
+	switch {
+	case prior.worker:
+		// The record names a living worker whose supervisor is gone.
+	case prior.free && worker.Zero(): // what a lost record doesn't know, the election finds
+		h.inherit(Inherited{}) // step 5
+		return nil
+	}
+	// What lives of the name has to be known before anything is started.
+	s := takeCensus(h.dir).of(h.Name, prior.rec, prior.known)
+	switch {
+	case !s.supervisor.Zero():
+		return &HeldError{h.Name, Holder{s.supervisor, s.worker, s.generation}}
+	case prior.worker:
+		h.inherit(Inherited{Worker: worker, Generation: prior.rec.Generation, Second: s.second})
+	case !s.worker.Zero():
+		h.inherit(Inherited{Worker: s.worker, Generation: s.generation, Second: s.second})
+	case !prior.free && len(s.leftovers) == 0 && (!prior.known || prior.foreign):
+		// What holds the lock can't be seen from here: another pid namespace's
+		// worker, for one. It is the instance.
+		return &HeldError{h.Name, Holder{}}
+	default:
+		h.inherit(Inherited{Leftovers: s.leftovers})
+		if err := h.freeRun(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inherit notes what lives, and writes it into the record: the next tick finds
+// it there.
+func (h *Hold) inherit(in Inherited) {
+	h.inherited = in
+	if !in.Worker.Zero() {
+		crash.Point("adopt")
+		h.SetWorker(in.Generation, in.Worker)
+		return
+	}
+	h.SetWorker("", procscan.ID{})
+	crash.Point("record.none")
+}
+
+// freeRun sees to it that this process holds the run file's lock. Leftovers may
+// hold the old one, and must not block the name: the name gets a new run file.
+func (h *Hold) freeRun() error {
+	if h.held || without.runLock {
+		return nil
+	}
+	if h.guard.Leftovers == FollowLeftovers && len(h.inherited.Leftovers) > 0 {
+		return nil // they are the instance, and the file is theirs
+	}
+	if flockNow(h.run) == nil {
+		h.held = true
+		h.writeRecord()
+		return nil
+	}
+	return h.renewRun()
+}
+
+// priorRecord is what the record said before this process wrote into it.
+type priorRecord struct {
+	rec     identity.Record
+	known   bool // it says which worker there is, if any
+	worker  bool // that worker lives, and its supervisor doesn't
+	free    bool // the run file is locked by this process now
+	foreign bool // it was written in another pid namespace
+}
+
+// settleRecord reads the record until it stands still. A worker that has a
+// living supervisor of its own is a *HeldError.
+func (h *Hold) settleRecord(ctx context.Context) (p priorRecord, err error) {
+	if without.runLock {
+		h.held = true
+		return priorRecord{free: true, known: true}, nil
+	}
+	self := procscan.Self()
 	for deadline := time.Now().Add(time.Second); ; time.Sleep(2 * time.Millisecond) {
-		lockErr := flockNow(run)
+		lockErr := flockNow(h.run)
 		if lockErr != nil && lockErr != errBusy {
-			return rec, false, fmt.Errorf("cannot lock the run file %s: %w", run.Name(), lockErr)
+			return p, fmt.Errorf("cannot lock the run file %s: %w", h.run.Name(), lockErr)
 		}
 		crash.Point("run.locked")
-		rec, err = readRecord(run)
-		if err != nil || !rec.here() {
-			rec = record{unknown: err != nil}
-		} else {
-			rec.unknown = !rec.searched
+		h.held = lockErr == nil
+		rec, err := readRecord(h.run)
+		p = priorRecord{rec: rec, free: h.held}
+		p.foreign = err == nil && rec.Boot == procscan.BootID() && rec.PIDNamespace != procscan.PIDNamespace()
+		p.known = err == nil && here(rec) && rec.Searched
+		if err != nil || !here(rec) {
+			p.rec = identity.Record{}
 		}
-		self := procscan.Self()
-		if lockErr != nil && rec.worker.Zero() {
-			if rec.supervisor != self && rec.supervisor.Alive() {
-				// It has lost K.lock to an rm, and is between two workers or is
+		crash.Point("record.read")
+		sup, worker := procscan.ID(p.rec.Supervisor), procscan.ID(p.rec.Worker)
+		holder := Holder{sup, worker, p.rec.Generation}
+		if !p.free && worker.Zero() {
+			if sup != self && sup.Alive() {
+				// It has lost the lock file to an rm, and is between two workers or is
 				// starting one, however long that takes on this machine.
-				return rec, false, &HeldError{Holder: Holder{Supervisor: rec.supervisor, Generation: rec.generation}}
+				if st, err := procscan.Lookup(sup.PID); err == nil && st.ID == sup {
+					wakeUp(st)
+				}
+				return p, &HeldError{h.Name, holder}
 			}
-			if time.Now().Before(deadline) && ctx.Err() == nil {
-				continue // its supervisor died while it was starting one: its stub will notice
+			if err != nil && time.Now().Before(deadline) && ctx.Err() == nil {
+				continue // a record that is just being written
 			}
 		}
-		if st, statErr := run.Stat(); errors.Is(err, errRecord) && statErr == nil && st.Size() > 0 {
-			g.warn("the record in %s was damaged: the locks and the process table decide alone this time", run.Name())
+		if st, statErr := h.run.Stat(); errors.Is(err, identity.ErrRecord) && statErr == nil && st.Size() > 0 {
+			h.guard.warn("the record in %s was damaged: the locks and the process table decide alone this time", h.run.Name())
 		}
-		if !rec.worker.Alive() {
-			rec.crashed = !rec.worker.Zero() // a supervisor that ends well leaves none there
-			rec.worker = procscan.ID{}
-			return rec, lockErr == nil, nil
+		if !worker.Alive() {
+			return p, nil
 		}
-		if rec.inProcess() || rec.supervisor != self && rec.supervisor.Alive() {
-			return rec, false, &HeldError{Holder: Holder{Supervisor: rec.supervisor, Worker: rec.worker, Generation: rec.generation}}
+		if p.rec.InProcess() || sup != self && sup.Alive() {
+			return p, &HeldError{h.Name, holder}
 		}
-		return rec, lockErr == nil, nil
+		p.worker = true
+		return p, nil
 	}
 }
 
-// renewRun gives the name a new K.run: descendants hold the old one although
-// its worker is gone, and none of them may block the name.
+// renewRun gives the name a new run file, because leftovers hold the old one.
 func (h *Hold) renewRun() error {
 	path := h.dir.run(h.Name)
 	fresh := fmt.Sprintf("%s.%d", path, os.Getpid())
@@ -327,6 +317,7 @@ func (h *Hold) renewRun() error {
 	}
 	crash.Point("renew.renamed")
 	h.useRun(f, true)
+	h.writeRecord()
 	return nil
 }
 
@@ -336,6 +327,28 @@ func (g Guard) warn(format string, args ...any) {
 	}
 }
 
-// newGeneration makes the id of a generation: not a secret, but nothing that
+// NewGeneration makes the id of a generation: not a secret, but nothing that
 // another user could guess beforehand.
-func newGeneration() string { return fmt.Sprintf("%016x", rand.Uint64()) }
+func NewGeneration() string { return fmt.Sprintf("%016x", rand.Uint64()) }
+
+// Inherited is what lives of a name when it is taken.
+type Inherited struct {
+	// Worker is an orphan: its supervisor was killed. It is the instance.
+	Worker     procscan.ID
+	Generation string
+	// Second is the other generation of a reload whose supervisor was killed.
+	Second []procscan.ID
+	// Leftovers are what ended workers have left running, where the guard's
+	// Leftovers doesn't let them be.
+	Leftovers []procscan.ID
+}
+
+// Inherited returns what lived when the name was taken.
+func (h *Hold) Inherited() Inherited {
+	in := h.inherited
+	if h.guard.Leftovers == KeepLeftovers {
+		in.Leftovers = nil
+	}
+	in.Second = slices.Clone(in.Second)
+	return in
+}

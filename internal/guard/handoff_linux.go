@@ -19,7 +19,7 @@ type Handed struct {
 	Lock, Run  int
 	Generation string
 	Worker     procscan.ID
-	Replaced   bool
+	Sure       bool
 }
 
 // HandOver readies the hold for execve: its descriptors survive it. Undo with
@@ -27,7 +27,7 @@ type Handed struct {
 func (h *Hold) HandOver() (Handed, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := Handed{Generation: h.generation, Worker: h.worker, Replaced: h.replaced}
+	out := Handed{Generation: h.generation, Worker: h.worker, Sure: h.sure}
 	if h.lock == nil || h.run == nil {
 		return out, fmt.Errorf("the locks are not held")
 	}
@@ -87,7 +87,7 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 	h := &Hold{
 		Name: name, dir: d, guard: g, restored: make(chan struct{}, 1),
 		lock:       inheritedLock{os.NewFile(uintptr(in.Lock), d.lock(name))},
-		generation: in.Generation, worker: in.Worker, replaced: in.Replaced,
+		generation: in.Generation, worker: in.Worker, sure: in.Sure, searched: true, since: ticksNow(),
 	}
 	for _, fd := range []int{in.Lock, in.Run} {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
@@ -97,6 +97,7 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 	crash.Point("handover.taken")
 	run := os.NewFile(uintptr(in.Run), d.run(name))
 	h.useRun(run, flockNow(run) == nil) // the lock came along, if it was ours
+	h.prior = priorRecord{known: true, rec: h.record()}
 	h.writeRecord()
 	h.Skipped()
 	return h, nil

@@ -13,7 +13,7 @@ type Handed struct {
 	Lock, Run  int
 	Generation string
 	Worker     procscan.ID
-	Replaced   bool
+	Sure       bool
 }
 
 var errNoHandOver = errors.New("a lifeline can't be replaced in place on this system")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/crash"
+	"lifeline/internal/identity"
 	"lifeline/procscan"
 )
 
@@ -22,53 +22,78 @@ type supervisorLock interface {
 	Close() error
 }
 
-// Hold is a name that is ours.
+// Hold is a name that this process has.
 type Hold struct {
 	Name string
-	// Orphan is a living worker that came with the name: its supervisor was
-	// killed. It is the instance, to be watched, never to be doubled.
-	Orphan procscan.ID
-	// Follow: descendants of an ended worker are the instance, to be watched
-	// until the last has ended.
-	Follow bool
-	// Previous is the generation that the record named before: that of Orphan
-	// and of what is to be followed.
-	Previous string
 
 	dir        dir
 	guard      Guard
+	prior      priorRecord // what was known before this process wrote the record
+	inherited  Inherited
 	mu         sync.Mutex // the files change hands when they are put back
 	lock       supervisorLock
-	run        *os.File // locked; the worker has it too, and so it is for reading only
+	run        *os.File // the worker has it too, and so it is open for reading only
 	rec        *os.File // the same file, for writing the record
 	generation string
 	worker     procscan.ID
-	fresh      bool   // K.run had no record that knew of every worker
-	replaced   bool   // a file had to be put back: see Intact
-	held       bool   // run is locked by us; else by an adopted worker, as long as it lives
-	released   bool   // no more putting back
+	since      uint64 // clock ticks at which it was last known that only worker lives
+	searched   bool   // the record knows of every worker there was
+	held       bool   // run is locked by this process; else by an adopted worker
+	sure       bool   // both files have been in their place since the last census
+	breaks     int    // how often they were seen not to be
+	watch      *watch // nil for none
+	released   bool   // nothing is put back any more
 	complained string // the last obstacle that was told
 	restored   chan struct{}
-	counted    int64 // of K.lock's length: see Skipped
+	counted    int64 // of the lock file's length: see Skipped
 }
 
 // Space is the state directory, as the marker names it.
 func (h *Hold) Space() string { return h.dir.space }
 
-// RunFile is K.run, locked, for the worker to inherit; nil when there is none.
-func (h *Hold) RunFile() *os.File {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.run
+// Environ returns the marker of a generation of the name.
+func (h *Hold) Environ(generation string) []string {
+	return identity.Marker{Name: h.Name, Space: h.dir.space, Generation: generation, Supervisor: identity.ID(procscan.Self())}.Environ()
 }
 
-// SetWorker writes into the record who the worker is, and of which generation;
-// zero for none.
+// CgroupPrefix is how the names of the worker's cgroups have to begin.
+func (h *Hold) CgroupPrefix() string { return CgroupPrefix(h.dir.space, h.Name) }
+
+// RunFile is the descriptor of the run file, for the worker to inherit; 0 for
+// none.
+func (h *Hold) RunFile() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run == nil {
+		return 0
+	}
+	return int(h.run.Fd())
+}
+
+// SetWorker writes into the record who the worker is, and of which generation.
 func (h *Hold) SetWorker(generation string, id procscan.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.generation, h.worker = generation, id
+	if !id.Zero() || generation != "" {
+		h.generation = generation
+	}
+	h.worker = id
 	h.writeRecord()
+}
+
+// Ended writes into the record that the worker has ended.
+func (h *Hold) Ended() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.worker, h.since = procscan.ID{}, ticksNow()
+	h.writeRecord()
+}
+
+// Worker is the worker that the record names.
+func (h *Hold) Worker() procscan.ID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.worker
 }
 
 // useRun makes run, which the path names now, the hold's K.run; held says that
@@ -82,79 +107,35 @@ func (h *Hold) useRun(run *os.File, held bool) {
 	h.run, h.rec = run, openRecord(run, h.dir.run(h.Name))
 }
 
-// Lost is a *[HeldError] when another supervisor has taken the name. It can,
-// where this one was stopped: K.lock was removed meanwhile, the worker has
-// ended, and that one was adopted, so that K.run was locked by nobody but the
-// worker. Asked before each start: the other's worker may have hidden itself
-// from everything but the record.
-func (h *Hold) Lost() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.run == nil || h.held && names(h.dir.run(h.Name), h.run.Stat) {
-		return nil
-	}
-	took := !h.held && flockNow(h.run) == nil
-	if held := h.lost(); held != nil {
-		if took {
-			_ = unix.Flock(int(h.run.Fd()), unix.LOCK_UN)
-		}
-		h.held = false // nothing is written any more
-		return held
-	}
-	h.held = h.held || took
-	return nil
-}
-
 // lost looks whether the record that stands there now is another's, and of
 // something that lives.
 func (h *Hold) lost() *HeldError {
-	f, err := os.OpenFile(h.dir.run(h.Name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	rec, err := readRecord(f)
+	rec, ok := readRecordAt(h.dir.run(h.Name))
+	sup, worker := procscan.ID(rec.Supervisor), procscan.ID(rec.Worker)
 	switch {
-	case err != nil, !rec.here(), rec.supervisor == procscan.Self(), rec.worker == h.worker && !h.worker.Zero():
+	case !ok, sup == procscan.Self(), worker == h.worker && !h.worker.Zero():
 		return nil
-	case rec.worker.Alive() || rec.supervisor.Alive():
-		return &HeldError{h.Name, Holder{rec.supervisor, rec.worker, rec.generation}}
+	case worker.Alive() || sup.Alive():
+		return &HeldError{h.Name, Holder{sup, worker, rec.Generation}}
 	}
 	return nil
 }
 
-// mayWrite: the record is ours to write. Who has K.run's lock needn't look.
+// mayWrite reports whether the record is this process's to write. The holder of
+// the run file's lock may write without looking.
 func (h *Hold) mayWrite() bool { return h.rec != nil && (h.held || h.lost() == nil) }
 
 func (h *Hold) writeRecord() {
-	if !h.mayWrite() {
-		return
-	}
-	// A full disk is no reason not to run: the locks need no data.
-	_ = writeRecord(h.rec, h.record())
-}
-
-func (h *Hold) record() record {
-	return record{
-		boot: procscan.BootID(), pidNS: procscan.PIDNamespace(),
-		generation: h.generation, supervisor: procscan.Self(), worker: h.worker, searched: !h.fresh,
-	}
-}
-
-// Settled: the stub has looked around, and no worker of a lost record lives.
-func (h *Hold) Settled() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.fresh = false
-	h.writeRecord()
-}
-
-// vacate writes into the record that nobody is the instance any more.
-func (h *Hold) vacate() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.mayWrite() {
-		_ = writeRecord(h.rec, record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), generation: h.generation, searched: !h.fresh})
+		writeRecord(h.rec, h.record())
+	}
+}
+
+func (h *Hold) record() identity.Record {
+	return identity.Record{
+		Boot: procscan.BootID(), PIDNamespace: procscan.PIDNamespace(), Space: identity.SpaceHash(h.dir.space),
+		Generation: h.generation, Supervisor: identity.ID(procscan.Self()), Worker: identity.ID(h.worker),
+		Since: h.since, Searched: h.searched,
 	}
 }
 
@@ -170,6 +151,11 @@ func (h *Hold) Release() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.run != nil {
+		if h.mayWrite() && h.worker.Zero() { // this process may live on: it is no supervisor of the name any more
+			rec := h.record()
+			rec.Supervisor = identity.ID{}
+			writeRecord(h.rec, rec)
+		}
 		_ = unix.Flock(int(h.run.Fd()), unix.LOCK_UN)
 		_ = h.run.Close()
 		_ = h.rec.Close()
@@ -209,74 +195,23 @@ func (h Holder) String() string {
 	return s
 }
 
-// Holder tells who has name in the guard's directory; ok is false when nobody
-// does.
+// Holder tells who has name in the guard's directory; ok is false when it has no
+// living instance.
 func (g Guard) Holder(name string) (h Holder, ok bool, err error) {
-	if err := CheckName(name); err != nil {
+	list, err := g.Look(name)
+	if len(list) == 0 {
 		return Holder{}, false, err
 	}
-	path := g.Dir
-	if path == "" {
-		path = DefaultDir()
-	}
-	if err := checkDir(path, g.AllowNFS); errors.Is(err, os.ErrNotExist) {
-		return Holder{}, false, nil
-	} else if err != nil {
-		return Holder{}, false, err
-	}
-	d, err := openDir(g.Dir, g.AllowNFS)
-	if err != nil {
-		return Holder{}, false, err
-	}
-	h = holderOf(d, name)
-	if h.Worker.Zero() {
-		// The record may be gone or damaged; the process table isn't.
-		if p, ok := g.findOrphan(d, name, h.Generation); ok {
-			h.Worker, h.Generation = p.ID, p.Env[EnvID]
-		}
-	}
-	return h, h.Alive(), nil
-}
-
-// Everything lists the processes that carry the marker of name: workers,
-// their descendants, and those of earlier workers that nobody has ended; and
-// what has no marker, but the lock of a worker that no record names. With
-// them come the living supervisors that they name: with every file gone nothing
-// else tells of those.
-func (g Guard) Everything(name string) (ids, above []procscan.ID) {
-	d, err := g.forName(name)
-	if err != nil {
-		return nil, nil
-	}
-	table, _ := marked(name, d.space)
-	holder := holderOf(d, name)
-	if holder.Worker.Zero() {
-		ids = findHolders(d, name)
-	}
-	supervisors := procscan.LockHolders(d.lock(name))
-	for _, p := range table.Processes {
-		if !trusted(p, holder.Generation, supervisors) {
-			continue
-		}
-		ids = append(ids, p.ID)
-		if sup, ok := supervisor(p); ok && sup.Alive() && !slices.Contains(above, sup) {
-			above = append(above, sup)
-		}
-	}
-	return ids, above
+	return list[0].Holder, list[0].Alive(), nil
 }
 
 // holderOf reads the record; when it is stale or damaged, the process that
-// locked K.lock is looked up in /proc/locks, which is right there because that
-// lock is never inherited.
+// locked the lock file is looked up in /proc/locks, which is right there because
+// that lock is never inherited.
 func holderOf(d dir, name string) Holder {
 	var h Holder
-	if f, err := os.OpenFile(d.run(name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
-		rec, err := readRecord(f)
-		f.Close()
-		if err == nil && rec.here() {
-			h = Holder{Supervisor: rec.supervisor, Worker: rec.worker, Generation: rec.generation}
-		}
+	if rec, ok := readRecordAt(d.run(name)); ok {
+		h = Holder{procscan.ID(rec.Supervisor), procscan.ID(rec.Worker), rec.Generation}
 	}
 	if h.Supervisor.Alive() {
 		return h
@@ -285,9 +220,14 @@ func holderOf(d dir, name string) Holder {
 	if !h.Worker.Alive() {
 		h.Worker = procscan.ID{}
 	}
-	// The kernel knows the file by its path without links.
-	if ids := procscan.LockHolders(dir{path: d.space}.lock(name)); len(ids) > 0 {
-		h.Supervisor = ids[0]
+	ino := inodeOf(d.lock(name))
+	locks, _ := procscan.Flocks()
+	for _, l := range locks {
+		if l.Ino == ino && procscan.HoldsInode(l.PID, ino) {
+			if s, err := procscan.Lookup(l.PID); err == nil && !s.Dead() {
+				h.Supervisor = s.ID
+			}
+		}
 	}
 	return h
 }
@@ -333,7 +273,7 @@ func (g Guard) Names() ([]string, error) {
 		if !ok || len(stem) < 14 {
 			continue
 		}
-		if name := stem[:len(stem)-13]; CheckName(name) == nil && key(name) == stem {
+		if name := stem[:len(stem)-13]; CheckName(name) == nil && identity.Key(name) == stem {
 			names = append(names, name)
 		}
 	}

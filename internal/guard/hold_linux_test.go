@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/identity"
 	"lifeline/procscan"
 	"lifeline/proof/await"
 )
@@ -45,7 +46,7 @@ func TestDoPutsBack(t *testing.T) {
 					}
 					defer f.Close()
 					r, err := readRecord(f)
-					return err == nil && r.worker.PID == p.Process.Pid && locks(t, p.Process.Pid, inodes(d))
+					return err == nil && r.Worker.PID == p.Process.Pid && locks(t, p.Process.Pid, inodes(d))
 				})
 				if after := inodes(d); after == before {
 					t.Fatal("nothing was removed")
@@ -103,25 +104,26 @@ func TestHolderOfEarlierBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := dir{path: g.Dir}
-	self := procscan.Self()
+	self := identity.ID(procscan.Self())
+	now := identity.Record{Boot: procscan.BootID(), PIDNamespace: procscan.PIDNamespace(), Supervisor: self, Worker: self, Searched: true}
+	boot, space, process := now, now, now
+	boot.Boot, space.PIDNamespace = "another", 1
+	process.Supervisor, process.Worker = identity.ID{}, identity.ID{PID: self.PID, Start: self.Start + 1}
 	for name, tt := range map[string]struct {
-		r    record
+		r    identity.Record
 		held bool
 	}{
-		"now":             {record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), worker: self, supervisor: self}, true},
-		"another boot":    {record{boot: "another", pidNS: procscan.PIDNamespace(), worker: self, supervisor: self}, false},
-		"another pid ns":  {record{boot: procscan.BootID(), pidNS: 1, worker: self, supervisor: self}, false},
-		"another process": {record{boot: procscan.BootID(), pidNS: procscan.PIDNamespace(), worker: procscan.ID{PID: self.PID, Start: self.Start + 1}}, false},
+		"now":             {now, true},
+		"another boot":    {boot, false},
+		"another pid ns":  {space, false},
+		"another process": {process, false},
 	} {
 		f, err := os.OpenFile(d.run("job"), os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = writeRecord(f, tt.r)
+		writeRecord(f, tt.r)
 		f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
 		if h, ok, err := g.Holder("job"); ok != tt.held || err != nil {
 			t.Errorf("%s: %+v, %t, %v", name, h, ok, err)
 		}
@@ -136,7 +138,7 @@ func TestHolderWithoutRecord(t *testing.T) {
 	if said != "runs" {
 		t.Fatal(said)
 	}
-	if err := os.Truncate(filepath.Join(dir, key("job")+".run"), 0); err != nil {
+	if err := os.Truncate(dir+"/"+identity.RunFile("job"), 0); err != nil {
 		t.Fatal(err)
 	}
 	link := filepath.Join(t.TempDir(), "link")

@@ -6,57 +6,53 @@ import (
 	"time"
 
 	"lifeline/internal/crash"
-	"lifeline/procscan"
 )
 
-// keepPoll is the slow look at both files, for what no notification tells: a
-// parent directory that was moved, a system without inotify.
-const keepPoll = 5 * time.Second
+const (
+	// keepPoll is the slow look at both files, for what no notification tells: a
+	// parent directory that was moved, a system without inotify.
+	keepPoll = 30 * time.Second
+	// keepFirst is when the files are looked at first: a job that is shorter pays
+	// nothing for it.
+	keepFirst = 100 * time.Millisecond
+)
 
-// keepRest is how long a worker must have stayed for memory to be given back:
-// a short job shouldn't pay for that.
-const keepRest = 2 * time.Second
-
-// Keep is step 8: from now on a file of the name that is gone from its path is
+// Keep is step 9: from now on a file of the name that is gone from its path is
 // made again, locked, and the record written again. A removed file can't be
-// linked back, and its lock keeps nobody out. The function it gives ends that;
-// it doesn't wait for the watch to be taken down, which takes the kernel some
-// milliseconds, in which the name could be free already.
+// linked back, and its lock keeps no tick out. stop ends that.
 func (h *Hold) Keep() (stop func()) {
 	quit := make(chan struct{})
-	w := newWatch(h.dir.path, h.dir.lock(h.Name), h.dir.run(h.Name))
 	go func() {
-		tidy := lockDir(h.dir.path)
+		var tidy *os.File
+		defer func() { tidy.Close() }() // nil is fine
+		var w *watch
+		defer func() { w.close() }()
 		var retry time.Duration
-		worker := procscan.ID{PID: -1} // at the last look
-		for {
-			again := keepPoll
-			if put, err := h.putBack(); put {
-				w.close()
-				w = newWatch(h.dir.path, h.dir.lock(h.Name), h.dir.run(h.Name))
-				tidy.Close()
-				tidy = nil
-				again = 0 // once more: it may have gone again before the watch stood
-				if err != nil {
-					retry = min(max(2*retry, time.Millisecond), 50*time.Millisecond)
-					again = retry
-				}
-			}
-			if tidy == nil {
-				tidy = lockDir(h.dir.path)
-			}
-			if now := h.Worker(); now != worker {
-				worker, again = now, min(again, keepRest)
-			} else if again == keepPoll { // nothing has happened since
-				slim()
-			}
+		for first, again := true, keepFirst; ; first = false {
 			select {
 			case <-quit:
-				w.close()
-				tidy.Close()
 				return
 			case <-w.changed():
 			case <-time.After(again):
+			}
+			put, err := h.putBack()
+			again = keepPoll
+			if put || first {
+				w.close()
+				w = newWatch(h.dir.path, h.dir.lock(h.Name), h.dir.run(h.Name))
+				h.setWatch(w)
+				tidy.Close()
+				tidy = nil
+				again = time.Millisecond // once more: it may have gone again before the watch stood
+			}
+			if err != nil {
+				retry = min(max(2*retry, time.Millisecond), 50*time.Millisecond)
+				again = retry
+			} else {
+				retry = 0
+			}
+			if tidy == nil {
+				tidy = lockDir(h.dir.path)
 			}
 		}
 	}()
@@ -66,22 +62,14 @@ func (h *Hold) Keep() (stop func()) {
 	}
 }
 
-// Intact reports whether both files have been ours and in their place all the
-// time since the hold began.
-func (h *Hold) Intact() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return !h.replaced && h.lock != nil && h.run != nil && h.inPlaceLocked()
-}
-
 func (h *Hold) inPlaceLocked() bool {
-	return (h.lock == nil || names(h.dir.lock(h.Name), h.lock.Stat)) &&
-		(h.run == nil || names(h.dir.run(h.Name), h.run.Stat))
+	return (h.lock == nil || isFileAt(h.dir.lock(h.Name), h.lock.Stat)) &&
+		(h.run == nil || isFileAt(h.dir.run(h.Name), h.run.Stat))
 }
 
 // putBack makes what is missing again, and tells whether anything was. A tick
-// that came first and holds the new files is an error until it has let go: its
-// stub sees our worker and yields.
+// that came first and holds the new files is an error until it has let go: it
+// sees the worker and stands down.
 func (h *Hold) putBack() (missing bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -89,7 +77,7 @@ func (h *Hold) putBack() (missing bool, err error) {
 		return false, nil
 	}
 	crash.Point("keep.missing")
-	h.replaced = true
+	h.breaks, h.sure = h.breaks+1, false
 	err = h.remake()
 	switch {
 	case err == nil:
@@ -112,7 +100,7 @@ func (h *Hold) remake() error {
 	if h.lost() != nil {
 		return errBusy
 	}
-	if h.lock != nil && !names(h.dir.lock(h.Name), h.lock.Stat) {
+	if h.lock != nil && !isFileAt(h.dir.lock(h.Name), h.lock.Stat) {
 		fresh, err := lockPath(h.dir.lock(h.Name), false)
 		if err != nil {
 			return err
@@ -123,7 +111,7 @@ func (h *Hold) remake() error {
 		h.lock = fresh
 		crash.Point("keep.locked")
 	}
-	if h.run == nil || names(h.dir.run(h.Name), h.run.Stat) {
+	if h.run == nil || isFileAt(h.dir.run(h.Name), h.run.Stat) {
 		return nil
 	}
 	fresh, err := openRun(h.dir.run(h.Name), h.guard.AllowNFS)
@@ -138,7 +126,7 @@ func (h *Hold) remake() error {
 	// The worker goes on holding the old file, which costs nothing; the new
 	// one's record tells of it.
 	crash.Point("keep.held")
-	if h.lost() != nil { // whoever has made it has been killed, and its worker lives
+	if h.lost() != nil { // its maker was killed, and its worker lives
 		fresh.Close()
 		return errBusy
 	}
@@ -147,8 +135,8 @@ func (h *Hold) remake() error {
 	return nil
 }
 
-// names reports whether path names the file that stat looks at.
-func names(path string, stat func() (fs.FileInfo, error)) bool {
+// isFileAt reports whether path names the file that stat looks at.
+func isFileAt(path string, stat func() (fs.FileInfo, error)) bool {
 	held, err := stat()
 	if err != nil {
 		return false
@@ -157,17 +145,16 @@ func names(path string, stat func() (fs.FileInfo, error)) bool {
 	return err == nil && os.SameFile(held, now)
 }
 
+func (h *Hold) setWatch(w *watch) {
+	h.mu.Lock()
+	h.watch = w
+	h.mu.Unlock()
+}
+
 func (h *Hold) abandon() {
 	h.mu.Lock()
 	h.released = true
 	h.mu.Unlock()
-}
-
-// Worker is the worker that the record names.
-func (h *Hold) Worker() procscan.ID {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.worker
 }
 
 // lockDir keeps systemd-tmpfiles out of the directory, which passes over those

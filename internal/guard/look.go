@@ -7,58 +7,100 @@ import (
 	"lifeline/procscan"
 )
 
-// Instance is what can be seen of a name, by the files and the process table.
+// Instance is what a census shows of a name.
 type Instance struct {
 	Name string
 	Holder
-	// Tree are the processes that carry the name's marker, the worker among
-	// them; none is dead.
+	// Tree are the processes of the name, the worker first; none is dead.
 	Tree []procscan.Process
+	// Leftovers are those of Tree whose worker has ended.
+	Leftovers []procscan.ID
 }
 
-// Look sees all the given names at once, with a single look through the
-// process table. Whatever of it can't be seen, because /proc hides it, the
-// error says; the rest is given all the same.
+// Alive reports whether the name has a supervisor or a worker, or has left
+// processes running.
+func (in Instance) Alive() bool { return in.Holder.Alive() || len(in.Tree) > 0 }
+
+// Look takes one census for all the given names. What can't be seen, because
+// /proc hides it, the error says; the rest is returned all the same.
 func (g Guard) Look(names ...string) ([]Instance, error) {
 	for _, name := range names {
 		if err := CheckName(name); err != nil {
 			return nil, err
 		}
 	}
-	path := g.Dir
-	if path == "" {
-		path = DefaultDir()
-	}
 	list := make([]Instance, len(names))
 	for i, name := range names {
 		list[i].Name = name
 	}
-	if err := checkDir(path, g.AllowNFS); errors.Is(err, os.ErrNotExist) {
-		return list, nil
-	} else if err != nil {
-		return nil, err
-	}
-	d, err := openDir(g.Dir, g.AllowNFS)
+	d, err := findDir(g.Dir)
 	if err != nil {
 		return nil, err
 	}
-	table, blind := procscan.Marked(EnvSpace, d.space)
+	// One that isn't there may have been removed: what runs shows itself.
+	if err := checkDir(d.path, g.AllowNFS); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	c := takeCensus(d)
 	for i := range list {
-		in := &list[i]
-		in.Holder = holderOf(d, in.Name)
-		supervisors := procscan.LockHolders(d.lock(in.Name))
-		for _, p := range table.Processes {
-			if p.Env[EnvName] != in.Name || announces(p) || !trusted(p, in.Generation, supervisors) {
-				continue
-			}
-			in.Tree = append(in.Tree, p)
-			if in.Worker.Zero() && primary(p) {
-				in.Worker, in.Generation = p.ID, p.Env[EnvID]
-			}
-		}
-		if !in.Worker.Alive() {
-			in.Worker = procscan.ID{}
+		c.look(&list[i])
+	}
+	return list, c.blind
+}
+
+// look fills in what is seen of one name.
+func (c *census) look(in *Instance) {
+	rec, known := readRecordAt(c.dir.run(in.Name))
+	if c.table == nil {
+		in.Holder = holderOf(c.dir, in.Name)
+		return
+	}
+	s := c.of(in.Name, rec, known && rec.Searched)
+	in.Worker, in.Generation, in.Leftovers = s.worker, s.generation, s.leftovers
+	switch sup := procscan.ID(rec.Supervisor); {
+	case known && c.table.Has(sup): // written by a supervisor that lives
+		in.Supervisor = sup
+	case !s.supervisor.Zero():
+		in.Supervisor = s.supervisor
+	default:
+		if holders := c.lockFileHolders(in.Name); len(holders) > 0 {
+			in.Supervisor = holders[0]
 		}
 	}
-	return list, blind
+	in.Tree = c.descendants(s.members, in.Supervisor)
+	if in.Generation == "" && known {
+		in.Generation = rec.Generation
+	}
+}
+
+// descendants lists the members and everything below them and below the
+// supervisor, each once: what shows nothing of the name is known by its parent.
+func (c *census) descendants(members []member, supervisor procscan.ID) (tree []procscan.Process) {
+	if c.children == nil {
+		c.children = map[int][]procscan.Process{}
+		for _, p := range c.table.Processes {
+			c.children[p.PPID] = append(c.children[p.PPID], p)
+		}
+	}
+	seen := map[int]bool{c.self.PID: true, supervisor.PID: true}
+	var add func(p procscan.Process)
+	add = func(p procscan.Process) {
+		if seen[p.PID] {
+			return
+		}
+		seen[p.PID] = true
+		tree = append(tree, p)
+		for _, child := range c.children[p.PID] {
+			add(child)
+		}
+	}
+	for _, m := range members {
+		add(m.Process)
+	}
+	if c.table.Has(supervisor) {
+		for _, child := range c.children[supervisor.PID] {
+			add(child)
+		}
+	}
+	return tree
 }

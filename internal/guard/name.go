@@ -2,8 +2,6 @@ package guard
 
 import (
 	"fmt"
-	"hash/fnv"
-	"io"
 	"strings"
 )
 
@@ -40,14 +38,4 @@ func CheckName(name string) error {
 		}
 	}
 	return nil
-}
-
-// key is the stem of the name's files. The hash keeps names apart that differ
-// only in case on a file system that folds it. It isn't there against anybody
-// (the name itself stands before it), so it needn't be a cryptographic one,
-// whose package every tick would have to initialise.
-func key(name string) string {
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, name)
-	return fmt.Sprintf("%s-%012x", name, h.Sum64()>>16)
 }

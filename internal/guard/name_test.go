@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"lifeline/internal/identity"
 )
 
 // valid is the rule as the manual has it.
@@ -51,14 +53,14 @@ func TestCheckName(t *testing.T) {
 func TestKey(t *testing.T) {
 	seen := map[string]string{}
 	for _, name := range []string{"app", "App", "APP", "app2", "app-", "app.lock", "a", "app-e74fa719056a"} {
-		folded := strings.ToLower(key(name)) // what some file systems do
+		folded := strings.ToLower(identity.Key(name)) // what some file systems do
 		if other, ok := seen[folded]; ok {
 			t.Errorf("%q and %q share the files %s", name, other, folded)
 		}
 		seen[folded] = name
 	}
 	// Other versions of lifeline and the manual know it by this form.
-	if got := key("app"); got != "app-e74fa719056a" {
+	if got := identity.Key("app"); got != "app-e74fa719056a" {
 		t.Errorf("the key of app is %s", got)
 	}
 }
@@ -74,12 +76,12 @@ func FuzzCheckName(f *testing.F) {
 		if CheckName(name) != nil || CheckName(other) != nil {
 			return
 		}
-		k := key(name)
+		k := identity.Key(name)
 		// Safe as a file's name, and as an argument, with the longest ending.
 		if strings.ContainsAny(k, "/\x00") || k[0] == '.' || k[0] == '-' || len(k)+len(".paused.4194304") > 255 {
 			t.Errorf("%q has the key %q", name, k)
 		}
-		if name != other && strings.EqualFold(k, key(other)) {
+		if name != other && strings.EqualFold(k, identity.Key(other)) {
 			t.Errorf("%q and %q share the key %q", name, other, k)
 		}
 		// The name can be told from it again.

@@ -19,6 +19,9 @@ const maxSkipped = 1 << 20
 // countSkipped notes a tick that has found the lock at path held. A full disk
 // costs the note.
 func countSkipped(path string) {
+	if !mayGrow(2 * maxSkipped) {
+		return // the write might end this process with SIGXFSZ
+	}
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
@@ -45,7 +48,7 @@ func (h *Hold) Skipped() int {
 		n = size
 	}
 	if h.counted = size; size > maxSkipped {
-		if names(h.dir.lock(h.Name), h.lock.Stat) && os.Truncate(h.dir.lock(h.Name), 0) == nil {
+		if isFileAt(h.dir.lock(h.Name), h.lock.Stat) && os.Truncate(h.dir.lock(h.Name), 0) == nil {
 			h.counted = 0
 		}
 	}

@@ -17,20 +17,19 @@ func (g Guard) takeLock(ctx context.Context, d dir, name string) (*flock.Flock, 
 	}
 	path := d.lock(name)
 	lock, err := lockPath(path, false)
-	if err == errBusy && wake(d, name) {
-		// It is most likely gone, or at work, within the second.
+	if err == errBusy && idle(d, name) {
+		// It lets go of the lock soon, or is at work soon.
 		for deadline := time.Now().Add(time.Second); err == errBusy && time.Now().Before(deadline); {
-			if holderOf(d, name).Worker.Alive() {
+			time.Sleep(2 * time.Millisecond)
+			if lock, err = lockPath(path, false); err == errBusy && holderOf(d, name).Worker.Alive() {
 				break
 			}
-			time.Sleep(5 * time.Millisecond)
-			lock, err = lockPath(path, false)
 		}
 	}
 	if err != errBusy {
 		return lock, err
 	}
-	if !g.Standby && g.Wait <= 0 || g.Replace {
+	if !g.Standby && g.Wait <= 0 {
 		countSkipped(path)
 		return nil, &HeldError{Name: name, Holder: holderOf(d, name)}
 	}
@@ -65,20 +64,6 @@ func (g Guard) queue(ctx context.Context, path string) <-chan queued {
 	return c
 }
 
-// findHolders looks for processes that hold the lock of K.run and carry no
-// marker: a worker that has overwritten its environment, and what it has
-// started since. With a record that can be read it would be known; without one,
-// that it has inherited the lock is all that is left to know it by.
-func findHolders(d dir, name string) (ids []procscan.ID) {
-	path := dir{path: d.space}.run(name) // as the kernel knows it, without links
-	for _, id := range procscan.Openers(path) {
-		if id != procscan.Self() && procscan.Flocks(id, path) && unmarked(id, name) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
 // waitEnd waits until the holder's worker and supervisor are gone; false when
 // ctx ends first.
 func waitEnd(ctx context.Context, h Holder) bool {
@@ -92,17 +77,20 @@ func waitEnd(ctx context.Context, h Holder) bool {
 	return ctx.Err() == nil
 }
 
-// wake sends SIGCONT to a holder that is stopped and has no living worker: it
-// does nothing for its name. It tells whether there was such a one.
-func wake(d dir, name string) bool {
+// idle reports whether the holder of the lock does nothing for the name: it is
+// being taken down, after a SIGKILL for example, or it is stopped and has no
+// living worker. A stopped one is continued.
+func idle(d dir, name string) bool {
 	h := holderOf(d, name)
-	if h.Supervisor.Zero() || !h.Worker.Zero() && h.Worker.Alive() {
-		return false
-	}
 	s, err := procscan.Lookup(h.Supervisor.PID)
-	if err != nil || s.ID != h.Supervisor || !s.Stopped() {
+	switch {
+	case h.Supervisor.Zero():
 		return false
+	case err != nil, s.ID != h.Supervisor, s.Exiting, s.Dead():
+		return true // it ended just now
+	case s.Stopped() && !h.Worker.Alive():
+		_ = unix.Kill(s.PID, unix.SIGCONT)
+		return true
 	}
-	_ = unix.Kill(s.PID, unix.SIGCONT)
-	return true
+	return false
 }

@@ -5,6 +5,7 @@ package guard
 // watch does nothing here: the slow poll finds what has gone.
 type watch struct{}
 
-func newWatch(string, ...string) *watch   { return &watch{} }
+func newWatch(string, ...string) *watch   { return nil }
 func (w *watch) changed() <-chan struct{} { return nil }
+func (w *watch) pending() bool            { return false }
 func (w *watch) close()                   {}

@@ -34,7 +34,7 @@ func Away(argv, env []string, files []int) error {
 	pid, err := syscall.ForkExec(self(), append([]string{awayName, strconv.Itoa(len(files))}, argv...),
 		&syscall.ProcAttr{Env: env, Files: all, Sys: &syscall.SysProcAttr{Setsid: true}})
 	if err != nil {
-		return startError(Spec{}, err)
+		return fmt.Errorf("cannot start a process: %w", err)
 	}
 	for { // ECHILD: the loop has reaped it, and it is as gone
 		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {

@@ -25,16 +25,18 @@ type Cgroup struct {
 	killed atomic.Bool
 }
 
-// NewCgroup makes one below this process's own. The error says why there is
-// none to be had: no version 2, no permission.
-func NewCgroup(label string) (*Cgroup, error) {
+// NewCgroup makes one below this process's own, with a name that begins with
+// prefix. The error says why there is none to be had: no version 2, no
+// permission.
+func NewCgroup(prefix string) (*Cgroup, error) {
 	parent, err := ownCgroup()
 	if err != nil {
 		return nil, err
 	}
 	removeEmpty(parent)
+	self := procscan.Self()
 	for i := range 100 {
-		path := filepath.Join(parent, fmt.Sprintf("%s%s-%d-%d", cgroupPrefix, label, os.Getpid(), i))
+		path := filepath.Join(parent, fmt.Sprintf("%s%d-%d-%d", prefix, self.PID, self.Start, i))
 		err := os.Mkdir(path, 0o755)
 		if errors.Is(err, fs.ErrExist) {
 			continue
@@ -124,20 +126,22 @@ func removeTree(path string) {
 }
 
 // removeEmpty clears away what killed supervisors have left: rmdir(2) refuses
-// a cgroup in which anything lives. Those of living lifelines are between two
-// workers perhaps, and theirs to remove.
+// a cgroup in which anything lives. Those of living lifelines are left: they may
+// be between two workers. A living one of another pid namespace can't be told
+// from a dead one; it makes itself a new cgroup.
 func removeEmpty(parent string) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), cgroupPrefix) {
+		parts := strings.Split(e.Name(), "-")
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), cgroupPrefix) || len(parts) < 4 {
 			continue
 		}
-		parts := strings.Split(e.Name(), "-")
-		pid, err := strconv.Atoi(parts[max(len(parts)-2, 0)])
-		if err == nil && unix.Kill(pid, 0) == unix.ESRCH {
+		pid, err := strconv.Atoi(parts[len(parts)-3])
+		start, err2 := strconv.ParseUint(parts[len(parts)-2], 10, 64)
+		if err == nil && err2 == nil && !(procscan.ID{PID: pid, Start: start}).Alive() {
 			removeTree(filepath.Join(parent, e.Name()))
 		}
 	}

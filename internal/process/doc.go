@@ -1,22 +1,17 @@
 // Package process starts processes, signals them, and ends whole trees of them.
 //
-//	c, err := process.Start(process.Spec{Argv: []string{"sleep", "60"}, Env: os.Environ()})
-//	if err != nil { … }             // nothing was started
-//	err = <-c.Started               // nil: it is the command now; *ExecError: it never was
+//	id, err := process.Start(process.Spec{Argv: []string{"sleep", "60"}, Env: os.Environ(), Umask: -1})
+//	if err != nil { … }               // nothing runs
 //	for _, e := range process.Reap() { // after SIGCHLD
-//		if e.PID == c.PID { … e.Status … }
+//		if e.PID == id.PID { … e.Status … }
 //	}
 //
-// Between fork and the command stands a stub: this same program, started
-// again, which does what only the new process itself can do (announce itself,
-// umask, LISTEN_PID) and then becomes the command by execve. It reports
-// through a pipe that closes when that succeeds, so that no exit code has to
-// be set aside for failures: the command may use all of them. Where a guard
-// has nothing to look for (Spec.Sure), Linux does without the stub.
+// The command is forked and executed in one step, by the standard library. What
+// only its own process can do is done by a launcher on the way: see package
+// launch.
 package process
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -32,26 +27,6 @@ type ExecError struct {
 }
 
 func (e *ExecError) Error() string { return e.Text }
-
-// YieldError is a stub's word that it stepped back; Text is the settle
-// function's own.
-type YieldError struct{ Text string }
-
-func (e *YieldError) Error() string { return e.Text }
-
-// ErrSilent: the stub ended before it had become the command, and couldn't say
-// why; most likely it was killed.
-var ErrSilent = errors.New("the starting process ended without a word")
-
-// ErrMoved: the file of [Spec.Place] isn't in its place any more, so the start
-// needs a stub.
-var ErrMoved = errors.New("a file of the name was removed meanwhile")
-
-// Remark is what the settle function had to tell before the command was
-// started all the same.
-type Remark struct{ Text string }
-
-func (e *Remark) Error() string { return e.Text }
 
 // Exit is how a child ended.
 type Exit struct {
@@ -147,7 +122,7 @@ func Reap() []Exit {
 	}
 }
 
-// self is the program to start again as the stub. The link of /proc leads to
+// self is this program, to be started again. The link of /proc leads to
 // the very file this process runs, also when an upgrade has replaced it.
 func self() string {
 	if _, err := os.Lstat("/proc/self/exe"); err == nil {

@@ -8,30 +8,51 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Find tells which file a start of name would execute, with this PATH and in
 // this directory, or gives the error that the start would give. It starts
 // nothing.
 func Find(name, path, dir string) (string, error) {
-	in := func(p string) string {
-		if p == "" || !filepath.IsAbs(p) {
+	full, err := locate(name, path, dir)
+	if err != nil {
+		return "", err
+	}
+	in := within(dir)
+	return full, loadable(full, searchPath(path, in), in)
+}
+
+// locate finds the file that name means for a process that starts in dir ("" is
+// this process's own).
+func locate(name, path, dir string) (string, error) {
+	if dir == "" {
+		return lookPath(name, path)
+	}
+	in := within(dir)
+	if strings.Contains(name, "/") {
+		name = in(name)
+	}
+	return lookPath(name, searchPath(path, in))
+}
+
+// within makes paths absolute that are meant from dir.
+func within(dir string) func(string) string {
+	return func(p string) string {
+		if dir != "" && !filepath.IsAbs(p) {
 			return strings.TrimSuffix(dir, "/") + "/" + p
 		}
 		return p
 	}
+}
+
+func searchPath(path string, in func(string) string) string {
 	search := filepath.SplitList(path)
 	for i := range search {
 		search[i] = in(search[i])
 	}
-	if strings.Contains(name, "/") {
-		name = in(name)
-	}
-	full, err := lookPath(name, strings.Join(search, ":"))
-	if err != nil {
-		return "", err
-	}
-	return full, loadable(full, strings.Join(search, ":"), in)
+	return strings.Join(search, ":")
 }
 
 // loadable looks at how the file begins, as the kernel does (execve(2)).
@@ -80,4 +101,69 @@ func loadable(file, path string, in func(string) string) error {
 		break
 	}
 	return nil
+}
+
+// lookPath finds the command as execvp(3) would, and tells "not found" from
+// "found, but not executable": exec.LookPath says the first for both.
+func lookPath(name, path string) (string, error) {
+	if name == "" {
+		return "", &ExecError{127, "the command is empty"}
+	}
+	if strings.Contains(name, "/") {
+		return name, executable(name)
+	}
+	var denied error
+	if path == "" {
+		path = "/usr/bin:/bin"
+	}
+	for dir := range strings.SplitSeq(path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		full := dir + "/" + name
+		err := executable(full)
+		if err == nil {
+			return full, nil
+		}
+		var exec *ExecError
+		if errors.As(err, &exec) && exec.Code == 126 && denied == nil {
+			denied = err
+		}
+	}
+	if denied != nil {
+		return "", denied
+	}
+	return "", &ExecError{127, fmt.Sprintf("%s: command not found on PATH=%s", name, path)}
+}
+
+func executable(path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return execError(path, err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return &ExecError{126, path + " is a directory"}
+	}
+	if err := unix.Access(path, unix.X_OK); err != nil {
+		return execError(path, err)
+	}
+	return nil
+}
+
+func execError(path string, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		var st unix.Stat_t
+		if unix.Stat(path, &st) == nil {
+			return &ExecError{126, fmt.Sprintf("cannot execute %s: its interpreter (first line) doesn't exist", path)}
+		}
+		return &ExecError{127, path + ": no such command"}
+	case errors.Is(err, unix.EACCES):
+		return &ExecError{126, fmt.Sprintf("cannot execute %s: permission denied; chmod +x it?", path)}
+	case errors.Is(err, unix.ENOEXEC):
+		return &ExecError{126, fmt.Sprintf("cannot execute %s: not a program, and no #! in its first line", path)}
+	case errors.Is(err, unix.E2BIG):
+		return &ExecError{126, fmt.Sprintf("cannot execute %s: the command line and the environment are too long together", path)}
+	}
+	return &ExecError{126, fmt.Sprintf("cannot execute %s: %v", path, err)}
 }

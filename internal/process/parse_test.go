@@ -4,15 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"lifeline/procscan"
 )
 
 func TestParseSignal(t *testing.T) {
@@ -64,72 +60,6 @@ func TestSignalFlag(t *testing.T) {
 	if err := s.Set("NOSUCH"); err == nil || s != 0 || s.String() != "" || (*Signal)(nil).String() != "" {
 		t.Errorf("%v %v %q", err, s, s.String())
 	}
-}
-
-func TestParseReport(t *testing.T) {
-	if err := parseReport(""); err != ErrSilent {
-		t.Errorf("a pipe that closes without a word is a stub that was killed: %v", err)
-	}
-	if err := parseReport("remark \n"); err != nil {
-		t.Errorf("nothing to remark is a start: %v", err)
-	}
-	var yield *YieldError
-	if err := parseReport("yield 1 2 true g"); !errors.As(err, &yield) || yield.Text != "yield 1 2 true g" {
-		t.Errorf("%v", err)
-	}
-	for text, want := range map[string]ExecError{
-		"error 127 x: command not found": {127, "x: command not found"},
-		"error 126 a  b ":                {126, "a  b "},
-		"error 125 ":                     {125, ""},
-		"error 125":                      {125, "the starting process said: error 125"},
-		"error x y":                      {125, "the starting process said: error x y"},
-		"panic: oh":                      {125, "the starting process said: panic: oh"},
-		"fatal error: out of memory":     {125, "the starting process said: fatal error: out of memory"},
-	} {
-		var got *ExecError
-		if err := parseReport(text); !errors.As(err, &got) || *got != want {
-			t.Errorf("%q: %+v", text, got)
-		}
-	}
-}
-
-// What a stub reports is what its parent reads.
-func TestFailIsRead(t *testing.T) {
-	for _, want := range []error{&ExecError{127, "x: no such\ncommand"}, &ExecError{126, "é"}, &ExecError{125, "the supervisor has gone"}} {
-		r, w, err := pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		code := stubArgs{status: w}.fail(want)
-		unix.Close(w)
-		buf := make([]byte, 4096)
-		n, err := unix.Read(r, buf)
-		unix.Close(r)
-		var got *ExecError
-		if err != nil || !errors.As(parseReport(string(buf[:n])), &got) || *got != *want.(*ExecError) || code != got.Code {
-			t.Errorf("%+v became %+v, exit code %d (%v)", want, got, code, err)
-		}
-	}
-}
-
-func FuzzStubArgs(f *testing.F) {
-	f.Add("lifeline-stub\x001:2 3 4 5 6 7 8\x00a:b\x00scan g\x00--\x00sleep\x0060", 1, uint64(2), 3, 4, "http", "scan", "sleep")
-	f.Add("lifeline-stub\x00\x00\x00\x00--\x00", 0, uint64(0), -1, 0, "", "", "")
-	f.Add("", -5, uint64(1<<63), 1<<40, -9, "a", "--", "--")
-	f.Fuzz(func(t *testing.T, text string, pid int, start uint64, umask, run int, name, note, command string) {
-		// Anything at all: no panic, and never a command that isn't there.
-		if _, argv, ok := parseStubArgs(strings.Split(text, "\x00")); ok && len(argv) == 0 {
-			t.Errorf("%q has no command", text)
-		}
-		want := stubArgs{parent: procscan.ID{PID: pid, Start: start}, status: 7, control: 8, run: run, umask: umask, listen: 1, yieldCode: 75, note: note}
-		if name != "" && !strings.Contains(name, ":") {
-			want.listenNames = []string{name, "second"}
-		}
-		got, argv, ok := parseStubArgs(append(want.argv(), command, "--", name))
-		if !ok || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(argv, []string{command, "--", name}) {
-			t.Errorf("%+v became %+v, %q, %t", want, got, argv, ok)
-		}
-	})
 }
 
 func TestCode(t *testing.T) {
@@ -225,37 +155,3 @@ func TestExecError(t *testing.T) {
 		t.Error(strconv.Quote(text))
 	}
 }
-
-func TestWorkerEnviron(t *testing.T) {
-	got := workerEnviron([]string{"LIFELINE_NAME=web", "LIFELINE_STUB=1", "A=LIFELINE_STUB=1", "LIFELINE_STUBBORN=1"}, "7", "100")
-	want := []string{"LIFELINE_NAME=web", "LIFELINE_PID=7", "LIFELINE_START=100", "A=LIFELINE_STUB=1", "LIFELINE_STUBBORN=1"}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-}
-
-// FuzzParseReport: what comes through the pipe is the stub's word, or a part of
-// it, if the stub was killed.
-func FuzzParseReport(f *testing.F) {
-	for _, text := range []string{"", "remark \n", "remark a b\n", "remark a\nerror 127 x", "yield 1 2 true g", "error 126 x", "error x", "error", "\n"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		err := parseReport(text)
-		var yield *YieldError
-		var exec *ExecError
-		switch {
-		case text == "" && err != ErrSilent:
-			t.Errorf("silence is %v", err)
-		case err == nil && !strings.HasPrefix(text, "remark \n"):
-			t.Errorf("%q passes for a start", text)
-		case errors.As(err, &yield) && !strings.Contains(text, yield.Text):
-			t.Errorf("%q became %q", text, yield.Text)
-		case errors.As(err, &exec) && exec.Text == "" && exec.Code == 0:
-			t.Errorf("%q is an error without code or text", text)
-		}
-	})
-}
-
-// FuzzWorkerEnviron: whatever stands in the environment, the stub's mark is
-// gone from the command's and nothing else is.

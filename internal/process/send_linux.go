@@ -13,17 +13,19 @@ import (
 // then checked, no other process can be hit because a pid was reused.
 func Send(id procscan.ID, sig unix.Signal) {
 	fd, err := unix.PidfdOpen(id.PID, 0)
-	if err != nil {
-		if err == unix.ENOSYS && id.Alive() {
-			_ = unix.Kill(id.PID, sig)
+	if err == nil {
+		defer unix.Close(fd)
+		if s, err := procscan.Lookup(id.PID); err == nil && s.Start != id.Start {
+			return
 		}
-		return
+		err = unix.PidfdSendSignal(fd, sig, nil, 0)
 	}
-	defer unix.Close(fd)
-	if s, err := procscan.Lookup(id.PID); err == nil && s.Start != id.Start {
-		return
+	// Old kernels answer ENOSYS, old container runtimes EPERM to a system call
+	// that they don't know; a process that may really not be signalled, and one
+	// that has ended, answer kill(2) alike.
+	if err != nil && err != unix.ESRCH && id.Alive() {
+		_ = unix.Kill(id.PID, sig)
 	}
-	_ = unix.PidfdSendSignal(fd, sig, nil, 0)
 }
 
 // yield lets go of this processor: whoever has just been sent a signal may have
@@ -47,7 +49,10 @@ func WaitGone(ctx context.Context, id procscan.ID, limit time.Duration) error {
 			time.Sleep(min(left, time.Millisecond))
 			continue
 		}
-		step := min(left, time.Second) // to look at ctx, too
+		step := left
+		if ctx.Done() != nil {
+			step = min(left, time.Second) // to look at ctx, too
+		}
 		// Readable when the process has ended (pidfd_open(2)).
 		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(step.Milliseconds())+1)
 	}

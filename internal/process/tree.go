@@ -48,16 +48,16 @@ func (t Tree) Members() []procscan.ID {
 
 // look is one look around; sure says that nothing changed meanwhile.
 func (t Tree) look() (members []procscan.ID, sure bool) {
-	table, sure, err := snapshot()
+	table, sure, err := procscan.ReadAll(markerPrefix)
 	if err != nil {
 		if t.Root.Alive() {
 			return []procscan.ID{t.Root}, true
 		}
 		return nil, true
 	}
-	children := make(map[int][]int, len(table))
-	for pid, s := range table {
-		children[s.PPID] = append(children[s.PPID], pid)
+	children := make(map[int][]int, len(table.Processes))
+	for _, p := range table.Processes {
+		children[p.PPID] = append(children[p.PPID], p.PID)
 	}
 	seen := map[int]bool{os.Getpid(): true}
 	if !t.Above.Zero() {
@@ -68,40 +68,35 @@ func (t Tree) look() (members []procscan.ID, sure bool) {
 	}
 	var add func(pid, parent int) // parent is 0 for one that isn't known by its parent
 	add = func(pid, parent int) {
-		s, ok := table[pid]
-		if !ok || seen[pid] {
+		s, ok := table.Get(pid)
+		if !ok || seen[pid] || s.Kernel {
 			return
 		}
-		if parent != 0 && !stillChild(s.ID, table[parent].ID) {
+		if above, _ := table.Get(parent); parent != 0 && !stillChild(s.ID, above.ID) {
 			sure = false
 			return
 		}
 		seen[pid] = true
-		if !s.Dead() {
-			members = append(members, s.ID)
-		}
+		members = append(members, s.ID)
 		for _, c := range children[pid] {
 			add(c, pid)
 		}
 	}
-	if s, ok := table[t.Root.PID]; ok && s.Start == t.Root.Start {
-		add(t.Root.PID, 0)
-	}
-	for _, id := range t.Also {
-		if s, ok := table[id.PID]; ok && s.Start == id.Start {
+	for _, id := range append([]procscan.ID{t.Root}, t.Also...) {
+		if table.Has(id) {
 			add(id.PID, 0)
 		}
 	}
-	if s, ok := table[t.Above.PID]; ok && s.Start == t.Above.Start && !t.Above.Zero() {
+	if table.Has(t.Above) {
 		for _, c := range children[t.Above.PID] {
 			add(c, t.Above.PID)
 		}
 	}
 	if t.Cgroup != nil {
 		for _, id := range t.Cgroup.Members() {
-			if _, ok := table[id.PID]; !ok { // born since the look around
-				if s, err := procscan.Lookup(id.PID); err == nil {
-					table[id.PID] = s
+			if !table.Has(id) { // born since the look around
+				if p, ok := procscan.Look(id.PID, markerPrefix); ok {
+					table.Put(p)
 				}
 			}
 			add(id.PID, 0)
@@ -110,20 +105,18 @@ func (t Tree) look() (members []procscan.ID, sure bool) {
 	// A group outlives its leader, and its number isn't given to a new process
 	// while it does (kernel: pid is kept while used as a pgid). Where another
 	// process has it as its pid, the group is gone.
-	if leader, ok := table[t.Group]; t.Group != 0 && (!ok || t.Root.Zero() || leader.Start == t.Root.Start) {
-		for pid, s := range table {
-			if s.PGID == t.Group && s.Start >= t.Root.Start {
-				add(pid, 0)
+	if leader, ok := table.Get(t.Group); t.Group != 0 && (!ok || t.Root.Zero() || leader.Start == t.Root.Start) {
+		for _, p := range table.Processes {
+			if p.PGID == t.Group && p.Start >= t.Root.Start {
+				add(p.PID, 0)
 			}
 		}
 	}
 	if t.Marker != "" && t.Value != "" {
-		found, _ := procscan.Marked(t.Marker, t.Value)
-		for _, p := range found.Processes {
-			if s, ok := table[p.PID]; !ok || s.Start != p.Start { // born since the look around
-				table[p.PID] = p.Stat
+		for _, p := range table.Processes {
+			if p.Env[t.Marker] == t.Value {
+				add(p.PID, 0) // who writes our marker into his own process asks for it
 			}
-			add(p.PID, 0) // who writes our marker into his own process asks for it
 		}
 	}
 	return members, sure
@@ -141,38 +134,8 @@ func stillChild(id, parent procscan.ID) bool {
 	return err == nil && p.Start == parent.Start
 }
 
-// snapshot reads the process table. One that forks and ends at once, again and
-// again, is never there when its line is read; so those that were born
-// meanwhile are looked at too, until there are none, which makes it sure.
-func snapshot() (table map[int]procscan.Stat, sure bool, err error) {
-	last, known := procscan.LastPID()
-	pids, err := procscan.Pids()
-	if err != nil {
-		return nil, false, err
-	}
-	table = make(map[int]procscan.Stat, len(pids))
-	for round := 0; ; round++ {
-		for _, pid := range pids {
-			if s, err := procscan.Lookup(pid); err == nil && !s.Kernel {
-				table[pid] = s
-			}
-		}
-		now, _ := procscan.LastPID()
-		if !known || now == last || round == 50 {
-			return table, !known || now == last, nil
-		}
-		pids = pids[:0]
-		if now < last || now-last > 1000 { // begun anew at the bottom, or many
-			if pids, err = procscan.Pids(); err != nil {
-				return nil, false, err
-			}
-		}
-		for pid := last + 1; pid <= now && now-last <= 1000; pid++ {
-			pids = append(pids, pid)
-		}
-		last = now
-	}
-}
+// markerPrefix is what the variables of every marker begin with.
+const markerPrefix = "LIFELINE_"
 
 // Signal sends sig to every member, once.
 func (t Tree) Signal(sig unix.Signal) {

@@ -91,14 +91,11 @@ func plant(script string, w witness, more []int, value string, args ...string) (
 		Env:  []string{marker + "=" + value, "GROW=" + script, "PATH=/usr/bin:/bin"}, Umask: -1, Group: true,
 		Listen: append([]int{w.w}, more...),
 	}
-	c, err := Start(spec)
+	id, err := Start(spec)
 	if err != nil {
 		return Tree{}, err
 	}
-	if err := <-c.Started; err != nil {
-		return Tree{}, err
-	}
-	return Tree{Root: c.ID, Group: c.PID, Above: procscan.Self(), Marker: marker, Value: value}, nil
+	return Tree{Root: id, Group: id.PID, Above: procscan.Self(), Marker: marker, Value: value}, nil
 }
 
 // trees is the helper: random trees from the seeds given, each ended.

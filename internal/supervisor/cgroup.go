@@ -9,8 +9,8 @@ type groups struct {
 	none bool
 }
 
-func newCgroup() *process.Cgroup {
-	c, err := process.NewCgroup("worker")
+func newCgroup(prefix string) *process.Cgroup {
+	c, err := process.NewCgroup(prefix)
 	if err != nil {
 		return nil // the tree has other ways to be found
 	}

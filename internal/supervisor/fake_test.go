@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/guard"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
@@ -29,18 +30,16 @@ type fake struct {
 	pids    int
 	alive   map[int]bool   // the workers and their descendants
 	ended   []process.Exit // zombies
-	started chan error     // of the last start
 	startOK error          // what the next start gives
-	silent  bool           // the stub doesn't report by itself
+	guarded bool           // Launch is on its way
+	elected error          // what the election gives
 	deaf    map[int]bool   // doesn't end on a stop signal
 	log     []string       // what the loop did
 	warned  []string
 	inbox   *fakeReceiver
 	paused  bool
 	gone    chan procscan.ID
-	inherit procscan.ID
-	follow  bool
-	adopt   procscan.ID
+	inherit guard.Inherited
 	lease   *fakeLease // nil for none
 }
 
@@ -60,31 +59,22 @@ func (r *fakeReceiver) Drain() []sdnotify.Message {
 }
 
 // The hold.
-func (f *fake) NewGeneration() string                     { return "g" }
-func (f *fake) Environ(_ string, rest []string) []string  { return rest }
-func (f *fake) RunFD() int                                { return 0 }
-func (f *fake) SetWorker(string, procscan.ID)             {}
-func (f *fake) Inherited() (procscan.ID, string, bool)    { return f.inherit, "g", f.follow }
-func (f *fake) Paused() bool                              { return f.paused }
-func (f *fake) Control() string                           { return "" }
-func (f *fake) Draft(string) (*os.File, []byte, int, int) { return nil, nil, 0, 0 }
-func (f *fake) Place() (string, uint64, uint64)           { return "", 0, 0 }
-func (f *fake) Settled()                                  {}
-func (f *fake) Leftovers(string) []string                 { return nil }
-func (f *fake) Restored() <-chan struct{}                 { return nil }
-func (f *fake) Yielded(text string) (procscan.ID, string, error) {
-	return f.adopt, "g", fmt.Errorf("held: %s", text)
-}
-func (f *fake) Lost() error { return nil }
-
-func (f *fake) Note(first, beside bool) (note string, sure bool) {
-	switch {
-	case beside:
-		return "beside", false
-	case first:
-		return "scan", false
+func (f *fake) Environ(string) []string       { return nil }
+func (f *fake) RunFile() int                  { return 0 }
+func (f *fake) CgroupPrefix() string          { return "" }
+func (f *fake) SetWorker(string, procscan.ID) {}
+func (f *fake) Ended()                        {}
+func (f *fake) Inherited() guard.Inherited    { return f.inherit }
+func (f *fake) Paused() bool                  { return f.paused }
+func (f *fake) Control() string               { return "" }
+func (f *fake) Restored() <-chan struct{}     { return nil }
+func (f *fake) Launch(_ context.Context, _ string, fork func() (procscan.ID, error)) (procscan.ID, error) {
+	if f.elected != nil {
+		return procscan.ID{}, f.elected
 	}
-	return "vouch", true
+	f.guarded = true
+	defer func() { f.guarded = false }()
+	return fork()
 }
 
 func (f *fake) id(pid int) procscan.ID { return procscan.ID{PID: pid, Start: uint64(pid)} }
@@ -94,19 +84,19 @@ func (f *fake) did(format string, args ...any) { f.log = append(f.log, fmt.Sprin
 func (f *fake) world() world {
 	return world{
 		thread: func(f func()) { f() },
-		start: func(s process.Spec) (*process.Child, error) {
-			f.did("start %s", s.Note)
+		start: func(s process.Spec) (procscan.ID, error) {
+			if f.guarded {
+				f.did("start")
+			} else {
+				f.did("start beside")
+			}
 			if f.startOK != nil {
-				return nil, f.startOK
+				return procscan.ID{}, f.startOK
 			}
 			f.pids++
 			pid := 1000 + f.pids
 			f.alive[pid] = true
-			f.started = make(chan error, 1)
-			if !f.silent {
-				f.started <- nil
-			}
-			return &process.Child{ID: f.id(pid), Started: f.started}, nil
+			return f.id(pid), nil
 		},
 		stop: func(t process.Tree, sig unix.Signal) (asked []procscan.ID) {
 			f.did("%s", process.SignalName(sig))
@@ -137,7 +127,7 @@ func (f *fake) world() world {
 		send:   func(id procscan.ID, sig unix.Signal) { f.did("send %s", process.SignalName(sig)) },
 		wait:   func(id procscan.ID) { <-f.gone },
 		lookup: func(pid int) (procscan.Stat, error) { return procscan.Stat{}, os.ErrNotExist },
-		hear:   func(func(int) bool) (receiver, error) { return f.inbox, nil },
+		hear:   func(string, func(int) bool) (receiver, error) { return f.inbox, nil },
 		line:   func(*worker) (int, error) { return 0, nil },
 		nap:    time.Sleep,
 		cgroup: func() *process.Cgroup { return nil },

@@ -36,7 +36,6 @@ type handed struct {
 	Reloads  int
 	Reply    int // the connection of who asked for this
 	Announce bool
-	Settled  bool
 }
 
 type handedWorker struct {
@@ -75,7 +74,7 @@ func (l *loop) onSelf(r *request) {
 	case l.next != nil || len(l.leaving) > 0:
 		r.answer("error a reload is on its way: ask again when it is over")
 		return
-	case w != nil && (w.state != up || w.pending || w.killing):
+	case w != nil && (w.state != up || w.killing):
 		r.answer(fmt.Sprintf("error the worker is %s: ask again when it is up", w.state))
 		return
 	}
@@ -95,7 +94,7 @@ func (l *loop) handOver(r *request) (err error) {
 		return max(time.Until(t), 1)
 	}
 	h := handed{Version: HandOverVersion, Down: left(l.at), Restarts: l.back.restarts, Announce: l.announce,
-		Workers: l.starts, Reloads: l.reloads, Settled: l.settled}
+		Workers: l.starts, Reloads: l.reloads}
 	errors.As(l.last, &h.Last)
 	for _, t := range l.back.starts {
 		h.Starts = append(h.Starts, time.Since(t))
@@ -193,7 +192,7 @@ func (l *loop) restore(state []byte) error {
 		return time.Now().Add(d)
 	}
 	l.at, l.back.restarts, l.announce = after(h.Down), h.Restarts, h.Announce
-	l.starts, l.reloads, l.settled = h.Workers, h.Reloads, h.Settled
+	l.starts, l.reloads, l.settled = h.Workers, h.Reloads, true
 	crash.Point("handover.restored")
 	l.control.listen(l.Hold.Control(), l.Warn)
 	if h.Last != nil {

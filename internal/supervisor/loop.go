@@ -17,7 +17,8 @@ import (
 // loop is the supervisor. Everything in it belongs to the goroutine of run.
 type loop struct {
 	Job
-	w world
+	w   world
+	ctx context.Context // Run's
 
 	want bool      // up is wanted
 	done bool      // finish was called
@@ -68,6 +69,7 @@ func newLoop(job Job, w world) *loop {
 }
 
 func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
+	l.ctx = ctx
 	var beat <-chan time.Time // our own heartbeat to who supervises us
 	if period := l.Above.WatchdogPeriod; period > 0 {
 		ticker := time.NewTicker(period / 2)
@@ -131,14 +133,10 @@ func (l *loop) workers() []*worker {
 
 // begin takes on what lives already, or starts the first worker.
 func (l *loop) begin() {
-	orphan, generation, follow := l.Hold.Inherited()
+	in := l.Hold.Inherited()
 	switch {
-	case follow:
-		l.control.listen(l.Hold.Control(), l.Warn)
-		l.cur = l.newWorker(generation)
-		l.cur.follow()
-	case !orphan.Zero():
-		l.adopt(orphan, generation)
+	case !in.Worker.Zero() || len(in.Leftovers) > 0:
+		l.takeOn(in)
 	case l.Lease != nil:
 		_ = l.Above.Ready()
 		l.announce = true
@@ -316,7 +314,7 @@ func (l *loop) ended(w *worker) {
 	default:
 		l.last, l.cur = w.verdict, nil
 		crash.Point("end.worker")
-		l.Hold.SetWorker(w.generation, none)
+		l.Hold.Ended()
 		crash.Point("end.vacated")
 		l.after(w)
 	}

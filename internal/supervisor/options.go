@@ -23,7 +23,8 @@ type Options struct {
 	Env   []string // added to or replacing the inherited environment, K=V
 	Umask int      // -1: inherited
 
-	Leftovers string // terminate, keep, follow
+	Leftovers  string // terminate, keep, follow
+	EndOrphans bool   // a worker dies with its supervisor, and one that did not is ended
 
 	Respawn         bool
 	RespawnOn       When

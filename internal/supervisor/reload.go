@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/crash"
+	"lifeline/internal/guard"
 )
 
 // reload is one hot reload, from the wish to the outcome.
@@ -79,9 +80,9 @@ func (l *loop) onReload(r *request) {
 	}
 	crash.Point("reload.asked")
 	at := markOutput()
-	w, err := l.launch(true)
+	w := l.newWorker(guard.NewGeneration())
 	w.output = at
-	if err != nil {
+	if _, err := l.launch(w, true); err != nil {
 		w.enter(gone, 0)
 		w.close()
 		w.verdict = asEnd(err)
@@ -91,6 +92,7 @@ func (l *loop) onReload(r *request) {
 	l.next = w
 	crash.Point("reload.started")
 	w.enter(starting, l.ReloadTimeout)
+	w.running()
 }
 
 // takeOver: the new generation serves, and has shown that it stays. The old

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/guard"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
@@ -18,20 +19,16 @@ import (
 // [Unguarded] is the one of `lifeline run`. A generation is the id of one
 // worker.
 type Hold interface {
-	NewGeneration() string
-	Environ(generation string, rest []string) []string // the stub's environment
-	RunFD() int                                        // descriptor for the worker to inherit, 0 for none
-	Note(first, beside bool) (note string, sure bool)  // for the stub
-	Place() (path string, dev, ino uint64)             // what has to be in its place for sure to be true; "" for nothing
-	SetWorker(generation string, id procscan.ID)       // zero when it has ended
-	// Draft is what a worker writes into file by itself before it begins: text,
-	// with its pid and start time from worker on, and a checksum from sum on.
-	Draft(generation string) (file *os.File, text []byte, worker, sum int)
-	Lost() error                                                     // not nil: another supervisor has the name, and nothing may be started
-	Inherited() (worker procscan.ID, generation string, follow bool) // what lives already
-	Yielded(text string) (adopt procscan.ID, generation string, err error)
-	Settled()                                       // the first worker has been through the guard's look around
-	Leftovers(remark string) (generations []string) // of ended supervisors, to be ended
+	Environ(generation string) []string // the marker
+	RunFile() int                       // descriptor for the worker to inherit, 0 for none
+	CgroupPrefix() string
+	// Launch calls fork when no other instance can start, and notes its worker. A
+	// *guard.HeldError says that another instance has the name, a
+	// *guard.OrphanError that a worker without a supervisor lives.
+	Launch(ctx context.Context, generation string, fork func() (procscan.ID, error)) (procscan.ID, error)
+	SetWorker(generation string, id procscan.ID) // another process counts now
+	Ended()                                      // the worker has ended
+	Inherited() guard.Inherited                  // what lives already
 	Paused() bool
 	Control() (path string)    // where commands come in, "" for nowhere
 	Restored() <-chan struct{} // files of the name were put back; nil for never
@@ -72,7 +69,7 @@ func (e *EndError) Error() string { return e.Text }
 // world is everything outside the loop that a test wants to hold in its hands.
 type world struct {
 	thread  func(func()) // runs it on the thread that all workers hang on
-	start   func(process.Spec) (*process.Child, error)
+	start   func(process.Spec) (procscan.ID, error)
 	stop    func(t process.Tree, sig unix.Signal) (asked []procscan.ID)
 	kill    func(t process.Tree) error
 	members func(t process.Tree) []procscan.ID
@@ -81,7 +78,7 @@ type world struct {
 	send    func(procscan.ID, unix.Signal)
 	wait    func(procscan.ID) // until it has ended, for those that aren't our children
 	lookup  func(pid int) (procscan.Stat, error)
-	hear    func(member func(pid int) bool) (receiver, error)
+	hear    func(address string, member func(pid int) bool) (receiver, error)
 	line    func(*worker) (theirs int, err error) // makes LIFELINE_FD
 	nap     func(time.Duration)                   // nanosleep(2)
 	cgroup  func() *process.Cgroup                // a new one; nil where there is none to be had
@@ -100,10 +97,10 @@ type receiver interface {
 // go before lifeline says that it can't be ended.
 const killPatience = 30 * time.Second
 
-func theWorld(thread func(func())) world {
+func theWorld(job Job, thread func(func())) world {
 	return world{
 		thread: thread,
-		start: func(spec process.Spec) (*process.Child, error) {
+		start: func(spec process.Spec) (procscan.ID, error) {
 			spec.Thread = thread
 			return process.Start(spec)
 		},
@@ -122,12 +119,12 @@ func theWorld(thread func(func())) world {
 			}
 		},
 		lookup: procscan.Lookup,
-		hear: func(member func(pid int) bool) (receiver, error) {
-			return sdnotify.Listen(notifyAddress(), sdnotify.Options{Member: member})
+		hear: func(address string, member func(pid int) bool) (receiver, error) {
+			return sdnotify.Listen(address, sdnotify.Options{Member: member})
 		},
 		line:   (*worker).openLine,
 		nap:    nap,
-		cgroup: newCgroup,
+		cgroup: func() *process.Cgroup { return newCgroup(job.Hold.CgroupPrefix()) },
 	}
 }
 
@@ -142,12 +139,13 @@ func Run(ctx context.Context, job Job) error {
 	signals := make(chan os.Signal, 16)
 	catch(signals)
 	defer signal.Stop(signals)
-	// The worker's death signal comes when the thread that forked it ends
-	// (prctl(2)). That is this one, and it does nothing else: one that waits for
-	// a disk wouldn't die before the disk has answered, whatever killed it.
+	// Workers are forked on this thread, the main one: until a worker is the
+	// command it has this thread's name, which announces the start, and its death
+	// signal comes when this thread ends (prctl(2)). It does nothing else: one that
+	// waits for a disk wouldn't die before the disk has answered.
 	runtime.LockOSThread()
 	forks := make(chan func())
-	l := newLoop(job, theWorld(func(f func()) {
+	l := newLoop(job, theWorld(job, func(f func()) {
 		done := make(chan struct{})
 		forks <- func() { f(); close(done) }
 		<-done

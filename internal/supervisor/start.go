@@ -2,12 +2,13 @@ package supervisor
 
 import (
 	"errors"
-	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/crash"
+	"lifeline/internal/guard"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
@@ -20,44 +21,56 @@ func (l *loop) start() {
 		l.standBy()
 		return
 	}
-	if err := l.Hold.Lost(); err != nil {
+	w := l.newWorker(guard.NewGeneration())
+	_, err := l.Hold.Launch(l.ctx, w.generation, func() (procscan.ID, error) { return l.launch(w, false) })
+	var orphan *guard.OrphanError
+	switch {
+	case err == nil:
+		l.cur = w
+		crash.Point("start.told")
+		w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
+		l.begun()
+		w.running()
+	case errors.As(err, &orphan):
+		l.drop(w)
+		l.takeOn(orphan.Inherited)
+	case errors.Is(err, guard.ErrHeld):
+		l.drop(w)
 		l.want = false
 		l.finish(err)
-		return
-	}
-	w, err := l.launch(false)
-	if err != nil {
+	default:
 		l.fail(w, err)
-		return
 	}
-	l.cur = w
-	crash.Point("start.told")
-	l.Hold.SetWorker(w.generation, w.id)
-	w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
 }
 
-// launch starts a worker, beside another one in a reload.
-func (l *loop) launch(beside bool) (*worker, error) {
-	w := l.newWorker(l.Hold.NewGeneration())
+// drop forgets a worker that was not started.
+func (l *loop) drop(w *worker) {
+	w.enter(gone, 0)
+	w.close()
+	l.cur = nil
+}
+
+// begun: a first worker runs, and the name is ours beyond doubt.
+func (l *loop) begun() {
+	if !l.settled {
+		l.settled = true
+		l.control.listen(l.Hold.Control(), l.Warn)
+	}
+}
+
+// launch starts the worker, beside another one in a reload.
+func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 	if err := l.sockets.open(l.Listen); err != nil {
-		return w, err
+		return none, err
 	}
 	spec := process.Spec{
 		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask, Stdio: l.Stdio,
 		Listen: l.sockets.fds(), ListenNames: l.sockets.names(),
-		Run: l.Hold.RunFD(), Deathsig: l.stopSignal(), Group: true,
+		Run: l.Hold.RunFile(), Group: true,
 	}
-	if !beside {
-		spec.Place.Path, spec.Place.Dev, spec.Place.Ino = l.Hold.Place()
+	if l.EndOrphans {
+		spec.Deathsig = l.stopSignal()
 	}
-	spec.Note, spec.Sure = l.Hold.Note(!l.settled, beside)
-	if spec.Sure {
-		var record *os.File
-		if record, spec.Draft = l.draft(w.generation); record != nil {
-			defer record.Close()
-		}
-	}
-	crash.Point("start.noted")
 	kept, names, err := l.store.Files()
 	if err != nil {
 		l.Warn("cannot hand the kept descriptors on: %v", err)
@@ -69,14 +82,14 @@ func (l *loop) launch(beside bool) (*worker, error) {
 	spec.ListenNames = append(spec.ListenNames, names...)
 	env := Environ(l.Env)
 	if l.hears() {
-		if w.notify, err = l.w.hear(w.member); err != nil {
-			return w, err
+		if w.notify, err = l.w.hear(notifyAddress(w.generation), w.member); err != nil {
+			return none, err
 		}
 		env = sdnotify.Environ(env, w.notify.Addr(), l.Watchdog)
 	}
 	theirs, err := l.w.line(w)
 	if err != nil {
-		return w, err
+		return none, err
 	}
 	if theirs != 0 {
 		defer unix.Close(theirs)
@@ -88,7 +101,7 @@ func (l *loop) launch(beside bool) (*worker, error) {
 		// both programs were killed at once.
 		spec.Deathsig, spec.Until = unix.SIGKILL, l.Lease.Until()
 	}
-	spec.Env = l.Hold.Environ(w.generation, env)
+	spec.Env = append(l.Hold.Environ(w.generation), env...)
 	if w.cgroup = l.groups.take(l.w.cgroup); w.cgroup != nil {
 		spec.CgroupFD = w.cgroup.FD()
 	}
@@ -103,41 +116,27 @@ func (l *loop) launch(beside bool) (*worker, error) {
 	if !beside { // a reload is no sign of trouble
 		l.back.began(w.began)
 	}
-	c, err := l.w.start(spec)
-	if err != nil && w.cgroup != nil { // not in a cgroup, then
+	id, err := l.w.start(spec)
+	if err != nil && w.cgroup != nil { // not in a cgroup, then: it may have been removed
 		l.groups.put(w.cgroup)
 		l.groups.none = true
 		w.cgroup, spec.CgroupFD = nil, 0
-		c, err = l.w.start(spec)
+		id, err = l.w.start(spec)
 	}
 	if err != nil {
-		return w, err
+		return none, err
 	}
-	w.id, w.ours, w.group, w.pending, w.pid = c.ID, true, c.PID, true, c.PID
+	w.id, w.ours, w.group, w.pid = id, true, id.PID, id.PID
 	if !beside {
 		l.starts++
 	}
 	if l.Lease != nil {
 		l.Lease.Started(w.generation, w.id)
 	}
-	go func() {
-		err := <-c.Started
-		l.post(func() { w.onStarted(err) })
-	}()
 	if w.notify != nil {
 		go w.listen(w.notify)
 	}
-	return w, nil
-}
-
-// draft is the record of the worker to come.
-func (l *loop) draft(generation string) (*os.File, process.Draft) {
-	file, text, worker, sum := l.Hold.Draft(generation)
-	if file == nil {
-		return nil, process.Draft{}
-	}
-	return file, process.Draft{FD: int(file.Fd()), Text: text, PID: text[worker : worker+10], Start: text[worker+11 : worker+31],
-		Sum: text[sum : sum+8], Summed: text[:sum-1]}
+	return id, nil
 }
 
 func (l *loop) readyTimeout() time.Duration {
@@ -187,74 +186,6 @@ func asEnd(err error) *EndError {
 	return &EndError{1, err.Error()}
 }
 
-// onStarted: the stub has become the command (nil), or never will.
-func (w *worker) onStarted(err error) {
-	l := w.l
-	w.pending = false
-	if w.state == gone {
-		return
-	}
-	var yield *process.YieldError
-	var remark *process.Remark
-	if errors.As(err, &remark) {
-		l.clearAway(l.Hold.Leftovers(remark.Text))
-		err = nil
-	}
-	switch {
-	case errors.Is(err, process.ErrSilent): // its end will come, and it hasn't looked around
-	case errors.Is(err, process.ErrMoved):
-		l.settled = false
-		if w == l.cur && w.state == starting { // with a stub, then
-			w.enter(gone, 0)
-			w.close()
-			l.cur = nil
-			l.start()
-		}
-	case err == nil:
-		if w == l.cur && !l.settled { // the name is ours beyond doubt
-			l.settled = true
-			l.Hold.Settled()
-			l.control.listen(l.Hold.Control(), l.Warn)
-		}
-		w.running()
-	case w == l.next:
-		w.verdict, w.pid = asEnd(err), 0
-		w.id = none
-		w.empty()
-	case w != l.cur:
-	case errors.As(err, &yield):
-		w.enter(gone, 0)
-		w.close()
-		l.cur = nil
-		adopt, generation, err := l.Hold.Yielded(yield.Text)
-		if adopt.Zero() {
-			l.want = false
-			l.finish(err)
-			return
-		}
-		l.adopt(adopt, generation)
-	default:
-		l.fail(w, err)
-	}
-	if w.early != nil && w.state != gone {
-		w.onExit(*w.early)
-	}
-}
-
-// clearAway ends what earlier generations have left: their workers and their
-// supervisors are gone, and nobody else would.
-func (l *loop) clearAway(generations []string) {
-	for _, g := range generations {
-		l.Warn("ending what an earlier run has left behind (--leftovers keep lets it live)")
-		tree := process.Tree{Marker: marker, Value: g}
-		go func() { // beside the loop: the worker runs already
-			l.w.stop(tree, l.stopSignal())
-			time.Sleep(min(l.KillAfter, time.Second))
-			_ = l.w.kill(tree)
-		}()
-	}
-}
-
 // running: it is the command now. Without --notify that is all there is to
 // know.
 func (w *worker) running() {
@@ -266,8 +197,8 @@ func (w *worker) running() {
 		w.feed(time.Now())
 	}
 	switch {
-	case l.Notify && !w.spoke:
-	case w == l.next && !l.Notify:
+	case l.Notify:
+	case w == l.next:
 		w.deadline, w.probation = time.Time{}, time.Now().Add(l.ReadyAfter)
 	default:
 		w.onReady()
@@ -304,17 +235,76 @@ func (w *worker) upNow() {
 	}
 }
 
-// adopt takes on a worker whose supervisor was killed. Its exit code nobody
-// will ever know.
+// takeOn takes on what lives of the name already.
+func (l *loop) takeOn(in guard.Inherited) {
+	for _, id := range in.Second {
+		l.Warn("ending pid %d, the other generation of a reload whose supervisor was killed", id.PID)
+		tree := process.Tree{Also: []procscan.ID{id}}
+		go func() { // beside the loop: the worker runs already
+			l.w.stop(tree, l.stopSignal())
+			time.Sleep(min(l.KillAfter, time.Second))
+			_ = l.w.kill(tree)
+		}()
+	}
+	switch {
+	case !in.Worker.Zero():
+		l.adopt(in.Worker, in.Generation)
+	case l.Leftovers == "follow":
+		l.control.listen(l.Hold.Control(), l.Warn)
+		l.cur = l.newWorker(in.Generation)
+		l.cur.also = in.Leftovers
+		l.cur.follow()
+	default:
+		l.Warn("ending %s, which an earlier run has left behind (--leftovers keep lets it live)", list(in.Leftovers))
+		l.cur = l.newWorker(in.Generation)
+		l.cur.also = in.Leftovers
+		l.restart = true
+		l.cur.stop(l.stopSignal())
+	}
+}
+
+// adopt takes on a worker whose supervisor was killed. Its exit code can't be
+// known.
 func (l *loop) adopt(id procscan.ID, generation string) {
-	l.Warn("watching over pid %d, whose supervisor was killed; its exit code can't be known", id.PID)
 	w := l.newWorker(generation)
-	w.id, w.pid = id, id.PID
+	w.id, w.pid, w.adopted = id, id.PID, id.PID
 	w.since, _ = procscan.Describe(id)
 	l.cur = w
+	l.settled = true
+	l.control.listen(l.Hold.Control(), l.Warn)
+	if l.EndOrphans {
+		l.Warn("ending pid %d, whose supervisor was killed (--orphans terminate)", id.PID)
+		w.watch(id)
+		l.restart = true
+		w.because(OutcomeStopped, "its supervisor was killed (--orphans terminate)")
+		w.stop(l.stopSignal())
+		return
+	}
+	l.Warn("watching over pid %d, whose supervisor was killed; %s", id.PID, l.lostWith(w))
 	w.ready = w.began
 	w.enter(up, l.MaxRuntime)
 	w.watch(id)
-	l.control.listen(l.Hold.Control(), l.Warn)
+	if w.period > 0 && w.notify != nil {
+		w.feed(time.Now())
+	}
 	_ = l.Above.Ready()
+}
+
+// lostWith takes up the worker's notify address again, and says what of an
+// adopted worker can't be taken up.
+func (l *loop) lostWith(w *worker) string {
+	lost := []string{"its exit code", "LIFELINE_FD"}
+	if l.hears() {
+		var err error
+		if w.notify, err = l.w.hear(notifyAddress(w.generation), w.member); err != nil {
+			w.notify, w.period = nil, 0
+			lost = append(lost, "its NOTIFY_SOCKET")
+		} else {
+			go w.listen(w.notify)
+		}
+	}
+	if len(l.Listen) > 0 {
+		lost = append(lost, "its sockets for a reload")
+	}
+	return "lost with it: " + strings.Join(lost, ", ")
 }

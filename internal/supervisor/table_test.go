@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/guard"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
@@ -46,7 +47,7 @@ func TestTable(t *testing.T) {
 		to    string
 		did   string // what happened after entering
 	}{
-		{"down, deadline: start", respawn, toDown, "down", pass(delay + delay/10), "up", "start vouch"},
+		{"down, deadline: start", respawn, toDown, "down", pass(delay + delay/10), "up", "start"},
 		{"down, before the deadline", respawn, toDown, "down", pass(delay - time.Millisecond), "down", ""},
 		{"down, stop: finish", respawn, toDown, "down", signal(unix.SIGTERM), "finished", ""},
 		{"down, other signals: nothing", respawn, toDown, "down", signal(unix.SIGUSR1), "down", ""},
@@ -98,7 +99,7 @@ func TestTable(t *testing.T) {
 		{"up, other signals: passed on", base, nil, "up", signal(unix.SIGUSR1), "up", "send SIGUSR1"},
 		{"up, WINCH passed on", base, nil, "up", signal(unix.SIGWINCH), "up", "send SIGWINCH"},
 		{"up, PIPE is ours", base, nil, "up", signal(unix.SIGPIPE), "up", ""},
-		{"up, max-runtime, then renewed", func() Options { o := respawn; o.MaxRuntime = time.Minute; return o }(), nil, "up", pass(61 * time.Second), "up", "SIGTERM,start vouch"},
+		{"up, max-runtime, then renewed", func() Options { o := respawn; o.MaxRuntime = time.Minute; return o }(), nil, "up", pass(61 * time.Second), "up", "SIGTERM,start"},
 
 		{"stopping, deadline: kill", respawn, toStopping, "stopping", pass(11 * time.Second), "finished", "kill"},
 		{"stopping, before the deadline", respawn, toStopping, "stopping", pass(9 * time.Second), "stopping", ""},
@@ -227,81 +228,20 @@ func TestCannotStart(t *testing.T) {
 	})
 }
 
-// TestKilledStub: a stub that was killed before it had looked around proves
-// nothing, so the next one looks.
-func TestKilledStub(t *testing.T) {
-	supervised(t, Options{Respawn: true}, func(f *fake) { f.silent = true }, func(f *fake) {
-		f.state()
-		f.end(1001, unix.WaitStatus(unix.SIGKILL))
-		f.started <- process.ErrSilent
-		f.sleep(time.Second)
-		if log := fmt.Sprint(f.took()); log != "[start scan start scan]" {
-			t.Errorf("after a stub that said nothing: %s", log)
-		}
-		f.started <- nil
-		f.sleep(time.Second)
-		f.exit(0)
-		f.sleep(time.Second)
-		f.started <- nil
-		f.silent = false
-		if log := fmt.Sprint(f.took()); log != "[start vouch]" {
-			t.Errorf("after one that looked around: %s", log)
-		}
-	})
-}
-
-// TestMoved: the child of a direct start has found that K.run was made anew.
-func TestMoved(t *testing.T) {
-	supervised(t, Options{Respawn: true}, nil, func(f *fake) {
-		f.state()
-		f.silent = true
-		f.exit(0)
-		f.sleep(time.Second)
-		f.took()
-		f.silent = false
-		f.started <- process.ErrMoved
-		f.end(1002, unix.WaitStatus(125<<8))
-		f.sleep(time.Second)
-		if log := fmt.Sprint(f.took()); log != "[start scan]" {
-			t.Errorf("it went on with %s", log)
-		}
-		if s := f.state(); s != "up" || f.l.cur.id.PID != 1003 {
-			t.Errorf("in %q", s)
-		}
-	})
-	// Not when it is being ended.
-	supervised(t, Options{Respawn: true, KillAfter: time.Second}, nil, func(f *fake) {
-		f.state()
-		f.silent = true
-		f.exit(0)
-		f.sleep(time.Second)
-		f.took()
-		f.signals <- unix.SIGTERM
-		f.state()
-		f.started <- process.ErrMoved
-		if s := f.state(); s != "finished" || fmt.Sprint(f.took()) != "[SIGTERM]" {
-			t.Errorf("in %q", s)
-		}
-	})
-}
-
-func TestYield(t *testing.T) {
-	supervised(t, Options{}, func(f *fake) { f.silent = true }, func(f *fake) {
-		f.state()
-		f.started <- &process.YieldError{Text: "yield 1 2 false x"}
-		f.end(1001, 0)
-		if err := <-f.result; err == nil || err.Error() != "held: yield 1 2 false x" {
+func TestElection(t *testing.T) {
+	held := &guard.HeldError{Name: "x"}
+	supervised(t, Options{}, func(f *fake) { f.elected = held }, func(f *fake) {
+		if err := <-f.result; err != held {
 			t.Error(err)
 		}
 	})
-	supervised(t, Options{}, func(f *fake) { f.silent = true; f.adopt = procscan.ID{PID: 77, Start: 77} }, func(f *fake) {
-		f.state()
-		f.started <- &process.YieldError{Text: "yield 77 77 true x"}
-		f.end(1001, 0)
+	orphan := &guard.OrphanError{Inherited: guard.Inherited{Worker: procscan.ID{PID: 77, Start: 77}, Generation: "g"}}
+	supervised(t, Options{}, func(f *fake) { f.elected = orphan; f.alive[77] = true }, func(f *fake) {
 		if s := f.state(); s != "up" || f.l.cur.id.PID != 77 {
 			t.Fatalf("in %q, not watching over the orphan", s)
 		}
 		close(f.gone)
+		delete(f.alive, 77)
 		f.state()
 		if err := <-f.result; err != nil {
 			t.Error(err)
@@ -309,8 +249,30 @@ func TestYield(t *testing.T) {
 	})
 }
 
+// TestEndOrphans ends what lives of an earlier supervisor before anything is
+// started.
+func TestEndOrphans(t *testing.T) {
+	worker := guard.Inherited{Worker: procscan.ID{PID: 77, Start: 77}, Generation: "g"}
+	leftovers := guard.Inherited{Generation: "g", Leftovers: []procscan.ID{{PID: 77, Start: 77}}}
+	for what, in := range map[string]guard.Inherited{"orphan": worker, "leftovers": leftovers} {
+		supervised(t, Options{KillAfter: time.Second, EndOrphans: true}, func(f *fake) { f.inherit = in; f.alive[77], f.deaf[77] = true, true }, func(f *fake) {
+			if s := f.state(); s != "stopping" || fmt.Sprint(f.took()) != "[SIGTERM]" {
+				t.Fatalf("%s: in %q", what, s)
+			}
+			delete(f.alive, 77)
+			close(f.gone)
+			if s := f.state(); s != "up" || f.l.cur.id.PID != 1001 {
+				t.Errorf("%s: in %q afterwards", what, s)
+			}
+		})
+	}
+}
+
 func TestInherited(t *testing.T) {
-	supervised(t, Options{KillAfter: time.Second}, func(f *fake) { f.inherit = procscan.ID{PID: 77, Start: 77}; f.alive[77] = true }, func(f *fake) {
+	supervised(t, Options{KillAfter: time.Second}, func(f *fake) {
+		f.inherit = guard.Inherited{Worker: procscan.ID{PID: 77, Start: 77}}
+		f.alive[77] = true
+	}, func(f *fake) {
 		if s := f.state(); s != "up" || len(f.took()) != 0 {
 			t.Fatalf("in %q; an orphan is never doubled", s)
 		}
@@ -321,7 +283,7 @@ func TestInherited(t *testing.T) {
 			t.Errorf("in %q", s)
 		}
 	})
-	supervised(t, Options{KillAfter: time.Second}, func(f *fake) { f.follow = true; f.alive[88] = true }, func(f *fake) {
+	supervised(t, Options{KillAfter: time.Second, Leftovers: "follow"}, func(f *fake) { f.inherit.Leftovers = []procscan.ID{{PID: 88, Start: 88}}; f.alive[88] = true }, func(f *fake) {
 		if s := f.state(); s != "up" {
 			t.Fatalf("in %q", s)
 		}
@@ -343,7 +305,7 @@ func TestRestart(t *testing.T) {
 		if err != nil || string(answer[:n]) != "ok pid 1002\n" {
 			t.Errorf("%q %v", answer[:n], err)
 		}
-		if got := f.took(); !slices.Equal(got, []string{"start scan", "SIGTERM", "start vouch"}) {
+		if got := f.took(); !slices.Equal(got, []string{"start", "SIGTERM", "start"}) {
 			t.Errorf("did %q", got)
 		}
 	})

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"runtime"
 	"time"
@@ -13,23 +12,23 @@ import (
 	"lifeline/procscan"
 )
 
-// notifyAddress is a new one for each generation. Linux has addresses outside
-// the file system, which no rm -rf takes away and which a worker that has
-// dropped its privileges still reaches; the sender's credentials say who may
-// speak.
-func notifyAddress() string {
+// notifyAddress is that of a generation: an adopter finds it again. Linux has
+// addresses outside the file system, which no rm -rf takes away and which a
+// worker that has changed its user or its root can reach.
+func notifyAddress(generation string) string {
 	if runtime.GOOS == "linux" {
-		return fmt.Sprintf("@lifeline/%d/%016x", os.Getpid(), rand.Uint64())
+		return "@lifeline/" + generation
 	}
-	return fmt.Sprintf("%s/lifeline-%d-%x", os.TempDir(), os.Getpid(), rand.Uint32())
+	return fmt.Sprintf("%s/lifeline-%s", os.TempDir(), generation)
 }
 
 // member reports whether pid belongs to us: the worker itself, or a process
-// whose line of parents leads here. It is asked in the receiver's goroutine.
+// whose line of parents leads here, or to a worker that was adopted. It is asked
+// in the receiver's goroutine.
 func (w *worker) member(pid int) bool {
 	self := os.Getpid()
 	for range 100 {
-		if pid == self {
+		if pid == self || pid == w.adopted {
 			return true
 		}
 		s, err := procscan.Lookup(pid)
@@ -103,8 +102,8 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 			w.enter(stopping, max(l.KillAfter, 1))
 		}
 	case sdnotify.Ready:
-		w.spoke = true // it may be heard before the stub's last sign
-		if w.state == starting && l.Notify && !w.pending {
+		w.spoke = true
+		if w.state == starting && l.Notify {
 			w.onReady()
 		}
 	}

@@ -51,9 +51,9 @@ type worker struct {
 	killing  bool
 	unborn   bool // it couldn't be started
 
-	pending   bool          // the stub hasn't said yet how it went
-	early     *process.Exit // it ended before that was heard
-	spoke     bool          // READY=1 came before that was heard
+	adopted   int           // pid of one that another supervisor started; 0 for none
+	also      []procscan.ID // known to belong to it from the start
+	spoke     bool          // it has said READY=1
 	claims    bool          // it has said takeover, and is owed the ok
 	probation time.Time     // a reload's new one: when it has shown that it stays
 
@@ -151,10 +151,6 @@ func (w *worker) onGone(id procscan.ID) {
 
 // onExit: the process that is the worker has ended.
 func (w *worker) onExit(e process.Exit) {
-	if w.pending { // what the stub had to say comes first
-		w.early = &e
-		return
-	}
 	if w.line != nil {
 		w.onLine() // and the worker's last word
 	}
@@ -276,7 +272,7 @@ func (w *worker) close() {
 // tree is all that belongs to the generation. What was orphaned belongs to us,
 // and so to it, unless there is another generation that it may come from.
 func (w *worker) tree() process.Tree {
-	t := process.Tree{Root: w.id, Group: w.group, Cgroup: w.cgroup, Marker: marker, Value: w.generation}
+	t := process.Tree{Root: w.id, Group: w.group, Cgroup: w.cgroup, Marker: marker, Value: w.generation, Also: w.also}
 	others := w.l.workers()
 	for _, o := range others {
 		if o != w {

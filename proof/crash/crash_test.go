@@ -54,14 +54,12 @@ type scene struct {
 }
 
 var (
-	start     = scene{}
-	again     = scene{options: []string{"--respawn", "--respawn-delay", "0"}, trigger: func(s *stage) { s.worker(unix.SIGKILL) }}
-	respawned = scene{options: again.options} // the supervisor itself is the next one to try
-	removed   = scene{trigger: func(s *stage) { os.RemoveAll(s.path("state")) }}
-	ended     = scene{trigger: func(s *stage) { s.worker(unix.SIGKILL) }}
-	orphan    = scene{before: func(s *stage) {
+	start   = scene{}
+	again   = scene{options: []string{"--respawn", "--respawn-delay", "0"}, trigger: func(s *stage) { s.worker(unix.SIGKILL) }}
+	removed = scene{trigger: func(s *stage) { os.RemoveAll(s.path("state")) }}
+	ended   = scene{trigger: func(s *stage) { s.worker(unix.SIGKILL) }}
+	orphan  = scene{before: func(s *stage) {
 		s.running("-ignore-term")
-		s.stubborn = true
 		s.kill(s.ticks[0])
 	}}
 	leaked = scene{before: func(s *stage) {
@@ -83,17 +81,15 @@ var steps = []struct {
 	{"lock.taken", start}, {"lock.checked", start}, {"run.opened", start}, {"run.locked", start}, {"record.read", start},
 	{"lock.taken", orphan}, {"run.locked", orphan}, {"record.read", orphan}, {"adopt", orphan},
 	{"record.read", leaked}, {"renew.made", leaked}, {"renew.locked", leaked}, {"renew.renamed", leaked},
-	{"record.none", start}, {"start.noted", start}, {"start.forked", start}, {"start.told", start},
-	{"become.exec", alone}, {"stub.begun", alone}, {"stub.exec", alone},
-	{"stub.begun", start}, {"stub.announced", start}, {"stub.looked", start}, {"stub.checked", start}, {"stub.exec", start},
-	{"stub.begun", respawned}, {"stub.looked", respawned},
-	{"direct.forked", again}, {"direct.told", again}, {"direct.arranged", again}, {"direct.exec", again},
+	{"record.none", start}, {"start.announced", start}, {"start.secured", start}, {"start.elected", start},
+	{"fork.before", start}, {"fork.after", start}, {"start.forked", start}, {"start.recorded", start}, {"start.told", start},
+	{"start.announced", alone}, {"become.exec", alone},
 	{"keep.missing", removed}, {"keep.locked", removed}, {"keep.opened", removed}, {"keep.held", removed},
 	{"end.worker", ended}, {"end.vacated", ended}, {"end.unlocked", ended}, {"end.released", ended}, {"end.worker", again},
 	{"reload.asked", reload}, {"reload.started", reload}, {"reload.ready", reload}, {"reload.over", reload},
 	{"handover.exec", self}, {"handover.taken", self}, {"handover.restored", self},
-	// A respawn takes the same way again, without a stub.
-	{"start.noted", second}, {"start.over", second}, {"start.told", second},
+	// A respawn takes the same way again, without a census.
+	{"start.announced", second}, {"start.elected", second}, {"fork.after", second}, {"start.recorded", second}, {"start.told", second},
 }
 
 // second arms the step only when the first worker is up: the step is named in
@@ -115,8 +111,6 @@ type stage struct {
 	said  *os.File
 	ticks []*tick
 	round string
-	// stubborn: the worker lives on when its supervisor is killed.
-	stubborn bool
 }
 
 type tick struct {
@@ -207,13 +201,12 @@ func (s *stage) play(step string, sc scene, n int) {
 	crashed := s.path("crashed")
 	os.Remove(crashed)
 	worker := slices.Clone(sc.worker)
-	if n%2 == 1 { // else the death signal ends it with its supervisor
+	if n%2 == 1 {
 		worker = append(worker, "-ignore-term")
 	}
 	if n%4 > 1 {
 		worker = append(worker, "-closefrom")
 	}
-	s.stubborn = n%2 == 1
 	if sc.before != nil {
 		sc.before(s)
 	}
@@ -281,7 +274,7 @@ func (s *stage) atRest() bool {
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
 		switch {
 		case slices.Contains(living, id) || strings.Contains(string(args), "-child"):
-		case exe == programs.Lifeline && !strings.HasPrefix(string(args), "lifeline-stub"):
+		case exe == programs.Lifeline:
 			supervisors++
 		default:
 			others++
@@ -289,7 +282,7 @@ func (s *stage) atRest() bool {
 	}
 	others += s.orphans(living)
 	if supervisors == 0 {
-		return others == 0 && (len(living) == 0 || s.stubborn && len(living) == 1)
+		return others == 0 && len(living) <= 1 // an orphan lives on
 	}
 	return others == 0 && supervisors == 1 && len(living) == 1
 }
@@ -362,7 +355,7 @@ func TestCrash(t *testing.T) {
 
 // TestEveryStep: none of lifeline's steps is left out.
 func TestEveryStep(t *testing.T) {
-	text, err := os.ReadFile("../../lifeline/crash/steps.go")
+	text, err := os.ReadFile("../../internal/crash/steps.go")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,393 @@
+package guard
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"lifeline/internal/identity"
+	"lifeline/procscan"
+)
+
+// census is one pass over the process table of a state directory. It answers
+// for every name of the directory: who is a supervisor, a worker, an orphan, a
+// leftover, a contender for a start. Elections, adoption, terminate, status,
+// metrics and doctor use it and nothing else.
+//
+// The evidence adds up. A process belongs to a name by
+//   - its marker, where the process is of the caller's uid, or another
+//     evidence supports the marker: other users can write markers as well;
+//   - an open description of the name's run file, which no other user can have:
+//     also when the file was removed, or moved with its directory;
+//   - its cgroup, which root made for the name.
+type census struct {
+	dir   dir
+	self  procscan.ID
+	table *procscan.Table
+	blind error // the process table can't be read; the locks decide alone
+
+	flocks    []procscan.Flock
+	allFlocks bool // flocks has every lock, those of ended takers included
+	lockFiles bool // flocks has been read
+	inodes    map[uint64]bool
+	open      map[procscan.ID][]procscan.Open
+	children  map[int][]procscan.Process
+	searched  bool // open is complete: every process was looked at
+}
+
+// takeCensus looks at the process table once. Processes that are born meanwhile
+// are looked at too: while a contender forks its worker, the evidence moves from
+// one pid to another.
+func takeCensus(d dir) *census {
+	c := &census{dir: d, self: procscan.Self(), open: map[procscan.ID][]procscan.Open{}}
+	c.table, _, c.blind = procscan.ReadAll(identity.Prefix)
+	return c
+}
+
+// member is a process of a name.
+type member struct {
+	procscan.Process
+	marker identity.Marker // zero where the process shows none
+}
+
+// sighting is what a census shows of one name.
+type sighting struct {
+	// supervisor is a living supervisor other than this process; zero for none.
+	supervisor procscan.ID
+	// worker is the living instance; zero for none.
+	worker     procscan.ID
+	generation string
+	// second is another living generation: the supervisor was killed during a
+	// reload.
+	second []procscan.ID
+	// leftovers are what ended workers have left running.
+	leftovers []procscan.ID
+	// members is everything of the name, the worker first.
+	members []member
+	// contenders announce that they start a worker of the name.
+	contenders []procscan.Stat
+	// unknown are in the middle of execve, and show nothing yet.
+	unknown []procscan.ID
+}
+
+// of tells what the census shows of name. rec is what the run file said before
+// this process wrote it; known is false where it said nothing that counts.
+func (c *census) of(name string, rec identity.Record, known bool) sighting {
+	var s sighting
+	if c.table == nil {
+		return s
+	}
+	announced := identity.Announcement(c.dir.space, name)
+	for _, p := range c.table.Processes {
+		switch {
+		case p.ID == c.self:
+		case p.Comm == announced:
+			if p.UID() == ownUID() {
+				s.contenders = append(s.contenders, p.Stat)
+			}
+		case p.Environment == procscan.InExec:
+			s.unknown = append(s.unknown, p.ID)
+		case p.Env[identity.EnvName] == name && p.Env[identity.EnvSpace] == c.dir.space:
+			if m, ok := identity.MarkerOf(p.Env); ok && c.trusts(p, m, rec) {
+				s.members = append(s.members, member{p, m})
+			}
+		}
+	}
+	for _, id := range c.runFileHolders(name, !known) {
+		p, ok := c.table.Get(id.PID)
+		if ok && p.ID == id && !slices.ContainsFunc(s.members, func(m member) bool { return m.ID == id }) {
+			s.members = append(s.members, member{Process: p})
+		}
+	}
+	// A worker that shows neither marker nor descriptor is known by the record.
+	if w := procscan.ID(rec.Worker); known && c.table.Has(w) && w != c.self &&
+		!slices.ContainsFunc(s.members, func(m member) bool { return m.ID == w }) {
+		p, _ := c.table.Get(w.PID)
+		s.members = append(s.members, member{Process: p})
+	}
+	s.supervisor = c.supervisorOf(name, s.members)
+	c.sort(&s, name, rec, known)
+	return s
+}
+
+// trusts reports whether the marker of p may be believed. Every user can write
+// one into the environment of a process of his own, and must not be able to keep
+// root's worker from starting.
+func (c *census) trusts(p procscan.Process, m identity.Marker, rec identity.Record) bool {
+	switch {
+	case p.UID() == ownUID():
+		return true
+	case ownUID() != 0:
+		return false
+	case rec.Generation != "" && m.Generation == rec.Generation:
+		return true // nobody else can know the generation before it is written
+	}
+	parent, ok := c.table.Get(p.PPID)
+	if ok && parent.ID == procscan.ID(m.Supervisor) && parent.UID() == ownUID() {
+		return true
+	}
+	if strings.HasPrefix(filepath.Base(procscan.CgroupOf(p.PID)), CgroupPrefix(c.dir.space, m.Name)) {
+		return true
+	}
+	return slices.ContainsFunc(c.openOf(p.ID), func(o procscan.Open) bool { return c.isRunFile(o, m.Name) })
+}
+
+// CgroupPrefix is how the names of the cgroups begin in which a supervisor of
+// the name starts workers.
+func CgroupPrefix(space, name string) string {
+	return "lifeline-" + strings.TrimPrefix(identity.Announcement(space, name), "ll:") + "-"
+}
+
+// sort decides which member is the worker, and what the others are.
+func (c *census) sort(s *sighting, name string, rec identity.Record, known bool) {
+	slices.SortStableFunc(s.members, func(a, b member) int {
+		if a.Older(b.ID) {
+			return -1
+		}
+		return 1
+	})
+	var workers []member // the oldest of each generation that may be an instance
+	if i := slices.IndexFunc(s.members, func(m member) bool { return known && m.ID == procscan.ID(rec.Worker) }); i >= 0 {
+		workers = append(workers, s.members[i])
+	}
+	named := len(workers) > 0 // what shows no marker is then a descendant of that one
+	for _, m := range s.members {
+		generation := m.marker.Generation
+		switch {
+		case named && (m.ID == workers[0].ID || generation == "" || generation == rec.Generation):
+		case slices.ContainsFunc(workers, func(w member) bool { return generation == w.marker.Generation }):
+		case c.ended(m, rec, known):
+			s.leftovers = append(s.leftovers, m.ID)
+		default:
+			workers = append(workers, m)
+		}
+	}
+	if len(workers) == 0 {
+		return
+	}
+	s.worker, s.generation = workers[0].ID, workers[0].marker.Generation
+	if s.generation == "" && known {
+		s.generation = rec.Generation
+	}
+	for _, m := range workers[1:] {
+		s.second = append(s.second, m.ID)
+	}
+	slices.SortStableFunc(s.members, func(a, b member) int {
+		if a.ID == s.worker && b.ID != s.worker {
+			return -1
+		}
+		return 0
+	})
+}
+
+// ended reports whether m's worker is known to have ended, so that m is a
+// leftover. Where nothing tells, m counts as the instance: never two comes
+// before never none.
+func (c *census) ended(m member, rec identity.Record, known bool) bool {
+	sup := procscan.ID(m.marker.Supervisor)
+	switch {
+	case m.marker.Generation != "" && m.ID == sup: // --exec
+		return false
+	case m.marker.Generation != "" && c.table.Has(sup):
+		// The worker is the child of its supervisor; one whose supervisor is this
+		// process has ended, or this process would not ask.
+		return m.PPID != sup.PID || sup == c.self
+	case !known:
+		return false
+	case m.marker.Generation == "":
+		return true // it has the run file of a worker that the record knows to have ended
+	case m.marker.Generation == rec.Generation:
+		return true
+	}
+	// The record names no worker, or one that has ended. A worker that was
+	// started since is one that its supervisor could not write down any more.
+	return m.Start < rec.Since
+}
+
+// supervisorOf finds a living supervisor of name other than this process. A
+// supervisor that has lost its lock file to an rm still has it open; it counts
+// only with a worker, so that a contender that lost a race doesn't.
+func (c *census) supervisorOf(name string, members []member) procscan.ID {
+	for _, m := range members {
+		sup := procscan.ID(m.marker.Supervisor)
+		if m.marker.Generation != "" && sup != c.self && sup != m.ID && c.table.Has(sup) {
+			return sup
+		}
+	}
+	for _, id := range c.lockFileHolders(name) {
+		if id == c.self {
+			continue
+		}
+		if slices.ContainsFunc(c.table.Processes, func(p procscan.Process) bool { return p.PPID == id.PID }) || len(members) > 0 {
+			return id
+		}
+	}
+	return procscan.ID{}
+}
+
+// readLocks reads /proc/locks and the directory, once.
+func (c *census) readLocks() {
+	if c.lockFiles {
+		return
+	}
+	c.lockFiles = true
+	c.flocks, c.allFlocks = procscan.Flocks()
+	c.inodes = inodesIn(c.dir.path)
+}
+
+// strays are the locks on files that are not in the directory: of other programs,
+// and of files of ours that were removed, or moved.
+func (c *census) strays() []procscan.Flock {
+	c.readLocks()
+	return slices.DeleteFunc(slices.Clone(c.flocks), func(l procscan.Flock) bool { return c.inodes[l.Ino] })
+}
+
+// openOf lists the lock and run files that a process has open, of whatever
+// directory.
+func (c *census) openOf(id procscan.ID) []procscan.Open {
+	open, known := c.open[id]
+	if !known {
+		open, _ = procscan.OpenFiles(id, func(path string) bool {
+			return strings.HasSuffix(path, ".run") || strings.HasSuffix(path, ".lock")
+		})
+		c.open[id] = open
+	}
+	return open
+}
+
+// lockFileHolders are the processes that hold the lock file of name, as it is in
+// the directory or as it was.
+func (c *census) lockFileHolders(name string) (ids []procscan.ID) {
+	c.readLocks()
+	now := inodeOf(c.dir.lock(name))
+	for _, l := range c.flocks {
+		if l.Ino != now && c.inodes[l.Ino] {
+			continue
+		}
+		p, ok := c.table.Get(l.PID)
+		if ok && slices.ContainsFunc(c.openOf(p.ID), func(o procscan.Open) bool { return c.isFile(o, identity.LockFile(name)) && o.Locked() }) {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// runFileHolders are the processes other than supervisors that hold a run file
+// of name. Every process is searched where hidden is set and something has
+// inherited a lock on a file that isn't in the directory any more.
+func (c *census) runFileHolders(name string, hidden bool) (ids []procscan.ID) {
+	if hidden && c.mayHide() || c.heldRun(name) {
+		c.searchAll()
+	}
+	for id, open := range c.open {
+		if id == c.self || slices.ContainsFunc(open, func(o procscan.Open) bool { return c.isFile(o, identity.LockFile(name)) }) {
+			continue
+		}
+		if slices.ContainsFunc(open, func(o procscan.Open) bool { return c.isRunFile(o, name) }) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// holders are the processes that hold the lock file and the run file of name,
+// supervisors among them.
+func (c *census) holders(name string) (lock, run []procscan.ID) {
+	if c.table == nil {
+		return nil, nil
+	}
+	c.searchAll()
+	for id, open := range c.open {
+		for _, o := range open {
+			if c.isFile(o, identity.LockFile(name)) && o.Locked() {
+				lock = append(lock, id)
+			}
+			if c.isRunFile(o, name) {
+				run = append(run, id)
+			}
+		}
+	}
+	return lock, run
+}
+
+// heldRun reports whether the run file in the directory may be locked by what has
+// inherited the lock: its taker has ended.
+func (c *census) heldRun(name string) bool {
+	c.readLocks()
+	now := inodeOf(c.dir.run(name))
+	if now == 0 {
+		return false
+	}
+	for _, l := range c.flocks {
+		if l.Ino == now {
+			_, alive := c.table.Get(l.PID)
+			return !alive
+		}
+	}
+	return !c.allFlocks
+}
+
+// mayHide reports whether a process may hold a lock that it has inherited, on a
+// file that isn't in the directory: the taker has ended, or has closed it.
+func (c *census) mayHide() bool {
+	strays := c.strays()
+	if !c.allFlocks {
+		return true
+	}
+	for _, l := range strays {
+		p, alive := c.table.Get(l.PID)
+		if !alive || !procscan.HoldsInode(p.PID, l.Ino) {
+			return true
+		}
+		c.openOf(p.ID)
+	}
+	return false
+}
+
+// searchAll looks at the descriptors of every process that may be looked at.
+func (c *census) searchAll() {
+	if c.searched {
+		return
+	}
+	c.searched = true
+	for _, p := range c.table.Processes {
+		if !p.Kernel {
+			c.openOf(p.ID)
+		}
+	}
+}
+
+// isFile reports whether o is a file of this directory with that base name. One
+// that was moved with its directory says so in the record.
+func (c *census) isFile(o procscan.Open, base string) bool {
+	if filepath.Base(o.Path) != base {
+		return false
+	}
+	return filepath.Dir(o.Path) == c.dir.space
+}
+
+// isRunFile reports whether o holds the lock of a run file of name, in this
+// directory or moved away from it.
+func (c *census) isRunFile(o procscan.Open, name string) bool {
+	if filepath.Base(o.Path) != identity.RunFile(name) {
+		return false
+	}
+	if filepath.Dir(o.Path) != c.dir.space {
+		rec, err := recordBehind(o)
+		if err != nil || rec.Space != identity.SpaceHash(c.dir.space) {
+			return false
+		}
+	}
+	return o.Locked()
+}
+
+func recordBehind(o procscan.Open) (identity.Record, error) {
+	buf := make([]byte, identity.RecordSize)
+	if n, _ := o.ReadAt(buf); n != len(buf) {
+		return identity.Record{}, identity.ErrRecord
+	}
+	return identity.Decode(buf)
+}
+
+func ownUID() int { return os.Geteuid() }

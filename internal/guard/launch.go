@@ -1,0 +1,207 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/crash"
+	"lifeline/internal/identity"
+	"lifeline/procscan"
+)
+
+// standstill is how long a start waits for one contender, or one process in
+// execve, that doesn't get on.
+const standstill = 3 * time.Second
+
+// OrphanError says that a census has found a living worker without a supervisor.
+// It is the instance, to be adopted.
+type OrphanError struct{ Inherited }
+
+func (e *OrphanError) Error() string {
+	return fmt.Sprintf("pid %d runs, and its supervisor was killed", e.Worker.PID)
+}
+
+// Launch starts a worker: steps 5 to 8. It announces the start, makes sure that
+// both files are locked by this process and in their place, and, unless they have
+// been since the last census, elects. fork is called when no other instance can
+// start any more; the worker it returns is written into the record, and then the
+// announcement is withdrawn.
+//
+// Whoever owns newer files locked them, announced, and took a census after this
+// process had announced and found its own in their place: it sees this process.
+//
+// A *[HeldError] says that another instance has the name, an *[OrphanError] that
+// a worker without a supervisor lives. fork's own error is returned as it is.
+func (h *Hold) Launch(ctx context.Context, generation string, fork func() (procscan.ID, error)) (procscan.ID, error) {
+	withdraw := announce(identity.Announcement(h.dir.space, h.Name))
+	defer withdraw()
+	crash.Point("start.announced")
+	sure, breaks, err := h.secure()
+	if err != nil {
+		return procscan.ID{}, err
+	}
+	crash.Point("start.secured")
+	if !sure && !without.scan {
+		if err := h.elect(ctx); err != nil {
+			return procscan.ID{}, err
+		}
+	}
+	h.elected(breaks)
+	crash.Point("start.elected")
+	id, err := fork()
+	if err != nil {
+		return id, err
+	}
+	crash.Point("start.forked")
+	h.SetWorker(generation, id)
+	crash.Point("start.recorded")
+	return id, nil
+}
+
+// secure makes sure that both files are in their place and locked by this
+// process. sure says that they have been since the last census; breaks counts the
+// times that they were not.
+func (h *Hold) secure() (sure bool, breaks int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watch.pending() { // moved away and back again, perhaps
+		h.breaks, h.sure = h.breaks+1, false
+	}
+	if !without.flock && !without.runLock && !(h.held && h.inPlaceLocked()) {
+		err = h.regain()
+	}
+	return h.sure && !without.flock && !without.runLock, h.breaks, err
+}
+
+// regain locks what the paths name now, where that isn't another one's.
+func (h *Hold) regain() error {
+	h.breaks, h.sure, h.inherited = h.breaks+1, false, Inherited{}
+	if held := h.lost(); held != nil {
+		h.held = false // nothing is written any more
+		return held
+	}
+	if !h.inPlaceLocked() {
+		err := h.remake()
+		if err == errBusy {
+			h.held = false
+			rec, _ := readRecordAt(h.dir.run(h.Name))
+			return &HeldError{h.Name, Holder{procscan.ID(rec.Supervisor), procscan.ID(rec.Worker), rec.Generation}}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	// A worker that this process adopted had the run file's lock. Where what the
+	// worker left running has it still, the name gets a new file.
+	return h.freeRun()
+}
+
+// elected notes that no worker lives but those that are started from now on.
+func (h *Hold) elected(breaks int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sure, h.searched, h.since = h.breaks == breaks, true, ticksNow()
+	h.prior = priorRecord{known: true, rec: h.record()}
+}
+
+// elect looks whether an instance lives or another contender goes first. Of any
+// two contenders that have announced themselves before they look, at least one
+// sees the other, and both agree on which is older (start ticks, pid). The older
+// one goes on, after the younger one has withdrawn.
+func (h *Hold) elect(ctx context.Context) error {
+	self := procscan.Self()
+	for deadline := time.Now().Add(standstill); ; {
+		c := takeCensus(h.dir)
+		if c.blind != nil {
+			h.guard.warn("%v: the locks decide alone", c.blind)
+			return nil
+		}
+		s := c.of(h.Name, h.prior.rec, h.prior.known)
+		if len(s.unknown) > 0 { // whoever begins an execve later has seen this process
+			h.settleUnknown(ctx, c, s.unknown, deadline)
+			s = c.of(h.Name, h.prior.rec, h.prior.known)
+		}
+		if !s.worker.Zero() || !s.supervisor.Zero() {
+			return h.found(s)
+		}
+		var younger []procscan.Stat
+		for _, other := range s.contenders {
+			wakeUp(other)
+			if other.Older(self) {
+				return &HeldError{h.Name, Holder{Supervisor: other.ID}}
+			}
+			younger = append(younger, other)
+		}
+		if len(younger) == 0 {
+			return nil
+		}
+		if late := h.await(ctx, younger, deadline); late.PID != 0 {
+			return fmt.Errorf("cannot start: pid %d announced a start of it more than %s ago and doesn't get on; "+
+				"kill %d if it hangs, the next tick tries again", late.PID, standstill, late.PID)
+		}
+	}
+}
+
+// found turns a sighting into the reason why nothing is started.
+func (h *Hold) found(s sighting) error {
+	if s.supervisor.Zero() && s.worker != procscan.Self() {
+		h.SetWorker(s.generation, s.worker) // the next tick finds it in the record
+		return &OrphanError{Inherited{Worker: s.worker, Generation: s.generation, Second: s.second}}
+	}
+	return &HeldError{h.Name, Holder{s.supervisor, s.worker, s.generation}}
+}
+
+// settleUnknown looks at each process that was in the middle of execve until it
+// shows what it is, and puts it into the census. One that has the name's run file
+// open is a worker: it needn't be waited for. One that shows nothing until the
+// deadline decides nothing.
+func (h *Hold) settleUnknown(ctx context.Context, c *census, unknown []procscan.ID, deadline time.Time) {
+	for len(unknown) > 0 {
+		var left []procscan.ID // the set only shrinks
+		for _, id := range unknown {
+			p, ok := procscan.Look(id.PID, identity.Prefix)
+			if !ok || p.ID != id {
+				continue
+			}
+			c.table.Put(p)
+			if p.Environment == procscan.InExec {
+				c.openOf(id)
+				left = append(left, id)
+			}
+		}
+		if unknown = left; len(unknown) == 0 || time.Now().After(deadline) || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+}
+
+// await waits until the younger contenders have withdrawn their announcement or
+// ended; it returns one that has done neither by the deadline.
+func (h *Hold) await(ctx context.Context, younger []procscan.Stat, deadline time.Time) (late procscan.Stat) {
+	for _, other := range younger {
+		for {
+			now, err := procscan.Lookup(other.PID)
+			if err != nil || now.ID != other.ID || now.Dead() || now.Comm != other.Comm {
+				break
+			}
+			if time.Now().After(deadline) || ctx.Err() != nil {
+				return now
+			}
+			wakeUp(now)
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return procscan.Stat{}
+}
+
+// wakeUp continues a stopped contender: it must not go on later, when it has
+// forgotten what it has seen.
+func wakeUp(s procscan.Stat) {
+	if s.Stopped() && s.ID.Alive() {
+		_ = unix.Kill(s.PID, unix.SIGCONT)
+	}
+}

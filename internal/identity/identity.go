@@ -1,0 +1,114 @@
+// Package identity is the contract by which processes of lifeline know each
+// other: the marker in a worker's environment, the record in the run file, the
+// names of a name's files, and the thread name of a supervisor that starts.
+//
+//	env := identity.Marker{Name: "web", Space: dir, Generation: g, Supervisor: self}.Environ()
+//	text := identity.Record{Boot: boot, Space: dir, Generation: g, Supervisor: self, Worker: id}.Encode()
+//	rec, err := identity.Decode(text)
+//
+// The early tick links this package, so it imports nothing that is costly to
+// initialise.
+package identity
+
+import (
+	"strconv"
+	"strings"
+)
+
+// ID names one process for as long as the machine is up: pids are reused.
+type ID struct {
+	PID   int
+	Start uint64 // clock ticks since boot, raw (proc_pid_stat(5), field 22)
+}
+
+// Zero reports that id names no process.
+func (id ID) Zero() bool { return id.PID == 0 }
+
+// String is pid:start, which ParseID reads.
+func (id ID) String() string { return strconv.Itoa(id.PID) + ":" + strconv.FormatUint(id.Start, 10) }
+
+// ParseID reads what String wrote.
+func ParseID(text string) (id ID, ok bool) {
+	pid, start, found := strings.Cut(text, ":")
+	n, err := strconv.Atoi(pid)
+	ticks, err2 := strconv.ParseUint(start, 10, 64)
+	if !found || err != nil || err2 != nil || n <= 0 {
+		return ID{}, false
+	}
+	return ID{n, ticks}, true
+}
+
+// The marker's variables. Descendants of a worker inherit them: a marker says
+// which name and generation a process comes from. The worker itself is the
+// process that the supervisor forked.
+const (
+	Prefix        = "LIFELINE_"           // what every variable of lifeline begins with
+	EnvName       = "LIFELINE_NAME"       // the name
+	EnvSpace      = "LIFELINE_SPACE"      // the state directory: names of two directories never meet
+	EnvGeneration = "LIFELINE_ID"         // the generation
+	EnvSupervisor = "LIFELINE_SUPERVISOR" // pid:start of the supervisor; with --exec, of the process itself
+)
+
+// Marker is what a worker's environment says of it.
+type Marker struct {
+	Name, Space, Generation string
+	Supervisor              ID
+}
+
+// Environ returns the marker as variables. They belong at the front of an
+// environment: they are seen there even when only a part of it can be read.
+func (m Marker) Environ() []string {
+	return []string{
+		EnvName + "=" + m.Name, EnvSpace + "=" + m.Space,
+		EnvGeneration + "=" + m.Generation, EnvSupervisor + "=" + m.Supervisor.String(),
+	}
+}
+
+// MarkerOf reads the marker from a process's variables; ok is false where they
+// are not all there.
+func MarkerOf(env map[string]string) (m Marker, ok bool) {
+	m.Name, m.Space, m.Generation = env[EnvName], env[EnvSpace], env[EnvGeneration]
+	m.Supervisor, ok = ParseID(env[EnvSupervisor])
+	return m, ok && m.Name != "" && m.Space != "" && m.Generation != ""
+}
+
+// hash is FNV-1a, 64 bits. It keeps names apart that a file system may fold
+// together. It defends against no attacker, so it needn't be cryptographic.
+func hash(texts ...string) uint64 {
+	h := uint64(14695981039346656037)
+	for _, text := range texts {
+		for i := range len(text) {
+			h = (h ^ uint64(text[i])) * 1099511628211
+		}
+	}
+	return h
+}
+
+// hex12 is the upper 48 bits of h as 12 digits.
+func hex12(h uint64) string {
+	digits := strconv.FormatUint(h>>16, 16)
+	return "000000000000"[len(digits):] + digits
+}
+
+// Key is the stem of the name's files: the name and 12 digits of its hash, by
+// which names stay apart that differ only in case.
+func Key(name string) string { return name + "-" + hex12(hash(name)) }
+
+// LockFile is the base name of the name's lock file.
+func LockFile(name string) string { return Key(name) + ".lock" }
+
+// RunFile is the base name of the name's run file.
+func RunFile(name string) string { return Key(name) + ".run" }
+
+// announcement is how the thread name of an announced supervisor begins.
+const announcement = "ll:"
+
+// Announcement is the name that the main thread of a supervisor has while it
+// starts a worker. Every user can see it in /proc/PID/stat, in the same read as
+// the start time. The kernel keeps 15 bytes (PR_SET_NAME, prctl(2)).
+func Announcement(space, name string) string { return announcement + hex12(hash(space, "\x00", name)) }
+
+// IsAnnouncement reports whether comm is a supervisor's that starts a worker.
+func IsAnnouncement(comm string) bool {
+	return len(comm) == len(announcement)+12 && strings.HasPrefix(comm, announcement)
+}

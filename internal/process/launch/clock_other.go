@@ -1,0 +1,8 @@
+//go:build !linux
+
+package launch
+
+import "golang.org/x/sys/unix"
+
+// clock is what comes nearest to Linux's CLOCK_BOOTTIME.
+const clock = unix.CLOCK_MONOTONIC

@@ -1,0 +1,380 @@
+package procscan
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/shirou/gopsutil/v3/common"  // pins gopsutil to the real /proc
+	"github.com/shirou/gopsutil/v3/process" // the list of pids, and the details that people see
+	"golang.org/x/sys/unix"
+)
+
+// realProc keeps gopsutil away from HOST_PROC: a variable that a monitoring
+// agent may have left behind must not blind the guard.
+var realProc = context.WithValue(context.Background(), common.EnvKey,
+	common.EnvMap{common.HostProcEnvKey: "/proc"})
+
+// ours reports whether /proc is that of this process's pid namespace: what
+// /proc/self leads to is decided by the one that /proc was mounted in
+// (pid_namespaces(7)). A pid of ours may be there as well and be another
+// process.
+var ours = sync.OnceValue(func() bool {
+	link, err := os.Readlink("/proc/self")
+	return err == nil && link == strconv.Itoa(os.Getpid())
+})
+
+// Pids lists the processes that this one may see.
+func Pids() ([]int, error) {
+	if !ours() {
+		return nil, fmt.Errorf("%w: there is no /proc, or that of another pid namespace", ErrBlind)
+	}
+	pids, err := process.PidsWithContext(realProc)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrBlind, err)
+	}
+	out := make([]int, len(pids))
+	for i, p := range pids {
+		out[i] = int(p)
+	}
+	return out, nil
+}
+
+// lastPID is the pid that was given out last (proc_loadavg(5)): when it hasn't
+// changed, nothing has been forked. ok is false where that isn't known.
+func lastPID() (pid int, ok bool) {
+	text, err := readSmall("/proc/loadavg")
+	if err != nil || !ours() {
+		return 0, false
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) != 5 {
+		return 0, false
+	}
+	pid, err = strconv.Atoi(fields[4])
+	return pid, err == nil
+}
+
+// Read takes one look at the process table. Of every process it has the stat,
+// and of those that may be read the variables that begin with prefix. The error
+// is ErrBlind when /proc is missing or isn't ours.
+func Read(prefix string) (*Table, error) {
+	pids, err := Pids()
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{Processes: make([]Process, 0, len(pids)), index: make(map[int]int, len(pids))}
+	r := newReader(prefix)
+	for _, pid := range pids {
+		t.add(r, pid)
+	}
+	return t, nil
+}
+
+// ReadAll is Read for who has to miss no process: those that were born during
+// the look are looked at too, until there are none. sure is false where they
+// kept coming.
+func ReadAll(prefix string) (t *Table, sure bool, err error) {
+	last, known := lastPID()
+	t, err = Read(prefix)
+	if err != nil || !known {
+		return t, true, err
+	}
+	r := newReader(prefix)
+	for range 50 {
+		now, _ := lastPID()
+		if now == last {
+			return t, true, nil
+		}
+		if now < last || now-last > 1000 { // numbered from the bottom again, or many
+			if t, err = Read(prefix); err != nil {
+				return nil, false, err
+			}
+		} else {
+			for pid := last + 1; pid <= now; pid++ {
+				t.add(r, pid)
+			}
+		}
+		last = now
+	}
+	return t, false, nil
+}
+
+// Look is Read's look at one process.
+func Look(pid int, prefix string) (p Process, ok bool) {
+	if !ours() {
+		return Process{}, false
+	}
+	return newReader(prefix).process(pid)
+}
+
+func (t *Table) add(r *reader, pid int) {
+	p, ok := r.process(pid)
+	if !ok {
+		return
+	}
+	if at, twice := t.index[pid]; twice {
+		t.Processes[at] = p
+		return
+	}
+	t.index[pid] = len(t.Processes)
+	t.Processes = append(t.Processes, p)
+}
+
+// reader keeps the buffers of a pass.
+type reader struct {
+	prefix string
+	first  []byte // prefix behind a NUL: where a variable begins
+	env    []byte
+	stat   []byte
+}
+
+func newReader(prefix string) *reader {
+	return &reader{prefix: prefix, first: append([]byte{0}, prefix...), env: make([]byte, 64<<10), stat: make([]byte, 4096)}
+}
+
+// process looks at one process. The stat comes first: a process that changes
+// its name before it shows a marker, or the other way round, is seen with one
+// of them.
+func (r *reader) process(pid int) (p Process, ok bool) {
+	n, err := readInto(procPath(pid, "stat"), r.stat)
+	if err != nil {
+		return p, false
+	}
+	if p.Stat, err = ParseStat(r.stat[:n]); err != nil || p.Dead() {
+		return p, false
+	}
+	if p.Kernel {
+		return p, true
+	}
+	for range 3 {
+		env, err := environ(pid, &r.env)
+		if len(env) == 0 && p.State == 'Z' {
+			// Its first thread has ended, others have not: they show the environment.
+			// Where all are on their way out, their memory goes first and their
+			// descriptors, with all locks, last.
+			env = environOfThreads(pid, &r.env)
+		}
+		switch {
+		case len(env) > 0:
+			p.Environment, p.Env = Shown, r.variables(env)
+			return p, true
+		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+			p.Environment = Hidden
+			return p, true
+		case p.State == 'Z':
+			return p, true
+		}
+		// While execve lays out the environment its length is 0, and end_code is
+		// not set yet (load_elf_binary, fs/binfmt_elf.c). It may have begun between
+		// the two reads, or be over by now.
+		again, err := Lookup(pid)
+		if err != nil || again.ID != p.ID || again.Dead() {
+			return p, false
+		}
+		if !p.loaded && !again.loaded {
+			p.Environment = InExec
+			return p, true
+		}
+		p.Stat = again
+	}
+	return p, true
+}
+
+// variables are those with the reader's prefix; nil for none.
+func (r *reader) variables(env []byte) map[string]string {
+	if !bytes.Contains(env, r.first) && !bytes.HasPrefix(env, r.first[1:]) {
+		return nil
+	}
+	return variables(env, r.prefix)
+}
+
+func procPath(pid int, file string) string { return "/proc/" + strconv.Itoa(pid) + "/" + file }
+
+// UID is the real uid of the process, from its status: the owner of /proc/PID
+// is root for every process that isn't dumpable. -1 when it can't be told.
+func (p Process) UID() int { return realUID(p.PID) }
+
+// Environ returns the environment id was started with. It is empty, without an
+// error, while id is in the middle of execve.
+func Environ(id ID) (map[string]string, error) {
+	buf := make([]byte, 64<<10)
+	env, err := environ(id.PID, &buf)
+	if err != nil {
+		return nil, err
+	}
+	vars := variables(env, "")
+	if s, err := Lookup(id.PID); err != nil || s.ID != id {
+		return nil, ErrBlind
+	}
+	return vars, nil
+}
+
+// environ reads the environment of pid in ONE read: the kernel holds the
+// process's memory for the length of a call, so that one call is a snapshot.
+// A file read in pieces (os.ReadFile, and with it gopsutil's Environ) ends
+// early when the process calls execve in between, and half an environment
+// looks like one without a marker. Nothing at all is what a process shows
+// during execve.
+func environ(pid int, buf *[]byte) ([]byte, error) {
+	fd, err := unix.Open(procPath(pid, "environ"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	for {
+		n, err := unix.Pread(fd, *buf, 0)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, err
+		case n == len(*buf): // there may be more: ask again for the whole
+			*buf = make([]byte, 4*len(*buf))
+		default:
+			return (*buf)[:n], nil
+		}
+	}
+}
+
+// environOfThreads is for a program whose first thread has ended: it shows its
+// environment through the others alone.
+func environOfThreads(pid int, buf *[]byte) []byte {
+	tasks, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
+	if err != nil {
+		return nil
+	}
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		if err != nil || tid == pid {
+			continue
+		}
+		if env, err := environ(tid, buf); err == nil && len(env) > 0 {
+			return env
+		}
+	}
+	return nil
+}
+
+// variables gives those with the prefix; of one that stands there twice the
+// first, as getenv(3) does.
+func variables(env []byte, prefix string) map[string]string {
+	vars := map[string]string{}
+	for _, kv := range strings.Split(string(env), "\x00") {
+		if k, v, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(k, prefix) {
+			if _, twice := vars[k]; !twice {
+				vars[k] = v
+			}
+		}
+	}
+	return vars
+}
+
+// Lookup tells of one process. The error is unix.ESRCH or fs.ErrNotExist when
+// there is none, ErrBlind when that can't be known.
+func Lookup(pid int) (Stat, error) {
+	if !ours() {
+		return Stat{}, ErrBlind
+	}
+	text, err := readSmall("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return Stat{}, err
+	}
+	return ParseStat(text)
+}
+
+// readSmall reads a file of /proc in one call.
+func readSmall(path string) ([]byte, error) {
+	var buf [4096]byte // on the stack: what is there is mostly a tenth of it
+	n, err := readInto(path, buf[:])
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Clone(buf[:n]), nil
+}
+
+func readInto(path string, buf []byte) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	for {
+		n, err := unix.Read(fd, buf)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// Self is this process.
+var Self = sync.OnceValue(func() ID {
+	s, err := Lookup(os.Getpid())
+	if err != nil {
+		return ID{PID: os.Getpid()}
+	}
+	return s.ID
+})
+
+// Alive reports whether id's process runs. What can't be read counts as
+// alive: a name kept for too long is a gap until the next tick, a name given
+// away is two instances.
+func (id ID) Alive() bool {
+	if id.PID <= 0 {
+		return false
+	}
+	if err := unix.Kill(id.PID, 0); err == unix.ESRCH {
+		return false
+	}
+	s, err := Lookup(id.PID)
+	if err != nil {
+		// No entry although kill finds it: hidepid, or it has just ended.
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+			return unix.Kill(id.PID, 0) == unix.EPERM
+		}
+		return true
+	}
+	return s.Start == id.Start && !s.Dead()
+}
+
+// realUID is the owner of pid, from its status: the owner of /proc/PID is
+// root for every process that isn't dumpable.
+func realUID(pid int) int {
+	text, err := readSmall("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return -1
+	}
+	_, rest, ok := strings.Cut(string(text), "\nUid:\t")
+	if !ok {
+		return -1
+	}
+	uid, _, _ := strings.Cut(rest, "\t")
+	n, err := strconv.Atoi(uid)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// BootID names this boot of the machine.
+var BootID = sync.OnceValue(func() string {
+	text, err := readSmall("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+})
+
+// PIDNamespace is the inode of this process's pid namespace: pids of another
+// one mean nothing here.
+var PIDNamespace = sync.OnceValue(func() uint64 {
+	var st unix.Stat_t
+	if unix.Stat("/proc/self/ns/pid", &st) != nil {
+		return 0
+	}
+	return st.Ino
+})
