@@ -1,143 +1,179 @@
 /*
- * The guard's algorithm: three ticks of one name start whenever they like,
- * while files are removed and processes are killed at any step. Checked for
- * every interleaving by guard_test.go; README.md says how to read a trail.
+ * The guard's algorithm: three ticks of one name (or two) start whenever they
+ * like, while files are removed and processes are killed, stopped and end at
+ * any step. Checked for every interleaving by guard_test.go; README.md says how
+ * to read a trail.
  *
  * Promises:
- *   never two     at execve: no other command of the name lives
+ *   never two     after execve: no other command of the name lives
  *   never none    when everything has come to rest, one more tick runs
- *                 undisturbed: after it exactly one command lives
- *   not all yield when everything has come to rest and there was no fault
- *                 (ALL_YIELD: only files were removed), exactly one lives
+ *                 undisturbed: after it a command lives. Where that tick had to
+ *                 wake a stopped supervisor, which then gave the name back, the
+ *                 next one counts
+ *   not all stand down
+ *                 when everything has come to rest and there was no fault, a
+ *                 command lives
  *   no deadlock   everything comes to rest
  *
- * Steps, and where the code has them. Each is one atomic step here.
- *   supervisor
- *   openLock      lockPath: flock.New and the open in TryLock    lockfile.go
- *   tryLock       takeLock: TryLock; busy: HeldError             guard.go
- *   checkFile     lockPath: is it still what the path names?     lockfile.go
- *   openRun       won: openRun                                   guard.go
- *   flockNow      settleRecord: flockNow                         guard.go
- *   readRecord    settleRecord: readRecord, Alive                guard.go
- *   findOrphan    won: findOrphan                                guard.go
- *   renewRun      won: renewRun                                  guard.go
- *   adopt         orphaned: SetWorker(orphan)                    guard.go
- *   noWorker      won: SetWorker(none)                           guard.go
- *   note          Place, Note: Intact?                           supervised.go
- *   start         launch: fork                                   supervise/start.go
- *   setWorker     start: SetWorker(worker)                       supervise/start.go
- *   onStarted     onStarted: what the stub has said              supervise/start.go
- *   yielded       Yielded: SetWorker(none, or the orphan)        supervised.go
- *   watching      onExit: the worker has ended                   supervise/worker.go
- *   vacate        ended: SetWorker(none)                         supervise/loop.go
- *   abandon       abandon: no more putting back                  keep.go
- *   releaseRun    Release: LOCK_UN and close                     hold.go
- *   releaseLock   Release: close, and exit                       hold.go
- *   beside it, in its own goroutine
- *   putBack       putBack, remake: K.lock                        keep.go
- *                 remake: K.run, then the record                 keep.go
- *   stub
- *   forked        between fork and execve: shows no marker
- *   or, without one
- *   direct        become: begin, which is getppid                child/direct_child_linux.go
- *   tell          tell: the record                               child/direct_child_linux.go
- *   place         check: inPlace                                 child/direct_child_linux.go
- *   then          parentCheck, execve
- *   announce      Settle: announce, the record                   settle.go
- *   look          look: marked, one process after another        settle.go
- *   decide        look: LockHolders, the cases, Children         settle.go
- *   wait          look: the millisecond until the next look      settle.go
- *   parentCheck   Settle: Getppid                                settle.go
- *   execve        RunStub: Exec                                  child/stub.go
- *   command       the worker
+ * Steps. Each is one atomic step here.
+ *   supervisor: take the name
+ *   openLock      open the lock file
+ *   tryLock       lock it without blocking; busy: a stopped holder without a
+ *                 worker gets SIGCONT, any other one keeps the name
+ *   checkFile     is it still what the path names?
+ *   openRun       open the run file
+ *   flockRun      try to lock it
+ *   readRecord    whom does it name, and do they live?
+ *   findHolder    busy, and the record doesn't say by whom: the process table
+ *   adopt         write the orphan into the record, watch it
+ *   noWorker      write itself into the record, without a worker
+ *   launch: each start of a worker
+ *   announce      take the thread name
+ *   verifyLock    lock file in place and ours? else put it back, or stand down
+ *   verifyRun     run file likewise; a respawn that finds both in place since
+ *                 the last census goes to fork
+ *   census        look at one process after another
+ *   decide        worker seen: stand down or adopt; older contender: stand down
+ *   waitExec      until each that was seen in execve has shown what it is
+ *   waitYounger   until each younger contender has withdrawn; then census again
+ *   fork, inFork  vfork: stands still until the child is through with execve
+ *   record        write the worker into the record
+ *   withdraw      give the thread name back
+ *   watching, vacate, standDown, abandon, releaseRun, releaseLock
+ *                 until the worker ends; then the record, the files, the exit
+ *   beside it: what is removed is put back, and the record written again (due)
+ *   worker
+ *   forked        has the thread name of its supervisor
+ *   execve        shows nothing; its supervisor goes on already
+ *   command       shows the marker, has the run file open, has a parent
+ *
+ * The census looks at the supervisors first and then at the workers. The code
+ * looks at all in the order of their pids and then at those that were born
+ * meanwhile; either sees a worker that is forked during the pass.
  *
  * Who is older is the slot's number, and has nothing to do with who starts
- * first: that is more than start times and pids allow. settleRecord's second
- * may be over at once. look's three seconds are over when all it waits for
- * wait themselves and have nothing new to see: any other stub is expected to
- * move within that time.
+ * first: that is more than start times and pids allow.
  *
- * Left out: SIGSTOP, damaged records, workers without a marker (the note
- * "search"), several uids, pids used again, leftovers, --exec, --wait,
- * --replace, reload.
+ * Left out: several uids, pids used again, leftovers, --exec, --wait, --replace,
+ * reload, another pid namespace, a directory that is moved away and back.
  *
  * Parts to take out, one at a time or several:
- *   NO_LOCK NO_RUN_LOCK NO_SCAN     as the tag proof has them (seam_proof.go)
- *   NO_INODE_CHECK NO_RECORD NO_PUTBACK NO_ANNOUNCE NO_TIEBREAK NO_WAIT
- *   NO_PARENT_CHECK NO_SETTLED NO_PLACE
- *   YIELD_BOTH                      whoever sees another gives up
+ *   NO_LOCK NO_RUN_LOCK NO_SCAN     either file, the census
+ *   NO_INODE_CHECK NO_RECORD NO_PUTBACK NO_VERIFY NO_LOST NO_REPLACED
+ *                                   lock file's check, record, put-back, verify,
+ *                                   the look at another's record before a file is
+ *                                   put back, the census after that
+ *   NO_ANNOUNCE NO_TIEBREAK NO_WAIT NO_AGAIN NO_WAKE
+ *                                   thread name, the older wins, the wait for the
+ *                                   younger, the census after it, SIGCONT
+ *   NO_NEWBORN NO_EXEC NO_RETAKE    in the census: those born meanwhile, those in
+ *                                   execve, those in execve at a later census
+ *   NO_MARKER NO_DESCRIPTOR NO_PARENT   its evidence
+ *   VERIFY_FIRST CENSUS_FIRST       announce after verify, after the census
+ *   WITHDRAW_FIRST WITHDRAW_AT_EXEC withdraw before the fork, before the record
+ *   STAND_DOWN_BOTH                 each contender that sees another gives up
  * and what else can happen:
- *   REMOVALS KILLS DEATHS RESPAWNS  how many at most
- *   CLOSEFROM                       a worker may close its copy of K.run
- *   UNHELD                          files are removed only while nobody holds K.lock
- *   QUIET                           ticks begin only when all has been put back
- *   PROMPT                          nobody may have to wait for the three seconds
- *   LATE                            a stub whose supervisor was killed may stand
- *                                   still for longer than the three seconds
+ *   REMOVALS KILLS DEATHS RESPAWNS DAMAGES STOPS
+ *                                   how many at most
+ *   HIDES                           a worker wipes its marker or closes the run file
+ *   BOTH                            and may do both, once the record names it
+ *   UNHELD                          files are removed only while no lock is held
+ *   QUIET                           none is removed during a start, and ticks begin
+ *                                   when all has been put back
  */
+#ifndef TICKS
+#define TICKS 3
+#endif
 #ifndef REMOVALS
-#define REMOVALS 1
+#define REMOVALS 0
 #endif
 #ifndef KILLS
-#define KILLS 1
+#define KILLS 0
 #endif
 #ifndef DEATHS
-#define DEATHS 1
+#define DEATHS 0
 #endif
 #ifndef RESPAWNS
 #define RESPAWNS 0
 #endif
+#ifndef DAMAGES
+#define DAMAGES 0
+#endif
+#ifndef STOPS
+#define STOPS 0
+#endif
+#ifndef HIDES
+#define HIDES 0
+#endif
 
-#define N     3		/* ticks */
-#define LAST  N		/* and the one that comes after all faults */
-#define FILES 8
+#define N     TICKS
+#define LAST  N		/* the tick that comes after all faults */
+#define FILES 7
 
 mtype = {
-	cron, openLock, tryLock, checkFile, openRun, flockNow, readRecord, findOrphan, renewRun, adopt, noWorker,
-	note, start, setWorker, onStarted, yielded, watching, vacate, abandon, releaseRun, releaseLock, ended,
-	none, forked, direct, tell, place, announce, look, decide, wait, parentCheck, execve, command
+	cron, openLock, tryLock, checkFile, openRun, flockRun, readRecord, findHolder, adopt, noWorker,
+	announce, verifyLock, verifyRun, census, decide, waitExec, waitYounger, fork, inFork, record, withdraw,
+	watching, vacate, standDown, abandon, releaseRun, releaseLock, ended,
+	none, forked, execve, command
 }
 
-/* Slot i has a supervisor and a worker, which is written i+1 where 0 means none. */
+/* Slot i has a supervisor and its worker. Where 0 means none, it is written i+1. */
 mtype sup[N+1] = cron;
 mtype wrk[N+1] = none;
 
-/* What a worker's environment shows. */
-#define NOTHING 0
-#define STUB    1
-#define PRIMARY 2
-byte shows[N+1];
+bit  announced[N+1];			/* the supervisor's thread has the name's */
+bit  wiped[N+1];			/* the worker has no marker any more */
 
-/* Files. The one that the path names is 1; one that was removed and that
- * somebody still has open gets another number. A flock belongs to an open file
- * description: a worker's copy of K.run is its supervisor's while both have
- * the same file. */
+/* Files. The one that the path names is 1; one that was removed and is still
+ * open gets another number. A flock belongs to an open file description: a
+ * worker's copy of the run file is its supervisor's while both have the same. */
 bit  lockThere, runThere;		/* the path names a file */
-byte lk[N+1];  bit lkHeld[N+1];		/* supervisor: K.lock open, locked */
-byte rn[N+1];  bit rnHeld[N+1];		/* supervisor: K.run */
-byte rw[N+1];  bit rwHeld[N+1];		/* worker: K.run, inherited */
-byte recSup[FILES], recWrk[FILES];	/* the record in each K.run */
+byte lk[N+1];  bit lkHeld[N+1];		/* supervisor: lock file open, locked */
+byte rn[N+1];  bit rnHeld[N+1];		/* supervisor: run file */
+byte rw[N+1];  bit rwHeld[N+1];		/* worker: run file, inherited */
+byte recSup[FILES], recWrk[FILES];	/* the record in each run file */
 
-bit  keeps[N+1];			/* supervisor: Keep runs */
-bit  due[N+1];				/* putBack has h.mu and hasn't written the record yet */
+bit  keeps[N+1];			/* supervisor: puts back what is removed */
+bit  due[N+1];				/* put back, and the record isn't written yet */
 byte watch[N+1];			/* the worker it watches */
-bit  said[N+1], orphan[N+1]; byte to[N+1];	/* the status pipe: Yield */
-byte at[N+1], stubs[N+1], prim[N+1];	/* stub: where look is, and what it has seen */
-#if RESPAWNS
-bit  replaced[N+1];
-bit  vouch[N+1];			/* no stub is needed */
-bit  looked[N+1];			/* a stub of this supervisor has looked, and no other supervisor was there */
-byte respawns;
+bit  looked[N+1];			/* a census has shown that no other worker lives */
+bit  replaced[N+1];			/* a file has been put back since */
+byte at[N+1], younger[N+1], unknown[N+1], found[N+1]; bit older[N+1];	/* what the census has seen */
+#ifdef NO_NEWBORN
+byte list[N+1];
 #endif
-byte removals, kills, deaths;
+#ifdef NO_RETAKE
+bit  again[N+1];			/* it isn't the first census */
+#define RETAKEN(j) (!again[j])
+#else
+#define RETAKEN(j) true
+#endif
+#if STOPS
+bit  stopped[N+1];
+bit  woke;
+byte stops;
+#endif
+byte removals, kills, deaths, respawns, damages, hides;
 bit  over;				/* no more faults */
 hidden byte x, y;
 
+#if TICKS == 2
+#define ANY(p)     (p(0) || p(1) || p(2))
+#define ALL(p)     (p(0) && p(1) && p(2))
+#define SUM(p)     (p(0) + p(1) + p(2))
+#define EACH(f)    f(0); f(1); f(2)
+#else
 #define ANY(p)     (p(0) || p(1) || p(2) || p(3))
-#define UP(j)      (sup[j] != ended)
+#define ALL(p)     (p(0) && p(1) && p(2) && p(3))
+#define SUM(p)     (p(0) + p(1) + p(2) + p(3))
+#define EACH(f)    f(0); f(1); f(2); f(3)
+#endif
+
+#define UP(j)      (sup[j] != ended && sup[j] != cron)
 #define ALIVE(w)   (w && wrk[w-1] != none)
+#define SUPALIVE(y) (y && y != i+1 && UP(y-1))
 #define is_cmd(j)  (wrk[j] == command)
-#define COMMANDS   (is_cmd(0) + is_cmd(1) + is_cmd(2) + is_cmd(3))
+#define COMMANDS   SUM(is_cmd)
 
 #define locks(j)   (lkHeld[j] && lk[j] == x)
 #define locksRun(j) (rnHeld[j] && rn[j] == x || rwHeld[j] && rw[j] == x)
@@ -146,11 +182,13 @@ hidden byte x, y;
 #define lock1(j)   (lkHeld[j] && lk[j] == 1)
 #define run1(j)    (rnHeld[j] && rn[j] == 1 || rwHeld[j] && rw[j] == 1)
 
-#define move(f, j) if :: f[j] == 1 -> f[j] = x :: else fi
+#define moveLk(j)  if :: lk[j] == 1 -> lk[j] = x :: else fi
+#define moveRn(j)  if :: rn[j] == 1 -> rn[j] = x :: else fi
+#define moveRw(j)  if :: rw[j] == 1 -> rw[j] = x :: else fi
 inline removeLock() {
 	x = 2;
 	do :: ANY(hasLock) -> x++ :: else -> break od;
-	move(lk, 0); move(lk, 1); move(lk, 2); move(lk, 3);
+	EACH(moveLk);
 	lockThere = 0; x = 0
 }
 inline removeRun() {
@@ -158,11 +196,10 @@ inline removeRun() {
 	do :: ANY(hasRun) -> x++ :: else -> break od;
 	assert(x < FILES);
 	recSup[x] = recSup[1]; recWrk[x] = recWrk[1]; recSup[1] = 0; recWrk[1] = 0;
-	move(rn, 0); move(rn, 1); move(rn, 2); move(rn, 3);
-	move(rw, 0); move(rw, 1); move(rw, 2); move(rw, 3);
+	EACH(moveRn); EACH(moveRw);
 	runThere = 0; forget()
 }
-/* A file that is gone and that nobody has open is no more. */
+/* A file that is gone and that nothing has open is no more. */
 inline forget() {
 	x = 2;
 	do
@@ -173,87 +210,183 @@ inline forget() {
 	od;
 	x = 0
 }
+#ifdef NO_RECORD
+#define writeRecord(f, s, w) skip
+#else
 inline writeRecord(f, s, w) { if :: f -> recSup[f] = s+1; recWrk[f] = w :: else fi }
+#endif
+
+#ifdef NO_RETAKE
+#define FIRSTAGAIN(j) again[j] = 0
+#else
+#define FIRSTAGAIN(j) skip
+#endif
+inline forgetCensus(j) { FIRSTAGAIN(j); at[j] = 0; younger[j] = 0; unknown[j] = 0; found[j] = 0; older[j] = 0 }
 
 /* The end of a process, by its own will or not: all it has open is closed. */
 inline endSupervisor(j) {
 	sup[j] = ended; lk[j] = 0; lkHeld[j] = 0; rn[j] = 0; rnHeld[j] = 0; keeps[j] = 0; due[j] = 0;
-	watch[j] = 0; said[j] = 0; to[j] = 0; orphan[j] = 0;
-#if RESPAWNS
-	replaced[j] = 0; looked[j] = 0;
+	watch[j] = 0; announced[j] = 0; looked[j] = 0; replaced[j] = 0;
+#if STOPS
+	stopped[j] = 0;
 #endif
+	forgetCensus(j);
 	forget()
 }
 inline endWorker(j) {
-	wrk[j] = none; shows[j] = NOTHING; rw[j] = 0; rwHeld[j] = 0; at[j] = 0; stubs[j] = 0; prim[j] = 0;
-#if RESPAWNS
-	vouch[j] = 0;
-#endif
+	wrk[j] = none; wiped[j] = 0; rw[j] = 0; rwHeld[j] = 0;
 	forget()
 }
 
-/* Keep: what isn't in place any more, and can be put back now. */
-#ifdef NO_LOCK
-#define lockOK(j) 1
+/* By what the census sees that a process is a worker of the name. */
+#ifdef NO_MARKER
+#define byMarker(j) 0
 #else
-#define lockOK(j) (lk[j] == 1)
+#define byMarker(j) (!wiped[j])
 #endif
-#ifdef NO_RUN_LOCK
-#define runOK(j)  1
+#ifdef NO_DESCRIPTOR
+#define byDescriptor(j) 0
 #else
-#define runOK(j)  (rn[j] == 1)
+#define byDescriptor(j) (rw[j] != 0)
 #endif
+#ifdef NO_PARENT
+#define byParent(j) 0
+#else
+#define byParent(j) UP(j)
+#endif
+#define seen(j)    (wrk[j] == command && (byMarker(j) || byDescriptor(j) || byParent(j)))
+
+#ifdef NO_ANNOUNCE
+#define ANNOUNCED(j) 0
+#else
+#define ANNOUNCED(j) announced[j]
+#endif
+#if defined(NO_ANNOUNCE) || defined(WITHDRAW_FIRST)
+#define FORKED(j)  0
+#else
+#define FORKED(j)  (wrk[j] == forked)	/* it has the name of the thread that forked */
+#endif
+
+#define lockOK(j)  (lk[j] == 1)
+#define runOK(j)   (rn[j] == 1)
 #ifdef NO_PUTBACK
 #define keeping(j) 0
 #else
-#define keeping(j) (keeps[j] && !due[j])
+#define keeping(j) (keeps[j] && !due[j] && RUNS(j))
 #endif
+#ifdef NO_LOST
+#define lost(i)    0
+#else
+/* The record at the path is another's that lives. */
+#define lost(i)    (runThere && (SUPALIVE(recSup[1]) || recSup[1] != i+1 && ALIVE(recWrk[1]) && recWrk[1] != watch[i]))
+#endif
+#ifdef NO_LOCK
+#define canLock(j) 0
+#else
 #define canLock(j) (keeping(j) && !lockOK(j) && !ANY(lock1))
-#define canRun(j)  (keeping(j) && lockOK(j) && !runOK(j) && !ANY(run1))
+#endif
+#ifdef NO_RUN_LOCK
+#define canRun(j)  0
+#else
+#define canRun(j)  (keeping(j) && (lockOK(j) || NOLOCK) && !runOK(j) && !ANY(run1) && !lost(j))
+#endif
+#ifdef NO_LOCK
+#define NOLOCK 1
+#else
+#define NOLOCK 0
+#endif
+
+#if STOPS
+#define RUNS(j)    (!stopped[j])
+#ifdef NO_WAKE
+#define wake(j)    skip
+#else
+/* SIGCONT for a supervisor that is stopped without a living worker. */
+#define wake(j)    if :: stopped[j] && !ALIVE(watch[j]) -> stopped[j] = 0; woke = 1 :: else fi
+#endif
+#else
+#define RUNS(j)    true
+#define wake(j)    skip
+#endif
+#define IS(s)      (sup[i] == s && RUNS(i))
+
+#ifdef NO_LOCK
+#define FIRST WON
+#else
+#define FIRST openLock
+#endif
+#ifdef NO_RUN_LOCK
+#define WON noWorker
+#else
+#define WON openRun
+#endif
+
+/* Where a start goes from one step to the next: the parts change the order. */
+#define LAUNCH announce
+#define ANNOUNCED_NEXT verifyLock
+#define VERIFIED (looked[i] && INTACT(i) -> CLEAR : LOOK)
+#define CLEAR fork
+#define LOOK census
+#ifdef VERIFY_FIRST		/* r1: announce after verify */
+#undef LAUNCH
+#undef ANNOUNCED_NEXT
+#undef VERIFIED
+#define LAUNCH verifyLock
+#define VERIFIED announce
+#define ANNOUNCED_NEXT (looked[i] && INTACT(i) -> CLEAR : LOOK)
+#endif
+#ifdef CENSUS_FIRST
+#undef LAUNCH
+#undef ANNOUNCED_NEXT
+#undef CLEAR
+#define LAUNCH verifyLock
+#define CLEAR announce
+#define ANNOUNCED_NEXT fork
+#endif
+#ifdef NO_SCAN
+#undef LOOK
+#define LOOK fork
+#endif
+#if defined(NO_REPLACED)
+#define INTACT(i) 1
+#elif defined(NO_LOCK) && defined(NO_RUN_LOCK)
+#define INTACT(i) 0		/* no file says so: it looks each time */
+#else
+#define INTACT(i) (!replaced[i])
+#endif
+
+#if STOPS && !defined(NO_WAKE)
+#define asleep(j) (lkHeld[j] && lk[j] == x && stopped[j] && !ALIVE(watch[j]))
+#define rouse(j)  if :: asleep(j) -> stopped[j] = 0; woke = 1 :: else fi
+#else
+#define asleep(j) 0
+#define rouse(j)  skip
+#endif
 
 #ifdef QUIET
-#define missing(j) (keeping(j) && !(lockOK(j) && runOK(j)))
+#define missing(j) (keeping(j) && !(lockOK(j) && runOK(j)) || due[j])
 #define BEGIN (!ANY(missing))
 #else
 #define BEGIN true
 #endif
 
-#ifdef NO_RUN_LOCK
-#define WON start
-#else
-#define WON openRun
-#endif
-
-/* l.settled: a stub that was killed before it had looked proves nothing. */
-#ifdef NO_SETTLED
-#define settled(j) 1
-#else
-#define settled(j) looked[j]
-#endif
-
-/* It waits, as after vfork, for a worker that needs no stub. */
-#if RESPAWNS
-#define beginning(j) vouch[j]
-#else
-#define beginning(j) 0
-#endif
-
 active [N+1] proctype Supervisor() {
 	byte i = _pid;
 end:	do
-	:: d_step { sup[i] == cron && (i != LAST || over) && BEGIN ->
+	:: d_step { IS(cron) && (i != LAST || over) && BEGIN ->
 #ifdef NO_LOCK
 		sup[i] = WON }
 #else
 		lockThere = 1; lk[i] = 1; sup[i] = tryLock }
-	:: d_step { sup[i] == openLock -> lockThere = 1; lk[i] = 1; sup[i] = tryLock }
-	:: d_step { sup[i] == tryLock -> x = lk[i];
+	:: d_step { IS(openLock) -> lockThere = 1; lk[i] = 1; sup[i] = tryLock }
+	:: d_step { IS(tryLock) -> x = lk[i];
 		if
-		:: ANY(locks) -> endSupervisor(i)
-		:: else -> lkHeld[i] = 1; sup[i] = checkFile
+		:: !ANY(locks) -> lkHeld[i] = 1; sup[i] = checkFile
+		:: ANY(locks) && ANY(asleep) -> EACH(rouse)	/* and tries again */
+		:: else -> endSupervisor(i)
 		fi;
 		x = 0 }
-	:: d_step { sup[i] == checkFile ->
+	:: d_step { IS(checkFile) ->
 		if
 #ifndef NO_INODE_CHECK
 		:: lk[i] != 1 -> lk[i] = 0; lkHeld[i] = 0; sup[i] = openLock
@@ -263,253 +396,302 @@ end:	do
 #endif
 
 #ifndef NO_RUN_LOCK
-	:: d_step { sup[i] == openRun -> runThere = 1; rn[i] = 1; sup[i] = flockNow }
-	:: d_step { sup[i] == flockNow -> x = rn[i];
+	:: d_step { IS(openRun) -> runThere = 1; rn[i] = 1; sup[i] = flockRun }
+	:: d_step { IS(flockRun) -> x = rn[i];
 		if :: !ANY(locksRun) -> rnHeld[i] = 1 :: else fi;
 		x = 0; sup[i] = readRecord }
-	:: atomic { sup[i] == readRecord ->
+	:: d_step { IS(readRecord) ->
 		x = recWrk[rn[i]]; y = recSup[rn[i]];
 		if
-		:: !rnHeld[i] && !x -> sup[i] = flockNow	/* poll */
-		:: !rnHeld[i] && !x -> sup[i] = findOrphan	/* the second is over */
-		:: ALIVE(x) && y != i+1 && sup[y-1] != ended -> d_step { endSupervisor(i) }
-		:: ALIVE(x) && !(y != i+1 && sup[y-1] != ended) -> watch[i] = x; sup[i] = adopt
-		:: x && !ALIVE(x) && !rnHeld[i] -> sup[i] = findOrphan
+		:: (ALIVE(x) || !rnHeld[i]) && SUPALIVE(y) -> wake(y-1); sup[i] = standDown
+		:: ALIVE(x) && !SUPALIVE(y) -> watch[i] = x; sup[i] = adopt
 		:: !ALIVE(x) && rnHeld[i] -> sup[i] = noWorker
+		:: else -> sup[i] = findHolder
 		fi;
 		x = 0; y = 0 }
-	:: d_step { sup[i] == findOrphan ->
+	/* the record doesn't say who has locked it: the process table does */
+#define holds(j)  (rw[j] == rn[i])
+#define above(j)  (j != i && rnHeld[j] && rn[j] == rn[i])
+#define worker1(j) if :: holds(j) && !watch[i] -> watch[i] = j+1 :: else fi
+#define awaken(j) if :: above(j) -> wake(j) :: else fi
+	:: d_step { IS(findHolder) ->
 		if
-		:: shows[0] == PRIMARY -> watch[i] = 1; sup[i] = adopt
-		:: shows[1] == PRIMARY -> watch[i] = 2; sup[i] = adopt
-		:: shows[2] == PRIMARY -> watch[i] = 3; sup[i] = adopt
-		:: else -> sup[i] = renewRun
+		:: ANY(above) -> EACH(awaken); sup[i] = standDown
+		:: !ANY(above) && ANY(holds) -> EACH(worker1);
+			if :: UP(watch[i]-1) -> watch[i] = 0; sup[i] = standDown :: else -> sup[i] = adopt fi
+		:: else -> sup[i] = flockRun
 		fi }
-	:: d_step { sup[i] == renewRun -> removeRun(); runThere = 1; rn[i] = 1; rnHeld[i] = 1; forget(); sup[i] = noWorker }
-	:: d_step { sup[i] == adopt -> writeRecord(rn[i], i, watch[i]); keeps[i] = 1; sup[i] = watching }
-	:: d_step { sup[i] == noWorker -> writeRecord(rn[i], i, 0); keeps[i] = 1; sup[i] = start }
+	:: d_step { IS(adopt) && !due[i] ->
+		writeRecord(rn[i], i, watch[i]); keeps[i] = 1; announced[i] = 0; sup[i] = watching }
+#else
+	:: d_step { IS(adopt) -> announced[i] = 0; keeps[i] = 1; sup[i] = watching }
 #endif
+	:: d_step { IS(noWorker) -> writeRecord(rn[i], i, 0); keeps[i] = 1; sup[i] = LAUNCH }
 
-#if RESPAWNS
-	:: d_step { sup[i] == note -> vouch[i] = !replaced[i] && lockOK(i) && runOK(i) && settled(i); sup[i] = start }
-#endif
-	:: d_step { sup[i] == start && !due[i] -> keeps[i] = 1;
-		wrk[i] = forked; rw[i] = rn[i]; rwHeld[i] = rnHeld[i]; watch[i] = i+1; sup[i] = setWorker;
-#if RESPAWNS
-		/* it shares the supervisor's memory, which shows the marker */
-		if :: vouch[i] -> wrk[i] = direct; shows[i] = STUB :: else fi
-#endif
-		}
-	:: d_step { sup[i] == setWorker && !due[i] && !beginning(i) -> writeRecord(rn[i], i, i+1); sup[i] = onStarted }
-	:: d_step { sup[i] == onStarted && said[i] ->
-		watch[i] = (orphan[i] -> to[i] : 0); said[i] = 0; to[i] = 0; orphan[i] = 0; sup[i] = yielded }
-	:: d_step { sup[i] == onStarted && !said[i] && (wrk[i] == none || wrk[i] == command) -> sup[i] = watching }
-	:: d_step { sup[i] == yielded && !due[i] -> writeRecord(rn[i], i, watch[i]);
-		if :: watch[i] -> sup[i] = watching :: else -> sup[i] = abandon fi }
-	:: d_step { sup[i] == watching && !ALIVE(watch[i]) -> sup[i] = vacate }
-	:: atomic { sup[i] == vacate && !due[i] -> d_step { writeRecord(rn[i], i, 0) }
+	/* launch: each start of a worker */
+	:: d_step { IS(announce) -> announced[i] = 1; sup[i] = ANNOUNCED_NEXT }
+	:: d_step { IS(verifyLock) && !due[i] ->
 		if
-#if RESPAWNS
-		:: watch[i] == i+1 && respawns < RESPAWNS -> respawns++; sup[i] = note
+#if !defined(NO_LOCK) && !defined(NO_VERIFY)
+		:: lk[i] != 1 && ANY(lock1) -> sup[i] = standDown
+		:: lk[i] != 1 && !ANY(lock1) -> lockThere = 1; lk[i] = 1; replaced[i] = 1; sup[i] = verifyRun
 #endif
-		:: sup[i] = abandon
-		fi;
-		watch[i] = 0 }
-	:: d_step { sup[i] == abandon && !due[i] -> keeps[i] = 0; sup[i] = releaseRun }
-	:: d_step { sup[i] == releaseRun ->
-		if :: rw[i] == rn[i] -> rwHeld[i] = 0 :: else fi;
-		rn[i] = 0; rnHeld[i] = 0; forget(); sup[i] = releaseLock }
-	:: d_step { sup[i] == releaseLock -> endSupervisor(i) }
-
-	/* putBack */
-#if RESPAWNS
-	:: d_step { keeping(i) && !replaced[i] && !(lockOK(i) && runOK(i)) -> replaced[i] = 1 }
-#endif
-	:: d_step { canLock(i) -> lockThere = 1; lk[i] = 1
-#if RESPAWNS
-		; replaced[i] = 1
-#endif
-		}
-	:: d_step { canRun(i) -> runThere = 1; rn[i] = 1; rnHeld[i] = 1; due[i] = 1;
-#if RESPAWNS
-		replaced[i] = 1;
-		if :: sup[i] == start -> vouch[i] = 0 :: else fi;	/* it isn't the K.run that was noted */
-#endif
-		forget() }
-	:: d_step { due[i] -> writeRecord(rn[i], i, watch[i]); due[i] = 0 }
-	od
-}
-
-/* Another supervisor that holds a K.lock, in place or not, and its child that
- * stub s hasn't seen as a stub: "a worker that has overwritten its environment". */
-#define other(s, j) (j != s && UP(j) && lkHeld[j])
-#define child(s, j) (other(s, j) && wrk[j] != none && !(stubs[s] & (1 << j)))
-#define CHILDREN(s) (child(s, 0) || child(s, 1) || child(s, 2))
-#define OTHERS(s)   (other(s, 0) || other(s, 1) || other(s, 2))
-
-/* Whether another look would show something new. */
-#define now(s, j)   ((j != s && shows[j] == STUB) << j)
-#define NEWS(s)     (!stubs[s] || stubs[s] != (now(s, 0) | now(s, 1) | now(s, 2)) || COMMANDS || CHILDREN(s))
-#ifdef LATE
-#define late(j)     (!UP(j) && wrk[j] != execve)
-#else
-#define late(j)     0
-#endif
-#define moving(j)   ((stubs[i] & (1 << j)) && !late(j) && (wrk[j] != wait || NEWS(j)))
-
-#ifdef YIELD_BOTH
-#define yieldsTo(j) (stubs[i] & (1 << j))
-#else
-#ifdef NO_TIEBREAK
-#define yieldsTo(j) 0
-#else
-#define yieldsTo(j) ((stubs[i] & (1 << j)) && j < i && UP(j))	/* older, and not doomed */
-#endif
-#endif
-#define yieldsToChild(j) child(i, j)
-
-#if RESPAWNS
-#define LOOKED if :: UP(i) && !OTHERS(i) -> looked[i] = 1 :: else fi
-#else
-#define LOOKED skip
-#endif
-
-inline yield(w, o) {
-	if :: UP(i) -> said[i] = 1; to[i] = w; orphan[i] = o :: else fi;
-	endWorker(i)
-}
-
-active [N+1] proctype Stub() {
-	byte i = _pid - (N+1);
-end:	do
-	:: d_step { wrk[i] == forked ->
-#ifndef NO_ANNOUNCE
-		shows[i] = STUB;
-#endif
-		wrk[i] = announce }
-	:: d_step { wrk[i] == announce ->
-#ifndef NO_RECORD
-		writeRecord(rw[i], i, i+1);
-#endif
-#ifdef NO_SCAN
-		wrk[i] = parentCheck }
-#else
-		wrk[i] = look }
-#endif
-#if RESPAWNS
-	/* without a stub: it writes itself into the record, then looks whether K.run
-	 * is in its place still; if not, it is started with a stub, which is this one
-	 * from here on */
-	:: d_step { wrk[i] == direct -> if :: UP(i) -> wrk[i] = tell :: else -> endWorker(i) fi }
-	:: d_step { wrk[i] == tell -> writeRecord(rw[i], i, i+1); wrk[i] = place }
-	:: d_step { wrk[i] == place ->
-		if
-#ifndef NO_PLACE
-		:: rw[i] != 1 -> vouch[i] = 0; wrk[i] = look
-#endif
-		:: else -> wrk[i] = parentCheck
+		:: else -> sup[i] = verifyRun
 		fi }
+	:: d_step { IS(verifyRun) && !due[i] ->
+		if
+#if !defined(NO_RUN_LOCK) && !defined(NO_VERIFY)
+		:: !(rn[i] == 1 && rnHeld[i]) && (ANY(run1) || lost(i)) -> sup[i] = standDown
+		:: !(rn[i] == 1 && rnHeld[i]) && !(ANY(run1) || lost(i)) ->
+			runThere = 1; rn[i] = 1; rnHeld[i] = 1; replaced[i] = 1; due[i] = 1; forget()
 #endif
-	:: d_step { wrk[i] == look ->
-		if :: at[i] == i -> at[i] = at[i] + 1 :: else fi;
+		:: else -> sup[i] = VERIFIED;
+			if :: !(looked[i] && INTACT(i)) -> looked[i] = 0; replaced[i] = 0 :: else fi
+		fi }
+
+	/* the census: first the supervisors, then the workers, so that who forks
+	 * meanwhile is seen as one or the other */
+	:: d_step { IS(census) ->
+#ifdef NO_NEWBORN
+		if :: at[i] == 0 -> list[i] = ((wrk[0] != none) | (wrk[1] != none) << 1 | (wrk[2] != none) << 2
+#if TICKS == 3
+			| (wrk[3] != none) << 3
+#endif
+			) :: else fi;
+#endif
+		x = at[i] % (N+1);
 		if
-		:: at[i] < N && shows[at[i]] == STUB -> stubs[i] = stubs[i] | (1 << at[i])
-		:: at[i] < N && shows[at[i]] == PRIMARY -> prim[i] = at[i] + 1
-		:: else
-		fi;
-		at[i] = at[i] + 1;
-		if :: at[i] == i -> at[i] = at[i] + 1 :: else fi;
-		if :: at[i] >= N -> at[i] = 0; wrk[i] = decide :: else fi }
-	:: d_step { wrk[i] == decide -> y = 0;
-		do
-		:: y < N && !prim[i] && !yieldsTo(y) && !yieldsToChild(y) -> y++
-		:: else -> break
-		od;
-		if
-		:: prim[i] -> yield(prim[i], !UP(prim[i]-1) && !OTHERS(i))
-		:: !prim[i] && y < N -> yield(y+1, 0)
-		:: else ->
+		:: x == i
+		:: x != i && at[i] <= N ->
 			if
-#if !defined(NO_WAIT) && !defined(NO_TIEBREAK)
-			:: stubs[i] -> wrk[i] = wait
+			:: UP(x) && ANNOUNCED(x) && x < i -> older[i] = 1; wake(x)
+			:: UP(x) && ANNOUNCED(x) && x > i -> younger[i] = younger[i] | (1 << x)
+			:: else
+			fi
+#ifdef NO_NEWBORN
+		:: x != i && at[i] > N && !(list[i] & (1 << x))
+#define LISTED (list[i] & (1 << x))
+#else
+#define LISTED 1
 #endif
-			:: else -> stubs[i] = 0; LOOKED; wrk[i] = parentCheck
+		:: x != i && at[i] > N && LISTED ->
+			if
+			:: FORKED(x) && x < i -> older[i] = 1
+			:: FORKED(x) && x > i -> younger[i] = younger[i] | (1 << x)
+#ifndef NO_EXEC
+			:: wrk[x] == execve && RETAKEN(i) -> unknown[i] = unknown[i] | (1 << x)
+#endif
+			:: seen(x) && !found[i] -> found[i] = x+1
+			:: else
 			fi
 		fi;
-		y = 0 }
-	:: d_step { wrk[i] == wait && NEWS(i) -> stubs[i] = 0; wrk[i] = look }
-	:: d_step { wrk[i] == wait && !NEWS(i) && !ANY(moving) ->	/* the three seconds are over */
-#ifdef PROMPT
-		assert(false);
+		at[i] = at[i] + 1;
+		if :: at[i] == 2*(N+1) -> at[i] = 0; sup[i] = decide
+#ifdef NO_NEWBORN
+			; list[i] = 0
 #endif
-		stubs[i] = 0; LOOKED; wrk[i] = parentCheck }
-	:: d_step { wrk[i] == parentCheck ->
-		shows[i] = STUB;
+		:: else fi;
+		x = 0 }
+	:: d_step { IS(decide) ->
 		if
-#ifndef NO_PARENT_CHECK
-		:: !UP(i) -> endWorker(i)
+		:: found[i] ->
+			if
+			:: UP(found[i]-1) -> sup[i] = standDown
+			:: else -> watch[i] = found[i]; sup[i] = adopt
+			fi
+#ifdef STAND_DOWN_BOTH
+		:: !found[i] && (older[i] || younger[i]) -> sup[i] = standDown
+#else
+#ifndef NO_TIEBREAK
+		:: !found[i] && older[i] -> sup[i] = standDown
 #endif
-		:: else -> wrk[i] = execve
+#endif
+		:: else -> sup[i] = waitExec
+		fi;
+		found[i] = 0; older[i] = 0 }
+#define shown(j)  (unknown[i] & (1 << j)) && wrk[j] != execve
+#define show(j)   (shown(j)) -> if \
+	:: seen(j) -> found[i] = j+1; unknown[i] = 0; younger[i] = 0; sup[i] = decide \
+	:: else -> unknown[i] = unknown[i] & ~(1 << j) fi
+	:: d_step { IS(waitExec) && show(0) }
+	:: d_step { IS(waitExec) && show(1) }
+	:: d_step { IS(waitExec) && show(2) }
+#if TICKS == 3
+	:: d_step { IS(waitExec) && show(3) }
+#endif
+	:: d_step { IS(waitExec) && !unknown[i] ->
+		if
+#ifndef NO_WAIT
+		:: younger[i] -> sup[i] = waitYounger
+#endif
+		:: else -> looked[i] = 1; younger[i] = 0; FIRSTAGAIN(i); sup[i] = CLEAR
 		fi }
-	:: atomic { wrk[i] == execve -> shows[i] = PRIMARY; wrk[i] = command;
-#if RESPAWNS
-		vouch[i] = 0;
+#define withdrawn(j) ((younger[i] & (1 << j)) && !ANNOUNCED(j) && !FORKED(j))
+#define pass(j)   withdrawn(j) -> younger[i] = younger[i] & ~(1 << j)
+#if STOPS && !defined(NO_WAKE)
+#define drowsy(j) ((younger[i] & (1 << j)) && stopped[j] && !ALIVE(watch[j]))
+	:: d_step { IS(waitYounger) && ANY(drowsy) ->
+		if :: drowsy(0) -> wake(0) :: else fi;
+		if :: drowsy(1) -> wake(1) :: else fi;
+		if :: drowsy(2) -> wake(2) :: else fi;
+#if TICKS == 3
+		if :: drowsy(3) -> wake(3) :: else fi
 #endif
-		assert(COMMANDS == 1);	/* never two */
-#ifdef CLOSEFROM
-		if :: true :: d_step { rw[i] = 0; rwHeld[i] = 0; forget() } fi
+	}
+#endif
+	:: d_step { IS(waitYounger) && pass(0) }
+	:: d_step { IS(waitYounger) && pass(1) }
+	:: d_step { IS(waitYounger) && pass(2) }
+#if TICKS == 3
+	:: d_step { IS(waitYounger) && pass(3) }
+#endif
+	:: d_step { IS(waitYounger) && !younger[i] ->
+#ifdef NO_RETAKE
+		again[i] = 1;
+#endif
+#ifdef NO_AGAIN
+		looked[i] = 1; sup[i] = CLEAR
+#else
+		sup[i] = census
 #endif
 		}
+	:: d_step { IS(fork) && !due[i] ->
+		wrk[i] = forked; rw[i] = rn[i]; rwHeld[i] = rnHeld[i];
+#ifdef WITHDRAW_FIRST
+		announced[i] = 0;
+#endif
+		sup[i] = inFork }
+	/* the kernel lets it go on when the child is through with execve, or dead */
+	:: d_step { IS(inFork) && wrk[i] != forked -> watch[i] = i+1;
+#ifdef WITHDRAW_AT_EXEC
+		announced[i] = 0;
+#endif
+		sup[i] = record }
+	:: d_step { IS(record) && !due[i] -> writeRecord(rn[i], i, i+1); sup[i] = withdraw }
+	:: d_step { IS(withdraw) -> announced[i] = 0; sup[i] = watching }
+
+	:: d_step { IS(watching) && !ALIVE(watch[i]) -> sup[i] = vacate }
+	:: atomic { IS(vacate) && !due[i] -> d_step { writeRecord(rn[i], i, 0); watch[i] = 0 }
+		if
+#if RESPAWNS
+		:: respawns < RESPAWNS && !over -> respawns++; sup[i] = LAUNCH
+#endif
+		:: sup[i] = abandon
+		fi }
+	:: d_step { IS(standDown) -> announced[i] = 0; forgetCensus(i); sup[i] = abandon }
+	:: d_step { IS(abandon) && !due[i] -> keeps[i] = 0; sup[i] = releaseRun }
+	:: d_step { IS(releaseRun) ->
+		if :: rw[i] == rn[i] -> rwHeld[i] = 0 :: else fi;
+		rn[i] = 0; rnHeld[i] = 0; forget(); sup[i] = releaseLock }
+	:: d_step { IS(releaseLock) -> endSupervisor(i) }
+
+	/* beside it: what is removed is put back */
+	:: d_step { canLock(i) -> lockThere = 1; lk[i] = 1; replaced[i] = 1 }
+	:: d_step { canRun(i) -> runThere = 1; rn[i] = 1; rnHeld[i] = 1; due[i] = 1; replaced[i] = 1; forget() }
+	:: d_step { due[i] && RUNS(i) -> writeRecord(rn[i], i, watch[i]); due[i] = 0 }
 	od
 }
 
-#define kill_(j) sup[j] != cron && UP(j) && kills < KILLS && !over -> kills++; endSupervisor(j)
-/* PDEATHSIG may come at any time, or never. */
-#define die_(j)  wrk[j] != none && (!UP(j) || deaths < DEATHS) && !over -> if :: UP(j) -> deaths++ :: else fi; endWorker(j)
+/* With BOTH a worker may have neither marker nor descriptor. Then the record at
+ * the path names it, and stays: all evidence destroyed at once is beyond any guard. */
+#ifdef NO_RECORD
+#define recorded(j) (sup[j] == watching && watch[j] == j+1)
+#else
+#define recorded(j) (recWrk[1] == j+1)
+#endif
+#ifdef BOTH
+#define MAYHIDE(other) (hides < HIDES && !over && ((other) || recorded(i)))
+#else
+#define MAYHIDE(other) (hides < HIDES && !over && (other))
+#endif
+#define bare(j)  (wrk[j] == command && wiped[j] && !rw[j])
+
+active [N+1] proctype Worker() {
+	byte i = _pid - (N+1);
+end:	do
+	:: d_step { wrk[i] == forked -> wrk[i] = execve }
+	:: d_step { wrk[i] == execve -> wrk[i] = command;
+		assert(COMMANDS < 2)	/* never two */
+		}
+#if HIDES
+	:: d_step { wrk[i] == command && !wiped[i] && MAYHIDE(rw[i]) -> hides++; wiped[i] = 1 }
+	:: d_step { wrk[i] == command && rw[i] && MAYHIDE(!wiped[i]) -> hides++; rw[i] = 0; rwHeld[i] = 0; forget() }
+#endif
+	od
+}
+
+#define kill_(j) UP(j) && kills < KILLS && !over -> kills++; endSupervisor(j)
+#define die_(j)  wrk[j] != none && deaths < DEATHS && !over -> deaths++; endWorker(j)
+#define stop_(j) UP(j) && !stopped[j] && stops < STOPS && !over -> stops++; stopped[j] = 1
+#define cont_(j) stopped[j] && !over -> stopped[j] = 0
 #ifdef QUIET
-#define busy(j)  (sup[j] != cron && UP(j) && !keeps[j])
-#define REMOVE   removals < REMOVALS && !over && !ANY(busy)
+#define starts(j) (UP(j) && sup[j] != watching)
+#define REMOVE   removals < REMOVALS && !over && !ANY(starts)
 #else
 #define REMOVE   removals < REMOVALS && !over
 #endif
+#define heldLock(j) lkHeld[j]
 
 active proctype Faults() {
 end:	do
-#ifdef UNHELD
-	:: d_step { REMOVE && lockThere && !(lkHeld[0] || lkHeld[1] || lkHeld[2]) -> removals++; removeLock(); removeRun() }
-#else
 #ifndef NO_LOCK
+#ifdef UNHELD
+	:: d_step { REMOVE && lockThere && !ANY(heldLock) -> removals++; removeLock() }
+#else
 	:: d_step { REMOVE && lockThere -> removals++; removeLock() }
 #endif
-#ifndef NO_RUN_LOCK
-	:: d_step { REMOVE && runThere -> removals++; removeRun() }
-#ifndef NO_LOCK
-	:: d_step { REMOVE && lockThere && runThere -> removals++; removeLock(); removeRun() }
 #endif
+#ifndef NO_RUN_LOCK
+	:: d_step { REMOVE && runThere && !ANY(bare) -> removals++; removeRun() }
+#ifndef NO_LOCK
+	:: d_step { REMOVE && lockThere && runThere && !ANY(bare) -> removals++; removeLock(); removeRun() }
+#endif
+#if DAMAGES
+	:: d_step { damages < DAMAGES && !over && runThere && recSup[1] && !ANY(bare) ->
+		damages++; recSup[1] = 0; recWrk[1] = 0 }
 #endif
 #endif
 	:: d_step { kill_(0) }
 	:: d_step { kill_(1) }
-	:: d_step { kill_(2) }
-#if KILLS || DEATHS
 	:: d_step { die_(0) }
 	:: d_step { die_(1) }
+#if STOPS
+	:: d_step { stop_(0) }
+	:: d_step { stop_(1) }
+	:: d_step { cont_(0) }
+	:: d_step { cont_(1) }
+#endif
+#if TICKS == 3
+	:: d_step { kill_(2) }
 	:: d_step { die_(2) }
+#if STOPS
+	:: d_step { stop_(2) }
+	:: d_step { cont_(2) }
+#endif
 #endif
 	od
 }
 
-#define rests(j) ((sup[j] == ended || sup[j] == watching && ALIVE(watch[j]) && !canLock(j) && !canRun(j) && !due[j]) && \
-                  (wrk[j] == none || wrk[j] == command))
+#define rests(j) ((sup[j] == ended || sup[j] == cron && j == LAST && !over || !RUNS(j) || \
+	sup[j] == watching && ALIVE(watch[j]) && !canLock(j) && !canRun(j) && !due[j]) && \
+	(wrk[j] == none || wrk[j] == command))
 
 active proctype Judge() {
-	d_step { rests(0) && rests(1) && rests(2) ->
-#ifdef ALL_YIELD
-		assert(kills || deaths || COMMANDS == 1);
-#else
-		assert(removals || kills || deaths || COMMANDS == 1);	/* not all yield */
+	byte i = 255;
+	d_step { ALL(rests) ->
+		assert(removals || kills || deaths || damages
+#if STOPS
+			|| stops
 #endif
-		over = 1; removals = 0; kills = 0; deaths = 0 }
-	d_step { rests(0) && rests(1) && rests(2) && rests(3) ->
-		assert(COMMANDS == 1) }	/* never none */
+			|| COMMANDS);	/* not all stand down */
+#if STOPS
+		stops = 0; woke = 0;
+#endif
+		over = 1; removals = 0; kills = 0; deaths = 0; damages = 0; hides = 0; respawns = 0 }
+#if STOPS
+	d_step { ALL(rests) ->	/* one that was stopped may have to give the name back first */
+		if :: woke && COMMANDS == 0 && sup[LAST] == ended -> sup[LAST] = cron :: else fi }
+#endif
+	d_step { ALL(rests) ->
+		assert(COMMANDS > 0) }	/* never none */
 }
