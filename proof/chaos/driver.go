@@ -274,7 +274,14 @@ func (d *driver) do(a action) {
 	case killAndRemove:
 		d.supervisor(0, unix.SIGKILL)
 		_ = os.RemoveAll(d.state)
-	case damage:
+	case moveDir:
+		away := d.state + ".away"
+		_ = os.RemoveAll(away) // an earlier one
+		_ = os.Rename(d.state, away)
+	case damage, killAndDamage:
+		if a.kind == killAndDamage {
+			d.supervisor(0, unix.SIGKILL)
+		}
 		paths, _ := filepath.Glob(filepath.Join(d.state, d.subject.run))
 		for _, path := range paths {
 			spoil(path, a.pick)

@@ -3,10 +3,10 @@
 // Chaos plays cron on real programs, with a tick every 60 ms instead of every
 // minute, and breaks everything that can be broken meanwhile: supervisors and
 // workers are killed, stopped and told to end, lock files, records and the
-// whole state directory are removed or damaged, the disk is full, descriptors
-// run out, the name is paused and reloaded, both cores are busy, in any order
-// and at the same moment, while the ticks go on. The workers close their descriptors, wipe
-// their environment, ignore SIGTERM, daemonise.
+// whole state directory are removed, moved away or damaged, the disk is full,
+// descriptors run out, the name is paused and reloaded, both cores are busy, in
+// any order and at the same moment, while the ticks go on. The workers close
+// their descriptors, wipe their environment, ignore SIGTERM, daemonise.
 //
 //	go run ./proof/chaos -rounds 10000 -seed 7
 //	go run ./proof/chaos -subjects flock,setlock,gem -rounds 500

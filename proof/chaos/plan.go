@@ -62,6 +62,8 @@ const (
 	removeDir
 	damage
 	killAndRemove // the two that leave only the process table to go by
+	moveDir       // away: what is open there keeps its inode, and has another path
+	killAndDamage // the record can't tell of the orphan
 	fullDisk      // not a byte can be written, or no file made
 	fewFiles      // the supervisor may open no more descriptors
 	pauseIt
@@ -73,17 +75,21 @@ const (
 func (k kind) String() string {
 	return [...]string{"KILL supervisor", "KILL worker", "KILL both", "KILL starting tick", "TERM supervisor", "TERM worker",
 		"STOP supervisor", "STOP worker", "STOP both", "rm lock", "rm run", "rm -rf directory", "damage record",
-		"KILL supervisor and rm -rf directory", "disk full", "descriptor limit", "pause", "reload", "load on both cores"}[k]
+		"KILL supervisor and rm -rf directory", "mv directory away", "KILL supervisor and damage record", "disk full", "descriptor limit", "pause", "reload", "load on both cores"}[k]
 }
 
 // kills a supervisor, so that only what it has left behind tells of its worker.
 func (k kind) kills() bool {
-	return k == killSupervisor || k == killBoth || k == killStarting || k == killAndRemove
+	return k == killSupervisor || k == killBoth || k == killStarting || k == killAndRemove || k == killAndDamage
 }
 
 // forgets what is written down about the worker.
 func (k kind) forgets() bool {
-	return k == removeRun || k == removeDir || k == damage || k == killAndRemove || k == fullDisk
+	switch k {
+	case removeRun, removeDir, moveDir, damage, killAndRemove, killAndDamage, fullDisk:
+		return true
+	}
+	return false
 }
 
 // action is one fault in a plan.
