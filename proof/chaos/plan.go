@@ -178,6 +178,9 @@ func variantOf(rng *rand.Rand, e epoch, spare string) variant {
 	v.respawn = rng.IntN(4) == 0
 	if rng.IntN(20) == 0 {
 		v.fewFiles = 4 + rng.IntN(28)
+		if rng.IntN(2) == 0 {
+			v.fewFiles = 64 // enough to run, and no descriptor number above it
+		}
 	}
 	if rng.IntN(8) == 0 {
 		v.length = 20*time.Millisecond + time.Duration(rng.Int64N(int64(400*time.Millisecond)))
