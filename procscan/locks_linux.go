@@ -105,11 +105,22 @@ func (o Open) ReadAt(buf []byte) (n int, err error) {
 	return f.ReadAt(buf, 0)
 }
 
-// Locked reports whether the descriptor's file is locked through it, by flock(2):
-// by this process or by one it was inherited from (proc_pid_fdinfo(5)).
-func (o Open) Locked() bool {
+// Info tells of the descriptor (proc_pid_fdinfo(5)): locked, that its file is
+// locked through it by flock(2), by this process or by one it was inherited from;
+// closeOnExec, that it is no descriptor that came through execve.
+func (o Open) Info() (locked, closeOnExec bool) {
 	text, err := os.ReadFile(procPath(o.PID, "fdinfo/") + strconv.Itoa(o.FD))
-	return err == nil && strings.Contains(string(text), "FLOCK")
+	if err != nil {
+		return false, false
+	}
+	for line := range strings.Lines(string(text)) {
+		if flags, ok := strings.CutPrefix(line, "flags:"); ok {
+			n, err := strconv.ParseUint(strings.TrimSpace(flags), 8, 64)
+			closeOnExec = err == nil && n&unix.O_CLOEXEC != 0
+		}
+		locked = locked || strings.HasPrefix(line, "lock:") && strings.Contains(line, "FLOCK")
+	}
+	return locked, closeOnExec
 }
 
 // CgroupOf is the path of the process's version 2 cgroup, "" where there is none.

@@ -65,8 +65,8 @@ func HoldsInode(int, uint64) bool { return true }
 // ReadAt can't be done here.
 func (Open) ReadAt([]byte) (int, error) { return 0, ErrBlind }
 
-// Locked can't be known here.
-func (Open) Locked() bool { return false }
+// Info can't be known here.
+func (Open) Info() (locked, closeOnExec bool) { return false, false }
 
 // CgroupOf: there are none here.
 func CgroupOf(int) string { return "" }

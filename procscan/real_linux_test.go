@@ -223,8 +223,10 @@ func TestFlocks(t *testing.T) {
 			t.Errorf("%s: %v, %t", when, locks, ok)
 		}
 		open, ok := OpenFiles(id, func(path string) bool { return strings.HasSuffix(path, ".lock") })
-		if !ok || len(open) != 1 || open[0].ID != id || open[0].Path != as || open[0].Deleted != deleted || !open[0].Locked() {
+		if !ok || len(open) != 1 || open[0].ID != id || open[0].Path != as || open[0].Deleted != deleted {
 			t.Errorf("%s: %+v, %t", when, open, ok)
+		} else if locked, closeOnExec := open[0].Info(); !locked || !closeOnExec {
+			t.Errorf("%s: locked %t, close-on-exec %t", when, locked, closeOnExec)
 		}
 	}
 	holds("held", path, false)

@@ -266,7 +266,7 @@ func (c *census) lockFileHolders(name string) (ids []procscan.ID) {
 			continue
 		}
 		p, ok := c.table.Get(l.PID)
-		if ok && slices.ContainsFunc(c.openOf(p.ID), func(o procscan.Open) bool { return c.isFile(o, identity.LockFile(name)) && o.Locked() }) {
+		if ok && slices.ContainsFunc(c.openOf(p.ID), func(o procscan.Open) bool { return c.isFile(o, identity.LockFile(name)) && isLocked(o) }) {
 			ids = append(ids, p.ID)
 		}
 	}
@@ -281,14 +281,31 @@ func (c *census) runFileHolders(name string, hidden bool) (ids []procscan.ID) {
 		c.searchAll()
 	}
 	for id, open := range c.open {
-		if id == c.self || slices.ContainsFunc(open, func(o procscan.Open) bool { return c.isFile(o, identity.LockFile(name)) }) {
-			continue
-		}
-		if slices.ContainsFunc(open, func(o procscan.Open) bool { return c.isRunFile(o, name) }) {
+		if id != c.self && slices.ContainsFunc(open, func(o procscan.Open) bool { return c.isInherited(o, name) }) {
 			ids = append(ids, id)
 		}
 	}
 	return ids
+}
+
+// isInherited reports whether o is a run file of name in the hands of a worker,
+// or of what a worker has started: not of a supervisor. The record says who is
+// which; where it can't be read, a descriptor that came through execve is a
+// worker's.
+func (c *census) isInherited(o procscan.Open, name string) bool {
+	if !c.isRunFile(o, name) {
+		return false
+	}
+	if rec, err := recordBehind(o); err == nil && here(rec) {
+		switch o.ID {
+		case procscan.ID(rec.Worker):
+			return true
+		case procscan.ID(rec.Supervisor):
+			return false
+		}
+	}
+	_, closeOnExec := o.Info()
+	return !closeOnExec
 }
 
 // holders are the processes that hold the lock file and the run file of name,
@@ -300,7 +317,7 @@ func (c *census) holders(name string) (lock, run []procscan.ID) {
 	c.searchAll()
 	for id, open := range c.open {
 		for _, o := range open {
-			if c.isFile(o, identity.LockFile(name)) && o.Locked() {
+			if c.isFile(o, identity.LockFile(name)) && isLocked(o) {
 				lock = append(lock, id)
 			}
 			if c.isRunFile(o, name) {
@@ -379,7 +396,12 @@ func (c *census) isRunFile(o procscan.Open, name string) bool {
 			return false
 		}
 	}
-	return o.Locked()
+	return isLocked(o)
+}
+
+func isLocked(o procscan.Open) bool {
+	locked, _ := o.Info()
+	return locked
 }
 
 func recordBehind(o procscan.Open) (identity.Record, error) {
