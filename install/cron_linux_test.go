@@ -77,7 +77,7 @@ func TestRealCronStartsTheWords(t *testing.T) {
 	for _, name := range []string{"a.b_c:d@e+f", "plain"} {
 		e := entry(name)
 		e.User = "root"
-		_, text, err := system.Add(e)
+		_, text, err := addTo(system, e)
 		if err != nil {
 			t.Fatal(err)
 		}

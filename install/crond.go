@@ -1,6 +1,7 @@
 package install
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,7 +27,25 @@ PATH=` + CronDPath + "\n"
 
 // CronD is a directory of system crontabs, one file for each name.
 type CronD struct {
-	Dir string // "" is /etc/cron.d
+	Dir  string // "" is /etc/cron.d
+	Lock string // as Crontab's
+}
+
+// Edit reads name's file, lets change make the new text, and writes it. Two
+// lifelines wait for each other. It returns the two texts.
+func (d CronD) Edit(ctx context.Context, name string, change func(text string) (string, error)) (old, new string, err error) {
+	unlock, err := lock(ctx, d.Lock)
+	if err != nil {
+		return "", "", fmt.Errorf("cannot change the system crontab of %q: %w", name, err)
+	}
+	defer unlock()
+	if old, err = d.Read(name); err != nil {
+		return "", "", err
+	}
+	if new, err = change(old); err != nil || new == old {
+		return old, old, err
+	}
+	return old, new, d.Write(name, new)
 }
 
 // Path returns the file of name.
@@ -64,36 +83,25 @@ func (d CronD) Read(name string) (string, error) {
 	return string(text), nil
 }
 
-// Add returns e's file as it is, and as it would be with e in it. e.User must
-// be set.
-func (d CronD) Add(e Entry) (old, new string, err error) {
+// AddSystem is Add for the text of a file in /etc/cron.d. e.User must be set.
+func AddSystem(text string, e Entry) (string, error) {
 	if e.User == "" {
-		return "", "", fmt.Errorf("cannot write a system crontab for %q: each line there names a user, and none is given", e.Name)
+		return "", fmt.Errorf("cannot write a system crontab for %q: each line there names a user, and none is given", e.Name)
 	}
-	old, err = d.Read(e.Name)
-	if err != nil {
-		return "", "", err
-	}
-	text := old
 	if text == "" {
 		text = cronDHeader
 	}
-	new, err = Add(text, e)
-	return old, new, err
+	return Add(text, e)
 }
 
-// Remove returns name's file as it is, and as it would be without name's
-// block: "" when no other line in it would run anything.
-func (d CronD) Remove(name string) (old, new string, found bool, err error) {
-	old, err = d.Read(name)
-	if err != nil {
-		return "", "", false, err
+// RemoveSystem is Remove for the text of a file in /etc/cron.d: "" when no
+// other line in it would run anything.
+func RemoveSystem(text, name string) (rest string, found bool, err error) {
+	rest, found, err = Remove(text, name)
+	if found && idle(rest) {
+		rest = ""
 	}
-	new, found, err = Remove(old, name)
-	if found && idle(new) {
-		new = ""
-	}
-	return old, new, found, err
+	return rest, found, err
 }
 
 // idle reports whether text holds nothing but comments and settings.

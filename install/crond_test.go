@@ -59,14 +59,28 @@ func TestCronDPathsNeverMeet(t *testing.T) {
 	try("", 5)
 }
 
+func addTo(d CronD, e Entry) (old, new string, err error) {
+	if old, err = d.Read(e.Name); err == nil {
+		new, err = AddSystem(old, e)
+	}
+	return old, new, err
+}
+
+func removeFrom(d CronD, name string) (old, new string, found bool, err error) {
+	if old, err = d.Read(name); err == nil {
+		new, found, err = RemoveSystem(old, name)
+	}
+	return old, new, found, err
+}
+
 func TestCronD(t *testing.T) {
 	need.Root(t) // cron's directory is root's
 	d := CronD{Dir: t.TempDir()}
 	e := web()
 	e.User = "www-data"
 
-	old, new, err := d.Add(e)
-	want := cronDHeader + strings.ReplaceAll(webBlock, " exec /usr/bin", " www-data exec /usr/bin")
+	old, new, err := addTo(d, e)
+	want := cronDHeader + strings.NewReplacer(" exec /usr/bin", " www-data exec /usr/bin", "uninstall web", "uninstall --cron-d web").Replace(webBlock)
 	if old != "" || new != want || err != nil {
 		t.Fatalf("%q, %q, %v", old, new, err)
 	}
@@ -98,14 +112,14 @@ func TestCronD(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Options = []string{"--respawn"}
-	old, new, err = d.Add(e)
+	old, new, err = addTo(d, e)
 	if err != nil || !strings.HasPrefix(new, "MAILTO=me\n") || !strings.Contains(new, "--respawn") || old != "MAILTO=me\n"+want {
 		t.Errorf("%q, %q, %v", old, new, err)
 	}
 	if err := d.Write("web", new+"0 1 * * * root true\n"); err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found, err := d.Remove("web")
+	_, rest, found, err := removeFrom(d, "web")
 	if err != nil || !found || rest != "MAILTO=me\n"+cronDHeader+"0 1 * * * root true\n" {
 		t.Errorf("%q, %v, %v", rest, found, err)
 	}
@@ -113,7 +127,7 @@ func TestCronD(t *testing.T) {
 	if err := d.Write("web", new); err != nil {
 		t.Fatal(err)
 	}
-	old, rest, found, err = d.Remove("web")
+	old, rest, found, err = removeFrom(d, "web")
 	if old != new || rest != "" || !found || err != nil {
 		t.Errorf("%q, %q, %v, %v", old, rest, found, err)
 	}
@@ -125,13 +139,13 @@ func TestCronD(t *testing.T) {
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("still there: %v", err)
 	}
-	if _, rest, found, err = d.Remove("web"); rest != "" || found || err != nil {
+	if _, rest, found, err = removeFrom(d, "web"); rest != "" || found || err != nil {
 		t.Errorf("%q, %v, %v", rest, found, err)
 	}
 }
 
 func TestCronDRefuses(t *testing.T) {
-	_, _, err := CronD{Dir: t.TempDir()}.Add(web())
+	_, err := AddSystem("", web())
 	wantError(t, err, `"web"`, "user")
 	err = CronD{Dir: filepath.Join(t.TempDir(), "none")}.Write("web", "x\n")
 	if os.Geteuid() != 0 {

@@ -15,6 +15,7 @@ import (
 type Crontab struct {
 	User    string // "" is the caller; another one needs root
 	Program string // "" is "crontab"
+	Lock    string // the file by which lifelines wait for each other; "" is none
 }
 
 // emptyMessage is how crontab -l says that there is no crontab: "no crontab
@@ -57,10 +58,48 @@ func (c Crontab) Read(ctx context.Context) (string, error) {
 	return exact, nil
 }
 
+// errRaced is a write that another program's write crossed.
+var errRaced = errors.New("another program changed it at the same moment")
+
+// attempts is how often Edit starts over when other programs change the
+// crontab. Lifelines wait for each other, so only a crontab -e costs one.
+const attempts = 5
+
+// Edit reads the crontab, lets change make the new text, and writes it. Two
+// lifelines wait for each other. When another program changes the crontab in
+// the meantime, Edit starts over with the text that program wrote. It returns
+// the text it read first and the text that stands there now.
+func (c Crontab) Edit(ctx context.Context, change func(text string) (string, error)) (old, new string, err error) {
+	unlock, err := lock(ctx, c.Lock)
+	if err != nil {
+		return "", "", fmt.Errorf("cannot change the crontab%s: %w", c.of(), err)
+	}
+	defer unlock()
+	for i := range attempts {
+		text, err := c.Read(ctx)
+		if err != nil {
+			return "", "", err
+		}
+		if i == 0 {
+			old = text
+		}
+		if new, err = change(text); err != nil {
+			return "", "", err
+		}
+		if err = c.Write(ctx, text, new); err == nil {
+			return old, new, nil
+		}
+		if !errors.Is(err, errRaced) {
+			return "", "", err
+		}
+	}
+	return "", "", fmt.Errorf("cannot write the crontab%s: %w, %d times in a row: end the other program's change (crontab -e), then try again", c.of(), errRaced, attempts)
+}
+
 // Write puts new in the place of old, which is what Read returned. It writes
 // nothing when the crontab has changed since. For the length of the call, old
-// is kept in a file that only the caller can read; after a failure that file
-// stays, and the error says where it is and what the crontab holds now.
+// is kept in a file that only the caller can read. That file stays when the
+// crontab is damaged, or can't be read: the error says where it is.
 func (c Crontab) Write(ctx context.Context, old, new string) error {
 	if old == new {
 		return nil
@@ -70,23 +109,29 @@ func (c Crontab) Write(ctx context.Context, old, new string) error {
 		return err
 	}
 	if now != old {
-		return fmt.Errorf("cannot write the crontab%s: somebody changed it in the meantime, and nothing was written: try again", c.of())
+		return fmt.Errorf("cannot write the crontab%s: %w, and nothing was written: try again", c.of(), errRaced)
 	}
 	kept, err := keep(old)
 	if err != nil {
 		return fmt.Errorf("cannot write the crontab%s: cannot keep a copy of it first, so nothing was written: %w", c.of(), err)
 	}
-	if err := c.replace(ctx, new); err != nil {
-		return fmt.Errorf("cannot write the crontab%s: %w; %s; it was kept as it had been in %s: to put it back, run: crontab %s%s",
-			c.of(), err, c.state(ctx, old, new), kept, c.flag(), kept)
+	err = c.replace(ctx, old, new)
+	if err == nil {
+		// The crontab is written: a copy that can't be deleted is no failure.
+		os.Remove(kept)
+		return nil
 	}
-	// The crontab is written: a copy that can't be deleted is no failure.
-	os.Remove(kept)
-	return nil
+	state, whole := c.state(ctx, old, new)
+	if whole {
+		os.Remove(kept)
+		return fmt.Errorf("cannot write the crontab%s: %w; %s", c.of(), err, state)
+	}
+	return fmt.Errorf("cannot write the crontab%s: %w; %s; it was kept as it had been in %s: to put it back, run: crontab %s%s",
+		c.of(), err, state, kept, c.flag(), kept)
 }
 
 // replace installs text and looks whether it is there.
-func (c Crontab) replace(ctx context.Context, text string) error {
+func (c Crontab) replace(ctx context.Context, old, text string) error {
 	err := c.set(ctx, text)
 	if err != nil && ctx.Err() == nil && text != "" && !strings.HasSuffix(text, "\n") {
 		// Debian's crontab refuses a text whose last line isn't ended; the
@@ -101,10 +146,13 @@ func (c Crontab) replace(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	if now != text {
+	switch {
+	case now == text:
+		return nil
+	case now == old || strings.HasPrefix(text, now):
 		return errors.New("crontab(1) reported success, but the crontab reads differently from what was written")
 	}
-	return nil
+	return errRaced // a text that is neither, nor a part of it, is another program's
 }
 
 func (c Crontab) set(ctx context.Context, text string) error {
@@ -130,21 +178,23 @@ func (c Crontab) set(ctx context.Context, text string) error {
 	return err
 }
 
-// state says, after a failure, what the crontab holds. The context may be
-// what failed.
-func (c Crontab) state(ctx context.Context, old, new string) string {
+// state says, after a failure, what the crontab holds, and whether that is a
+// whole text. The context may be what failed.
+func (c Crontab) state(ctx context.Context, old, new string) (text string, whole bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
 	defer cancel()
 	now, err := c.Read(ctx)
 	switch {
 	case err != nil:
-		return "the crontab can't be read now"
+		return "the crontab can't be read now", false
 	case now == old:
-		return "the crontab is unchanged"
+		return "the crontab is unchanged", true
 	case now == new:
-		return "the crontab holds the new text"
+		return "the crontab holds the new text", true
+	case strings.HasPrefix(new, now):
+		return "the crontab is damaged", false
 	}
-	return "the crontab is damaged"
+	return "the crontab holds another program's text", true
 }
 
 // keep writes text to a new file with mode 0600.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"lifeline/proof/need"
@@ -55,14 +56,15 @@ func TestAFailedWriteLosesNothing(t *testing.T) {
 	tests := map[string]struct {
 		write string
 		parts []string
+		keeps bool
 	}{
-		"refused":        {`echo "errors in crontab file" >&2; exit 1`, []string{"errors in crontab file", "exit status 1", "unchanged"}},
-		"midway":         {`head -c 5 >"$tab"; exit 1`, []string{"exit status 1", "damaged"}},
-		"cut, no error":  {`head -c 5 >"$tab"`, []string{"reported success", "damaged"}},
-		"nothing done":   {`cat >/dev/null`, []string{"reported success", "unchanged"}},
-		"killed":         {`: >"$tab"; kill -KILL $$`, []string{"killed", "damaged"}},
-		"done and error": {`cat >"$tab"; exit 3`, []string{"exit status 3", "holds the new text"}},
-		"unreadable now": {`rm "$tab"; mkdir "$tab"; exit 1`, []string{"exit status 1", "can't be read"}},
+		"refused":        {`echo "errors in crontab file" >&2; exit 1`, []string{"errors in crontab file", "exit status 1", "unchanged"}, false},
+		"midway":         {`head -c 5 >"$tab"; exit 1`, []string{"exit status 1", "damaged"}, true},
+		"cut, no error":  {`head -c 5 >"$tab"`, []string{"reported success", "damaged"}, true},
+		"nothing done":   {`cat >/dev/null`, []string{"reported success", "unchanged"}, false},
+		"killed":         {`: >"$tab"; kill -KILL $$`, []string{"killed", "damaged"}, true},
+		"done and error": {`cat >"$tab"; exit 3`, []string{"exit status 3", "holds the new text"}, false},
+		"unreadable now": {`rm "$tab"; mkdir "$tab"; exit 1`, []string{"exit status 1", "can't be read"}, true},
 	}
 	const old = "MAILTO=me\n# \xff\n"
 	for name, test := range tests {
@@ -74,10 +76,17 @@ func TestAFailedWriteLosesNothing(t *testing.T) {
 			}
 			err = c.Write(t.Context(), old, new)
 			kept := keptFiles(t)
+			wantError(t, err, append(test.parts, "cannot write the crontab")...)
+			if !test.keeps {
+				if len(kept) != 0 {
+					t.Errorf("nothing is wrong with the crontab, and a copy was left: %q", kept)
+				}
+				return
+			}
 			if len(kept) != 1 {
 				t.Fatalf("kept %q, want one file", kept)
 			}
-			wantError(t, err, append(test.parts, "cannot write the crontab", "crontab "+kept[0])...)
+			wantError(t, err, "crontab "+kept[0])
 			text, err := os.ReadFile(kept[0])
 			if err != nil || string(text) != old {
 				t.Errorf("kept %q, %v", text, err)
@@ -102,8 +111,8 @@ func TestWriteStopsWithTheContext(t *testing.T) {
 		cancel(fmt.Errorf("told to stop"))
 	}()
 	err := c.Write(ctx, "a\n", "b\n")
-	wantError(t, err, "told to stop", "unchanged", "kept")
-	if len(keptFiles(t)) != 1 {
+	wantError(t, err, "told to stop", "unchanged")
+	if len(keptFiles(t)) != 0 {
 		t.Errorf("kept %q", keptFiles(t))
 	}
 }
@@ -137,7 +146,7 @@ func TestWrite(t *testing.T) {
 
 func TestWriteSeesAChangeInTheMeantime(t *testing.T) {
 	c, tab := fakeCrontab(t, "theirs\n", `cat >"$tab"`)
-	wantError(t, c.Write(t.Context(), "a\n", "b\n"), "meantime", "nothing was written", "try again")
+	wantError(t, c.Write(t.Context(), "a\n", "b\n"), "another program", "nothing was written", "try again")
 	if got, err := os.ReadFile(tab); err != nil || string(got) != "theirs\n" {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -258,9 +267,69 @@ func TestRealCrontab(t *testing.T) {
 
 	bad := strings.Replace(long, "@hourly", "61 * * * *", 1)
 	err = c.Write(ctx, long, bad)
-	kept := keptFiles(t)
-	if len(kept) != 1 {
-		t.Fatalf("kept %q", kept)
+	wantError(t, err, "of "+c.User, "bad minute", "unchanged")
+	if kept := keptFiles(t); len(kept) != 0 {
+		t.Errorf("nothing is wrong with the crontab, and a copy was left: %q", kept)
 	}
-	wantError(t, err, "of "+c.User, "bad minute", "unchanged", "crontab -u "+c.User+" "+kept[0])
+}
+
+// TestManyAtOnce: six installs at once lost entries, each with exit code 0,
+// or found "the crontab is damaged" where another's entry stood.
+func TestManyAtOnce(t *testing.T) {
+	const rounds, writers = 5, 12
+	for name, write := range map[string]string{
+		"rename": `cat >"$tab.$$" && mv "$tab.$$" "$tab"`,   // Debian's, cronie's
+		"shared": `cat >"$tab.new" && mv "$tab.new" "$tab"`, // busybox's: all writers have one temporary file
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, tab := fakeCrontab(t, "# mine\n", write)
+			c.Lock = filepath.Join(t.TempDir(), "crontab")
+			for range rounds {
+				var all sync.WaitGroup
+				for i := range writers {
+					e := web()
+					e.Name = fmt.Sprintf("web%d", i)
+					all.Go(func() {
+						_, new, err := c.Edit(t.Context(), func(text string) (string, error) { return Add(text, e) })
+						if _, found, _ := Find(new, e.Name, false); !found || err != nil {
+							t.Errorf("%s: %v", e.Name, err)
+						}
+					})
+				}
+				all.Wait()
+				text, err := os.ReadFile(tab)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := len(Entries(string(text), false)); n != 2*writers {
+					t.Fatalf("%d lines of %d are there:\n%s", n, 2*writers, text)
+				}
+				if err := os.WriteFile(tab, []byte("# mine\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if kept := keptFiles(t); len(kept) > 0 {
+				t.Errorf("left behind: %q", kept)
+			}
+		})
+	}
+}
+
+// TestAnotherProgramWrites: crontab -e knows nothing of the lock.
+func TestAnotherProgramWrites(t *testing.T) {
+	// The first write is crossed by one that knows nothing of it.
+	c, tab := fakeCrontab(t, "# mine\n", `cat >"$tab"; [ -e "$tab.once" ] || { echo "# theirs" >"$tab"; : >"$tab.once"; }`)
+	old, new, err := c.Edit(t.Context(), func(text string) (string, error) { return Add(text, web()) })
+	if err != nil || old != "# mine\n" || new != "# theirs\n"+webBlock {
+		t.Errorf("%q, %q, %v", old, new, err)
+	}
+	if text, err := os.ReadFile(tab); string(text) != new || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	c, _ = fakeCrontab(t, "# mine\n", `echo "# theirs $$" >"$tab"`)
+	_, _, err = c.Edit(t.Context(), func(text string) (string, error) { return Add(text, web()) })
+	wantError(t, err, "another program changed it at the same moment", "5 times", "try again")
+	if kept := keptFiles(t); len(kept) > 0 {
+		t.Errorf("left behind: %q", kept)
+	}
 }

@@ -2,7 +2,8 @@
 // finds them there again.
 //
 // A crontab is a string here: it is read, changed, shown and written in
-// four steps, so that a dry run is the same road with the last step left out.
+// four steps, so that a dry run is the same road with the last step left out. Edit
+// does all but the showing, and makes lifelines take turns.
 //
 //	tab := install.Crontab{} // the caller's own
 //	old, err := tab.Read(ctx)
@@ -82,13 +83,13 @@ func Add(crontab string, e Entry) (string, error) {
 		return "", err
 	}
 	if len(old) > 0 {
-		return replace(crontab, old, frame(e.Name, lines, old[0].joined)), nil
+		return replace(crontab, old, e.frame(lines, old[0].joined)), nil
 	}
 	joined := crontab != "" && !strings.HasSuffix(crontab, "\n")
 	if joined {
 		crontab += "\n"
 	}
-	return crontab + frame(e.Name, lines, joined), nil
+	return crontab + e.frame(lines, joined), nil
 }
 
 // Remove returns crontab without name's block, and whether there was one. It
@@ -154,18 +155,22 @@ func (e Entry) lines() (string, error) {
 
 const (
 	beginNote = `made by "lifeline install", undone by "lifeline uninstall NAME"`
+	cronDNote = `made by "lifeline install", undone by "lifeline uninstall --cron-d NAME"`
 	// joinedNote remembers that the text above a block had no final newline,
 	// for the day the block goes.
 	joinedNote = "the newline above the block belongs to it"
 )
 
-func frame(name, lines string, joined bool) string {
-	end := "# lifeline " + name + " end"
+// frame puts the markers around e's lines.
+func (e Entry) frame(lines string, joined bool) string {
+	begin, end := beginNote, "# lifeline "+e.Name+" end"
+	if e.User != "" {
+		begin = cronDNote
+	}
 	if joined {
 		end += " -- " + joinedNote
 	}
-	note := strings.ReplaceAll(beginNote, "NAME", name)
-	return "# lifeline " + name + " begin -- " + note + "\n" + lines + end + "\n"
+	return "# lifeline " + e.Name + " begin -- " + strings.ReplaceAll(begin, "NAME", e.Name) + "\n" + lines + end + "\n"
 }
 
 // marker reads a line as one of ours. The form is strict, so that a person's

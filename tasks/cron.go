@@ -119,55 +119,75 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 	if err := k.suitBusybox(o); err != nil {
 		return err
 	}
-	if k.cronD {
-		if k.entry.User == "" {
-			k.entry.User = userName()
-		}
-		files := install.CronD{}
-		path, err := files.Path(o.name)
-		if err != nil {
-			return err
-		}
-		before, after, err := files.Add(k.entry)
-		if err != nil {
-			return usage("%s: %v", o.name, err)
-		}
-		return k.apply(o, path, before, after, "installed", func() error { return files.Write(o.name, after) })
+	if k.cronD && k.entry.User == "" {
+		k.entry.User = userName()
 	}
-	if k.entry.User != "" {
+	if !k.cronD && k.entry.User != "" {
 		return usage("--user goes with --cron-d; crontab -u is not for lifeline: become that user")
 	}
-	var table install.Crontab
-	before, err := table.Read(ctx)
+	before, after, err := k.edit(ctx, o.name, func(text string) (string, error) {
+		add := install.Add
+		if k.cronD {
+			add = install.AddSystem
+		}
+		text, err := add(text, k.entry)
+		if err != nil {
+			return "", usage("%s: %v", o.name, err)
+		}
+		return text, nil
+	})
 	if err != nil {
 		return err
 	}
-	after, err := install.Add(before, k.entry)
-	if err != nil {
-		return usage("%s: %v", o.name, err)
-	}
-	for _, line := range install.Entries(before, false) {
+	for _, line := range install.Entries(before, k.cronD) {
 		if line.Name == o.name && !line.Block {
 			o.warn("line %d of the crontab starts it as well: take that out with crontab -e", line.Number)
 		}
 	}
-	return k.apply(o, "crontab", before, after, "installed", func() error { return table.Write(ctx, before, after) })
+	k.tell(o.name, before, after, "installed")
+	return nil
 }
 
-func (k *cronOptions) apply(o *options, title, before, after, done string, write func() error) error {
+// edit changes the crontab, or name's file in /etc/cron.d, and returns the
+// text before and after. With --dry-run it writes nothing.
+func (k *cronOptions) edit(ctx context.Context, name string, change func(string) (string, error)) (before, after string, err error) {
+	table, files := install.Crontab{}, install.CronD{}
 	if k.dryRun {
+		read := func() (string, error) { return table.Read(ctx) }
+		if k.cronD {
+			read = func() (string, error) { return files.Read(name) }
+		}
+		if before, err = read(); err != nil {
+			return "", "", err
+		}
+		after, err = change(before)
+		return before, after, err
+	}
+	lock, err := guard.CrontabLock()
+	if err != nil {
+		return "", "", err
+	}
+	table.Lock, files.Lock = lock, lock
+	if k.cronD {
+		return files.Edit(ctx, name, change)
+	}
+	return table.Edit(ctx, change)
+}
+
+// tell says what an edit did.
+func (k *cronOptions) tell(name, before, after, done string) {
+	title := "crontab"
+	if k.cronD {
+		title, _ = install.CronD{}.Path(name)
+	}
+	switch {
+	case k.dryRun:
 		fmt.Print(install.Diff(before, after, title))
-		return nil
+	case before == after:
+		fmt.Printf("%s: nothing to change\n", name)
+	default:
+		fmt.Printf("%s: %s\n", name, done)
 	}
-	if before == after {
-		fmt.Printf("%s: nothing to change\n", o.name)
-		return nil
-	}
-	if err := write(); err != nil {
-		return err
-	}
-	fmt.Printf("%s: %s\n", o.name, done)
-	return nil
 }
 
 func uninstallCommand() *cli.Command {
@@ -183,34 +203,31 @@ func uninstallCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if k.cronD {
-				files := install.CronD{}
-				path, err := files.Path(name)
-				if err != nil {
-					return err
+			found := false
+			before, after, err := k.edit(c.Context, name, func(text string) (string, error) {
+				remove := install.Remove
+				if k.cronD {
+					remove = install.RemoveSystem
 				}
-				before, after, found, err := files.Remove(name)
-				if err != nil || !found {
-					return notInstalled(name, path, err)
-				}
-				return k.apply(&o, path, before, after, "uninstalled", func() error { return files.Write(name, after) })
-			}
-			var table install.Crontab
-			before, err := table.Read(c.Context)
-			if err != nil {
-				return err
-			}
-			after, found, err := install.Remove(before, name)
+				rest, here, err := remove(text, name)
+				found = found || here
+				return rest, err
+			})
 			if err != nil || !found {
-				return notInstalled(name, "the crontab", err)
+				return k.notInstalled(name, err)
 			}
-			return k.apply(&o, "crontab", before, after, "uninstalled", func() error { return table.Write(c.Context, before, after) })
+			k.tell(name, before, after, "uninstalled")
+			return nil
 		},
 	}
 }
 
-func notInstalled(name, where string, err error) error {
+func (k *cronOptions) notInstalled(name string, err error) error {
 	if err == nil {
+		where := "the crontab"
+		if k.cronD {
+			where, err = install.CronD{}.Path(name)
+		}
 		fmt.Printf("%s: is not in %s\n", name, where)
 	}
 	return err
