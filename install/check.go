@@ -12,6 +12,23 @@ func CheckSchedule(schedule string) error {
 	return err
 }
 
+// CheckTick says what is wrong with the schedule of --tick: five fields, or an
+// @word that names a time, behind a time zone if need be. One word more is taken
+// than cron has: @everysecond, for drills, which can't wait minutes.
+func CheckTick(schedule string) error {
+	text := strings.TrimSpace(schedule)
+	if rest, ok := strings.CutPrefix(strings.TrimPrefix(text, "CRON_"), "TZ="); ok {
+		_, text, _ = strings.Cut(rest, " ")
+	}
+	if strings.TrimSpace(text) == "@reboot" {
+		return fmt.Errorf("%q is no time that a cluster could agree on: give five fields, such as '0 3 * * *'", text)
+	}
+	if strings.TrimSpace(text) == "@everysecond" {
+		return nil
+	}
+	return CheckSchedule(text)
+}
+
 // CheckBlocks says when the markers of name in the crontab don't pair up.
 func CheckBlocks(crontab, name string) error {
 	_, err := blocks(crontab, name)

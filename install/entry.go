@@ -12,6 +12,7 @@
 //		Name:    "web",
 //		Binary:  "/usr/local/bin/lifeline",
 //		Command: []string{"/srv/web/serve", "--port", "8080"},
+//		Reboot:  true,
 //	})
 //	...
 //	fmt.Print(install.Diff(old, new, "crontab"))
@@ -44,7 +45,7 @@ type Entry struct {
 	Options  []string // the words between Binary and Name
 	Command  []string
 	Schedule string // five fields or an @word; "" is every minute
-	NoReboot bool   // leave out the @reboot line beside Schedule
+	Reboot   bool   // an @reboot line beside Schedule
 	User     string // the column that only system crontabs have; "" in a user's own
 }
 
@@ -147,7 +148,7 @@ func (e Entry) lines() (string, error) {
 		command = e.User + " " + command
 	}
 	text := schedule + " " + command + "\n"
-	if schedule != "@reboot" && !e.NoReboot {
+	if schedule != "@reboot" && e.Reboot {
 		text = "@reboot " + command + "\n" + text
 	}
 	return text, nil

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 // web is the entry that most tests begin with.
 func web() Entry {
-	return Entry{Name: "web", Binary: "/usr/bin/lifeline", Command: []string{"/srv/serve"}}
+	return Entry{Name: "web", Binary: "/usr/bin/lifeline", Command: []string{"/srv/serve"}, Reboot: true}
 }
 
 const webBlock = `# lifeline web begin -- made by "lifeline install", undone by "lifeline uninstall web"

@@ -25,7 +25,8 @@ var fields = []field{
 	{name: "day of week", min: 0, max: 7, names: []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}},
 }
 
-// parseSchedule checks a schedule and returns it with single spaces. It takes
+// parseSchedule checks a schedule and returns it with single spaces, and with
+// Sunday as 0: busybox runs a 7 on every day. It takes
 // what every cron takes: Vixie's parser also lets through things that it then
 // never runs (a range such as 5-1) or half ignores (5*), and those are
 // refused here.
@@ -40,48 +41,99 @@ func parseSchedule(schedule string) (string, error) {
 	if len(columns) != len(fields) {
 		return "", fmt.Errorf("the schedule %q has %d fields: it needs five, minute hour day-of-month month day-of-week, such as %q", schedule, len(columns), "*/5 * * * *")
 	}
+	var values [5]uint64
 	for i, f := range fields {
-		if err := f.check(columns[i]); err != nil {
+		var err error
+		if values[i], err = f.parse(columns[i]); err != nil {
 			return "", fmt.Errorf("the schedule %q has a bad %s field %q: %w", schedule, f.name, columns[i], err)
 		}
 	}
+	if !comes(columns[4], values[2], values[3]) {
+		return "", fmt.Errorf("the schedule %q never comes: none of its months has such a day; correct the day of month or the month", schedule)
+	}
+	columns[4] = sundayIsZero(columns[4])
 	return strings.Join(columns, " "), nil
 }
 
-func (f field) check(column string) error {
+// comes reports whether one of the months has one of the days. A day of week
+// that doesn't begin with * is a second way for a day to match (crontab(5)).
+func comes(weekday string, days, months uint64) bool {
+	longest := [...]int{1: 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+	for month := 1; month <= 12; month++ {
+		if months>>month&1 == 1 && days&(1<<(longest[month]+1)-1) != 0 {
+			return true
+		}
+	}
+	return !strings.HasPrefix(weekday, "*")
+}
+
+// sundayIsZero writes the 7 of a checked weekday field as 0.
+func sundayIsZero(column string) string {
+	items := strings.Split(column, ",")
+	for i, item := range items {
+		values, _ := fields[4].parse(item)
+		span, _, stepped := strings.Cut(item, "/")
+		low, _, _ := strings.Cut(span, "-")
+		switch {
+		case span == "*" || values>>7 == 0:
+		case span == "0-7" && !stepped:
+			items[i] = "0-6"
+		case values == 1<<7:
+			items[i] = "0"
+		case !stepped:
+			items[i] = low + "-6,0"
+		default:
+			var list []string
+			for day := range 8 {
+				if values>>day&1 == 1 {
+					list = append(list, strconv.Itoa(day%7))
+				}
+			}
+			items[i] = strings.Join(list, ",")
+		}
+	}
+	return strings.Join(items, ",")
+}
+
+// parse returns the values of a column, as bits.
+func (f field) parse(column string) (values uint64, err error) {
 	for item := range strings.SplitSeq(column, ",") {
 		span, step, stepped := strings.Cut(item, "/")
 		low, high, ranged := strings.Cut(span, "-")
+		from, to, every := f.min, f.max, 1
 		switch {
 		case span == "*":
 		case ranged:
-			from, err := f.value(low)
-			if err != nil {
-				return err
+			if from, err = f.value(low); err != nil {
+				return 0, err
 			}
-			to, err := f.value(high)
-			if err != nil {
-				return err
+			if to, err = f.value(high); err != nil {
+				return 0, err
 			}
 			if from > to {
-				return fmt.Errorf("the range %s runs backwards, and cron would never start it: give two ranges, separated by a comma, within %s", span, f.bounds())
+				return 0, fmt.Errorf("the range %s runs backwards, and cron would never start it: give two ranges, separated by a comma, within %s", span, f.bounds())
 			}
 		default:
-			if _, err := f.value(span); err != nil {
-				return err
+			if from, err = f.value(span); err != nil {
+				return 0, err
 			}
+			to = from
 			if stepped {
-				return fmt.Errorf("a step needs * or a range before the /, as in */%s; the values are %s", step, f.bounds())
+				return 0, fmt.Errorf("a step needs * or a range before the /, as in */%s; the values are %s", step, f.bounds())
 			}
 		}
 		if stepped {
 			n, err := strconv.ParseUint(step, 10, 8)
 			if err != nil || n < 1 || int(n) > f.max {
-				return fmt.Errorf("the step %q must be a number from 1 to %d", step, f.max)
+				return 0, fmt.Errorf("the step %q must be a number from 1 to %d", step, f.max)
 			}
+			every = int(n)
+		}
+		for ; from <= to; from += every {
+			values |= 1 << from
 		}
 	}
-	return nil
+	return values, nil
 }
 
 func (f field) value(s string) (int, error) {

@@ -1,6 +1,9 @@
 package install
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // goodSchedules are also put before the real crontab(1).
 var goodSchedules = []string{
@@ -11,7 +14,7 @@ var goodSchedules = []string{
 
 func TestGoodSchedules(t *testing.T) {
 	for _, s := range goodSchedules {
-		if got, err := parseSchedule(s); err != nil || got != s {
+		if got, err := parseSchedule(s); err != nil || got != strings.NewReplacer("0-7", "0-6", "* 7", "* 0").Replace(s) {
 			t.Errorf("%q: %q, %v", s, got, err)
 		}
 	}
@@ -48,6 +51,9 @@ func TestBadSchedules(t *testing.T) {
 		{"* * * * 8", []string{"day of week", "0 to 7 (or sun to sat)"}},
 		{"* * * * fri-sun", []string{"day of week", "backwards", "sun to sat"}},
 		{"jan * * * *", []string{"minute", `"jan"`}},
+		{"0 0 30 2 *", []string{"never comes"}},
+		{"0 0 31 feb,apr,6,9,11 *", []string{"never comes"}},
+		{"0 0 30,31 2 */2", []string{"never comes"}},
 		{"? * * * *", []string{"minute", `"?"`}},
 	}
 	for _, test := range tests {
@@ -55,5 +61,36 @@ func TestBadSchedules(t *testing.T) {
 			_, err := parseSchedule(test.schedule)
 			wantError(t, err, test.parts...)
 		})
+	}
+}
+
+// Busybox runs a 7 on every day of the week.
+func TestSundayIsZero(t *testing.T) {
+	for from, to := range map[string]string{
+		"7": "0", "5-7": "5-6,0", "0-7": "0-6", "1-7/2": "1,3,5,0", "7,1": "0,1", "*/7": "*/7", "*": "*", "fri-7": "fri-6,0",
+		"0-6": "0-6", "7-7": "0", "0-7/7": "0,0", "2-7/7": "2-7/7",
+	} {
+		if got, err := parseSchedule("0 0 * * " + from); err != nil || got != "0 0 * * "+to {
+			t.Errorf("%s: %q, %v", from, got, err)
+		}
+	}
+}
+
+func TestDatesThatCome(t *testing.T) {
+	for _, s := range []string{"0 0 29 2 *", "0 0 30 2 1", "0 0 31 4,5 *", "0 0 */31 2 *", "0 0 30 2 0-6"} {
+		if _, err := parseSchedule(s); err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+}
+
+func TestCheckTick(t *testing.T) {
+	for tick, part := range map[string]string{
+		"0 3 * * *": "", "CRON_TZ=Europe/Berlin 0 3 * * *": "", "TZ=UTC @hourly": "",
+		"0 0 30 2 *": "never comes", "0 0 3 * * *": "6 fields", "0 0 3 * * * 2020": "7 fields", "0 0 1 1 * 2020": "6 fields", "@reboot": "cluster", "@every 5m": "fields",
+	} {
+		if err := CheckTick(tick); (err == nil) != (part == "") || err != nil && !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: %v", tick, err)
+		}
 	}
 }

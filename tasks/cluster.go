@@ -51,6 +51,11 @@ func (o *options) checkCluster(c *cli.Context) error {
 	if err := secretTyped(k.URL); err != nil {
 		return err
 	}
+	if k.Tick != "" {
+		if err := install.CheckTick(k.Tick); err != nil {
+			return usage("--tick: %v", err)
+		}
+	}
 	if !c.IsSet("kill-after") {
 		o.sup.KillAfter = cluster.DefaultGrace(k.TTL)
 	}

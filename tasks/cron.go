@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -34,7 +35,8 @@ func installCommand(argv []string) *cli.Command {
 	passed := o.flags()
 	own := append(k.flags(),
 		&cli.StringFlag{Name: "schedule", Value: install.EveryMinute, Destination: &k.entry.Schedule, Usage: "when to tick, five `fields` or an @word"},
-		&cli.BoolFlag{Name: "no-reboot", Destination: &k.entry.NoReboot, Usage: "leave out the @reboot line"},
+		&cli.BoolFlag{Name: "reboot", Usage: "with --schedule: start it at boot, too"},
+		&cli.BoolFlag{Name: "no-reboot", Usage: "without --schedule: don't start it at boot"},
 		&cli.StringFlag{Name: "user", Destination: &k.entry.User, Usage: "with --cron-d: run it as this `user`", DefaultText: "you"})
 	return &cli.Command{
 		Name:      "install",
@@ -50,6 +52,9 @@ func installCommand(argv []string) *cli.Command {
 			e.Name = o.name
 			typed := words(argv[2:len(argv)-c.NArg()], c.Command.Flags)
 			e.Options = append(fromEnviron(typed, passed), pick(typed, passed)...)
+			if err := k.atBoot(c); err != nil {
+				return err
+			}
 			if err := o.installCluster(c, e); err != nil {
 				return err
 			}
@@ -76,6 +81,22 @@ func installCommand(argv []string) *cli.Command {
 			return k.install(c.Context, &o)
 		},
 	}
+}
+
+// atBoot decides about the @reboot line. What ticks every minute is to run at
+// all times, so from the boot on. A job with a schedule isn't to run at boot.
+func (k *cronOptions) atBoot(c *cli.Context) error {
+	always := strings.Join(strings.Fields(k.entry.Schedule), " ") == install.EveryMinute
+	k.entry.Reboot = always && !c.Bool("no-reboot") || c.Bool("reboot")
+	switch {
+	case c.Bool("reboot") && c.Bool("no-reboot"):
+		return usage("--reboot and --no-reboot can't be had together: leave one out")
+	case c.Bool("reboot") && always:
+		return usage("--reboot goes with --schedule: what ticks every minute has its @reboot line already; leave it out")
+	case c.Bool("reboot") && strings.TrimSpace(k.entry.Schedule) == "@reboot":
+		return usage("--reboot goes with another schedule than @reboot: leave it out")
+	}
+	return nil
 }
 
 // fromEnviron is for options that a LIFELINE_ variable has set: cron won't

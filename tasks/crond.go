@@ -166,9 +166,9 @@ func (k *cronOptions) suitBusybox(o *options) error {
 	if asked := (install.Line{Schedule: e.Schedule}); asked.BusyboxProblem(d.atKills) != "" {
 		return usage("%s: %s: %s", o.name, asked.BusyboxProblem(d.atKills), busyboxAdvice(asked))
 	}
-	if d.atKills && !e.NoReboot {
+	if d.atKills && e.Reboot {
 		o.warn("without the @reboot line, of which the busybox crond here dies: the next minute after a boot starts it")
-		e.NoReboot = true
+		e.Reboot = false
 	}
 	text, err := install.Add("", *e)
 	if err != nil {

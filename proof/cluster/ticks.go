@@ -40,7 +40,7 @@ type ticked struct {
 
 // period of the schedule. One with seconds: a thousand ticks of a minute each
 // would take most of a day.
-const period, schedule = time.Second, "* * * * * *"
+const period, schedule = time.Second, "@everysecond"
 
 // ticksAll runs it in both ways, on both engines.
 func ticksAll(s settings, f flags) error {

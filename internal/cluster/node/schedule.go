@@ -34,7 +34,11 @@ func parseSchedule(text string) (*schedule, error) {
 		s.zone, s.expr = zone, strings.TrimSpace(expr)
 	}
 	segments, err := gronx.Segments(s.expr)
-	if err != nil || s.expr == "" || !gronx.IsValid(s.expr) {
+	// With seconds or a year gronx would look for ever once the last year is over.
+	if n := len(strings.Fields(s.expr)); n != 5 && !(n == 1 && s.expr[0] == '@') {
+		err = errors.New("not five fields")
+	}
+	if err != nil || !gronx.IsValid(s.expr) {
 		return nil, fmt.Errorf("--tick %q is no schedule: five fields (minute, hour, day, month, weekday), such as '*/15 * * * *', or an @word, such as @hourly", text)
 	}
 	s.fixed = !strings.HasPrefix(segments[2], "*")

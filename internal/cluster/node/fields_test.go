@@ -1,0 +1,15 @@
+package node
+
+import (
+	"strings"
+	"testing"
+)
+
+// With a year, gronx looked for the next tick for ever once that year was over.
+func TestFiveFieldsOnly(t *testing.T) {
+	for _, text := range []string{"0 0 3 * * *", "0 0 1 1 * 2020", "0 0 3 * * * 2020", "TZ=UTC 0 0 0 1 1 * 2020"} {
+		if _, err := parseSchedule(text); err == nil || !strings.Contains(err.Error(), "five fields") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
