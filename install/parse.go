@@ -25,6 +25,14 @@ type Line struct {
 	Name    string
 	Command []string
 
+	// Before is what stands in front of lifeline and does more than Dir and
+	// Environment tell: "sudo -u web", "nice -n 5", "test -x /srv/web &&". Input
+	// is what cron writes to its standard input: the text behind a bare %, each
+	// further one a newline. Fed tells an empty input from none.
+	Before string
+	Input  string
+	Fed    bool
+
 	// Dir is DIR of a "cd DIR &&" in front of it. "" is the user's home
 	// directory: that is where cron starts commands.
 	Dir string
@@ -180,6 +188,7 @@ func readCommand(command string, inBlock bool) (Line, bool) {
 		return Line{}, false
 	}
 	line.Shell = percent(command, false)
+	line.Input, line.Fed = input(command)
 	// The two dialects of Quote. They only differ where two backslashes meet.
 	other, _ := findLifeline(lex(percent(command, true)), inBlock)
 	switch {
@@ -216,8 +225,33 @@ func percent(command string, debian bool) string {
 	return out.String()
 }
 
+// input returns what stands behind the first bare % of a command.
+func input(command string) (text string, fed bool) {
+	var out strings.Builder
+	for i := 0; i < len(command); i++ {
+		switch c := command[i]; {
+		case c == '\\' && i+1 < len(command) && command[i+1] == '%':
+			i++
+			if fed {
+				out.WriteByte('%')
+			}
+		case c == '%' && fed:
+			out.WriteByte('\n')
+		case c == '%':
+			fed = true
+		case fed:
+			out.WriteByte(c)
+		}
+	}
+	if fed {
+		out.WriteByte('\n')
+	}
+	return out.String(), fed
+}
+
 func findLifeline(s script, inBlock bool) (Line, bool) {
 	dir, dirProblem := "", ""
+	var before []string
 	for n, words := range s.commands {
 		if to, ok := changeDir(words); ok && (s.ends[n] == "&&" || s.ends[n] == ";") {
 			switch {
@@ -232,9 +266,16 @@ func findLifeline(s script, inBlock bool) (Line, bool) {
 		}
 		at, dashes, ok := lifelineWord(words, inBlock && n == 0)
 		if !ok {
+			before = append(before, raws(words), s.ends[n])
 			continue
 		}
-		line := Line{Name: words[dashes-1].text, Dir: dir, Problem: dirProblem, Environment: map[string]string{}}
+		if slices.ContainsFunc(words[:at], func(w word) bool {
+			_, _, assigns := assignment(w)
+			return !assigns && !slices.Contains([]string{"exec", "env", "/usr/bin/env", "command", "nohup"}, w.text)
+		}) {
+			before = append(before, raws(words[:at]))
+		}
+		line := Line{Name: words[dashes-1].text, Dir: dir, Before: strings.Join(before, " "), Problem: dirProblem, Environment: map[string]string{}}
 		for _, w := range words[at:] {
 			line.Argv = append(line.Argv, w.text)
 			if w.shell != "" && line.Problem == "" {
@@ -284,6 +325,14 @@ func lifelineWord(words []word, first bool) (at, dashes int, ok bool) {
 		}
 	}
 	return 0, 0, false
+}
+
+func raws(words []word) string {
+	var list []string
+	for _, w := range words {
+		list = append(list, w.raw)
+	}
+	return strings.Join(list, " ")
 }
 
 func isLifeline(w word) bool {

@@ -70,6 +70,13 @@ func installCommand(argv []string) *cli.Command {
 			if err != nil {
 				return fmt.Errorf("cannot tell the current directory: %w", err)
 			}
+			if o.guard.Replace {
+				return usage("%s: --replace in the crontab would end what runs at every tick: leave it out", o.name)
+			}
+			e.Options = absolute(e.Options, passed, cwd)
+			if len(command) == 1 && strings.Contains(command[0], " ") && !isExecutable(command[0]) {
+				return usage("%s: %q is one word, and no such program is there: lifeline starts no shell; give it as: -- sh -c %s", o.name, command[0], shellWord(command[0]))
+			}
 			full, changed, err := install.CommandPath(command[0], path, os.Getenv("PATH"), cwd)
 			if err != nil {
 				return usage("%s: %v", o.name, err)
@@ -130,6 +137,14 @@ func binary() (string, error) {
 	return typed, nil
 }
 
+func isExecutable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// shellWord writes text as one word for sh.
+func shellWord(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
 func sameFile(a, b string) bool {
 	x, errX := os.Stat(a)
 	y, errY := os.Stat(b)
@@ -165,8 +180,40 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 			o.warn("line %d of the crontab starts it as well: take that out with crontab -e", line.Number)
 		}
 	}
-	k.tell(o.name, before, after, "installed")
+	done := "installed"
+	if old, found, _ := install.Find(before, o.name, k.cronD); found && old.Block {
+		done = "replaced; it was: " + strings.Join(old.Command, " ")
+		if list, _ := o.guard.Look(o.name); len(list) == 1 && list[0].Alive() && !slices.Equal(old.Argv, newArgv(after, o.name, k.cronD)) {
+			done += fmt.Sprintf("\n%s: the old one still runs; end it, and the next tick starts the new one: lifeline terminate %s", o.name, o.name)
+		}
+	}
+	k.tell(o.name, before, after, done)
 	return nil
+}
+
+func newArgv(text, name string, hasUser bool) []string {
+	line, _, _ := install.Find(text, name, hasUser)
+	return line.Argv
+}
+
+// absolute writes the paths among the options as they are seen from here: cron
+// starts in the home directory.
+func absolute(options []string, flags []cli.Flag, cwd string) []string {
+	var out []string
+	for _, w := range words(options, flags) {
+		if slices.Contains([]string{"log", "env-file", "chdir", "dir", "reload-on-change"}, w.option) {
+			name, value, joined := strings.Cut(w.text[0], "=")
+			if !joined && len(w.text) == 2 {
+				value = w.text[1]
+			}
+			if value != "" && !filepath.IsAbs(value) {
+				value = filepath.Join(cwd, value)
+			}
+			w.text = []string{name + "=" + value}
+		}
+		out = append(out, w.text...)
+	}
+	return out
 }
 
 // edit changes the crontab, or name's file in /etc/cron.d, and returns the
@@ -285,6 +332,15 @@ func fromCrontab(ctx context.Context, name string, typed []word, flags []cli.Fla
 	}
 	if line.Problem != "" || len(line.Command) == 0 {
 		return nil, usage("%s: line %d of the crontab can't be used (%s): give the command, lifeline run %s -- COMMAND", name, line.Number, line.Problem, name)
+	}
+	instead := fmt.Sprintf("lifeline start %s starts it as cron does", name)
+	switch {
+	case line.User != "" && line.User != userName():
+		return nil, usage("%s: cannot run line %d of the crontab: cron starts it as the user %s; sudo -u %s lifeline run %s", name, line.Number, line.User, line.User, name)
+	case line.Before != "":
+		return nil, usage("%s: cannot run line %d of the crontab: run leaves out what stands before lifeline there, `%s`; %s", name, line.Number, line.Before, instead)
+	case line.Fed:
+		return nil, usage("%s: cannot run line %d of the crontab: cron gives it the text behind the %% as standard input; %s", name, line.Number, instead)
 	}
 	argv := []string{"lifeline", "run"}
 	for _, k := range slices.Sorted(func(yield func(string) bool) {

@@ -31,6 +31,7 @@ func examples() map[string][2]string {
 		"move":      {"lifeline move web NODE", ""},
 		"install":   {"lifeline install web -- serve", ""},
 		"uninstall": {"lifeline uninstall web", ""},
+		"start":     {"lifeline start web", ""},
 		"doctor":    {"lifeline doctor web", ""},
 		"ping":      {"lifeline ping", ""},
 		"takeover":  {"lifeline takeover", "in a worker: wait until the old one is gone"},
@@ -109,7 +110,7 @@ func writeScreen(w io.Writer, app *cli.App) {
 	for _, line := range lines {
 		fmt.Fprintf(w, "  %-*s  %s\n", width, line[0], line[1])
 	}
-	fmt.Fprint(w, "\nlifeline help options: those of the first line. Also: man lifeline, --version.\n")
+	fmt.Fprint(w, "lifeline help options: those of the first line. Also: man lifeline, --version.\n")
 }
 
 // writeHelp is `lifeline help COMMAND`.

@@ -1,11 +1,17 @@
 package guard
 
-import "path/filepath"
+import (
+	"os"
+	"path/filepath"
+)
 
 // CrontabLock is the file by which the caller's lifelines take turns at
 // changing the crontab. There is one crontab whatever --dir says, so the file
-// stands in the default directory, which CrontabLock makes if need be.
+// stands beside the default state directory, which need not be there.
 func CrontabLock() (string, error) {
-	d, err := openDir("", true)
-	return filepath.Join(d.path, "crontab"), err
+	path := DefaultDir()
+	return path + ".crontab", os.MkdirAll(filepath.Dir(path), 0o755)
 }
+
+// Home is uid's in the password file, "" if it isn't there.
+func Home(uid int) string { return homeOf(uid) }
