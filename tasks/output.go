@@ -202,6 +202,7 @@ func (o *options) attend(place logger.Place, job *supervisor.Job, generation str
 			client.Started(logger.Run{Generation: now.Generation, PID: now.Worker.PID, Began: now.Began})
 		}
 	}
+	job.Events.EndsFirst = s.KeepsApart()
 	job.Events.Ended = func(l supervisor.Life) {
 		if others.Ended != nil {
 			others.Ended(l)

@@ -24,7 +24,8 @@ type Client struct {
 
 	pid    atomic.Int64 // the clerk's
 	outbox chan outgoing
-	over   chan struct{} // closed when the last connection is
+	over   chan struct{}   // closed when the last connection is
+	hung   <-chan struct{} // the answer that Ended didn't wait for any longer; nil: none
 }
 
 type outgoing struct {
@@ -34,6 +35,9 @@ type outgoing struct {
 
 // readyPatience is how long a clerk that is there already may take to answer.
 const readyPatience = 2 * time.Second
+
+// endPatience is how long a clerk may take for the rest of a run's output.
+const endPatience = 10 * time.Second
 
 // Open has a clerk do what setup says: the one that is there, or a new one,
 // which gets env. The error says why there is none; nothing was started then.
@@ -89,8 +93,25 @@ func (c *Client) Stdio() [3]int {
 // Started tells of a run that has begun. Like Ended it returns at once.
 func (c *Client) Started(r Run) { c.tell(message{Started: &r}) }
 
-// Ended tells how a run has ended.
-func (c *Client) Ended(r Run) { c.tell(message{Ended: &r}) }
+// Ended tells how a run has ended. Where the run's output is kept apart from
+// the next one's, Ended returns when the clerk has taken all of it: what the
+// next run prints comes through the same pipe. A clerk that hangs holds the
+// supervisor up once, for endPatience, until it answers again.
+func (c *Client) Ended(r Run) {
+	c.tell(message{Ended: &r})
+	if !c.setup.KeepsApart() {
+		return
+	}
+	if c.hung != nil {
+		select {
+		case <-c.hung:
+			c.hung = nil
+		default:
+			return
+		}
+	}
+	c.hung = c.Flush(endPatience)
+}
 
 func (c *Client) tell(m message) {
 	select {
@@ -100,17 +121,19 @@ func (c *Client) tell(m message) {
 }
 
 // Flush waits until the clerk has heard everything that it was told, for up to
-// limit.
-func (c *Client) Flush(limit time.Duration) {
+// limit. After that it returns a channel that is closed when the clerk has.
+func (c *Client) Flush(limit time.Duration) <-chan struct{} {
 	o := outgoing{message{Flush: true}, make(chan struct{})}
 	select {
 	case c.outbox <- o:
 	default:
-		return
+		return nil
 	}
 	select {
 	case <-o.sent:
+		return nil
 	case <-time.After(limit):
+		return o.sent
 	}
 }
 
@@ -289,6 +312,11 @@ func (c *Client) speak(p *peer, bye bool) bool {
 				waiting = waiting[1:]
 			}
 			mu.Unlock()
+		}
+	}()
+	defer func() { // a clerk that has gone answers nothing more
+		for _, sent := range waiting {
+			close(sent)
 		}
 	}()
 	for {

@@ -37,6 +37,9 @@ func (s *Setup) tells() bool {
 // shows reports that something may go to lifeline's own output.
 func (s *Setup) shows() bool { return s.Quiet || s.tells() }
 
+// KeepsApart reports whether what each run prints is kept apart from the next one's.
+func (s *Setup) KeepsApart() bool { return s.Quiet || s.PingURL != "" }
+
 // Needed reports whether there is anything to do for a clerk.
 func (s *Setup) Needed() bool { return s.reads() || s.tells() }
 

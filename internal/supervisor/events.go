@@ -9,11 +9,12 @@ import (
 	"lifeline/procscan"
 )
 
-// Events is for those who want to know what happens: they are called in the
-// loop, and must not block.
+// Events is for those who want to know what happens: the loop calls them, so
+// they must not block for longer than the next start may wait.
 type Events struct {
-	State func(Snapshot) // how it stands now has changed
-	Ended func(Life)     // a worker has ended, with all that came from it
+	State     func(Snapshot) // how it stands now has changed
+	Ended     func(Life)     // a worker has ended, with all that came from it
+	EndsFirst bool           // the loop calls Ended before the next start, not beside it
 }
 
 // The states of a [Snapshot].

@@ -293,6 +293,9 @@ func (l *loop) answer(format string, args ...any) {
 func (l *loop) ended(w *worker) {
 	l.releaseAfter(w)
 	l.noteEnd(w)
+	if l.Events.EndsFirst {
+		l.tellEnds()
+	}
 	switch {
 	case w == l.next:
 		l.next = nil
