@@ -36,9 +36,13 @@ command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/n
 need pgbouncer pgbouncer
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-	echo "installing what the tests need:$missing"
+	echo "installing with apt-get what the tests need:$missing"
 	export DEBIAN_FRONTEND=noninteractive
-	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >/dev/null 2>&1 && exit 0
+	if said=$({ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } 2>&1); then
+		exit 0
+	fi
+	echo "apt-get failed:"
+	echo "$said"
 fi
 echo "missing on this machine, so that some tests will be left out:$missing"
 echo "(Debian: apt-get install$missing)"
