@@ -17,7 +17,11 @@ type Hello struct {
 	FailAfter       int    // 0: never
 	Tick            string // a schedule, "" for none
 	AtLeastOnce     bool
-	Supervisor      string // lifeline's own pid and start time, PID:START
+	MaxClockSkew    time.Duration // between this node and the engine, for ticks
+	ForceOptions    bool          // change what all nodes agree on
+	Memory          string        // a file for what must not be forgotten; "" for none
+	Fence           uint64        // the highest that this lifeline has had
+	Supervisor      string        // lifeline's own pid and start time, PID:START
 }
 
 // Line is the hello as a line.
@@ -26,7 +30,9 @@ func (h Hello) Line() string {
 		"url="+h.URL, "name="+h.Name, "node="+h.Node,
 		"ttl="+strconv.FormatInt(int64(h.TTL), 10), "grace="+strconv.FormatInt(int64(h.Grace), 10),
 		"slots="+strconv.Itoa(h.Slots), "prefer="+h.Prefer, "fail-after="+strconv.Itoa(h.FailAfter),
-		"tick="+h.Tick, "at-least-once="+strconv.FormatBool(h.AtLeastOnce), "supervisor="+h.Supervisor)
+		"tick="+h.Tick, "at-least-once="+strconv.FormatBool(h.AtLeastOnce), "supervisor="+h.Supervisor,
+		"max-clock-skew="+strconv.FormatInt(int64(h.MaxClockSkew), 10), "force-options="+strconv.FormatBool(h.ForceOptions),
+		"memory="+h.Memory, "fence="+strconv.FormatUint(h.Fence, 10))
 }
 
 // ParseHello reads it. Fields that it doesn't know are passed over: a newer
@@ -68,6 +74,14 @@ func ParseHello(m Message) (h Hello, err error) {
 			h.Tick = value
 		case "at-least-once":
 			h.AtLeastOnce = value == "true"
+		case "max-clock-skew":
+			h.MaxClockSkew = time.Duration(number(value))
+		case "force-options":
+			h.ForceOptions = value == "true"
+		case "memory":
+			h.Memory = value
+		case "fence":
+			h.Fence = uint64(number(value))
 		case "supervisor":
 			h.Supervisor = value
 		}
@@ -76,4 +90,16 @@ func ParseHello(m Message) (h Hello, err error) {
 		err = nonsense("the hello lacks something")
 	}
 	return h, err
+}
+
+// Options are those that all nodes have to agree on, as they are typed.
+func (h Hello) Options() string {
+	text := fmt.Sprintf("--slots %d --ttl %s", h.Slots, h.TTL)
+	if h.Tick != "" {
+		text += fmt.Sprintf(" --tick '%s'", h.Tick)
+	}
+	if h.AtLeastOnce {
+		text += " --at-least-once"
+	}
+	return text
 }

@@ -67,6 +67,7 @@ const (
 	patience   = 5 * time.Second // with one that is silent where it needn't be
 	goodbye    = 2 * time.Second // for giving a lease back at the end
 	maxRestart = 30 * time.Second
+	misused    = 64 // a refusal for what the command line says
 )
 
 // Join makes the lease of a name; the options have been checked. Nothing is
@@ -83,6 +84,7 @@ func Join(o Options, name string, grace time.Duration, warn func(format string, 
 	self := procscan.Self()
 	l := newLease(Hello{URL: o.URL, Name: name, Node: o.Node, TTL: o.TTL, Grace: grace, Slots: o.Slots, Prefer: o.Prefer,
 		FailAfter: o.FailAfter, Tick: o.Tick, AtLeastOnce: o.AtLeastOnce,
+		MaxClockSkew: o.MaxClockSkew, ForceOptions: o.ForceOptions, Memory: o.Memory,
 		Supervisor: fmt.Sprintf("%d:%d", self.PID, self.Start)}, warn,
 		world{now: Now, alarm: alarm, set: alarm.Set, doom: newDoom().set, kill: kill, reap: reap,
 			start: func() (io.ReadWriteCloser, procscan.ID, error) { return start(program) }})
@@ -310,7 +312,7 @@ func (l *Lease) heard(m Message) error {
 		if err != nil || code < 1 || code > 255 {
 			return nonsense("the exit code %.10q", m.Fields[0])
 		}
-		if !l.settled {
+		if !l.settled || code == misused && !l.held {
 			l.wanted = false
 			l.tell("refused", m.Fields[1], uint64(code))
 			return nil
@@ -418,6 +420,7 @@ func (l *Lease) connect() {
 	l.peer = p
 	go p.read(l.ring)
 	l.quietSince()
+	l.hello.Fence = l.fence
 	_, _ = io.WriteString(conn, l.hello.Line())
 	l.say("want")
 }

@@ -20,6 +20,10 @@ type Options struct {
 	FailAfter   int
 	Tick        string
 	AtLeastOnce bool
+
+	MaxClockSkew time.Duration // between this node and the engine, for ticks
+	ForceOptions bool          // change what all nodes agree on
+	Memory       string        // a file for what must survive lifeline-remote; "" for none
 }
 
 // Check refuses what can be seen to be wrong without asking anybody, and fills
@@ -46,6 +50,9 @@ func (o *Options) Check(grace time.Duration) error {
 			return errors.New("the host name can't be told: give --node NAME")
 		}
 		o.Node = host
+	}
+	if o.Node == "localhost" || strings.HasPrefix(o.Node, "localhost.") {
+		return fmt.Errorf("this node calls itself %s, as others may: give --node NAME, another one on each", o.Node)
 	}
 	for _, n := range []string{o.Node, o.Prefer} {
 		if len(n) > 255 || strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {

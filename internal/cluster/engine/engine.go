@@ -26,15 +26,22 @@ type Engine interface {
 	Join(ctx context.Context, m Member) (ttl time.Duration, err error)
 	// Renew lengthens the session. ErrLost: there is none any more.
 	Renew(ctx context.Context) (ttl time.Duration, err error)
-	// Acquire takes a place of the name for the session: one in m.Slots.
-	// Asking again for what one has gives the same or a higher fence.
-	Acquire(ctx context.Context) (Grant, error)
+	// Acquire takes a place of the name for the session: one in m.Slots. The
+	// fence is higher than above. Asking again for what one has gives the same
+	// or a higher fence. It is Taken where the engine isn't the one that Look
+	// has seen last.
+	Acquire(ctx context.Context, above uint64) (Grant, error)
 	// Release gives the place back and keeps the session.
 	Release(ctx context.Context) error
 	// Leave ends the session at once.
 	Leave(ctx context.Context) error
 	// Look tells how a name stands; "" for all names.
-	Look(ctx context.Context, name string) ([]State, error)
+	Look(ctx context.Context, name string) (View, error)
+	// Raise gives back what an engine that went back in time has forgotten: what
+	// is lower there than floor becomes it.
+	Raise(ctx context.Context, name string, floor Floor) error
+	// Clock is the time of day at the engine; zero where it can't be told.
+	Clock(ctx context.Context) (time.Time, error)
 	// Wish asks that a node get the name, for so long; "" takes a wish back.
 	Wish(ctx context.Context, name, node string, lasts time.Duration) error
 	// Claim moves the mark of the name's ticks from one to another, if it is
@@ -52,6 +59,42 @@ type Member struct {
 	Name, Node string
 	TTL        time.Duration
 	Slots      int
+	Options    string // what all nodes must agree on
+	Force      bool   // they are changed to these
+}
+
+// View is what Look sees at one moment.
+type View struct {
+	States []State
+	// Epoch changes whenever the engine may have lost state: with each restart
+	// as a whole, each promotion, each election.
+	Epoch string
+	// History is the identity of the engine's data: another one has forgotten all.
+	History string
+	// Revision never falls within the history of one engine.
+	Revision uint64
+}
+
+// Floor is what never falls for a name, whatever the engine says.
+type Floor struct {
+	Fence uint64 `json:"fence"`
+	Mark  Mark   `json:"mark"`
+}
+
+// Above reports that an engine with this state has forgotten part of the floor.
+func (f Floor) Above(s State) bool { return f.Fence > s.Fence || f.Mark.Serial > s.Mark.Serial }
+
+// Learn raises the floor to what a state shows.
+func (f *Floor) Learn(s State) (risen bool) {
+	if s.Mark.Serial > f.Mark.Serial || f.Mark.Serial == 0 && !f.Mark.Equal(s.Mark) {
+		f.Mark, risen = s.Mark, true
+	}
+	for _, m := range s.Members {
+		if m.Fence > f.Fence {
+			f.Fence, risen = m.Fence, true
+		}
+	}
+	return risen
 }
 
 // Grant is a place that was given.
@@ -65,11 +108,13 @@ type State struct {
 	Members []Status
 	Wish    string // the node that is to have it; "" for none
 	Mark    Mark
+	Fence   uint64 // the next grant has a higher one
 }
 
 // Status is one member.
 type Status struct {
 	ID    string // of the session
+	Order uint64 // of joining: the lower one came first
 	Node  string
 	Since time.Time // when it came, or when it was granted its place
 	Slot  int       // -1 for one that stands by
@@ -83,11 +128,12 @@ type Mark struct {
 	Claimed time.Time // the latest that was begun; zero: none ever
 	Done    time.Time // the latest that ended
 	Skipped int64     // those that were begun, never ended, and not run again
+	Serial  int64     // rises with every change of the mark, also with one that sets it back
 }
 
 // Equal compares by instant.
 func (m Mark) Equal(o Mark) bool {
-	return m.Claimed.Equal(o.Claimed) && m.Done.Equal(o.Done) && m.Skipped == o.Skipped
+	return m.Claimed.Equal(o.Claimed) && m.Done.Equal(o.Done) && m.Skipped == o.Skipped && m.Serial == o.Serial
 }
 
 // ErrLost: the session has ended, and whatever it held is another's.
@@ -117,3 +163,9 @@ func Refuse(format string, args ...any) error { return &Refused{125, fmt.Sprintf
 
 // Misused is a refusal for what the command line says.
 func Misused(format string, args ...any) error { return &Refused{64, fmt.Sprintf(format, args...)} }
+
+// Disagree refuses options that differ from those of the nodes that were there
+// before.
+func Disagree(theirs, ours string) error {
+	return Misused("the other nodes run it with %s, this one with %s: give the same options on every node, or --force-options once to change them for all", theirs, ours)
+}

@@ -82,7 +82,7 @@ func (c client) keep(ttl time.Duration) (stop func()) {
 
 func (c client) acquire() uint64 {
 	c.t.Helper()
-	g, err := c.Acquire(c.t.Context())
+	g, err := c.Acquire(c.t.Context(), 0)
 	if err != nil {
 		c.t.Fatalf("it should have been granted: %v", err)
 	}
@@ -94,7 +94,7 @@ func (c client) acquire() uint64 {
 
 func (c client) taken() *engine.Taken {
 	c.t.Helper()
-	_, err := c.Acquire(c.t.Context())
+	_, err := c.Acquire(c.t.Context(), 0)
 	var taken *engine.Taken
 	if !errors.As(err, &taken) {
 		c.t.Fatalf("it should have been taken: %v", err)
@@ -188,7 +188,7 @@ func (s Suite) expiry(t *testing.T) {
 	a.must(err)
 	a.acquire()
 	for {
-		_, err := b.Acquire(t.Context())
+		_, err := b.Acquire(t.Context(), 0)
 		after := time.Since(renewed)
 		if err == nil {
 			if after < s.TTL {
@@ -213,7 +213,7 @@ func (s Suite) lost(t *testing.T) {
 	if _, err := a.Renew(t.Context()); !errors.Is(err, engine.ErrLost) {
 		t.Fatalf("a renewal of what has ended says %v", err)
 	}
-	if _, err := a.Acquire(t.Context()); !errors.Is(err, engine.ErrLost) && !errors.As(err, new(*engine.Taken)) {
+	if _, err := a.Acquire(t.Context(), 0); !errors.Is(err, engine.ErrLost) && !errors.As(err, new(*engine.Taken)) {
 		t.Fatalf("acquiring in a session that has ended says %v", err)
 	}
 	if err := a.Release(t.Context()); err != nil && !errors.Is(err, engine.ErrLost) {
@@ -291,7 +291,7 @@ func (s Suite) race(t *testing.T) {
 				if _, err := c.Renew(t.Context()); err != nil {
 					t.Error(err)
 				}
-				if _, err := c.Acquire(t.Context()); err == nil {
+				if _, err := c.Acquire(t.Context(), 0); err == nil {
 					mu.Lock()
 					won = append(won, c)
 					mu.Unlock()
@@ -310,8 +310,9 @@ func (s Suite) race(t *testing.T) {
 
 func (s Suite) state(c client, name string) engine.State {
 	c.t.Helper()
-	states, err := c.Look(c.t.Context(), name)
+	view, err := c.Look(c.t.Context(), name)
 	c.must(err)
+	states := view.States
 	if len(states) != 1 || states[0].Name != name {
 		c.t.Fatalf("looking for %s gives %+v", name, states)
 	}
@@ -337,7 +338,7 @@ func (s Suite) look(t *testing.T) {
 	other := s.open(t, "")
 	all, err := other.Look(t.Context(), "")
 	other.must(err)
-	if !slices.ContainsFunc(all, func(st engine.State) bool { return st.Name == name }) {
+	if !slices.ContainsFunc(all.States, func(st engine.State) bool { return st.Name == name }) {
 		t.Errorf("a look at all names lacks %s", name)
 	}
 	a.must(a.Leave(t.Context()))
@@ -419,7 +420,7 @@ func (s Suite) ticksPlace(t *testing.T) {
 func (s Suite) inherit(t *testing.T, b client) {
 	t.Helper()
 	for deadline := time.Now().Add(s.TTL + s.Slack); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := b.Acquire(t.Context()); err == nil {
+		if _, err := b.Acquire(t.Context(), 0); err == nil {
 			return
 		}
 		if time.Now().After(deadline) {

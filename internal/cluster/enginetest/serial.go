@@ -26,9 +26,9 @@ func (s *serial) Renew(ctx context.Context) (time.Duration, error) {
 	return s.Engine.Renew(ctx)
 }
 
-func (s *serial) Acquire(ctx context.Context) (engine.Grant, error) {
+func (s *serial) Acquire(ctx context.Context, above uint64) (engine.Grant, error) {
 	defer s.lock()()
-	return s.Engine.Acquire(ctx)
+	return s.Engine.Acquire(ctx, above)
 }
 
 func (s *serial) Release(ctx context.Context) error {
@@ -41,9 +41,14 @@ func (s *serial) Leave(ctx context.Context) error {
 	return s.Engine.Leave(ctx)
 }
 
-func (s *serial) Look(ctx context.Context, name string) ([]engine.State, error) {
+func (s *serial) Look(ctx context.Context, name string) (engine.View, error) {
 	defer s.lock()()
 	return s.Engine.Look(ctx, name)
+}
+
+func (s *serial) Raise(ctx context.Context, name string, f engine.Floor) error {
+	defer s.lock()()
+	return s.Engine.Raise(ctx, name, f)
 }
 
 func (s *serial) Wish(ctx context.Context, name, node string, lasts time.Duration) error {

@@ -6,8 +6,10 @@
 // Keys, below /lifeline/v2/NAME/:
 //
 //	member/ID      who stands by or holds, as JSON; it hangs on a lease of etcd
-//	place/N        held by the session that made it; the revision that made it
-//	               is the fence: revisions of etcd only rise
+//	place/N        held by the session that made it; the revision that made it,
+//	               plus the offset then, is the fence
+//	fence          the offset: it rises when an etcd has gone back (restored)
+//	options        what all nodes agree on
 //	wish           the node that is to have the name
 //	mark           how far the ticks have been run
 //
@@ -24,6 +26,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,14 +54,18 @@ type Etcd struct {
 	lease   clientv3.LeaseID // of the member's key; 0 for no session
 	id      string           // of the session
 	place   string           // key, "" for none
-	fence   int64
-	holder  string // what is written there
+	made    int64            // the revision that made it
+	holder  string           // what is written there
+	http    *http.Client     // for the clock
 	changes chan struct{}
 	stop    context.CancelFunc
 	over    sync.WaitGroup
 
 	mu   sync.Mutex
 	seen map[string]sight // of places, by key
+
+	epoch    string // at the last Look
+	revision int64  // the highest seen in it
 }
 
 type who struct {
@@ -66,6 +73,8 @@ type who struct {
 	Since time.Time `json:"since"`
 	ID    string    `json:"id"`
 	TTL   int64     `json:"ttl,omitempty"` // of a place, in milliseconds
+
+	Offset int64 `json:"offset,omitempty"` // of a place: what its fence is above its revision
 }
 
 func (e *Etcd) key(parts ...string) string { return names + e.name + "/" + strings.Join(parts, "/") }
@@ -123,11 +132,35 @@ func (e *Etcd) news(r clientv3.WatchResponse) bool {
 // Join makes a member's key. A place's TTL is what was asked for; the lease
 // that the member's key hangs on may be longer.
 func (e *Etcd) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
-	e.m, e.lease, e.id, e.place = m, 0, "", ""
+	e.m, e.lease, e.id, e.place, e.made = m, 0, "", "", 0
+	if err := e.agree(ctx); err != nil {
+		return 0, refine(err)
+	}
 	if err := e.enlist(ctx); err != nil {
 		return 0, refine(err)
 	}
 	return m.TTL, nil
+}
+
+// agree compares the options with those that stand there. A name that no node
+// has any more takes new ones.
+func (e *Etcd) agree(ctx context.Context) error {
+	key := e.key("options")
+	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).Then(clientv3.OpPut(key, e.m.Options)).
+		Else(clientv3.OpGet(key), clientv3.OpGet(e.key("member", ""), clientv3.WithPrefix(), clientv3.WithCountOnly()),
+			clientv3.OpGet(e.key("place", ""), clientv3.WithPrefix(), clientv3.WithCountOnly())).Commit()
+	if err != nil || r.Succeeded {
+		return err
+	}
+	kv := r.Responses[0].GetResponseRange().Kvs[0]
+	if string(kv.Value) == e.m.Options {
+		return nil
+	}
+	if !e.m.Force && r.Responses[1].GetResponseRange().Count+r.Responses[2].GetResponseRange().Count > 0 {
+		return engine.Disagree(string(kv.Value), e.m.Options)
+	}
+	_, err = e.c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).Then(clientv3.OpPut(key, e.m.Options)).Commit()
+	return err
 }
 
 // enlist makes the member's key, with a lease.
@@ -195,7 +228,7 @@ func (e *Etcd) Leave(ctx context.Context) error {
 	if err = refine(err); err != nil && !errors.Is(err, engine.ErrLost) {
 		return err
 	}
-	e.lease, e.place, e.fence = 0, "", 0
+	e.lease, e.place, e.made = 0, "", 0
 	return nil
 }
 

@@ -3,11 +3,15 @@ package etcd
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -15,16 +19,101 @@ import (
 )
 
 // Look reads all keys of a name at one revision.
-func (e *Etcd) Look(ctx context.Context, name string) ([]engine.State, error) {
+func (e *Etcd) Look(ctx context.Context, name string) (engine.View, error) {
 	prefix := names
 	if name != "" {
 		prefix += name + "/"
 	}
 	got, err := e.c.Get(ctx, prefix, clientv3.WithPrefix())
 	if err != nil {
-		return nil, refine(err)
+		return engine.View{}, refine(err)
 	}
-	return e.states(got.Kvs), nil
+	e.enter(got.Header)
+	states := e.states(got.Kvs)
+	for i := range states { // what no key says
+		states[i].Fence += uint64(got.Header.Revision)
+	}
+	return engine.View{States: states, Epoch: e.epoch, History: fmt.Sprintf("%x", got.Header.ClusterId), Revision: uint64(got.Header.Revision)}, nil
+}
+
+func epochOf(h *etcdserverpb.ResponseHeader) string {
+	return fmt.Sprintf("%x.%d", h.ClusterId, h.RaftTerm)
+}
+
+// enter begins a new epoch where the etcd isn't certainly the one that was seen
+// before. What was seen of places counts no more: a revision may come twice.
+func (e *Etcd) enter(h *etcdserverpb.ResponseHeader) {
+	if e.strange(h) {
+		e.mu.Lock()
+		clear(e.seen)
+		e.mu.Unlock()
+	}
+	e.epoch, e.revision = epochOf(h), h.Revision
+}
+
+// strange reports that this etcd may have gone back since the last Look: it has
+// another identity, had an election (as after each restart of all its members),
+// or lower revisions.
+func (e *Etcd) strange(h *etcdserverpb.ResponseHeader) bool {
+	return e.epoch != "" && (epochOf(h) != e.epoch || h.Revision < e.revision)
+}
+
+// Raise moves the offset of the fences and the mark forward.
+func (e *Etcd) Raise(ctx context.Context, name string, floor engine.Floor) error {
+	fence, markKey := names+name+"/fence", names+name+"/mark"
+	for {
+		got, err := e.c.Txn(ctx).Then(clientv3.OpGet(fence), clientv3.OpGet(markKey)).Commit()
+		if err != nil {
+			return refine(err)
+		}
+		offset, was := offsetOf(got.Responses[0].GetResponseRange().Kvs)
+		var stands engine.Mark
+		var stood int64
+		if kvs := got.Responses[1].GetResponseRange().Kvs; len(kvs) > 0 {
+			stands, _ = readMark(kvs[0].Value)
+			stood = kvs[0].ModRevision
+		}
+		var puts []clientv3.Op
+		if int64(floor.Fence) > got.Header.Revision+offset {
+			puts = append(puts, clientv3.OpPut(fence, strconv.FormatInt(int64(floor.Fence)-got.Header.Revision, 10)))
+		}
+		if floor.Mark.Serial > stands.Serial {
+			puts = append(puts, clientv3.OpPut(markKey, writeMark(floor.Mark)))
+		}
+		if len(puts) == 0 {
+			return nil
+		}
+		r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(fence), "=", was), clientv3.Compare(clientv3.ModRevision(markKey), "=", stood)).
+			Then(puts...).Commit()
+		if err != nil || r.Succeeded {
+			return refine(err)
+		}
+	}
+}
+
+// Clock is what the members' HTTP servers say (the field Date, in seconds): the
+// median, to half a second. etcd has no request for it.
+func (e *Etcd) Clock(ctx context.Context) (time.Time, error) {
+	var clocks []time.Time
+	for _, endpoint := range e.c.Endpoints() {
+		asking, cancel := context.WithTimeout(ctx, 2*time.Second)
+		request, err := http.NewRequestWithContext(asking, http.MethodHead, endpoint+"/version", nil)
+		if err == nil {
+			var answer *http.Response
+			if answer, err = e.http.Do(request); err == nil {
+				_ = answer.Body.Close()
+				if at, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+					clocks = append(clocks, at.Add(500*time.Millisecond))
+				}
+			}
+		}
+		cancel()
+	}
+	if len(clocks) == 0 {
+		return time.Time{}, nil // its HTTP server may be elsewhere (--listen-client-http-urls)
+	}
+	slices.SortFunc(clocks, time.Time.Compare)
+	return clocks[len(clocks)/2], nil
 }
 
 // states sorts the keys. A place counts for a session until it may be taken,
@@ -45,15 +134,20 @@ func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 			if json.Unmarshal(kv.Value, &w) != nil {
 				continue
 			}
-			st := engine.Status{ID: w.ID, Node: w.Node, Since: w.Since, Slot: -1, Mine: w.ID == e.id}
+			st := engine.Status{ID: w.ID, Node: w.Node, Since: w.Since, Slot: -1, Mine: w.ID == e.id, Order: uint64(kv.CreateRevision)}
 			if parts[1] == "place" { // behind all members, as keys are sorted
 				st.Slot, _ = strconv.Atoi(parts[2])
-				st.Fence, st.TTL = uint64(kv.CreateRevision), e.left(kv)
-				if _, is := members[s.Name][w.ID]; st.TTL <= 0 && !st.Mine && e.lease != 0 || !is && e.lease == 0 {
+				st.Fence, st.TTL = fenceOf(kv), e.left(kv)
+				m, is := members[s.Name][w.ID]
+				st.Order = m.Order
+				if st.TTL <= 0 && !st.Mine && e.lease != 0 || !is && e.lease == 0 {
 					continue
 				}
 			}
 			members[s.Name][w.ID] = st
+		case len(parts) == 2 && parts[1] == "fence":
+			offset, _ := offsetOf([]*mvccpb.KeyValue{kv})
+			s.Fence = uint64(offset)
 		case len(parts) == 2 && parts[1] == "wish":
 			s.Wish = string(kv.Value)
 		case len(parts) == 2 && parts[1] == "mark":
@@ -99,6 +193,7 @@ type mark struct {
 	Claimed time.Time `json:"claimed"`
 	Done    time.Time `json:"done"`
 	Skipped int64     `json:"skipped"`
+	Serial  int64     `json:"serial,omitempty"`
 }
 
 func readMark(text []byte) (engine.Mark, error) {
@@ -108,7 +203,7 @@ func readMark(text []byte) (engine.Mark, error) {
 }
 
 func writeMark(m engine.Mark) string {
-	text, _ := json.Marshal(mark{m.Claimed.UTC(), m.Done.UTC(), m.Skipped})
+	text, _ := json.Marshal(mark{m.Claimed.UTC(), m.Done.UTC(), m.Skipped, m.Serial})
 	return string(text)
 }
 
@@ -135,7 +230,7 @@ func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark) error {
 	if from == (engine.Mark{}) {
 		was = clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
 	}
-	r, err := e.c.Txn(ctx).If(was, clientv3.Compare(clientv3.CreateRevision(e.place), "=", e.fence)).
+	r, err := e.c.Txn(ctx).If(append(e.own(), was)...).
 		Then(clientv3.OpPut(key, writeMark(to))).
 		Else(clientv3.OpGet(e.place)).Commit()
 	if err != nil {
@@ -144,7 +239,7 @@ func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark) error {
 	if r.Succeeded {
 		return nil
 	}
-	if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) == 0 || kvs[0].CreateRevision != e.fence {
+	if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) == 0 || kvs[0].CreateRevision != e.made || string(kvs[0].Value) != e.holder {
 		return engine.ErrLost
 	}
 	return engine.ErrClaimed

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -36,7 +37,8 @@ func Open(ctx context.Context, address, name string) (*Etcd, error) {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background())
-	e := &Etcd{c: c, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]sight{}}
+	e := &Etcd{c: c, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]sight{},
+		http: &http.Client{Transport: &http.Transport{TLSClientConfig: config.TLS}}}
 	if name != "" {
 		e.over.Add(1)
 		go e.watch(watching)

@@ -25,7 +25,7 @@ func join(t *testing.T, address, name, node string, ttl time.Duration) *Etcd {
 func taken(t *testing.T, e *Etcd) time.Duration {
 	t.Helper()
 	var taken *engine.Taken
-	if g, err := e.Acquire(t.Context()); !errors.As(err, &taken) {
+	if g, err := e.Acquire(t.Context(), 0); !errors.As(err, &taken) {
 		t.Fatalf("%s gets %+v, %v", e.m.Node, g, err)
 	}
 	return taken.After
@@ -37,7 +37,7 @@ func TestLeaseRevoked(t *testing.T) {
 	address := enginetest.Etcd(t)
 	const ttl = 2 * time.Second
 	a, b := join(t, address, "revoked", "a", ttl), join(t, address, "revoked", "b", ttl)
-	grant, err := a.Acquire(t.Context())
+	grant, err := a.Acquire(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestLeaseRevoked(t *testing.T) {
 		t.Fatalf("a renewal without the lease: %v", err)
 	}
 	states, err := b.Look(t.Context(), "revoked")
-	if err != nil || len(states) != 1 || len(states[0].Members) != 2 || states[0].Members[0].Fence != grant.Fence || states[0].Members[0].Node != "a" {
+	if err != nil || len(states.States) != 1 || len(states.States[0].Members) != 2 || states.States[0].Members[0].Fence != grant.Fence || states.States[0].Members[0].Node != "a" {
 		t.Errorf("it stands like this: %+v, %v", states, err)
 	}
 	taken(t, b)
@@ -62,7 +62,7 @@ func TestLeaseRevoked(t *testing.T) {
 func TestSlept(t *testing.T) {
 	address := enginetest.Etcd(t)
 	a, b := join(t, address, "slept", "a", time.Minute), join(t, address, "slept", "b", time.Minute)
-	if _, err := a.Acquire(t.Context()); err != nil {
+	if _, err := a.Acquire(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	b.stop()
@@ -96,7 +96,7 @@ func TestLate(t *testing.T) {
 	address := enginetest.Etcd(t)
 	e := join(t, address, "late", "a", 5*time.Second)
 	e.m.Slots = 3
-	if _, err := e.Acquire(t.Context()); err != nil {
+	if _, err := e.Acquire(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	second, strangers := e.key("place", "00001"), e.key("place", "00002")
@@ -120,8 +120,8 @@ func TestLate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.place, e.fence = "", 0
-	if grant, err := e.Acquire(t.Context()); err != nil || e.place != e.key("place", "00000") || grant.Fence == 0 {
+	e.place, e.made = "", 0
+	if grant, err := e.Acquire(t.Context(), 0); err != nil || e.place != e.key("place", "00000") || grant.Fence == 0 {
 		t.Errorf("asked again: %q, %+v, %v", e.place, grant, err)
 	}
 	if after, err := e.c.Get(t.Context(), e.place); err != nil || after.Kvs[0].ModRevision <= before.Kvs[0].ModRevision {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"lifeline/internal/cluster"
@@ -83,7 +84,8 @@ func (s *session) doJoin() {
 	sent := s.w.now()
 	var ttl time.Duration
 	s.do(s.limit(), func(ctx context.Context) (err error) {
-		ttl, err = s.engine.Join(ctx, engine.Member{Name: s.Name, Node: s.Node, TTL: s.Hello.TTL, Slots: s.Slots})
+		ttl, err = s.engine.Join(ctx, engine.Member{Name: s.Name, Node: s.Node, TTL: s.Hello.TTL, Slots: s.Slots,
+			Options: s.Options(), Force: s.ForceOptions})
 		return err
 	}, func(err error) {
 		if s.again(err) {
@@ -94,7 +96,7 @@ func (s *session) doJoin() {
 			s.say("say", fmt.Sprintf("the engine makes the TTL %s, not %s (--ttl): when a node dies, another one has it that much later", ttl, s.Hello.TTL))
 		}
 		s.ttl = min(ttl, s.Hello.TTL)
-		s.joined = true
+		s.joined, s.joinedAt, s.ForceOptions = true, s.w.now(), false
 		s.confirm(sent)
 		s.tryAt = s.w.now()
 		if !s.settled {
@@ -161,29 +163,53 @@ func (s *session) doRenew() {
 
 // ask sees how the name stands.
 func (s *session) ask(then func(engine.State, error)) {
-	var state engine.State
-	s.do(s.limit(), func(ctx context.Context) error {
-		states, err := s.engine.Look(ctx, s.Name)
-		if len(states) > 0 {
-			state = states[0]
-		}
+	var view engine.View
+	s.do(s.limit(), func(ctx context.Context) (err error) {
+		view, err = s.engine.Look(ctx, s.Name)
 		return err
-	}, func(err error) { then(state, err) })
+	}, func(err error) {
+		var state engine.State
+		if len(view.States) > 0 {
+			state = view.States[0]
+		}
+		if err == nil {
+			s.believe(view, state)
+		}
+		then(state, err)
+	})
 }
 
 // doLook takes a place that is free.
 func (s *session) doLook() {
 	s.ask(func(state engine.State, err error) {
 		s.tryAt = s.w.now() + s.fallback()
+		if s.again(err) || !s.joined {
+			return
+		}
+		s.fine()
 		switch {
-		case s.again(err) || !s.joined:
+		case s.past.Above(state):
+			s.doRaise()
 		case s.holding:
-			s.fine()
 			s.wishes(state)
+		case s.second(state):
+			s.refuse(&engine.Refused{Code: 64, Text: fmt.Sprintf("another lifeline that calls its node %s is in this cluster: give --node NAME, another one on each", s.Node)})
+			s.wanted = false
 		default:
-			s.fine()
 			s.compete(state)
 		}
+	})
+}
+
+// second reports that another node has this one's name, and was there before.
+// A session of this node's that was killed is gone by then.
+func (s *session) second(state engine.State) bool {
+	if s.w.now() < s.joinedAt+2*s.Hello.TTL+2*time.Second {
+		return false
+	}
+	i := slices.IndexFunc(state.Members, func(m engine.Status) bool { return m.Mine })
+	return i >= 0 && slices.ContainsFunc(state.Members, func(m engine.Status) bool {
+		return !m.Mine && m.Node == s.Node && m.Order < state.Members[i].Order
 	})
 }
 
@@ -194,7 +220,11 @@ func (s *session) fallback() time.Duration {
 }
 
 func (s *session) compete(state engine.State) {
-	if s.leaving || !s.wanted {
+	if s.leaving || !s.wanted || s.clock.off {
+		return
+	}
+	if s.w.now() < s.freeAt {
+		s.tryAt = s.freeAt
 		return
 	}
 	taken, soonest := 0, time.Duration(0)
@@ -231,7 +261,7 @@ func standsBy(state engine.State, node string) bool {
 func (s *session) doAcquire(wished bool) {
 	var grant engine.Grant
 	s.do(s.limit(), func(ctx context.Context) (err error) {
-		grant, err = s.engine.Acquire(ctx)
+		grant, err = s.engine.Acquire(ctx, s.past.Fence)
 		return err
 	}, func(err error) {
 		var taken *engine.Taken
@@ -246,6 +276,8 @@ func (s *session) doAcquire(wished bool) {
 			return
 		}
 		s.fine()
+		s.past.Fence = max(s.past.Fence, grant.Fence)
+		s.w.keep(s.past)
 		s.holding, s.yield = true, false
 		s.times = cluster.TimesOf(s.deadline, s.Hello.TTL, s.Grace)
 		if !s.wanted || s.leaving || !s.times.Held(s.w.now()) { // too late: back with it

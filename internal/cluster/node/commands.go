@@ -67,10 +67,11 @@ func move(ctx context.Context, url, name, node string) error {
 	defer e.Close()
 	var last engine.State
 	for began := time.Now(); ; {
-		states, err := e.Look(ctx, name)
+		view, err := e.Look(ctx, name)
 		if err != nil {
 			return err
 		}
+		states := view.States
 		i := slices.IndexFunc(states, func(s engine.State) bool { return s.Name == name })
 		if i < 0 || len(states[i].Members) == 0 {
 			return engine.Refuse("%s: no node knows it", name)
@@ -131,10 +132,11 @@ func statusCommand(ctx context.Context, args []string) error {
 		return fmt.Errorf("cannot ask %s: %w", engine.Hide(url), err)
 	}
 	defer e.Close()
-	states, err := e.Look(ctx, "")
+	view, err := e.Look(ctx, "")
 	if err != nil {
 		return err
 	}
+	states := view.States
 	if len(wanted) > 0 {
 		states = slices.DeleteFunc(states, func(s engine.State) bool { return !slices.Contains(wanted, s.Name) })
 	}

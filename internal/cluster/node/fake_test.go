@@ -25,6 +25,10 @@ type fake struct {
 	mark    engine.Mark
 	calls   []string
 	changed chan struct{}
+
+	epoch    string
+	revision uint64
+	clock    time.Duration // by how much its own is ahead
 }
 
 func (f *fake) call(ctx context.Context, what string) error {
@@ -65,7 +69,7 @@ func (f *fake) Renew(ctx context.Context) (time.Duration, error) {
 	return f.ttl, f.sleep(ctx, f.after)
 }
 
-func (f *fake) Acquire(ctx context.Context) (engine.Grant, error) {
+func (f *fake) Acquire(ctx context.Context, above uint64) (engine.Grant, error) {
 	if err := f.call(ctx, "acquire"); err != nil {
 		return engine.Grant{}, err
 	}
@@ -75,7 +79,7 @@ func (f *fake) Acquire(ctx context.Context) (engine.Grant, error) {
 	case slices.ContainsFunc(f.others, func(s engine.Status) bool { return s.Slot >= 0 }):
 		return engine.Grant{}, &engine.Taken{}
 	case !f.held:
-		f.fence++
+		f.fence = max(f.fence, above) + 1
 	}
 	f.held = true
 	return engine.Grant{Fence: f.fence}, f.sleep(ctx, f.after)
@@ -97,11 +101,11 @@ func (f *fake) Leave(ctx context.Context) error {
 	return nil
 }
 
-func (f *fake) Look(ctx context.Context, name string) ([]engine.State, error) {
+func (f *fake) Look(ctx context.Context, name string) (engine.View, error) {
 	if err := f.call(ctx, "look"); err != nil {
-		return nil, err
+		return engine.View{}, err
 	}
-	s := engine.State{Name: name, Members: slices.Clone(f.others), Wish: f.wish, Mark: f.mark}
+	s := engine.State{Name: name, Members: slices.Clone(f.others), Wish: f.wish, Mark: f.mark, Fence: f.fence}
 	if f.alive() {
 		m := engine.Status{ID: "me", Node: "a", Slot: -1, Mine: true}
 		if f.held {
@@ -109,7 +113,22 @@ func (f *fake) Look(ctx context.Context, name string) ([]engine.State, error) {
 		}
 		s.Members = append(s.Members, m)
 	}
-	return []engine.State{s}, nil
+	return engine.View{States: []engine.State{s}, Epoch: f.epoch, History: "h", Revision: f.revision}, nil
+}
+
+func (f *fake) Raise(ctx context.Context, _ string, floor engine.Floor) error {
+	if err := f.call(ctx, "raise"); err != nil {
+		return err
+	}
+	f.fence = max(f.fence, floor.Fence)
+	if floor.Mark.Serial > f.mark.Serial {
+		f.mark = floor.Mark
+	}
+	return nil
+}
+
+func (f *fake) Clock(ctx context.Context) (time.Time, error) {
+	return time.Now().Add(f.clock), f.err
 }
 
 func (f *fake) Wish(ctx context.Context, _, node string, _ time.Duration) error {

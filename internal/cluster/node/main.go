@@ -104,7 +104,11 @@ func holdMain() int {
 		_, _ = conn.WriteString(cluster.Line("remote", cluster.Version) + cluster.Line("refused", 125, err.Error()))
 		return 125
 	}
-	s := newSession(hello, conn, open, world{now: cluster.Now, wall: wall, rang: alarm.C, alarm: alarm.Set, kill: killTrees})
+	keep, end := keeper(hello.Memory)
+	defer end()
+	s := newSession(hello, conn, open, world{now: cluster.Now, wall: wall, rang: alarm.C, alarm: alarm.Set, kill: killTrees, keep: keep})
+	s.past = readMemory(hello.Memory)
+	s.past.Fence = max(s.past.Fence, hello.Fence)
 	return s.run(in)
 }
 

@@ -57,6 +57,11 @@ type session struct {
 	looked  time.Duration // when look was here last
 	sweepAt time.Duration // when to kill once more what a silent lifeline may have started
 
+	past     memory        // of the engine and the name
+	freeAt   time.Duration // no place is taken before
+	joinedAt time.Duration
+	clock    clock
+
 	crash crashes
 	yield bool // lifeline was asked to hand over
 	back  seen
@@ -70,10 +75,12 @@ type world struct {
 	rang  <-chan struct{}
 	alarm func(at time.Duration)
 	kill  func([]tree, procscan.ID)
+	keep  func(memory) // writes it down
 }
 
 func newSession(h cluster.Hello, out io.Writer, open func(context.Context, cluster.Hello) (engine.Engine, error), w world) *session {
 	s := &session{Hello: h, w: w, out: out, open: open, ttl: h.TTL, done: make(chan func(), 1)}
+	s.past.Fence = h.Fence
 	return s
 }
 
@@ -197,6 +204,7 @@ func (s *session) heard(m cluster.Message) error {
 		}
 	case "done":
 		s.ticks.ended(m.Fields[0])
+		s.remember(s.ticks.finished())
 		if s.Tick != "" {
 			s.judge(0, m.Fields[1] == "0")
 		}
@@ -311,6 +319,8 @@ func (s *session) act() {
 		s.doLeave()
 	case s.joined && now >= s.renewAt:
 		s.doRenew()
+	case s.joined && s.ticks.schedule != nil && now >= s.clock.at:
+		s.doClock()
 	case s.holding && s.ticks.busy(s):
 		s.doTick()
 	case s.joined && now >= s.tryAt && (s.holding || s.wanted):
@@ -347,6 +357,9 @@ func (s *session) arm(end time.Duration) {
 			due(s.renewAt)
 			if s.holding || s.wanted {
 				due(s.tryAt)
+			}
+			if s.ticks.schedule != nil {
+				due(s.clock.at)
 			}
 		} else if s.wanted {
 			due(s.openAt)

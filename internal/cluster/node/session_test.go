@@ -29,6 +29,7 @@ type rig struct {
 	kills int
 	code  chan int
 	rang  chan struct{}
+	kept  memory // as last written down
 }
 
 func (r *rig) now() time.Duration { return time.Since(r.began) }
@@ -39,7 +40,7 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 		r := &rig{t: t, began: time.Now(), code: make(chan int, 1)}
 		h.URL, h.Name, h.Node = "fake://", "web", "a"
 		h.Slots, h.TTL, h.Grace = max(h.Slots, 1), 10*time.Second, 2*time.Second
-		r.f = &fake{now: r.now, ttl: h.TTL, changed: make(chan struct{}, 1)}
+		r.f = &fake{now: r.now, ttl: h.TTL, changed: make(chan struct{}, 1), epoch: "h.1"}
 		ours, theirs := net.Pipe()
 		r.conn = theirs
 		rang := make(chan struct{}, 1)
@@ -55,13 +56,14 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 				return nil, err
 			}
 			return r.f, nil
-		}, world{now: r.now, wall: time.Now, rang: rang, kill: func([]tree, procscan.ID) { r.kills++ },
+		}, world{now: r.now, wall: time.Now, rang: rang, kill: func([]tree, procscan.ID) { r.kills++ }, keep: func(m memory) { r.kept = m },
 			alarm: func(at time.Duration) {
 				alarm.Stop()
 				if at > 0 {
 					alarm.Reset(max(at-r.now(), 0))
 				}
 			}})
+		s.past = memory{Epoch: r.f.epoch, History: "h"}
 		go func() {
 			for in := bufio.NewScanner(theirs); in.Scan(); {
 				r.said = append(r.said, in.Text())

@@ -24,13 +24,26 @@ type ticks struct {
 	before   engine.Mark // the mark before label was claimed
 	pending  time.Time   // a claim that got no answer; zero for none
 	retryAt  time.Duration
+	waited   int64 // for the end of a run of another node's: the serial of its mark, plus 1
+	future   time.Time
 }
 
 // catchUp is for how long missed ticks are all made up for, one after the
 // other; of older ones only the latest.
 const catchUp = 10 * time.Minute
 
-func (t *ticks) reset()        { *t = ticks{schedule: t.schedule} }
+func (t *ticks) reset() { *t = ticks{schedule: t.schedule, future: t.future} }
+
+// finished is the mark with the end of the run that has ended.
+func (t *ticks) finished() (m engine.Mark) {
+	if t.over && t.known {
+		m = t.mark
+		m.Done = t.label
+		m.Serial++
+	}
+	return m
+}
+
 func (t *ticks) running() bool { return !t.label.IsZero() && !t.over }
 
 func (t *ticks) begun() {
@@ -48,13 +61,19 @@ func (t *ticks) ended(label string) {
 // change is one of the mark.
 type change struct{ from, to engine.Mark }
 
+func moved(from, to engine.Mark) *change {
+	to.Serial = from.Serial + 1
+	return &change{from, to}
+}
+
 // revert is the way back from a tick that was claimed and never begun: it
 // isn't lost because the lease is given back at that moment.
 func (t *ticks) revert() *change {
 	if !t.known && !t.pending.IsZero() { // it may have come through
 		from := t.before
 		from.Claimed, t.pending = t.pending, time.Time{}
-		return &change{from, t.before}
+		from.Serial++
+		return moved(from, t.before)
 	}
 	if t.label.IsZero() || !t.known {
 		return nil
@@ -65,10 +84,10 @@ func (t *ticks) revert() *change {
 		to := from
 		to.Done = t.label
 		t.label = time.Time{}
-		return &change{from, to}
+		return moved(from, to)
 	case !t.started:
 		t.label = time.Time{}
-		return &change{from, t.before}
+		return moved(from, t.before)
 	}
 	return nil
 }
@@ -81,7 +100,7 @@ func (t *ticks) unrevert(m *change) {
 
 // busy: there is something to do now.
 func (t *ticks) busy(s *session) bool {
-	if t.schedule == nil || s.release || s.yield && !t.over || s.w.now() < t.retryAt {
+	if t.schedule == nil || s.clock.off && !t.over || s.release || s.yield && !t.over || s.w.now() < t.retryAt {
 		return false
 	}
 	switch {
@@ -147,6 +166,9 @@ func (s *session) doTick() {
 			last = s.w.wall().Truncate(time.Second).UTC()
 		}
 		s.claim(engine.Mark{Claimed: last, Done: last}, func() {})
+	case t.mark.Claimed.After(t.mark.Done) && t.waited != t.mark.Serial+1: // its node may live, and write the end
+		t.waited, t.known = t.mark.Serial+1, false
+		t.retryAt = s.w.now() + s.Hello.TTL
 	case t.mark.Claimed.After(t.mark.Done) && s.AtLeastOnce:
 		t.before = t.mark
 		label := t.mark.Claimed
@@ -180,8 +202,13 @@ func (s *session) runTick(label time.Time) {
 
 func (s *session) readMark() {
 	var mark engine.Mark
+	floor := s.past.Floor
 	s.do(s.limit(), func(ctx context.Context) (err error) {
-		mark, err = s.engine.Mark(ctx, s.Name)
+		if mark, err = s.engine.Mark(ctx, s.Name); err == nil && mark.Serial < floor.Mark.Serial {
+			if err = s.engine.Raise(ctx, s.Name, floor); err == nil {
+				mark, err = s.engine.Mark(ctx, s.Name)
+			}
+		}
 		return err
 	}, func(err error) {
 		if s.tickFailed(err) {
@@ -189,6 +216,12 @@ func (s *session) readMark() {
 		}
 		t := &s.ticks
 		t.mark, t.known = mark, true
+		s.remember(mark)
+		if ahead := mark.Claimed.Sub(s.w.wall()); ahead > max(s.MaxClockSkew, time.Minute) && !mark.Claimed.Equal(t.future) {
+			t.future = mark.Claimed
+			s.say("say", fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks reset %s sets it back to now",
+				mark.Claimed.Format(time.RFC3339), s.Name))
+		}
 		pending := t.pending
 		t.pending = time.Time{}
 		if !pending.IsZero() && mark.Claimed.Equal(pending) && mark.Claimed.After(mark.Done) && s.holding && !s.release {
@@ -202,6 +235,7 @@ func (s *session) readMark() {
 func (s *session) claim(to engine.Mark, then func()) {
 	t := &s.ticks
 	from := t.mark
+	to.Serial = from.Serial + 1
 	s.do(s.limit(), func(ctx context.Context) error {
 		err := s.engine.Claim(ctx, from, to)
 		if err == nil || errors.Is(err, engine.ErrLost) {
@@ -227,6 +261,7 @@ func (s *session) claim(to engine.Mark, then func()) {
 			return
 		}
 		t.mark = to
+		s.remember(to)
 		if s.holding && !s.release {
 			then()
 		}

@@ -101,6 +101,7 @@ func TestSessionTickNotBegun(t *testing.T) {
 		}
 		r.say("release")
 		r.sleep(time.Second)
+		before.Serial = r.f.mark.Serial // which alone rises
 		if !r.f.mark.Equal(before) || r.f.held {
 			t.Fatalf("the mark is %+v, not %+v", r.f.mark, before)
 		}

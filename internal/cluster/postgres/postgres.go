@@ -3,10 +3,10 @@
 //	postgres://USER@HOST:5432,HOST:5432/DATABASE?sslmode=verify-full
 //
 // The address and the environment (PGPASSWORD, PGPASSFILE, PGSSLCERT, …) are
-// libpq's own. A lease is a row that the database judges by its own clock; what
-// it does is in schema.sql, which lifeline-remote init puts there. The clock of
-// the database's machine must not be set: a step forward ends leases early,
-// which the fence alone makes up for.
+// libpq's own. A lease is a row whose beats its session counts; what the database
+// does is in schema.sql, which lifeline-remote init puts there. Its clock may be
+// set: a place is free when the others have seen its beats stand still for a
+// whole TTL by their own clocks (sight.go).
 package postgres
 
 import (
@@ -31,7 +31,7 @@ import (
 //go:embed schema.sql
 var Schema string
 
-const version = 1 // of the schema
+const version = 2 // of the schema
 
 // Postgres is the engine. It has two connections: one asks, one listens.
 type Postgres struct {
@@ -45,6 +45,8 @@ type Postgres struct {
 	changes chan struct{}
 	stop    context.CancelFunc
 	over    sync.WaitGroup
+	sights  sights
+	epoch   string // at the last Look
 }
 
 // Open connects, for one name ("" to look only).
@@ -175,14 +177,19 @@ func (p *Postgres) Join(ctx context.Context, m engine.Member) (time.Duration, er
 		_ = p.Leave(ctx)
 	}
 	p.m, p.id, p.fence = m, rand.Text(), 0
-	err := p.row(ctx, []any{nil}, "SELECT lifeline.join_name($1, $2, $3, $4::interval)", m.Name, p.id, m.Node, micros(m.TTL))
+	var theirs string
+	err := p.row(ctx, []any{&theirs}, "SELECT lifeline.join_name($1, $2, $3, $4::interval, $5, $6)", m.Name, p.id, m.Node, micros(m.TTL), m.Options, m.Force)
+	if err == nil && theirs != "" {
+		p.id = ""
+		err = engine.Disagree(theirs, m.Options)
+	}
 	return m.TTL, err
 }
 
-// Renew moves the end of the row, by the database's clock.
+// Renew counts a beat.
 func (p *Postgres) Renew(ctx context.Context) (time.Duration, error) {
 	var ok bool
-	err := p.row(ctx, []any{&ok}, "SELECT lifeline.renew($1, $2, $3::interval)", p.id, p.fence, micros(p.m.TTL))
+	err := p.row(ctx, []any{&ok}, "SELECT lifeline.renew($1, $2)", p.id, p.fence)
 	if err == nil && !ok {
 		err = engine.ErrLost
 	}
@@ -190,21 +197,26 @@ func (p *Postgres) Renew(ctx context.Context) (time.Duration, error) {
 }
 
 // Acquire takes a place.
-func (p *Postgres) Acquire(ctx context.Context) (engine.Grant, error) {
+func (p *Postgres) Acquire(ctx context.Context, above uint64) (engine.Grant, error) {
 	var fence int64
-	var after *time.Duration
-	err := p.row(ctx, []any{&fence, &after}, "SELECT granted, after FROM lifeline.acquire($1, $2, $3)", p.m.Name, p.id, p.m.Slots)
+	if p.epoch == "" {
+		if _, err := p.Look(ctx, p.m.Name); err != nil {
+			return engine.Grant{}, err
+		}
+	}
+	dead, beats := p.sights.dead(p.id)
+	err := p.row(ctx, []any{&fence}, "SELECT lifeline.acquire($1, $2, $3, $4, $5, $6, $7, $8)",
+		p.m.Name, p.id, p.m.Slots, p.m.Options, p.epoch, int64(above), dead, beats)
 	switch {
 	case err != nil:
 		return engine.Grant{}, err
+	case fence == -2:
+		p.epoch = ""
+		return engine.Grant{}, &engine.Taken{}
 	case fence < 0:
 		return engine.Grant{}, engine.ErrLost
 	case fence == 0:
-		t := &engine.Taken{}
-		if after != nil {
-			t.After = max(*after, 0)
-		}
-		return engine.Grant{}, t
+		return engine.Grant{}, &engine.Taken{After: p.sights.after(p.id)}
 	}
 	p.fence = fence
 	return engine.Grant{Fence: uint64(fence)}, nil
@@ -234,51 +246,98 @@ func (p *Postgres) Leave(ctx context.Context) error {
 	return err
 }
 
-// Look reads what lives.
-func (p *Postgres) Look(ctx context.Context, name string) ([]engine.State, error) {
+// Look reads what lives. What doesn't is buried.
+func (p *Postgres) Look(ctx context.Context, name string) (v engine.View, err error) {
 	c, err := p.conn(ctx)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	rows, err := c.Query(ctx, `SELECT n.name, CASE WHEN n.wish_until > clock_timestamp() THEN coalesce(n.wish, '') ELSE '' END,
-			n.claimed, n.done, n.skipped, m.id, m.node, m.since, m.slot, m.fence, m.expires - clock_timestamp()
-		FROM lifeline.name n LEFT JOIN lifeline.member m ON m.name = n.name AND m.expires > clock_timestamp()
-		WHERE $1 IN ('', n.name) ORDER BY n.name, m.slot NULLS LAST, m.since`, name)
+	sent := time.Now()
+	rows, err := c.Query(ctx, `SELECT lifeline.epoch(), (pg_current_wal_insert_lsn() - '0/0')::bigint, clock_timestamp(),
+			n.name, CASE WHEN n.wish_until > clock_timestamp() THEN coalesce(n.wish, '') ELSE '' END,
+			n.claimed, n.done, n.skipped, n.serial, n.fence, m.id, m.node, m.since, m.slot, m.fence, m.joined, m.beat, m.ttl,
+			clock_timestamp() - m.renewed
+		FROM (SELECT) one LEFT JOIN lifeline.name n ON $1 IN ('', n.name) LEFT JOIN lifeline.member m ON m.name = n.name
+		ORDER BY n.name, m.slot NULLS LAST, m.since`, name)
 	if err != nil {
 		p.drop()
-		return nil, refine(err, p.config)
+		return v, refine(err, p.config)
 	}
-	var out []engine.State
+	type row struct {
+		name, wish, id, node *string
+		claimed, done, since *time.Time
+		skipped, serial      *int64
+		top, fence           *int64
+		slot                 *int
+		joined, beat         *int64
+		ttl, age             *time.Duration
+	}
+	var list []row
+	var clock time.Time
+	var lsn int64
 	for rows.Next() {
-		var s engine.State
-		var id, node *string
-		var claimed, done, since *time.Time
-		var slot *int
-		var fence *int64
-		var ttl *time.Duration
-		if err := rows.Scan(&s.Name, &s.Wish, &claimed, &done, &s.Mark.Skipped, &id, &node, &since, &slot, &fence, &ttl); err != nil {
+		var r row
+		if err := rows.Scan(&v.Epoch, &lsn, &clock, &r.name, &r.wish, &r.claimed, &r.done, &r.skipped, &r.serial, &r.top,
+			&r.id, &r.node, &r.since, &r.slot, &r.fence, &r.joined, &r.beat, &r.ttl, &r.age); err != nil {
 			rows.Close()
-			return nil, err
+			p.drop()
+			return v, err
 		}
-		s.Mark.Claimed, s.Mark.Done = instant(claimed), instant(done)
-		if len(out) == 0 || out[len(out)-1].Name != s.Name {
-			out = append(out, s)
-		}
-		if id == nil {
-			continue
-		}
-		m := engine.Status{ID: *id, Node: *node, Since: *since, Slot: -1, Mine: *id == p.id, TTL: *ttl}
-		if slot != nil && fence != nil {
-			m.Slot, m.Fence = *slot, uint64(*fence)
-		}
-		last := &out[len(out)-1]
-		last.Members = append(last.Members, m)
+		list = append(list, r)
 	}
 	if err := rows.Err(); err != nil {
 		p.drop()
-		return nil, refine(err, p.config)
+		return v, refine(err, p.config)
 	}
-	return out, nil
+	v.Revision = uint64(lsn)
+	v.History, _, _ = strings.Cut(v.Epoch, ".")
+	if p.epoch != "" && p.epoch != v.Epoch {
+		p.sights = sights{}
+	}
+	p.epoch = v.Epoch
+	p.sights.look(sent, time.Now(), clock)
+	for _, r := range list {
+		if r.name == nil {
+			continue
+		}
+		if len(v.States) == 0 || v.States[len(v.States)-1].Name != *r.name {
+			v.States = append(v.States, engine.State{Name: *r.name, Wish: *r.wish, Fence: uint64(*r.top),
+				Mark: engine.Mark{Claimed: instant(r.claimed), Done: instant(r.done), Skipped: *r.skipped, Serial: *r.serial}})
+		}
+		if r.id == nil {
+			continue
+		}
+		m := engine.Status{ID: *r.id, Node: *r.node, Since: *r.since, Slot: -1, Mine: *r.id == p.id, Order: uint64(*r.joined)}
+		if r.slot != nil && r.fence != nil {
+			m.Slot, m.Fence = *r.slot, uint64(*r.fence)
+		}
+		if p.id != "" {
+			m.TTL = p.sights.left(m.ID, m.Slot >= 0, *r.beat, *r.ttl, *r.age)
+		} else { // just a look, which nothing depends on
+			m.TTL = *r.ttl - max(*r.age, 0)
+		}
+		if m.TTL <= 0 && !m.Mine {
+			continue
+		}
+		last := &v.States[len(v.States)-1]
+		last.Members = append(last.Members, m)
+	}
+	if dead, beats := p.sights.dead(p.id); p.fence > 0 && len(dead) > 0 {
+		return v, p.row(ctx, []any{nil}, "SELECT lifeline.bury($1, $2, $3)", name, dead, beats)
+	}
+	return v, nil
+}
+
+// Raise gives back the highest fence and the latest mark.
+func (p *Postgres) Raise(ctx context.Context, name string, f engine.Floor) error {
+	return p.row(ctx, []any{nil}, "SELECT lifeline.raise_name($1, $2, $3, $4, $5, $6)", name, int64(f.Fence),
+		stamp(f.Mark.Claimed), stamp(f.Mark.Done), f.Mark.Skipped, f.Mark.Serial)
+}
+
+// Clock is the database's.
+func (p *Postgres) Clock(ctx context.Context) (at time.Time, err error) {
+	err = p.row(ctx, []any{&at}, "SELECT clock_timestamp()")
+	return at, err
 }
 
 func instant(t *time.Time) time.Time {
@@ -303,7 +362,7 @@ func (p *Postgres) Wish(ctx context.Context, name, node string, lasts time.Durat
 // Mark reads the mark.
 func (p *Postgres) Mark(ctx context.Context, name string) (m engine.Mark, err error) {
 	var claimed, done *time.Time
-	err = p.row(ctx, []any{&claimed, &done, &m.Skipped}, "SELECT claimed, done, skipped FROM lifeline.name WHERE name = $1", name)
+	err = p.row(ctx, []any{&claimed, &done, &m.Skipped, &m.Serial}, "SELECT claimed, done, skipped, serial FROM lifeline.name WHERE name = $1", name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return engine.Mark{}, nil
 	}
@@ -314,8 +373,9 @@ func (p *Postgres) Mark(ctx context.Context, name string) (m engine.Mark, err er
 // Claim moves it.
 func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark) error {
 	var n int
-	err := p.row(ctx, []any{&n}, "SELECT lifeline.claim($1, $2, $3, $4, $5, $6, $7, $8, $9)", p.m.Name, p.id, p.fence,
-		stamp(from.Claimed), stamp(from.Done), from.Skipped, stamp(to.Claimed), stamp(to.Done), to.Skipped)
+	err := p.row(ctx, []any{&n}, "SELECT lifeline.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", p.m.Name, p.id, p.fence,
+		stamp(from.Claimed), stamp(from.Done), from.Skipped, from.Serial,
+		stamp(to.Claimed), stamp(to.Done), to.Skipped, to.Serial)
 	switch {
 	case err != nil:
 		return err
@@ -350,7 +410,8 @@ func Init(ctx context.Context, address string) error {
 // grants is what a user who isn't the owner needs.
 func grants(user string) string {
 	to := pgx.Identifier{user}.Sanitize()
-	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO " + to
+	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO " + to +
+		"; GRANT USAGE ON ALL SEQUENCES IN SCHEMA lifeline TO " + to
 }
 
 // refine tells what will never get better from what may. Codes: PostgreSQL,

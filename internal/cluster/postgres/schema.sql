@@ -1,13 +1,14 @@
--- What lifeline-remote needs in a PostgreSQL database (12 or later), version 1.
--- Leases are judged by the clock of the database's machine alone. Each function
--- is one statement for the client: nobody holds a lock while he is stopped or
--- cut off.
+-- What lifeline-remote needs in a PostgreSQL database (12 or later), version 2.
+-- No clock decides: a session renews its row by counting its beats, and those
+-- that want its place measure by their own clocks for how long the number has
+-- stood still. Each function is one statement for the client, so no lock is
+-- held by a client that is stopped or cut off.
 BEGIN;
 
 CREATE SCHEMA IF NOT EXISTS lifeline;
 
 CREATE TABLE IF NOT EXISTS lifeline.version (version int PRIMARY KEY);
-INSERT INTO lifeline.version VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO lifeline.version VALUES (2) ON CONFLICT DO NOTHING;
 
 -- One row for each name; its lock is what makes a decision about the name one
 -- at a time.
@@ -20,6 +21,8 @@ CREATE TABLE IF NOT EXISTS lifeline.name (
 	done       timestamptz,                 -- and the latest that ended
 	skipped    bigint NOT NULL DEFAULT 0
 );
+ALTER TABLE lifeline.name ADD COLUMN IF NOT EXISTS serial bigint NOT NULL DEFAULT 0; -- of the changes of the ticks
+ALTER TABLE lifeline.name ADD COLUMN IF NOT EXISTS options text;                     -- what all nodes agree on
 
 -- One row for each session; slot is the place that it holds.
 CREATE TABLE IF NOT EXISTS lifeline.member (
@@ -27,67 +30,121 @@ CREATE TABLE IF NOT EXISTS lifeline.member (
 	name    text NOT NULL REFERENCES lifeline.name,
 	node    text NOT NULL,
 	since   timestamptz NOT NULL,
-	expires timestamptz NOT NULL,
 	slot    int,
 	fence   bigint,
 	UNIQUE (name, slot)
 );
-
--- join begins a session.
-CREATE OR REPLACE FUNCTION lifeline.join_name(a_name text, a_id text, a_node text, ttl interval) RETURNS void
-LANGUAGE plpgsql AS $$
+DO $$
 BEGIN
-	INSERT INTO lifeline.name (name) VALUES (a_name) ON CONFLICT DO NOTHING;
-	PERFORM 1 FROM lifeline.name WHERE name = a_name FOR UPDATE;
-	DELETE FROM lifeline.member WHERE name = a_name AND expires <= clock_timestamp();
-	INSERT INTO lifeline.member (id, name, node, since, expires)
-		VALUES (a_id, a_name, a_node, clock_timestamp(), clock_timestamp() + ttl);
-	PERFORM pg_notify('lifeline', a_name);
+	IF NOT EXISTS (SELECT FROM information_schema.columns
+		WHERE table_schema = 'lifeline' AND table_name = 'member' AND column_name = 'beat') THEN
+		DELETE FROM lifeline.member; -- of version 1
+		ALTER TABLE lifeline.member DROP COLUMN IF EXISTS expires,
+			ADD COLUMN joined bigserial, ADD COLUMN beat bigint NOT NULL DEFAULT 0,
+			ADD COLUMN renewed timestamptz NOT NULL DEFAULT clock_timestamp(), ADD COLUMN ttl interval NOT NULL;
+		DROP FUNCTION IF EXISTS lifeline.join_name(text, text, text, interval);
+		DROP FUNCTION IF EXISTS lifeline.renew(text, bigint, interval);
+		DROP FUNCTION IF EXISTS lifeline.acquire(text, text, int);
+		DROP FUNCTION IF EXISTS lifeline.claim(text, text, bigint, timestamptz, timestamptz, bigint, timestamptz, timestamptz, bigint);
+	END IF;
 END $$;
 
--- renew lengthens it, if it hasn't ended.
-CREATE OR REPLACE FUNCTION lifeline.renew(a_id text, a_fence bigint, ttl interval) RETURNS boolean
+-- epoch changes whenever the server may have lost what it had: a data directory
+-- can't be put back, nor a standby promoted, without another start or timeline.
+CREATE OR REPLACE FUNCTION lifeline.epoch() RETURNS text
+LANGUAGE sql AS $$
+	SELECT concat_ws('.', (SELECT system_identifier FROM pg_control_system()),
+		left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), extract(epoch FROM pg_postmaster_start_time()))
+$$;
+
+-- join begins a session. It gives the options that stand there where living
+-- nodes have others than these.
+CREATE OR REPLACE FUNCTION lifeline.join_name(a_name text, a_id text, a_node text, a_ttl interval, a_options text, force boolean)
+RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+	stands text;
+BEGIN
+	INSERT INTO lifeline.name (name) VALUES (a_name) ON CONFLICT DO NOTHING;
+	SELECT options INTO stands FROM lifeline.name WHERE name = a_name FOR UPDATE;
+	IF stands IS DISTINCT FROM a_options THEN
+		IF NOT force AND stands <> '' AND EXISTS (SELECT FROM lifeline.member
+			WHERE name = a_name AND abs(extract(epoch FROM clock_timestamp() - renewed)) < 3 * extract(epoch FROM ttl)) THEN
+			RETURN stands;
+		END IF;
+		UPDATE lifeline.name SET options = a_options WHERE name = a_name;
+	END IF;
+	INSERT INTO lifeline.member (id, name, node, since, ttl) VALUES (a_id, a_name, a_node, clock_timestamp(), a_ttl);
+	PERFORM pg_notify('lifeline', a_name);
+	RETURN '';
+END $$;
+
+-- renew counts a beat, if the session and its place are still there.
+CREATE OR REPLACE FUNCTION lifeline.renew(a_id text, a_fence bigint) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-	UPDATE lifeline.member SET expires = clock_timestamp() + ttl
-		WHERE id = a_id AND expires > clock_timestamp() AND (a_fence = 0 OR fence = a_fence);
+	UPDATE lifeline.member SET beat = beat + 1, renewed = clock_timestamp()
+		WHERE id = a_id AND (a_fence = 0 OR fence = a_fence);
 	RETURN FOUND;
 END $$;
 
--- acquire takes the lowest free place below slots. It gives the fence; 0 where
--- all are taken, with the time until the first of them may come free; and -1
--- where the session has ended.
-CREATE OR REPLACE FUNCTION lifeline.acquire(a_name text, a_id text, slots int, OUT granted bigint, OUT after interval)
+-- bury removes sessions whose beats have stood still for a whole TTL.
+CREATE OR REPLACE FUNCTION lifeline.bury(a_name text, dead text[], beats bigint[]) RETURNS void
+LANGUAGE sql AS $$
+	DELETE FROM lifeline.member m USING unnest(dead, beats) d(id, beat) WHERE m.name = a_name AND m.id = d.id AND m.beat = d.beat
+$$;
+
+-- acquire takes the lowest free place below slots, with a fence higher than
+-- above. It gives the fence; 0 where all are taken; -1 where the session has
+-- ended or the options have changed; -2 where the epoch is another.
+CREATE OR REPLACE FUNCTION lifeline.acquire(a_name text, a_id text, slots int, a_options text, a_epoch text, above bigint,
+	dead text[], beats bigint[], OUT granted bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
-	free int;
-	had  bigint;
+	free   int;
+	had    bigint;
+	stands text;
 BEGIN
-	PERFORM 1 FROM lifeline.name WHERE name = a_name FOR UPDATE;
-	SELECT fence INTO had FROM lifeline.member
-		WHERE id = a_id AND expires > clock_timestamp() FOR UPDATE;
-	IF NOT FOUND THEN
+	SELECT options INTO stands FROM lifeline.name WHERE name = a_name FOR UPDATE;
+	SELECT fence INTO had FROM lifeline.member WHERE id = a_id FOR UPDATE;
+	IF NOT FOUND OR stands IS DISTINCT FROM a_options THEN
 		granted := -1;
+		RETURN;
+	END IF;
+	IF a_epoch <> lifeline.epoch() THEN
+		granted := -2;
 		RETURN;
 	END IF;
 	IF had IS NOT NULL THEN
 		granted := had;
+		UPDATE lifeline.member SET beat = beat + 1, renewed = clock_timestamp() WHERE id = a_id;
 		RETURN;
 	END IF;
-	DELETE FROM lifeline.member WHERE name = a_name AND expires <= clock_timestamp();
+	PERFORM lifeline.bury(a_name, dead, beats);
 	SELECT min(s) INTO free FROM generate_series(0, slots - 1) s
 		WHERE NOT EXISTS (SELECT FROM lifeline.member m WHERE m.name = a_name AND m.slot = s);
 	IF free IS NULL THEN
 		granted := 0;
-		SELECT min(expires) - clock_timestamp() INTO after FROM lifeline.member WHERE name = a_name AND slot IS NOT NULL;
 		RETURN;
 	END IF;
-	UPDATE lifeline.name SET fence = fence + 1 WHERE name = a_name RETURNING fence INTO granted;
-	UPDATE lifeline.member SET slot = free, fence = granted, since = clock_timestamp()
-		WHERE id = a_id AND expires > clock_timestamp();
+	UPDATE lifeline.name SET fence = greatest(fence, above) + 1 WHERE name = a_name RETURNING fence INTO granted;
+	UPDATE lifeline.member SET slot = free, fence = granted, since = clock_timestamp(), beat = beat + 1, renewed = clock_timestamp()
+		WHERE id = a_id;
 	IF NOT FOUND THEN
 		granted := -1;
 	END IF;
+END $$;
+
+-- raise gives back what a database that went back in time has forgotten.
+CREATE OR REPLACE FUNCTION lifeline.raise_name(a_name text, a_fence bigint,
+	a_claimed timestamptz, a_done timestamptz, a_skipped bigint, a_serial bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO lifeline.name (name) VALUES (a_name) ON CONFLICT DO NOTHING;
+	UPDATE lifeline.name SET fence = greatest(fence, a_fence) WHERE name = a_name;
+	UPDATE lifeline.name SET claimed = a_claimed, done = a_done, skipped = a_skipped, serial = a_serial
+		WHERE name = a_name AND serial < a_serial;
+	PERFORM pg_notify('lifeline', a_name);
 END $$;
 
 -- release gives the place back and keeps the session.
@@ -115,19 +172,23 @@ END $$;
 -- claim moves the mark of the ticks, if it is what it was: 1 it has, 0 it
 -- isn't, -1 the place isn't the session's any more.
 CREATE OR REPLACE FUNCTION lifeline.claim(a_name text, a_id text, a_fence bigint,
-	from_claimed timestamptz, from_done timestamptz, from_skipped bigint,
-	to_claimed timestamptz, to_done timestamptz, to_skipped bigint) RETURNS int
+	from_claimed timestamptz, from_done timestamptz, from_skipped bigint, from_serial bigint,
+	to_claimed timestamptz, to_done timestamptz, to_skipped bigint, to_serial bigint) RETURNS int
 LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM 1 FROM lifeline.name WHERE name = a_name FOR UPDATE;
-	PERFORM 1 FROM lifeline.member WHERE id = a_id AND fence = a_fence AND expires > clock_timestamp();
+	PERFORM 1 FROM lifeline.member WHERE id = a_id AND fence = a_fence;
 	IF NOT FOUND THEN
 		RETURN -1;
 	END IF;
-	UPDATE lifeline.name SET claimed = to_claimed, done = to_done, skipped = to_skipped
+	UPDATE lifeline.name SET claimed = to_claimed, done = to_done, skipped = to_skipped, serial = to_serial
 		WHERE name = a_name AND claimed IS NOT DISTINCT FROM from_claimed
-		AND done IS NOT DISTINCT FROM from_done AND skipped = from_skipped;
-	RETURN CASE WHEN FOUND THEN 1 ELSE 0 END;
+		AND done IS NOT DISTINCT FROM from_done AND skipped = from_skipped AND serial = from_serial;
+	IF NOT FOUND THEN
+		RETURN 0;
+	END IF;
+	PERFORM pg_notify('lifeline', a_name); -- every node remembers how far they are
+	RETURN 1;
 END $$;
 
 COMMIT;

@@ -1,0 +1,150 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"lifeline/internal/cluster/engine"
+)
+
+// memory is what this node knows of a name in an engine, whatever the engine
+// says later: it may be restored from a copy, wiped, or replaced by a standby
+// that lags behind. A file keeps it over a restart.
+type memory struct {
+	engine.Floor
+	Epoch    string `json:"epoch"`
+	History  string `json:"history"`
+	Revision uint64 `json:"revision"`
+}
+
+// readMemory reads the file; one that isn't there, or can't be read, is empty.
+func readMemory(path string) (m memory) {
+	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &m) != nil {
+		return memory{}
+	}
+	return m
+}
+
+// keeper writes the file beside the loop, which no disk may hold up: the latest
+// that it is given, at last. The second function ends it.
+func keeper(path string) (keep func(memory), end func()) {
+	if path == "" {
+		return func(memory) {}, func() {}
+	}
+	next, over := make(chan memory, 1), make(chan struct{})
+	go func() {
+		defer close(over)
+		for m := range next {
+			text, _ := json.Marshal(m)
+			if err := os.WriteFile(path+".new", text, 0o600); err == nil {
+				_ = os.Rename(path+".new", path)
+			}
+		}
+	}()
+	keep = func(m memory) {
+		select {
+		case <-next:
+		default:
+		}
+		next <- m
+	}
+	return keep, func() {
+		close(next)
+		select {
+		case <-over:
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// believe compares an engine with what is known of it. Where it may have gone
+// back, it doesn't tell who holds a lease: nothing is taken for a whole TTL, in
+// which all leases end that were granted before and can't be renewed. A holder
+// that finds its place goes on: the others had none while it had it, and have
+// none now.
+func (s *session) believe(v engine.View, state engine.State) {
+	was := s.past
+	back := v.Epoch == was.Epoch && v.Revision < was.Revision || v.History != was.History || was.Fence > state.Fence
+	if v.Epoch != was.Epoch || back {
+		s.freeAt = s.w.now() + s.Hello.TTL
+		if was.Epoch != "" && back {
+			s.say("say", fmt.Sprintf("the cluster's engine has gone back in time (restored or replaced): "+
+				"nothing is started for %s, and fences and ticks go on from %d and %s",
+				s.Hello.TTL, was.Fence, stampOf(was.Mark.Claimed)))
+		}
+	}
+	s.past.Epoch, s.past.History, s.past.Revision = v.Epoch, v.History, v.Revision
+	if s.past.Learn(state) || v.Epoch != was.Epoch || back {
+		s.w.keep(s.past)
+	}
+}
+
+func stampOf(t time.Time) string {
+	if t.IsZero() {
+		return "none"
+	}
+	return t.Format(time.RFC3339)
+}
+
+// remember keeps a mark that the engine may not have yet.
+func (s *session) remember(m engine.Mark) {
+	if m.Serial > s.past.Mark.Serial {
+		s.past.Mark = m
+		s.w.keep(s.past)
+	}
+}
+
+// doRaise gives back what the engine has forgotten.
+func (s *session) doRaise() {
+	floor := s.past.Floor
+	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Raise(ctx, s.Name, floor) }, func(err error) {
+		if !s.again(err) {
+			s.tryAt = s.w.now()
+		}
+	})
+}
+
+// clock is how this node's stands to the engine's.
+type clock struct {
+	at  time.Duration // when to compare them again
+	off bool          // they differ by more than --max-clock-skew
+}
+
+// doClock compares the clocks. A node whose own is wrong runs no ticks.
+func (s *session) doClock() {
+	var theirs, before, after time.Time
+	s.do(s.limit(), func(ctx context.Context) (err error) {
+		before = s.w.wall()
+		theirs, err = s.engine.Clock(ctx)
+		after = s.w.wall()
+		return err
+	}, func(err error) {
+		s.clock.at = s.w.now() + 10*time.Second
+		if s.again(err) || theirs.IsZero() || !s.joined {
+			return
+		}
+		s.fine()
+		ahead := before.Add(after.Sub(before) / 2).Sub(theirs)
+		was := s.clock.off
+		s.clock.off = s.MaxClockSkew > 0 && ahead.Abs() > s.MaxClockSkew
+		switch {
+		case s.clock.off && !was:
+			how := "ahead of"
+			if ahead < 0 {
+				how = "behind"
+			}
+			why := fmt.Sprintf("this node's clock is %s %s the engine's (--max-clock-skew %s): it runs no ticks until the clock is set right",
+				ahead.Abs().Round(time.Second), how, s.MaxClockSkew)
+			s.say("say", why)
+			if s.holding && !s.yield && !s.ticks.running() {
+				s.handOver("the clock is wrong")
+			}
+		case was && !s.clock.off:
+			s.say("say", "this node's clock agrees with the engine's again")
+			s.tryAt = s.w.now()
+		}
+	})
+}
