@@ -28,6 +28,10 @@ func (o *options) clusterFlags() []cli.Flag {
 		&cli.StringFlag{Name: "tick", Category: catCluster, EnvVars: env("tick"), Destination: &c.Tick,
 			Usage: "run it at each tick of this `schedule` (cron's five fields, CRON_TZ=ZONE before them), once in the whole cluster"},
 		&cli.BoolFlag{Name: "at-least-once", Category: catCluster, EnvVars: env("at-least-once"), Destination: &c.AtLeastOnce, Usage: "run a tick again when its node died before it was done"},
+		&cli.DurationFlag{Name: "max-clock-skew", Category: catCluster, EnvVars: env("max-clock-skew"), Value: time.Minute, Destination: &c.MaxClockSkew, Action: notNegative("max-clock-skew"),
+			Usage: "run no ticks while this node's clock differs from the engine's by `more`"},
+		&cli.BoolFlag{Name: "force-options", Category: catCluster, EnvVars: env("force-options"), Destination: &c.ForceOptions,
+			Usage: "change --slots, --ttl and --tick for all nodes to these"},
 	}...)
 }
 
@@ -41,7 +45,7 @@ func (o *options) clusterAddress() []cli.Flag {
 func (o *options) checkCluster(c *cli.Context) error {
 	k := &o.cluster
 	if k.URL == "" {
-		for _, name := range []string{"slots", "prefer", "fail-after", "tick", "at-least-once"} {
+		for _, name := range []string{"slots", "prefer", "fail-after", "tick", "at-least-once", "max-clock-skew", "force-options"} {
 			if c.IsSet(name) {
 				return usage("--%s is for a cluster: give --cluster, too", name)
 			}
@@ -66,6 +70,8 @@ func (o *options) checkCluster(c *cli.Context) error {
 		return usage("--orphans adopt and --cluster can't be had together: an orphan's lease has ended")
 	case o.sup.Leftovers == "keep" || o.sup.Leftovers == "follow":
 		return usage("--leftovers %s and --cluster can't be had together: nothing may outlive the lease", o.sup.Leftovers)
+	case c.IsSet("max-clock-skew") && k.Tick == "" && !c.IsSet("schedule"):
+		return usage("--max-clock-skew is for --tick: give a schedule")
 	case k.Tick != "" && o.sup.Respawn:
 		return usage("--tick and --respawn can't be had together: it runs at its ticks")
 	case k.Prefer != "" && k.Slots > 1:
@@ -87,10 +93,12 @@ func secretTyped(url string) error {
 }
 
 // join makes the lease; nil without a cluster. Nothing has been started.
-func (o *options) join() (*cluster.Lease, error) {
+func (o *options) join(hold *guard.Hold) (*cluster.Lease, error) {
 	if o.cluster.URL == "" {
 		return nil, nil
 	}
+	state, _ := hold.Journal()
+	o.cluster.Memory = strings.TrimSuffix(state, ".state") + ".cluster"
 	return cluster.Join(o.cluster, o.name, o.sup.KillAfter, o.warn)
 }
 
@@ -153,6 +161,26 @@ func moveCommand() *cli.Command {
 				return err
 			}
 			return o.remote("move", nil, args)
+		},
+	}
+}
+
+func ticksCommand() *cli.Command {
+	var o options
+	return &cli.Command{
+		Name:      "ticks",
+		Usage:     "set back how far the cluster's ticks have been run",
+		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this when a node's wrong clock has run ticks of the future.",
+		Flags:     o.clusterAddress(),
+		Action: func(c *cli.Context) error {
+			args := c.Args().Slice()
+			if len(args) != 2 || args[0] != "reset" {
+				return usage("ticks takes the word reset and NAME: lifeline ticks --cluster URL reset NAME")
+			}
+			if err := guard.CheckName(args[1]); err != nil {
+				return err
+			}
+			return o.remote("reset-ticks", nil, args[1:])
 		},
 	}
 }

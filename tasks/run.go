@@ -49,7 +49,7 @@ func (o *options) guarded(c *cli.Context) error {
 	if err := o.prepare(c.Context); err != nil {
 		return err
 	}
-	lease, err := o.join()
+	lease, err := o.join(hold)
 	if err != nil {
 		return err
 	}

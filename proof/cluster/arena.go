@@ -27,7 +27,8 @@ type settings struct {
 	ttl      time.Duration
 	nodes    int
 	slots    int
-	members  int // of etcd
+	members  int                                        // of etcd
+	change   func(engine.Engine) (engine.Engine, error) // of the engine, before anything uses it
 }
 
 // arena is an engine and the nodes around it.
@@ -83,6 +84,13 @@ func open(s settings) (a *arena, err error) {
 	}
 	if err != nil {
 		return a, err
+	}
+	if s.change != nil {
+		var changed engine.Engine
+		if changed, err = s.change(a.engine); err != nil {
+			return a, err
+		}
+		a.engine = changed
 	}
 	if s.subject.prepare != nil {
 		if err = s.subject.prepare(a); err != nil {

@@ -12,6 +12,7 @@
 //	go run ./proof/cluster failover     the times to a new instance, beside etcdctl lock
 //	go run ./proof/cluster outage       the engine is away for a minute
 //	go run ./proof/cluster slots        5 of 20 under the same faults
+//	go run ./proof/cluster back -rounds 20   the engine loses state
 //	go run ./proof/cluster ticks        --tick on 30 nodes with wrong clocks
 //
 // It is judged by the witnesses' log alone (see the package check): by their
@@ -47,7 +48,7 @@ type flags struct {
 
 func main() {
 	var f flags
-	parts := map[string]func(settings, flags) error{"attack": attackAll, "failover": failoverAll, "outage": outageAll, "slots": slotsAll, "ticks": ticksAll}
+	parts := map[string]func(settings, flags) error{"attack": attackAll, "failover": failoverAll, "outage": outageAll, "slots": slotsAll, "ticks": ticksAll, "back": backAll}
 	part := "attack"
 	args := os.Args[1:]
 	if len(args) > 0 && parts[args[0]] != nil {

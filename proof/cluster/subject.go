@@ -68,13 +68,13 @@ func (a *arena) grace() time.Duration { return min(a.ttl/5, 200*time.Millisecond
 // url of the engine, as the node sees it.
 func (a *arena) url(n *node) string {
 	if a.subject.engine == "postgres" {
-		return fmt.Sprintf("postgres://proof@%s/postgres?sslmode=disable", n.link.Addresses()[0])
+		return fmt.Sprintf("postgres://proof@%s/postgres?sslmode=disable", strings.Join(n.link.Addresses(), ","))
 	}
 	return "etcd://" + strings.Join(n.link.Addresses(), ",")
 }
 
 func initTable(a *arena) error {
-	cmd := exec.Command(a.remote, "init", fmt.Sprintf("postgres://proof@%s/postgres?sslmode=disable", a.engine.Addresses()[0]))
+	cmd := exec.Command(a.remote, "init", fmt.Sprintf("postgres://proof@%s/postgres?sslmode=disable", strings.Join(a.engine.Addresses(), ",")))
 	cmd.Env = environ()
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot make lifeline's table: %w\n%s", err, text)

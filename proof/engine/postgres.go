@@ -22,6 +22,8 @@ type Postgres struct {
 	port int
 	who  *syscall.Credential
 
+	faked string // libfaketime, where the clock can be set
+
 	mu    sync.Mutex
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -126,6 +128,9 @@ func (p *Postgres) Start(int) error {
 		}
 		cmd := p.command("postgres", "-D", p.data(), "-p", fmt.Sprint(p.port), "-c", "listen_addresses=127.0.0.1",
 			"-c", "unix_socket_directories="+p.dir, "-c", "fsync=off", "-c", "max_connections=300", "-c", "logging_collector=off")
+		if p.faked != "" {
+			cmd.Env = append(cmd.Env, "LD_PRELOAD="+p.faked, "FAKETIME_TIMESTAMP_FILE="+filepath.Join(p.dir, "clock"), "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1")
+		}
 		cmd.Stdout, cmd.Stderr = log, log
 		err = start(cmd)
 		log.Close()

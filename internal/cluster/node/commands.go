@@ -100,6 +100,44 @@ func move(ctx context.Context, url, name, node string) error {
 	}
 }
 
+// resetTicksCommand sets the mark of a name to the engine's time. The holder
+// notices at its next tick that it is another one.
+func resetTicksCommand(ctx context.Context, args []string) error {
+	url, rest, err := address(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return engine.Misused("reset-ticks takes NAME")
+	}
+	e, err := open(ctx, cluster.Hello{URL: url, Name: rest[0]})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	mark, err := e.Mark(ctx, rest[0])
+	if err != nil {
+		return err
+	}
+	if mark.Claimed.IsZero() {
+		return engine.Refuse("%s: no tick has ever been run", rest[0])
+	}
+	now, err := e.Clock(ctx)
+	if err != nil {
+		return err
+	}
+	if now.IsZero() {
+		now = wall()
+	}
+	now = now.Truncate(time.Second).UTC()
+	floor := engine.Floor{Mark: engine.Mark{Claimed: now, Done: now, Skipped: mark.Skipped, Serial: mark.Serial + 1}}
+	if err := e.Raise(ctx, rest[0], floor); err != nil {
+		return err
+	}
+	fmt.Printf("%s: the ticks go on from %s (they stood at %s)\n", rest[0], now.Format(time.RFC3339), mark.Claimed.Format(time.RFC3339))
+	return nil
+}
+
 func holds(s engine.State, node string) bool {
 	return slices.ContainsFunc(s.Members, func(m engine.Status) bool { return m.Node == node && m.Slot >= 0 })
 }
@@ -167,6 +205,9 @@ func printTable(states []engine.State) (held int) {
 			tick := "-"
 			if !s.Mark.Claimed.IsZero() && m.Slot >= 0 {
 				tick = s.Mark.Claimed.Format(time.RFC3339)
+				if time.Until(s.Mark.Claimed) > time.Minute {
+					tick += " (in the future: lifeline ticks reset " + s.Name + ")"
+				}
 				if s.Mark.Skipped > 0 {
 					tick += fmt.Sprintf(" (%d skipped)", s.Mark.Skipped)
 				}

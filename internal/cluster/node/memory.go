@@ -77,6 +77,9 @@ func (s *session) believe(v engine.View, state engine.State) {
 		}
 	}
 	s.past.Epoch, s.past.History, s.past.Revision = v.Epoch, v.History, v.Revision
+	if t := &s.ticks; t.label.IsZero() && t.pending.IsZero() && state.Mark.Serial > t.mark.Serial {
+		t.known = false // an operator has set it back
+	}
 	if s.past.Learn(state) || v.Epoch != was.Epoch || back {
 		s.w.keep(s.past)
 	}

@@ -219,8 +219,8 @@ func (s *session) readMark() {
 		s.remember(mark)
 		if ahead := mark.Claimed.Sub(s.w.wall()); ahead > max(s.MaxClockSkew, time.Minute) && !mark.Claimed.Equal(t.future) {
 			t.future = mark.Claimed
-			s.say("say", fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks reset %s sets it back to now",
-				mark.Claimed.Format(time.RFC3339), s.Name))
+			s.say("say", fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks --cluster %s reset %s sets it back to now",
+				mark.Claimed.Format(time.RFC3339), engine.Hide(s.URL), s.Name))
 		}
 		pending := t.pending
 		t.pending = time.Time{}

@@ -1,0 +1,242 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/proof/check"
+	"lifeline/proof/engine"
+)
+
+// lapse is a way for an engine to lose what it knew.
+type lapse struct {
+	name   string
+	engine string // etcd, postgres or "" for both
+	change func(engine.Engine) (engine.Engine, error)
+	before func(a *arena) error            // what is lost happens after it
+	do     func(a *arena, round int) error // the engine has lost it
+}
+
+// keeper is an engine whose data can be put back.
+type keeper interface {
+	Copy() error
+	Back() error
+	Wipe() error
+}
+
+var lapses = []lapse{
+	{
+		name:   "data put back",
+		before: func(a *arena) error { return a.engine.(keeper).Copy() },
+		do:     func(a *arena, _ int) error { return a.engine.(keeper).Back() },
+	},
+	{
+		name: "wiped",
+		do: func(a *arena, _ int) error {
+			if err := a.engine.(keeper).Wipe(); err != nil || a.subject.prepare == nil {
+				return err
+			}
+			return a.subject.prepare(a)
+		},
+	},
+	{
+		name: "standby promoted", engine: "postgres",
+		change: func(e engine.Engine) (engine.Engine, error) { return engine.NewPair(e.(*engine.Postgres)) },
+		before: func(a *arena) error {
+			if err := a.engine.(*engine.Pair).Follow(); err != nil {
+				return err
+			}
+			return a.engine.(*engine.Pair).Lag()
+		},
+		do: func(a *arena, _ int) error { return a.engine.(*engine.Pair).Promote() },
+	},
+	{
+		name: "clock set by 60 s", engine: "postgres",
+		change: func(e engine.Engine) (engine.Engine, error) { return e, e.(*engine.Postgres).Fake() },
+		do: func(a *arena, round int) error {
+			return a.engine.(*engine.Postgres).Step([]time.Duration{time.Minute, 0, -time.Minute, 0}[round%4])
+		},
+	},
+}
+
+// backAll takes state away from the engines, in each way.
+func backAll(s settings, f flags) error {
+	fmt.Printf("seed %d, %d rounds, TTL %s\n\n| guard | the engine | rounds | starts | overlaps | longest overlap | fences that fell | ticks | doubled | lost | without an instance after it: median | longest | leftovers |\n"+
+		"|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", f.seed, f.rounds, f.ttl)
+	good := true
+	for _, name := range strings.Split(f.subjects, ",") {
+		subject, ok := subjectOf(name)
+		if !ok || !subject.fence {
+			continue
+		}
+		for i, l := range lapses {
+			if l.engine != "" && l.engine != subject.engine {
+				continue
+			}
+			for _, ticks := range []bool{false, true} {
+				s.subject, s.dir = subject, filepath.Join(f.dir, fmt.Sprintf("back-%s-%d-%t", name, i, ticks))
+				r, err := back(s, l, f.rounds, f.seed, ticks)
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w; its log is in %s", name, l.name, err, s.dir)
+				}
+				fmt.Println(r.row(s, l))
+				if bad := r.bad(); bad != "" {
+					good = false
+					fmt.Fprintf(os.Stderr, "%s\nthe evidence is in %s\n", bad, s.dir)
+				}
+			}
+		}
+	}
+	if !good {
+		return fmt.Errorf("the promise was broken")
+	}
+	return nil
+}
+
+// lapsed is what came of it.
+type lapsed struct {
+	*check.Cluster
+	rounds    int
+	gaps      []time.Duration
+	ticked    ticked
+	leftovers []string
+}
+
+func (r *lapsed) row(s settings, l lapse) string {
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %s | %d | %d | %d | %d | %s | %s | %d |", s.subject.name, l.name, r.rounds, len(r.Runs), len(r.Overlaps),
+		ms(r.Longest()), len(r.Fences), r.ticked.ticks, len(r.ticked.doubled), len(r.ticked.skipped)-r.ticked.excused,
+		ms(check.Quantile(r.gaps, 0.5)), ms(check.Quantile(r.gaps, 1)), len(r.leftovers))
+}
+
+func (r *lapsed) bad() string {
+	var bad []string
+	for _, o := range r.Overlaps {
+		bad = append(bad, o.Why)
+	}
+	bad = append(bad, r.Fences...)
+	for _, label := range r.ticked.doubled {
+		bad = append(bad, "run twice: "+label)
+	}
+	if len(r.ticked.skipped) > r.ticked.excused {
+		bad = append(bad, fmt.Sprintf("never run, and told of %d of them: %v", r.ticked.excused, r.ticked.skipped))
+	}
+	bad = append(bad, r.leftovers...)
+	return strings.Join(bad, "\n")
+}
+
+// back does a lapse in so many rounds. In each the name changes hands between
+// what the engine remembers and what it forgets. With ticks it runs one each
+// second.
+func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, error) {
+	s.change = l.change
+	if s.nodes == 0 {
+		s.nodes = 3
+	}
+	if ticks {
+		base := s.subject.argv
+		s.subject.argv = func(a *arena, n *node, worker []string) []string {
+			argv := base(a, n, worker)
+			return append([]string{argv[0], "--tick", schedule}, argv[1:]...)
+		}
+	}
+	a, err := open(s)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	d := &driver{arena: a, attack: attack{settings: s, seed: seed}, stop: make(chan struct{})}
+	var flags []string
+	if ticks {
+		flags = []string{"-for", "100ms"}
+	}
+	for _, n := range d.nodes {
+		d.crons.Go(func() { play(d, n, flags) })
+	}
+	r := &lapsed{}
+	a.watch.Note("begin", "")
+	rng := rand.New(rand.NewPCG(seed, 1<<42))
+	pass := func(most time.Duration) { time.Sleep(time.Duration(rng.Int64N(int64(most)))) }
+	for n := range rounds {
+		started := a.watch.Started()
+		if _, err := a.next(max(0, started-1), time.Minute); err != nil {
+			return nil, fmt.Errorf("before round %d: %w; %s", n, err, d.state())
+		}
+		if !ticks && !d.settle(time.Minute) {
+			return nil, fmt.Errorf("before round %d none runs: %s", n, d.state())
+		}
+		if l.before != nil {
+			if err := l.before(a); err != nil {
+				return nil, err
+			}
+		}
+		if rng.IntN(3) > 0 { // the name changes hands
+			started := a.watch.Started()
+			holder := d.target(0)
+			if rng.IntN(2) == 0 {
+				holder.signal(unix.SIGTERM)
+			} else {
+				holder.signal(unix.SIGKILL)
+			}
+			if _, err := a.next(started, time.Minute); err != nil {
+				return nil, fmt.Errorf("round %d: %w; %s", n, err, d.state())
+			}
+		}
+		pass(2 * s.ttl)
+		a.watch.Note("fault", l.name)
+		if err := l.do(a, n); err != nil {
+			return nil, fmt.Errorf("round %d: %w", n, err)
+		}
+		pass(s.ttl)
+		if rng.IntN(3) == 0 { // one that remembers nothing but its file
+			a.nodes[rng.IntN(len(a.nodes))].signal(unix.SIGKILL)
+		}
+		time.Sleep(3 * s.ttl) // time for a second one to come, if it does
+		r.rounds++
+		if err := d.failed(); err != nil {
+			return nil, err
+		}
+	}
+	if !ticks {
+		d.settle(time.Minute)
+	}
+	a.watch.Note("end", "")
+	close(d.stop)
+	d.crons.Wait()
+	r.leftovers = d.sweep(10*time.Second + 2*s.ttl)
+	if r.Cluster, err = a.judge(); err != nil {
+		return nil, err
+	}
+	if ticks {
+		r.ticked.Cluster = r.Cluster
+		r.ticked.count(a)
+	} else {
+		for _, g := range r.Gaps {
+			r.gaps = append(r.gaps, g.Length())
+		}
+		slices.Sort(r.gaps)
+	}
+	return r, nil
+}
+
+// play is cron on a node.
+func play(d *driver, n *node, flags []string) {
+	clock := time.NewTicker(cron)
+	defer clock.Stop()
+	for {
+		n.tick(flags...)
+		select {
+		case <-d.stop:
+			return
+		case <-clock.C:
+		}
+	}
+}
