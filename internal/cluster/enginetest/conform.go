@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -139,6 +140,9 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("wish", s.wish)
 	t.Run("ticks", s.ticks)
 	t.Run("ticks need the place", s.ticksPlace)
+	t.Run("what was forgotten is given back", s.raise)
+	t.Run("nodes agree", s.agree)
+	t.Run("clock", s.clock)
 }
 
 func (s Suite) oneHolder(t *testing.T) {
@@ -414,6 +418,87 @@ func (s Suite) ticksPlace(t *testing.T) {
 		t.Fatalf("with a place that was lost: %v", err)
 	}
 	b.must(b.Claim(t.Context(), engine.Mark{}, first))
+}
+
+// What only rises is given back to an engine that has gone back; what is
+// higher there stays.
+func (s Suite) raise(t *testing.T) {
+	name := fresh(t)
+	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
+	first := a.acquire()
+	at := time.Unix(1e9, 0).UTC()
+	floor := engine.Floor{Fence: first + 1000000, Mark: engine.Mark{Claimed: at, Done: at, Skipped: 2, Serial: 7}}
+	if !floor.Above(s.state(b, name)) {
+		t.Fatalf("%+v isn't above %+v", floor, s.state(b, name))
+	}
+	b.must(b.Raise(t.Context(), name, floor))
+	st := s.state(b, name)
+	if floor.Above(st) || !st.Mark.Equal(floor.Mark) || st.Members[0].Fence != first {
+		t.Fatalf("after raising it to %+v: %+v", floor, st)
+	}
+	b.must(b.Raise(t.Context(), name, engine.Floor{Fence: 1, Mark: engine.Mark{Serial: 6}}))
+	if now := s.state(b, name); !now.Mark.Equal(floor.Mark) {
+		t.Fatalf("something lower has come through: %+v", now)
+	}
+	_, err := a.Renew(t.Context())
+	a.must(err) // the holder isn't touched
+	a.must(a.Release(t.Context()))
+	if f := b.acquire(); f <= floor.Fence {
+		t.Fatalf("the next fence is %d, not above %d", f, floor.Fence)
+	}
+	b.must(b.Release(t.Context()))
+	_, err = a.Renew(t.Context())
+	a.must(err)
+	above := floor.Fence + 1000000
+	g, err := a.Acquire(t.Context(), above) // known to this node alone
+	a.must(err)
+	if g.Fence <= above {
+		t.Fatalf("the fence is %d, not above %d", g.Fence, above)
+	}
+	v, err := a.Look(t.Context(), name)
+	a.must(err)
+	w, err := b.Look(t.Context(), name)
+	b.must(err)
+	if v.Epoch == "" || v.Epoch != w.Epoch || v.History == "" || v.History != w.History || v.Revision > w.Revision {
+		t.Errorf("seen at the same time: %+v and %+v", v, w)
+	}
+}
+
+// Options that differ are refused with both, while another node lives.
+func (s Suite) agree(t *testing.T) {
+	name := fresh(t)
+	join := func(c client, options string, force bool) error {
+		_, err := c.Join(t.Context(), engine.Member{Name: name, Node: "x", TTL: s.TTL, Slots: 1, Options: options, Force: force})
+		return err
+	}
+	a, b := s.open(t, name), s.open(t, name)
+	a.must(join(a, "--slots 1", false))
+	a.acquire()
+	var refused *engine.Refused
+	if err := join(b, "--slots 2", false); !errors.As(err, &refused) || refused.Code != 64 ||
+		!strings.Contains(refused.Text, "--slots 1") || !strings.Contains(refused.Text, "--slots 2") {
+		t.Fatalf("other options: %v", err)
+	}
+	b.must(join(b, "--slots 1", false))
+	b.must(b.Leave(t.Context()))
+	b.must(join(b, "--slots 2", true))
+	a.must(a.Release(t.Context()))
+	if _, err := a.Acquire(t.Context(), 0); !errors.Is(err, engine.ErrLost) {
+		t.Fatalf("with options that were changed: %v", err)
+	}
+	b.acquire()
+	a.must(a.Leave(t.Context()))
+	b.must(b.Leave(t.Context()))
+	a.must(join(a, "--slots 3", false)) // no node is left that has others
+	a.acquire()
+}
+
+// The engine's clock is this machine's here.
+func (s Suite) clock(t *testing.T) {
+	at, err := s.open(t, fresh(t)).Clock(t.Context())
+	if err != nil || time.Since(at).Abs() > 10*time.Second {
+		t.Errorf("its clock says %s, %v", at, err)
+	}
 }
 
 // inherit waits until the lease of another has ended, and b has it.

@@ -128,3 +128,41 @@ func TestLate(t *testing.T) {
 		t.Errorf("it wasn't written again (%v)", err)
 	}
 }
+
+// An etcd that was put back numbers its revisions a second time: the place that
+// is written at a lower one has a holder that lives.
+func TestWentBack(t *testing.T) {
+	address := enginetest.Etcd(t)
+	a, b := join(t, address, "back", "a", time.Minute), join(t, address, "back", "b", time.Minute)
+	if _, err := a.Acquire(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	b.over.Wait() // it hears nothing
+	got, err := b.c.Get(t.Context(), a.place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.seen = map[string]sight{a.place: {got.Kvs[0].ModRevision + 1000, time.Now().Add(-time.Hour)}}
+	if left := b.left(got.Kvs[0]); left < 50*time.Second {
+		t.Errorf("a place at a lower revision is free in %s", left)
+	}
+	// Nor is one that is made at the same revision by another session ours.
+	a.holder = `{"id":"another"}`
+	if _, err := a.Renew(t.Context()); !errors.Is(err, engine.ErrLost) {
+		t.Errorf("another one's place is renewed: %v", err)
+	}
+	if err := a.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.c.Get(t.Context(), a.key("place", "00000")); err != nil || got.Count != 1 {
+		t.Errorf("another one's place is released: %v", err)
+	}
+	if _, err := b.Look(t.Context(), "back"); err != nil {
+		t.Fatal(err)
+	}
+	b.revision += 1000
+	if g, err := b.Acquire(t.Context(), 0); !errors.As(err, new(*engine.Taken)) {
+		t.Errorf("of an etcd that has gone back it takes %+v, %v", g, err)
+	}
+}

@@ -2,11 +2,15 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"lifeline/internal/cluster/engine"
 )
+
+// errAway is what calls come to while an engine is away.
+var errAway = errors.New("connection refused")
 
 // fake is an engine in the memory of a test, for one session of ours and
 // others that the test makes up.
@@ -27,6 +31,8 @@ type fake struct {
 	changed chan struct{}
 
 	epoch    string
+	history  string
+	order    uint64
 	revision uint64
 	clock    time.Duration // by how much its own is ahead
 }
@@ -107,13 +113,13 @@ func (f *fake) Look(ctx context.Context, name string) (engine.View, error) {
 	}
 	s := engine.State{Name: name, Members: slices.Clone(f.others), Wish: f.wish, Mark: f.mark, Fence: f.fence}
 	if f.alive() {
-		m := engine.Status{ID: "me", Node: "a", Slot: -1, Mine: true}
+		m := engine.Status{ID: "me", Node: "a", Slot: -1, Mine: true, Order: f.order}
 		if f.held {
 			m.Slot, m.Fence = 0, f.fence
 		}
 		s.Members = append(s.Members, m)
 	}
-	return engine.View{States: []engine.State{s}, Epoch: f.epoch, History: "h", Revision: f.revision}, nil
+	return engine.View{States: []engine.State{s}, Epoch: f.epoch, History: f.history, Revision: f.revision}, nil
 }
 
 func (f *fake) Raise(ctx context.Context, _ string, floor engine.Floor) error {

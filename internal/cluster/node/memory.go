@@ -107,6 +107,9 @@ func (s *session) doRaise() {
 		if !s.again(err) {
 			s.tryAt = s.w.now()
 		}
+		if s.clock.off && s.holding && !s.yield && !s.ticks.running() {
+			s.handOver("the clock is wrong")
+		}
 	})
 }
 
@@ -142,12 +145,12 @@ func (s *session) doClock() {
 			why := fmt.Sprintf("this node's clock is %s %s the engine's (--max-clock-skew %s): it runs no ticks until the clock is set right",
 				ahead.Abs().Round(time.Second), how, s.MaxClockSkew)
 			s.say("say", why)
-			if s.holding && !s.yield && !s.ticks.running() {
-				s.handOver("the clock is wrong")
-			}
 		case was && !s.clock.off:
 			s.say("say", "this node's clock agrees with the engine's again")
 			s.tryAt = s.w.now()
+		}
+		if s.clock.off && s.holding && !s.yield && !s.ticks.running() {
+			s.handOver("the clock is wrong")
 		}
 	})
 }

@@ -40,7 +40,7 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 		r := &rig{t: t, began: time.Now(), code: make(chan int, 1)}
 		h.URL, h.Name, h.Node = "fake://", "web", "a"
 		h.Slots, h.TTL, h.Grace = max(h.Slots, 1), 10*time.Second, 2*time.Second
-		r.f = &fake{now: r.now, ttl: h.TTL, changed: make(chan struct{}, 1), epoch: "h.1"}
+		r.f = &fake{now: r.now, ttl: h.TTL, changed: make(chan struct{}, 1), epoch: "h.1", history: "h"}
 		ours, theirs := net.Pipe()
 		r.conn = theirs
 		rang := make(chan struct{}, 1)
