@@ -170,6 +170,7 @@ func ticksCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "ticks",
 		Usage:     "set back how far the cluster's ticks have been run",
+		Hidden:    true, // the message that it is the remedy for names it
 		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this when a node's wrong clock has run ticks of the future.",
 		Flags:     o.clusterAddress(),
 		Action: func(c *cli.Context) error {

@@ -130,6 +130,35 @@ func TestSessionTickEndIsWrittenLater(t *testing.T) {
 	})
 }
 
+// Lifeline has no room for a tick that was claimed: it isn't lost. Once it was
+// written down as done.
+func TestSessionTickReturned(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
+			r.granted()
+			var label string
+			for label == "" {
+				r.sleep(100 * time.Millisecond)
+				if got := r.took("tick"); len(got) > 0 {
+					label = strings.TrimPrefix(got[0], "tick ")
+				}
+			}
+			if lost {
+				r.f.err = errAway
+			}
+			r.say("done " + label + " 125")
+			if lost {
+				r.sleep(20 * time.Second)
+				r.f.err, r.f.held = nil, false
+				r.say("want")
+			}
+			if labels := r.runTicks(r.now()+50*time.Second, func(int) time.Duration { return 0 }); len(labels) == 0 || labels[0] != label {
+				t.Errorf("lost %t: %s isn't run again, but %q", lost, label, labels)
+			}
+		})
+	}
+}
+
 // Another node that finds a run without an end gives its claimant a TTL to
 // write it.
 func TestSessionWaitsForAnEnd(t *testing.T) {

@@ -21,6 +21,7 @@ type ticks struct {
 	label    time.Time   // the tick that runs, or is about to; zero for none
 	started  bool        // lifeline has begun to start it
 	over     bool        // it has ended, which the engine doesn't know yet
+	returned bool        // lifeline didn't begin it, which the engine doesn't know yet
 	before   engine.Mark // the mark before label was claimed
 	pending  time.Time   // a claim that got no answer; zero for none
 	retryAt  time.Duration
@@ -34,17 +35,23 @@ const catchUp = 10 * time.Minute
 
 func (t *ticks) reset() { *t = ticks{schedule: t.schedule, future: t.future} }
 
-// finished is the mark with the end of the run that has ended.
+// finished is the mark with the end of the run that has ended, or without the
+// claim of one that wasn't begun.
 func (t *ticks) finished() (m engine.Mark) {
-	if t.over && t.known {
+	switch {
+	case !t.known || !t.over && !t.returned:
+		return m
+	case t.over:
 		m = t.mark
 		m.Done = t.label
-		m.Serial++
+	default:
+		m = t.before
 	}
+	m.Serial = t.mark.Serial + 1
 	return m
 }
 
-func (t *ticks) running() bool { return !t.label.IsZero() && !t.over }
+func (t *ticks) running() bool { return !t.label.IsZero() && !t.over && !t.returned }
 
 func (t *ticks) begun() {
 	if !t.label.IsZero() {
@@ -54,7 +61,7 @@ func (t *ticks) begun() {
 
 func (t *ticks) ended(label string) {
 	if !t.label.IsZero() && t.label.Format(time.RFC3339) == label {
-		t.over = true
+		t.over, t.returned = t.started, !t.started
 	}
 }
 
@@ -104,7 +111,7 @@ func (t *ticks) busy(s *session) bool {
 		return false
 	}
 	switch {
-	case !t.known, t.over:
+	case !t.known, t.over, t.returned:
 		return true
 	case t.running():
 		return false
@@ -160,6 +167,8 @@ func (s *session) doTick() {
 		to := t.mark
 		to.Done = t.label
 		s.claim(to, func() { t.label, t.over, t.started = time.Time{}, false, false })
+	case t.returned:
+		s.claim(t.before, func() { t.label, t.returned, t.retryAt = time.Time{}, false, s.w.now()+time.Second })
 	case t.mark.Claimed.IsZero(): // never before: begin with what is to come
 		last, err := t.schedule.last(s.w.wall())
 		if err != nil {

@@ -410,8 +410,7 @@ func Init(ctx context.Context, address string) error {
 // grants is what a user who isn't the owner needs.
 func grants(user string) string {
 	to := pgx.Identifier{user}.Sanitize()
-	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO " + to +
-		"; GRANT USAGE ON ALL SEQUENCES IN SCHEMA lifeline TO " + to
+	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO " + to
 }
 
 // refine tells what will never get better from what may. Codes: PostgreSQL,

@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS lifeline.name (
 );
 ALTER TABLE lifeline.name ADD COLUMN IF NOT EXISTS serial bigint NOT NULL DEFAULT 0; -- of the changes of the ticks
 ALTER TABLE lifeline.name ADD COLUMN IF NOT EXISTS options text;                     -- what all nodes agree on
+ALTER TABLE lifeline.name ADD COLUMN IF NOT EXISTS joins bigint NOT NULL DEFAULT 0;  -- sessions so far
 
 -- One row for each session; slot is the place that it holds.
 CREATE TABLE IF NOT EXISTS lifeline.member (
@@ -40,7 +41,7 @@ BEGIN
 		WHERE table_schema = 'lifeline' AND table_name = 'member' AND column_name = 'beat') THEN
 		DELETE FROM lifeline.member; -- of version 1
 		ALTER TABLE lifeline.member DROP COLUMN IF EXISTS expires,
-			ADD COLUMN joined bigserial, ADD COLUMN beat bigint NOT NULL DEFAULT 0,
+			ADD COLUMN joined bigint NOT NULL, ADD COLUMN beat bigint NOT NULL DEFAULT 0,
 			ADD COLUMN renewed timestamptz NOT NULL DEFAULT clock_timestamp(), ADD COLUMN ttl interval NOT NULL;
 		DROP FUNCTION IF EXISTS lifeline.join_name(text, text, text, interval);
 		DROP FUNCTION IF EXISTS lifeline.renew(text, bigint, interval);
@@ -74,7 +75,9 @@ BEGIN
 		END IF;
 		UPDATE lifeline.name SET options = a_options WHERE name = a_name;
 	END IF;
-	INSERT INTO lifeline.member (id, name, node, since, ttl) VALUES (a_id, a_name, a_node, clock_timestamp(), a_ttl);
+	UPDATE lifeline.name SET joins = joins + 1 WHERE name = a_name;
+	INSERT INTO lifeline.member (id, name, node, since, ttl, joined)
+		SELECT a_id, a_name, a_node, clock_timestamp(), a_ttl, joins FROM lifeline.name WHERE name = a_name;
 	PERFORM pg_notify('lifeline', a_name);
 	RETURN '';
 END $$;
