@@ -12,6 +12,7 @@ import (
 
 	"lifeline/install"
 	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/guard"
 )
 
@@ -86,7 +87,7 @@ func (o *options) checkCluster(c *cli.Context) error {
 
 // secretTyped refuses a password that stands on the command line.
 func secretTyped(url string) error {
-	if cluster.Secret(url) && slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.Contains(arg, url) }) {
+	if address.Secret(url) && slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.Contains(arg, url) }) {
 		return usage("a password on the command line can be read by everybody on this machine: put the address into LIFELINE_CLUSTER, or the password into LIFELINE_CLUSTER_PASSWORD or the file LIFELINE_CLUSTER_PASSWORD_FILE")
 	}
 	return nil
@@ -126,7 +127,7 @@ func (o *options) installCluster(c *cli.Context, e *install.Entry) error {
 	if err := o.checkCluster(c); err != nil || o.cluster.URL == "" {
 		return err
 	}
-	if cluster.Secret(o.cluster.URL) {
+	if address.Secret(o.cluster.URL) {
 		return usage("the password in --cluster would be in the crontab and in ps: leave it out, and write LIFELINE_CLUSTER_PASSWORD_FILE=FILE above the line in the crontab")
 	}
 	switch {

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"lifeline/install"
+	"lifeline/internal/guard"
 	"lifeline/internal/statedir"
 )
 
@@ -70,7 +71,7 @@ func installCommand(argv []string) *cli.Command {
 			if err != nil {
 				return fmt.Errorf("cannot tell the current directory: %w", err)
 			}
-			if o.guard.Replace {
+			if o.replace {
 				return usage("%s: --replace in the crontab would end what runs at every tick: leave it out", o.name)
 			}
 			e.Options = absolute(e.Options, passed, cwd)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"lifeline/internal/cluster/address"
 )
 
 // Options are those of the command line, parsed straight into here.
@@ -35,6 +37,8 @@ func (o *Options) Check(grace time.Duration) error {
 		return errors.New("--cluster is an address such as etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE")
 	case scheme != "etcd" && scheme != "etcds" && scheme != "postgres" && scheme != "postgresql":
 		return fmt.Errorf("--cluster %s://…: the engines are etcd://, etcds:// (with TLS) and postgres://", scheme)
+	case address.Check(o.URL) != nil:
+		return fmt.Errorf("cannot read --cluster: %w", address.Check(o.URL))
 	case o.Slots < 1 || o.Slots > 10000:
 		return fmt.Errorf("--slots %d: it is 1 to 10000", o.Slots)
 	case o.FailAfter < 0:
@@ -60,25 +64,6 @@ func (o *Options) Check(grace time.Duration) error {
 		}
 	}
 	return Fits(o.TTL, grace)
-}
-
-// Secret reports that a URL has a password in it. On the command line
-// everybody on the machine could read it (ps).
-func Secret(url string) bool {
-	_, rest, _ := strings.Cut(url, "://")
-	authority, query, _ := strings.Cut(rest, "?")
-	if i := strings.IndexByte(authority, '/'); i >= 0 {
-		authority = authority[:i]
-	}
-	if i := strings.LastIndexByte(authority, '@'); i >= 0 && strings.Contains(authority[:i], ":") {
-		return true
-	}
-	for pair := range strings.SplitSeq(query, "&") {
-		if key, _, _ := strings.Cut(pair, "="); key == "password" || key == "sslpassword" {
-			return true
-		}
-	}
-	return false
 }
 
 // Program is the name of the second program.

@@ -80,24 +80,6 @@ func TestHello(t *testing.T) {
 	}
 }
 
-func TestSecret(t *testing.T) {
-	for url, secret := range map[string]bool{
-		"etcd://h:2379":                          false,
-		"etcd://root:pw@h:2379":                  true,
-		"etcd://root@h:2379,g:2379":              false,
-		"etcd://h?password=x":                    true,
-		"postgres://u@h:5432/db":                 false,
-		"postgres://u:p@h:5432/db":               true,
-		"postgres://h/db?sslmode=x&password=y":   true,
-		"postgres://h/db?sslpassword=y":          true,
-		"postgres://u@h:5432/db?options=a:b@c.d": false,
-	} {
-		if Secret(url) != secret {
-			t.Errorf("%s: a secret is said to be in it: %t", url, !secret)
-		}
-	}
-}
-
 // The real alarm on the real clock.
 func TestAlarm(t *testing.T) {
 	a, err := NewAlarm()

@@ -3,6 +3,8 @@ package guard
 import (
 	"os"
 	"path/filepath"
+
+	"lifeline/internal/statedir"
 )
 
 // CrontabLock is the file by which the caller's lifelines take turns at
@@ -14,4 +16,4 @@ func CrontabLock() (string, error) {
 }
 
 // Home is uid's in the password file, "" if it isn't there.
-func Home(uid int) string { return homeOf(uid) }
+func Home(uid int) string { return statedir.UserHome(uid) }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"os"
 	"strings"
 )
@@ -32,24 +31,4 @@ func ReadSecrets() (Secrets, error) {
 		s.Password = strings.TrimRight(string(text), "\r\n")
 	}
 	return s, nil
-}
-
-// Hide takes the password out of an address, for messages.
-func Hide(url string) string {
-	scheme, rest, ok := strings.Cut(url, "://")
-	if !ok {
-		return url
-	}
-	authority, more := rest, ""
-	if i := strings.IndexAny(rest, "/?"); i >= 0 {
-		authority, more = rest[:i], rest[i:]
-	}
-	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
-		user, _, _ := strings.Cut(authority[:i], ":")
-		authority = user + authority[i:]
-	}
-	if i := strings.IndexByte(more, '?'); i >= 0 {
-		more = more[:i]
-	}
-	return fmt.Sprintf("%s://%s%s", scheme, authority, more)
 }

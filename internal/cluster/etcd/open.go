@@ -15,12 +15,13 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 )
 
 // Open connects, for one name ("" to look only).
-func Open(ctx context.Context, address, name string) (*Etcd, error) {
-	config, err := parse(address)
+func Open(ctx context.Context, typed, name string) (*Etcd, error) {
+	config, err := parse(typed)
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +97,11 @@ func probe(ctx context.Context, config *clientv3.Config) error {
 
 // parse reads an address. Commas between the hosts are what net/url doesn't
 // know.
-func parse(address string) (*clientv3.Config, error) {
-	scheme, rest, _ := strings.Cut(address, "://")
+func parse(typed string) (*clientv3.Config, error) {
+	if err := address.Check(typed); err != nil {
+		return nil, engine.Misused("--cluster: %v", err)
+	}
+	scheme, rest, _ := strings.Cut(typed, "://")
 	hosts, query, _ := strings.Cut(rest, "?")
 	secrets, err := engine.ReadSecrets()
 	if err != nil {

@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 )
 
-// address is the URL argument; - or none means the one in LIFELINE_CLUSTER,
+// addressOf reads the URL argument; - or none means the one in LIFELINE_CLUSTER,
 // where a password may stand.
-func address(args []string) (url string, rest []string, err error) {
+func addressOf(args []string) (url string, rest []string, err error) {
 	if len(args) > 0 && strings.Contains(args[0], "://") {
-		if cluster.Secret(args[0]) {
+		if address.Secret(args[0]) {
 			return "", nil, engine.Misused("a password on the command line can be read by everybody here: put it into %s, or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
 		}
 		return args[0], args[1:], nil
@@ -37,7 +38,7 @@ func initCommand(ctx context.Context, args []string) error {
 	if show {
 		args = args[1:]
 	}
-	url, rest, err := address(args)
+	url, rest, err := addressOf(args)
 	if err == nil && len(rest) > 0 {
 		err = engine.Misused("init takes one address")
 	}
@@ -48,7 +49,7 @@ func initCommand(ctx context.Context, args []string) error {
 }
 
 func moveCommand(ctx context.Context, args []string) error {
-	url, rest, err := address(args)
+	url, rest, err := addressOf(args)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func move(ctx context.Context, url, name, node string) error {
 // resetTicksCommand sets the mark of a name to the engine's time. The holder
 // notices at its next tick that it is another one.
 func resetTicksCommand(ctx context.Context, args []string) error {
-	url, rest, err := address(args)
+	url, rest, err := addressOf(args)
 	if err != nil {
 		return err
 	}
@@ -161,13 +162,13 @@ func statusCommand(ctx context.Context, args []string) error {
 	if asJSON {
 		args = args[1:]
 	}
-	url, wanted, err := address(args)
+	url, wanted, err := addressOf(args)
 	if err != nil {
 		return err
 	}
 	e, err := open(ctx, cluster.Hello{URL: url})
 	if err != nil {
-		return fmt.Errorf("cannot ask %s: %w", engine.Hide(url), err)
+		return fmt.Errorf("cannot ask %s: %w", address.Hide(url), err)
 	}
 	defer e.Close()
 	view, err := e.Look(ctx, "")

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/etcd"
 	"lifeline/internal/cluster/postgres"
@@ -23,7 +24,7 @@ func kind(url string) string {
 }
 
 func unknown(url string) error {
-	return engine.Misused("%.40q is no engine's address: there are etcd://, etcds:// and postgres://", engine.Hide(url))
+	return engine.Misused("%.40q is no engine's address: there are etcd://, etcds:// and postgres://", address.Hide(url))
 }
 
 // open connects to it.

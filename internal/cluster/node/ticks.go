@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 )
 
@@ -229,7 +230,7 @@ func (s *session) readMark() {
 		if ahead := mark.Claimed.Sub(s.w.wall()); ahead > max(s.MaxClockSkew, time.Minute) && !mark.Claimed.Equal(t.future) {
 			t.future = mark.Claimed
 			s.say("say", fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks --cluster %s reset %s sets it back to now",
-				mark.Claimed.Format(time.RFC3339), engine.Hide(s.URL), s.Name))
+				mark.Claimed.Format(time.RFC3339), address.Hide(s.URL), s.Name))
 		}
 		pending := t.pending
 		t.pending = time.Time{}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 )
 
@@ -20,20 +21,23 @@ const settings = "SET default_transaction_isolation = 'read committed'; SET sync
 var secret = regexp.MustCompile(`//[^@/]*@`)
 
 // parse reads the address as libpq does, and adds what must be so.
-func parse(address string) (*pgx.ConnConfig, error) {
+func parse(url string) (*pgx.ConnConfig, error) {
+	if err := address.Check(url); err != nil {
+		return nil, engine.Misused("--cluster: %v", err)
+	}
 	secrets, err := engine.ReadSecrets()
 	if err != nil {
 		return nil, err
 	}
-	config, err := pgx.ParseConfig(address)
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		var wrong *pgconn.ParseConfigError
 		if errors.As(err, &wrong) { // its own words have the address in them
 			if inner := errors.Unwrap(err); inner != nil {
-				return nil, engine.Misused("--cluster %s: %s", engine.Hide(address), secret.ReplaceAllString(inner.Error(), "//"))
+				return nil, engine.Misused("--cluster %s: %s", address.Hide(url), secret.ReplaceAllString(inner.Error(), "//"))
 			}
 		}
-		return nil, engine.Misused("--cluster %s can't be read; an address is postgres://USER@HOST:5432/DATABASE", engine.Hide(address))
+		return nil, engine.Misused("--cluster %s can't be read; an address is postgres://USER@HOST:5432/DATABASE", address.Hide(url))
 	}
 	if secrets.User != "" {
 		config.User = secrets.User

@@ -23,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5" // PostgreSQL's wire protocol
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 )
 
@@ -50,8 +51,8 @@ type Postgres struct {
 }
 
 // Open connects, for one name ("" to look only).
-func Open(ctx context.Context, address, name string) (*Postgres, error) {
-	config, err := parse(address)
+func Open(ctx context.Context, url, name string) (*Postgres, error) {
+	config, err := parse(url)
 	if err != nil {
 		return nil, err
 	}
@@ -388,8 +389,8 @@ func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark) error {
 }
 
 // Init makes the tables and functions.
-func Init(ctx context.Context, address string) error {
-	config, err := parse(address)
+func Init(ctx context.Context, url string) error {
+	config, err := parse(url)
 	if err != nil {
 		return err
 	}
@@ -402,7 +403,7 @@ func Init(ctx context.Context, address string) error {
 	var said *pgconn.PgError
 	if errors.As(err, &said) && said.Code == "42501" { // insufficient_privilege
 		return engine.Refuse("the user %s may not make the schema lifeline in %s: have somebody who may run what `lifeline-remote init --print %s` prints, and then %s",
-			config.User, config.Database, engine.Hide(address), grants(config.User))
+			config.User, config.Database, address.Hide(url), grants(config.User))
 	}
 	return refine(err, config)
 }
