@@ -149,10 +149,8 @@ func parse(typed string) (*clientv3.Config, error) {
 	plain := "http://"
 	if scheme == "etcds" || secrets.CACert != "" || secrets.Cert != "" {
 		plain = "https://"
-		if c.TLS, err = tlsConfig(secrets); err != nil {
-			return nil, err
-		}
 	}
+	var all []string
 	for host := range strings.SplitSeq(hosts, ",") {
 		if host == "" || strings.ContainsAny(host, "/ ") {
 			return nil, engine.Misused("--cluster: %q is no host; an address is etcd://HOST:2379,HOST:2379", host)
@@ -160,21 +158,63 @@ func parse(typed string) (*clientv3.Config, error) {
 		if _, _, err := net.SplitHostPort(host); err != nil {
 			host = net.JoinHostPort(strings.Trim(host, "[]"), "2379")
 		}
-		c.Endpoints = append(c.Endpoints, plain+host)
+		all, c.Endpoints = append(all, host), append(c.Endpoints, plain+host)
+	}
+	if plain == "https://" {
+		if c.TLS, err = tlsConfig(secrets, all...); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
 
-func tlsConfig(s engine.Secrets) (*tls.Config, error) {
+func authorities(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, engine.Refuse("cannot read the authority's certificate: %v", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, engine.Refuse("there is no certificate in %s", path)
+	}
+	return pool, nil
+}
+
+// tlsConfig makes the configuration for connections to hosts, host:port each.
+func tlsConfig(s engine.Secrets, hosts ...string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.CACert != "" {
-		text, err := os.ReadFile(s.CACert)
-		if err != nil {
-			return nil, engine.Refuse("cannot read the authority's certificate: %v", err)
+		if _, err := authorities(s.CACert); err != nil {
+			return nil, err
 		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, engine.Refuse("there is no certificate in %s", s.CACert)
+		// Read again at every connection, as an authority is replaced, too: what
+		// crypto/tls would check with RootCAs is checked by hand.
+		c.InsecureSkipVerify = true
+		c.VerifyConnection = func(state tls.ConnectionState) error {
+			roots, err := authorities(s.CACert)
+			if err != nil {
+				return err
+			}
+			between := x509.NewCertPool()
+			for _, cert := range state.PeerCertificates[1:] {
+				between.AddCert(cert)
+			}
+			leaf := state.PeerCertificates[0]
+			if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between}); err != nil {
+				return err
+			}
+			if state.ServerName != "" {
+				return leaf.VerifyHostname(state.ServerName)
+			}
+			err = errors.New("x509: no host was asked for by its address")
+			for _, host := range hosts { // addresses aren't in ServerName (RFC 6066, 3): it is one of ours
+				if name, _, e := net.SplitHostPort(host); e == nil && net.ParseIP(name) != nil {
+					if err = leaf.VerifyHostname(name); err == nil {
+						return nil
+					}
+				}
+			}
+			return err
 		}
 	}
 	if (s.Cert == "") != (s.Key == "") {

@@ -1,17 +1,37 @@
 package etcd
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"lifeline/internal/cluster/engine"
 )
+
+// selfSigned is the certificate of an authority that has signed nothing.
+func selfSigned(t *testing.T) []byte {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
 
 // TestTLS: whoever stands in for the engine without its certificate, or with
 // an old protocol, isn't spoken to.
@@ -31,7 +51,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	dial := func(s *httptest.Server, secrets engine.Secrets) error {
-		c, err := tlsConfig(secrets)
+		c, err := tlsConfig(secrets, strings.TrimPrefix(s.URL, "https://"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,6 +63,41 @@ func TestTLS(t *testing.T) {
 	}
 	if err := dial(good, engine.Secrets{CACert: ca}); err != nil {
 		t.Errorf("with its authority: %v", err)
+	}
+	// Neither a name that isn't in the certificate, nor another authority.
+	address := strings.TrimPrefix(good.URL, "https://")
+	c, err := tlsConfig(engine.Secrets{CACert: ca}, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := tlsConfig(engine.Secrets{CACert: ca}, "192.0.2.1:2379")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := tls.Dial("tcp", address, elsewhere); err == nil {
+		conn.Close()
+		t.Error("a certificate for another address was good enough")
+	}
+	named := c.Clone()
+	named.ServerName = "another.example.org"
+	if conn, err := tls.Dial("tcp", address, named); err == nil {
+		conn.Close()
+		t.Error("a certificate for another name was good enough")
+	}
+	if err := os.WriteFile(ca, selfSigned(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := tls.Dial("tcp", address, c); err == nil {
+		conn.Close()
+		t.Error("the authority was replaced, and the old one is believed")
+	}
+	if err := os.WriteFile(ca, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := tls.Dial("tcp", address, c); err != nil {
+		t.Errorf("the authority was replaced, and isn't read again: %v", err)
+	} else {
+		conn.Close()
 	}
 	if err := dial(good, engine.Secrets{}); err == nil || !strings.Contains(err.Error(), "x509") {
 		t.Errorf("an authority that nobody knows: %v", err)

@@ -104,7 +104,7 @@ func (p *Postgres) pooled(ctx context.Context) error {
 	if err != nil || first == a.PgConn().PID() {
 		return err
 	}
-	b, err := pgx.ConnectConfig(ctx, p.config.Copy())
+	b, err := p.connect(ctx)
 	if err != nil {
 		return refine(err, p.config)
 	}

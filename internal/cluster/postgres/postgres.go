@@ -36,7 +36,8 @@ const version = 2 // of the schema
 
 // Postgres is the engine. It has two connections: one asks, one listens.
 type Postgres struct {
-	config  *pgx.ConnConfig
+	url     string
+	config  *pgx.ConnConfig // as it was read at first, for messages
 	name    string
 	mu      sync.Mutex
 	c       *pgx.Conn // nil after an error: it is opened again
@@ -56,7 +57,7 @@ func Open(ctx context.Context, url, name string) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{config: config, name: name, changes: make(chan struct{}, 1)}
+	p := &Postgres{url: url, config: config, name: name, changes: make(chan struct{}, 1)}
 	if _, err := p.conn(ctx); err != nil {
 		return nil, err
 	}
@@ -80,12 +81,22 @@ func (p *Postgres) conn(ctx context.Context) (*pgx.Conn, error) {
 	if p.c != nil && !p.c.IsClosed() {
 		return p.c, nil
 	}
-	c, err := pgx.ConnectConfig(ctx, p.config.Copy())
+	c, err := p.connect(ctx)
 	if err != nil {
 		return nil, refine(err, p.config)
 	}
 	p.c = c
 	return c, nil
+}
+
+// connect opens a connection with the password and the certificates that are in
+// their files now: an operator may have replaced them.
+func (p *Postgres) connect(ctx context.Context) (*pgx.Conn, error) {
+	config, err := parse(p.url)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, config)
 }
 
 func (p *Postgres) drop() {
@@ -143,7 +154,7 @@ func (p *Postgres) listen(ctx context.Context) {
 func (p *Postgres) hear(ctx context.Context) bool {
 	connecting, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	c, err := pgx.ConnectConfig(connecting, p.config.Copy())
+	c, err := p.connect(connecting)
 	if err != nil {
 		return false
 	}
