@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"lifeline/internal/human"
 	"lifeline/internal/supervisor"
 )
 
@@ -38,7 +39,7 @@ func checkCommand() *cli.Command {
 			} else {
 				code, text = judge(list[0], maxAge, warnAge)
 			}
-			fmt.Fprintf(os.Stdout, "LIFELINE %s - %s: %s\n", [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[code], name, printable(text))
+			fmt.Fprintf(os.Stdout, "LIFELINE %s - %s: %s\n", [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[code], name, human.Printable(text))
 			if code != 0 {
 				return &codeError{code, ""}
 			}
@@ -51,7 +52,7 @@ func checkCommand() *cli.Command {
 func judge(s standing, maxAge, warnAge time.Duration) (code int, text string) {
 	good := s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading
 	if s.daemon && good && s.UpSince != nil {
-		text = s.State + " for " + age(*s.UpSince)
+		text = s.State + " for " + human.Age(*s.UpSince)
 		if n := s.Restarts; n > 0 {
 			text += fmt.Sprintf(", %d restarts", n)
 		}
@@ -59,7 +60,7 @@ func judge(s standing, maxAge, warnAge time.Duration) (code int, text string) {
 	}
 	now := s.State
 	if s.UpSince != nil {
-		now += " for " + age(*s.UpSince)
+		now += " for " + human.Age(*s.UpSince)
 	}
 	if s.Last != nil {
 		now += "; last run: " + lastExit(s.Last)
@@ -74,7 +75,7 @@ func judge(s standing, maxAge, warnAge time.Duration) (code int, text string) {
 		return 2, "never succeeded; " + now
 	}
 	old := time.Since(*s.LastSuccess)
-	text = fmt.Sprintf("last success %s ago; %s", length(old), now)
+	text = fmt.Sprintf("last success %s ago; %s", human.Length(old), now)
 	switch {
 	case old > maxAge:
 		return 2, text

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"lifeline/install"
+	"lifeline/internal/doctor"
 	"lifeline/internal/guard"
 	"lifeline/internal/statedir"
 )
@@ -195,6 +196,35 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 func newArgv(text, name string, hasUser bool) []string {
 	line, _, _ := install.Find(text, name, hasUser)
 	return line.Argv
+}
+
+// suitBusybox keeps out of the crontab what that daemon can't bear.
+func (k *cronOptions) suitBusybox(o *options) error {
+	d, only := doctor.OnlyBusybox()
+	if !only {
+		return nil
+	}
+	if k.cronD {
+		return usage("%s: the cron daemon here is busybox's, which doesn't read /etc/cron.d: leave out --cron-d", o.name)
+	}
+	e := &k.entry
+	if asked := (install.Line{Schedule: e.Schedule}); asked.BusyboxProblem(d.AtKills) != "" {
+		return usage("%s: %s: %s", o.name, asked.BusyboxProblem(d.AtKills), doctor.BusyboxAdvice(asked))
+	}
+	if d.AtKills && e.Reboot {
+		o.warn("without the @reboot line, of which the busybox crond here dies: the next minute after a boot starts it")
+		e.Reboot = false
+	}
+	text, err := install.Add("", *e)
+	if err != nil {
+		return nil // it is going to be said
+	}
+	for _, line := range install.Entries(text, false) {
+		if problem := line.BusyboxProblem(d.AtKills); problem != "" {
+			return usage("%s: %s: %s", o.name, problem, doctor.BusyboxAdvice(line))
+		}
+	}
+	return nil
 }
 
 // absolute writes the paths among the options as they are seen from here: cron

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
+
+	"lifeline/internal/human"
 )
 
 // examples has a line of the help's first screen for each subcommand: how it
@@ -56,7 +58,7 @@ func helpCommand() *cli.Command {
 			default:
 				command := c.App.Command(topic)
 				if command == nil {
-					if near := nearest(topic, append(slices.Clone(subcommands), "options")); near != "" {
+					if near := human.Nearest(topic, append(slices.Clone(subcommands), "options")); near != "" {
 						return usage("there is no command %s: did you mean lifeline help %s?", topic, near)
 					}
 					return usage("there is no command %s; lifeline help lists them", topic)

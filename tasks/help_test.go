@@ -83,31 +83,6 @@ func TestHelpOfCommands(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	for word, want := range map[string]string{
-		"trminate": "terminate", "terminat": "terminate", "termnate": "terminate", "term": "terminate",
-		"instal": "install", "relaod": "reload", "reolad": "reload", "restrat": "restart",
-		"pin": "ping", "puase": "pause", "runn": "run", "unistall": "uninstall",
-		"web": "", "app": "", "h2": "", "re": "", "a": "", "": "", "server": "", "backup": "",
-	} {
-		list := []string{"run", "terminate", "pause", "resume", "restart", "reload", "ping", "takeover", "install", "uninstall", "help", "h"}
-		if got := nearest(word, list); got != want {
-			t.Errorf("%q: %q, not %q", word, got, want)
-		}
-	}
-}
-
-func TestSlips(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		n    int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"status", "statsu", 1}, {"respawn", "repsawn", 1}, {"ab", "ba", 1}, {"kitten", "sitting", 3}} {
-		if n := slips(tt.a, tt.b); n != tt.n || slips(tt.b, tt.a) != n {
-			t.Errorf("%q, %q: %d, not %d", tt.a, tt.b, n, tt.n)
-		}
-	}
-}
-
 // What completion offers is what the program takes.
 func TestCompletions(t *testing.T) {
 	t.Setenv("LIFELINE_DIR", t.TempDir())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"lifeline/internal/human"
 	"lifeline/internal/journal"
 )
 
@@ -69,14 +70,14 @@ func printHistory(now standing, runs, shown []journal.Run) {
 	}
 	rows := [][]string{{"START", "LENGTH", "OUTCOME", "PEAK MEMORY", "CPU", "SKIPPED", "WHY"}}
 	for _, r := range shown {
-		row := []string{r.Start.Local().Format(time.DateTime), length(r.Length()), endText(r), "-", length(time.Duration(r.CPU * float64(time.Second))), dashed(r.Skipped), printable(r.Why)}
+		row := []string{r.Start.Local().Format(time.DateTime), human.Length(r.Length()), human.End(r), "-", human.Length(time.Duration(r.CPU * float64(time.Second))), dashed(r.Skipped), human.Printable(r.Why)}
 		if r.MaxRSS > 0 {
-			row[3] = size(uint64(r.MaxRSS))
+			row[3] = human.Size(uint64(r.MaxRSS))
 		}
 		rows = append(rows, row)
 	}
 	if now.UpSince != nil {
-		rows = append(rows, []string{now.UpSince.Local().Format(time.DateTime), age(*now.UpSince), now.State, size(now.Memory), length(time.Duration(now.CPU * float64(time.Second))), "-", ""})
+		rows = append(rows, []string{now.UpSince.Local().Format(time.DateTime), human.Age(*now.UpSince), now.State, human.Size(now.Memory), human.Length(time.Duration(now.CPU * float64(time.Second))), "-", ""})
 	}
 	columns(os.Stdout, rows, func(_, _ int, cell string) string { return cell })
 	fmt.Println()

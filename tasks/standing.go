@@ -184,32 +184,3 @@ func (o *options) written(name string, s *standing) journal.State {
 	}
 	return st
 }
-
-// age is how long ago t was, for a person.
-func age(t time.Time) string { return length(time.Since(t)) }
-
-// length is a time in two units at most.
-func length(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d < 0:
-		return "0s"
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return two(d, time.Minute, "m", time.Second, "s")
-	case d < day:
-		return two(d, time.Hour, "h", time.Minute, "m")
-	}
-	return two(d, day, "d", time.Hour, "h")
-}
-
-func two(d, big time.Duration, bigName string, small time.Duration, smallName string) string {
-	out := itoa(int64(d/big)) + bigName
-	if rest := d % big / small; rest > 0 {
-		out += itoa(int64(rest)) + smallName
-	}
-	return out
-}

@@ -71,17 +71,6 @@ func TestUpTime(t *testing.T) {
 	}
 }
 
-func TestLength(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-1: "0s", 0: "0s", 120 * time.Millisecond: "100ms", 9900 * time.Millisecond: "9.9s", 59 * time.Second: "59s",
-		time.Minute: "1m", 61 * time.Second: "1m1s", 25 * time.Hour: "1d1h", 48 * time.Hour: "2d", 3*time.Hour + 59*time.Minute: "3h59m",
-	} {
-		if got := length(d); got != want {
-			t.Errorf("%d: %s, not %s", d, got, want)
-		}
-	}
-}
-
 // TestJSONIsDocumented: every field stands in docs/json.md, and what stands
 // there as a field exists.
 func TestJSONIsDocumented(t *testing.T) {

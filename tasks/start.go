@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"lifeline/install"
+	"lifeline/internal/doctor"
 	"lifeline/internal/guard"
 )
 
@@ -36,8 +37,8 @@ func startCommand() *cli.Command {
 			if line.User != "" && line.User != userName() {
 				return usage("%s: cron starts it as the user %s; sudo -u %s lifeline start %s", name, line.User, line.User, name)
 			}
-			if theirs, _, err := understand(line); err == nil && o.guard.Dir == "" {
-				o.guard.Dir, o.guard.AllowNFS = theirs.guard.Dir, theirs.guard.AllowNFS
+			if theirs, err := understand(line); err == nil && o.guard.Dir == "" {
+				o.guard.Dir, o.guard.AllowNFS = theirs.Guard.Dir, theirs.Guard.AllowNFS
 			}
 			return o.start(c.Context, name, line)
 		},
@@ -70,7 +71,7 @@ func (o *options) start(ctx context.Context, name string, line install.Line) err
 	if err != nil {
 		return fmt.Errorf("cannot tell the home directory: %w", err)
 	}
-	env := cronEnviron(line, home)
+	env := (&doctor.Doctor{ReadEnvFile: readEnvFile}).CronEnviron(line, home)
 	shell := "/bin/sh"
 	for _, kv := range env {
 		if value, ok := strings.CutPrefix(kv, "SHELL="); ok {

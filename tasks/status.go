@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/guard"
+	"lifeline/internal/human"
 	"lifeline/internal/journal"
 	"lifeline/internal/supervisor"
 )
@@ -130,13 +131,13 @@ func writeTable(out io.Writer, list []standing, colour bool) {
 	for _, s := range list {
 		row := []string{s.Name, s.stateText(), dashed(s.PID), "-", "-", lastExit(s.Last), "-", "-"}
 		if s.UpSince != nil {
-			row[3] = age(*s.UpSince)
+			row[3] = human.Age(*s.UpSince)
 		}
 		if s.Running {
 			row[4] = strconv.Itoa(s.Restarts)
 		}
 		if s.Processes > 0 {
-			row[6], row[7] = size(s.Memory), cpuText(s)
+			row[6], row[7] = human.Size(s.Memory), cpuText(s)
 		}
 		if cluster {
 			row = append(row, or(s.Node, "-"), dashed(int(s.Fence)))
@@ -145,7 +146,7 @@ func writeTable(out io.Writer, list []standing, colour bool) {
 		if s.Problem != "" {
 			note = "! " + s.Problem
 		}
-		rows = append(rows, append(row, printable(note)))
+		rows = append(rows, append(row, human.Printable(note)))
 	}
 	paint := func(row int, cell string) string {
 		if !colour || row == 0 {
@@ -190,7 +191,7 @@ func (s standing) stateText() string {
 	case s.State == stateDown && s.InCrontab:
 		text = "not running, in crontab"
 	case s.State == statePaused && s.PausedUntil != nil:
-		text = "paused until " + shortTime(*s.PausedUntil)
+		text = "paused until " + human.ShortTime(*s.PausedUntil)
 	case s.Paused && s.State != statePaused:
 		text += ", paused"
 	}
@@ -215,49 +216,16 @@ func lastExit(r *journal.Run) string {
 	if r == nil {
 		return "-"
 	}
-	return endText(*r) + ", " + age(r.End) + " ago"
-}
-
-func endText(r journal.Run) string {
-	switch {
-	case r.Outcome == supervisor.OutcomeFailed && r.Code == 0:
-		return "too short"
-	case r.Outcome == supervisor.OutcomeFailed:
-		return "exit " + strconv.Itoa(r.Code)
-	case r.Outcome == supervisor.OutcomeKilled:
-		return r.Signal
-	case r.Outcome == supervisor.OutcomeNoStart:
-		return "couldn't start (" + strconv.Itoa(r.Code) + ")"
-	}
-	return r.Outcome
-}
-
-// size is a number of bytes.
-func size(n uint64) string {
-	switch f := float64(n); {
-	case n < 1<<20:
-		return strconv.FormatFloat(f/(1<<10), 'f', 0, 64) + "K"
-	case n < 1<<30:
-		return strconv.FormatFloat(f/(1<<20), 'f', 1, 64) + "M"
-	default:
-		return strconv.FormatFloat(f/(1<<30), 'f', 1, 64) + "G"
-	}
+	return human.End(*r) + ", " + human.Age(r.End) + " ago"
 }
 
 // cpuText is the share of one processor since the start.
 func cpuText(s standing) string {
 	if s.UpSince == nil {
-		return length(time.Duration(s.CPU * float64(time.Second)))
+		return human.Length(time.Duration(s.CPU * float64(time.Second)))
 	}
 	up := time.Since(*s.UpSince).Seconds()
 	return strconv.FormatFloat(100*s.CPU/max(up, 0.01), 'f', 1, 64) + "%"
-}
-
-func shortTime(t time.Time) string {
-	if time.Until(t) < 20*time.Hour {
-		return t.Local().Format(time.TimeOnly)
-	}
-	return t.Local().Format(time.DateTime)
 }
 
 func dashed(n int) string {
@@ -267,24 +235,11 @@ func dashed(n int) string {
 	return strconv.Itoa(n)
 }
 
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }
-
 func or(s, other string) string {
 	if s == "" {
 		return other
 	}
 	return s
-}
-
-// printable takes out what a terminal would obey: a worker's words are not to
-// move the cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if strconv.IsPrint(r) {
-			return r
-		}
-		return '.'
-	}, s)
 }
 
 // colours tells whether out is a terminal that shows them, and nobody has said

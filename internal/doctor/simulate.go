@@ -1,4 +1,4 @@
-package tasks
+package doctor
 
 import (
 	"bytes"
@@ -18,17 +18,18 @@ import (
 
 	"lifeline/install"
 	"lifeline/internal/guard"
+	"lifeline/internal/human"
 	"lifeline/internal/journal"
 	"lifeline/internal/statedir"
 	"lifeline/internal/supervisor"
 )
 
-// cronEnviron is what cron gives to the shell of a line: crontab(5), and what
+// CronEnviron is what cron gives to the shell of a line: crontab(5), and what
 // PAM adds where cron asks it to.
-func cronEnviron(l install.Line, home string) []string {
+func (d *Doctor) CronEnviron(l install.Line, home string) []string {
 	vars := map[string]string{"HOME": home, "LOGNAME": userName(), "SHELL": "/bin/sh", "PATH": install.CronPath}
 	maps.Copy(vars, l.Environment)
-	for _, kv := range pamEnviron("/etc/pam.d/cron") {
+	for _, kv := range d.pamEnviron("/etc/pam.d/cron") {
 		if name, value, _ := strings.Cut(kv, "="); vars[name] == "" {
 			vars[name] = value
 		}
@@ -43,7 +44,7 @@ func cronEnviron(l install.Line, home string) []string {
 
 // pamEnviron reads the files that pam_env(8) would, as Debian's cron has it do
 // for the language.
-func pamEnviron(service string) []string {
+func (d *Doctor) pamEnviron(service string) []string {
 	text, err := os.ReadFile(service)
 	if err != nil {
 		return nil
@@ -60,7 +61,7 @@ func pamEnviron(service string) []string {
 				file = name
 			}
 		}
-		more, err := readEnvFile(file)
+		more, err := d.ReadEnvFile(file)
 		if err == nil {
 			vars = append(vars, more...)
 		}
@@ -70,7 +71,7 @@ func pamEnviron(service string) []string {
 
 // run starts the line as cron would, under its own name: if an instance runs,
 // that start is a tick like any other.
-func (d *doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) {
+func (d *Doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) {
 	if _, paused, _ := g.PausedUntil(name); paused {
 		return // it was said
 	}
@@ -81,7 +82,7 @@ func (d *doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) 
 	home := statedir.UserHome(os.Geteuid())
 	settings := l.Line
 	settings.Environment = maps.Clone(l.Environment)
-	env := cronEnviron(settings, home)
+	env := d.CronEnviron(settings, home)
 	shell := "/bin/sh"
 	for _, kv := range env {
 		if value, ok := strings.CutPrefix(kv, "SHELL="); ok {
@@ -116,10 +117,10 @@ func (d *doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) 
 		d.judge(name, l, err, time.Since(began), said(out))
 		return
 	case <-ctx.Done():
-	case <-time.After(d.lasting):
+	case <-time.After(d.For):
 	}
 	h, running, _ := g.Holder(name)
-	if err := terminate(context.WithoutCancel(ctx), g, unix.SIGTERM, 10*time.Second, name)[0].err; err != nil {
+	if err := d.Terminate(context.WithoutCancel(ctx), g, name); err != nil {
 		d.wrong("simulate", "lifeline terminate "+name, "cannot end it again: %v", err)
 	}
 	select {
@@ -130,13 +131,13 @@ func (d *doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) 
 	ends := failures(g, name, began)
 	switch {
 	case len(ends) > 0:
-		d.wrong("simulate", remedyOf(ends[0], name), "in cron's environment it ended %d times within %s, at first: %s%s", len(ends), length(d.lasting), endText(ends[0]), quoted(said(out)))
+		d.wrong("simulate", remedyOf(ends[0], name), "in cron's environment it ended %d times within %s, at first: %s%s", len(ends), human.Length(d.For), human.End(ends[0]), quoted(said(out)))
 	case !running:
-		d.wrong("simulate", "try its line by hand, and see where it waits", "after %s nothing of it ran yet; it said: %s", length(d.lasting), said(out))
+		d.wrong("simulate", "try its line by hand, and see where it waits", "after %s nothing of it ran yet; it said: %s", human.Length(d.For), said(out))
 	case h.Worker.Zero():
-		d.fine("simulate", "in cron's environment lifeline started, and hadn't started the command within %s (--jitter? --cluster?); it was ended again%s", length(d.lasting), quoted(said(out)))
+		d.fine("simulate", "in cron's environment lifeline started, and hadn't started the command within %s (--jitter? --cluster?); it was ended again%s", human.Length(d.For), quoted(said(out)))
 	default:
-		d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s", length(d.lasting), quoted(said(out)))
+		d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s", human.Length(d.For), quoted(said(out)))
 	}
 }
 
@@ -153,7 +154,7 @@ func failures(g guard.Guard, name string, since time.Time) []journal.Run {
 }
 
 // judge says how a start that is over went.
-func (d *doctor) judge(name string, l tabled, err error, took time.Duration, said string) {
+func (d *Doctor) judge(name string, l tabled, err error, took time.Duration, said string) {
 	code := 0
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -162,10 +163,10 @@ func (d *doctor) judge(name string, l tabled, err error, took time.Duration, sai
 			code = 128 + int(ws.Signal())
 		}
 	} else if err != nil {
-		code = exitOwn
+		code = 125 // lifeline itself failed
 	}
 	if code == 0 {
-		d.fine("simulate", "in cron's environment it ran for %s and ended with 0%s", length(took), quoted(said))
+		d.fine("simulate", "in cron's environment it ran for %s and ended with 0%s", human.Length(took), quoted(said))
 		return
 	}
 	advice := fmt.Sprintf("env -i HOME=$HOME PATH=%s /bin/sh shows what cron's shell sees; settings go into the crontab, or --env", install.CronPath)
@@ -174,10 +175,10 @@ func (d *doctor) judge(name string, l tabled, err error, took time.Duration, sai
 		advice = "give the whole path, or put PATH= into the crontab: " + l.table.remedy
 	case 126:
 		advice = "make it executable (chmod +x), and see its first line"
-	case exitUsage:
+	case 64: // lifeline refused the command line
 		advice = "correct the line: " + l.table.remedy
 	}
-	d.wrong("simulate", advice, "in cron's environment it ended with %d after %s%s", code, length(took), quoted(said))
+	d.wrong("simulate", advice, "in cron's environment it ended with %d after %s%s", code, human.Length(took), quoted(said))
 }
 
 func quoted(said string) string {

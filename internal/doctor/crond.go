@@ -1,4 +1,4 @@
-package tasks
+package doctor
 
 import (
 	"fmt"
@@ -14,12 +14,12 @@ import (
 	"lifeline/procscan"
 )
 
-// crond is a cron daemon, running or only installed.
-type crond struct {
+// Crond is a cron daemon, running or only installed.
+type Crond struct {
 	id      procscan.ID // zero when it doesn't run
 	program string      // its path; a bare name when that can't be told
 	busybox bool
-	atKills bool // see install.Line.BusyboxProblem
+	AtKills bool // see install.Line.BusyboxProblem
 	stopped bool // by SIGSTOP
 }
 
@@ -29,9 +29,9 @@ var cronNames = []string{"cron", "crond", "fcron", "bcron-start", "bcron-sched"}
 
 const cronDirs = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin:/usr/local/bin"
 
-// runningCronds looks for the daemons in the process table: root's, because
+// RunningCronds looks for the daemons in the process table: root's, because
 // nobody else's starts jobs for everybody.
-func runningCronds() ([]crond, error) {
+func RunningCronds() ([]Crond, error) {
 	pids, err := procscan.Pids()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the process table: %w", err)
@@ -44,7 +44,7 @@ func runningCronds() ([]crond, error) {
 		}
 		found[pid] = s
 	}
-	var list []crond
+	var list []Crond
 	for _, s := range found {
 		if _, child := found[s.PPID]; child {
 			continue // a job's, before it becomes the shell
@@ -53,7 +53,7 @@ func runningCronds() ([]crond, error) {
 		c.stopped = s.Stopped()
 		list = append(list, c)
 	}
-	slices.SortFunc(list, func(a, b crond) int { return a.id.PID - b.id.PID })
+	slices.SortFunc(list, func(a, b Crond) int { return a.id.PID - b.id.PID })
 	return list, nil
 }
 
@@ -112,8 +112,8 @@ func findProgram(name, dirs string) string {
 	return ""
 }
 
-func newCrond(id procscan.ID, program string) crond {
-	d := crond{id: id, program: program}
+func newCrond(id procscan.ID, program string) Crond {
+	d := Crond{id: id, program: program}
 	real, err := filepath.EvalSymlinks(program)
 	if err != nil {
 		real = program
@@ -121,14 +121,14 @@ func newCrond(id procscan.ID, program string) crond {
 	d.busybox = strings.HasPrefix(filepath.Base(real), "busybox")
 	if d.busybox {
 		help, _ := exec.Command(real, "crond", "--help").CombinedOutput()
-		d.atKills = !strings.Contains(string(help), "-d N")
+		d.AtKills = !strings.Contains(string(help), "-d N")
 	}
 	return d
 }
 
-// installedCronds are those that could be started.
-func installedCronds() []crond {
-	var list []crond
+// InstalledCronds are those that could be started.
+func InstalledCronds() []Crond {
+	var list []Crond
 	for _, name := range cronNames {
 		if path := findProgram(name, cronDirs); path != "" {
 			list = append(list, newCrond(procscan.ID{}, path))
@@ -137,52 +137,24 @@ func installedCronds() []crond {
 	return list
 }
 
-// onlyBusybox gives the cron daemon if it is busybox's, and there is no other.
-func onlyBusybox() (crond, bool) {
-	list, err := runningCronds()
+// OnlyBusybox gives the cron daemon if it is busybox's, and there is no other.
+func OnlyBusybox() (Crond, bool) {
+	list, err := RunningCronds()
 	if err != nil || len(list) == 0 {
-		list = installedCronds()
+		list = InstalledCronds()
 	}
 	return onlyBusyboxOf(list)
 }
 
-func onlyBusyboxOf(list []crond) (crond, bool) {
-	if len(list) == 0 || slices.ContainsFunc(list, func(d crond) bool { return !d.busybox }) {
-		return crond{}, false
+func onlyBusyboxOf(list []Crond) (Crond, bool) {
+	if len(list) == 0 || slices.ContainsFunc(list, func(d Crond) bool { return !d.busybox }) {
+		return Crond{}, false
 	}
 	return list[0], true
 }
 
-// suitBusybox keeps out of the crontab what that daemon can't bear.
-func (k *cronOptions) suitBusybox(o *options) error {
-	d, only := onlyBusybox()
-	if !only {
-		return nil
-	}
-	if k.cronD {
-		return usage("%s: the cron daemon here is busybox's, which doesn't read /etc/cron.d: leave out --cron-d", o.name)
-	}
-	e := &k.entry
-	if asked := (install.Line{Schedule: e.Schedule}); asked.BusyboxProblem(d.atKills) != "" {
-		return usage("%s: %s: %s", o.name, asked.BusyboxProblem(d.atKills), busyboxAdvice(asked))
-	}
-	if d.atKills && e.Reboot {
-		o.warn("without the @reboot line, of which the busybox crond here dies: the next minute after a boot starts it")
-		e.Reboot = false
-	}
-	text, err := install.Add("", *e)
-	if err != nil {
-		return nil // it is going to be said
-	}
-	for _, line := range install.Entries(text, false) {
-		if problem := line.BusyboxProblem(d.atKills); problem != "" {
-			return usage("%s: %s: %s", o.name, problem, busyboxAdvice(line))
-		}
-	}
-	return nil
-}
-
-func busyboxAdvice(line install.Line) string {
+// BusyboxAdvice is what to write instead of a line that busybox crond can't bear.
+func BusyboxAdvice(line install.Line) string {
 	if strings.HasPrefix(line.Schedule, "@") {
 		return "give the schedule in five fields, such as '0 * * * *'"
 	}

@@ -1,4 +1,4 @@
-package tasks
+package doctor
 
 import (
 	"context"
@@ -11,11 +11,12 @@ import (
 	"syscall"
 
 	"lifeline/install"
+	"lifeline/internal/human"
 )
 
 // cron looks for the daemon.
-func (d *doctor) cron() {
-	list, err := runningCronds()
+func (d *Doctor) cron() {
+	list, err := RunningCronds()
 	if err != nil {
 		d.wrong("cron", "mount /proc, or look with ps whether cron runs", "%v", err)
 		return
@@ -32,7 +33,7 @@ func (d *doctor) cron() {
 		d.fine("cron", "systemd-cron makes timers of the crontabs")
 	default:
 		advice := "install one (Debian: apt-get install cron), and have it started at boot"
-		if have := installedCronds(); len(have) > 0 {
+		if have := InstalledCronds(); len(have) > 0 {
 			service := filepath.Base(have[0].program)
 			advice = fmt.Sprintf("start it, and have it started at boot: systemctl enable --now %s, or service %s start", service, service)
 			if len(have) == 1 && have[0].busybox {
@@ -64,7 +65,7 @@ func (t crontab) lines() []install.Line { return install.Entries(t.text, t.syste
 func (t crontab) isMine(l install.Line) bool { return !t.system || l.User == userName() }
 
 // crontabs reads the user's own and the system's.
-func (d *doctor) crontabs(ctx context.Context) []crontab {
+func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	var list []crontab
 	text, err := install.Crontab{}.Read(ctx)
 	if err != nil {
@@ -118,7 +119,7 @@ type tabled struct {
 }
 
 // line finds what starts name, and says what is wrong with it as a line.
-func (d *doctor) line(name string) (tabled, bool) {
+func (d *Doctor) line(name string) (tabled, bool) {
 	var mine, others []tabled
 	for _, t := range d.tables {
 		if err := install.CheckBlocks(t.text, name); err != nil {
@@ -166,21 +167,21 @@ func (d *doctor) line(name string) (tabled, bool) {
 	return best, best.Problem == ""
 }
 
-func (d *doctor) noLine(name string, others []tabled) {
+func (d *Doctor) noLine(name string, others []tabled) {
 	if len(others) > 0 {
 		l := others[0]
 		d.wrong("crontab", fmt.Sprintf("ask as that user: sudo -u %s lifeline doctor %s", l.User, name), "%s starts it as the user %s, whose names are not yours", where(l.table, l.Line), l.User)
 		return
 	}
 	advice := "lifeline install " + name + " -- COMMAND"
-	if near := nearest(name, d.everybody()); near != "" && near != name {
+	if near := human.Nearest(name, d.everybody()); near != "" && near != name {
 		advice = fmt.Sprintf("lifeline install %s -- COMMAND; or is %s meant?", name, near)
 	}
 	d.wrong("crontab", advice, "no line starts %s", name)
 }
 
 // checkLine is for what cron or the shell would trip over.
-func (d *doctor) checkLine(l tabled) {
+func (d *Doctor) checkLine(l tabled) {
 	at := where(l.table, l.Line)
 	if l.Problem != "" {
 		d.wrong("crontab", "write it plainly, or put it into a script: "+l.table.remedy, "%s can't be checked, and perhaps not run: %s", at, l.Problem)
@@ -189,8 +190,8 @@ func (d *doctor) checkLine(l tabled) {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s: cron may never start it: %v", at, err)
 	}
 	if only, ok := onlyBusyboxOf(d.cronds); ok {
-		if problem := l.BusyboxProblem(only.atKills); problem != "" {
-			d.wrong("crontab", busyboxAdvice(l.Line)+"; or install another cron", "%s: %s", at, problem)
+		if problem := l.BusyboxProblem(only.AtKills); problem != "" {
+			d.wrong("crontab", BusyboxAdvice(l.Line)+"; or install another cron", "%s: %s", at, problem)
 		}
 		if l.table.system {
 			d.wrong("crontab", "put it into root's crontab: lifeline install, without --cron-d", "%s: busybox crond doesn't read it", l.table.title)

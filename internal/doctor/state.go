@@ -1,4 +1,4 @@
-package tasks
+package doctor
 
 import (
 	"fmt"
@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"lifeline/internal/guard"
+	"lifeline/internal/human"
 	"lifeline/internal/journal"
 	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
 
 // directory says whether locks can be made, and by nobody else.
-func (d *doctor) directory(g guard.Guard) {
+func (d *Doctor) directory(g guard.Guard) {
 	path, there, err := g.Directory()
 	if slices.Contains(d.dirs, path) {
 		return
@@ -35,7 +36,7 @@ func (d *doctor) directory(g guard.Guard) {
 }
 
 // state looks at what the name has left and holds.
-func (d *doctor) state(name string, g guard.Guard) {
+func (d *Doctor) state(name string, g guard.Guard) {
 	if _, there, err := g.Directory(); err != nil {
 		return // it was said
 	} else if !there {
@@ -47,7 +48,7 @@ func (d *doctor) state(name string, g guard.Guard) {
 	} else if paused {
 		text := "it is paused, so cron starts nothing"
 		if !until.IsZero() {
-			text += ", until " + shortTime(until)
+			text += ", until " + human.ShortTime(until)
 		}
 		d.wrong("pause", "lifeline resume "+name, "%s", text)
 	}
@@ -70,7 +71,7 @@ func (d *doctor) state(name string, g guard.Guard) {
 	d.history(name, g)
 }
 
-func (d *doctor) record(name string, e guard.Exam) {
+func (d *Doctor) record(name string, e guard.Exam) {
 	switch e.Record {
 	case guard.RecordDamaged:
 		d.wrong("record", fmt.Sprintf("lifeline restart %s writes a new one; if it doesn't run: rm %s", name, e.Run), "%s can't be read: who the instance is has to be found by the process table", e.Run)
@@ -86,7 +87,7 @@ func (d *doctor) record(name string, e guard.Exam) {
 }
 
 // locks says who holds them that shouldn't; false when somebody does.
-func (d *doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
+func (d *Doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
 	foreign := func(holders []procscan.ID) (who string, pids []string) {
 		var list []string
 		for _, id := range holders {
@@ -128,7 +129,7 @@ func describe(id procscan.ID) string {
 }
 
 // running says what lives of it.
-func (d *doctor) running(name string, e guard.Exam) {
+func (d *Doctor) running(name string, e guard.Exam) {
 	sup, worker := e.Supervisor, e.Worker
 	if s, err := procscan.Lookup(sup.PID); err == nil && s.ID == sup && s.Stopped() {
 		d.wrong("state", fmt.Sprintf("kill -CONT %d", sup.PID), "its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
@@ -151,7 +152,7 @@ func (d *doctor) running(name string, e guard.Exam) {
 }
 
 // history says how the last runs ended.
-func (d *doctor) history(name string, g guard.Guard) {
+func (d *Doctor) history(name string, g guard.Guard) {
 	state, file, err := g.Journal(name)
 	if err != nil {
 		return
@@ -172,7 +173,7 @@ func (d *doctor) history(name string, g guard.Guard) {
 		bad++
 	}
 	last := runs[len(runs)-1]
-	how := fmt.Sprintf("%s, %s ago, after %s", endText(last), age(last.End), length(last.Length()))
+	how := fmt.Sprintf("%s, %s ago, after %s", human.End(last), human.Age(last.End), human.Length(last.Length()))
 	if last.Why != "" {
 		how += ": " + last.Why
 	}

@@ -1,16 +1,12 @@
-package tasks
+package doctor
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"lifeline/install"
@@ -22,7 +18,7 @@ import (
 
 // start follows what cron's start of the line would do, up to the command. It
 // gives the guard that the line means, and false where there is none.
-func (d *doctor) start(name string, l tabled) (guard.Guard, bool) {
+func (d *Doctor) start(name string, l tabled) (guard.Guard, bool) {
 	at := where(l.table, l.Line)
 	home := l.Environment["HOME"]
 	if home == "" {
@@ -45,24 +41,24 @@ func (d *doctor) start(name string, l tabled) (guard.Guard, bool) {
 	if _, err := process.Find(l.Argv[0], path, dir); err != nil {
 		d.wrong("lifeline", fmt.Sprintf("write its path as it is: lifeline install %s -- ... does so; or %s", name, l.table.remedy), "%s can't start lifeline itself: %v", at, err)
 	}
-	o, command, err := understand(l.Line)
+	o, err := d.Understand(l.Line)
 	if err != nil {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s is refused by lifeline: %v", at, err)
-		return d.o.guard, false
+		return d.Guard, false
 	}
-	d.command(o, command, path, dir, l)
+	d.command(o, path, dir, l)
 	d.helpers(o, path, dir, l)
-	mine, _, _ := d.o.guard.Directory()
-	theirs, _, _ := o.guard.Directory()
+	mine, _, _ := d.Guard.Directory()
+	theirs, _, _ := o.Guard.Directory()
 	if mine != theirs {
 		d.wrong("directory", fmt.Sprintf("lifeline doctor --dir %s %s; and unset LIFELINE_DIR, or give the line the same --dir", theirs, name), "%s works in %s, and you look in %s", at, theirs, mine)
 	}
-	return guard.Guard{Dir: o.guard.Dir, AllowNFS: o.guard.AllowNFS}, true
+	return guard.Guard{Dir: o.Guard.Dir, AllowNFS: o.Guard.AllowNFS}, true
 }
 
 // helpers looks for what the options need beside the command.
-func (d *doctor) helpers(o *options, path, dir string, l tabled) {
-	if file := o.out.log.Path; file != "" {
+func (d *Doctor) helpers(o Start, path, dir string, l tabled) {
+	if file := o.Log; file != "" {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(dir, file)
 		}
@@ -79,10 +75,10 @@ func (d *doctor) helpers(o *options, path, dir string, l tabled) {
 		}
 	}
 	what, then := "--cluster", "nothing is started"
-	if o.cluster.URL == "" {
+	if o.Cluster == "" {
 		what, then = "--ping-url", "no pings are sent"
 	}
-	if o.cluster.URL == "" && o.out.setup.PingURL == "" {
+	if o.Cluster == "" && o.PingURL == "" {
 		return
 	}
 	beside := ""
@@ -99,9 +95,9 @@ func (d *doctor) helpers(o *options, path, dir string, l tabled) {
 }
 
 // command looks for the file that would be executed.
-func (d *doctor) command(o *options, command []string, path, dir string, l tabled) {
+func (d *Doctor) command(o Start, path, dir string, l tabled) {
 	advice := fmt.Sprintf("put it there, or correct the line: %s", l.table.remedy)
-	for _, file := range []struct{ option, path string }{{"--env-file", o.envFile}, {"--reload-on-change", o.sup.ReloadOnChange}} {
+	for _, file := range []struct{ option, path string }{{"--env-file", o.EnvFile}, {"--reload-on-change", o.ReloadOnChange}} {
 		if file.path == "" {
 			continue
 		}
@@ -115,20 +111,19 @@ func (d *doctor) command(o *options, command []string, path, dir string, l table
 			f.Close()
 		}
 	}
-	if o.envFile != "" {
-		full := o.envFile
+	if o.EnvFile != "" {
+		full := o.EnvFile
 		if !filepath.IsAbs(full) {
 			full = filepath.Join(dir, full)
 		}
-		vars, err := readEnvFile(full)
-		var wrong *UsageError
-		if errors.As(err, &wrong) {
+		vars, err := d.ReadEnvFile(full)
+		if err != nil && unix.Access(full, unix.R_OK) == nil {
 			d.wrong("command", "correct that line", "%v", err)
 		}
-		o.sup.Env = append(vars, o.sup.Env...)
+		o.Env = append(vars, o.Env...)
 	}
-	if o.sup.Chdir != "" {
-		to := o.sup.Chdir
+	if o.Chdir != "" {
+		to := o.Chdir
 		if !filepath.IsAbs(to) {
 			to = filepath.Join(dir, to)
 		}
@@ -138,12 +133,12 @@ func (d *doctor) command(o *options, command []string, path, dir string, l table
 		}
 		dir = to
 	}
-	for _, kv := range o.sup.Env {
+	for _, kv := range o.Env {
 		if value, ok := strings.CutPrefix(kv, "PATH="); ok {
 			path = value
 		}
 	}
-	full, err := process.Find(command[0], path, dir)
+	full, err := process.Find(o.Command[0], path, dir)
 	var exec *process.ExecError
 	if errors.As(err, &exec) && exec.Code == 126 {
 		advice = "see to that file (ls -l, head -1), or correct the line: " + l.table.remedy
@@ -151,8 +146,8 @@ func (d *doctor) command(o *options, command []string, path, dir string, l table
 	switch {
 	case err == nil:
 		d.fine("command", "%s is found, as cron will look for it", full)
-	case !strings.Contains(command[0], "/"):
-		if here, _ := process.Find(command[0], os.Getenv("PATH"), dir); here != "" {
+	case !strings.Contains(o.Command[0], "/"):
+		if here, _ := process.Find(o.Command[0], os.Getenv("PATH"), dir); here != "" {
 			advice = fmt.Sprintf("write %s, or put PATH= into the crontab: %s", here, l.table.remedy)
 		}
 		d.wrong("command", advice, "%v (that is what cron has)", err)
@@ -167,65 +162,4 @@ func reasonOf(err error) error {
 		return p.Err
 	}
 	return err
-}
-
-// understand reads the line's options as lifeline would if cron started it:
-// with the variables of the crontab, and none of the caller's.
-func understand(l install.Line) (*options, []string, error) {
-	defer cronVariables(l)()
-	o := new(options)
-	argv := append([]string{"lifeline"}, l.Argv[1:]...)
-	var command []string
-	app := newApp(o, argv)
-	app.Action = func(c *cli.Context) (err error) {
-		if command, err = o.command(c.Args().Slice(), false); err == nil {
-			err = o.checkOutput()
-		}
-		if err == nil {
-			err = o.checkCluster(c)
-		}
-		return err
-	}
-	for _, c := range app.Commands {
-		c.Action = func(c *cli.Context) error {
-			return usage("it is `lifeline %s`, and cron is to start `lifeline %s -- COMMAND`, which guards", c.Command.Name, l.Name)
-		}
-	}
-	err := app.RunContext(context.Background(), permute(argv, app.Commands))
-	if err == nil && command == nil {
-		err = usage("no command is started by it")
-	}
-	return o, command, err
-}
-
-// cronVariables puts this process's LIFELINE_ variables in the place of those
-// that cron gives; the function it gives puts them back.
-func cronVariables(l install.Line) (back func()) {
-	old := map[string]string{}
-	set := func(name string) {
-		if value, ok := os.LookupEnv(name); ok {
-			old[name] = value
-		}
-	}
-	for _, kv := range os.Environ() {
-		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "LIFELINE_") {
-			set(name)
-			_ = os.Unsetenv(name)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(l.Environment)) {
-		if strings.HasPrefix(name, "LIFELINE_") {
-			_ = os.Setenv(name, l.Environment[name])
-		}
-	}
-	return func() {
-		for name := range l.Environment {
-			if strings.HasPrefix(name, "LIFELINE_") {
-				_ = os.Unsetenv(name)
-			}
-		}
-		for name, value := range old {
-			_ = os.Setenv(name, value)
-		}
-	}
 }

@@ -1,0 +1,146 @@
+// Package doctor finds what keeps a name from running, or will: cron, the
+// crontab, the command as cron would find it, the state directory, the record,
+// the locks and the last runs.
+//
+//	d := doctor.Doctor{Guard: g, Understand: …, Found: print}
+//	d.Examine(ctx, []string{"web"}) // calls print for each finding
+//
+// It changes nothing, unless Simulate is set.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"lifeline/install"
+	"lifeline/internal/guard"
+	"lifeline/internal/human"
+	"lifeline/internal/statedir"
+)
+
+// Finding is one thing that was looked at.
+type Finding struct {
+	Name   string // of the instance, "" for what is the machine's
+	What   string // was looked at: cron, crontab, command
+	Text   string // one line
+	Wrong  bool   // it keeps something from running, or will
+	Advice string // what a person does about it; "" where Text says so
+}
+
+// Start is what a crontab line asks lifeline to do.
+type Start struct {
+	Guard          guard.Guard
+	Command        []string
+	Env            []string
+	EnvFile        string
+	Chdir          string
+	ReloadOnChange string
+	Log            string
+	Cluster        string
+	PingURL        string
+}
+
+// Doctor looks, and says what it finds.
+type Doctor struct {
+	Guard    guard.Guard
+	Simulate bool
+	For      time.Duration // Simulate ends what it started after this time
+
+	// What the command line knows: how a line's options are read, how the
+	// file of --env-file is, and how an instance is ended.
+	Understand  func(install.Line) (Start, error)
+	ReadEnvFile func(path string) ([]string, error)
+	Terminate   func(ctx context.Context, g guard.Guard, name string) error
+
+	Found func(Finding) // is called for each finding, as soon as there is one
+
+	name   string // that is examined
+	wrongs int
+
+	cronds []Crond   // that run
+	tables []crontab // where this user's lines may stand
+	dirs   []string  // that were looked at
+}
+
+// fine is a finding that all is as it should be.
+func (d *Doctor) fine(what, format string, args ...any) {
+	d.Found(Finding{Name: d.name, What: what, Text: oneLine(format, args...)})
+}
+
+// wrong is one that keeps something from running, or will.
+func (d *Doctor) wrong(what, advice, format string, args ...any) {
+	d.wrongs++
+	d.Found(Finding{Name: d.name, What: what, Text: oneLine(format, args...), Wrong: true, Advice: advice})
+}
+
+// failed is wrong with an error, which says itself what to do, behind a
+// semicolon or colon.
+func (d *Doctor) failed(what string, err error) { d.wrong(what, "", "%v", err) }
+
+func oneLine(format string, args ...any) string {
+	return human.Printable(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " "))
+}
+
+// Examine looks at the names, at all that are known here when there are none,
+// and returns the number of things that are wrong.
+func (d *Doctor) Examine(ctx context.Context, names []string) int {
+	d.cron()
+	d.tables = d.crontabs(ctx)
+	if names == nil {
+		d.directory(d.Guard)
+		names = d.everybody()
+		if len(names) == 0 {
+			d.wrong("crontab", "lifeline install NAME -- COMMAND", "nothing in it is started by lifeline, and nothing has ever been here")
+		}
+	}
+	for _, d.name = range names {
+		d.one(ctx, d.name)
+	}
+	return d.wrongs
+}
+
+// everybody are the names in the crontabs and in the state directory.
+func (d *Doctor) everybody() []string {
+	names, _ := d.Guard.Names()
+	for _, t := range d.tables {
+		for _, l := range t.lines() {
+			if guard.CheckName(l.Name) == nil && t.isMine(l) {
+				names = append(names, l.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// one examines a name, step by step as a start goes.
+func (d *Doctor) one(ctx context.Context, name string) {
+	line, found := d.line(name)
+	guard := d.Guard
+	if found {
+		var ok bool
+		if guard, ok = d.start(name, line); !ok {
+			d.state(name, guard)
+			return
+		}
+	}
+	d.directory(guard)
+	d.state(name, guard)
+	if d.Simulate && found {
+		d.run(ctx, name, guard, line)
+	}
+}
+
+// where is the title of the crontab that a line stands in, with its number.
+func where(t crontab, l install.Line) string { return fmt.Sprintf("line %d of %s", l.Number, t.title) }
+
+func userName() string {
+	if name := statedir.UserName(os.Geteuid()); name != "" {
+		return name
+	}
+	return "root"
+}
