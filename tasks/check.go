@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"lifeline/install"
 	"lifeline/internal/human"
 	"lifeline/internal/supervisor"
 )
@@ -17,20 +18,23 @@ func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "check",
 		Usage:     "for Nagios and its like: one line and a code",
-		UsageText: "lifeline check NAME --max-age 15m\n\nOK (0) when its last success isn't older: a run that ended with 0; or now, for\none that is kept up with --respawn and is up (with --notify: ready).\nElse CRITICAL (2). WARNING (1) when a run since has failed, or when it is older\nthan --warn-age; UNKNOWN (3) when that can't be told.",
+		UsageText: "lifeline check NAME --max-age 15m\n\nOK (0) when its last success isn't older: a run that ended with 0; or now, for\na daemon that is up (with --notify: ready). A daemon has --respawn, or has\nnever ended with 0 and has no schedule but every minute. Else CRITICAL (2).\nWARNING (1) when a run since has failed, when it is older than --warn-age, or\nwhen it is paused; UNKNOWN (3) when that can't be told, or the command line\nis wrong. Performance data follow behind a |.",
 		Flags: append(o.dirFlags(),
 			&cli.DurationFlag{Name: "max-age", Destination: &maxAge, Required: false, Usage: "a success so `long` ago will do"},
-			&cli.DurationFlag{Name: "warn-age", Destination: &warnAge, Action: notNegative("warn-age"), Usage: "warn when it is so `long` ago"}),
+			&cli.DurationFlag{Name: "warn-age", Destination: &warnAge, Usage: "warn when it is so `long` ago"}),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
+			switch {
+			case err != nil:
+			case maxAge <= 0:
+				err = usage("--max-age is missing: how old may the last success of %s be, such as 15m?", name)
+			case warnAge < 0:
+				err = usage("--warn-age %s: a time can't be negative", warnAge)
+			case warnAge > maxAge:
+				err = usage("--warn-age %s is more than --max-age %s", warnAge, maxAge)
+			}
 			if err != nil {
-				return err
-			}
-			if maxAge <= 0 {
-				return usage("--max-age is missing: how old may the last success of %s be, such as 15m?", name)
-			}
-			if warnAge > maxAge {
-				return usage("--warn-age %s is more than --max-age %s", warnAge, maxAge)
+				return unknown(err)
 			}
 			code, text := 3, ""
 			list, err := o.stand(c.Context, []string{name})
@@ -39,7 +43,7 @@ func checkCommand() *cli.Command {
 			} else {
 				code, text = judge(list[0], maxAge, warnAge)
 			}
-			fmt.Fprintf(os.Stdout, "LIFELINE %s - %s: %s\n", [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[code], name, human.Printable(text))
+			fmt.Fprintf(os.Stdout, "LIFELINE %s - %s: %s\n", [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[code], name, human.Printable(text)+performance(list, maxAge, warnAge))
 			if code != 0 {
 				return &codeError{code, ""}
 			}
@@ -48,13 +52,62 @@ func checkCommand() *cli.Command {
 	}
 }
 
+// unknown is err with Nagios's code for a check that can't tell: 1 and 2 are
+// verdicts, and 64 is outside of what monitors know.
+func unknown(err error) error { return &codeError{3, err.Error()} }
+
+// performance is what a monitor draws: behind a |, in the form of the Nagios
+// plugin guidelines.
+func performance(list []standing, maxAge, warnAge time.Duration) string {
+	if len(list) == 0 {
+		return ""
+	}
+	s, out := list[0], ""
+	if s.LastSuccess != nil {
+		warn := ""
+		if warnAge > 0 {
+			warn = fmt.Sprintf("%g", warnAge.Seconds())
+		}
+		out += fmt.Sprintf(" age=%.0fs;%s;%g;0", max(time.Since(*s.LastSuccess), 0).Seconds(), warn, maxAge.Seconds())
+	}
+	if s.UpSince != nil {
+		out += fmt.Sprintf(" uptime=%.0fs;;;0", max(time.Since(*s.UpSince), 0).Seconds())
+	}
+	if s.Processes > 0 {
+		out += fmt.Sprintf(" memory=%dB;;;0", s.Memory)
+	}
+	return " |" + out + fmt.Sprintf(" restarts=%d;;;0", s.Restarts)
+}
+
+// isDaemon reports whether s is kept up, not a job that ends. Without
+// --respawn it is one when no run has ever ended with 0, and its schedule
+// doesn't belong to a job.
+func (s standing) isDaemon() bool {
+	plain := s.Schedule == "" || s.Schedule == "@reboot" || s.Schedule == install.EveryMinute
+	return s.daemon || s.LastSuccess == nil && plain
+}
+
 // judge gives Nagios's code and what there is to say.
 func judge(s standing, maxAge, warnAge time.Duration) (code int, text string) {
 	good := s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading
-	if s.daemon && good && s.UpSince != nil {
+	if s.Paused {
+		text = "paused until lifeline resume " + s.Name
+		if s.PausedUntil != nil {
+			text = "paused until " + human.ShortTime(*s.PausedUntil)
+		}
+		if s.UpSince != nil {
+			text += "; " + s.State + " for " + human.Age(*s.UpSince)
+		}
+		return 1, text
+	}
+	failed := s.Last != nil && !s.Last.Good() && s.Last.Outcome != supervisor.OutcomeStopped
+	if s.isDaemon() && good && s.UpSince != nil {
 		text = s.State + " for " + human.Age(*s.UpSince)
 		if n := s.Restarts; n > 0 {
 			text += fmt.Sprintf(", %d restarts", n)
+		}
+		if !s.daemon && failed && time.Since(*s.UpSince) < maxAge {
+			return 1, text + "; last run: " + lastExit(s.Last)
 		}
 		return 0, text
 	}
@@ -79,7 +132,7 @@ func judge(s standing, maxAge, warnAge time.Duration) (code int, text string) {
 	switch {
 	case old > maxAge:
 		return 2, text
-	case warnAge > 0 && old > warnAge, s.Last != nil && s.Last.End.After(*s.LastSuccess) && !s.Last.Good() && s.Last.Outcome != supervisor.OutcomeStopped:
+	case warnAge > 0 && old > warnAge, failed && s.Last.End.After(*s.LastSuccess):
 		return 1, text
 	}
 	return 0, text

@@ -89,6 +89,9 @@ func commands(argv []string) []*cli.Command {
 	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(), metricsCommand(), logsCommand(), doctorCommand(), installCommand(argv), uninstallCommand(), startCommand(), moveCommand(), ticksCommand(), helpCommand()}
 	for _, c := range list {
 		c.OnUsageError = usageError
+		if c.Name == "check" {
+			c.OnUsageError = func(c *cli.Context, err error, sub bool) error { return unknown(usageError(c, err, sub)) }
+		}
 	}
 	return list
 }
