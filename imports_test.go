@@ -29,6 +29,8 @@ var mayImport = map[string]rule{
 	"lifeline/install":  {"", "a crontab is text; it knows nothing of what runs"},
 	"lifeline/procscan": {"github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process", "the only reader of the process table"},
 
+	"lifeline/internal/doctor":         {"lifeline/install lifeline/internal/cluster lifeline/internal/guard lifeline/internal/human lifeline/internal/journal lifeline/internal/process lifeline/internal/statedir lifeline/internal/supervisor lifeline/procscan", "it asks every room, and changes none"},
+	"lifeline/internal/human":          {"lifeline/internal/journal lifeline/internal/supervisor", "times and ends as people read them, for commands and doctor"},
 	"lifeline/internal/crash":          {"", "a proof's kill switch, linked everywhere"},
 	"lifeline/internal/guard":          {"lifeline/internal/crash lifeline/internal/identity lifeline/internal/statedir lifeline/procscan github.com/gofrs/flock", "the guard needs locks and the process table, no supervisor"},
 	"lifeline/internal/identity":       {"", "the early tick links it, so it stays light"},

@@ -23,6 +23,11 @@ need perl perl
 need spin spin
 need gunicorn gunicorn
 need lighttpd lighttpd
+need node nodejs
+need starman starman
+need redis-server redis-server
+need /usr/bin/celery celery
+need ss iproute2
 need start_server libserver-starter-perl
 need /usr/bin/python3 python3
 need zsh zsh

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -76,7 +75,7 @@ func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
 				case h.Worker == procscan.Self():
 					return fmt.Errorf("cannot end %s from inside it", name)
 				}
-				return terminate(c.Context, o.guard, unix.SIGTERM, 10*time.Second, name)[0].err
+				return ending{signal: unix.SIGTERM, mixed: true, grace: -1}.terminate(c.Context, o.guard, name)[0].err
 			},
 		},
 	}

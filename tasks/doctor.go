@@ -21,7 +21,7 @@ import (
 func doctorCommand() *cli.Command {
 	var o options
 	d := doctor.Doctor{Understand: understand, ReadEnvFile: readEnvFile, Terminate: func(ctx context.Context, g guard.Guard, name string) error {
-		return terminate(ctx, g, unix.SIGTERM, 10*time.Second, name)[0].err
+		return ending{signal: unix.SIGTERM, mixed: true, grace: 10 * time.Second}.terminate(ctx, g, name)[0].err
 	}}
 	return &cli.Command{
 		Name:      "doctor",

@@ -35,6 +35,7 @@ func examples() map[string][2]string {
 		"uninstall": {"lifeline uninstall web", ""},
 		"start":     {"lifeline start web", ""},
 		"doctor":    {"lifeline doctor web", ""},
+		"signal":    {"lifeline signal web HUP", "pass it a signal"},
 		"ping":      {"lifeline ping", ""},
 		"takeover":  {"lifeline takeover", "in a worker: wait until the old one is gone"},
 		"help":      {"lifeline help install", ""},
@@ -108,7 +109,7 @@ func writeScreen(w io.Writer, app *cli.App) {
 	for _, line := range lines {
 		width = max(width, len(line[0]))
 	}
-	fmt.Fprintf(w, "lifeline: %s\n\n", app.Usage)
+	fmt.Fprintf(w, "lifeline: %s\n", app.Usage)
 	for _, line := range lines {
 		fmt.Fprintf(w, "  %-*s  %s\n", width, line[0], line[1])
 	}

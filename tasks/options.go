@@ -86,6 +86,8 @@ func (o *options) workerFlags() []cli.Flag {
 		&cli.GenericFlag{Name: "stop-signal", Category: catSup, EnvVars: env("stop-signal"), Value: signalOf(&o.sup.StopSignal), Usage: "the signal that asks it to end", DefaultText: "TERM"},
 		&cli.DurationFlag{Name: "kill-after", Category: catSup, EnvVars: env("kill-after"), Value: 10 * time.Second, Destination: &o.sup.KillAfter, Action: notNegative("kill-after"),
 			Usage: "kill it so `long` after that signal"},
+		&cli.GenericFlag{Name: "kill-mode", Category: catSup, EnvVars: env("kill-mode"), Value: killModeOf(&o.sup.KillMode),
+			Usage: "who gets that signal: mixed (the main process, the rest when it has ended) or control-group (all at once)", DefaultText: "mixed"},
 		&cli.DurationFlag{Name: "min-runtime", Category: catSup, EnvVars: env("min-runtime"), Destination: &o.sup.MinRuntime, Action: notNegative("min-runtime"),
 			Usage: "a success that comes sooner than so `long` is a failure"},
 
@@ -102,10 +104,19 @@ func (o *options) workerFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "notify", Category: catSup, EnvVars: env("notify"), Destination: &o.sup.Notify, Usage: "it says READY=1 on NOTIFY_SOCKET (sd_notify)"},
 		&cli.DurationFlag{Name: "ready-timeout", Category: catSup, EnvVars: env("ready-timeout"), Value: 90 * time.Second, Destination: &o.sup.ReadyTimeout, Action: notNegative("ready-timeout"),
 			Usage: "how `long` that may take"},
+		&cli.GenericFlag{Name: "notify-access", Category: catSup, EnvVars: env("notify-access"),
+			Value: &choice{(*string)(&o.sup.NotifyAccess), []string{"main", "exec", "all"}},
+			Usage: "whose messages count: the main process's, also those of the process first executed, or all of the tree's", DefaultText: "main"},
+		&cli.GenericFlag{Name: "ready-by", Category: catSup, EnvVars: env("ready-by"),
+			Value: &choice{(*string)(&o.sup.ReadyBy), []string{"notify", "takeover", "time"}},
+			Usage: "what makes it ready: notify (READY=1), takeover (on LIFELINE_FD) or time (--ready-after)", DefaultText: "notify with --notify, else time"},
+		&cli.GenericFlag{Name: "on-hup", Category: catSup, EnvVars: env("on-hup"),
+			Value: &choice{(*string)(&o.sup.OnHUP), []string{"stop", "pass", "reload"}},
+			Usage: "what SIGHUP to lifeline does: stop, pass (on to the command) or reload", DefaultText: "pass with --respawn, else stop"},
 		&cli.DurationFlag{Name: "watchdog", Category: catSup, EnvVars: env("watchdog"), Destination: &o.sup.Watchdog, Action: checkWatchdog,
 			Usage: "end it when no WATCHDOG=1 has come for so `long`"},
 
-		&cli.GenericFlag{Name: "listen", Category: catReload, EnvVars: env("listen"), Value: &o.sup.Listen, Usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT or unix:///PATH (repeatable)"},
+		&cli.GenericFlag{Name: "listen", Category: catReload, EnvVars: env("listen"), Value: &o.sup.Listen, Usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unix://@NAME; ?nonblock, ?backlog=N, ?reuseport, ?mode=0660&owner=USER:GROUP (repeatable)"},
 		&cli.DurationFlag{Name: "reload-timeout", Category: catReload, EnvVars: env("reload-timeout"), Value: 60 * time.Second, Destination: &o.sup.ReloadTimeout, Action: notNegative("reload-timeout"),
 			Usage: "how `long` a new generation may take"},
 		&cli.DurationFlag{Name: "ready-after", Category: catReload, EnvVars: env("ready-after"), Value: time.Second, Destination: &o.sup.ReadyAfter, Action: notNegative("ready-after"),
@@ -134,6 +145,10 @@ func checkSteps(_ *cli.Context, n int) error {
 
 func env(option string) []string {
 	return []string{"LIFELINE_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))}
+}
+
+func killModeOf(m *supervisor.KillMode) *choice {
+	return &choice{(*string)(m), []string{string(supervisor.Mixed), string(supervisor.ControlGroup)}}
 }
 
 func signalOf(s *process.Signal) *process.Signal { return s }

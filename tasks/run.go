@@ -24,6 +24,9 @@ func (o *options) guarded(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := o.checkEffects(c); err != nil {
+		return err
+	}
 	if err := o.checkCluster(c); err != nil {
 		return err
 	}
@@ -184,7 +187,7 @@ func (o *options) acquire(ctx context.Context) (*guard.Hold, error) {
 		hold, err := g.Acquire(waiting, o.name)
 		queued <- result{hold, err}
 	}()
-	if err := terminate(ctx, o.guard, stopSignal(o.sup.StopSignal), o.sup.KillAfter, o.name)[0].err; err != nil {
+	if err := o.ending().terminate(ctx, o.guard, o.name)[0].err; err != nil {
 		cancel()
 		if r := <-queued; r.err == nil {
 			r.hold.Release()
@@ -201,10 +204,15 @@ func (o *options) acquire(ctx context.Context) (*guard.Hold, error) {
 	}
 }
 
+// ending is how the options say that an instance is ended.
+func (o *options) ending() ending {
+	return ending{signal: stopSignal(o.sup.StopSignal), mixed: o.sup.KillMode != supervisor.ControlGroup, grace: o.sup.KillAfter}
+}
+
 // become is --exec: the name goes with the command.
 func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) error {
 	if left := hold.Inherited().Leftovers; len(left) > 0 {
-		if err := (process.Tree{Also: left}).End(ctx, stopSignal(o.sup.StopSignal), o.sup.KillAfter); err != nil {
+		if err := (process.Tree{Also: left}).End(ctx, stopSignal(o.sup.StopSignal), o.sup.KillAfter, o.ending().mixed); err != nil {
 			return fmt.Errorf("cannot end what the last run left behind: %w", err)
 		}
 	}
@@ -252,6 +260,9 @@ func runCommand(argv []string) *cli.Command {
 					return err
 				}
 				return newApp(new(options), whole).RunContext(c.Context, whole)
+			}
+			if err := o.checkEffects(c); err != nil {
+				return err
 			}
 			if err := o.checkOutput(); err != nil {
 				return err

@@ -1,11 +1,14 @@
 package tasks
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,19 +18,23 @@ import (
 	"lifeline/internal/guard"
 	"lifeline/internal/identity"
 	"lifeline/internal/process"
+	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
 
 func terminateCommand() *cli.Command {
 	var o options
+	var now bool
 	return &cli.Command{
 		Name:      "terminate",
 		Usage:     "end it, the whole process tree",
 		UsageText: "lifeline terminate [options] NAME...\n\nCron starts it again at the next tick: lifeline pause NAME keeps it down.",
 		Flags: append(o.dirFlags(),
+			&cli.BoolFlag{Name: "now", EnvVars: env("now"), Destination: &now, Usage: "kill it at once, without asking"},
+			&cli.GenericFlag{Name: "kill-mode", EnvVars: env("kill-mode"), Value: killModeOf(&o.sup.KillMode), Usage: "for what has no supervisor to ask", DefaultText: "mixed"},
 			&cli.GenericFlag{Name: "stop-signal", EnvVars: env("stop-signal"), Value: signalOf(&o.sup.StopSignal), Usage: "for what has no supervisor to ask", DefaultText: "TERM"},
-			&cli.DurationFlag{Name: "kill-after", EnvVars: env("kill-after"), Value: 10 * time.Second, Destination: &o.sup.KillAfter, Action: notNegative("kill-after"),
-				Usage: "kill what is left after so `long`"}),
+			&cli.DurationFlag{Name: "kill-after", EnvVars: env("kill-after"), Destination: &o.sup.KillAfter, Action: notNegative("kill-after"),
+				Usage: "kill what is left after so `long`", DefaultText: "its own --kill-after"}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()
 			if len(names) == 0 {
@@ -38,8 +45,15 @@ func terminateCommand() *cli.Command {
 					return err
 				}
 			}
+			if now && c.IsSet("kill-after") {
+				return usage("--kill-after %s has no effect with --now", o.sup.KillAfter)
+			}
+			e := ending{signal: stopSignal(o.sup.StopSignal), mixed: o.sup.KillMode != supervisor.ControlGroup, now: now, grace: -1}
+			if c.IsSet("kill-after") {
+				e.grace = o.sup.KillAfter
+			}
 			var failed []error
-			for i, e := range terminate(c.Context, o.guard, stopSignal(o.sup.StopSignal), o.sup.KillAfter, names...) {
+			for i, e := range e.terminate(c.Context, o.guard, names...) {
 				switch {
 				case e.err != nil:
 					failed = append(failed, fmt.Errorf("%s: %w", names[i], e.err))
@@ -55,17 +69,27 @@ func terminateCommand() *cli.Command {
 	}
 }
 
-// ending is how the end of one name went.
+// ending says how to end an instance.
 type ending struct {
+	signal unix.Signal
+	mixed  bool          // the main process first: see process.Tree.End
+	grace  time.Duration // from the signal to SIGKILL; below zero it is the supervisor's own
+	now    bool          // kill it without asking
+}
+
+// standardGrace is --kill-after where it isn't given.
+const standardGrace = 10 * time.Second
+
+// ended is how the end of one name went.
+type ended struct {
 	was bool // something of it ran
 	err error
 }
 
 // terminate ends the running instances of the names, side by side, and returns
-// when their whole trees are gone. A supervisor is asked, because it knows best;
-// what it doesn't do within grace is done here.
-func terminate(ctx context.Context, g guard.Guard, sig unix.Signal, grace time.Duration, names ...string) []ending {
-	ends := make([]ending, len(names))
+// when their whole trees are gone.
+func (e ending) terminate(ctx context.Context, g guard.Guard, names ...string) []ended {
+	ends := make([]ended, len(names))
 	// One that is being adopted, or that hides until its supervisor is gone, is
 	// found by the next census.
 	for range 3 {
@@ -83,7 +107,7 @@ func terminate(ctx context.Context, g guard.Guard, sig unix.Signal, grace time.D
 				continue
 			}
 			alive, ends[i].was = true, true
-			all.Go(func() { ends[i].err = end(ctx, in, sig, grace) })
+			all.Go(func() { ends[i].err = e.end(ctx, g, in) })
 		}
 		if all.Wait(); !alive {
 			break
@@ -92,8 +116,9 @@ func terminate(ctx context.Context, g guard.Guard, sig unix.Signal, grace time.D
 	return ends
 }
 
-// end ends one instance.
-func end(ctx context.Context, in guard.Instance, sig unix.Signal, grace time.Duration) error {
+// end ends one instance. The supervisor is asked, because it knows best. What the
+// supervisor doesn't do in its time is done here.
+func (e ending) end(ctx context.Context, g guard.Guard, in guard.Instance) error {
 	tree := process.Tree{Root: in.Worker, Marker: identity.EnvGeneration, Value: in.Generation}
 	for _, p := range in.Tree {
 		tree.Also = append(tree.Also, p.ID)
@@ -102,28 +127,100 @@ func end(ctx context.Context, in guard.Instance, sig unix.Signal, grace time.Dur
 	if sup == in.Worker || !sup.Alive() || sup == procscan.Self() || slices.Contains(tree.Also, sup) {
 		sup = procscan.ID{} // it is the instance itself
 	}
+	grace, sig := e.grace, e.signal
+	if grace < 0 {
+		grace = standardGrace
+	}
+	if e.now {
+		grace, sig = 0, unix.SIGKILL
+	}
 	if !sup.Zero() {
-		process.Send(sup, unix.SIGTERM)
-		process.Send(sup, unix.SIGCONT)
-		if process.WaitGone(ctx, sup, grace) != nil {
-			// Its second signal means "at once".
-			process.Send(sup, unix.SIGTERM)
-			_ = process.WaitGone(ctx, sup, 500*time.Millisecond)
+		if e.grace < 0 && !e.now {
+			grace = supervisorGrace(ctx, g, in.Name)
 		}
-		if !slices.ContainsFunc(tree.Also, procscan.ID.Alive) && !sup.Alive() {
+		if err := e.endSupervisor(ctx, g, in.Name, sup, grace); err != nil {
+			return err
+		}
+		if !sup.Alive() && !slices.ContainsFunc(tree.Also, procscan.ID.Alive) {
 			return nil // the supervisor has seen to it
 		}
-		grace, sig = 0, unix.SIGKILL
 		tree.Above = sup
+		grace, sig = 0, unix.SIGKILL
 	}
 	ctx, cancel := context.WithTimeout(ctx, grace+30*time.Second)
 	defer cancel()
 	if sup.Alive() { // it hangs: nothing may be started by it any more
-		process.Send(sup, unix.SIGKILL)
+		_ = process.Send(sup, unix.SIGKILL)
 		_ = process.WaitGone(ctx, sup, 5*time.Second)
 	}
-	if err := tree.End(ctx, sig, grace); err != nil {
+	if err := tree.End(ctx, sig, grace, e.mixed); err != nil {
 		return fmt.Errorf("cannot end it: %w", err)
 	}
 	return nil
+}
+
+// killMargin is what a supervisor may take beyond its grace to kill a tree.
+const killMargin = 2 * time.Second
+
+// endSupervisor asks the supervisor to end its worker, and waits for it.
+func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, sup procscan.ID, grace time.Duration) error {
+	if e.now {
+		if _, err := order(ctx, g, name, "kill", time.Second); err == nil {
+			_ = process.WaitGone(ctx, sup, killMargin)
+		}
+		return nil // else the caller kills it
+	}
+	if err := process.Send(sup, unix.SIGTERM); errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("cannot end it: pid %d, its supervisor, runs as another user; run lifeline terminate %s as that user or as root", sup.PID, name)
+	}
+	_ = process.Send(sup, unix.SIGCONT)
+	wait := grace
+	if e.grace < 0 {
+		wait += killMargin // it kills its worker by itself then
+	}
+	if process.WaitGone(ctx, sup, wait) == nil {
+		return nil
+	}
+	if _, err := order(ctx, g, name, "kill", time.Second); err == nil {
+		_ = process.WaitGone(ctx, sup, killMargin)
+	}
+	return nil
+}
+
+// supervisorGrace is the --kill-after of the supervisor of name. One that
+// doesn't say so hangs, or has only just started.
+func supervisorGrace(ctx context.Context, g guard.Guard, name string) time.Duration {
+	text, err := order(ctx, g, name, "grace", time.Second)
+	if grace, parseErr := time.ParseDuration(text); err == nil && parseErr == nil {
+		return grace
+	}
+	return standardGrace
+}
+
+// order has the supervisor of name do something, and gives the rest of its ok.
+func order(ctx context.Context, g guard.Guard, name, verb string, limit time.Duration) (string, error) {
+	path, err := g.Control(name)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return "", fmt.Errorf("its supervisor doesn't answer: %w", err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(limit))
+	if _, err := fmt.Fprintln(conn, verb); err != nil {
+		return "", fmt.Errorf("cannot ask its supervisor: %w", err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("its supervisor went away without an answer: %w", err)
+	}
+	rest, ok := strings.CutPrefix(strings.TrimSpace(line), "ok")
+	if !ok {
+		return "", errors.New(strings.TrimSpace(strings.TrimPrefix(rest, "error")))
+	}
+	return strings.TrimSpace(rest), nil
 }

@@ -10,13 +10,14 @@ import (
 )
 
 // Send signals the very process that id names: through a pidfd, opened and
-// then checked, no other process can be hit because a pid was reused.
-func Send(id procscan.ID, sig unix.Signal) {
+// then checked, no other process can be hit because a pid was reused. The error
+// is ESRCH for one that is gone and EPERM for another user's.
+func Send(id procscan.ID, sig unix.Signal) error {
 	fd, err := unix.PidfdOpen(id.PID, 0)
 	if err == nil {
 		defer unix.Close(fd)
 		if s, err := procscan.Lookup(id.PID); err == nil && s.Start != id.Start {
-			return
+			return unix.ESRCH
 		}
 		err = unix.PidfdSendSignal(fd, sig, nil, 0)
 	}
@@ -24,8 +25,9 @@ func Send(id procscan.ID, sig unix.Signal) {
 	// that they don't know; a process that may really not be signalled, and one
 	// that has ended, answer kill(2) alike.
 	if err != nil && err != unix.ESRCH && id.Alive() {
-		_ = unix.Kill(id.PID, sig)
+		return unix.Kill(id.PID, sig)
 	}
+	return err
 }
 
 // yield lets go of this processor: whoever has just been sent a signal may have

@@ -12,11 +12,13 @@ import (
 )
 
 // Send signals the process that id names, after a look at its start time: a
-// pid that is reused between the two can't be told here.
-func Send(id procscan.ID, sig unix.Signal) {
-	if id.Alive() {
-		_ = unix.Kill(id.PID, sig)
+// pid that is reused between the two can't be told here. The error is ESRCH for
+// one that is gone and EPERM for another user's.
+func Send(id procscan.ID, sig unix.Signal) error {
+	if !id.Alive() {
+		return unix.ESRCH
 	}
+	return unix.Kill(id.PID, sig)
 }
 
 // WaitGone waits until id's process has ended, for up to limit. An error means

@@ -32,6 +32,10 @@ type Tree struct {
 	Marker, Value string
 }
 
+// ErrNotPermitted says that a process belongs to a user whose processes this one
+// may not signal (kill(2)).
+var ErrNotPermitted = errors.New("not permitted")
+
 // ErrStillAlive says that a tree couldn't be ended in time.
 var ErrStillAlive = errors.New("still alive")
 
@@ -140,7 +144,7 @@ const markerPrefix = "LIFELINE_"
 // Signal sends sig to every member, once.
 func (t Tree) Signal(sig unix.Signal) {
 	for _, id := range t.Members() {
-		Send(id, sig)
+		_ = Send(id, sig)
 	}
 }
 
@@ -148,17 +152,17 @@ func (t Tree) Signal(sig unix.Signal) {
 // hear it. It gives those that it has asked.
 func (t Tree) Stop(sig unix.Signal) []procscan.ID {
 	if !t.Root.Zero() {
-		Send(t.Root, sig) // at once: the look around takes its time
+		_ = Send(t.Root, sig) // at once: the look around takes its time
 		yield()
 	}
 	members := t.Members()
 	for _, id := range members {
 		if id != t.Root {
-			Send(id, sig)
+			_ = Send(id, sig)
 		}
 	}
 	for _, id := range members {
-		Send(id, unix.SIGCONT)
+		_ = Send(id, unix.SIGCONT)
 	}
 	return members
 }
@@ -182,7 +186,7 @@ func (t Tree) Kill(ctx context.Context) error {
 				if !stopped[id] {
 					stopped[id] = true
 					fresh++
-					Send(id, unix.SIGSTOP)
+					_ = Send(id, unix.SIGSTOP)
 				}
 			}
 			if fresh == 0 {
@@ -190,8 +194,14 @@ func (t Tree) Kill(ctx context.Context) error {
 			}
 			members = t.Members()
 		}
+		var refused procscan.ID
 		for id := range stopped {
-			Send(id, unix.SIGKILL)
+			if errors.Is(Send(id, unix.SIGKILL), unix.EPERM) {
+				refused = id
+			}
+		}
+		if !refused.Zero() { // waiting doesn't help
+			return fmt.Errorf("pid %d: %w: it runs as another user; end it as that user or as root", refused.PID, ErrNotPermitted)
 		}
 		for id := range stopped {
 			_ = WaitGone(ctx, id, wait)
@@ -204,10 +214,19 @@ func (t Tree) Kill(ctx context.Context) error {
 	}
 }
 
-// End asks the tree to end, waits for up to grace, and kills what is left.
-func (t Tree) End(ctx context.Context, sig unix.Signal, grace time.Duration) error {
-	t.Stop(sig)
+// End asks the tree to end, waits for up to grace, and kills what is left. With
+// mainFirst the rest of the tree gets the signal when the root has ended.
+func (t Tree) End(ctx context.Context, sig unix.Signal, grace time.Duration, mainFirst bool) error {
 	deadline := time.Now().Add(grace)
+	if mainFirst && t.Root.Alive() && grace > 0 {
+		t.Also = append(t.Also, t.Members()...) // what the root's end would hide
+		_ = Send(t.Root, sig)
+		_ = Send(t.Root, unix.SIGCONT)
+		_ = WaitGone(ctx, t.Root, grace)
+	}
+	if ctx.Err() == nil && (grace == 0 || time.Now().Before(deadline)) {
+		t.Stop(sig)
+	}
 	for {
 		members := t.Members()
 		if len(members) == 0 {

@@ -149,7 +149,7 @@ func trees(args []string) {
 		}
 		largest, all = max(largest, born), all+born
 		grace := time.Duration(seed%3) * 10 * time.Millisecond
-		if err := t.End(context.Background(), unix.SIGTERM, grace); err != nil {
+		if err := t.End(context.Background(), unix.SIGTERM, grace, false); err != nil {
 			wrong("seed %d: %v", seed, err)
 		}
 		if !w.alone() {

@@ -28,11 +28,12 @@
 //	ready              -         up                  answer a reload       -
 //	heartbeat          -         -                   deadline moves        -
 //	stopping said      -         stopping            stopping, no signal   -
-//	stop asked         finish    stop the tree       stop the tree         kill the tree
+//	stop asked         finish    stop the tree       stop the tree         goes on
 //	restart asked      start     stop the tree,      stop the tree,        then start
 //	                             then start          then start
-//	other signals      -         -                   passed on             passed on
+//	other signals      -         passed on           passed on             passed on
 //
-// "finish" ends the loop; "down" comes only when the options ask for another
+// "Stop the tree" is the signal to the main process, and to the rest when that
+// process has ended; with the kill mode control-group to all at once. "finish" ends the loop; "down" comes only when the options ask for another
 // start and want is still up.
 package supervisor

@@ -33,6 +33,7 @@ type fake struct {
 	startOK error          // what the next start gives
 	guarded bool           // Launch is on its way
 	elected error          // what the election gives
+	typed   bool           // signals come from the terminal
 	deaf    map[int]bool   // doesn't end on a stop signal
 	log     []string       // what the loop did
 	warned  []string
@@ -108,6 +109,13 @@ func (f *fake) world() world {
 			}
 			return asked
 		},
+		stopMain: func(id procscan.ID, sig unix.Signal) error {
+			f.did("%s", process.SignalName(sig))
+			if f.alive[id.PID] && !f.deaf[id.PID] {
+				f.end(id.PID, unix.WaitStatus(sig))
+			}
+			return nil
+		},
 		kill: func(t process.Tree) error {
 			f.did("kill")
 			for pid := range f.alive {
@@ -130,7 +138,9 @@ func (f *fake) world() world {
 		hear:   func(string, func(int) bool) (receiver, error) { return f.inbox, nil },
 		line:   func(*worker) (int, error) { return 0, nil },
 		nap:    time.Sleep,
-		cgroup: func() *process.Cgroup { return nil },
+
+		foreground: func() bool { return f.typed },
+		cgroup:     func() *process.Cgroup { return nil },
 	}
 }
 

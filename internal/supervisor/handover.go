@@ -42,7 +42,7 @@ type handedWorker struct {
 	Generation      string
 	PID             int
 	Start           uint64
-	Ours, Follows   bool
+	Ours            bool
 	Group           int
 	Age, Up         time.Duration
 	Deadline, Alarm time.Duration // left; 0 for none
@@ -130,7 +130,7 @@ func (l *loop) handOver(r *request) (err error) {
 	if w := l.cur; w != nil {
 		w.hear()
 		hw := &handedWorker{
-			Generation: w.generation, PID: w.id.PID, Start: w.id.Start, Ours: w.ours, Follows: w.follows, Group: w.group,
+			Generation: w.generation, PID: w.id.PID, Start: w.id.Start, Ours: w.ours, Group: w.group,
 			Age: time.Since(w.began), Up: time.Since(w.ready), Deadline: left(w.deadline), Alarm: left(w.alarm),
 			Period: w.period, Status: w.status,
 		}
@@ -229,7 +229,7 @@ func (l *loop) restore(state []byte) error {
 	hw := h.Worker
 	w := l.newWorker(hw.Generation)
 	w.id = procscan.ID{PID: hw.PID, Start: hw.Start}
-	w.ours, w.follows, w.group, w.period, w.status = hw.Ours, hw.Follows, hw.Group, hw.Period, hw.Status
+	w.ours, w.group, w.period, w.status = hw.Ours, hw.Group, hw.Period, hw.Status
 	w.pid = hw.PID
 	w.began, w.ready = time.Now().Add(-hw.Age), time.Now().Add(-hw.Up)
 	w.state, w.deadline, w.alarm = up, after(hw.Deadline), after(hw.Alarm)
@@ -254,11 +254,8 @@ func (l *loop) restore(state []byte) error {
 			go w.listen(r)
 		}
 	}
-	switch {
-	case w.follows:
-		w.follow()
-	case !w.ours:
-		w.watch(w.id)
+	if s, err := procscan.Lookup(w.id.PID); !w.ours || err != nil || s.PPID != os.Getpid() {
+		w.watch(w.id) // no child of ours: its end won't come by SIGCHLD
 	}
 	return nil
 }

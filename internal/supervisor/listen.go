@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
 	"os/user"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,13 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is one --listen: [NAME=]tcp://HOST:PORT or
-// [NAME=]unix:///PATH[?mode=0660&owner=USER[:GROUP]].
+// Socket is one --listen: [NAME=]tcp://HOST:PORT, [NAME=]udp://HOST:PORT,
+// [NAME=]unix:///PATH or [NAME=]unix://@ABSTRACT, with settings behind a ?.
 type Socket struct {
 	Name             string // its name in LISTEN_FDNAMES
 	Network, Address string
 	Mode             os.FileMode // of a unix socket; 0 leaves it to the umask
 	Owner            string
+	Nonblock         bool // O_NONBLOCK is set, for programs that count on it
+	Backlog          int  // of listen(2); 0 for the system's largest
+	ReusePort        bool // SO_REUSEPORT (socket(7))
 }
 
 // ParseSocket reads the option.
@@ -36,13 +41,17 @@ func ParseSocket(s string) (Socket, error) {
 	if socket.Name == "" || len(socket.Name) > 255 || strings.ContainsFunc(socket.Name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
 		return bad("%q is no name for a socket", socket.Name) // sd_listen_fds_with_names(3)
 	}
+	rest, abstract := strings.CutPrefix(s, "unix://@")
+	if abstract {
+		s = "unix:///" + rest
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.User != nil || u.Fragment != "" {
 		return bad("not an address")
 	}
 	switch u.Scheme {
-	case "tcp", "tcp4", "tcp6":
-		if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" || u.RawQuery != "" || u.Port() == "" {
+	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
+		if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" || u.Port() == "" {
 			return bad("not HOST:PORT")
 		}
 		if n, err := strconv.Atoi(u.Port()); err != nil || n < 1 || n > 65535 {
@@ -50,38 +59,76 @@ func ParseSocket(s string) (Socket, error) {
 		}
 		socket.Network, socket.Address = u.Scheme, u.Host
 	case "unix":
-		if socket.Network, socket.Address = "unix", u.Path; u.Host != "" || !strings.HasPrefix(u.Path, "/") {
+		socket.Network, socket.Address = "unix", u.Path
+		switch {
+		case abstract && (u.Path == "/" || runtime.GOOS != "linux"):
+			return bad("an abstract socket has a name, and only Linux has such sockets")
+		case abstract:
+			socket.Address = "@" + u.Path[1:]
+		case u.Host != "" || !strings.HasPrefix(u.Path, "/"):
 			return bad("the path of a unix socket begins with /")
 		}
 		if len(u.Path) > 107 {
 			return bad("the path has %d characters, a unix socket's at most 107", len(u.Path))
 		}
-		settings, err := url.ParseQuery(u.RawQuery)
-		if err != nil { // a ; in it: what can't be read must not be left out
-			return bad("%q can't be understood", u.RawQuery)
-		}
-		for key, values := range settings {
-			if len(values) > 1 {
-				return bad("%s is given twice", key)
-			}
-			switch key {
-			case "mode":
-				n, err := strconv.ParseUint(values[0], 8, 16)
-				if err != nil || n == 0 || n > 0o777 {
-					return bad("mode %q isn't octal", values[0])
-				}
-				socket.Mode = os.FileMode(n)
-			case "owner":
-				socket.Owner = values[0]
-			default:
-				return bad("there is no setting %q", key)
-			}
-		}
 	default:
 		return bad("%q is not tcp or unix", u.Scheme)
 	}
+	settings, err := url.ParseQuery(u.RawQuery)
+	if err != nil { // a ; in it: what can't be read must not be left out
+		return bad("%q can't be understood", u.RawQuery)
+	}
+	for key, values := range settings {
+		if len(values) > 1 {
+			return bad("%s is given twice", key)
+		}
+		if why := socket.set(key, values[0]); why != "" {
+			return bad("%s", why)
+		}
+	}
 	return socket, nil
 }
+
+// set takes one setting; why says what is wrong with it.
+func (s *Socket) set(key, value string) (why string) {
+	file, inet := s.Network == "unix" && s.Address[0] != '@', s.Network != "unix"
+	switch {
+	case key == "mode" && file:
+		n, err := strconv.ParseUint(value, 8, 16)
+		if err != nil || n == 0 || n > 0o777 {
+			return fmt.Sprintf("mode %q isn't octal", value)
+		}
+		s.Mode = os.FileMode(n)
+	case key == "owner" && file:
+		s.Owner = value
+	case key == "nonblock":
+		s.Nonblock = value == "" || value == "1"
+		if !s.Nonblock && value != "0" {
+			return fmt.Sprintf("nonblock %q is neither 0 nor 1", value)
+		}
+	case key == "backlog" && !s.datagrams():
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 {
+			return fmt.Sprintf("backlog %q isn't a number of at least 1", value)
+		}
+		s.Backlog = n
+	case key == "reuseport" && inet:
+		s.ReusePort = value == "" || value == "1"
+		if !s.ReusePort && value != "0" {
+			return fmt.Sprintf("reuseport %q is neither 0 nor 1", value)
+		}
+	case key == "mode", key == "owner", key == "backlog", key == "reuseport":
+		return fmt.Sprintf("%s has no effect on %s", key, s)
+	default:
+		return fmt.Sprintf("there is no setting %q", key)
+	}
+	return ""
+}
+
+// datagrams reports that nothing is accepted: messages come at once.
+func (s *Socket) datagrams() bool { return strings.HasPrefix(s.Network, "udp") }
+
+func (s *Socket) String() string { return s.Network + "://" + s.Address }
 
 // Sockets is the flag's value.
 type Sockets []Socket
@@ -109,16 +156,45 @@ type openSocket struct {
 	file os.FileInfo // of a unix socket: what we made
 }
 
-// open opens them, once.
-func (s *sockets) open(want []Socket) error {
-	for i := len(s.list); i < len(want); i++ {
-		o, err := want[i].open()
-		if err != nil {
-			return err
+// open opens those that aren't open, and again those whose file has gone. With
+// unused, no generation lives that has them, and their flags are as asked for
+// again: O_NONBLOCK belongs to everybody who has the socket, and a worker may
+// have changed it.
+func (s *sockets) open(want []Socket, unused bool, warn func(string, ...any)) error {
+	for i := range want {
+		if i == len(s.list) {
+			o, err := want[i].open()
+			if err != nil {
+				return err
+			}
+			s.list = append(s.list, o)
+			continue
 		}
-		s.list = append(s.list, o)
+		o := &s.list[i]
+		if o.lost() {
+			if again, err := want[i].open(); err != nil {
+				warn("cannot put the socket back: %v", err)
+			} else {
+				_ = unix.Close(o.fd) // who works with it has its own descriptor
+				*o = again
+			}
+		}
+		if unused {
+			_ = unix.SetNonblock(o.fd, o.Nonblock)
+		}
 	}
 	return nil
+}
+
+// lost reports that the socket's file isn't in its place any more, so that
+// clients can't find it. A unix socket can't be bound a second time (bind(2)):
+// a new one takes its place.
+func (o *openSocket) lost() bool {
+	if o.Network != "unix" || o.Address[0] == '@' {
+		return false
+	}
+	now, err := os.Lstat(o.Address)
+	return errors.Is(err, os.ErrNotExist) || err == nil && (o.file == nil || !os.SameFile(o.file, now))
 }
 
 func (s Socket) open() (openSocket, error) {
@@ -132,7 +208,7 @@ func (s Socket) open() (openSocket, error) {
 		if st, statErr := os.Lstat(s.Address); s.Network == "unix" && statErr == nil && st.Mode().Type() != os.ModeSocket {
 			next = "; what is at that path isn't a socket: take it away, or use another path"
 		} else if errors.Is(err, unix.EADDRINUSE) {
-			next = "; another program listens there, find it with ss -ltnp or ss -lxp"
+			next = "; another program listens there, find it with ss -ltnp, ss -lunp or ss -lxp"
 		}
 		return o, fmt.Errorf("cannot listen on %s://%s: %w%s", s.Network, s.Address, err, next)
 	}
@@ -142,7 +218,7 @@ func (s Socket) open() (openSocket, error) {
 			defer unix.Umask(unix.Umask(int(0o777 &^ s.Mode)))
 		}
 	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), s.Network, s.Address)
+	l, err := s.listen()
 	if err != nil {
 		return fail(err)
 	}
@@ -150,16 +226,24 @@ func (s Socket) open() (openSocket, error) {
 	if unixListener, ok := l.(*net.UnixListener); ok {
 		unixListener.SetUnlinkOnClose(false)
 	}
-	conn, err := l.(syscall.Conn).SyscallConn()
+	conn, err := l.SyscallConn()
 	if err != nil {
 		return fail(err)
 	}
-	// A duplicate by number: os.File would set the shared description to
-	// blocking, and an old worker would hang in accept.
-	if ctlErr := conn.Control(func(fd uintptr) { o.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 10) }); ctlErr != nil || err != nil {
+	if ctlErr := conn.Control(func(fd uintptr) {
+		if s.Backlog > 0 {
+			if err = unix.Listen(int(fd), s.Backlog); err != nil {
+				return
+			}
+		}
+		o.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 10)
+	}); ctlErr != nil || err != nil {
 		return fail(errors.Join(ctlErr, err))
 	}
-	if s.Network == "unix" {
+	// As systemd and start_server hand them over: programs in Python, Perl and C
+	// call accept(2) and expect it to wait.
+	_ = unix.SetNonblock(o.fd, s.Nonblock)
+	if s.Network == "unix" && s.Address[0] != '@' {
 		if err := s.chown(); err != nil {
 			_, _ = os.Remove(s.Address), unix.Close(o.fd)
 			return fail(err)
@@ -167,6 +251,35 @@ func (s Socket) open() (openSocket, error) {
 		o.file, _ = os.Lstat(s.Address)
 	}
 	return o, nil
+}
+
+// listen makes the socket by the standard library.
+func (s Socket) listen() (interface {
+	io.Closer
+	syscall.Conn
+}, error) {
+	var config net.ListenConfig
+	if s.ReusePort {
+		config.Control = func(_, _ string, conn syscall.RawConn) (err error) {
+			ctlErr := conn.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+			return errors.Join(ctlErr, err)
+		}
+	}
+	if s.datagrams() {
+		conn, err := config.ListenPacket(context.Background(), s.Network, s.Address)
+		if err != nil {
+			return nil, err
+		}
+		return conn.(*net.UDPConn), nil
+	}
+	l, err := config.Listen(context.Background(), s.Network, s.Address)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := l.(*net.TCPListener); ok {
+		return tcp, nil
+	}
+	return l.(*net.UnixListener), nil
 }
 
 // chown gives the socket file to its owner.
@@ -183,17 +296,23 @@ func (s Socket) chown() error {
 	uid, gid := -1, -1
 	if name != "" {
 		u, err := user.Lookup(name)
-		if err != nil {
+		if n, numErr := strconv.ParseUint(name, 10, 31); err != nil && numErr == nil {
+			uid = int(n) // as chown(1): a number needs no account
+		} else if err != nil {
 			return err
+		} else {
+			uid, _ = strconv.Atoi(u.Uid)
 		}
-		uid, _ = strconv.Atoi(u.Uid)
 	}
 	if group != "" {
 		g, err := user.LookupGroup(group)
-		if err != nil {
+		if n, numErr := strconv.ParseUint(group, 10, 31); err != nil && numErr == nil {
+			gid = int(n)
+		} else if err != nil {
 			return err
+		} else {
+			gid, _ = strconv.Atoi(g.Gid)
 		}
-		gid, _ = strconv.Atoi(g.Gid)
 	}
 	return os.Chown(s.Address, uid, gid)
 }
@@ -229,6 +348,21 @@ func (s *sockets) names() []string {
 		names = append(names, o.Name)
 	}
 	return names
+}
+
+// serverStarter is SERVER_STARTER_PORT, by which programs made for start_server
+// find their sockets (Server::Starter): ADDRESS=DESCRIPTOR;…
+func (s *sockets) serverStarter() []string {
+	var ports []string
+	for i, o := range s.list {
+		if !o.datagrams() && o.Address[0] != '@' {
+			ports = append(ports, fmt.Sprintf("%s=%d", strings.TrimPrefix(o.Address, ":"), 3+i))
+		}
+	}
+	if ports == nil {
+		return nil
+	}
+	return []string{"SERVER_STARTER_PORT=" + strings.Join(ports, ";")}
 }
 
 // close lets go of them, and takes away the socket files that are still ours.

@@ -34,16 +34,18 @@ type loop struct {
 	events  chan event    // from the goroutines that wait for something
 	over    chan struct{} // closed when the loop has finished
 	control control
+	typed   time.Time  // when Ctrl-C was typed last
 	restart bool       // start again as soon as the tree is empty
 	waiting []*request // those that asked for it
 	reload  reload
 	lease   lease
 
-	sockets  sockets        // of --listen
-	groups   groups         // cgroups, for the workers to come
-	store    sdnotify.Store // descriptors that workers left with us
-	settled  bool           // one of our workers has been through the guard's look around
-	announce bool           // READY has been said to who supervises us
+	sockets    sockets        // of --listen
+	groups     groups         // cgroups, for the workers to come
+	store      sdnotify.Store // descriptors that workers left with us
+	settled    bool           // one of our workers has been through the guard's look around
+	turnedDown bool           // a message that wasn't the main process's has been told of
+	announce   bool           // READY has been said to who supervises us
 
 	starts, reloads int      // so many of each
 	told            Snapshot // what Events.State has heard last
@@ -222,35 +224,87 @@ func (l *loop) onChild() {
 // onSignal: ours, or the worker's.
 func (l *loop) onSignal(sig unix.Signal) {
 	switch sig {
-	case unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT:
+	case unix.SIGINT, unix.SIGQUIT:
+		if l.w.foreground() {
+			l.onTyped(sig)
+			return
+		}
 		l.onStop()
+	case unix.SIGTERM:
+		l.onStop()
+	case unix.SIGHUP:
+		l.onHangUp()
 	case unix.SIGUSR2:
 		l.onReload(nil)
+	case unix.SIGWINCH:
+		if !l.w.foreground() { // there the terminal has told the worker itself
+			l.passOn(sig)
+		}
 	case unix.SIGCONT:
 		for _, w := range l.workers() {
 			w.forgive()
 		}
+		l.passOn(sig)
 	case unix.SIGPIPE, unix.SIGXFSZ:
 		// Ours, not the worker's: see catch.
 	default:
-		if w := l.cur; w != nil && !w.id.Zero() && w.state != starting {
-			l.w.send(w.id, sig)
-		}
+		l.passOn(sig)
 	}
 }
 
-// onStop: the end is wanted. A second wish means at once.
+// passOn sends sig to the main process.
+func (l *loop) passOn(sig unix.Signal) {
+	if w := l.cur; w != nil && !w.id.Zero() {
+		l.w.send(w.id, sig)
+	}
+}
+
+// onHangUp: SIGHUP, which many daemons take as the word to read their files
+// again.
+func (l *loop) onHangUp() {
+	switch {
+	case l.OnHUP == HUPReload:
+		l.onReload(nil)
+	case l.OnHUP == HUPPass, l.OnHUP == "" && l.Respawn:
+		l.passOn(unix.SIGHUP)
+	default:
+		l.onStop()
+	}
+}
+
+// typedAgain is the time within which a second Ctrl-C means "at once".
+const typedAgain = 2 * time.Second
+
+// onTyped: Ctrl-C or Ctrl-\ on the terminal, which has sent the signal to the
+// worker, too. What that means is the worker's decision, as it is without
+// lifeline; when it ends, it isn't started again.
+func (l *loop) onTyped(sig unix.Signal) {
+	again := sig == unix.SIGINT && !l.typed.IsZero() && time.Since(l.typed) < typedAgain
+	l.want, l.at, l.typed = false, time.Time{}, time.Now()
+	_ = l.Above.Stopping()
+	if again {
+		l.killAll("Ctrl-C was typed twice")
+	}
+	l.finishIfEmpty()
+}
+
+// onStop: the end is wanted. A second request waits with the first.
 func (l *loop) onStop() {
-	again := !l.want
 	l.want, l.at = false, time.Time{}
 	_ = l.Above.Stopping()
 	for _, w := range l.workers() {
-		if again {
-			w.kill()
-		} else {
-			w.because(OutcomeStopped, "lifeline was asked to end")
-			w.stop(l.stopSignal())
-		}
+		w.because(OutcomeStopped, "lifeline was asked to end")
+		w.stop(l.stopSignal())
+	}
+	l.finishIfEmpty()
+}
+
+// killAll ends every generation at once.
+func (l *loop) killAll(why string) {
+	l.want, l.at = false, time.Time{}
+	for _, w := range l.workers() {
+		w.because(OutcomeStopped, "%s", why)
+		w.kill()
 	}
 	l.finishIfEmpty()
 }
@@ -258,6 +312,11 @@ func (l *loop) onStop() {
 // onRequest: somebody typed a command.
 func (l *loop) onRequest(r *request) {
 	switch {
+	case r.verb == "grace": // how long an end may take
+		r.answer("ok " + l.KillAfter.String())
+	case r.verb == "kill":
+		r.answer("ok")
+		l.killAll("lifeline terminate --now")
 	case !l.want:
 		r.answer("error it is being ended")
 	case l.leaseRefuses(r.verb) != "":

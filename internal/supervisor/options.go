@@ -16,6 +16,7 @@ import (
 type Options struct {
 	StopSignal process.Signal // asks the tree to end; zero means SIGTERM
 	KillAfter  time.Duration  // from that to SIGKILL
+	KillMode   KillMode       // who gets the stop signal
 	MaxRuntime time.Duration  // the worker is ended after this; with Respawn, renewed
 	MinRuntime time.Duration  // a success that comes sooner counts as a failure
 
@@ -33,7 +34,11 @@ type Options struct {
 	RespawnSteps    int
 	RespawnLimit    Limit
 
+	OnHUP HUP // what SIGHUP to lifeline means; "" passes it on under Respawn, else stops
+
 	Notify       bool          // the worker says READY=1
+	NotifyAccess Access        // who may speak for it
+	ReadyBy      ReadyBy       // "" is by notify where Notify is set, else by time
 	ReadyTimeout time.Duration // how long that may take
 	Watchdog     time.Duration // the longest time between two heartbeats
 
@@ -42,6 +47,55 @@ type Options struct {
 	ReadyAfter     time.Duration // without Notify: alive for so long means ready
 	ReloadOnChange string        // a file: reload when it has changed
 	Settle         time.Duration // how long a ready one must live before the old one is asked to end
+}
+
+// HUP says what SIGHUP to lifeline means.
+type HUP string
+
+const (
+	HUPStop   HUP = "stop"
+	HUPPass   HUP = "pass"
+	HUPReload HUP = "reload"
+)
+
+// Access says whose messages on the notify socket count (NotifyAccess= in
+// systemd.service(5)).
+type Access string
+
+const (
+	AccessMain Access = "main" // the main process; the default
+	AccessExec Access = "exec" // also the process that lifeline executed, when MAINPID has named another
+	AccessAll  Access = "all"  // every process of the tree
+)
+
+// ReadyBy says how a worker shows that it is ready.
+type ReadyBy string
+
+const (
+	ByNotify   ReadyBy = "notify"   // READY=1, or takeover on LIFELINE_FD
+	ByTakeover ReadyBy = "takeover" // takeover on LIFELINE_FD
+	ByTime     ReadyBy = "time"     // it has been executed; in a reload, and has lived for ReadyAfter
+)
+
+// waits reports whether the worker has to say that it is ready.
+func (o *Options) waits() bool { return o.readyBy() != ByTime }
+
+func (o *Options) readyBy() ReadyBy {
+	switch {
+	case o.ReadyBy != "":
+		return o.ReadyBy
+	case o.Notify:
+		return ByNotify
+	}
+	return ByTime
+}
+
+// readyWord is what a worker says to be ready.
+func (o *Options) readyWord() string {
+	if o.readyBy() == ByTakeover {
+		return "takeover (--ready-by)"
+	}
+	return "READY=1 (--notify)"
 }
 
 // hears reports whether the worker gets a notify socket.
@@ -53,6 +107,14 @@ type When string
 const (
 	Always    When = "always"
 	OnFailure When = "failure"
+)
+
+// KillMode says which processes get the stop signal (systemd.kill(5)).
+type KillMode string
+
+const (
+	Mixed        KillMode = "mixed"         // the main process, and the rest when it has ended; the default
+	ControlGroup KillMode = "control-group" // the whole tree at once
 )
 
 // Limit is N starts within a time: 5/1m.

@@ -157,9 +157,14 @@ func (w *worker) onTakeover() {
 	}
 	w.claims = true
 	if w != l.next {
+		if l.waits() && w.state == starting { // a first worker has nobody to take over from
+			w.spoke = true
+			w.onReady()
+		}
 		l.grant()
 		return
 	}
+	w.spoke = true
 	l.reload.asked = true
 	w.deadline, w.probation = time.Time{}, time.Time{} // the old one's KillAfter counts now
 	l.cur.because(OutcomeStopped, "replaced by a reload")

@@ -43,6 +43,13 @@ func (d *duo) init() {
 		}
 		return asked
 	}
+	d.l.w.stopMain = func(id procscan.ID, sig unix.Signal) error {
+		d.did("%s %d", process.SignalName(sig), id.PID)
+		if d.alive[id.PID] && !d.deaf[id.PID] {
+			d.end(id.PID, unix.WaitStatus(sig))
+		}
+		return nil
+	}
 	d.l.w.kill = func(t process.Tree) error {
 		d.l.post(func() { // it runs beside the loop
 			d.did("kill %d", t.Root.PID)
@@ -148,7 +155,7 @@ func TestReload(t *testing.T) {
 		{"a drain that takes too long", reloadOptions, func(d *duo) { d.deaf[1001] = true; settled(d); d.sleep(10 * time.Second) }, "SIGTERM 1001,kill 1001", 1002, "ok pid 1002"},
 
 		{"it crashes: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 3) }, "", 1001, "error rolled back, the old one goes on: the new one exited with code 3"},
-		{"it exits well: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 0) }, "", 1001, "error rolled back, the old one goes on: the new one ended after"},
+		{"it exits well: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 0) }, "", 1001, "error rolled back, the old one goes on: the new one: the command ended without having said READY=1"},
 		{"READY, and then it crashes", reloadOptions, func(d *duo) { d.ready(); d.sleep(time.Second / 2); exit(d, 1002, 3) }, "", 1001, "error rolled back"},
 		{"it ends at the very moment it would have settled", reloadOptions, func(d *duo) {
 			d.ready()
@@ -168,12 +175,14 @@ func TestReload(t *testing.T) {
 		{"a restart meanwhile: the new one is what it wanted", reloadOptions, func(d *duo) { d.ask("restart"); d.ready(); exit(d, 1002, 4) }, "SIGTERM 1001", 0, "ok pid 1002"},
 
 		{"stop: both end", reloadOptions, func(d *duo) { d.signals <- unix.SIGTERM }, "SIGTERM 1001,SIGTERM 1002", 0, "error given up"},
-		{"stop twice: both are killed", reloadOptions, func(d *duo) {
+		{"stop twice: both are killed in their time", reloadOptions, func(d *duo) {
 			d.deaf[1001], d.deaf[1002] = true, true
 			d.signals <- unix.SIGTERM
 			d.state()
 			d.signals <- unix.SIGTERM
+			d.sleep(10 * time.Second)
 		}, "SIGTERM 1001,SIGTERM 1002,kill 1001,kill 1002", 0, "error"},
+		{"with --notify, takeover is readiness, too", reloadOptions, func(d *duo) { d.word("takeover"); d.sleep(time.Minute + time.Second) }, "SIGTERM 1001", 1002, "ok pid 1002"},
 		{"takeover said while all is being ended", reloadOptions, func(d *duo) {
 			d.deaf[1002] = true
 			d.signals <- unix.SIGTERM

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,20 +69,26 @@ func (e *EndError) Error() string { return e.Text }
 
 // world is everything outside the loop that a test wants to hold in its hands.
 type world struct {
-	thread  func(func()) // runs it on the thread that all workers hang on
-	start   func(process.Spec) (procscan.ID, error)
-	stop    func(t process.Tree, sig unix.Signal) (asked []procscan.ID)
-	kill    func(t process.Tree) error
-	members func(t process.Tree) []procscan.ID
-	alone   func(but []procscan.ID) bool
-	reap    func() []process.Exit
-	send    func(procscan.ID, unix.Signal)
-	wait    func(procscan.ID) // until it has ended, for those that aren't our children
-	lookup  func(pid int) (procscan.Stat, error)
-	hear    func(address string, member func(pid int) bool) (receiver, error)
-	line    func(*worker) (theirs int, err error) // makes LIFELINE_FD
-	nap     func(time.Duration)                   // nanosleep(2)
-	cgroup  func() *process.Cgroup                // a new one; nil where there is none to be had
+	thread func(func()) // runs it on the thread that all workers hang on
+	start  func(process.Spec) (procscan.ID, error)
+	stop   func(t process.Tree, sig unix.Signal) (asked []procscan.ID)
+	// stopMain asks the main process alone.
+	stopMain func(procscan.ID, unix.Signal) error
+	kill     func(t process.Tree) error
+	members  func(t process.Tree) []procscan.ID
+	alone    func(but []procscan.ID) bool
+	reap     func() []process.Exit
+	send     func(procscan.ID, unix.Signal)
+	wait     func(procscan.ID) // until it has ended, for those that aren't our children
+	lookup   func(pid int) (procscan.Stat, error)
+	hear     func(address string, member func(pid int) bool) (receiver, error)
+	line     func(*worker) (theirs int, err error) // makes LIFELINE_FD
+	nap      func(time.Duration)                   // nanosleep(2)
+	// foreground reports that what is typed on the terminal reaches this process
+	// and the worker, which then shares its process group.
+	foreground  func() bool
+	sharedGroup bool
+	cgroup      func() *process.Cgroup // a new one; nil where there is none to be had
 }
 
 // receiver is the worker's notify socket.
@@ -105,6 +112,11 @@ func theWorld(job Job, thread func(func())) world {
 			return process.Start(spec)
 		},
 		stop: func(t process.Tree, sig unix.Signal) []procscan.ID { return t.Stop(sig) },
+		stopMain: func(id procscan.ID, sig unix.Signal) error {
+			err := process.Send(id, sig)
+			_ = process.Send(id, unix.SIGCONT)
+			return err
+		},
 		kill: func(t process.Tree) error {
 			ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 			defer cancel()
@@ -113,7 +125,7 @@ func theWorld(job Job, thread func(func())) world {
 		members: func(t process.Tree) []procscan.ID { return t.Members() },
 		alone:   process.Alone,
 		reap:    process.Reap,
-		send:    process.Send,
+		send:    func(id procscan.ID, sig unix.Signal) { _ = process.Send(id, sig) },
 		wait: func(id procscan.ID) {
 			for process.WaitGone(context.Background(), id, time.Hour) != nil {
 			}
@@ -137,7 +149,11 @@ func Run(ctx context.Context, job Job) error {
 	chld := make(chan os.Signal, 1)
 	signal.Notify(chld, unix.SIGCHLD)
 	signals := make(chan os.Signal, 16)
-	catch(signals)
+	terminal := process.OpenTerminal()
+	first := []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, unix.SIGXFSZ}
+	for _, sig := range first {
+		catch(signals, sig, terminal != nil)
+	}
 	defer signal.Stop(signals)
 	// Workers are forked on this thread, the main one: until a worker is the
 	// command it has this thread's name, which announces the start, and its death
@@ -150,9 +166,20 @@ func Run(ctx context.Context, job Job) error {
 		forks <- func() { f(); close(done) }
 		<-done
 	}))
+	// The command has the terminal: in a group of its own it would be in the
+	// background there, and stopped as soon as it reads (termios(3)).
+	l.w.foreground, l.w.sharedGroup = terminal.Foreground, terminal != nil
 	defer l.sockets.close()
 	defer l.groups.remove()
 	defer l.control.close()
+	// The others beside the worker's start: each costs a change of threads.
+	go func() {
+		for sig := unix.Signal(1); sig <= lastSignal; sig++ {
+			if !slices.Contains(first, sig) {
+				catch(signals, sig, terminal != nil)
+			}
+		}
+	}()
 	over := make(chan error, 1)
 	go func() { over <- l.run(ctx, signals, chld) }()
 	for {
@@ -165,16 +192,19 @@ func Run(ctx context.Context, job Job) error {
 	}
 }
 
-// catch takes the signals that mean something to the worker or to us. One that
-// was ignored when lifeline started (nohup) stays ignored. SIGPIPE and SIGXFSZ
-// are caught: ignored ones would be inherited, and a full disk or a closed
-// pipe behind our messages is no reason to leave the worker alone. SIGCONT
-// tells that we were stopped.
-func catch(c chan<- os.Signal) {
-	for _, sig := range []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT,
-		unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGALRM, unix.SIGPIPE, unix.SIGXFSZ, unix.SIGCONT} {
-		if !signal.Ignored(sig) {
-			signal.Notify(c, sig)
-		}
+// catch takes a signal, to act on it or to pass it on. One that was ignored when
+// lifeline started (nohup) stays ignored. SIGPIPE and SIGXFSZ are caught:
+// ignored ones would be inherited, and a full disk or a closed pipe behind our
+// messages is no reason to leave the worker alone. SIGCONT tells that lifeline
+// was stopped. Go's runtime sends itself SIGURG all the time, so that one can't
+// be passed on. On a terminal the signals of job control stop lifeline as they
+// stop the command.
+func catch(c chan<- os.Signal, sig unix.Signal, terminal bool) {
+	switch {
+	case sig == unix.SIGKILL, sig == unix.SIGSTOP, sig == unix.SIGCHLD, sig == unix.SIGURG:
+	case terminal && (sig == unix.SIGTSTP || sig == unix.SIGTTIN || sig == unix.SIGTTOU):
+	case signal.Ignored(sig):
+	default:
+		signal.Notify(c, sig)
 	}
 }

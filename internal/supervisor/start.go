@@ -60,13 +60,13 @@ func (l *loop) begun() {
 
 // launch starts the worker, beside another one in a reload.
 func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
-	if err := l.sockets.open(l.Listen); err != nil {
+	if err := l.sockets.open(l.Listen, len(l.workers()) == 0, l.Warn); err != nil {
 		return none, err
 	}
 	spec := process.Spec{
 		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask, Stdio: l.Stdio,
 		Listen: l.sockets.fds(), ListenNames: l.sockets.names(),
-		Run: l.Hold.RunFile(), Group: true,
+		Run: l.Hold.RunFile(), Group: !l.w.sharedGroup,
 	}
 	if l.EndOrphans {
 		spec.Deathsig = l.stopSignal()
@@ -80,7 +80,7 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 		spec.Listen = append(spec.Listen, int(f.Fd()))
 	}
 	spec.ListenNames = append(spec.ListenNames, names...)
-	env := Environ(l.Env)
+	env := Environ(append(l.sockets.serverStarter(), l.Env...))
 	if l.hears() {
 		if w.notify, err = l.w.hear(notifyAddress(w.generation), w.member); err != nil {
 			return none, err
@@ -126,7 +126,10 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 	if err != nil {
 		return none, err
 	}
-	w.id, w.ours, w.group, w.pid = id, true, id.PID, id.PID
+	w.id, w.ours, w.pid, w.main = id, true, id.PID, id.PID
+	if !l.w.sharedGroup {
+		w.group = id.PID
+	}
 	if !beside {
 		l.starts++
 	}
@@ -140,7 +143,7 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 }
 
 func (l *loop) readyTimeout() time.Duration {
-	if l.Notify {
+	if l.waits() {
 		return l.ReadyTimeout
 	}
 	return 0
@@ -193,12 +196,12 @@ func (w *worker) running() {
 	if w.state != starting {
 		return
 	}
-	if l.Watchdog > 0 && !l.Notify {
+	if !l.waits() {
 		w.feed(time.Now())
 	}
 	switch {
-	case l.Notify:
-	case w == l.next:
+	case l.waits() && !w.spoke:
+	case w == l.next && !l.waits():
 		w.deadline, w.probation = time.Time{}, time.Now().Add(l.ReadyAfter)
 	default:
 		w.onReady()
@@ -230,9 +233,7 @@ func (w *worker) upNow() {
 	if w.l.MaxRuntime > 0 {
 		w.deadline = w.began.Add(w.l.MaxRuntime)
 	}
-	if w.l.Watchdog > 0 {
-		w.feed(time.Now())
-	}
+	w.feed(time.Now())
 }
 
 // takeOn takes on what lives of the name already.
@@ -253,9 +254,9 @@ func (l *loop) takeOn(in guard.Inherited) {
 		l.control.listen(l.Hold.Control(), l.Warn)
 		l.cur = l.newWorker(in.Generation)
 		l.cur.also = in.Leftovers
-		l.cur.follow()
+		l.cur.resume()
 	default:
-		l.Warn("ending %s, which an earlier run has left behind (--leftovers keep lets it live)", list(in.Leftovers))
+		l.Warn("ending %s, which an earlier run has left behind (--leftovers follow watches over a daemon, keep lets it live)", list(in.Leftovers))
 		l.cur = l.newWorker(in.Generation)
 		l.cur.also = in.Leftovers
 		l.restart = true
@@ -267,7 +268,7 @@ func (l *loop) takeOn(in guard.Inherited) {
 // known.
 func (l *loop) adopt(id procscan.ID, generation string) {
 	w := l.newWorker(generation)
-	w.id, w.pid, w.adopted = id, id.PID, id.PID
+	w.id, w.pid, w.adopted, w.main = id, id.PID, id.PID, id.PID
 	w.since, _ = procscan.Describe(id)
 	l.cur = w
 	l.settled = true

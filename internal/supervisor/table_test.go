@@ -63,7 +63,7 @@ func TestTable(t *testing.T) {
 		}, "starting", ""},
 		{"starting, stopping said", notifying, nil, "starting", func(f *fake) { f.say(sdnotify.Message{Stopping: true}) }, "stopping", ""},
 		{"starting, stop", notifying, nil, "starting", signal(unix.SIGINT), "finished", "SIGTERM"},
-		{"starting, other signals: nothing", notifying, nil, "starting", signal(unix.SIGUSR1), "starting", ""},
+		{"starting, other signals: passed on", notifying, nil, "starting", signal(unix.SIGUSR1), "starting", "send SIGUSR1"},
 		{"starting, max-runtime counts", timed, func(f *fake) { f.state() }, "up", pass(61 * time.Second), "finished", "SIGTERM"},
 
 		{"up, worker ends: down", respawn, nil, "up", exit(0), "down", ""},
@@ -89,7 +89,7 @@ func TestTable(t *testing.T) {
 			f.sleep(19 * time.Second)
 			f.signals <- unix.SIGCONT
 			f.sleep(19 * time.Second)
-		}, "up", ""},
+		}, "up", "send SIGCONT"},
 		{"up, stopping said: no signal", respawn, nil, "up", func(f *fake) {}, "up", ""},
 		{"up, stopping said", notifying, ready, "up", func(f *fake) { f.say(sdnotify.Message{Stopping: true}) }, "stopping", ""},
 		{"up, STOPPING over READY", notifying, ready, "up", func(f *fake) { f.say(sdnotify.Message{Stopping: true, Ready: true}) }, "stopping", ""},
@@ -104,7 +104,71 @@ func TestTable(t *testing.T) {
 		{"stopping, deadline: kill", respawn, toStopping, "stopping", pass(11 * time.Second), "finished", "kill"},
 		{"stopping, before the deadline", respawn, toStopping, "stopping", pass(9 * time.Second), "stopping", ""},
 		{"stopping, worker ends", respawn, toStopping, "stopping", exit(0), "finished", ""},
-		{"stopping, stop again: kill", respawn, toStopping, "stopping", signal(unix.SIGTERM), "finished", "kill"},
+		{"stopping, stop again: waits with the first", respawn, toStopping, "stopping", signal(unix.SIGTERM), "stopping", ""},
+		{"stopping, stop again: killed with the first", respawn, toStopping, "stopping", func(f *fake) {
+			f.sleep(6 * time.Second)
+			f.signals <- unix.SIGTERM
+			f.sleep(5 * time.Second)
+		}, "finished", "kill"},
+
+		{"mixed: the rest is asked when the main process has ended", base, func(f *fake) { f.state(); f.alive[2001] = true; f.deaf[1001] = true }, "up",
+			func(f *fake) {
+				f.signals <- unix.SIGTERM
+				f.sleep(time.Second)
+				f.did("later")
+				f.exit(0)
+			}, "finished", "SIGTERM,later,SIGTERM"},
+		{"control-group: all are asked at once", func() Options { o := base; o.KillMode = ControlGroup; return o }(),
+			func(f *fake) { f.state(); f.alive[2001] = true }, "up", signal(unix.SIGTERM), "finished", "SIGTERM"},
+		{"STOPPING=1, then leftovers are asked", notifying, func(f *fake) { ready(f); f.alive[2001] = true }, "up",
+			func(f *fake) { f.say(sdnotify.Message{Stopping: true}); f.state(); f.exit(0) }, "down", "SIGTERM"},
+		{"STOPPING=1, then leftovers are kept", func() Options { o := notifying; o.Leftovers = "keep"; return o }(),
+			func(f *fake) { ready(f); f.alive[2001] = true }, "up",
+			func(f *fake) { f.say(sdnotify.Message{Stopping: true}); f.state(); f.exit(0) }, "down", ""},
+		{"STOPPING=1, then a stop: no second signal", notifying, ready, "up",
+			func(f *fake) { f.say(sdnotify.Message{Stopping: true}); f.state(); f.signals <- unix.SIGTERM }, "stopping", ""},
+		{"the watchdog is switched off and on again", watched, ready, "up", func(f *fake) {
+			f.say(sdnotify.Message{HasWatchdogTimeout: true})
+			f.sleep(time.Minute)
+			f.did("later")
+			f.say(sdnotify.Message{HasWatchdogTimeout: true, WatchdogTimeout: time.Second})
+			f.sleep(1100 * time.Millisecond)
+		}, "down", "later,SIGABRT"},
+		{"a watchdog that only the worker asks for", notifying, ready, "up", func(f *fake) {
+			f.say(sdnotify.Message{HasWatchdogTimeout: true, WatchdogTimeout: time.Second})
+			f.sleep(1100 * time.Millisecond)
+		}, "down", "SIGABRT"},
+		{"a watchdog that only the worker asks for, before it is ready", notifying, nil, "starting", func(f *fake) {
+			f.say(sdnotify.Message{HasWatchdogTimeout: true, WatchdogTimeout: time.Second})
+			f.sleep(2 * time.Second)
+			f.did("later")
+			f.say(sdnotify.Message{Ready: true})
+			f.sleep(1100 * time.Millisecond)
+		}, "down", "later,SIGABRT"},
+		{"another process doesn't speak for it", notifying, ready, "up", func(f *fake) {
+			f.say(sdnotify.Message{Stopping: true, Sender: sdnotify.Sender{PID: 2001, Known: true}})
+		}, "up", ""},
+		{"unless it may", func() Options { o := notifying; o.NotifyAccess = AccessAll; return o }(), ready, "up", func(f *fake) {
+			f.say(sdnotify.Message{Stopping: true, Sender: sdnotify.Sender{PID: 2001, Known: true}})
+		}, "stopping", ""},
+		{"the main process speaks for itself", notifying, ready, "up", func(f *fake) {
+			f.say(sdnotify.Message{Stopping: true, Sender: sdnotify.Sender{PID: 1001, Known: true}})
+		}, "stopping", ""},
+
+		{"by takeover: READY=1 isn't enough", func() Options { o := notifying; o.ReadyBy = ByTakeover; return o }(), nil, "starting",
+			func(f *fake) { f.say(sdnotify.Message{Ready: true}) }, "starting", ""},
+		{"HUP with respawn: passed on", respawn, nil, "up", signal(unix.SIGHUP), "up", "send SIGHUP"},
+		{"HUP, to stop", func() Options { o := respawn; o.OnHUP = HUPStop; return o }(), nil, "up", signal(unix.SIGHUP), "finished", "SIGTERM"},
+		{"HUP, to pass", func() Options { o := base; o.OnHUP = HUPPass; return o }(), nil, "up", signal(unix.SIGHUP), "up", "send SIGHUP"},
+		{"HUP, to reload", func() Options { o := base; o.OnHUP, o.ReadyAfter = HUPReload, time.Minute; return o }(), nil, "up", signal(unix.SIGHUP), "up", "start beside"},
+		{"Ctrl-C: the worker has got it", respawn, func(f *fake) { f.typed = true }, "up", signal(unix.SIGINT), "up", ""},
+		{"Ctrl-C, and the worker ends: no respawn", respawn, func(f *fake) { f.typed = true }, "up",
+			func(f *fake) { f.signals <- unix.SIGINT; f.state(); f.exit(0) }, "finished", ""},
+		{"Ctrl-C twice", respawn, func(f *fake) { f.typed = true }, "up",
+			func(f *fake) { f.signals <- unix.SIGINT; f.sleep(time.Second); f.signals <- unix.SIGINT }, "finished", "kill"},
+		{"Ctrl-C twice, slowly", respawn, func(f *fake) { f.typed = true }, "up",
+			func(f *fake) { f.signals <- unix.SIGINT; f.sleep(3 * time.Second); f.signals <- unix.SIGINT }, "up", ""},
+		{"WINCH from the terminal isn't doubled", base, func(f *fake) { f.typed = true }, "up", signal(unix.SIGWINCH), "up", ""},
 		{"stopping, other signals: passed on", respawn, toStopping, "stopping", signal(unix.SIGUSR1), "stopping", "send SIGUSR1"},
 		{"stopping, heartbeat: nothing", watched, toStopping, "stopping", func(f *fake) { f.say(sdnotify.Message{Watchdog: true}) }, "stopping", ""},
 		{"stopping, ready: nothing", notifying, toStopping, "stopping", func(f *fake) { f.say(sdnotify.Message{Ready: true}) }, "stopping", ""},
@@ -157,6 +221,8 @@ func TestVerdict(t *testing.T) {
 		{"not too fast when ended", Options{MinRuntime: time.Minute, KillAfter: time.Second}, func(f *fake) { f.deaf[1001] = true; f.signals <- unix.SIGTERM; f.state(); f.exit(0) }, 0, ""},
 		{"time over", Options{MaxRuntime: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 124, "ended after 1m0s (--max-runtime)"},
 		{"never ready", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 1, "not ready within 1m0s (--ready-timeout): ended"},
+		{"before READY=1", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.exit(0) }, 1, "the command ended without having said READY=1 (--notify)"},
+		{"after READY=1", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.say(sdnotify.Message{Ready: true}); f.state(); f.exit(0) }, 0, ""},
 		{"hung", Options{Watchdog: time.Second}, func(f *fake) { f.sleep(2 * time.Second) }, 134, "no heartbeat for 1s (--watchdog): ended"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -77,6 +77,9 @@ func (w *worker) hear() {
 // changes the state: STOPPING over READY over RELOADING, as systemd has it.
 func (w *worker) onMessage(m *sdnotify.Message) {
 	l := w.l
+	if !w.maySpeak(m) {
+		return
+	}
 	if m.Invalid != "" {
 		l.Warn("the worker said %q, which can't be understood", m.Invalid)
 	}
@@ -89,11 +92,13 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 	}
 	if m.HasWatchdogTimeout {
 		w.period = m.WatchdogTimeout
-		if w.period == 0 {
-			w.alarm = time.Time{}
-		} else if !w.alarm.IsZero() {
+		w.alarm = time.Time{}
+		if w.state == up || w.state == starting && !l.waits() {
 			w.feed(time.Now())
 		}
+	}
+	if m.RestartReset {
+		l.back.restarts = 0
 	}
 	switch m.Event() {
 	case sdnotify.Stopping:
@@ -102,8 +107,11 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 			w.enter(stopping, max(l.KillAfter, 1))
 		}
 	case sdnotify.Ready:
+		if !l.waits() || l.readyBy() == ByTakeover {
+			break
+		}
 		w.spoke = true
-		if w.state == starting && l.Notify {
+		if w.state == starting {
 			w.onReady()
 		}
 	}
@@ -125,6 +133,37 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 	}
 }
 
+// maySpeak reports whether the sender of m speaks for the worker. A message that
+// is turned down is told of once.
+func (w *worker) maySpeak(m *sdnotify.Message) bool {
+	l, pid := w.l, m.Sender.PID
+	main := w.id.PID
+	if main == 0 {
+		main = w.main // its last words may be read after its end
+	}
+	switch {
+	case !m.Sender.Known, pid == main, l.NotifyAccess == AccessAll:
+		return true
+	case l.NotifyAccess == AccessExec && pid == w.pid:
+		return true
+	}
+	if !l.turnedDown {
+		l.turnedDown = true
+		l.Warn("turned down a notify message of pid %d%s, which isn't the main process (pid %d); --notify-access all takes it",
+			pid, l.nameOf(pid), main)
+	}
+	return false
+}
+
+// nameOf is " (NAME)" of a process that is alive, else empty.
+func (l *loop) nameOf(pid int) string {
+	s, err := l.w.lookup(pid)
+	if err != nil || s.Comm == "" {
+		return ""
+	}
+	return " (" + s.Comm + ")"
+}
+
 // onMainPID: the worker names the process that counts. Only one of its own
 // tree is taken.
 func (w *worker) onMainPID(pid int) {
@@ -136,7 +175,7 @@ func (w *worker) onMainPID(pid int) {
 		w.l.Warn("the worker named pid %d as its main process, which isn't one of its own: ignored", pid)
 		return
 	}
-	w.id = s.ID
+	w.id, w.main = s.ID, pid
 	if w == w.l.cur {
 		w.l.Hold.SetWorker(w.generation, s.ID)
 	}

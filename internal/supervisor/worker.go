@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,6 +35,7 @@ type worker struct {
 	deadline   time.Time // what the state allows; zero for no end
 
 	id       procscan.ID // zero when it has ended
+	main     int         // the pid in id, also after its end
 	ours     bool        // a child of this process: its exit status will come
 	group    int
 	cgroup   *process.Cgroup // nil for none
@@ -46,14 +48,16 @@ type worker struct {
 	why      string
 	verdict  error
 	overtime bool
-	asked    string // what asked it to end
-	follows  bool   // its descendants are the instance now
+	asked    string      // what asked it to end
+	ordered  bool        // lifeline asked it to end, by signal; false after its own STOPPING=1
+	signal   unix.Signal // by this one
+	rest     bool        // all of its tree have got that signal, not only the main process
 	killing  bool
 	unborn   bool // it couldn't be started
 
 	adopted   int           // pid of one that another supervisor started; 0 for none
 	also      []procscan.ID // known to belong to it from the start
-	spoke     bool          // it has said READY=1
+	spoke     bool          // it has said that it is ready
 	claims    bool          // it has said takeover, and is owed the ok
 	probation time.Time     // a reload's new one: when it has shown that it stays
 
@@ -140,8 +144,6 @@ func (w *worker) onGone(id procscan.ID) {
 	w.l.onChild() // its status, if it has become our child meanwhile
 	switch {
 	case w.state == gone:
-	case w.follows:
-		w.follow()
 	case id == w.id:
 		w.exited(nil)
 	case w.state == stopping && w.id.Zero():
@@ -169,6 +171,8 @@ func (w *worker) judge(e process.Exit) error {
 	switch code := e.Code(); {
 	case code != 0 && e.Status.Signaled():
 		return &EndError{code, "the command was " + process.Describe(e.Status)}
+	case code == 0 && w.state == starting && w.l.waits() && !w.spoke && w.l.want:
+		return &EndError{1, "the command ended without having said " + w.l.readyWord()}
 	case code != 0: // its own word, and its own business to explain
 		return &EndError{code, ""}
 	case ran < w.l.MinRuntime && w.l.want && w.state != stopping:
@@ -179,6 +183,9 @@ func (w *worker) judge(e process.Exit) error {
 
 // exited: the worker's process is gone; what it has left behind is dealt with.
 func (w *worker) exited(verdict error) {
+	if !w.id.Zero() {
+		w.main = w.id.PID
+	}
 	w.id, w.verdict = none, verdict
 	w.leftovers()
 }
@@ -202,16 +209,18 @@ func (w *worker) leftovers() {
 func (w *worker) left(members []procscan.ID) {
 	l := w.l
 	switch {
-	case len(members) == 0 || l.Leftovers == "keep" && w.state != stopping:
+	case len(members) == 0 || l.Leftovers == "keep" && !w.ordered:
 		w.empty()
-	case w.state == stopping: // asked already, and the deadline runs
+	case w.rest: // asked already, and the deadline runs
 		if !w.ours {
 			w.watch(members[0])
 		}
+	case w.ordered:
+		w.stopRest()
 	case l.Leftovers == "follow":
-		w.follow()
+		w.follow(members)
 	default:
-		l.Warn("the command has ended and left %s behind: ending (--leftovers keep lets them live)", list(members))
+		l.Warn("the command has ended and left %s behind: ending (--leftovers follow watches over a daemon, keep lets all live)", list(members))
 		w.stop(l.stopSignal())
 	}
 }
@@ -223,22 +232,35 @@ func list(ids []procscan.ID) string {
 	return fmt.Sprintf("pid %d", ids[0].PID)
 }
 
-// follow goes from one descendant to the next until none is left.
-func (w *worker) follow() {
+// follow makes the daemon that the command has left behind the worker: the root
+// of what is alive, unless MAINPID has named another process before. Its end is
+// the worker's, as long as it leaves no other process behind.
+func (w *worker) follow(members []procscan.ID) {
+	l := w.l
+	w.id, w.main, w.verdict, w.exit = members[0], members[0].PID, nil, nil
+	if w == l.cur {
+		l.Hold.SetWorker(w.generation, w.id)
+	}
+	if w.state == stopping || !w.ours || w.state == starting && !l.waits() {
+		if w.ready.IsZero() {
+			w.ready = time.Now()
+		}
+		w.enter(up, 0)
+		if l.MaxRuntime > 0 {
+			w.deadline = w.began.Add(l.MaxRuntime)
+		}
+	}
+	w.watch(w.id)
+}
+
+// resume goes on with what an ended supervisor's worker has left behind.
+func (w *worker) resume() {
 	members := w.l.w.members(w.tree())
 	if len(members) == 0 {
-		w.follows = false
 		w.empty()
 		return
 	}
-	if w.state != up {
-		w.enter(up, 0)
-	}
-	w.follows = true
-	if w.l.MaxRuntime > 0 {
-		w.deadline = w.began.Add(w.l.MaxRuntime)
-	}
-	w.watch(members[0])
+	w.follow(members)
 }
 
 // empty: nothing of the generation is alive.
@@ -305,15 +327,32 @@ func (w *worker) upFor(now time.Time) time.Duration {
 	return now.Sub(w.ready)
 }
 
-// stop asks everything to end and gives it KillAfter.
+// stop asks the generation to end and gives it KillAfter. In the kill mode
+// mixed only the main process gets the signal. When that process has ended, the
+// rest of the tree gets it.
 func (w *worker) stop(sig unix.Signal) {
-	if w.state == stopping || w.state == gone {
+	if w.ordered || w.state == gone {
 		return
 	}
-	w.follows = false
+	w.ordered, w.signal = true, sig
+	if w.state == stopping && !w.id.Zero() {
+		return // it has said STOPPING=1, and a second request could cut its work short
+	}
 	w.asked = process.SignalName(sig)
 	w.enter(stopping, max(w.l.KillAfter, 1))
-	asked := w.l.w.stop(w.tree(), sig)
+	if w.id.Zero() || w.l.KillMode == ControlGroup {
+		w.stopRest()
+		return
+	}
+	if err := w.l.w.stopMain(w.id, sig); errors.Is(err, unix.EPERM) {
+		w.kill() // it says so at once, and ends what it may
+	}
+}
+
+// stopRest sends the stop signal to everything of the tree that is alive.
+func (w *worker) stopRest() {
+	w.rest = true
+	asked := w.l.w.stop(w.tree(), w.signal)
 	if w.id.Zero() {
 		w.left(asked)
 	}
@@ -341,9 +380,8 @@ func (w *worker) onKilled(err error) {
 		return
 	}
 	if err != nil {
-		l.Warn("it can't be ended: %v", err)
 		l.want = false
-		l.finish(&EndError{125, err.Error()})
+		l.finish(&EndError{125, fmt.Sprintf("it can't be ended: %v", err)})
 		return
 	}
 	if !w.id.Zero() && w.verdict == nil {

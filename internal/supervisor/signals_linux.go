@@ -1,0 +1,3 @@
+package supervisor
+
+const lastSignal = 64 // SIGRTMAX (signal(7))

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package supervisor
+
+const lastSignal = 31

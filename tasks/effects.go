@@ -1,0 +1,78 @@
+package tasks
+
+import (
+	"os"
+
+	"github.com/urfave/cli/v2"
+)
+
+// effect is a case in which an option can have no effect.
+type effect struct {
+	option string
+	why    string // completes "--OPTION has no effect …"
+	is     func(*options) bool
+}
+
+// effects are all such cases. An option that isn't here works in every
+// combination, or has a check of its own (checkOutput, checkCluster).
+var effects = []effect{
+	{"respawn-on", "without --respawn", noRespawn},
+	{"respawn-delay", "without --respawn", noRespawn},
+	{"respawn-max-delay", "without --respawn", noRespawn},
+	{"respawn-limit", "without --respawn", noRespawn},
+	{"respawn-steps", "without --respawn and --respawn-max-delay", func(o *options) bool { return noRespawn(o) || o.sup.RespawnMaxDelay == 0 }},
+	{"ready-timeout", "without --notify or --ready-by takeover", byTime},
+	{"reload-timeout", "without --notify or --ready-by takeover: without them --ready-after decides", byTime},
+	{"settle", "without --notify: without it --ready-after decides", func(o *options) bool { return !o.byNotify() }},
+	{"ready-after", "with --notify or --ready-by takeover", func(o *options) bool { return !byTime(o) }},
+	{"ready-by", "without --notify, where it is notify", func(o *options) bool { return o.sup.ReadyBy == "notify" && !o.sup.Notify }},
+	{"notify-access", "without --notify or --watchdog", func(o *options) bool { return !o.sup.Notify && o.sup.Watchdog == 0 }},
+	{"log-keep", "without --log", noLog},
+	{"log-max-size", "without --log", noLog},
+	{"wait", "with --standby, which waits for as long as it takes", func(o *options) bool { return o.guard.Standby }},
+	{"conflict-exit-code", "with --standby, which waits for the name", func(o *options) bool { return o.guard.Standby }},
+	{"hook-timeout", "without --on-start, --on-success, --on-failure or --on-skip", func(o *options) bool {
+		s := &o.out.setup
+		return s.OnStart+s.OnSuccess+s.OnFailure+o.out.onSkip == ""
+	}},
+	// The rest is what a supervisor does, and with --exec none stays.
+	{"max-runtime", withExec, isExec},
+	{"min-runtime", withExec, isExec},
+	{"respawn", withExec, isExec},
+	{"notify", withExec, isExec},
+	{"ready-by", withExec, isExec},
+	{"watchdog", withExec, isExec},
+	{"listen", withExec, isExec},
+	{"reload-on-change", withExec, isExec},
+	{"ready-after", withExec, isExec},
+	{"on-hup", withExec, isExec},
+	{"stop-signal", withExec + ", or give --replace or --orphans terminate", execEndsNone},
+	{"kill-after", withExec + ", or give --replace or --orphans terminate", execEndsNone},
+	{"kill-mode", withExec + ", or give --replace or --orphans terminate", execEndsNone},
+}
+
+const withExec = "with --exec: no supervisor stays to carry it out; leave out --exec"
+
+func noRespawn(o *options) bool { return !o.sup.Respawn }
+func noLog(o *options) bool     { return o.out.log.Path == "" }
+func isExec(o *options) bool    { return o.exec }
+func byTime(o *options) bool    { return !o.byNotify() && o.sup.ReadyBy != "takeover" }
+func execEndsNone(o *options) bool {
+	return o.exec && !o.replace && o.orphans != "terminate"
+}
+
+// byNotify reports whether READY=1 makes the worker ready.
+func (o *options) byNotify() bool {
+	return o.sup.ReadyBy == "notify" || o.sup.ReadyBy == "" && o.sup.Notify
+}
+
+// checkEffects refuses, by name, options that can have no effect. A variable of
+// the environment is meant for many command lines, and refuses none.
+func (o *options) checkEffects(c *cli.Context) error {
+	for _, e := range effects {
+		if c.IsSet(e.option) && os.Getenv(env(e.option)[0]) == "" && e.is(o) {
+			return usage("--%s has no effect %s", e.option, e.why)
+		}
+	}
+	return nil
+}

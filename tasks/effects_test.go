@@ -1,0 +1,76 @@
+package tasks
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Every pair of options is either taken or refused by the name of one of them.
+// What is refused stands here a second time, as a person reads the manual.
+func TestEffects(t *testing.T) {
+	values := map[string]string{
+		"conflict-exit-code": "75", "orphans": "adopt", "leftovers": "keep", "umask": "022", "env": "A=1", "respawn-on": "failure", "respawn-limit": "5/1m",
+		"respawn-steps": "3", "ready-by": "takeover", "notify-access": "all", "on-hup": "pass", "kill-mode": "mixed", "stop-signal": "INT",
+		"listen": "tcp://127.0.0.1:8080", "log-keep": "3", "log-max-size": "1M", "on-skip-after": "3", "slots": "1", "fail-after": "3",
+	}
+	// An option that works only beside one of these; "-" is a second one that it
+	// needs as well, so that no pair is enough.
+	needs := map[string][]string{
+		"respawn-on": {"respawn"}, "respawn-delay": {"respawn"}, "respawn-max-delay": {"respawn"}, "respawn-limit": {"respawn"}, "respawn-steps": {"-"},
+		"ready-timeout": {"notify", "ready-by"}, "reload-timeout": {"notify", "ready-by"}, "settle": {"notify"}, "notify-access": {"notify", "watchdog"},
+		"log-keep": {"log"}, "log-max-size": {"log"}, "hook-timeout": {"on-start", "on-success", "on-failure", "on-skip"},
+	}
+	never := map[string][]string{ // pairs of which the first has no effect
+		"exec": {"max-runtime", "min-runtime", "respawn", "notify", "ready-by", "watchdog", "listen", "reload-on-change", "ready-after", "on-hup",
+			"stop-signal", "kill-after", "kill-mode"},
+		"standby": {"wait", "conflict-exit-code"}, "notify": {"ready-after"}, "ready-by": {"ready-after"},
+	}
+	var names []string
+	for _, f := range new(options).flags() {
+		names = append(names, f.Names()[0])
+	}
+	lacks := func(a, b string) bool { return needs[a] != nil && !slices.Contains(needs[a], b) }
+	for i, a := range names {
+		for _, b := range names[i:] {
+			want := lacks(a, b) || lacks(b, a) || slices.Contains(never[a], b) || slices.Contains(never[b], a)
+			var o options
+			argv := []string{"lifeline"}
+			for _, n := range slices.Compact([]string{a, b}) {
+				argv = append(argv, "--"+n)
+				if !isBool(o.flags(), n) {
+					argv[len(argv)-1] += "=" + valueOf(values, n)
+				}
+			}
+			app := newApp(&o, append(argv, "web", "--", "true"))
+			var err error
+			app.Action = func(c *cli.Context) error { err = o.checkEffects(c); return nil }
+			if parse := app.Run(append(argv, "web", "--", "true")); parse != nil {
+				t.Fatalf("%q: %v", argv, parse)
+			}
+			var refused *UsageError
+			if got := errors.As(err, &refused); got != want {
+				t.Errorf("%q: refused %v (%v), not %v", argv, got, err, want)
+			} else if got && !strings.HasPrefix(refused.Text, "--"+a+" ") && !strings.HasPrefix(refused.Text, "--"+b+" ") {
+				t.Errorf("%q: refused without a name: %v", argv, err)
+			}
+		}
+	}
+}
+
+func valueOf(values map[string]string, name string) string {
+	if v := values[name]; v != "" {
+		return v
+	}
+	return "5s" // also a path, a command, a name
+}
+
+func isBool(flags []cli.Flag, name string) bool {
+	return slices.ContainsFunc(flags, func(f cli.Flag) bool {
+		_, is := f.(*cli.BoolFlag)
+		return is && f.Names()[0] == name
+	})
+}

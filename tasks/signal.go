@@ -1,0 +1,66 @@
+package tasks
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/guard"
+	"lifeline/internal/identity"
+	"lifeline/internal/process"
+	"lifeline/procscan"
+)
+
+func signalCommand() *cli.Command {
+	var o options
+	var tree bool
+	return &cli.Command{
+		Name:  "signal",
+		Usage: "send a signal to the main process, or to the whole tree",
+		UsageText: "lifeline signal [--tree] NAME SIGNAL\n\n" +
+			"SIGNAL is a name such as HUP, or a number. Use lifeline terminate NAME to end it for good.",
+		Flags: append(o.dirFlags(), &cli.BoolFlag{Name: "tree", Destination: &tree, Usage: "to every process of it"}),
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 2 {
+				return usage("NAME and SIGNAL are expected: lifeline signal NAME HUP")
+			}
+			name := c.Args().Get(0)
+			if err := guard.CheckName(name); err != nil {
+				return err
+			}
+			o.name = name
+			sig, err := process.ParseSignal(c.Args().Get(1))
+			if err != nil {
+				return usage("%v", err)
+			}
+			return o.signal(name, sig, tree)
+		},
+	}
+}
+
+// signal sends sig to the main process of name, or to every process of its tree.
+func (o *options) signal(name string, sig unix.Signal, whole bool) error {
+	h, running, err := o.guard.Holder(name)
+	if err != nil {
+		return err
+	}
+	if !running || h.Worker.Zero() || !h.Worker.Alive() {
+		return &codeError{exitNotRunning, "no worker of that name runs; lifeline status " + name + " says why"}
+	}
+	members := []procscan.ID{h.Worker}
+	if whole {
+		members = process.Tree{Root: h.Worker, Marker: identity.EnvGeneration, Value: h.Generation}.Members()
+	}
+	for _, id := range members {
+		switch err := process.Send(id, sig); {
+		case errors.Is(err, unix.ESRCH) && whole: // it has ended meanwhile
+		case errors.Is(err, unix.EPERM):
+			return fmt.Errorf("cannot send %s to pid %d: it runs as another user; use that user or root", process.SignalName(sig), id.PID)
+		case err != nil:
+			return fmt.Errorf("cannot send %s to pid %d: %w", process.SignalName(sig), id.PID, err)
+		}
+	}
+	return nil
+}
