@@ -13,7 +13,6 @@ import (
 
 	"lifeline/install"
 	"lifeline/internal/doctor"
-	"lifeline/internal/guard"
 	"lifeline/internal/statedir"
 )
 
@@ -262,7 +261,7 @@ func (k *cronOptions) edit(ctx context.Context, name string, change func(string)
 		after, err = change(before)
 		return before, after, err
 	}
-	lock, err := guard.CrontabLock()
+	lock, err := crontabLock()
 	if err != nil {
 		return "", "", err
 	}
@@ -271,6 +270,17 @@ func (k *cronOptions) edit(ctx context.Context, name string, change func(string)
 		return files.Edit(ctx, name, change)
 	}
 	return table.Edit(ctx, change)
+}
+
+// crontabLock is the file by which the caller's lifelines take turns at changing
+// the crontab. There is one crontab whatever --dir says, so the file stands
+// beside the default state directory, which need not be there.
+func crontabLock() (string, error) {
+	path := statedir.Default() + ".crontab"
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", fmt.Errorf("cannot make a place for the crontab's lock: %w", err)
+	}
+	return path, nil
 }
 
 // tell says what an edit did.

@@ -15,7 +15,7 @@ import (
 
 	"lifeline/install"
 	"lifeline/internal/doctor"
-	"lifeline/internal/guard"
+	"lifeline/internal/statedir"
 )
 
 func startCommand() *cli.Command {
@@ -64,13 +64,7 @@ func (o *options) start(ctx context.Context, name string, line install.Line) err
 		return err
 	}
 	defer input.Close()
-	home, err := os.UserHomeDir()
-	if own := guard.Home(os.Geteuid()); own != "" {
-		home, err = own, nil
-	}
-	if err != nil {
-		return fmt.Errorf("cannot tell the home directory: %w", err)
-	}
+	home := statedir.UserHome(os.Geteuid())
 	env := (&doctor.Doctor{ReadEnvFile: readEnvFile}).CronEnviron(line, home)
 	shell := "/bin/sh"
 	for _, kv := range env {
