@@ -42,6 +42,9 @@ func (o *options) guarded(c *cli.Context) error {
 		}
 		return o.goOn(c.Context, taken, argv)
 	}
+	if err := process.RoomForThreads(); err != nil {
+		return err
+	}
 	hold, err := o.acquire(c.Context)
 	if err != nil {
 		o.explain(err)
@@ -60,6 +63,7 @@ func (o *options) guarded(c *cli.Context) error {
 	if o.exec && in.Worker.Zero() {
 		return o.become(c.Context, hold, argv)
 	}
+	process.ReserveThreads()
 	defer hold.Keep()()
 	job := o.job(hold, argv)
 	if lease != nil {

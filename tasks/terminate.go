@@ -90,9 +90,10 @@ type ended struct {
 // when their whole trees are gone.
 func (e ending) terminate(ctx context.Context, g guard.Guard, names ...string) []ended {
 	ends := make([]ended, len(names))
+	var first []guard.Instance
 	// One that is being adopted, or that hides until its supervisor is gone, is
-	// found by the next census.
-	for range 3 {
+	// found by the next census. What was started since is another instance.
+	for n := range 3 {
 		list, err := g.Look(names...)
 		if list == nil && err != nil {
 			for i := range ends {
@@ -100,10 +101,14 @@ func (e ending) terminate(ctx context.Context, g guard.Guard, names ...string) [
 			}
 			return ends
 		}
+		if n == 0 {
+			first = list
+		}
 		alive := false
 		var all sync.WaitGroup
 		for i, in := range list {
-			if !in.Alive() || ends[i].err != nil {
+			other := n > 0 && (in.Generation != first[i].Generation || in.Worker.Zero() && in.Supervisor != first[i].Supervisor)
+			if !in.Alive() || ends[i].err != nil || other {
 				continue
 			}
 			alive, ends[i].was = true, true

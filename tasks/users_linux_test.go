@@ -114,6 +114,7 @@ func TestForgedMarker(t *testing.T) {
 					})
 					w.tick(nil, "web", w.bad("second")...)
 					w.at("second")
+					_ = other.Process.Kill()
 					return
 				}
 				id := w.at("forged")

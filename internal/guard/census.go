@@ -108,7 +108,26 @@ func (c *census) of(name string, rec identity.Record, known bool) sighting {
 	}
 	s.supervisor = c.supervisorOf(name, s.members)
 	c.sort(&s, name, rec, known)
+	if s.supervisor.Zero() && c.isInProcess(s, rec, known) {
+		s.supervisor = s.worker
+	}
 	return s
+}
+
+// isInProcess reports whether the worker is its own supervisor: a command started
+// with --exec, or a program inside Guard.Do.
+func (c *census) isInProcess(s sighting, rec identity.Record, known bool) bool {
+	worker := identity.ID(s.worker)
+	if worker.Zero() || known && rec.InProcess() && rec.Worker == worker {
+		return !worker.Zero()
+	}
+	if slices.ContainsFunc(s.members, func(m member) bool { return m.ID == s.worker && m.marker.Supervisor == worker }) {
+		return true
+	}
+	return slices.ContainsFunc(c.open[s.worker], func(o procscan.Open) bool {
+		rec, err := recordBehind(o)
+		return err == nil && here(rec) && rec.InProcess() && rec.Worker == worker
+	})
 }
 
 // trusts reports whether the marker of p may be believed. Every user can write
@@ -308,8 +327,8 @@ func (c *census) isInherited(o procscan.Open, name string) bool {
 	return !closeOnExec
 }
 
-// holders are the processes that hold the lock file and the run file of name,
-// supervisors among them.
+// holders are the processes that hold the lock file and the run file of name as
+// they are in the directory, supervisors among them.
 func (c *census) holders(name string) (lock, run []procscan.ID) {
 	if c.table == nil {
 		return nil, nil
@@ -317,15 +336,34 @@ func (c *census) holders(name string) (lock, run []procscan.ID) {
 	c.searchAll()
 	for id, open := range c.open {
 		for _, o := range open {
-			if c.isFile(o, identity.LockFile(name)) && isLocked(o) {
+			if !o.Deleted && c.isFile(o, identity.LockFile(name)) && isLocked(o) {
 				lock = append(lock, id)
 			}
-			if c.isRunFile(o, name) {
+			if !o.Deleted && c.isRunFile(o, name) {
 				run = append(run, id)
 			}
 		}
 	}
+	if len(lock) == 0 {
+		lock = c.takers(c.dir.lock(name))
+	}
+	if len(run) == 0 {
+		run = c.takers(c.dir.run(name))
+	}
 	return lock, run
+}
+
+// takers are the processes that took the lock of the file at path: what another
+// user's process has open can't be seen.
+func (c *census) takers(path string) (ids []procscan.ID) {
+	c.readLocks()
+	ino := inodeOf(path)
+	for _, l := range c.flocks {
+		if p, ok := c.table.Get(l.PID); ok && l.Ino == ino && ino != 0 {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
 }
 
 // heldRun reports whether the run file in the directory may be locked by what has

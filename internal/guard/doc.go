@@ -1,40 +1,40 @@
-// Package guard is the guard: at most one instance of a name at a time, on
-// one machine, for one user.
+// Package guard keeps a name: at most one instance of it runs at a time, on one
+// machine, for one user.
 //
-//	err := lifeline.Guard{}.Do(ctx, "report", func(ctx context.Context) error {
-//		return makeReport(ctx)
-//	})
-//	var held *lifeline.HeldError
-//	if errors.As(err, &held) {
-//		// another one is at work: held.Holder says who
+//	hold, err := guard.Guard{}.Acquire(ctx, "web")
+//	if errors.Is(err, guard.ErrHeld) {
+//		return nil // another instance runs
 //	}
+//	defer hold.Release()
+//	id, err := hold.Launch(ctx, guard.NewGeneration(), fork)
 //
-// Two mechanisms stand side by side, and each alone keeps the promise:
+// Two mechanisms stand side by side, and either is enough on its own:
 //
-//   - A, the flock: K.lock in the state directory is held by the supervisor
-//     alone. A tick that finds it held looks no further.
-//   - B, the process table: the worker inherits a second lock, K.run, with a
-//     record of who it is; it announces itself by a marker in its environment
-//     before it looks for others, and only then becomes the command. Of
-//     simultaneous starts exactly one survives, even with every lock gone.
+//   - A, the lock file: its flock is the supervisor's alone. A tick that finds it
+//     held looks no further.
+//   - B, the process table: a supervisor announces a start by the name of its main
+//     thread, looks once around, and forks; the worker shows a marker in its
+//     environment, holds the run file's lock by inheritance, and stands in the
+//     run file's record.
 //
-// For the block of [Guard.Do] the program itself is the instance, and a
-// process can't change the environment others see of it. Mechanism B is then
-// the run lock with its record alone. What that leaves open: if somebody
-// removes BOTH files, a second program that starts before the first has put
-// them back (it notices within a fraction of a millisecond, unless it is
-// stopped) will not see it. Whoever can't accept that lets cron run
-// `lifeline NAME -- PROGRAM`.
+// The steps of a start, and the files they stand in:
 //
-// The steps in the code carry the numbers of the algorithm:
+//  1. name and directory are checked            name.go, dir.go
+//  2. the lock file is locked, without waiting  lockfile.go
+//  3. busy: the instance runs, or its holder is idle     wait.go
+//  4. the run file and its record: an orphan is inherited    guard.go
+//  5. the start is announced, both files are secured, a census elects    launch.go, census.go
+//  6. the command is forked (package process)
+//  7. the record is written      record.go
+//  8. the announcement is withdrawn      launch.go
+//  9. what is removed is put back        keep.go
+//  10. the worker has ended; the name is released    hold.go
 //
-//  1. name and directory            name.go, dir.go
-//  2. lock K.lock                   lockfile.go
-//  3. busy: who holds it            guard.go
-//  4. won: K.run, orphans           guard.go
-//  5. record, start of the stub     guard.go, stub.go
-//  6. stub: announce, look, become  stub.go
-//  7. signals                       supervise
-//  8. put back what is removed      keep.go
-//  9. leftovers, release            supervise, guard.go
+// A later start of the same supervisor takes no census while both files have been
+// in their place since the last one: whoever owns newer files locked them,
+// announced, and looked after this supervisor had announced.
+//
+// For the block of [Guard.Do] the program itself is the instance. A process can't
+// change the environment that others see of it, so it is known by the record and
+// by the files that it holds open, also after they were removed.
 package guard

@@ -1,0 +1,168 @@
+package tasks_test
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/proof/await"
+)
+
+// TestDoors: the supervisor is killed, and most of what the worker could be known
+// by is gone. What is left has to do: an open description of the run file, also
+// where it was removed or moved; the parent; the marker.
+func TestDoors(t *testing.T) {
+	few := func(n string) []string { return []string{"bash", "-c", "ulimit -n " + n + `; exec "$0" "$@"`} }
+	wiped := func(w *world) error { return os.RemoveAll(w.dir) }
+	moved := func(w *world) error { return os.Rename(w.dir, w.dir+"-moved") }
+	removed := func(w *world) error { return os.Remove(w.file("web", "run")) }
+	damaged := func(w *world) error { return os.WriteFile(w.file("web", "run"), []byte("garbage"), 0o600) }
+	for name, tt := range map[string]struct {
+		how   string
+		wrap  []string // before lifeline
+		drops bool     // the command gives up root's privileges
+		after func(*world) error
+	}{
+		"environment wiped, 64 descriptors, directory wiped":  {"term wipe", few("64"), false, wiped},
+		"environment wiped, 128 descriptors, directory wiped": {"term wipe", few("128"), false, wiped},
+		"environment wiped, directory moved":                  {"term wipe", nil, false, moved},
+		"environment wiped, 64 descriptors, directory moved":  {"term wipe", few("64"), false, moved},
+		"environment wiped, run file removed":                 {"term wipe", nil, false, removed},
+		"environment wiped, record damaged":                   {"term wipe", nil, false, damaged},
+		"privileges dropped, run file removed":                {"term", nil, true, removed},
+		"privileges dropped, record damaged":                  {"term", nil, true, damaged},
+		"privileges dropped, directory wiped":                 {"term", nil, true, wiped},
+		"privileges dropped, environment wiped, moved":        {"term wipe", nil, true, moved},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.wrap = tt.wrap
+			argv := w.bad("first", strings.Fields(tt.how)...)
+			if tt.drops {
+				needRoot(t)
+				argv = append(append([]string(nil), nobody...), argv...)
+			}
+			first := w.tick(nil, "web", argv...)
+			id := w.at("first")
+			first.kill()
+			if err := tt.after(w); err != nil {
+				t.Fatal(err)
+			}
+			w.wrap = nil
+			w.adopts(id, "second")
+		})
+	}
+}
+
+// A daemon that wipes its environment, as nginx does, is followed also by the
+// supervisor that comes after a killed one.
+func TestFollowHidden(t *testing.T) {
+	for name, after := range map[string]func(*world) error{
+		"no file touched":     func(*world) error { return nil },
+		"the directory wiped": func(w *world) error { return os.RemoveAll(w.dir) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			follow := []string{"--leftovers", "follow"}
+			first := w.tick(follow, "web", w.bad("first", "leave", "end")...)
+			worker := w.at("first")
+			id := w.at("first-grandchild")
+			await.That(t, "the worker's end", func() bool { return !worker.Alive() })
+			first.kill()
+			if err := after(w); err != nil {
+				t.Fatal(err)
+			}
+			next := w.tick(follow, "web", w.bad("second")...)
+			await.That(t, "its supervisor", func() bool {
+				r := w.record("web")
+				return exists(w.path("second")) || r != nil && r.supervisor == strconv.Itoa(next.Process.Pid) && r.worker == strconv.Itoa(id.PID)
+			})
+			w.tick(append([]string{"-E", "75"}, follow...), "web", w.bad("second")...).silent(75)
+			w.not("second")
+			if code := w.run("terminate", "--dir", w.dir, "--kill-after", "10ms", "web").ends(); code != 0 || id.Alive() {
+				t.Errorf("terminate: exit code %d; the daemon is alive: %t", code, id.Alive())
+			}
+		})
+	}
+}
+
+// Strangers decide nothing: a process without an environment, and one whose first
+// thread has ended, of the same user and of another one.
+func TestStrangers(t *testing.T) {
+	needRoot(t)
+	w := newWorld(t)
+	for _, user := range [][]string{nil, nobody} {
+		// An environment that was written over shows nothing that belongs to it.
+		argv := append(append([]string(nil), user...), "env", "-i", "/usr/bin/perl", "-e", `$0 = "x" x 4000; print "\n"; sleep 600`)
+		stranger := exec.Command(argv[0], argv[1:]...)
+		if err := stranger.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
+	}
+	w.tick(nil, "web", w.bad("first")...)
+	w.at("first")
+}
+
+// What a program leaves in the environment, in the limits and in the umask of
+// lifeline keeps no worker from starting, again and again.
+func TestOddStarts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		wrap []string
+		env  string
+	}{
+		"a variable without =":       {nil, "NOVALUE"},
+		"no file may grow":           {[]string{"bash", "-c", `ulimit -f 0; exec "$0" "$@"`}, ""},
+		"files of 100 bytes at most": {[]string{"prlimit", "--fsize=100"}, ""},
+		"a umask of 0777":            {[]string{"bash", "-c", `umask 0777; exec "$0" "$@"`}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.dir = w.path("new/parents/state")
+			w.wrap = tt.wrap
+			p := w.command("--dir", w.dir, "--respawn", "--respawn-delay", "0", "web", "--", "sh", "-c", `kill -0 $PPID; exec sleep 600`)
+			if tt.env != "" {
+				p.Env = append(os.Environ(), tt.env)
+			}
+			running := w.start(p)
+			var last string
+			for range 3 {
+				await.That(t, "a worker", func() bool {
+					r := w.worker(running.Process.Pid)
+					if r == "" || r == last {
+						return false
+					}
+					last = r
+					return true
+				})
+				if out, err := exec.Command("kill", "-KILL", last).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			_ = running.Process.Signal(unix.SIGTERM)
+			running.ends()
+			if text := read(running.err); strings.Contains(text, "panic") {
+				t.Errorf("it said %q", text)
+			}
+		})
+	}
+}
+
+// command is a start of lifeline, not begun.
+func (w *world) command(args ...string) *exec.Cmd {
+	all := append(append(append([]string(nil), w.wrap...), w.lifeline), args...)
+	return exec.Command(all[0], all[1:]...)
+}
+
+// worker is the pid of the sleep that the supervisor has as its child, "" for none.
+func (w *world) worker(supervisor int) string {
+	out, err := exec.Command("pgrep", "-P", strconv.Itoa(supervisor), "-x", "sleep").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
