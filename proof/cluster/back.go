@@ -24,7 +24,10 @@ type lapse struct {
 	change func(engine.Engine) (engine.Engine, error)
 	before func(a *arena) error            // what is lost happens after it
 	do     func(a *arena, round int) error // the engine has lost it
+	off    time.Duration                   // a node's clock
 }
+
+const clockSet = "clock set by 60 s"
 
 // keeper is an engine whose data can be put back.
 type keeper interface {
@@ -60,11 +63,15 @@ var lapses = []lapse{
 		do: func(a *arena, _ int) error { return a.engine.(*engine.Pair).Promote() },
 	},
 	{
-		name: "clock set by 60 s", engine: "postgres",
+		name: clockSet, engine: "postgres",
 		change: func(e engine.Engine) (engine.Engine, error) { return e, e.(*engine.Postgres).Fake() },
 		do: func(a *arena, round int) error {
 			return a.engine.(*engine.Postgres).Step([]time.Duration{time.Minute, 0, -time.Minute, 0}[round%4])
 		},
+	},
+	{
+		name: "as ever, a node's clock ten years ahead", off: 87600 * time.Hour,
+		do: func(*arena, int) error { return nil },
 	},
 }
 
@@ -157,6 +164,9 @@ func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, er
 	var flags []string
 	if ticks {
 		flags = []string{"-for", "100ms"}
+	}
+	if l.off != 0 {
+		d.nodes[0].env = []string{"LIFELINE_PROOF_CLOCK=" + l.off.String()}
 	}
 	for _, n := range d.nodes {
 		d.crons.Go(func() { play(d, n, flags) })

@@ -184,3 +184,33 @@ func TestTicks(t *testing.T) {
 		})
 	}
 }
+
+// TestBack: the engine loses state, in each way, with and without ticks.
+func TestBack(t *testing.T) {
+	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
+		for i, l := range lapses {
+			if s, _ := subjectOf(name); l.engine != "" && l.engine != s.engine {
+				continue
+			}
+			for _, ticks := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%d/%t", name[len("lifeline-"):], i, ticks), func(t *testing.T) {
+					s := settingsFor(t, name)
+					if l.name == clockSet {
+						need.NoError(t, engine.MissingFaketime())
+					}
+					r, err := back(s, l, int(need.Number(t, "LIFELINE_ROUNDS", 2)), need.Number(t, "LIFELINE_SEED", 5), ticks)
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Log(r.row(s, l))
+					if bad := r.bad(); bad != "" {
+						t.Error(bad)
+					}
+					if len(r.Runs) == 0 {
+						t.Error("nothing ran")
+					}
+				})
+			}
+		}
+	}
+}

@@ -77,14 +77,28 @@ func (p *Postgres) again() error {
 	return p.Ready(60 * time.Second)
 }
 
-// Fake starts the server again with a clock that Step sets.
-func (p *Postgres) Fake() error {
+// MissingFaketime says why no clock can be set here.
+func MissingFaketime() error {
+	_, err := findFaketime()
+	return err
+}
+
+func findFaketime() (string, error) {
 	paths, _ := filepath.Glob("/usr/lib/*/faketime/libfaketime.so.1")
 	if len(paths) == 0 {
-		return fmt.Errorf("missing on this machine: libfaketime (Debian: apt-get install libfaketime)")
+		return "", fmt.Errorf("missing on this machine: libfaketime (Debian: apt-get install libfaketime)")
+	}
+	return paths[0], nil
+}
+
+// Fake starts the server again with a clock that Step sets.
+func (p *Postgres) Fake() error {
+	library, err := findFaketime()
+	if err != nil {
+		return err
 	}
 	p.Kill(0)
-	p.faked = paths[0]
+	p.faked = library
 	if err := p.Step(0); err != nil {
 		return err
 	}
@@ -106,7 +120,6 @@ type Pair struct {
 	*Postgres // the present primary
 	other     *Postgres
 	ports     []string
-	replicas  int
 }
 
 // NewPair makes a standby for a server.
