@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const patience = 10 * time.Second // for an event that must come
+const patience = 60 * time.Second // for an event that must come
 
 // children are what this test binary is when a test starts it as a worker or
 // as a supervisor: CHILD names the function.
