@@ -47,8 +47,8 @@ func Manual(w io.Writer, date string) error {
 	return m.err
 }
 
-// exitCodes is the table of the manual: what exitCode, supervise and child
-// give.
+// exitCodes is the table of the manual: what exitCode, package supervisor and
+// package process give.
 func exitCodes() [][2]string {
 	return [][2]string{
 		{"0", "done; or another instance runs (-E gives another code for that), or the name is paused"},
@@ -76,18 +76,23 @@ The crontab is the registry: there is no configuration file.`},
 	{"COMMANDS", `Options of a command may stand before or behind its names; those of a COMMAND to be started stand before NAME.`},
 	{"OPTIONS", `Those of lifeline NAME -- COMMAND. A TIME has a unit: 500ms, 30s, 5m, 2h. Each option also reads the variable LIFELINE_<OPTION>, which --env-file, say, has as LIFELINE_ENV_FILE.`},
 	{"EXIT STATUS", `The check has codes of its own, those of Nagios: 0, 1, 2 and 3.`},
-	{"ENVIRONMENT", `A worker finds LIFELINE_NAME, LIFELINE_ID (of this start), LIFELINE_PID (its own) and LIFELINE_FD, a socket on which it may talk to its supervisor; with --notify and --watchdog NOTIFY_SOCKET and WATCHDOG_USEC, with --listen LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as under systemd.`},
-	{"OUTPUT AND HOOKS", `Without --log, --quiet and --ping-url the worker has lifeline's own standard output and error. With one of them, or with a hook, a second process (lifeline-clerk) stands beside lifeline: it writes the log, runs the hooks, has the pings sent by lifeline-remote, and ends when nobody can print any more. With --log, both streams go into one file in the order in which they were printed; with --quiet alone, each goes where it would have gone.
+	{"ENVIRONMENT", `A worker finds LIFELINE_NAME, LIFELINE_ID (its generation), LIFELINE_SPACE (the state directory) and LIFELINE_SUPERVISOR (pid and start of its lifeline). LIFELINE_FD is a socket on which it may talk to its supervisor. With --notify or --watchdog it finds NOTIFY_SOCKET, with --watchdog also WATCHDOG_USEC. With --listen it finds LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as under systemd, and SERVER_STARTER_PORT. With --cluster it finds LIFELINE_FENCE, and in a scheduled run LIFELINE_TICK.
 
-FILE is rotated to FILE.1, FILE.2 and so on, between lines. A log that logrotate has moved is begun anew within a second. When it can't be written, lifeline says so once, the worker goes on, and a line in the log says later how much is missing.
+lifeline knows a worker by these variables: a worker that wipes them is known by its open run file, cgroup or parent.`},
+	{"OUTPUT AND HOOKS", `Without --log, --quiet and --ping-url the worker has lifeline's own standard output and error. With one of them, or with a hook, a second process stands beside lifeline: the logger, which ps(1) shows as lifeline-clerk. It writes the log, runs the hooks, and has the pings sent by lifeline-remote. It ends when no process can print any more. With --log, both streams go into one file in the order in which they were printed; with --quiet alone, each goes where it would have gone.
 
-A hook is run by /bin/sh, with the standard output and error of lifeline, and finds in its environment LIFELINE_NAME, LIFELINE_EVENT (start, success, failure, skip), LIFELINE_RUN (an id), LIFELINE_WORKER (a pid), LIFELINE_STARTED, LIFELINE_ENDED, LIFELINE_SECONDS, LIFELINE_CODE, LIFELINE_SIGNAL, LIFELINE_REASON (if lifeline ended it), LIFELINE_COMMAND, and LIFELINE_LOG_FILE; one of --on-skip also LIFELINE_SKIPPED. A run that was asked to end (terminate, restart, reload), or whose exit code can't be known because its supervisor was killed, is neither a success nor a failure. Hooks run one after the other; lifeline waits for them before it ends, but the name is free by then.
+FILE is rotated to FILE.1, FILE.2 and so on, between lines. When logrotate has moved a log, the logger opens a new one within a second. When it can't write the log, lifeline says so once, the worker goes on, and a line in the log says later how much is missing.
+
+A hook is run by /bin/sh, with the standard output and error of lifeline, and finds in its environment LIFELINE_NAME, LIFELINE_EVENT (start, success, failure, skip), LIFELINE_RUN (an id), LIFELINE_WORKER (a pid), LIFELINE_STARTED, LIFELINE_ENDED, LIFELINE_SECONDS, LIFELINE_CODE, LIFELINE_SIGNAL, LIFELINE_REASON (if lifeline ended it), LIFELINE_COMMAND, and LIFELINE_LOG_FILE; one of --on-skip also LIFELINE_SKIPPED. Two kinds of runs are neither a success nor a failure: those that were asked to end (terminate, restart, reload), and those whose supervisor was killed, because their exit code can't be known. Hooks run one after the other; lifeline waits for them before it ends, but the name is free by then.
 
 --ping-url: URL/start, then URL/CODE with the last 10 kB of output, or URL/log for a run that was asked to end; all of a run have the same rid. They are tried again for about a minute.`},
-	{"FILES", `The state directory is /run/lifeline for root (/var/run/lifeline on other systems than Linux), ~/.local/state/lifeline/MACHINE-ID for others, and /var/tmp/lifeline-UID where the home isn't theirs or isn't local. It must belong to the caller and be closed to others. In it each NAME has files whose names begin with NAME: .lock and .run, which guard it, .state and .history, which say how it went, and .paused. None of them need ever be removed by hand; what guards is put back while the instance runs.`},
+	{"FILES", `The state directory is /run/lifeline for root (/var/run/lifeline on other systems than Linux), ~/.local/state/lifeline/MACHINE-ID for others, and /var/tmp/lifeline-UID where the home isn't theirs or isn't local. It must belong to the caller and be closed to others. In it each NAME has files whose names begin with NAME: .lock and .run guard it, .state and .history say how it went, .paused keeps it down, .log leads to its log. Sockets have 12 digits and .ctl or .clk as their names. You never need to remove any of them. While the instance runs, lifeline puts the lock file and the run file back when they are removed.`},
+	{"ORPHANS AND LEFTOVERS", `An orphan is a worker whose supervisor was killed. By default it lives on: the next tick adopts it, watches over it, and passes on what lifeline terminate and lifeline signal ask for. Its exit code can't be known then, and LIFELINE_FD is lost to it. With --orphans terminate it gets the stop signal when its supervisor is killed, and the next tick ends what lives of it and starts a new one. With --cluster that is always so, because an orphan's lease has ended.
+
+Leftovers are processes that a worker left running when it ended. By default they are ended: the stop signal, then SIGKILL after --kill-after. --leftovers keep lets them live. --leftovers follow takes them for the instance: use it for a program that puts itself into the background.`},
 	{"NOTES", `Under cron, output is mail, and Debian's cron keeps it in an unnamed file until the job ends: give a daemon --log, or let it write a log of its own.
 
-What can't be promised: a second copy starts when a worker has closed its descriptors and wiped its environment, its supervisor was killed, and the state directory was wiped. Other users, other machines, and containers with a pid namespace of their own are other worlds. A program that hangs but lives is an instance, unless --watchdog watches it. Without cron there is no recovery.`},
+What can't be promised: a second copy starts when a worker has closed its descriptors and wiped its environment, its supervisor was killed, and the state directory was wiped. Other users, other machines, and containers with a pid namespace of their own have names of their own. A program that hangs but lives is an instance, unless --watchdog watches it. Without cron there is no recovery.`},
 	{"EXAMPLES", `A daemon that stays up:
 
     lifeline install --respawn web -- /srv/web/server --port 8080

@@ -118,7 +118,7 @@ func isURL(s string) bool {
 	return (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) && !strings.ContainsAny(s, " \t\r\n")
 }
 
-// prepareOutput makes out of the options what a clerk is to do; there will be a
+// prepareOutput makes out of the options what a logger is to do; there will be a
 // start.
 func (o *options) prepareOutput(argv []string) error {
 	s := &o.out.setup
@@ -172,7 +172,7 @@ func (o *options) prepareOutput(argv []string) error {
 	return nil
 }
 
-// attend has a clerk do what the output options ask for, and tells it what
+// attend has a logger do what the output options ask for, and tells it what
 // happens. generation is that of a worker that lives already.
 func (o *options) attend(place logger.Place, job *supervisor.Job, generation string) error {
 	if err := o.prepareOutput(job.Argv); err != nil {

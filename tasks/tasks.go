@@ -141,7 +141,7 @@ const (
 	exitUsage      = 64  // the command line is wrong
 	exitOwn        = 125 // lifeline itself failed, and nothing was started
 	exitNotRunning = 3   // as LSB has it for status
-	// 124 is supervise's, 126 and 127 are child's, 128+n is the signal's
+	// 124 is package supervisor's, 126 and 127 are package process's, 128+n is the signal's
 )
 
 // exitCode says what went wrong, if a person should know, and gives the code.

@@ -39,7 +39,7 @@ func (d dir) journal(name string) (state, history string) {
 func (d dir) skipped(name string) string { return filepath.Join(d.path, identity.Key(name)+".skipped") }
 
 // output gives the FIFO and the socket of a worker whose output is written
-// down, and the link that leads to the log; see package clerk.
+// down, and the link that leads to the log; see package logger.
 func (d dir) output(name string) (fifo, socket, log string) {
 	stem, k := filepath.Join(d.path, identity.Key(name)), identity.Key(name)
 	return stem + ".out", filepath.Join(d.path, k[len(k)-12:]+".clk"), stem + ".log"

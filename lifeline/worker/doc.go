@@ -40,7 +40,7 @@
 // [Listeners], [Listen] or [Files]; WATCHDOG_USEC and WATCHDOG_PID at the first
 // call of [Watchdog]. Make those calls before the first child is started.
 // NOTIFY_SOCKET stays, for a child that reports on the worker's behalf, as do
-// LIFELINE_NAME, LIFELINE_ID, LIFELINE_PID and LIFELINE_FENCE. A worker whose
+// LIFELINE_NAME, LIFELINE_ID and LIFELINE_FENCE. A worker whose
 // shell scripts use `lifeline ping` leaves LIFELINE_FD to them and doesn't call
 // the first group: two readers of one socket steal each other's answers.
 //
