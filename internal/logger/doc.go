@@ -27,21 +27,21 @@
 // # How they find each other
 //
 // The pipe is a FIFO in the state directory, and beside it a socket on which
-// the clerk listens. Whoever has the name opens the FIFO and connects; if nobody
-// answers, it starts a clerk. Thus adopting a worker, and replacing lifeline in
+// the logger listens. Whoever has the name opens the FIFO and connects; if nobody
+// answers, it starts a logger. Thus adopting a worker, and replacing lifeline in
 // place (reload --self), need nothing handed over: the new supervisor finds
-// pipe and clerk by name. Two generations of a reload have the same pipe.
+// pipe and logger by name. Two generations of a reload have the same pipe.
 //
 // The supervisor and the worker hold the FIFO for reading AND writing. So it
-// has a reader for as long as it has a writer, whoever is killed: with the clerk
-// gone nobody gets SIGPIPE, and what is in the pipe waits for the next clerk,
+// has a reader for as long as it has a writer, whoever is killed: with the logger
+// gone nobody gets SIGPIPE, and what is in the pipe waits for the next logger,
 // which the supervisor starts at once. Only when both are killed may the worker
 // have to wait, if it prints a megabyte before the next tick.
 //
 //	who is killed     the worker                       its output
 //	supervisor        goes on (or gets its death       all of it
 //	                  signal)
-//	clerk             goes on                          all but what the clerk had read and
+//	logger            goes on                          all but what the logger had read and
 //	                                                   not written yet, at most 64 kB
 //	both              goes on, waits when a megabyte   the same
 //	                  is unread, until the next tick
@@ -49,7 +49,7 @@
 // # What is said on the socket
 //
 // One JSON object a line, [message] from the supervisor, [answer] from the
-// clerk; descriptors come with the first ([Setup]). A clerk ends when no
+// logger; descriptors come with the first ([Setup]). A logger ends when no
 // supervisor is connected, nobody has the pipe open for writing, and its work
 // is done.
 package logger
