@@ -69,9 +69,11 @@ func TestFollowHidden(t *testing.T) {
 			w := newWorld(t)
 			follow := []string{"--leftovers", "follow"}
 			first := w.tick(follow, "web", w.bad("first", "leave", "end")...)
-			worker := w.at("first")
 			id := w.at("first-grandchild")
-			await.That(t, "the worker's end", func() bool { return !worker.Alive() })
+			await.That(t, "the worker's end", func() bool {
+				r := w.record("web")
+				return r != nil && r.worker == strconv.Itoa(id.PID)
+			})
 			first.kill()
 			if err := after(w); err != nil {
 				t.Fatal(err)

@@ -215,10 +215,17 @@ func (o *options) ending() ending {
 
 // become is --exec: the name goes with the command.
 func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) error {
-	if left := hold.Inherited().Leftovers; len(left) > 0 {
+	endLeft := func(left []procscan.ID) error {
+		if len(left) == 0 {
+			return nil
+		}
 		if err := (process.Tree{Also: left}).End(ctx, stopSignal(o.sup.StopSignal), o.sup.KillAfter, o.ending().mixed); err != nil {
 			return fmt.Errorf("cannot end what the last run left behind: %w", err)
 		}
+		return nil
+	}
+	if err := endLeft(hold.Inherited().Leftovers); err != nil {
+		return err
 	}
 	job := supervisor.Job{Argv: argv}
 	if err := o.attendHold(hold, &job, ""); err != nil {
@@ -228,16 +235,26 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 		c.Flush(time.Second) // from then on it reads until nobody can write any more
 	}
 	generation := guard.NewGeneration()
-	_, err := hold.Launch(ctx, generation, func() (procscan.ID, error) {
-		self := procscan.Self()
-		hold.SetWorker(generation, self)
-		defer hold.Ended() // only where this process doesn't become the command
-		return self, process.Become(process.Spec{
-			Argv: argv, Env: append(hold.Environ(generation), supervisor.Environ(o.sup.Env)...), Dir: o.sup.Chdir, Umask: o.sup.Umask,
-			Run: hold.RunFile(), Stdio: job.Stdio,
+	launch := func() error {
+		_, err := hold.Launch(ctx, generation, func() (procscan.ID, error) {
+			self := procscan.Self()
+			hold.SetWorker(generation, self)
+			defer hold.Ended() // only where this process doesn't become the command
+			return self, process.Become(process.Spec{
+				Argv: argv, Env: append(hold.Environ(generation), supervisor.Environ(o.sup.Env)...), Dir: o.sup.Chdir, Umask: o.sup.Umask,
+				Run: hold.RunFile(), Stdio: job.Stdio,
+			})
 		})
-	})
+		return err
+	}
+	err := launch()
 	var orphan *guard.OrphanError
+	if errors.As(err, &orphan) && orphan.Worker.Zero() {
+		if err := endLeft(orphan.Leftovers); err != nil {
+			return err
+		}
+		orphan, err = nil, launch()
+	}
 	if errors.As(err, &orphan) { // a tick without --exec adopts it
 		return &guard.HeldError{Name: o.name, Holder: guard.Holder{Worker: orphan.Worker, Generation: orphan.Generation}}
 	}

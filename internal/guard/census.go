@@ -213,7 +213,7 @@ func (c *census) ended(m member, rec identity.Record, known bool) bool {
 		// process has ended, or this process would not ask.
 		return m.PPID != sup.PID || sup == c.self
 	case !known:
-		return false
+		return !mayBeWorker(m)
 	case m.marker.Generation == "":
 		return true // it has the run file of a worker that the record knows to have ended
 	case m.marker.Generation == rec.Generation:
@@ -222,6 +222,14 @@ func (c *census) ended(m member, rec identity.Record, known bool) bool {
 	// The record names no worker, or one that has ended. A worker that was
 	// started since is one that its supervisor could not write down any more.
 	return m.Start < rec.Since
+}
+
+// mayBeWorker reports whether m can be the process that its supervisor forked. That
+// one leads a process group of its own, and a leader can't begin a session
+// (setsid(2)); on a terminal it is in its supervisor's group. What a worker has
+// started is in the worker's group, or has a session of its own.
+func mayBeWorker(m member) bool {
+	return m.PGID == m.PID && m.SID != m.PID || m.marker.Supervisor.PID != 0 && m.PGID == m.marker.Supervisor.PID
 }
 
 // supervisorOf finds a living supervisor of name other than this process. A
@@ -285,11 +293,26 @@ func (c *census) lockFileHolders(name string) (ids []procscan.ID) {
 			continue
 		}
 		p, ok := c.table.Get(l.PID)
-		if ok && slices.ContainsFunc(c.openOf(p.ID), func(o procscan.Open) bool { return c.isFile(o, identity.LockFile(name)) && isLocked(o) }) {
+		if ok && c.holdsLockFile(c.openOf(p.ID), name) {
 			ids = append(ids, p.ID)
 		}
 	}
 	return ids
+}
+
+// holdsLockFile reports whether one of a process's descriptors is the lock file of
+// name, locked. A lock file says nothing of its directory: of one that was moved,
+// the record of the run file beside it tells.
+func (c *census) holdsLockFile(open []procscan.Open, name string) bool {
+	return slices.ContainsFunc(open, func(o procscan.Open) bool {
+		if filepath.Base(o.Path) != identity.LockFile(name) || !isLocked(o) {
+			return false
+		}
+		return filepath.Dir(o.Path) == c.dir.space || slices.ContainsFunc(open, func(o procscan.Open) bool {
+			rec, err := recordBehind(o)
+			return filepath.Base(o.Path) == identity.RunFile(name) && err == nil && rec.Space == identity.SpaceHash(c.dir.space)
+		})
+	})
 }
 
 // runFileHolders are the processes other than supervisors that hold a run file
@@ -413,8 +436,7 @@ func (c *census) searchAll() {
 	}
 }
 
-// isFile reports whether o is a file of this directory with that base name. One
-// that was moved with its directory says so in the record.
+// isFile reports whether o is a file of this directory with that base name.
 func (c *census) isFile(o procscan.Open, base string) bool {
 	if filepath.Base(o.Path) != base {
 		return false

@@ -69,6 +69,7 @@ func (g Guard) Do(ctx context.Context, name string, block func(context.Context) 
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("cannot start %s: %w", name, err)
 	}
+	g.Leftovers = KeepLeftovers // a block can't end processes
 	hold, err := g.Acquire(ctx, name)
 	if err != nil {
 		return err
@@ -78,7 +79,12 @@ func (g Guard) Do(ctx context.Context, name string, block func(context.Context) 
 		return &HeldError{Name: name, Holder: Holder{Worker: in.Worker, Generation: in.Generation}}
 	}
 	self := procscan.Self()
-	if _, err := hold.Launch(ctx, NewGeneration(), func() (procscan.ID, error) { return self, nil }); err != nil {
+	_, err = hold.Launch(ctx, NewGeneration(), func() (procscan.ID, error) { return self, nil })
+	var orphan *OrphanError
+	if errors.As(err, &orphan) {
+		return &HeldError{Name: name, Holder: Holder{Worker: orphan.Worker, Generation: orphan.Generation}}
+	}
+	if err != nil {
 		return err
 	}
 	defer hold.Ended() // this process lives on, the instance doesn't

@@ -16,11 +16,15 @@ import (
 // execve, that doesn't get on.
 const standstill = 3 * time.Second
 
-// OrphanError says that a census has found a living worker without a supervisor.
-// It is the instance, to be adopted.
+// OrphanError says that a census has found a living worker without a supervisor,
+// which is the instance and to be adopted, or what ended workers have left
+// running, to be dealt with before the next start.
 type OrphanError struct{ Inherited }
 
 func (e *OrphanError) Error() string {
+	if e.Worker.Zero() {
+		return fmt.Sprintf("pid %d runs, which an earlier run has left behind", e.Leftovers[0].PID)
+	}
 	return fmt.Sprintf("pid %d runs, and its supervisor was killed", e.Worker.PID)
 }
 
@@ -134,6 +138,9 @@ func (h *Hold) elect(ctx context.Context) error {
 				return &HeldError{h.Name, Holder{Supervisor: other.ID}}
 			}
 			younger = append(younger, other)
+		}
+		if len(younger) == 0 && len(s.leftovers) > 0 && h.guard.Leftovers != KeepLeftovers {
+			return &OrphanError{Inherited{Leftovers: s.leftovers}}
 		}
 		if len(younger) == 0 {
 			return nil
