@@ -306,8 +306,8 @@ func TestElection(t *testing.T) {
 		if s := f.state(); s != "up" || f.l.cur.id.PID != 77 {
 			t.Fatalf("in %q, not watching over the orphan", s)
 		}
-		close(f.gone)
 		delete(f.alive, 77)
+		close(f.gone)
 		f.state()
 		if err := <-f.result; err != nil {
 			t.Error(err)

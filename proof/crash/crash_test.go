@@ -138,7 +138,10 @@ func tail(text []byte) string {
 // start starts a tick.
 func (s *stage) start(env []string, options []string, worker ...string) *tick {
 	s.t.Helper()
-	argv := append([]string{"--dir", s.path("state"), "--kill-after", "50ms"}, options...)
+	argv := append([]string{"--dir", s.path("state")}, options...)
+	if !slices.Contains(options, "--exec") { // it has no effect there, and is refused
+		argv = append(argv, "--kill-after", "50ms")
+	}
 	argv = append(argv, "web", "--", programs.Witness, "-log", s.path("log"), "-lock", s.path("lock"))
 	c := exec.Command(programs.Lifeline, append(argv, worker...)...)
 	c.Env = append(environ(), env...)

@@ -74,10 +74,10 @@ func TestStoppedSupervisor(t *testing.T) {
 	}
 }
 
-// The heartbeats of a child count as the worker's.
+// The heartbeats of a child count as the worker's with --notify-access all.
 func TestForkedHelper(t *testing.T) {
 	b := ready(t)
-	s := b.forTest(t, watched("500ms"), b.beats, "50", "0", "helper")
+	s := b.forTest(t, append(watched("500ms"), "--notify-access", "all"), b.beats, "50", "0", "helper")
 	began(t, s)
 	if open(t, s.worker).WaitFor(2000) {
 		t.Errorf("the worker was ended though its child sent heartbeats; printed: %q", s.said())
