@@ -140,7 +140,7 @@ func (c *census) trusts(p procscan.Process, m identity.Marker, rec identity.Reco
 	case ownUID() != 0:
 		return false
 	case rec.Generation != "" && m.Generation == rec.Generation:
-		return true // nobody else can know the generation before it is written
+		return true // other users cannot know the generation before it is written
 	}
 	parent, ok := c.table.Get(p.PPID)
 	if ok && parent.ID == procscan.ID(m.Supervisor) && parent.UID() == ownUID() {

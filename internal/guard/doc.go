@@ -31,7 +31,7 @@
 //  10. the worker has ended; the name is released    hold.go
 //
 // A later start of the same supervisor takes no census while both files have been
-// in their place since the last one: whoever owns newer files locked them,
+// in their place since the last one: the owner of newer files locked them,
 // announced, and looked after this supervisor had announced.
 //
 // For the block of [Guard.Do] the program itself is the instance. A process can't

@@ -34,7 +34,7 @@ func (e *OrphanError) Error() string {
 // start any more; the worker it returns is written into the record, and then the
 // announcement is withdrawn.
 //
-// Whoever owns newer files locked them, announced, and took a census after this
+// The owner of newer files locked them, announced, and took a census after this
 // process had announced and found its own in their place: it sees this process.
 //
 // A *[HeldError] says that another instance has the name, an *[OrphanError] that
@@ -124,7 +124,7 @@ func (h *Hold) elect(ctx context.Context) error {
 			return nil
 		}
 		s := c.of(h.Name, h.prior.rec, h.prior.known)
-		if len(s.unknown) > 0 { // whoever begins an execve later has seen this process
+		if len(s.unknown) > 0 { // a process that begins an execve later has seen this one
 			h.settleUnknown(ctx, c, s.unknown, deadline)
 			s = c.of(h.Name, h.prior.rec, h.prior.known)
 		}
