@@ -98,6 +98,11 @@ func (s Spec) resolve() (path string, argv, env []string, err error) {
 		}
 	}
 	if len(s.Listen) > 0 || s.Until != 0 {
+		// The launcher would report the kernel's refusal too late: as an exit.
+		in := within(s.Dir)
+		if err := loadable(path, searchPath(variable(s.Env, "PATH"), in), in); err != nil {
+			return "", nil, nil, err
+		}
 		env = append(slices.Clip(env), launch.Env+"="+launch.Plan{Path: path, Listen: len(s.Listen) > 0, Until: s.Until}.String())
 		path = self()
 	}

@@ -155,7 +155,7 @@ func TestReload(t *testing.T) {
 		{"a drain that takes too long", reloadOptions, func(d *duo) { d.deaf[1001] = true; settled(d); d.sleep(10 * time.Second) }, "SIGTERM 1001,kill 1001", 1002, "ok pid 1002"},
 
 		{"it crashes: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 3) }, "", 1001, "error rolled back, the old one goes on: the new one exited with code 3"},
-		{"it exits well: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 0) }, "", 1001, "error rolled back, the old one goes on: the new one: the command ended without having said READY=1"},
+		{"it exits well: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 0) }, "", 1001, "error rolled back, the old one goes on: the new one: the command ended after 0s without having said READY=1"},
 		{"READY, and then it crashes", reloadOptions, func(d *duo) { d.ready(); d.sleep(time.Second / 2); exit(d, 1002, 3) }, "", 1001, "error rolled back"},
 		{"it ends at the very moment it would have settled", reloadOptions, func(d *duo) {
 			d.ready()

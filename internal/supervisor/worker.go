@@ -172,7 +172,7 @@ func (w *worker) judge(e process.Exit) error {
 	case code != 0 && e.Status.Signaled():
 		return &EndError{code, "the command was " + process.Describe(e.Status)}
 	case code == 0 && w.state == starting && w.l.waits() && !w.spoke && w.l.want:
-		return &EndError{1, "the command ended without having said " + w.l.readyWord()}
+		return &EndError{1, fmt.Sprintf("the command ended after %s without having said %s", ran.Round(time.Millisecond), w.l.readyWord())}
 	case code != 0: // its own word, and its own business to explain
 		return &EndError{code, ""}
 	case ran < w.l.MinRuntime && w.l.want && w.state != stopping:

@@ -23,6 +23,9 @@ const processCluster = "PROCESS HORIZON=4 GRANTS=2 FAULTS=2"
 
 // TestCluster holds the rules of the lease in every order of the steps.
 func TestCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes")
+	}
 	sizes := []string{smallCluster, processCluster}
 	if os.Getenv("LIFELINE_MODEL") == "full" {
 		sizes = append(sizes, smallCluster+" BEYOND", strings.Replace(processCluster, "HORIZON=4", "HORIZON=5", 1), "HORIZON=7 GRANTS=2 FAULTS=1 TTL=4")
@@ -46,6 +49,9 @@ func TestCluster(t *testing.T) {
 
 // TestClusterRules takes one rule out at a time: each must be missed.
 func TestClusterRules(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes")
+	}
 	for _, rule := range []string{"REACHED", "FROM_ANSWER", "UNCONFIRMED", "MONOTONIC", "MARGIN=1", "NO_LOOK", "PLAIN_PUT", "PLAIN_DELETE", "EARLY_RELEASE", "ONE_GUARD", "NO_DOOM", "NO_PDEATH", "BEYOND NO_FENCE"} {
 		t.Run(rule, func(t *testing.T) {
 			flags := smallCluster

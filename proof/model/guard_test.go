@@ -38,6 +38,9 @@ func TestGuard(t *testing.T) {
 			continue
 		}
 		t.Run(size.flags, func(t *testing.T) {
+			if testing.Short() && strings.Contains(size.flags, "TICKS=3") {
+				t.Skip("takes a minute")
+			}
 			t.Parallel()
 			r := check(t, "guard.pml", size.flags)
 			if r.fails != "" {
@@ -59,6 +62,9 @@ const (
 // suffice, the other one is out already: with the part the model holds, and
 // without it it fails.
 func TestGuardParts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes")
+	}
 	for _, part := range []struct {
 		part, with, without string
 		fails               string
