@@ -146,6 +146,7 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=du
 `
 
 func TestPackageComesAndGoes(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	need.Root(t)
 	need.Programs(t, "dpkg", "dpkg-deb", "unshare", "chroot")
 	top := t.TempDir()

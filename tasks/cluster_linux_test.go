@@ -21,6 +21,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"lifeline/internal/cluster/enginetest"
+
+	"lifeline/proof/need"
 )
 
 // buildRemote builds the second program for the scripts.
@@ -120,6 +122,7 @@ func TestClusterEtcd(t *testing.T) {
 }
 
 func TestClusterPostgres(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
 	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -130,6 +133,7 @@ func TestClusterPostgres(t *testing.T) {
 
 // An etcd that wants certificates.
 func TestClusterEtcdTLS(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	dir := t.TempDir()
 	certificates(t, dir)
 	server := enginetest.Etcd(t, "--cert-file="+dir+"/server.pem", "--key-file="+dir+"/server.key", "--client-cert-auth", "--trusted-ca-file="+dir+"/ca.pem")
@@ -138,6 +142,7 @@ func TestClusterEtcdTLS(t *testing.T) {
 
 // An etcd that wants a user and a password.
 func TestClusterEtcdPassword(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)
 	enginetest.EtcdAuth(t, server, "root", "secret!word")
 	clusterScripts(t, "password", map[string]string{"CLUSTER": server, "AS": strings.Replace(server, "://", "://root@", 1),
@@ -145,6 +150,7 @@ func TestClusterEtcdPassword(t *testing.T) {
 }
 
 func TestClusterPostgresPassword(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t, "local all all trust", "host all proof 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256")
 	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -158,6 +164,7 @@ func TestClusterPostgresPassword(t *testing.T) {
 
 // A database that isn't ready for lifeline.
 func TestClusterPostgresSchema(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
 	sql(t, server, "CREATE DATABASE other", "CREATE DATABASE old", "CREATE USER guest")
 	db := func(name string) string { return strings.TrimSuffix(server, "postgres") + name }
@@ -172,6 +179,7 @@ func TestClusterPostgresSchema(t *testing.T) {
 // Behind pgbouncer: refused where it pools by transaction, and not where it
 // gives each client a session.
 func TestClusterPgbouncer(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
 	if out, err := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -13,6 +13,8 @@ import (
 
 	"lifeline/procscan"
 	"lifeline/proof/await"
+
+	"lifeline/proof/need"
 )
 
 // adopts wants a tick to find the worker and watch over it.
@@ -194,6 +196,7 @@ func TestSupervisorStoppedWithoutWorker(t *testing.T) {
 
 // A descendant that nobody can tell any more still has the run file.
 func TestLeaked(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	t.Run("after a normal end", func(t *testing.T) {
 		w := newWorld(t)
 		if code := w.tick([]string{"--leftovers", "keep"}, "web", w.bad("first", "leave", "end")...).ends(); code != 0 {

@@ -23,6 +23,7 @@ func read(t *testing.T) string {
 
 // What the page shows is what the program does.
 func TestThePageIsTrue(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	need.Root(t)
 	need.Programs(t, "go", "tmux", "crontab", "bash", "ip")
 	need.Namespaces(t)

@@ -19,6 +19,7 @@ import (
 // TestUnderLifeline hangs the daemon under the real program, twice: the
 // watchdog ends it, and another one is started.
 func TestUnderLifeline(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	dir := room(t)
 	lifeline := filepath.Join(dir, "lifeline")
 	build := exec.Command("go", "build", "-trimpath", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-ldflags=-s -w", "-o", lifeline, "lifeline")

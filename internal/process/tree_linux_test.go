@@ -265,6 +265,7 @@ func flood(args []string) {
 }
 
 func TestKillRunaway(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	needPerl(t)
 	for how, most := range map[string]string{"spread": "300", "spread session": "300", "flee": "40", "flee session": "40"} {
 		t.Run(how, func(t *testing.T) { help(t, nil, "flood", how, most) })

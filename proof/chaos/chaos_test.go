@@ -100,6 +100,7 @@ func TestSeeds(t *testing.T) {
 // TestControl attacks a plain flock in the same way. It must fail, or the
 // attack proves nothing.
 func TestControl(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	c, r := attack(t, "flock", 1, 150)
 	t.Logf("\n%s%s", tableHead, row(c, r))
 	if r.Overlaps == 0 {

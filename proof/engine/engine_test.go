@@ -93,6 +93,7 @@ func TestEtcd(t *testing.T) {
 }
 
 func TestPostgres(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	need.NoError(t, MissingPostgres())
 	psql, err := Find("", "psql")
 	need.NoError(t, err)

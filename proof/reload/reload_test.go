@@ -88,6 +88,7 @@ func TestStartServer(t *testing.T) {
 }
 
 func TestKill(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	seed := need.Number(t, "LIFELINE_SEED", rand.Uint64N(1e6)+1)
 	k, err := own(t).killing(30, 500, rand.New(rand.NewPCG(seed, 0)))
 	t.Logf("LIFELINE_SEED=%d\n%s%s", seed, killedHead, k)
@@ -95,6 +96,7 @@ func TestKill(t *testing.T) {
 }
 
 func TestTakeover(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	for _, scripted := range []bool{false, true} {
 		k, err := own(t).takeover(20, scripted)
 		must(t, err)
@@ -125,6 +127,7 @@ func TestBad(t *testing.T) {
 // TestServers: without keep-alive nothing may be lost. What those servers do
 // to kept connections when they end is their own.
 func TestServers(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	for _, o := range servers {
 		if o.clients.keepAlive > 0 && o.clients.fresh == 0 {
 			continue

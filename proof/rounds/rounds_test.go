@@ -60,6 +60,7 @@ func TestRounds(t *testing.T) {
 // TestControls plays the same rounds with what is used elsewhere. They must
 // fail, or the rounds above prove nothing.
 func TestControls(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	for _, control := range []struct {
 		how, what string
 		failed    func(count) bool

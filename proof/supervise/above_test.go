@@ -13,6 +13,8 @@ import (
 
 	"lifeline/internal/sdnotify"
 	"lifeline/proof/pid"
+
+	"lifeline/proof/need"
 )
 
 // above plays the supervisor of lifeline, as systemd would be one.
@@ -112,6 +114,7 @@ func TestNotifyClient(t *testing.T) {
 // lifeline under lifeline, each with a watchdog: the inner one looks after its
 // worker, the outer one after the inner.
 func TestLifelineUnderLifeline(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	b := ready(t)
 	dir, times, err := b.room()
 	if err != nil {

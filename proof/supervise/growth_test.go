@@ -2,10 +2,15 @@
 
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"lifeline/proof/need"
+)
 
 // Nothing is left behind by a respawn.
 func TestGrowth(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	b := ready(t)
 	for _, options := range [][]string{nil, {"--watchdog", "1m"}, {"--listen", "unix://" + b.dir + "/web.sock"}} {
 		sizes := must[[]size](t)(b.respawns([]int{30, 300}, options...))

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/proof/pid"
+
+	"lifeline/proof/need"
 )
 
 // watched is how the workers of these tests are run; beats's first message is
@@ -42,6 +44,7 @@ func TestWatchdogRunsOut(t *testing.T) {
 // The supervisor stands still for longer than the period: it can't have heard
 // anything, and nobody is to blame.
 func TestStoppedSupervisor(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	for _, how := range []string{"lifeline", "both, lifeline wakes first", "both, the worker wakes first"} {
 		t.Run(how, func(t *testing.T) {
 			b := ready(t)

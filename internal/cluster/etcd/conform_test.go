@@ -8,9 +8,12 @@ import (
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
 	"lifeline/internal/cluster/etcd"
+
+	"lifeline/proof/need"
 )
 
 func TestConform(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)
 	enginetest.Suite{
 		Open: func(ctx context.Context, name string) (engine.Engine, error) {

@@ -13,9 +13,12 @@ import (
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
 	"lifeline/internal/cluster/postgres"
+
+	"lifeline/proof/need"
 )
 
 func TestConform(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
 	if err := postgres.Init(t.Context(), server); err != nil {
 		t.Fatal(err)
@@ -34,6 +37,7 @@ func TestConform(t *testing.T) {
 // The password is rotated, and all connections end: the lease is renewed with
 // the new one, which is in the file.
 func TestPasswordRotated(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t, "host all proof 127.0.0.1/32 trust", "host all worker 127.0.0.1/32 scram-sha-256")
 	if err := postgres.Init(t.Context(), server); err != nil {
 		t.Fatal(err)
