@@ -16,30 +16,29 @@ import (
 	"lifeline/internal/guard"
 )
 
-// clusterFlags are those of a name that runs once in a whole cluster.
-func (o *options) clusterFlags() []cli.Flag {
+// clusterOptions are those of a name that runs once in a whole cluster.
+func (o *options) clusterOptions() []*option {
 	c := &o.cluster
-	return append(o.clusterAddress(), []cli.Flag{
-		&cli.StringFlag{Name: "node", Category: catCluster, EnvVars: env("node"), Destination: &c.Node, Usage: "this node's `name` in it", DefaultText: "the host name"},
-		&cli.DurationFlag{Name: "ttl", Category: catCluster, EnvVars: env("ttl"), Value: 5 * time.Second, Destination: &c.TTL, Action: notNegative("ttl"),
-			Usage: "a dead node's lease lasts so `long`; --kill-after has to fit into half of it, and is a quarter of it where it isn't given"},
-		&cli.IntFlag{Name: "slots", Category: catCluster, EnvVars: env("slots"), Value: 1, Destination: &c.Slots, Usage: "run on `N` nodes, not on one"},
-		&cli.StringFlag{Name: "prefer", Category: catCluster, EnvVars: env("prefer"), Destination: &c.Prefer, Usage: "this `node` gets it back when it is healthy again"},
-		&cli.IntFlag{Name: "fail-after", Category: catCluster, EnvVars: env("fail-after"), Destination: &c.FailAfter, Usage: "let another node have it after `N` failures in a row", DefaultText: "never"},
-		&cli.StringFlag{Name: "tick", Category: catCluster, EnvVars: env("tick"), Destination: &c.Tick,
-			Usage: "run it at each tick of this `schedule` (cron's five fields, CRON_TZ=ZONE before them), once in the whole cluster"},
-		&cli.BoolFlag{Name: "at-least-once", Category: catCluster, EnvVars: env("at-least-once"), Destination: &c.AtLeastOnce, Usage: "run a tick again when its node died before it was done"},
-		&cli.DurationFlag{Name: "max-clock-skew", Category: catCluster, EnvVars: env("max-clock-skew"), Value: time.Minute, Destination: &c.MaxClockSkew, Action: notNegative("max-clock-skew"),
-			Usage: "run no ticks while this node's clock differs from the engine's by `more`"},
-		&cli.BoolFlag{Name: "force-options", Category: catCluster, EnvVars: env("force-options"), Destination: &c.ForceOptions,
-			Usage: "change --slots, --ttl and --tick for all nodes to these"},
+	return append(o.clusterAddress(), []*option{
+		{name: "node", value: "NAME", group: aboutCluster, to: text(&c.Node), preset: "the host name", usage: "this node's name in the cluster"},
+		{name: "ttl", value: "TIME", group: aboutCluster, to: duration(&c.TTL, 5*time.Second),
+			usage: "a dead node's lease ends after TIME; --kill-after must fit into half of it, and is a quarter of it where it isn't given"},
+		{name: "slots", value: "N", group: aboutCluster, to: number(&c.Slots, 1), usage: "run on N nodes, not on one"},
+		{name: "prefer", value: "NODE", group: aboutCluster, to: text(&c.Prefer), usage: "give the lease back to this node when it is healthy again"},
+		{name: "fail-after", value: "N", group: aboutCluster, to: number(&c.FailAfter, 0), preset: "never", usage: "let another node have the lease after N failures in a row"},
+		{name: "tick", value: "SCHEDULE", group: aboutCluster, to: text(&c.Tick), noEnv: true, // a scheduled run finds its label in LIFELINE_TICK
+			usage: "run the command at each time of this schedule (cron's five fields, CRON_TZ=ZONE before them), once in the whole cluster"},
+		{name: "at-least-once", group: aboutCluster, to: toggle(&c.AtLeastOnce), usage: "repeat a scheduled run whose node died before the run was done"},
+		{name: "max-clock-skew", value: "TIME", group: aboutCluster, to: duration(&c.MaxClockSkew, time.Minute),
+			usage: "claim no scheduled run while this node's clock differs from the engine's by more than TIME"},
+		{name: "force-options", group: aboutCluster, to: toggle(&c.ForceOptions), usage: "change --slots, --ttl and --tick for all nodes to these"},
 	}...)
 }
 
 // clusterAddress is the option that subcommands have, too.
-func (o *options) clusterAddress() []cli.Flag {
-	return []cli.Flag{&cli.StringFlag{Name: "cluster", Category: catCluster, EnvVars: env("cluster"), Destination: &o.cluster.URL,
-		Usage: "run it once in the whole cluster that meets at this `address`: etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE"}}
+func (o *options) clusterAddress() []*option {
+	return []*option{{name: "cluster", value: "ADDRESS", group: aboutCluster, to: text(&o.cluster.URL),
+		usage: "run once in the whole cluster that meets at this address: etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE"}}
 }
 
 // checkCluster refuses what can't go together, before anything else is done.
@@ -106,7 +105,7 @@ func (o *options) join(hold *guard.Hold) (*cluster.Lease, error) {
 // clusterStatus is `lifeline status --cluster [URL] [NAME...]`; without the
 // address it is the one in LIFELINE_CLUSTER.
 func (o *options) clusterStatus(args []string, asJSON bool) error {
-	o.cluster.URL = os.Getenv(env("cluster")[0])
+	o.cluster.URL = os.Getenv(variableOf("cluster"))
 	if len(args) > 0 && strings.Contains(args[0], "://") {
 		o.cluster.URL, args = args[0], args[1:]
 	}
@@ -152,7 +151,7 @@ func moveCommand() *cli.Command {
 		Name:      "move",
 		Usage:     "hand it over to another node of the cluster",
 		UsageText: "lifeline move --cluster URL NAME NODE\n\nNODE must stand by. It returns when NODE has it.",
-		Flags:     o.clusterAddress(),
+		Flags:     flags(o.clusterAddress()),
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) != 2 {
@@ -173,7 +172,7 @@ func ticksCommand() *cli.Command {
 		Usage:     "set back how far the cluster's ticks have been run",
 		Hidden:    true, // the message that it is the remedy for names it
 		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this when a node's wrong clock has run ticks of the future.",
-		Flags:     o.clusterAddress(),
+		Flags:     flags(o.clusterAddress()),
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) != 2 || args[0] != "reset" {

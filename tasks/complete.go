@@ -27,7 +27,6 @@ func complete(typed []string) {
 	if len(typed) == 0 {
 		typed = []string{""}
 	}
-	headings()
 	kind, words := completions(typed)
 	fmt.Println(kind)
 	for _, w := range words {
@@ -38,24 +37,23 @@ func complete(typed []string) {
 func completions(typed []string) (kind string, words []string) {
 	last := len(typed) - 1
 	current := typed[last]
-	list := commands([]string{"lifeline", ""})
-	root := newApp(new(options), []string{"lifeline", "help"})
-	flags, args, at := root.Flags, 0, 0
+	list := commands(nil)
+	table, args, at := new(options).table(), 0, 0
 	var command *cli.Command
 	for at < last {
-		w := wordsOf(typed[at:last], flags)
+		w := wordsOf(typed[at:last], table)
 		switch {
 		case w.text[0] == "--":
 			if command == nil || takesCommand(command) {
 				return fmt.Sprintf("command %d", at+2), nil
 			}
 		case w.option != "":
-			if at+len(w.text) == last && wantsValue(w, flags) {
-				return values(findFlag(flags, w.option), "", current)
+			if at+len(w.text) == last && wantsValue(w, table) {
+				return values(find(table, w.option), "", current)
 			}
 		case args == 0 && command == nil:
 			if i := slices.IndexFunc(list, func(c *cli.Command) bool { return c.HasName(w.text[0]) }); i >= 0 {
-				command, flags = list[i], list[i].Flags
+				command, table = list[i], optionsOf(list[i].Flags)
 			} else {
 				args++
 			}
@@ -65,11 +63,11 @@ func completions(typed []string) (kind string, words []string) {
 		at += len(w.text)
 	}
 	if name, value, ok := strings.Cut(current, "="); ok && strings.HasPrefix(name, "-") {
-		return values(findFlag(flags, strings.TrimLeft(name, "-")), name+"=", value)
+		return values(find(table, strings.TrimLeft(name, "-")), name+"=", value)
 	}
 	switch {
 	case strings.HasPrefix(current, "-"):
-		words = optionWords(flags)
+		words = optionWords(table)
 	case command == nil && args == 0:
 		for _, c := range list {
 			words = append(words, c.Name+"\t"+c.Usage)
@@ -98,54 +96,42 @@ func usageOf(c *cli.Command) string {
 func takesCommand(c *cli.Command) bool { return strings.Contains(usageOf(c), "COMMAND") }
 
 // wordsOf gives the first word of typed.
-func wordsOf(typed []string, flags []cli.Flag) word {
-	w := words(typed, flags)[0]
+func wordsOf(typed []string, table []*option) word {
+	w := words(typed, table)[0]
 	if w.text[0] == "--" {
 		w.text = w.text[:1]
 	}
 	return w
 }
 
-func findFlag(flags []cli.Flag, name string) cli.Flag {
-	i := slices.IndexFunc(flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
-	if i < 0 {
-		return nil
-	}
-	return flags[i]
-}
-
-// wantsValue: the option stands last, and its value is being typed.
-func wantsValue(w word, flags []cli.Flag) bool {
-	doc, ok := findFlag(flags, w.option).(cli.DocGenerationFlag)
-	return ok && doc.TakesValue() && len(w.text) == 1 && !strings.Contains(w.text[0], "=")
+// wantsValue reports whether the option stands last, and its value is being
+// typed.
+func wantsValue(w word, table []*option) bool {
+	o := find(table, w.option)
+	return o != nil && !o.isSwitch() && len(w.text) == 1 && !strings.Contains(w.text[0], "=")
 }
 
 // values are those that an option can have. before is what stands before the
 // value in the same word.
-func values(f cli.Flag, before, current string) (string, []string) {
-	var words []string
-	doc, ok := f.(cli.DocGenerationFlag)
-	if !ok {
+func values(o *option, before, current string) (string, []string) {
+	if o == nil {
 		return "words", nil
 	}
-	if g, ok := f.(*cli.GenericFlag); ok {
-		if c, ok := g.Value.(*choice); ok {
-			words = c.from
-		}
-	}
-	value, _ := placeholder(doc.GetUsage())
+	var words []string
 	switch {
-	case words != nil:
-	case value == "directory" && before == "":
+	case o.value == "DIRECTORY" && before == "":
 		return "directories", nil
-	case value == "file" && before == "":
+	case o.value == "FILE" && before == "":
 		return "files", nil
-	case slices.Contains(f.Names(), "stop-signal"):
+	case o.value == "SIGNAL":
 		words = []string{"TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "KILL"}
-	case value == "user":
+	case o.value == "USER":
 		words = userNames()
-	case value == "fields":
+	case o.value == "FIELDS":
 		words = []string{"@hourly", "@daily", "@weekly", "@monthly", "@reboot"}
+	}
+	if c, ok := o.to.(choice); ok {
+		words = c.from
 	}
 	out := make([]string, len(words))
 	for i, w := range words {
@@ -158,18 +144,10 @@ func begins(words []string, with string) []string {
 	return slices.DeleteFunc(words, func(w string) bool { return !strings.HasPrefix(w, with) })
 }
 
-func optionWords(flags []cli.Flag) []string {
+func optionWords(table []*option) []string {
 	var out []string
-	for _, f := range flags {
-		o, ok := readOption(f)
-		if !ok {
-			continue
-		}
-		for _, n := range f.Names() {
-			if len(n) > 1 {
-				out = append(out, "--"+n+"\t"+o.says)
-			}
-		}
+	for _, o := range table {
+		out = append(out, "--"+o.name+"\t"+o.usage)
 	}
 	return out
 }

@@ -21,29 +21,31 @@ type cronOptions struct {
 	entry  install.Entry
 	dryRun bool
 	cronD  bool
+
+	reboot, noReboot bool
 }
 
-func (k *cronOptions) flags() []cli.Flag {
-	return []cli.Flag{
-		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Destination: &k.dryRun, Usage: "print the change, make none"},
-		&cli.BoolFlag{Name: "cron-d", Destination: &k.cronD, Usage: "a file in /etc/cron.d instead of your crontab"},
+func (k *cronOptions) table() []*option {
+	return []*option{
+		{name: "dry-run", short: "n", to: toggle(&k.dryRun), usage: "print the change, make none"},
+		{name: "cron-d", to: toggle(&k.cronD), usage: "use a file in /etc/cron.d instead of your crontab"},
 	}
 }
 
 func installCommand(argv []string) *cli.Command {
 	var k cronOptions
 	var o options
-	passed := o.flags()
-	own := append(k.flags(),
-		&cli.StringFlag{Name: "schedule", Value: install.EveryMinute, Destination: &k.entry.Schedule, Usage: "when to tick, five `fields` or an @word"},
-		&cli.BoolFlag{Name: "reboot", Usage: "with --schedule: start it at boot, too"},
-		&cli.BoolFlag{Name: "no-reboot", Usage: "without --schedule: don't start it at boot"},
-		&cli.StringFlag{Name: "user", Destination: &k.entry.User, Usage: "with --cron-d: run it as this `user`", DefaultText: "you"})
+	passed := o.table()
+	own := append(k.table(), []*option{
+		{name: "schedule", value: "FIELDS", to: textOr(&k.entry.Schedule, install.EveryMinute), usage: "when to tick: five fields or an @word"},
+		{name: "reboot", to: toggle(&k.reboot), usage: "with --schedule: start it at boot, too"},
+		{name: "no-reboot", to: toggle(&k.noReboot), usage: "without --schedule: don't start it at boot"},
+		{name: "user", value: "USER", to: text(&k.entry.User), preset: "you", usage: "with --cron-d: run it as this user"}}...)
 	return &cli.Command{
 		Name:      "install",
 		Usage:     "put it into the crontab",
 		UsageText: "lifeline install [options] NAME -- COMMAND [ARG...]\n\nOptions of lifeline itself are written into the crontab's line.",
-		Flags:     append(slices.Clone(own), passed...),
+		Flags:     flags(own, passed),
 		Action: func(c *cli.Context) error {
 			command, err := o.command(c.Args().Slice(), false)
 			if err != nil {
@@ -51,9 +53,9 @@ func installCommand(argv []string) *cli.Command {
 			}
 			e := &k.entry
 			e.Name = o.name
-			typed := words(argv[2:len(argv)-c.NArg()], c.Command.Flags)
+			typed := words(argv[2:len(argv)-c.NArg()], optionsOf(c.Command.Flags))
 			e.Options = append(fromEnviron(typed, passed), pick(typed, passed)...)
-			if err := k.atBoot(c); err != nil {
+			if err := k.atBoot(); err != nil {
 				return err
 			}
 			if err := o.installCluster(c, e); err != nil {
@@ -93,15 +95,15 @@ func installCommand(argv []string) *cli.Command {
 
 // atBoot decides about the @reboot line. What ticks every minute is to run at
 // all times, so from the boot on. A job with a schedule isn't to run at boot.
-func (k *cronOptions) atBoot(c *cli.Context) error {
+func (k *cronOptions) atBoot() error {
 	always := strings.Join(strings.Fields(k.entry.Schedule), " ") == install.EveryMinute
-	k.entry.Reboot = always && !c.Bool("no-reboot") || c.Bool("reboot")
+	k.entry.Reboot = always && !k.noReboot || k.reboot
 	switch {
-	case c.Bool("reboot") && c.Bool("no-reboot"):
+	case k.reboot && k.noReboot:
 		return usage("--reboot and --no-reboot can't be had together: leave one out")
-	case c.Bool("reboot") && always:
+	case k.reboot && always:
 		return usage("--reboot goes with --schedule: what ticks every minute has its @reboot line already; leave it out")
-	case c.Bool("reboot") && strings.TrimSpace(k.entry.Schedule) == "@reboot":
+	case k.reboot && strings.TrimSpace(k.entry.Schedule) == "@reboot":
 		return usage("--reboot goes with another schedule than @reboot: leave it out")
 	}
 	return nil
@@ -109,13 +111,12 @@ func (k *cronOptions) atBoot(c *cli.Context) error {
 
 // fromEnviron is for options that a LIFELINE_ variable has set: cron won't
 // have that variable.
-func fromEnviron(typed []word, flags []cli.Flag) []string {
+func fromEnviron(typed []word, table []*option) []string {
 	var out []string
-	for _, f := range flags {
-		name := f.Names()[0]
-		given := slices.ContainsFunc(typed, func(w word) bool { return slices.Contains(f.Names(), w.option) })
-		if value, ok := os.LookupEnv(env(name)[0]); ok && !given {
-			out = append(out, "--"+name+"="+value)
+	for _, o := range table {
+		given := slices.ContainsFunc(typed, func(w word) bool { return slices.Contains(o.Names(), w.option) })
+		if value, ok := os.LookupEnv(o.env()); ok && !given && !o.noEnv {
+			out = append(out, "--"+o.name+"="+value)
 		}
 	}
 	return out
@@ -228,9 +229,9 @@ func (k *cronOptions) suitBusybox(o *options) error {
 
 // absolute writes the paths among the options as they are seen from here: cron
 // starts in the home directory.
-func absolute(options []string, flags []cli.Flag, cwd string) []string {
+func absolute(options []string, table []*option, cwd string) []string {
 	var out []string
-	for _, w := range words(options, flags) {
+	for _, w := range words(options, table) {
 		if slices.Contains([]string{"log", "env-file", "chdir", "dir", "reload-on-change"}, w.option) {
 			name, value, joined := strings.Cut(w.text[0], "=")
 			if !joined && len(w.text) == 2 {
@@ -306,7 +307,7 @@ func uninstallCommand() *cli.Command {
 		Name:      "uninstall",
 		Usage:     "take it out of the crontab",
 		UsageText: "lifeline uninstall [options] NAME\n\nIt doesn't end what runs: lifeline terminate NAME does.",
-		Flags:     k.flags(),
+		Flags:     flags(k.table()),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {
@@ -366,7 +367,7 @@ func crontabLine(ctx context.Context, name string) (install.Line, error) {
 
 // fromCrontab makes the whole command line of `lifeline run NAME`: what the
 // crontab has for the worker, then what was typed.
-func fromCrontab(ctx context.Context, name string, typed []word, flags []cli.Flag) ([]string, error) {
+func fromCrontab(ctx context.Context, name string, typed []word, table []*option) ([]string, error) {
 	line, err := crontabLine(ctx, name)
 	if err != nil {
 		return nil, err
@@ -397,8 +398,8 @@ func fromCrontab(ctx context.Context, name string, typed []word, flags []cli.Fla
 		argv = append(argv, "--chdir", line.Dir)
 	}
 	var all options
-	argv = append(argv, pick(words(line.Options, all.flags()), flags)...)
-	argv = append(argv, pick(typed, flags)...)
+	argv = append(argv, pick(words(line.Options, all.table()), table)...)
+	argv = append(argv, pick(typed, table)...)
 	return append(append(argv, name, "--"), line.Command...), nil
 }
 

@@ -45,7 +45,7 @@ func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
 		{
 			Name:  name + ":lifeline",
 			Usage: "run " + name + " unless it runs already",
-			Flags: o.dirFlags(),
+			Flags: shown(o.dirOptions()),
 			Action: func(c *cli.Context) error {
 				err := o.guard.Do(c.Context, name, body)
 				var held *guard.HeldError
@@ -63,7 +63,7 @@ func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
 		{
 			Name:  name + ":terminate",
 			Usage: "end the running " + name,
-			Flags: o.dirFlags(),
+			Flags: shown(o.dirOptions()),
 			Action: func(c *cli.Context) error {
 				h, running, err := o.guard.Holder(name)
 				switch {
@@ -80,3 +80,20 @@ func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
 		},
 	}
 }
+
+// shown gives options to a program that has urfave/cli's own help.
+func shown(table []*option) []cli.Flag {
+	var all []cli.Flag
+	for _, o := range table {
+		all = append(all, visible{o})
+	}
+	return all
+}
+
+type visible struct{ *option }
+
+// String is a line of that help.
+func (v visible) String() string { return v.typed() + "\t" + v.means() }
+
+// IsVisible has that help show it.
+func (v visible) IsVisible() bool { return true }

@@ -27,9 +27,9 @@ func doctorCommand() *cli.Command {
 		Name:      "doctor",
 		Usage:     "why did (or won't) it run?",
 		UsageText: "lifeline doctor [options] [NAME]\n\nIt looks at cron, the crontab, the command as cron would find it, the state directory, the record, the locks and the last runs; without NAME at all names that are known here. Each finding says what to do. It exits with 0 only when all is well, else with 1.\n\nIt changes nothing, unless --simulate is given: then what stands in the crontab is really run, in the environment that cron gives, and ended after a while. An instance that runs is left alone.",
-		Flags: append(o.dirFlags(),
-			&cli.BoolFlag{Name: "simulate", Destination: &d.Simulate, Usage: "start it as cron would, for a while"},
-			&cli.DurationFlag{Name: "for", Value: 5 * time.Second, Destination: &d.For, Action: notNegative("for"), Usage: "with --simulate: end it after so `long`"}),
+		Flags: flags(o.dirOptions(), []*option{
+			{name: "simulate", to: toggle(&d.Simulate), usage: "start the command as cron would, for a while"},
+			{name: "for", value: "TIME", to: duration(&d.For, 5*time.Second), usage: "with --simulate: end it after TIME"}}),
 		Action: func(c *cli.Context) error {
 			var names []string
 			if c.NArg() > 0 {

@@ -70,7 +70,7 @@ func (o *options) byNotify() bool {
 // the environment is meant for many command lines, and refuses none.
 func (o *options) checkEffects(c *cli.Context) error {
 	for _, e := range effects {
-		if c.IsSet(e.option) && os.Getenv(env(e.option)[0]) == "" && e.is(o) {
+		if c.IsSet(e.option) && os.Getenv(variableOf(e.option)) == "" && e.is(o) {
 			return usage("--%s has no effect %s", e.option, e.why)
 		}
 	}

@@ -30,8 +30,8 @@ func TestEffects(t *testing.T) {
 		"standby": {"wait", "conflict-exit-code"}, "notify": {"ready-after"}, "ready-by": {"ready-after"},
 	}
 	var names []string
-	for _, f := range new(options).flags() {
-		names = append(names, f.Names()[0])
+	for _, o := range new(options).table() {
+		names = append(names, o.name)
 	}
 	lacks := func(a, b string) bool { return needs[a] != nil && !slices.Contains(needs[a], b) }
 	for i, a := range names {
@@ -41,7 +41,7 @@ func TestEffects(t *testing.T) {
 			argv := []string{"lifeline"}
 			for _, n := range slices.Compact([]string{a, b}) {
 				argv = append(argv, "--"+n)
-				if !isBool(o.flags(), n) {
+				if !find(o.table(), n).isSwitch() {
 					argv[len(argv)-1] += "=" + valueOf(values, n)
 				}
 			}
@@ -66,11 +66,4 @@ func valueOf(values map[string]string, name string) string {
 		return v
 	}
 	return "5s" // also a path, a command, a name
-}
-
-func isBool(flags []cli.Flag, name string) bool {
-	return slices.ContainsFunc(flags, func(f cli.Flag) bool {
-		_, is := f.(*cli.BoolFlag)
-		return is && f.Names()[0] == name
-	})
 }

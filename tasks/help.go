@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -55,7 +56,7 @@ func helpCommand() *cli.Command {
 			case topic == "":
 				writeScreen(c.App.Writer, c.App)
 			case topic == "options":
-				writeOptions(c.App.Writer, new(options).flags())
+				writeOptions(c.App.Writer, new(options).table())
 			default:
 				command := c.App.Command(topic)
 				if command == nil {
@@ -74,7 +75,6 @@ func helpCommand() *cli.Command {
 // useHelp puts our own help, one screen for the program and one page for each
 // command, in the place of urfave/cli's templates.
 func useHelp(app *cli.App) {
-	app.Flags = append(app.Flags, cli.HelpFlag, &cli.BoolFlag{Name: "version", Usage: "what this program was built from"})
 	cli.HelpPrinter = func(w io.Writer, _ string, data any) {
 		switch of := data.(type) {
 		case *cli.App:
@@ -132,10 +132,9 @@ func writeHelp(w io.Writer, c *cli.Command) {
 	if line := examples()[c.Name]; line[0] != "" {
 		fmt.Fprintf(w, "\nExample: %s\n", line[0])
 	}
-	flags := slices.DeleteFunc(slices.Clone(c.Flags), func(f cli.Flag) bool { return f == cli.HelpFlag })
-	if len(flags) > 0 {
+	if table := optionsOf(c.Flags); len(table) > 0 {
 		fmt.Fprintln(w)
-		writeOptions(w, flags)
+		writeOptions(w, table)
 	}
 }
 
@@ -147,101 +146,29 @@ func sentence(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// An option is a flag as people read it.
-type option struct {
-	heading string
-	names   string // "-E, --conflict-exit-code N"
-	says    string
-	without string // its value when it isn't given
-	env     string
+// headings gives the headings of a table, in its order.
+func headings(table []*option) (all []string) {
+	for _, o := range table {
+		if !slices.Contains(all, o.group) {
+			all = append(all, o.group)
+		}
+	}
+	return all
 }
 
-func readOption(f cli.Flag) (o option, ok bool) {
-	doc, ok := f.(cli.DocGenerationFlag)
-	if visible, has := f.(cli.VisibleFlag); !ok || has && !visible.IsVisible() {
-		return o, false
-	}
-	if c, has := f.(cli.CategorizableFlag); has {
-		o.heading = c.GetCategory()
-	}
-	value, says := placeholder(doc.GetUsage())
-	o.says = says
-	var short, long []string
-	for _, n := range f.Names() {
-		if len(n) == 1 {
-			short = append(short, "-"+n)
-		} else {
-			long = append(long, "--"+n)
-		}
-	}
-	o.names = strings.Join(append(short, long...), ", ")
-	if doc.TakesValue() {
-		if value == "" {
-			value = "VALUE"
-		}
-		o.names += " " + strings.ToUpper(value)
-		o.without = doc.GetDefaultText()
-		if o.without == "" {
-			o.without = doc.GetValue()
-		}
-		if o.without == "0s" || o.without == `""` || o.without == "0" {
-			o.without = ""
-		}
-	}
-	if env := doc.GetEnvVars(); len(env) > 0 {
-		o.env = env[0]
-	}
-	return o, true
-}
-
-// placeholder takes the name of the value, in backquotes, out of the usage.
-func placeholder(usage string) (value, says string) {
-	before, rest, ok := strings.Cut(usage, "`")
-	value, after, closed := strings.Cut(rest, "`")
-	if !ok || !closed {
-		return "", usage
-	}
-	says = before + value + after // there it is a word of the sentence
-	if value == "long" {
-		value = "time"
-	}
-	return value, says
-}
-
-// grouped gives the options under their headings, in the order of the flags.
-func grouped(flags []cli.Flag) (headings []string, under map[string][]option) {
-	under = map[string][]option{}
-	for _, f := range flags {
-		o, ok := readOption(f)
-		if !ok {
-			continue
-		}
-		if !slices.Contains(headings, o.heading) {
-			headings = append(headings, o.heading)
-		}
-		under[o.heading] = append(under[o.heading], o)
-	}
-	return headings, under
-}
-
-func writeOptions(w io.Writer, flags []cli.Flag) {
+func writeOptions(w io.Writer, table []*option) {
 	const indent = 29
-	headings, under := grouped(flags)
-	for i, h := range headings {
+	for i, heading := range headings(table) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		if h == "" {
-			h = "Options"
-		}
-		fmt.Fprintf(w, "%s:\n", h)
-		for _, o := range under[headings[i]] {
-			says := o.says
-			if o.without != "" {
-				says += " (default: " + o.without + ")"
+		fmt.Fprintf(w, "%s:\n", cmp.Or(heading, "Options"))
+		for _, o := range table {
+			if o.group != heading {
+				continue
 			}
-			left := "  " + o.names
-			for n, line := range wrap(says, helpWidth-indent) {
+			left := "  " + o.typed()
+			for n, line := range wrap(o.means(), helpWidth-indent) {
 				if n == 0 && len(left) > indent-2 {
 					fmt.Fprintln(w, left)
 					left = ""
@@ -251,9 +178,7 @@ func writeOptions(w io.Writer, flags []cli.Flag) {
 			}
 		}
 	}
-	if slices.ContainsFunc(flags, func(f cli.Flag) bool { o, ok := readOption(f); return ok && o.env != "" }) {
-		fmt.Fprint(w, "\nA TIME has a unit: 500ms, 30s, 5m, 2h. Each option also reads LIFELINE_<OPTION>.\n")
-	}
+	fmt.Fprint(w, "\nA TIME has a unit: 500ms, 30s, 5m, 2h. Each option also reads LIFELINE_<OPTION>.\n")
 }
 
 // wrap breaks text into lines of at most width, where it can be broken.

@@ -67,10 +67,10 @@ func TestExamplesAreUnderstood(t *testing.T) {
 
 // Every option stands in the help, on lines that a terminal shows whole.
 func TestHelpOfCommands(t *testing.T) {
-	for _, c := range append(commands([]string{"lifeline", ""}), &cli.Command{Name: "options", Flags: new(options).flags()}) {
+	for _, c := range append(commands([]string{"lifeline", ""}), &cli.Command{Name: "options", Flags: flags(new(options).table())}) {
 		var out bytes.Buffer
 		writeHelp(&out, c)
-		for _, name := range optionNames(c.Flags) {
+		for _, name := range optionNames(optionsOf(c.Flags)) {
 			if len(name) > 1 && !strings.Contains(out.String(), "--"+name) {
 				t.Errorf("lifeline help %s says nothing of --%s", c.Name, name)
 			}

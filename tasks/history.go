@@ -21,9 +21,9 @@ func historyCommand() *cli.Command {
 		Name:      "history",
 		Usage:     "how its runs went",
 		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: full for the whole time, half for a part of it,\na dot for not at all.",
-		Flags: append(o.dirFlags(),
-			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 20, Destination: &last, Usage: "the last `N` runs, 0 for all that are kept"},
-			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "one JSON object a line, oldest first"}),
+		Flags: flags(o.dirOptions(), []*option{
+			{name: "lines", short: "n", value: "N", to: number(&last, 20), usage: "show the last N runs; 0 for all that are kept"},
+			{name: "json", to: toggle(&asJSON), usage: "print one JSON object per line, oldest first"}}),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {

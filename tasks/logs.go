@@ -20,9 +20,9 @@ func logsCommand() *cli.Command {
 		Name:      "logs",
 		Usage:     "show what it printed (--log)",
 		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, from older files too; -f goes on with what\ncomes, through rotations.",
-		Flags: append(o.dirFlags(),
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Destination: &follow, Usage: "go on with what comes, until Ctrl-C"},
-			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 20, Destination: &lines, Usage: "the last `N` lines"}),
+		Flags: flags(o.dirOptions(), []*option{
+			{name: "follow", short: "f", to: toggle(&follow), usage: "go on with new lines, until Ctrl-C"},
+			{name: "lines", short: "n", value: "N", to: number(&lines, 20), usage: "show the last N lines"}}),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {
@@ -55,7 +55,7 @@ func (o *options) logOf(c *cli.Context, name string) (string, error) {
 		return "", none
 	}
 	var all options
-	for _, w := range words(line.Options, all.flags()) {
+	for _, w := range words(line.Options, all.table()) {
 		if w.option != "log" {
 			continue
 		}

@@ -15,7 +15,7 @@ import (
 // program that is run at build time: nothing of it is linked into lifeline.
 func Manual(w io.Writer, date string) error {
 	m := &roff{w: w}
-	app := newApp(new(options), []string{"lifeline", "help"})
+	app := newApp(new(options), nil)
 	m.line(`.TH LIFELINE 1 "` + date + `" lifeline "User Commands"`)
 	m.section("NAME")
 	m.text("lifeline - " + app.Usage)
@@ -37,7 +37,7 @@ func Manual(w io.Writer, date string) error {
 				m.command(c)
 			}
 		case "OPTIONS":
-			m.options(new(options).flags(), ".SS")
+			m.options(new(options).table(), ".SS")
 		case "EXIT STATUS":
 			for _, code := range exitCodes() {
 				m.item(code[0], code[1])
@@ -195,37 +195,25 @@ func (m *roff) command(c *cli.Command) {
 		m.paragraphs(rest)
 	}
 	// What it shares with the program itself is said there.
-	shared := optionNames(new(options).flags())
-	var own []cli.Flag
-	left := 0
-	for _, f := range c.Flags {
-		switch name := f.Names()[0]; {
-		case f == cli.HelpFlag:
-		case len(c.Flags) > 12 && slices.Contains(shared, name):
-			left++
-		default:
-			own = append(own, f)
-		}
-	}
+	table := optionsOf(c.Flags)
+	all := new(options).table()
+	own := slices.DeleteFunc(slices.Clone(table), func(o *option) bool { return len(table) > 12 && find(all, o.name) != nil })
 	m.options(own, "")
-	if left > 0 {
+	if len(own) < len(table) {
 		m.line(".PP")
 		m.text("And those under OPTIONS that are about the command.")
 	}
 }
 
-func (m *roff) options(flags []cli.Flag, heading string) {
-	headings, under := grouped(flags)
-	for _, h := range headings {
-		if heading != "" && h != "" {
-			m.line(heading + ` "` + escape(h) + `"`)
+func (m *roff) options(table []*option, macro string) {
+	for _, heading := range headings(table) {
+		if macro != "" && heading != "" {
+			m.line(macro + ` "` + escape(heading) + `"`)
 		}
-		for _, o := range under[h] {
-			says := sentence(o.says)
-			if o.without != "" {
-				says += " (default: " + o.without + ")"
+		for _, o := range table {
+			if o.group == heading {
+				m.item(o.typed(), sentence(o.means())+".")
 			}
-			m.item(o.names, says+".")
 		}
 	}
 }

@@ -22,8 +22,8 @@ func metricsCommand() *cli.Command {
 		Name:      "metrics",
 		Usage:     "everything, in the Prometheus text format",
 		UsageText: "lifeline metrics [--out FILE]\n\nFor the node exporter's textfile directory, a line in the crontab:\n* * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
-		Flags: append(o.dirFlags(),
-			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Destination: &out, Usage: "replace this `file` as a whole, readable by everybody"}),
+		Flags: flags(o.dirOptions(), []*option{
+			{name: "out", short: "o", value: "FILE", to: text(&out), usage: "replace this file as a whole, readable by every user"}}),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return usage("metrics takes no argument, but %q was given", c.Args().First())

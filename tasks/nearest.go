@@ -25,17 +25,15 @@ func meantCommand(args []string) error {
 
 // noOption says that a command line has an option that doesn't exist there.
 func noOption(c *cli.Context, name string) error {
-	flags, where := c.App.Flags, ""
+	all, where := new(options).table(), ""
+	table := all
 	if c.Command != nil && slices.Contains(subcommands, c.Command.Name) {
-		flags, where = c.Command.Flags, " "+c.Command.Name
+		table, where = optionsOf(c.Command.Flags), " "+c.Command.Name
 	}
-	if len(c.App.Commands) == 0 { // only those that were typed are there
-		flags = new(options).flags()
-	}
-	if near := human.Nearest(name, optionNames(flags)); near != "" {
+	if near := human.Nearest(name, optionNames(table)); near != "" {
 		return usage("there is no option --%s: did you mean --%s?", name, near)
 	}
-	if where != "" && slices.Contains(optionNames(new(options).flags()), name) {
+	if where != "" && find(all, name) != nil {
 		return usage("there is no option --%s here: it goes with lifeline NAME -- COMMAND; see lifeline help%s", name, where)
 	}
 	if where == "" {
@@ -44,10 +42,10 @@ func noOption(c *cli.Context, name string) error {
 	return usage("there is no option --%s; see lifeline help%s", name, where)
 }
 
-func optionNames(flags []cli.Flag) []string {
+func optionNames(table []*option) []string {
 	var names []string
-	for _, f := range flags {
-		names = append(names, f.Names()...)
+	for _, o := range table {
+		names = append(names, o.Names()...)
 	}
 	return names
 }

@@ -3,16 +3,15 @@ package tasks
 import (
 	"fmt"
 	"hash/fnv"
+	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"lifeline/internal/cluster"
 	"lifeline/internal/guard"
-	"lifeline/internal/process"
 	"lifeline/internal/supervisor"
 )
 
@@ -33,147 +32,102 @@ type options struct {
 	out          outputOptions
 }
 
-// The headings of the options in the help. They are empty unless help may be
-// wanted: urfave/cli sorts options with regular expressions under theirs, at
-// every start.
-var catGuard, catStart, catSup, catReload, catCluster, catOut string
+// The headings of the options in the help.
+const (
+	aboutGuard   = "The guard"
+	aboutStart   = "The command"
+	aboutSup     = "The supervisor"
+	aboutReload  = "Sockets and hot reload"
+	aboutCluster = "The cluster"
+	aboutOutput  = "What it prints, and who is told"
+)
 
-func headings() {
-	catGuard, catStart, catSup, catReload = "The guard", "The command", "The supervisor", "Sockets and hot reload"
-	catCluster, catOut = "The cluster", "What it prints, and who is told"
+// table has the options of `lifeline NAME -- COMMAND`.
+func (o *options) table() []*option {
+	return slices.Concat(o.dirOptions(), o.guardOptions(), o.clusterOptions(), o.workerOptions())
 }
 
-// flags of `lifeline NAME -- COMMAND`. Each also reads LIFELINE_<OPTION>.
-func (o *options) flags() []cli.Flag {
-	return append(append(o.dirFlags(), []cli.Flag{
-		&cli.IntFlag{Name: "conflict-exit-code", Aliases: []string{"E"}, Category: catGuard, EnvVars: env("conflict-exit-code"), Destination: &o.conflictCode, Action: checkCode,
-			Usage: "exit with `N` when another instance runs (75 is the custom)", DefaultText: "0"},
-		&cli.DurationFlag{Name: "wait", Category: catGuard, EnvVars: env("wait"), Destination: &o.guard.Wait, Action: notNegative("wait"),
-			Usage: "wait so `long` for the name to come free"},
-		&cli.BoolFlag{Name: "standby", Category: catGuard, EnvVars: env("standby"), Destination: &o.guard.Standby, Usage: "wait for the name for as long as it takes"},
-		&cli.BoolFlag{Name: "replace", Category: catGuard, EnvVars: env("replace"), Destination: &o.replace, Usage: "end the instance that runs, then start"},
-		&cli.GenericFlag{Name: "orphans", Category: catGuard, EnvVars: env("orphans"), Value: &choice{&o.orphans, []string{"adopt", "terminate"}},
-			Usage: "a worker whose supervisor was killed: adopt or terminate"},
-		&cli.GenericFlag{Name: "leftovers", Category: catGuard, EnvVars: env("leftovers"), Value: &choice{&o.sup.Leftovers, []string{"terminate", "keep", "follow"}},
-			Usage: "what outlives the command: terminate, keep or follow"},
-		&cli.DurationFlag{Name: "jitter", Category: catGuard, EnvVars: env("jitter"), Destination: &o.jitter, Action: notNegative("jitter"),
-			Usage: "start up to so `long` later, always the same for a host and name"},
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Category: catGuard, EnvVars: env("verbose"), Destination: &o.verbose, Usage: "say who holds the name"},
-		&cli.BoolFlag{Name: "exec", Category: catGuard, EnvVars: env("exec"), Destination: &o.exec, Usage: "become the command: no supervisor stays in memory"},
-	}...), append(o.clusterFlags(), o.workerFlags()...)...)
-}
-
-// dirFlags say which namespace is meant.
-func (o *options) dirFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "dir", Category: catGuard, EnvVars: env("dir"), Destination: &o.guard.Dir,
-			Usage: "the state `directory`, a namespace of its own", DefaultText: "by user"},
-		&cli.BoolFlag{Name: "allow-nfs", Category: catGuard, EnvVars: env("allow-nfs"), Destination: &o.guard.AllowNFS, Usage: "use it even on a network file system"},
+// dirOptions say which namespace is meant.
+func (o *options) dirOptions() []*option {
+	return []*option{
+		{name: "dir", value: "DIRECTORY", group: aboutGuard, to: text(&o.guard.Dir), preset: "by user",
+			usage: "use this state directory, a namespace of its own"},
+		{name: "allow-nfs", group: aboutGuard, to: toggle(&o.guard.AllowNFS), usage: "use it even on a network file system"},
 	}
 }
 
-// workerFlags are those that `lifeline run` has as well.
-func (o *options) workerFlags() []cli.Flag {
+func (o *options) guardOptions() []*option {
+	return []*option{
+		{name: "conflict-exit-code", short: "E", value: "N", group: aboutGuard, to: number(&o.conflictCode, 0).from(0, 255), preset: "0",
+			usage: "exit with N when another instance runs; 75 is the custom"},
+		{name: "wait", value: "TIME", group: aboutGuard, to: duration(&o.guard.Wait, 0), usage: "wait up to TIME for the name"},
+		{name: "standby", group: aboutGuard, to: toggle(&o.guard.Standby), usage: "wait for the name until it is free"},
+		{name: "replace", group: aboutGuard, to: toggle(&o.replace), usage: "end the running instance, then start"},
+		{name: "orphans", value: "POLICY", group: aboutGuard, to: oneOf(&o.orphans, "adopt", "terminate"),
+			usage: "adopt or terminate a worker whose supervisor was killed", preset: "adopt"},
+		{name: "leftovers", value: "POLICY", group: aboutGuard, to: oneOf(&o.sup.Leftovers, "terminate", "keep", "follow"),
+			usage: "terminate, keep or follow processes that outlive the command", preset: "terminate"},
+		{name: "jitter", value: "TIME", group: aboutGuard, to: duration(&o.jitter, 0),
+			usage: "delay the start by up to TIME; one host and name always get the same delay"},
+		{name: "verbose", short: "v", group: aboutGuard, to: toggle(&o.verbose), usage: "say who holds the name"},
+		{name: "exec", group: aboutGuard, to: toggle(&o.exec), usage: "become the command; no supervisor stays in memory"},
+	}
+}
+
+// workerOptions are those that `lifeline run` has as well.
+func (o *options) workerOptions() []*option {
+	return slices.Concat(o.outputOptions(), o.startOptions(), o.supervisorOptions(), o.reloadOptions())
+}
+
+func (o *options) startOptions() []*option {
 	o.sup.Umask = -1
-	return append(o.outputFlags(), []cli.Flag{
-		&cli.StringFlag{Name: "chdir", Category: catStart, EnvVars: env("chdir"), Destination: &o.sup.Chdir, Usage: "start it in this `directory`"},
-		&cli.GenericFlag{Name: "env", Category: catStart, EnvVars: env("env"), Value: (*environment)(&o.sup.Env), Usage: "set a variable, `K=V` (repeatable)"},
-		&cli.StringFlag{Name: "env-file", Category: catStart, EnvVars: env("env-file"), Destination: &o.envFile, Usage: "read variables from a `file`, a K=V a line"},
-		&cli.GenericFlag{Name: "umask", Category: catStart, EnvVars: env("umask"), Value: (*umask)(&o.sup.Umask), Usage: "set the umask, octal", DefaultText: "unchanged"},
-
-		&cli.DurationFlag{Name: "max-runtime", Category: catSup, EnvVars: env("max-runtime"), Destination: &o.sup.MaxRuntime, Action: notNegative("max-runtime"),
-			Usage: "end it after so `long`; exit code 124"},
-		&cli.GenericFlag{Name: "stop-signal", Category: catSup, EnvVars: env("stop-signal"), Value: signalOf(&o.sup.StopSignal), Usage: "the signal that asks it to end", DefaultText: "TERM"},
-		&cli.DurationFlag{Name: "kill-after", Category: catSup, EnvVars: env("kill-after"), Value: 10 * time.Second, Destination: &o.sup.KillAfter, Action: notNegative("kill-after"),
-			Usage: "kill it so `long` after that signal"},
-		&cli.GenericFlag{Name: "kill-mode", Category: catSup, EnvVars: env("kill-mode"), Value: killModeOf(&o.sup.KillMode),
-			Usage: "who gets that signal: mixed (the main process, the rest when it has ended) or control-group (all at once)", DefaultText: "mixed"},
-		&cli.DurationFlag{Name: "min-runtime", Category: catSup, EnvVars: env("min-runtime"), Destination: &o.sup.MinRuntime, Action: notNegative("min-runtime"),
-			Usage: "a success that comes sooner than so `long` is a failure"},
-
-		&cli.BoolFlag{Name: "respawn", Category: catSup, EnvVars: env("respawn"), Destination: &o.sup.Respawn, Usage: "start it again when it ends"},
-		&cli.GenericFlag{Name: "respawn-on", Category: catSup, EnvVars: env("respawn-on"), Value: &choice{(*string)(&o.sup.RespawnOn), []string{"always", "failure"}},
-			Usage: "after which ends: always or failure", DefaultText: "always"},
-		&cli.DurationFlag{Name: "respawn-delay", Category: catSup, EnvVars: env("respawn-delay"), Value: 5 * time.Second, Destination: &o.sup.RespawnDelay, Action: notNegative("respawn-delay"),
-			Usage: "so `long` after its end"},
-		&cli.DurationFlag{Name: "respawn-max-delay", Category: catSup, EnvVars: env("respawn-max-delay"), Destination: &o.sup.RespawnMaxDelay, Action: notNegative("respawn-max-delay"),
-			Usage: "growing up to so `long`", DefaultText: "not growing"},
-		&cli.IntFlag{Name: "respawn-steps", Category: catSup, EnvVars: env("respawn-steps"), Value: 8, Destination: &o.sup.RespawnSteps, Action: checkSteps, Usage: "in `N` steps"},
-		&cli.GenericFlag{Name: "respawn-limit", Category: catSup, EnvVars: env("respawn-limit"), Value: &o.sup.RespawnLimit, Usage: "give up after so many starts, `N/TIME`, until the next tick", DefaultText: "never"},
-
-		&cli.BoolFlag{Name: "notify", Category: catSup, EnvVars: env("notify"), Destination: &o.sup.Notify, Usage: "it says READY=1 on NOTIFY_SOCKET (sd_notify)"},
-		&cli.DurationFlag{Name: "ready-timeout", Category: catSup, EnvVars: env("ready-timeout"), Value: 90 * time.Second, Destination: &o.sup.ReadyTimeout, Action: notNegative("ready-timeout"),
-			Usage: "how `long` that may take"},
-		&cli.GenericFlag{Name: "notify-access", Category: catSup, EnvVars: env("notify-access"),
-			Value: &choice{(*string)(&o.sup.NotifyAccess), []string{"main", "exec", "all"}},
-			Usage: "whose messages count: the main process's, also those of the process first executed, or all of the tree's", DefaultText: "main"},
-		&cli.GenericFlag{Name: "ready-by", Category: catSup, EnvVars: env("ready-by"),
-			Value: &choice{(*string)(&o.sup.ReadyBy), []string{"notify", "takeover", "time"}},
-			Usage: "what makes it ready: notify (READY=1), takeover (on LIFELINE_FD) or time (--ready-after)", DefaultText: "notify with --notify, else time"},
-		&cli.GenericFlag{Name: "on-hup", Category: catSup, EnvVars: env("on-hup"),
-			Value: &choice{(*string)(&o.sup.OnHUP), []string{"stop", "pass", "reload"}},
-			Usage: "what SIGHUP to lifeline does: stop, pass (on to the command) or reload", DefaultText: "pass with --respawn, else stop"},
-		&cli.DurationFlag{Name: "watchdog", Category: catSup, EnvVars: env("watchdog"), Destination: &o.sup.Watchdog, Action: checkWatchdog,
-			Usage: "end it when no WATCHDOG=1 has come for so `long`"},
-
-		&cli.GenericFlag{Name: "listen", Category: catReload, EnvVars: env("listen"), Value: &o.sup.Listen, Usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unix://@NAME; ?nonblock, ?backlog=N, ?reuseport, ?mode=0660&owner=USER:GROUP (repeatable)"},
-		&cli.DurationFlag{Name: "reload-timeout", Category: catReload, EnvVars: env("reload-timeout"), Value: 60 * time.Second, Destination: &o.sup.ReloadTimeout, Action: notNegative("reload-timeout"),
-			Usage: "how `long` a new generation may take"},
-		&cli.DurationFlag{Name: "ready-after", Category: catReload, EnvVars: env("ready-after"), Value: time.Second, Destination: &o.sup.ReadyAfter, Action: notNegative("ready-after"),
-			Usage: "without --notify: alive for so `long` means ready"},
-		&cli.StringFlag{Name: "reload-on-change", Category: catReload, EnvVars: env("reload-on-change"), Destination: &o.sup.ReloadOnChange, TakesFile: true,
-			Usage: "reload when this `file` has changed and been still for a moment"},
-		&cli.DurationFlag{Name: "settle", Category: catReload, EnvVars: env("settle"), Value: time.Second, Destination: &o.sup.Settle, Action: notNegative("settle"),
-			Usage: "how `long` a ready one must live before the old one is ended"},
-	}...)
-}
-
-// checkWatchdog refuses what no worker could keep to.
-func checkWatchdog(_ *cli.Context, d time.Duration) error {
-	if d < time.Millisecond {
-		return usage("--watchdog %s: the period is at least 1ms", d)
+	return []*option{
+		{name: "chdir", value: "DIRECTORY", group: aboutStart, to: text(&o.sup.Chdir), usage: "start the command in this directory"},
+		{name: "env", value: "K=V", group: aboutStart, to: (*environment)(&o.sup.Env), usage: "set a variable (repeatable)"},
+		{name: "env-file", value: "FILE", group: aboutStart, to: text(&o.envFile), usage: "read variables from this file, one K=V per line"},
+		{name: "umask", value: "MODE", group: aboutStart, to: (*umask)(&o.sup.Umask), usage: "set the umask, in octal", preset: "unchanged"},
 	}
-	return nil
 }
 
-func checkSteps(_ *cli.Context, n int) error {
-	if n < 0 {
-		return usage("--respawn-steps %d: it can't be negative", n)
+func (o *options) supervisorOptions() []*option {
+	return []*option{
+		{name: "max-runtime", value: "TIME", group: aboutSup, to: duration(&o.sup.MaxRuntime, 0), usage: "end the command after TIME, with exit code 124"},
+		{name: "stop-signal", value: "SIGNAL", group: aboutSup, to: &o.sup.StopSignal, preset: "TERM", usage: "the signal that asks the command to end"},
+		{name: "kill-after", value: "TIME", group: aboutSup, to: duration(&o.sup.KillAfter, 10*time.Second), usage: "send SIGKILL at TIME after the stop signal"},
+		{name: "kill-mode", value: "MODE", group: aboutSup, to: oneOf(&o.sup.KillMode, string(supervisor.Mixed), string(supervisor.ControlGroup)), preset: "mixed",
+			usage: "who gets the stop signal: mixed (the main process; the rest after it has ended) or control-group (all at once)"},
+		{name: "min-runtime", value: "TIME", group: aboutSup, to: duration(&o.sup.MinRuntime, 0), usage: "take a success before TIME for a failure"},
+
+		{name: "respawn", group: aboutSup, to: toggle(&o.sup.Respawn), usage: "start the command again when it ends"},
+		{name: "respawn-on", value: "END", group: aboutSup, to: oneOf(&o.sup.RespawnOn, "always", "failure"), preset: "always", usage: "respawn always, or only after a failure"},
+		{name: "respawn-delay", value: "TIME", group: aboutSup, to: duration(&o.sup.RespawnDelay, 5*time.Second), usage: "wait TIME before a respawn"},
+		{name: "respawn-max-delay", value: "TIME", group: aboutSup, to: duration(&o.sup.RespawnMaxDelay, 0), preset: "no increase", usage: "increase the delay up to TIME"},
+		{name: "respawn-steps", value: "N", group: aboutSup, to: number(&o.sup.RespawnSteps, 8).from(0, math.MaxInt), usage: "reach the longest delay in N steps"},
+		{name: "respawn-limit", value: "N/TIME", group: aboutSup, to: &o.sup.RespawnLimit, preset: "never",
+			usage: "give up after N starts within TIME, until the next tick"},
+
+		{name: "notify", group: aboutSup, to: toggle(&o.sup.Notify), usage: "the command says READY=1 on NOTIFY_SOCKET (sd_notify)"},
+		{name: "ready-timeout", value: "TIME", group: aboutSup, to: duration(&o.sup.ReadyTimeout, 90*time.Second), usage: "end the command when it isn't ready within TIME"},
+		{name: "notify-access", value: "WHO", group: aboutSup, to: oneOf(&o.sup.NotifyAccess, "main", "exec", "all"), preset: "main",
+			usage: "take messages from main (the main process), exec (also the process first executed) or all (the whole tree)"},
+		{name: "ready-by", value: "SIGN", group: aboutSup, to: oneOf(&o.sup.ReadyBy, "notify", "takeover", "time"), preset: "notify with --notify, else time",
+			usage: "what makes it ready: notify (READY=1), takeover (on LIFELINE_FD) or time (--ready-after)"},
+		{name: "on-hup", value: "ACTION", group: aboutSup, to: oneOf(&o.sup.OnHUP, "stop", "pass", "reload"), preset: "pass with --respawn, else stop",
+			usage: "what SIGHUP to lifeline does: stop, pass (on to the command) or reload"},
+		{name: "watchdog", value: "TIME", group: aboutSup, to: duration(&o.sup.Watchdog, 0).atLeast(time.Millisecond),
+			usage: "end the command when no WATCHDOG=1 has come for TIME"},
 	}
-	return nil
 }
 
-func env(option string) []string {
-	return []string{"LIFELINE_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))}
-}
-
-func killModeOf(m *supervisor.KillMode) *choice {
-	return &choice{(*string)(m), []string{string(supervisor.Mixed), string(supervisor.ControlGroup)}}
-}
-
-func signalOf(s *process.Signal) *process.Signal { return s }
-
-// choice is a flag with a few values.
-type choice struct {
-	at   *string
-	from []string
-}
-
-func (c *choice) Set(s string) error {
-	for _, v := range c.from {
-		if s == v {
-			*c.at = s
-			return nil
-		}
+func (o *options) reloadOptions() []*option {
+	return []*option{
+		{name: "listen", value: "ADDRESS", group: aboutReload, to: &o.sup.Listen,
+			usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unix://@NAME; ?nonblock, ?backlog=N, ?reuseport, ?mode=0660&owner=USER:GROUP (repeatable)"},
+		{name: "reload-timeout", value: "TIME", group: aboutReload, to: duration(&o.sup.ReloadTimeout, 60*time.Second), usage: "give up a reload when the new generation isn't ready within TIME"},
+		{name: "ready-after", value: "TIME", group: aboutReload, to: duration(&o.sup.ReadyAfter, time.Second), usage: "without --notify, a new generation is ready after TIME"},
+		{name: "reload-on-change", value: "FILE", group: aboutReload, to: text(&o.sup.ReloadOnChange), usage: "reload when this file has changed and been still for a moment"},
+		{name: "settle", value: "TIME", group: aboutReload, to: duration(&o.sup.Settle, time.Second), usage: "a ready generation must live for TIME before the old one is ended"},
 	}
-	return fmt.Errorf("it is one of %s", strings.Join(c.from, ", "))
-}
-
-func (c *choice) String() string {
-	if c.at == nil {
-		return ""
-	}
-	return *c.at
 }
 
 // environment collects K=V.
@@ -201,22 +155,6 @@ func (u *umask) Set(s string) error {
 }
 
 func (u *umask) String() string { return "" }
-
-func notNegative(name string) func(*cli.Context, time.Duration) error {
-	return func(_ *cli.Context, d time.Duration) error {
-		if d < 0 {
-			return usage("--%s %s: a time can't be negative", name, d)
-		}
-		return nil
-	}
-}
-
-func checkCode(_ *cli.Context, n int) error {
-	if n < 0 || n > 255 {
-		return usage("--conflict-exit-code %d: an exit code is 0 to 255", n)
-	}
-	return nil
-}
 
 // command takes NAME and COMMAND from the arguments. A wrong order is what
 // people get wrong most: say it.

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/urfave/cli/v2"
 
 	"lifeline/internal/cluster"
 	"lifeline/internal/guard"
@@ -30,37 +29,22 @@ type outputOptions struct {
 	client    *logger.Client // nil: nobody is needed
 }
 
-func (o *options) outputFlags() []cli.Flag {
+func (o *options) outputOptions() []*option {
 	s := &o.out.setup
-	return []cli.Flag{
-		&cli.StringFlag{Name: "log", Category: catOut, EnvVars: env("log"), Destination: &o.out.log.Path, TakesFile: true, Usage: "write what it prints to this `file`"},
-		&cli.GenericFlag{Name: "log-max-size", Category: catOut, EnvVars: env("log-max-size"), Value: sizeOf(&o.out.log.MaxSize, 10<<20), Usage: "begin a new one at this `size`, such as 500k, 10M or 1G; 0 for never"},
-		&cli.IntFlag{Name: "log-keep", Category: catOut, EnvVars: env("log-keep"), Value: 5, Destination: &o.out.log.Keep, Action: checkKeep, Usage: "keep `N` old ones, FILE.1 the newest"},
-		&cli.BoolFlag{Name: "timestamps", Category: catOut, EnvVars: env("timestamps"), Destination: &s.Stamps, Usage: "put the time before each line"},
-		&cli.BoolFlag{Name: "quiet", Category: catOut, EnvVars: env("quiet"), Destination: &s.Quiet, Usage: "show what it prints only if it fails"},
-		&cli.StringFlag{Name: "on-start", Category: catOut, EnvVars: env("on-start"), Destination: &s.OnStart, Usage: "run this shell `command` when it has started"},
-		&cli.StringFlag{Name: "on-success", Category: catOut, EnvVars: env("on-success"), Destination: &s.OnSuccess, Usage: "run this shell `command` when it has ended well"},
-		&cli.StringFlag{Name: "on-failure", Category: catOut, EnvVars: env("on-failure"), Destination: &s.OnFailure, Usage: "run this shell `command` when it has failed"},
-		&cli.StringFlag{Name: "on-skip", Category: catOut, EnvVars: env("on-skip"), Destination: &o.out.onSkip, Usage: "run this shell `command` when ticks find it still running"},
-		&cli.IntFlag{Name: "on-skip-after", Category: catOut, EnvVars: env("on-skip-after"), Destination: &o.out.skipAfter, Action: checkSkip, Usage: "when so many have, once for each `N`", DefaultText: "1"},
-		&cli.DurationFlag{Name: "hook-timeout", Category: catOut, EnvVars: env("hook-timeout"), Value: time.Minute, Destination: &s.HookTimeout, Action: notNegative("hook-timeout"),
-			Usage: "end such a command after so `long`"},
-		&cli.StringFlag{Name: "ping-url", Category: catOut, EnvVars: env("ping-url"), Destination: &s.PingURL, Usage: "tell healthchecks.io or the like; `URL` or @FILE with it inside"},
+	return []*option{
+		{name: "log", value: "FILE", group: aboutOutput, to: text(&o.out.log.Path), usage: "write what the command prints to this file"},
+		{name: "log-max-size", value: "SIZE", group: aboutOutput, to: sizeOf(&o.out.log.MaxSize, 10<<20), usage: "begin a new file at this size, such as 500k, 10M or 1G; 0 for never"},
+		{name: "log-keep", value: "N", group: aboutOutput, to: number(&o.out.log.Keep, 5).from(0, 10000), usage: "keep N old files; FILE.1 is the newest"},
+		{name: "timestamps", group: aboutOutput, to: toggle(&s.Stamps), usage: "put the time before each line"},
+		{name: "quiet", group: aboutOutput, to: toggle(&s.Quiet), usage: "show what the command prints only if it fails"},
+		{name: "on-start", value: "COMMAND", group: aboutOutput, to: text(&s.OnStart), usage: "run this shell command after a start"},
+		{name: "on-success", value: "COMMAND", group: aboutOutput, to: text(&s.OnSuccess), usage: "run this shell command after a success"},
+		{name: "on-failure", value: "COMMAND", group: aboutOutput, to: text(&s.OnFailure), usage: "run this shell command after a failure"},
+		{name: "on-skip", value: "COMMAND", group: aboutOutput, to: text(&o.out.onSkip), usage: "run this shell command when ticks find the instance still running"},
+		{name: "on-skip-after", value: "N", group: aboutOutput, to: number(&o.out.skipAfter, 0).from(1, math.MaxInt), preset: "1", usage: "run it once for every N such ticks"},
+		{name: "hook-timeout", value: "TIME", group: aboutOutput, to: duration(&s.HookTimeout, time.Minute), usage: "end such a command after TIME"},
+		{name: "ping-url", value: "URL", group: aboutOutput, to: text(&s.PingURL), usage: "tell healthchecks.io or the like; @FILE reads the URL from a file"},
 	}
-}
-
-func checkKeep(_ *cli.Context, n int) error {
-	if n < 0 || n > 10000 {
-		return usage("--log-keep %d: it is 0 to 10000", n)
-	}
-	return nil
-}
-
-func checkSkip(_ *cli.Context, n int) error {
-	if n < 1 {
-		return usage("--on-skip-after %d: it is at least 1", n)
-	}
-	return nil
 }
 
 // byteSize is a number of bytes.

@@ -85,15 +85,15 @@ func FuzzEnvFile(f *testing.F) {
 	})
 }
 
-var someFlags = []cli.Flag{
-	&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}},
-	&cli.DurationFlag{Name: "for"},
-	&cli.StringFlag{Name: "dir", Aliases: []string{"d"}},
+var someOptions = []*option{
+	{name: "verbose", short: "v"},
+	{name: "for", value: "TIME"},
+	{name: "dir", short: "d", value: "DIRECTORY"},
 }
 
 var someCommands = []*cli.Command{
-	{Name: "pause", UsageText: "lifeline pause NAME", Flags: someFlags},
-	{Name: "run", UsageText: "lifeline run NAME [-- COMMAND...]", Flags: someFlags},
+	{Name: "pause", UsageText: "lifeline pause NAME", Flags: flags(someOptions)},
+	{Name: "run", UsageText: "lifeline run NAME [-- COMMAND...]", Flags: flags(someOptions)},
 }
 
 // rearranges wants f to make of each line what stands beside it, and to leave
@@ -167,7 +167,7 @@ func FuzzPermute(f *testing.F) {
 		}
 		// Taken apart and put together it is the same, and nothing is empty.
 		var whole []string
-		for _, w := range words(argv, someFlags) {
+		for _, w := range words(argv, someOptions) {
 			if len(w.text) == 0 || w.option == "" && len(w.text) > 1 && w.text[0] != "--" {
 				t.Errorf("%q has the word %+v", argv, w)
 			}
@@ -182,7 +182,7 @@ func FuzzPermute(f *testing.F) {
 func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }
 
 func TestPick(t *testing.T) {
-	got := pick(words(strings.Fields("--for 3m -v --nope --dir=x y -d z"), someFlags), someFlags[1:])
+	got := pick(words(strings.Fields("--for 3m -v --nope --dir=x y -d z"), someOptions), someOptions[1:])
 	if want := "--for 3m --dir=x -d z"; strings.Join(got, " ") != want {
 		t.Errorf("%q, not %s", got, want)
 	}

@@ -17,7 +17,7 @@ func pauseCommand() *cli.Command {
 		Name:      "pause",
 		Usage:     "keep it down (cron would bring it back)",
 		UsageText: "lifeline pause NAME [--for 30m]\n\nIt doesn't end what runs: lifeline terminate NAME does.",
-		Flags:     append(o.dirFlags(), &cli.DurationFlag{Name: "for", Destination: &length, Action: notNegative("for"), Usage: "for so `long`", DefaultText: "until lifeline resume NAME"}),
+		Flags:     flags(o.dirOptions(), []*option{{name: "for", value: "TIME", to: duration(&length, 0), preset: "until lifeline resume NAME", usage: "resume after TIME"}}),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {
@@ -49,7 +49,7 @@ func resumeCommand() *cli.Command {
 		Name:      "resume",
 		Usage:     "end a pause",
 		UsageText: "lifeline resume NAME",
-		Flags:     o.dirFlags(),
+		Flags:     flags(o.dirOptions()),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {

@@ -15,14 +15,7 @@ type word struct {
 
 // words takes a command line apart as urfave/cli would, but doesn't stop at
 // the first argument; it does at "--", which begins the last word.
-func words(argv []string, flags []cli.Flag) []word {
-	takesValue := map[string]bool{}
-	for _, f := range flags {
-		_, isBool := f.(*cli.BoolFlag)
-		for _, name := range f.Names() {
-			takesValue[name] = !isBool
-		}
-	}
+func words(argv []string, table []*option) []word {
 	var out []word
 	for i := 0; i < len(argv); i++ {
 		arg := argv[i]
@@ -36,7 +29,7 @@ func words(argv []string, flags []cli.Flag) []word {
 		w := word{text: []string{arg}}
 		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		w.option = name
-		if takesValue[name] && !hasValue && i+1 < len(argv) {
+		if o := find(table, name); o != nil && !o.isSwitch() && !hasValue && i+1 < len(argv) {
 			i++
 			w.text = append(w.text, argv[i])
 		}
@@ -63,7 +56,7 @@ func commandFirst(argv []string) []string {
 		return argv
 	}
 	at := 1
-	for _, w := range words(argv[1:], new(options).flags()) {
+	for _, w := range words(argv[1:], new(options).table()) {
 		if w.option == "" {
 			break
 		}
@@ -93,7 +86,7 @@ func permute(argv []string, commands []*cli.Command) []string {
 		return argv
 	}
 	options, names := argv[:2:2], []string(nil)
-	for _, w := range words(argv[2:], command.Flags) {
+	for _, w := range words(argv[2:], optionsOf(command.Flags)) {
 		if w.option != "" {
 			options = append(options, w.text...)
 		} else {
@@ -103,17 +96,11 @@ func permute(argv []string, commands []*cli.Command) []string {
 	return append(options, names...)
 }
 
-// pick keeps those words of options that are one of flags.
-func pick(options []word, flags []cli.Flag) []string {
-	known := map[string]bool{}
-	for _, f := range flags {
-		for _, name := range f.Names() {
-			known[name] = true
-		}
-	}
+// pick keeps those words of options that are one of the table's.
+func pick(options []word, table []*option) []string {
 	var out []string
 	for _, w := range options {
-		if known[w.option] {
+		if w.option != "" && find(table, w.option) != nil {
 			out = append(out, w.text...)
 		}
 	}

@@ -17,7 +17,7 @@ func pingCommand() *cli.Command {
 		Name:      "ping",
 		Usage:     "in a worker: is the supervisor there?",
 		UsageText: "lifeline ping [--timeout 5s]\n\nFor shell scripts that lifeline has started: exit code 0 when the supervisor\nanswers, 1 when it is gone.",
-		Flags:     []cli.Flag{&cli.DurationFlag{Name: "timeout", Value: 5 * time.Second, Destination: &timeout, Action: notNegative("timeout"), Usage: "how `long` to wait for the answer"}},
+		Flags:     flags([]*option{{name: "timeout", value: "TIME", to: duration(&timeout, 5*time.Second), usage: "wait up to TIME for the answer"}}),
 		Action: func(*cli.Context) error {
 			return converse("ping", "pong", timeout)
 		},
@@ -30,7 +30,7 @@ func takeoverCommand() *cli.Command {
 		Name:      "takeover",
 		Usage:     "in a worker: wait until the old generation is gone",
 		UsageText: "lifeline takeover\n\nFor shell scripts that lifeline has started: in a reload it says that this\ngeneration is ready, and returns when nothing of the old one is left. At a\nfirst start it returns at once.",
-		Flags:     []cli.Flag{&cli.DurationFlag{Name: "timeout", Destination: &timeout, Action: notNegative("timeout"), Usage: "how `long` to wait", DefaultText: "for ever"}},
+		Flags:     flags([]*option{{name: "timeout", value: "TIME", to: duration(&timeout, 0), preset: "for ever", usage: "wait up to TIME"}}),
 		Action: func(*cli.Context) error {
 			return converse("takeover", "ok", timeout)
 		},

@@ -18,7 +18,7 @@ func restartCommand() *cli.Command {
 		Name:      "restart",
 		Usage:     "end the worker and start it again, keeping the name",
 		UsageText: "lifeline restart NAME",
-		Flags:     o.dirFlags(),
+		Flags:     flags(o.dirOptions()),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {
@@ -42,7 +42,7 @@ func reloadCommand() *cli.Command {
 		Name:      "reload",
 		Usage:     "start the new code beside the old, then let it take over",
 		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says how it went. When the new\none is no good, the old one goes on, and the exit code is 1. With --self a newer\nlifeline takes over in place: same pid, same worker, nothing is ended.",
-		Flags:     append(o.dirFlags(), &cli.BoolFlag{Name: "self", Destination: &self, Usage: "replace lifeline itself by the program now on disk"}),
+		Flags:     flags(o.dirOptions(), []*option{{name: "self", to: toggle(&self), usage: "replace lifeline itself by the program now on disk"}}),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {

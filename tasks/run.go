@@ -263,20 +263,20 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 
 func runCommand(argv []string) *cli.Command {
 	var o options
-	flags := o.workerFlags()
+	table := o.workerOptions()
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "run it here and now, without the guard",
 		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab line.",
-		Flags:     flags,
+		Flags:     flags(table),
 		Action: func(c *cli.Context) error {
 			command, err := o.command(c.Args().Slice(), true)
 			if err != nil {
 				return err
 			}
 			if command == nil {
-				typed := words(argv[2:len(argv)-c.NArg()], flags)
-				whole, err := fromCrontab(c.Context, o.name, typed, flags)
+				typed := words(argv[2:len(argv)-c.NArg()], table)
+				whole, err := fromCrontab(c.Context, o.name, typed, table)
 				if err != nil {
 					return err
 				}

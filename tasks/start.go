@@ -24,7 +24,7 @@ func startCommand() *cli.Command {
 		Name:      "start",
 		Usage:     "a tick, now, detached from the terminal",
 		UsageText: "lifeline start NAME\n\nIt starts NAME's crontab line as cron would, and returns when it runs.",
-		Flags:     o.dirFlags(),
+		Flags:     flags(o.dirOptions()),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {

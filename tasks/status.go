@@ -29,10 +29,10 @@ func statusCommand() *cli.Command {
 		Name:      "status",
 		Usage:     "what runs, since when, and how it stands",
 		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
-		Flags: append(o.dirFlags(),
-			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "one JSON array, of a schema that stays"},
-			&cli.BoolFlag{Name: "cluster", Destination: &cluster, Usage: "all nodes: who holds it, who stands by; the address follows,\nor is in LIFELINE_CLUSTER"},
-			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Destination: &watch, Usage: "again every second, until interrupted"}),
+		Flags: flags(o.dirOptions(), []*option{
+			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"},
+			{name: "cluster", to: toggle(&cluster), noEnv: true, usage: "show all nodes of the cluster: who holds the name, who stands by; the address follows, or is in LIFELINE_CLUSTER"},
+			{name: "watch", short: "w", to: toggle(&watch), usage: "show it again every second, until Ctrl-C"}}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()
 			if cluster {

@@ -46,40 +46,20 @@ func Main(ctx context.Context, argv []string) int {
 }
 
 func newApp(o *options, argv []string) *cli.App {
-	commands := needed(argv) // first: it decides about the headings
 	app := &cli.App{
-		Name:                   "lifeline",
-		Usage:                  "one instance of a command, kept alive by cron",
-		UsageText:              "lifeline [options] NAME -- COMMAND [ARG...]\nlifeline COMMAND [options] NAME...",
-		HideHelpCommand:        false,
-		UseShortOptionHandling: false,
-		Flags:                  o.flags(),
-		Action:                 o.guarded,
-		Commands:               commands,
-		ExitErrHandler:         func(*cli.Context, error) {}, // one place maps errors to codes: exitCode
-		OnUsageError:           usageError,
-		CommandNotFound:        nil,
-		Writer:                 os.Stdout,
-		ErrWriter:              os.Stderr,
-	}
-	if commands == nil {
-		app.Flags, app.HideHelp = leanFlags(mentioned(app.Flags, argv)), true // nobody has asked for it: see needed
-		return app
+		Name:           "lifeline",
+		Usage:          "one instance of a command, kept alive by cron",
+		UsageText:      "lifeline [options] NAME -- COMMAND [ARG...]\nlifeline COMMAND [options] NAME...",
+		Flags:          append(flags(o.table()), cli.HelpFlag),
+		Action:         o.guarded,
+		Commands:       commands(argv),
+		ExitErrHandler: func(*cli.Context, error) {}, // one place maps errors to codes: exitCode
+		OnUsageError:   usageError,
+		Writer:         os.Stdout,
+		ErrWriter:      os.Stderr,
 	}
 	useHelp(app)
 	return app
-}
-
-// needed leaves out the subcommands where no word names one: a tick finds its
-// instance most of the time, and shouldn't build a dozen command lines first.
-func needed(argv []string) []*cli.Command {
-	if len(argv) < 2 || slices.ContainsFunc(ours(argv), func(arg string) bool {
-		return slices.Contains(subcommands, arg) || strings.HasPrefix(arg, "-h") || arg == "--help" || arg == "--generate-bash-completion"
-	}) {
-		headings()
-		return commands(argv)
-	}
-	return nil
 }
 
 // subcommands are the words that can't be names.
@@ -106,6 +86,10 @@ func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(fo
 // usageError says which option was wrong in the words of this program:
 // urfave/cli's own are `invalid value "5" for flag -wait: parse error`.
 func usageError(c *cli.Context, err error, _ bool) error {
+	var own *UsageError
+	if errors.As(err, &own) {
+		return own
+	}
 	text := err.Error()
 	if rest, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
 		return noOption(c, strings.TrimPrefix(rest, "-"))
@@ -117,9 +101,6 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	name, why, _ := strings.Cut(rest, ": ")
 	if unquoted, err := strconv.Unquote(value); err == nil {
 		value = unquoted
-	}
-	if why == "parse error" {
-		why = "not a number or time; a time has a unit, such as 500ms, 30s, 5m or 2h"
 	}
 	return usage("--%s %s: %s", name, value, why)
 }

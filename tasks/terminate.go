@@ -29,12 +29,11 @@ func terminateCommand() *cli.Command {
 		Name:      "terminate",
 		Usage:     "end it, the whole process tree",
 		UsageText: "lifeline terminate [options] NAME...\n\nCron starts it again at the next tick: lifeline pause NAME keeps it down.",
-		Flags: append(o.dirFlags(),
-			&cli.BoolFlag{Name: "now", EnvVars: env("now"), Destination: &now, Usage: "kill it at once, without asking"},
-			&cli.GenericFlag{Name: "kill-mode", EnvVars: env("kill-mode"), Value: killModeOf(&o.sup.KillMode), Usage: "for what has no supervisor to ask", DefaultText: "mixed"},
-			&cli.GenericFlag{Name: "stop-signal", EnvVars: env("stop-signal"), Value: signalOf(&o.sup.StopSignal), Usage: "for what has no supervisor to ask", DefaultText: "TERM"},
-			&cli.DurationFlag{Name: "kill-after", EnvVars: env("kill-after"), Destination: &o.sup.KillAfter, Action: notNegative("kill-after"),
-				Usage: "kill what is left after so `long`", DefaultText: "its own --kill-after"}),
+		Flags: flags(o.dirOptions(), []*option{
+			{name: "now", to: toggle(&now), usage: "send SIGKILL at once"},
+			{name: "kill-mode", value: "MODE", to: oneOf(&o.sup.KillMode, string(supervisor.Mixed), string(supervisor.ControlGroup)), preset: "mixed", usage: "for processes without a supervisor"},
+			{name: "stop-signal", value: "SIGNAL", to: &o.sup.StopSignal, preset: "TERM", usage: "for processes without a supervisor"},
+			{name: "kill-after", value: "TIME", to: duration(&o.sup.KillAfter, 0), preset: "its own --kill-after", usage: "send SIGKILL after TIME to what is left"}}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()
 			if len(names) == 0 {

@@ -133,6 +133,7 @@ func (w *Writer) Close() {
 func (w *Writer) write() {
 	defer close(w.done)
 	for range w.wake {
+		w.gather()
 		w.mu.Lock()
 		runs, s, dirty, closing := w.runs, w.s, w.dirty, w.closing
 		w.runs, w.dirty = nil, false
@@ -152,6 +153,27 @@ func (w *Writer) write() {
 			}
 		}
 		if closing {
+			return
+		}
+	}
+}
+
+// gatherTime is how long a change waits for the next one, so that the state of a
+// command of a few milliseconds is written once.
+const gatherTime = 20 * time.Millisecond
+
+// gather waits for changes that follow closely. Close ends the wait.
+func (w *Writer) gather() {
+	for late := time.After(gatherTime); ; {
+		w.mu.Lock()
+		closing := w.closing
+		w.mu.Unlock()
+		if closing {
+			return
+		}
+		select {
+		case <-w.wake:
+		case <-late:
 			return
 		}
 	}

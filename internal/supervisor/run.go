@@ -154,7 +154,6 @@ func Run(ctx context.Context, job Job) error {
 	for _, sig := range first {
 		catch(signals, sig, terminal != nil)
 	}
-	defer signal.Stop(signals)
 	// Workers are forked on this thread, the main one: until a worker is the
 	// command it has this thread's name, which announces the start, and its death
 	// signal comes when this thread ends (prctl(2)). It does nothing else: one that
@@ -172,9 +171,11 @@ func Run(ctx context.Context, job Job) error {
 	defer l.sockets.close()
 	defer l.groups.remove()
 	defer l.control.close()
-	// The others beside the worker's start: each costs a change of threads.
 	go func() {
 		for sig := unix.Signal(1); sig <= lastSignal; sig++ {
+			if sig == firstRealTime {
+				time.Sleep(realTimeDelay)
+			}
 			if !slices.Contains(first, sig) {
 				catch(signals, sig, terminal != nil)
 			}
@@ -191,6 +192,11 @@ func Run(ctx context.Context, job Job) error {
 		}
 	}
 }
+
+// realTimeDelay is how long after the start the real-time signals are caught. Go
+// changes threads twice for each signal that it begins to catch, which a command
+// of a few milliseconds would pay for 31 of them. One that comes before is lost.
+const realTimeDelay = 100 * time.Millisecond
 
 // catch takes a signal, to act on it or to pass it on. One that was ignored when
 // lifeline started (nohup) stays ignored. SIGPIPE and SIGXFSZ are caught:

@@ -1,3 +1,7 @@
 package supervisor
 
-const lastSignal = 64 // SIGRTMAX (signal(7))
+// signal(7)
+const (
+	firstRealTime = 32
+	lastSignal    = 64 // SIGRTMAX
+)

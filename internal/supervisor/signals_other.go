@@ -2,4 +2,7 @@
 
 package supervisor
 
-const lastSignal = 31
+const (
+	firstRealTime = 32
+	lastSignal    = 31
+)

@@ -1,0 +1,269 @@
+package tasks
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// option is a row of an options table: how the option is typed, where its value
+// goes, and what it means. It is the flag that urfave/cli parses, and what the
+// help, the manual and the completion show.
+type option struct {
+	name   string
+	short  string // one letter
+	group  string // its heading in the help
+	to     flag.Value
+	value  string // stands for its value in the help; "" for a switch
+	preset string // the value when it isn't given, where to doesn't know it
+	usage  string
+	noEnv  bool // it doesn't read LIFELINE_<NAME>
+
+	names []string
+	given bool // on the command line or in the environment
+}
+
+// String, Apply, Names and IsSet make it a cli.Flag.
+func (o *option) String() string { return "--" + o.name }
+
+// Apply puts the option into urfave/cli's set, with the value that the
+// environment gives.
+func (o *option) Apply(set *flag.FlagSet) error {
+	if text := os.Getenv(o.env()); text != "" && !o.noEnv {
+		if err := o.to.Set(text); err != nil {
+			return usage("%s=%s: %v", o.env(), text, err)
+		}
+		o.given = true
+	}
+	for _, name := range o.Names() {
+		set.Var(o.to, name, "")
+	}
+	return nil
+}
+
+func (o *option) Names() []string {
+	if o.names == nil {
+		o.names = []string{o.name}
+		if o.short != "" {
+			o.names = append(o.names, o.short)
+		}
+	}
+	return o.names
+}
+
+func (o *option) IsSet() bool { return o.given }
+
+// env is the variable that the option reads.
+func (o *option) env() string { return variableOf(o.name) }
+
+func variableOf(option string) string {
+	return "LIFELINE_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
+}
+
+// isSwitch reports whether the option takes no value.
+func (o *option) isSwitch() bool { return o.value == "" }
+
+// typed is how the help shows it: -E, --conflict-exit-code N.
+func (o *option) typed() string {
+	text := "--" + o.name
+	if o.short != "" {
+		text = "-" + o.short + ", " + text
+	}
+	if !o.isSwitch() {
+		text += " " + o.value
+	}
+	return text
+}
+
+// means is its usage with the value that it has when it isn't given.
+func (o *option) means() string {
+	preset := o.preset
+	if preset == "" && !o.isSwitch() {
+		preset = o.to.String()
+	}
+	if preset == "" || preset == "0" || preset == "0s" {
+		return o.usage
+	}
+	return o.usage + " (default: " + preset + ")"
+}
+
+// flags gives tables to urfave/cli.
+func flags(tables ...[]*option) []cli.Flag {
+	var all []cli.Flag
+	for _, table := range tables {
+		for _, o := range table {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// optionsOf gives back what flags got.
+func optionsOf(flags []cli.Flag) []*option {
+	var table []*option
+	for _, f := range flags {
+		if o, ok := f.(*option); ok {
+			table = append(table, o)
+		}
+	}
+	return table
+}
+
+// find gives the option of that name; nil where there is none.
+func find(table []*option, name string) *option {
+	i := slices.IndexFunc(table, func(o *option) bool { return slices.Contains(o.Names(), name) })
+	if i < 0 {
+		return nil
+	}
+	return table[i]
+}
+
+// A toggle is a switch.
+type toggleValue struct{ at *bool }
+
+func toggle(at *bool) toggleValue { return toggleValue{at} }
+
+func (v toggleValue) Set(s string) error {
+	on, err := strconv.ParseBool(s)
+	if err != nil {
+		return fmt.Errorf("it is true or false")
+	}
+	*v.at = on
+	return nil
+}
+
+func (v toggleValue) String() string {
+	return strconv.FormatBool(v.at != nil && *v.at)
+}
+
+// IsBoolFlag tells package flag that no value follows.
+func (v toggleValue) IsBoolFlag() bool { return true }
+
+type textValue struct{ at *string }
+
+func text(at *string) textValue { return textValue{at} }
+
+func textOr(at *string, preset string) textValue {
+	*at = preset
+	return textValue{at}
+}
+
+func (v textValue) Set(s string) error {
+	*v.at = s
+	return nil
+}
+
+func (v textValue) String() string {
+	if v.at == nil {
+		return ""
+	}
+	return *v.at
+}
+
+// A numberValue is a number within bounds.
+type numberValue struct {
+	at       *int
+	min, max int
+}
+
+func number(at *int, preset int) numberValue {
+	*at = preset
+	return numberValue{at, math.MinInt, math.MaxInt}
+}
+
+func (v numberValue) from(min, max int) numberValue {
+	v.min, v.max = min, max
+	return v
+}
+
+func (v numberValue) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("not a number")
+	case n >= v.min && n <= v.max:
+	case v.max == math.MaxInt:
+		return fmt.Errorf("it is at least %d", v.min)
+	default:
+		return fmt.Errorf("it is %d to %d", v.min, v.max)
+	}
+	*v.at = n
+	return nil
+}
+
+func (v numberValue) String() string {
+	if v.at == nil {
+		return ""
+	}
+	return strconv.Itoa(*v.at)
+}
+
+// A durationValue is a time that isn't negative.
+type durationValue struct {
+	at  *time.Duration
+	min time.Duration
+}
+
+func duration(at *time.Duration, preset time.Duration) durationValue {
+	*at = preset
+	return durationValue{at, 0}
+}
+
+func (v durationValue) atLeast(min time.Duration) durationValue {
+	v.min = min
+	return v
+}
+
+func (v durationValue) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("not a time; a time has a unit, such as 500ms, 30s, 5m or 2h")
+	case d < 0:
+		return fmt.Errorf("a time can't be negative")
+	case d < v.min:
+		return fmt.Errorf("the period is at least %s", v.min)
+	}
+	*v.at = d
+	return nil
+}
+
+func (v durationValue) String() string {
+	if v.at == nil {
+		return ""
+	}
+	return v.at.String()
+}
+
+// choice is one of a few words.
+type choice struct {
+	from []string
+	get  func() string
+	set  func(string)
+}
+
+func oneOf[T ~string](at *T, words ...string) choice {
+	return choice{words, func() string { return string(*at) }, func(s string) { *at = T(s) }}
+}
+
+func (c choice) Set(s string) error {
+	if !slices.Contains(c.from, s) {
+		return fmt.Errorf("it is one of %s", strings.Join(c.from, ", "))
+	}
+	c.set(s)
+	return nil
+}
+
+func (c choice) String() string {
+	if c.get == nil { // package flag asks for the zero value's
+		return ""
+	}
+	return c.get()
+}
