@@ -30,6 +30,11 @@ need /usr/bin/celery celery
 need ss iproute2
 need start_server libserver-starter-perl
 need /usr/bin/python3 python3
+need /usr/lib/python3/dist-packages/systemd/daemon.py python3-systemd
+need patch patch
+need nginx nginx-light
+need puma puma
+need setpriv util-linux
 need zsh zsh
 need fish fish
 need tmux tmux

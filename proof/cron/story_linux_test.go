@@ -45,8 +45,7 @@ func story(b *box) {
 	b.clear()
 	b.killWorker(worker)
 	b.killSupervisor(boss)
-	b.await(margin, func() bool { return len(boss.watch.Living()) == 0 }, "boss: the worker is told of its supervisor's death, and ends")
-	b.killSupervisor(deaf) // its worker is told as well, and doesn't hear
+	b.killSupervisor(deaf)
 	b.command("lifeline", "pause", "down")
 	b.terminate(down)
 	b.terminate(ended)
@@ -59,8 +58,8 @@ func story(b *box) {
 	b.tick()
 	b.expect(web, 1, true)
 	b.expect(worker, 2, true)
-	b.expect(boss, 2, true)
-	b.expect(deaf, 1, true) // the tick watches over the orphan
+	b.expect(boss, 1, true) // the tick watches over the orphan
+	b.expect(deaf, 1, true)
 	b.expect(down, 1, false)
 	b.expect(ended, 2, true)
 	b.expect(gone, 1, false)
@@ -73,7 +72,7 @@ func story(b *box) {
 	b.clear()
 	b.killWorker(web)
 	b.uninstall(worker) // alone, it ends nothing
-	b.killBoth(boss)
+	b.killBoth(ended)
 	b.killWorker(deaf)
 	b.await(margin, func() bool { began, codes := b.runs(deaf); return began == len(codes) }, "deaf: its new supervisor notices the end")
 	down.watch.Note("reset", "") // up to here it was to be down
@@ -82,10 +81,10 @@ func story(b *box) {
 	b.tick()
 	b.expect(web, 2, true)
 	b.expect(worker, 2, true)
-	b.expect(boss, 3, true)
+	b.expect(boss, 1, true)
 	b.expect(deaf, 2, true)
 	b.expect(down, 2, true)
-	b.expect(ended, 2, true)
+	b.expect(ended, 3, true)
 	b.expect(gone, 1, false)
 
 	// Out of the crontab, and ended: it was as if it had never been there.
@@ -108,14 +107,14 @@ func story(b *box) {
 		b.Errorf("the crontab isn't what it had been:\n%q\n%q", before, now)
 	}
 	b.tick()
-	for i, starts := range map[*instance]int{web: 2, worker: 2, boss: 3, deaf: 2, down: 2, ended: 2, gone: 1} {
+	for i, starts := range map[*instance]int{web: 2, worker: 2, boss: 1, deaf: 2, down: 2, ended: 3, gone: 1} {
 		b.expect(i, starts, false)
 	}
 	if left := pid.Below(b.path("bin")); len(left) > 0 {
 		b.Errorf("left over: %v\n%s", left, b.evidence())
 	}
 	b.judge()
-	b.mailed(web, worker, deaf)
+	b.mailed(web, worker, boss, deaf)
 	if err := os.WriteFile(b.path("done"), nil, 0o600); err != nil {
 		b.Fatal(err)
 	}
