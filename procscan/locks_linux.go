@@ -105,6 +105,15 @@ func (o Open) ReadAt(buf []byte) (n int, err error) {
 	return f.ReadAt(buf, 0)
 }
 
+// Owner is the uid that owns the file; ok is false where that can't be seen.
+func (o Open) Owner() (uid int, ok bool) {
+	var st unix.Stat_t
+	if unix.Stat(procPath(o.PID, "fd/")+strconv.Itoa(o.FD), &st) != nil {
+		return 0, false
+	}
+	return int(st.Uid), true
+}
+
 // Info tells of the descriptor (proc_pid_fdinfo(5)): locked, that its file is
 // locked through it by flock(2), by this process or by one it was inherited from;
 // closeOnExec, that it is no descriptor that came through execve.

@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"strconv"
@@ -21,6 +22,7 @@ func TestDoors(t *testing.T) {
 	moved := func(w *world) error { return os.Rename(w.dir, w.dir+"-moved") }
 	removed := func(w *world) error { return os.Remove(w.file("web", "run")) }
 	damaged := func(w *world) error { return os.WriteFile(w.file("web", "run"), []byte("garbage"), 0o600) }
+	both := func(w *world) error { return errors.Join(damaged(w), moved(w)) }
 	for name, tt := range map[string]struct {
 		how   string
 		wrap  []string // before lifeline
@@ -33,6 +35,8 @@ func TestDoors(t *testing.T) {
 		"environment wiped, 64 descriptors, directory moved":  {"term wipe", few("64"), false, moved},
 		"environment wiped, run file removed":                 {"term wipe", nil, false, removed},
 		"environment wiped, record damaged":                   {"term wipe", nil, false, damaged},
+		"environment wiped, record damaged, moved":            {"term wipe", nil, false, both},
+		"privileges dropped, environment wiped, both":         {"term wipe", nil, true, both},
 		"privileges dropped, run file removed":                {"term", nil, true, removed},
 		"privileges dropped, record damaged":                  {"term", nil, true, damaged},
 		"privileges dropped, directory wiped":                 {"term", nil, true, wiped},

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"lifeline/proof/await"
@@ -125,6 +126,57 @@ func TestForgedMarker(t *testing.T) {
 					return
 				}
 				w.at("second")
+			})
+		}
+	}
+}
+
+// Every user can make a file that is called as root's run file or lock file,
+// write a record into it that names root's directory, and lock it.
+func TestForgedFiles(t *testing.T) {
+	needRoot(t)
+	for name, locked := range map[string][]string{"run file": {"run"}, "lock file": {"lock", "run"}} {
+		for _, forger := range []string{"nobody", "root"} {
+			t.Run(name+" of "+forger, func(t *testing.T) {
+				w := newWorld(t)
+				if code := w.tick(nil, "web", "true").ends(); code != 0 {
+					t.Fatal(code)
+				}
+				dir := w.path("forged")
+				if err := os.Rename(w.dir, dir); err != nil { // so that the name is a fresh one, where every sign counts
+					t.Fatal(err)
+				}
+				argv := []string{"env", "-i", "bash", "-c", `for f; do exec {fd}<>"$f"; flock -n $fd || exit; done; echo >"$0"; exec sleep 600`, w.path("locked")}
+				for _, ext := range locked {
+					files, _ := filepath.Glob(filepath.Join(dir, "*."+ext))
+					argv = append(argv, files...)
+				}
+				if forger == "nobody" {
+					if out, err := exec.Command("chown", "-R", "65534", dir).CombinedOutput(); err != nil {
+						t.Fatalf("%v: %s", err, out)
+					}
+					argv = append(append([]string(nil), nobody...), argv...)
+				}
+				cmd := exec.Command(argv[0], argv[1:]...)
+				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a worker
+				other := w.start(cmd)
+				defer func() { _ = other.Process.Kill() }()
+				await.That(t, "locked", func() bool { return exists(w.path("locked")) })
+				second := w.tick(nil, "web", w.bad("second")...)
+				if forger == "nobody" {
+					w.at("second")
+					return
+				}
+				// root's own file counts: the test can fail
+				await.That(t, "the other one is seen", func() bool {
+					select {
+					case <-second.over:
+						return true
+					default:
+						return second.says("watching over pid " + strconv.Itoa(other.Process.Pid))
+					}
+				})
+				w.not("second")
 			})
 		}
 	}

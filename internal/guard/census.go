@@ -305,7 +305,7 @@ func (c *census) lockFileHolders(name string) (ids []procscan.ID) {
 // the record of the run file beside it tells.
 func (c *census) holdsLockFile(open []procscan.Open, name string) bool {
 	return slices.ContainsFunc(open, func(o procscan.Open) bool {
-		if filepath.Base(o.Path) != identity.LockFile(name) || !isLocked(o) {
+		if filepath.Base(o.Path) != identity.LockFile(name) || !isOwn(o) || !isLocked(o) {
 			return false
 		}
 		return filepath.Dir(o.Path) == c.dir.space || slices.ContainsFunc(open, func(o procscan.Open) bool {
@@ -447,16 +447,35 @@ func (c *census) isFile(o procscan.Open, base string) bool {
 // isRunFile reports whether o holds the lock of a run file of name, in this
 // directory or moved away from it.
 func (c *census) isRunFile(o procscan.Open, name string) bool {
-	if filepath.Base(o.Path) != identity.RunFile(name) {
+	if filepath.Base(o.Path) != identity.RunFile(name) || !isOwn(o) {
 		return false
 	}
 	if filepath.Dir(o.Path) != c.dir.space {
 		rec, err := recordBehind(o)
-		if err != nil || rec.Space != identity.SpaceHash(c.dir.space) {
+		if err == nil && rec.Space != identity.SpaceHash(c.dir.space) || err != nil && !c.mayBeOurs(o.PID, name) {
 			return false
 		}
 	}
 	return isLocked(o)
+}
+
+// mayBeOurs reports whether nothing shows that a process with a run file of name
+// belongs to another directory. It is asked where the file is in another place,
+// and its record is damaged.
+func (c *census) mayBeOurs(pid int, name string) bool {
+	p, _ := c.table.Get(pid)
+	if space := p.Env[identity.EnvSpace]; space != "" {
+		return space == c.dir.space
+	}
+	group := filepath.Base(procscan.CgroupOf(pid))
+	return !strings.HasPrefix(group, "lifeline-") || strings.HasPrefix(group, CgroupPrefix(c.dir.space, name))
+}
+
+// isOwn reports whether the file is the caller's. Another user can make a file of
+// any content, and in a mount namespace of his own at any path.
+func isOwn(o procscan.Open) bool {
+	uid, ok := o.Owner()
+	return ok && uid == ownUID()
 }
 
 func isLocked(o procscan.Open) bool {
