@@ -63,6 +63,7 @@ type Stat struct {
 	Ticks   uint64 // CPU time, user and system, in clock ticks
 	RSS     uint64 // resident set, pages
 	loaded  bool   // end_code is set: execve is through with the program's memory
+	envSize uint64 // bytes of its environment; 1 where an old kernel doesn't say
 }
 
 // Stopped reports a process in job-control stop (SIGSTOP, SIGTSTP).

@@ -31,7 +31,9 @@ func ParseStat(text []byte) (Stat, error) {
 	rest := text[end+1:]
 	at := 3 // the field of the man page that is next
 	for ; at <= 52; at++ {
-		rest = bytes.TrimLeft(rest, " \n")
+		for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\n') {
+			rest = rest[1:]
+		}
 		if len(rest) == 0 {
 			break
 		}
@@ -71,10 +73,17 @@ func ParseStat(text []byte) (Stat, error) {
 			s.RSS = v
 		case 27:
 			s.loaded = v != 0
+		case 50:
+			s.envSize -= v
+		case 51:
+			s.envSize += v
 		}
 	}
-	if at <= 22 {
+	switch {
+	case at <= 22:
 		return s, errStat
+	case at <= 51:
+		s.envSize = 1
 	}
 	return s, nil
 }

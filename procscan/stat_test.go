@@ -17,7 +17,7 @@ func statText(comm string) string {
 func TestParseStat(t *testing.T) {
 	for _, comm := range []string{"sleep", "", "a b", ")", "(", "a) R 1 (", "x) S 1 1 1 1 1 1", "two\nlines", "tab\t", "(sd-pam)", "\xff\xfe", "kworker/0:1-events"} {
 		s, err := ParseStat([]byte(statText(comm)))
-		want := Stat{ID: ID{1234, 4711}, PPID: 1, PGID: 1230, SID: 1229, State: 'S', Threads: 3, Comm: comm, Ticks: 12, RSS: 200, loaded: true}
+		want := Stat{ID: ID{1234, 4711}, PPID: 1, PGID: 1230, SID: 1229, State: 'S', Threads: 3, Comm: comm, Ticks: 12, RSS: 200, loaded: true, envSize: 77}
 		if err != nil || s != want {
 			t.Errorf("%q:\n got %+v, %v\nwant %+v", comm, s, err, want)
 		}

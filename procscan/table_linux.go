@@ -152,7 +152,7 @@ func (r *reader) process(pid int) (p Process, ok bool) {
 	if p.Kernel {
 		return p, true
 	}
-	for range 3 {
+	for range patience {
 		env, err := environ(pid, &r.env)
 		if len(env) == 0 && p.State == 'Z' {
 			// Its first thread has ended, others have not: they show the environment.
@@ -182,9 +182,17 @@ func (r *reader) process(pid int) (p Process, ok bool) {
 			return p, true
 		}
 		p.Stat = again
+		if p.loaded && p.envSize == 0 { // it was started without any
+			return p, true
+		}
 	}
-	return p, true
+	return p, true // its environment isn't mapped any more
 }
+
+// patience is how often a process is asked that has an environment and shows
+// none. One that calls execve all the time is met in the middle of it in up to
+// every second look.
+const patience = 100
 
 // variables are those with the reader's prefix; nil for none.
 func (r *reader) variables(env []byte) map[string]string {
