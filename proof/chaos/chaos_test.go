@@ -58,14 +58,14 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// seedTicks is how long each of the hundred seeds is attacked.
+// seedTicks is how long each of the seeds is attacked.
 const seedTicks = 20
 
-// TestSeeds plays a hundred other plans, each for a short time, several at
+// TestSeeds plays forty other plans, each for a short time, several at
 // once: they share the machine, which is an attack of its own. LIFELINE_SEEDS
 // takes so many.
 func TestSeeds(t *testing.T) {
-	seeds := need.Number(t, "LIFELINE_SEEDS", 100)
+	seeds := need.Number(t, "LIFELINE_SEEDS", 40)
 	if testing.Short() {
 		seeds = min(seeds, 10)
 	}

@@ -167,6 +167,10 @@ func (d *driver) start(v variant) {
 		argv = append([]string{"prlimit", fmt.Sprintf("--nofile=%d:", v.fewFiles), "--"}, argv...)
 		d.watch.Note("fault", fmt.Sprintf("a tick with %d descriptors", v.fewFiles))
 	}
+	if v.smallFiles {
+		argv = append([]string{"prlimit", "--fsize=0:", "--"}, argv...)
+		d.watch.Note("fault", "a tick that may write no file")
+	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = environ()
 	if d.subject.env != nil {

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"time"
 )
@@ -21,10 +22,12 @@ type plan struct {
 // variant is how a worker behaves.
 type variant struct {
 	closeFrom, wipe, ignoreTerm bool
+	drop, background            bool // it becomes another user; it goes into the background
 	daemon                      string
 	children                    int
 	length                      time.Duration // 0: until it is ended
 	respawn                     bool          // the supervisor starts it again, with a delay of 0
+	smallFiles                  bool          // the tick may write no file
 	fewFiles                    int           // the limit on descriptors of the tick; 0: as it is
 }
 
@@ -37,6 +40,8 @@ func (v variant) flags() []string {
 	}
 	add(v.closeFrom, "-closefrom")
 	add(v.wipe, "-wipe")
+	add(v.drop, "-drop")
+	add(v.background, "-background")
 	add(v.ignoreTerm, "-ignore-term")
 	add(v.daemon != "", "-daemon", v.daemon)
 	add(v.children > 0, "-children", fmt.Sprint(v.children))
@@ -185,6 +190,9 @@ func variantOf(rng *rand.Rand, e epoch, spare string) variant {
 	if rng.IntN(8) == 0 {
 		v.length = 20*time.Millisecond + time.Duration(rng.Int64N(int64(400*time.Millisecond)))
 	}
+	v.drop = os.Geteuid() == 0 && rng.IntN(6) == 0
+	v.background = rng.IntN(10) == 0
+	v.smallFiles = rng.IntN(30) == 0
 	if e != plain {
 		if rng.IntN(2) == 0 {
 			v.closeFrom, v.wipe = true, true
@@ -193,6 +201,10 @@ func variantOf(rng *rand.Rand, e epoch, spare string) variant {
 		v.wipe = false
 	} else if v.closeFrom && v.wipe {
 		v.wipe = false
+	}
+	// Another user's marker alone is no evidence for root: see the manual.
+	if v.closeFrom {
+		v.drop = false
 	}
 	return v
 }

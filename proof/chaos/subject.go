@@ -41,6 +41,9 @@ var subjects = []subject{
 			if v.respawn {
 				argv = append(argv, "--respawn", "--respawn-delay", "0")
 			}
+			if v.background {
+				argv = append(argv, "--leftovers", "follow")
+			}
 			// A reload starts the new one beside the old: it begins when that has gone.
 			return append(append(append(argv, name, "--"), worker...), "-takeover")
 		},

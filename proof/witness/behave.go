@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -42,6 +43,12 @@ func (o *options) fork(how string) error {
 	}
 	_, err := o.start([]string{"-child", how, "-for", o.length.String()}, false)
 	return err
+}
+
+// again starts the witness itself in a session of its own.
+func (o *options) again() (int, error) {
+	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool { return arg == "-background" })
+	return o.start(args, true)
 }
 
 // start begins this program again. Go marks none of the inherited descriptors

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +36,8 @@ type options struct {
 	ignoreTerm bool
 	closeFrom  bool
 	wipe       bool
+	drop       bool
+	background bool
 	daemon     string
 	children   int
 	child      string
@@ -50,6 +53,8 @@ func main() {
 	flag.BoolVar(&o.ignoreTerm, "ignore-term", false, "ignore SIGTERM, children included")
 	flag.BoolVar(&o.closeFrom, "closefrom", false, "close every inherited descriptor from 3 up")
 	flag.BoolVar(&o.wipe, "wipe", false, "overwrite arguments and environment, as a process title does")
+	flag.BoolVar(&o.drop, "drop", false, "become another user, as a server does that has opened its port")
+	flag.BoolVar(&o.background, "background", false, "go into the background: a grandchild in a session of its own is the witness")
 	flag.StringVar(&o.daemon, "daemon", "", "leave a grandchild in a session of its own behind: keep or close its descriptors")
 	flag.IntVar(&o.children, "children", 0, "fork so many")
 	flag.BoolVar(&o.takeover, "takeover", false, "begin only when LIFELINE_FD has said that nothing of the one before is left")
@@ -74,6 +79,12 @@ func run(o *options) error {
 				line = 3
 			}
 		}
+	}
+	// The witness's own files may grow, whatever the limit on what it guards.
+	_ = unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
+	if o.background {
+		_, err := o.again()
+		return err
 	}
 	if o.closeFrom || o.child == "close" {
 		from := uint(3)
@@ -131,6 +142,14 @@ func run(o *options) error {
 	if err != nil {
 		return fmt.Errorf("cannot open the witness's lock: %w", err)
 	}
+	if o.drop {
+		if err := syscall.Setgid(nobody); err != nil {
+			return fmt.Errorf("cannot become another user: %w", err)
+		}
+		if err := syscall.Setuid(nobody); err != nil {
+			return fmt.Errorf("cannot become another user: %w", err)
+		}
+	}
 	taken := take(lock)
 	began := pid.Now()
 	if !taken {
@@ -149,6 +168,8 @@ func run(o *options) error {
 	say("stop", pid.Now())
 	return nil
 }
+
+const nobody = 65534 // Debian's uid and gid of that name
 
 // line is the socket of LIFELINE_FD, where there is one.
 var line int
@@ -184,7 +205,7 @@ func granted() bool {
 // how names the habits that matter when an overlap is looked into.
 func (o *options) how() []string {
 	var list []string
-	for name, on := range map[string]bool{"closefrom": o.closeFrom, "wipe": o.wipe, "ignore-term": o.ignoreTerm, "daemon=" + o.daemon: o.daemon != ""} {
+	for name, on := range map[string]bool{"closefrom": o.closeFrom, "wipe": o.wipe, "drop": o.drop, "ignore-term": o.ignoreTerm, "daemon=" + o.daemon: o.daemon != ""} {
 		if on {
 			list = append(list, name)
 		}
