@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/proof/await"
+	"lifeline/proof/need"
 )
 
 // TestDoors: the supervisor is killed, and most of what the worker could be known
@@ -171,4 +172,101 @@ func (w *world) worker(supervisor int) string {
 		return ""
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// A tick in another pid namespace sees no process of this one. What holds the
+// run file's lock is the instance all the same.
+func TestOtherPIDNamespace(t *testing.T) {
+	needRoot(t)
+	for _, wiped := range []string{"", "wipe"} {
+		t.Run("worker "+wiped, func(t *testing.T) {
+			w := newWorld(t)
+			first := w.tick(nil, "web", w.bad("first", strings.Fields("term "+wiped)...)...)
+			id := w.at("first")
+			first.kill()
+			w.wrap = []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
+			if code := w.tick([]string{"-E", "75"}, "web", w.bad("second")...).ends(); code != 75 {
+				t.Errorf("the tick in the other namespace ended with %d; it said %q", code, w.said())
+			}
+			w.not("second")
+			w.wrap = nil
+			w.over(id, w.adopts(id, "third"))
+		})
+	}
+}
+
+// Old container runtimes answer EPERM to the system calls for pidfds.
+func TestNoPidfd(t *testing.T) {
+	strace := need.Program(t, "strace")
+	w := newWorld(t)
+	without := []string{strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=pidfd_open,pidfd_send_signal",
+		"-e", "inject=pidfd_open,pidfd_send_signal:error=EPERM"}
+	w.wrap = without
+	if code := w.tick([]string{"--max-runtime", "100ms"}, "job", w.bad("job", "term")...).ends(); code != 124 {
+		t.Errorf("--max-runtime: code %d; it said %q", code, w.said())
+	}
+	w.wrap = nil
+	first := w.tick(nil, "web", w.bad("first", "term")...)
+	id := w.at("first")
+	first.kill()
+	w.adopts(id, "second")
+	w.wrap = without
+	if code := w.run("terminate", "--dir", w.dir, "--kill-after", "100ms", "web").ends(); code != 0 || id.Alive() {
+		t.Errorf("terminate: code %d, and the worker lives: %v; it said %q", code, id.Alive(), w.said())
+	}
+}
+
+// A build as a position-independent executable is as good.
+func TestPIE(t *testing.T) {
+	need.Time(t, "builds everything anew")
+	w := newWorld(t)
+	for program, source := range map[string]string{"pie": "lifeline", "own": "lifeline/examples/tasks"} {
+		build := exec.Command("go", "build", "-buildmode=pie", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", w.path(program), source)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	w.lifeline = w.path("own")
+	own := w.run("counter:lifeline", "--dir", w.dir)
+	await.That(t, "it counts", func() bool { return strings.Contains(read(own.out), "1\n") })
+	_ = own.Process.Signal(unix.SIGTERM)
+	own.ends()
+	w.lifeline = w.path("pie")
+	if code := w.tick(nil, "job", "true").ends(); code != 0 {
+		t.Errorf("code %d; it said %q", code, w.said())
+	}
+	running := w.tick([]string{"--respawn", "--respawn-delay", "0"}, "web", "sh", "-c", "kill -0 $PPID; exec sleep 600")
+	last := ""
+	for range 3 {
+		await.That(t, "a worker", func() bool {
+			r := w.worker(running.Process.Pid)
+			ok := r != "" && r != last
+			if ok {
+				last = r
+			}
+			return ok
+		})
+		if out, err := exec.Command("kill", "-KILL", last).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	if code := w.run("terminate", "--dir", w.dir, "web").ends(); code != 0 {
+		t.Errorf("terminate: code %d; it said %q", code, w.said())
+	}
+	running.ends()
+}
+
+// The status of an adopted worker says what its new supervisor can't take up.
+func TestStatusOfAdopted(t *testing.T) {
+	w := newWorld(t)
+	first := w.tick(nil, "web", w.bad("first", "term")...)
+	id := w.at("first")
+	first.kill()
+	w.adopts(id, "second")
+	await.That(t, "what is lost", func() bool {
+		p := w.run("status", "--dir", w.dir, "web")
+		p.ends()
+		return strings.Contains(read(p.out), "(adopted without its exit code, LIFELINE_FD)")
+	})
 }

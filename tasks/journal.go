@@ -29,6 +29,7 @@ func (o *options) journal(hold *guard.Hold, argv []string, generation string) (e
 				s.Worker = &journal.Process{PID: now.Worker.PID, Start: now.Worker.Start}
 			}
 			s.Generation, s.Status, s.Restarts, s.Reloads, s.Fence = now.Generation, now.Status, now.Restarts, now.Reloads, now.Fence
+			s.Lost = now.Lost
 			s.Started, s.Ready, s.NextStart = stamp(now.Began), stamp(now.Ready), stamp(now.NextStart)
 		})
 	}
@@ -43,7 +44,7 @@ func (o *options) journal(hold *guard.Hold, argv []string, generation string) (e
 	return events, func() {
 		w.State(func(s *journal.State) {
 			s.State, s.Since = journal.Ended, time.Now()
-			s.Worker, s.Generation, s.Started, s.Ready, s.NextStart, s.Status = nil, "", nil, nil, nil, ""
+			s.Worker, s.Generation, s.Started, s.Ready, s.NextStart, s.Status, s.Lost = nil, "", nil, nil, nil, "", ""
 		})
 		w.Close()
 	}

@@ -30,6 +30,7 @@ type standing struct {
 	Restarts    int            `json:"restarts"`             // by this supervisor
 	Reloads     int            `json:"reloads"`
 	Status      string         `json:"status,omitempty"` // the worker's own STATUS=
+	Lost        string         `json:"lost,omitempty"`   // what of an adopted worker can't be taken up
 	Memory      uint64         `json:"memory_bytes"`     // resident, of the whole tree
 	CPU         float64        `json:"cpu_seconds"`      // used by what lives of the tree
 	Processes   int            `json:"processes"`
@@ -140,6 +141,7 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) standing {
 	switch {
 	case current:
 		s.State, s.Restarts, s.Reloads, s.Status, s.Node, s.Fence = written.State, written.Restarts, written.Reloads, written.Status, written.Node, written.Fence
+		s.Lost = written.Lost
 		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
 		if w := written.Worker; w == nil || !(procscan.ID{PID: w.PID, Start: w.Start}).Alive() {
 			if s.State == supervisor.StateRunning || s.State == supervisor.StateReady {

@@ -143,6 +143,9 @@ func writeTable(out io.Writer, list []standing, colour bool) {
 			row = append(row, or(s.Node, "-"), dashed(int(s.Fence)))
 		}
 		note := s.Status
+		if s.Lost != "" {
+			note = strings.TrimSpace(note + " (adopted without " + s.Lost + ")")
+		}
 		if s.Problem != "" {
 			note = "! " + s.Problem
 		}

@@ -60,6 +60,7 @@ type State struct {
 	Restarts   int        `json:"restarts"`             // of this supervisor's workers
 	Reloads    int        `json:"reloads"`
 	Status     string     `json:"status,omitempty"` // the worker's STATUS=
+	Lost       string     `json:"lost,omitempty"`   // what of an adopted worker can't be taken up
 	Node       string     `json:"node,omitempty"`
 	Fence      uint64     `json:"fence,omitempty"`
 

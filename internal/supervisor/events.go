@@ -40,6 +40,7 @@ type Snapshot struct {
 	Restarts   int       // workers after the first, but for reloads
 	Reloads    int
 	Status     string // the worker's own STATUS=
+	Lost       string // what of an adopted worker can't be taken up
 	Fence      uint64 // LIFELINE_FENCE; 0 without a cluster
 }
 
@@ -100,6 +101,7 @@ func (l *loop) snapshot() Snapshot {
 		return s
 	}
 	s.Worker, s.Generation, s.Began, s.Ready, s.Status = w.id, w.generation, w.lived(), w.ready, w.status
+	s.Lost = w.lost
 	switch {
 	case w.state == stopping:
 		s.State = StateStopping

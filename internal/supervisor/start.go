@@ -307,5 +307,6 @@ func (l *loop) lostWith(w *worker) string {
 	if len(l.Listen) > 0 {
 		lost = append(lost, "its sockets for a reload")
 	}
-	return "lost with it: " + strings.Join(lost, ", ")
+	w.lost = strings.Join(lost, ", ")
+	return "lost with it: " + w.lost
 }

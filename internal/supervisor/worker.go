@@ -56,6 +56,7 @@ type worker struct {
 	unborn   bool // it couldn't be started
 
 	adopted   int           // pid of one that another supervisor started; 0 for none
+	lost      string        // what of an adopted one can't be taken up
 	also      []procscan.ID // known to belong to it from the start
 	spoke     bool          // it has said that it is ready
 	claims    bool          // it has said takeover, and is owed the ok
