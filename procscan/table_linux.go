@@ -45,8 +45,9 @@ func Pids() ([]int, error) {
 	return out, nil
 }
 
-// lastPID is the pid that was given out last (proc_loadavg(5)): when it hasn't
-// changed, nothing has been forked. ok is false where that isn't known.
+// lastPID is the pid that was given out last, to a thread or a process
+// (proc_loadavg(5)): when it hasn't changed, nothing has been forked. ok is false
+// where that isn't known.
 func lastPID() (pid int, ok bool) {
 	text, err := readSmall("/proc/loadavg")
 	if err != nil || !ours() {
@@ -76,31 +77,40 @@ func Read(prefix string) (*Table, error) {
 	return t, nil
 }
 
-// ReadAll is Read for who has to miss no process: those that were born during
-// the look are looked at too, until there are none. sure is false where they
-// kept coming.
+// newbornRounds is how often [ReadAll] looks for processes that were born during
+// its look. One that was born in the first round, and whose parent is gone
+// before it is looked at, is found in the second.
+const newbornRounds = 1
+
+// ReadAll is Read for a caller that must miss no process that existed at the call,
+// nor a child of it: those that were born during the look are looked at too. sure
+// is false where they kept coming.
 func ReadAll(prefix string) (t *Table, sure bool, err error) {
 	last, known := lastPID()
-	t, err = Read(prefix)
-	if err != nil || !known {
-		return t, true, err
+	if t, err = Read(prefix); err != nil {
+		return nil, false, err
 	}
 	r := newReader(prefix)
-	for range 50 {
+	for range newbornRounds {
 		now, _ := lastPID()
-		if now == last {
+		if known && now == last {
 			return t, true, nil
 		}
-		if now < last || now-last > 1000 { // numbered from the bottom again, or many
-			if t, err = Read(prefix); err != nil {
-				return nil, false, err
-			}
-		} else {
-			for pid := last + 1; pid <= now; pid++ {
+		last = now
+		pids, err := Pids()
+		if err != nil {
+			return nil, false, err
+		}
+		born := false
+		for _, pid := range pids {
+			if _, seen := t.index[pid]; !seen {
 				t.add(r, pid)
+				born = true
 			}
 		}
-		last = now
+		if !born {
+			return t, true, nil
+		}
 	}
 	return t, false, nil
 }

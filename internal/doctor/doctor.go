@@ -64,6 +64,7 @@ type Doctor struct {
 	cronds []Crond   // that run
 	tables []crontab // where this user's lines may stand
 	dirs   []string  // that were looked at
+	exams  guard.Examiner
 }
 
 // fine is a finding that all is as it should be.

@@ -52,11 +52,12 @@ func (d *Doctor) state(name string, g guard.Guard) {
 		}
 		d.wrong("pause", "lifeline resume "+name, "%s", text)
 	}
-	e, err := g.Examine(name)
+	e, err := d.exams.Examine(g, name)
 	// One that is ending, or puts its lock file back, has done so soon.
 	for n := 0; n < 20 && err == nil && e.Record == guard.RecordUnlocked; n++ {
 		time.Sleep(50 * time.Millisecond)
-		e, err = g.Examine(name)
+		d.exams.Forget()
+		e, err = d.exams.Examine(g, name)
 	}
 	if err != nil {
 		return // the directory's finding

@@ -264,7 +264,7 @@ func (c *census) readLocks() {
 }
 
 // strays are the locks on files that are not in the directory: of other programs,
-// and of files of ours that were removed, or moved.
+// and of files of ours that were removed, moved, or hidden by a mount.
 func (c *census) strays() []procscan.Flock {
 	c.readLocks()
 	return slices.DeleteFunc(slices.Clone(c.flocks), func(l procscan.Flock) bool { return c.inodes[l.Ino] })
@@ -319,7 +319,7 @@ func (c *census) holdsLockFile(open []procscan.Open, name string) bool {
 // of name. Every process is searched where hidden is set and something has
 // inherited a lock on a file that isn't in the directory any more.
 func (c *census) runFileHolders(name string, hidden bool) (ids []procscan.ID) {
-	if hidden && c.mayHide() || c.heldRun(name) {
+	if hidden && c.mayHide(name) || c.heldRun(name) {
 		c.searchAll()
 	}
 	for id, open := range c.open {
@@ -406,21 +406,35 @@ func (c *census) heldRun(name string) bool {
 	return !c.allFlocks
 }
 
-// mayHide reports whether a process may hold a lock that it has inherited, on a
-// file that isn't in the directory: the taker has ended, or has closed it.
-func (c *census) mayHide() bool {
+// mayHide reports whether a process may hold a lock of name that it has inherited,
+// on a file that isn't in the directory: the taker has ended, or has closed it.
+func (c *census) mayHide(name string) bool {
 	strays := c.strays()
 	if !c.allFlocks {
 		return true
 	}
+	var closed []procscan.Flock // by their takers
 	for _, l := range strays {
 		p, alive := c.table.Get(l.PID)
-		if !alive || !procscan.HoldsInode(p.PID, l.Ino) {
-			return true
+		open := c.openOf(p.ID)
+		switch {
+		case alive && slices.ContainsFunc(open, func(o procscan.Open) bool { return isOtherName(o, name) }):
+		case !alive || !procscan.HoldsInode(p.PID, l.Ino):
+			closed = append(closed, l)
 		}
-		c.openOf(p.ID)
 	}
-	return false
+	if len(closed) == 0 {
+		return false
+	}
+	now, _ := procscan.Flocks() // most have been released since
+	return slices.ContainsFunc(closed, func(l procscan.Flock) bool { return slices.Contains(now, l) })
+}
+
+// isOtherName reports whether o is the lock file of another name: what its holder
+// has locked besides is that name's.
+func isOtherName(o procscan.Open, name string) bool {
+	base := filepath.Base(o.Path)
+	return strings.HasSuffix(base, ".lock") && base != identity.LockFile(name) && isOwn(o) && isLocked(o)
 }
 
 // searchAll looks at the descriptors of every process that may be looked at.

@@ -104,8 +104,26 @@ const (
 	RecordUnlocked RecordState = "unlocked" // its supervisor lives, but has no lock
 )
 
-// Examine looks at the files of name.
-func (g Guard) Examine(name string) (Exam, error) {
+// Examiner looks at the files of names, with one census for each directory.
+type Examiner struct {
+	taken map[string]*census // by directory
+}
+
+// Forget has the next Examine take a new census.
+func (x *Examiner) Forget() { x.taken = nil }
+
+func (x *Examiner) census(d dir) *census {
+	if x.taken == nil {
+		x.taken = map[string]*census{}
+	}
+	if x.taken[d.path] == nil {
+		x.taken[d.path] = takeCensus(d)
+	}
+	return x.taken[d.path]
+}
+
+// Examine looks at the files of name in the directory of g.
+func (x *Examiner) Examine(g Guard, name string) (Exam, error) {
 	if err := CheckName(name); err != nil {
 		return Exam{}, err
 	}
@@ -124,8 +142,7 @@ func (g Guard) Examine(name string) (Exam, error) {
 			e.Broken = append(e.Broken, err)
 		}
 	}
-	c := takeCensus(d)
-	e.LockHolders, e.RunHolders = c.holders(name)
+	e.LockHolders, e.RunHolders = x.census(d).holders(name)
 	f, err := os.OpenFile(e.Run, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return e, nil // it was told above, or there is none

@@ -11,7 +11,7 @@ import (
 const (
 	// keepPoll is the slow look at both files, for what no notification tells: a
 	// parent directory that was moved, a system without inotify.
-	keepPoll = 30 * time.Second
+	keepPoll = time.Minute
 	// keepFirst is when the files are looked at first: a job that is shorter pays
 	// nothing for it.
 	keepFirst = 100 * time.Millisecond

@@ -13,7 +13,7 @@ import (
 
 // threads is how many threads a supervisor needs at the most: two that run Go
 // code, and those that wait in a system call.
-const threads = 10
+const threads = 7
 
 // RoomForThreads returns an error where this user may not have as many processes
 // and threads as a supervisor needs (RLIMIT_NPROC, getrlimit(2)): the runtime

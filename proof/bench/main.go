@@ -4,7 +4,7 @@
 // run, so that whatever else the machine does hits them alike. Medians and
 // their ratios are what to look at; the times are this machine's.
 //
-//	go run ./proof/bench [flags] tick|start|all
+//	go run ./proof/bench [flags] tick|start|names|all
 package main
 
 import (
@@ -27,6 +27,8 @@ func main() {
 	runs := flag.Int("runs", 500, "runs of each tick")
 	starts := flag.Int("starts", 60, "runs of each start in a full table")
 	crowd := flag.Int("crowd", 10000, "processes in the full table")
+	names := flag.Int("names", 300, "names that start within a second")
+	rounds := flag.Int("rounds", 5, "rounds of that")
 	flag.Parse()
 	if flag.Arg(0) == crowdArg {
 		if err := beCrowd(flag.Arg(1)); err != nil {
@@ -43,12 +45,17 @@ func main() {
 			err = b.ticks(*runs, *crowd)
 		case "start":
 			err = b.starts(*starts, *crowd)
+		case "names":
+			err = b.names(*names, *rounds)
 		case "all", "":
 			if err = b.ticks(*runs, *crowd); err == nil {
 				err = b.starts(*starts, *crowd)
 			}
+			if err == nil {
+				err = b.names(*names, *rounds)
+			}
 		default:
-			err = fmt.Errorf("%q is none of tick, start, all", what)
+			err = fmt.Errorf("%q is none of tick, start, names, all", what)
 		}
 	}
 	if err != nil {
