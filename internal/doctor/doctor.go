@@ -65,6 +65,7 @@ type Doctor struct {
 	tables []crontab // where this user's lines may stand
 	dirs   []string  // that were looked at
 	exams  guard.Examiner
+	names  []string // of everybody, once it was asked
 }
 
 // fine is a finding that all is as it should be.
@@ -106,6 +107,9 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 
 // everybody are the names in the crontabs and in the state directory.
 func (d *Doctor) everybody() []string {
+	if d.names != nil {
+		return d.names
+	}
 	names, _ := d.Guard.Names()
 	for _, t := range d.tables {
 		for _, l := range t.lines() {
@@ -115,7 +119,8 @@ func (d *Doctor) everybody() []string {
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names)
+	d.names = slices.Compact(names)
+	return d.names
 }
 
 // one examines a name, step by step as a start goes.

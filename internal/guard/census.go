@@ -357,12 +357,14 @@ func (c *census) holders(name string) (lock, run []procscan.ID) {
 		return nil, nil
 	}
 	c.searchAll()
+	lockFile, runFile := c.dir.space+"/"+identity.LockFile(name), c.dir.space+"/"+identity.RunFile(name)
 	for id, open := range c.open {
 		for _, o := range open {
-			if !o.Deleted && c.isFile(o, identity.LockFile(name)) && isLocked(o) {
+			switch {
+			case o.Deleted || o.Path != lockFile && o.Path != runFile || !isOwn(o) || !isLocked(o):
+			case o.Path == lockFile:
 				lock = append(lock, id)
-			}
-			if !o.Deleted && c.isRunFile(o, name) {
+			default:
 				run = append(run, id)
 			}
 		}
@@ -448,14 +450,6 @@ func (c *census) searchAll() {
 			c.openOf(p.ID)
 		}
 	}
-}
-
-// isFile reports whether o is a file of this directory with that base name.
-func (c *census) isFile(o procscan.Open, base string) bool {
-	if filepath.Base(o.Path) != base {
-		return false
-	}
-	return filepath.Dir(o.Path) == c.dir.space
 }
 
 // isRunFile reports whether o holds the lock of a run file of name, in this
