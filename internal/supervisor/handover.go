@@ -182,7 +182,8 @@ func (l *loop) handOver(r *request) (err error) {
 // restore takes up what another lifeline has handed over.
 func (l *loop) restore(state []byte) error {
 	var h handed
-	if err := json.Unmarshal(state, &h); err != nil || h.Version != HandOverVersion {
+	err := json.Unmarshal(state, &h)
+	if err != nil || h.Version != HandOverVersion {
 		return fmt.Errorf("cannot read what the old lifeline handed over (version %d, %w)", h.Version, err)
 	}
 	after := func(d time.Duration) time.Time {
@@ -204,11 +205,14 @@ func (l *loop) restore(state []byte) error {
 	for _, s := range h.Sockets {
 		unix.CloseOnExec(s.FD)
 		o := openSocket{Socket: s.Socket, fd: s.FD}
-		if s.Network == "unix" {
-			o.file, _ = os.Lstat(s.Address)
+		if o.hasFile() {
+			if o.file, err = os.Lstat(o.spare()); err != nil {
+				o.made()
+			}
 		}
 		l.sockets.list = append(l.sockets.list, o)
 	}
+	l.sockets.watch()
 	for _, s := range h.Store {
 		unix.CloseOnExec(s.FD)
 		if err := l.store.Add(s.Name, s.FD, s.Poll); err != nil {

@@ -147,13 +147,16 @@ func (s *Sockets) String() string { return "" }
 // sockets are the open ones. They live as long as lifeline: while a worker
 // restarts, connections wait in the backlog.
 type sockets struct {
-	list []openSocket
+	list      []openSocket
+	removed   <-chan struct{} // rings when a socket's file may have gone; nil for never
+	stopWatch func()
 }
 
 type openSocket struct {
 	Socket
-	fd   int
-	file os.FileInfo // of a unix socket: what we made
+	fd     int
+	file   os.FileInfo // of a unix socket: what we made
+	missed bool        // it has been told that its file can't be put back
 }
 
 // open opens those that aren't open, and again those whose file has gone. With
@@ -161,22 +164,28 @@ type openSocket struct {
 // again: O_NONBLOCK belongs to everybody who has the socket, and a worker may
 // have changed it.
 func (s *sockets) open(want []Socket, unused bool, warn func(string, ...any)) error {
+	fresh := false
+	defer func() {
+		if fresh {
+			s.watch()
+		}
+	}()
 	for i := range want {
 		if i == len(s.list) {
 			o, err := want[i].open()
 			if err != nil {
 				return err
 			}
-			s.list = append(s.list, o)
+			s.list, fresh = append(s.list, o), true
 			continue
 		}
 		o := &s.list[i]
-		if o.lost() {
+		if o.lost() && o.putBack() != nil {
 			if again, err := want[i].open(); err != nil {
 				warn("cannot put the socket back: %v", err)
 			} else {
 				_ = unix.Close(o.fd) // who works with it has its own descriptor
-				*o = again
+				*o, fresh = again, true
 			}
 		}
 		if unused {
@@ -184,17 +193,6 @@ func (s *sockets) open(want []Socket, unused bool, warn func(string, ...any)) er
 		}
 	}
 	return nil
-}
-
-// lost reports that the socket's file isn't in its place any more, so that
-// clients can't find it. A unix socket can't be bound a second time (bind(2)):
-// a new one takes its place.
-func (o *openSocket) lost() bool {
-	if o.Network != "unix" || o.Address[0] == '@' {
-		return false
-	}
-	now, err := os.Lstat(o.Address)
-	return errors.Is(err, os.ErrNotExist) || err == nil && (o.file == nil || !os.SameFile(o.file, now))
 }
 
 func (s Socket) open() (openSocket, error) {
@@ -243,12 +241,12 @@ func (s Socket) open() (openSocket, error) {
 	// As systemd and start_server hand them over: programs in Python, Perl and C
 	// call accept(2) and expect it to wait.
 	_ = unix.SetNonblock(o.fd, s.Nonblock)
-	if s.Network == "unix" && s.Address[0] != '@' {
+	if o.hasFile() {
 		if err := s.chown(); err != nil {
 			_, _ = os.Remove(s.Address), unix.Close(o.fd)
 			return fail(err)
 		}
-		o.file, _ = os.Lstat(s.Address)
+		o.made()
 	}
 	return o, nil
 }
@@ -367,11 +365,10 @@ func (s *sockets) serverStarter() []string {
 
 // close lets go of them, and takes away the socket files that are still ours.
 func (s *sockets) close() {
-	for _, o := range s.list {
-		if now, err := os.Lstat(o.Address); o.file != nil && err == nil && os.SameFile(o.file, now) {
-			_ = os.Remove(o.Address)
-		}
-		_ = unix.Close(o.fd)
+	s.unwatch()
+	for i := range s.list {
+		s.list[i].forget()
+		_ = unix.Close(s.list[i].fd)
 	}
 	s.list = nil
 }

@@ -107,6 +107,8 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 			l.onRequest(r)
 		case <-l.Hold.Restored():
 			l.control.listen(l.Hold.Control(), l.Warn)
+		case <-l.sockets.removed:
+			l.sockets.putBack(l.Warn)
 		case <-l.leaseC():
 			l.onLease()
 		case <-beat:

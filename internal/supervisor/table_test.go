@@ -438,3 +438,27 @@ func TestDelays(t *testing.T) {
 		}
 	}
 }
+
+// RESTART_RESET=1 begins the delays again from the first (sd_notify(3)).
+func TestRestartReset(t *testing.T) {
+	o := Options{Respawn: true, RespawnDelay: time.Second, RespawnMaxDelay: 16 * time.Second, RespawnSteps: 4, Watchdog: time.Hour, Umask: -1}
+	supervised(t, o, nil, func(f *fake) {
+		delay := func() time.Duration {
+			f.exit(1)
+			f.state()
+			return time.Until(f.l.at).Truncate(time.Second)
+		}
+		f.state()
+		for _, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+			if d := delay(); d != want {
+				t.Fatalf("the delay is %s, not %s", d, want)
+			}
+			f.sleep(want + want/10 + time.Second)
+		}
+		f.say(sdnotify.Message{RestartReset: true})
+		f.state()
+		if d := delay(); d != time.Second {
+			t.Errorf("after RESTART_RESET=1 the delay is %s, not %s", d, time.Second)
+		}
+	})
+}
