@@ -30,6 +30,7 @@ type options struct {
 	verbose      bool
 	cluster      cluster.Options
 	out          outputOptions
+	left         string // the working directory that the supervisor has left; "" for none
 }
 
 // The headings of the options in the help.

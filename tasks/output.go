@@ -108,12 +108,9 @@ func (o *options) prepareOutput(argv []string) error {
 	s := &o.out.setup
 	s.Name = o.name
 	s.Vars = []string{"LIFELINE_COMMAND=" + strings.Join(argv, " ")}
+	s.Dir, _ = os.Getwd()
 	if o.guard.Dir != "" { // a hook that calls lifeline is to find it
-		dir, err := filepath.Abs(o.guard.Dir)
-		if err != nil {
-			return fmt.Errorf("cannot tell the state directory's full path: %w", err)
-		}
-		s.Vars = append(s.Vars, "LIFELINE_DIR="+dir)
+		s.Vars = append(s.Vars, "LIFELINE_DIR="+o.guard.Dir)
 	}
 	if path := o.out.log.Path; path != "" {
 		path, err := filepath.Abs(path)
@@ -270,7 +267,7 @@ func (o *options) skipped(_ context.Context, err error) {
 	if o.guard.Dir != "" {
 		vars = append(vars, "LIFELINE_DIR="+o.guard.Dir)
 	}
-	if err := logger.RunHook(o.out.onSkip, append(supervisor.Environ(nil), vars...), o.out.setup.HookTimeout, os.Stdout, os.Stderr); err != nil {
+	if err := logger.RunHook(o.out.onSkip, "", append(supervisor.Environ(nil), vars...), o.out.setup.HookTimeout, os.Stdout, os.Stderr); err != nil {
 		o.warn("--on-skip: %v", err)
 	}
 }

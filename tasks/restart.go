@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"lifeline/internal/guard"
 )
 
 func restartCommand() *cli.Command {
@@ -62,9 +64,23 @@ func reloadCommand() *cli.Command {
 	}
 }
 
+// firstMoments is how long a supervisor may take until it can be spoken to.
+const firstMoments = time.Second
+
+// holder tells who has the name. One that has only just taken it hasn't written
+// down yet what the caller needs to know: see enough.
+func (o *options) holder(name string, enough func(guard.Holder) bool) (h guard.Holder, running bool, err error) {
+	for deadline := time.Now().Add(firstMoments); ; time.Sleep(10 * time.Millisecond) {
+		h, running, err = o.guard.Holder(name)
+		if err != nil || !running || enough(h) || time.Now().After(deadline) {
+			return h, running, err
+		}
+	}
+}
+
 // ask has the supervisor of name do something and gives its answer.
 func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
-	h, running, err := o.guard.Holder(name)
+	h, running, err := o.holder(name, func(h guard.Holder) bool { return h.Supervisor.Alive() || h.Worker.Alive() })
 	if err != nil {
 		return "", err
 	}
@@ -76,7 +92,7 @@ func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
 		return "", err
 	}
 	var conn net.Conn
-	for deadline := time.Now().Add(time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(firstMoments); ; time.Sleep(10 * time.Millisecond) {
 		if conn, err = new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
 			break
 		}

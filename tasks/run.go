@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -32,6 +33,11 @@ func (o *options) guarded(c *cli.Context) error {
 	}
 	if err := o.checkOutput(); err != nil {
 		return err
+	}
+	if o.guard.Dir != "" { // see leave
+		if o.guard.Dir, err = filepath.Abs(o.guard.Dir); err != nil {
+			return fmt.Errorf("cannot tell the state directory's full path: %w", err)
+		}
 	}
 	o.guard.Leftovers, o.guard.Warn = guard.Leftovers(o.sup.Leftovers), o.warn
 	o.sup.EndOrphans = o.orphans == "terminate" || o.replace
@@ -93,6 +99,12 @@ func (o *options) job(hold *guard.Hold, argv []string) supervisor.Job {
 			if o.out.client != nil {
 				o.out.client.Flush(time.Second)
 			}
+			if o.left != "" { // its command line is understood from there
+				if err := os.Chdir(o.left); err != nil {
+					return fmt.Errorf("cannot go back to where lifeline was started: %w", err)
+				}
+				defer func() { _ = os.Chdir("/") }()
+			}
 			return becomeNewer(hold, state)
 		}}
 }
@@ -123,6 +135,7 @@ func (o *options) goOn(ctx context.Context, taken *handedOver, argv []string) er
 // supervise runs the loop. Who supervises lifeline itself hears of it, and the
 // worker doesn't.
 func (o *options) supervise(ctx context.Context, job supervisor.Job) error {
+	o.leave()
 	above, err := sdnotify.FromEnviron()
 	if err != nil {
 		o.warn("cannot tell who supervises this: %v", err)
@@ -130,6 +143,25 @@ func (o *options) supervise(ctx context.Context, job supervisor.Job) error {
 	job.Above = above
 	_ = above.MainPID(os.Getpid())
 	return supervisor.Run(ctx, job)
+}
+
+// leave has the supervisor give up its working directory, which can be unmounted
+// then. The command starts there all the same. A directory that can't be entered
+// a second time is kept, and one that lifeline-remote may read files from.
+func (o *options) leave() {
+	dir, err := os.Getwd()
+	if err != nil || dir == "/" || o.cluster.URL != "" || os.Chdir(dir) != nil || os.Chdir("/") != nil {
+		return
+	}
+	o.left = dir
+	for _, path := range []*string{&o.sup.Chdir, &o.sup.ReloadOnChange} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
+		}
+	}
+	if o.sup.Chdir == "" {
+		o.sup.Chdir = dir
+	}
 }
 
 // prepare is what is left to do before a start, once it is certain that there

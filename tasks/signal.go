@@ -42,7 +42,7 @@ func signalCommand() *cli.Command {
 
 // signal sends sig to the main process of name, or to every process of its tree.
 func (o *options) signal(name string, sig unix.Signal, whole bool) error {
-	h, running, err := o.guard.Holder(name)
+	h, running, err := o.holder(name, func(h guard.Holder) bool { return h.Worker.Alive() })
 	if err != nil {
 		return err
 	}

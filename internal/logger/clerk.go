@@ -32,6 +32,7 @@ func Main() int {
 	deaf := make(chan os.Signal, 1)
 	signal.Notify(deaf, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGXFSZ,
 		unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
+	_ = os.Chdir("/") // all paths are absolute, and no directory is kept busy
 	unix.CloseOnExec(3)
 	c := &clerk{events: make(chan func()), peers: map[*peer]*farewell{}}
 	c.hooks.init(c, maxHooks)

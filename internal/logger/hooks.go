@@ -28,9 +28,9 @@ func (h *hooks) start(command, event string, r Run) {
 	c := h.c
 	env := Facts(c.setup.Name, event, r)
 	env = append(append(os.Environ(), c.setup.Vars...), env...)
-	limit, stdout, stderr := c.setup.HookTimeout, c.std[0], c.std[1]
+	dir, limit, stdout, stderr := c.setup.Dir, c.setup.HookTimeout, c.std[0], c.std[1]
 	h.add(func() {
-		if err := RunHook(command, env, limit, stdout, stderr); err != nil {
+		if err := RunHook(command, dir, env, limit, stdout, stderr); err != nil {
 			c.warn(fmt.Sprintf("--on-%s: %v", event, err))
 		}
 	})
@@ -60,11 +60,11 @@ func Facts(name, event string, r Run) []string {
 	return env
 }
 
-// RunHook runs a shell command and gives it so long; then it is ended, with all
-// that is in its process group.
-func RunHook(command string, env []string, limit time.Duration, stdout, stderr *os.File) error {
+// RunHook runs a shell command in a directory ("" is this process's own) for up to
+// limit; then it is ended, with all that is in its process group.
+func RunHook(command, dir string, env []string, limit time.Duration, stdout, stderr *os.File) error {
 	cmd := exec.Command("/bin/sh", "-c", command)
-	cmd.Env = env
+	cmd.Env, cmd.Dir = env, dir
 	if stdout != nil { // a nil *os.File in the interface is not nil
 		cmd.Stdout = stdout
 	}

@@ -16,6 +16,7 @@ type Setup struct {
 	OnStart, OnSuccess, OnFailure string // shell commands
 	HookTimeout                   time.Duration
 	Vars                          []string // for the hooks: K=V
+	Dir                           string   // where the hooks run
 
 	PingURL string
 	Remote  string // the program that sends it

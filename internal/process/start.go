@@ -103,10 +103,18 @@ func (s Spec) resolve() (path string, argv, env []string, err error) {
 		if err := loadable(path, searchPath(variable(s.Env, "PATH"), in), in); err != nil {
 			return "", nil, nil, err
 		}
-		env = append(slices.Clip(env), launch.Env+"="+launch.Plan{Path: path, Listen: len(s.Listen) > 0, Until: s.Until}.String())
-		path = self()
+		env = append(slices.Clip(env), launch.Env+"="+launch.Plan{Path: s.typed(path), Listen: len(s.Listen) > 0, Until: s.Until}.String())
+		return self(), s.Argv, env, nil
 	}
-	return path, s.Argv, env, nil
+	return s.typed(path), s.Argv, env, nil
+}
+
+// typed is the path as it was typed, from Dir: a script finds it in $0.
+func (s Spec) typed(path string) string {
+	if strings.Contains(s.Argv[0], "/") {
+		return s.Argv[0]
+	}
+	return path
 }
 
 func dirError(err error) error {

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -327,6 +328,8 @@ func (l *loop) onRequest(r *request) {
 		l.onReload(r)
 	case r.verb == "self":
 		l.onSelf(r)
+	case r.verb == "restart" && l.refused() != "":
+		r.answer("error " + l.refused())
 	case r.verb == "restart":
 		l.waiting = append(l.waiting, r)
 		if l.cur == nil {
@@ -339,6 +342,16 @@ func (l *loop) onRequest(r *request) {
 	default:
 		r.answer("error this lifeline doesn't know " + r.verb)
 	}
+}
+
+// refused says why the worker can't be ended, "" where it can: it has become
+// another user's (kill(2)).
+func (l *loop) refused() string {
+	w := l.cur
+	if w == nil || w.id.Zero() || !errors.Is(l.w.stopMain(w.id, 0), unix.EPERM) {
+		return ""
+	}
+	return fmt.Sprintf("cannot end pid %d: not permitted, it runs as another user; as root: kill %d", w.id.PID, w.id.PID)
 }
 
 // answer tells those that wait for a restart.

@@ -60,6 +60,9 @@ func (l *loop) onReload(r *request) {
 	case l.cur != nil && l.cur.state == stopping:
 		refuse("the worker is being ended")
 		return
+	case l.refused() != "":
+		refuse(l.refused())
+		return
 	}
 	if w := l.cur; w != nil && !w.ours && len(l.Listen) > 0 && len(l.sockets.list) == 0 {
 		// Only the worker has it now, and a descriptor can't be taken from there
