@@ -109,12 +109,12 @@ func (f *fake) world() world {
 			}
 			return asked
 		},
-		stopMain: func(id procscan.ID, sig unix.Signal) error {
+		permitted: func(procscan.ID) bool { return true },
+		stopMain: func(id procscan.ID, sig unix.Signal) {
 			f.did("%s", process.SignalName(sig))
 			if f.alive[id.PID] && !f.deaf[id.PID] {
 				f.end(id.PID, unix.WaitStatus(sig))
 			}
-			return nil
 		},
 		kill: func(t process.Tree) error {
 			f.did("kill")

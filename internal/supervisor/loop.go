@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -344,11 +343,10 @@ func (l *loop) onRequest(r *request) {
 	}
 }
 
-// refused says why the worker can't be ended, "" where it can: it has become
-// another user's (kill(2)).
+// refused says why the worker can't be ended, "" where it can.
 func (l *loop) refused() string {
 	w := l.cur
-	if w == nil || w.id.Zero() || !errors.Is(l.w.stopMain(w.id, 0), unix.EPERM) {
+	if w == nil || !w.refuses() {
 		return ""
 	}
 	return fmt.Sprintf("cannot end pid %d: not permitted, it runs as another user; as root: kill %d", w.id.PID, w.id.PID)

@@ -43,12 +43,11 @@ func (d *duo) init() {
 		}
 		return asked
 	}
-	d.l.w.stopMain = func(id procscan.ID, sig unix.Signal) error {
+	d.l.w.stopMain = func(id procscan.ID, sig unix.Signal) {
 		d.did("%s %d", process.SignalName(sig), id.PID)
 		if d.alive[id.PID] && !d.deaf[id.PID] {
 			d.end(id.PID, unix.WaitStatus(sig))
 		}
-		return nil
 	}
 	d.l.w.kill = func(t process.Tree) error {
 		d.l.post(func() { // it runs beside the loop

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"runtime"
@@ -69,21 +70,22 @@ func (e *EndError) Error() string { return e.Text }
 
 // world is everything outside the loop that a test wants to hold in its hands.
 type world struct {
-	thread func(func()) // runs it on the thread that all workers hang on
-	start  func(process.Spec) (procscan.ID, error)
-	stop   func(t process.Tree, sig unix.Signal) (asked []procscan.ID)
-	// stopMain asks the main process alone.
-	stopMain func(procscan.ID, unix.Signal) error
-	kill     func(t process.Tree) error
-	members  func(t process.Tree) []procscan.ID
-	alone    func(but []procscan.ID) bool
-	reap     func() []process.Exit
-	send     func(procscan.ID, unix.Signal)
-	wait     func(procscan.ID) // until it has ended, for those that aren't our children
-	lookup   func(pid int) (procscan.Stat, error)
-	hear     func(address string, member func(pid int) bool) (receiver, error)
-	line     func(*worker) (theirs int, err error) // makes LIFELINE_FD
-	nap      func(time.Duration)                   // nanosleep(2)
+	thread   func(func()) // runs it on the thread that all workers hang on
+	start    func(process.Spec) (procscan.ID, error)
+	stop     func(t process.Tree, sig unix.Signal) (asked []procscan.ID)
+	stopMain func(procscan.ID, unix.Signal) // asks the main process alone
+	// permitted reports whether it may be signalled (kill(2)).
+	permitted func(procscan.ID) bool
+	kill      func(t process.Tree) error
+	members   func(t process.Tree) []procscan.ID
+	alone     func(but []procscan.ID) bool
+	reap      func() []process.Exit
+	send      func(procscan.ID, unix.Signal)
+	wait      func(procscan.ID) // until it has ended, for those that aren't our children
+	lookup    func(pid int) (procscan.Stat, error)
+	hear      func(address string, member func(pid int) bool) (receiver, error)
+	line      func(*worker) (theirs int, err error) // makes LIFELINE_FD
+	nap       func(time.Duration)                   // nanosleep(2)
 	// foreground reports that what is typed on the terminal reaches this process
 	// and the worker, which then shares its process group.
 	foreground  func() bool
@@ -112,11 +114,11 @@ func theWorld(job Job, thread func(func())) world {
 			return process.Start(spec)
 		},
 		stop: func(t process.Tree, sig unix.Signal) []procscan.ID { return t.Stop(sig) },
-		stopMain: func(id procscan.ID, sig unix.Signal) error {
-			err := process.Send(id, sig)
+		stopMain: func(id procscan.ID, sig unix.Signal) {
+			_ = process.Send(id, sig)
 			_ = process.Send(id, unix.SIGCONT)
-			return err
 		},
+		permitted: func(id procscan.ID) bool { return !errors.Is(process.Send(id, 0), unix.EPERM) },
 		kill: func(t process.Tree) error {
 			ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 			defer cancel()

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -341,14 +340,19 @@ func (w *worker) stop(sig unix.Signal) {
 	}
 	w.asked = process.SignalName(sig)
 	w.enter(stopping, max(w.l.KillAfter, 1))
-	if w.id.Zero() || w.l.KillMode == ControlGroup {
-		w.stopRest()
-		return
-	}
-	if err := w.l.w.stopMain(w.id, sig); errors.Is(err, unix.EPERM) {
+	switch {
+	case w.refuses():
 		w.kill() // it says so at once, and ends what it may
+	case w.id.Zero() || w.l.KillMode == ControlGroup:
+		w.stopRest()
+	default:
+		w.l.w.stopMain(w.id, sig)
 	}
 }
+
+// refuses reports whether the main process has become another user's, whose
+// processes lifeline may not signal.
+func (w *worker) refuses() bool { return !w.id.Zero() && !w.l.w.permitted(w.id) }
 
 // stopRest sends the stop signal to everything of the tree that is alive.
 func (w *worker) stopRest() {
