@@ -21,10 +21,15 @@ var effects = []effect{
 	{"respawn-max-delay", "without --respawn", noRespawn},
 	{"respawn-limit", "without --respawn", noRespawn},
 	{"respawn-steps", "without --respawn and --respawn-max-delay", func(o *options) bool { return noRespawn(o) || o.sup.RespawnMaxDelay == 0 }},
-	{"ready-timeout", "without --notify or --ready-by takeover", byTime},
-	{"reload-timeout", "without --notify or --ready-by takeover: without them --ready-after decides", byTime},
-	{"settle", "without --notify: without it --ready-after decides", func(o *options) bool { return !o.byNotify() }},
-	{"ready-after", "with --notify or --ready-by takeover", func(o *options) bool { return !byTime(o) }},
+	{"ready-timeout", "without --notify, --ready-check or --ready-by takeover", byTime},
+	{"reload-timeout", "without --notify, --ready-check or --ready-by takeover: without them --ready-after decides", byTime},
+	{"settle", "without --notify or --ready-check: without them --ready-after decides", func(o *options) bool { return !o.byNotify() && !readyCheck(o) }},
+	{"ready-after", "with --notify, --ready-check or --ready-by takeover", func(o *options) bool { return !byTime(o) }},
+	{"ready-check", "with --notify, where READY=1 decides", func(o *options) bool { return o.sup.Notify }},
+	{"ready-by", "with --ready-check, which decides", readyCheck},
+	{"check-interval", "without --ready-check or --health-check", func(o *options) bool { return !readyCheck(o) && !healthCheck(o) }},
+	{"check-timeout", "without --ready-check or --health-check", func(o *options) bool { return !readyCheck(o) && !healthCheck(o) }},
+	{"check-failures", "without --health-check", func(o *options) bool { return !healthCheck(o) }},
 	{"ready-by", "without --notify, where it is notify", func(o *options) bool { return o.sup.ReadyBy == "notify" && !o.sup.Notify }},
 	{"notify-access", "without --notify or --watchdog", func(o *options) bool { return !o.sup.Notify && o.sup.Watchdog == 0 }},
 	{"log-keep", "without --log", noLog},
@@ -42,6 +47,8 @@ var effects = []effect{
 	{"notify", withExec, isExec},
 	{"ready-by", withExec, isExec},
 	{"watchdog", withExec, isExec},
+	{"ready-check", withExec, isExec},
+	{"health-check", withExec, isExec},
 	{"listen", withExec, isExec},
 	{"reload-on-change", withExec, isExec},
 	{"ready-after", withExec, isExec},
@@ -56,7 +63,11 @@ const withExec = "with --exec: no supervisor stays to carry it out; leave out --
 func noRespawn(o *options) bool { return !o.sup.Respawn }
 func noLog(o *options) bool     { return o.out.log.Path == "" }
 func isExec(o *options) bool    { return o.exec }
-func byTime(o *options) bool    { return !o.byNotify() && o.sup.ReadyBy != "takeover" }
+func byTime(o *options) bool {
+	return !o.byNotify() && o.sup.ReadyBy != "takeover" && !readyCheck(o)
+}
+func readyCheck(o *options) bool  { return o.sup.ReadyCheck.Text != "" }
+func healthCheck(o *options) bool { return o.sup.HealthCheck.Text != "" }
 func execEndsNone(o *options) bool {
 	return o.exec && !o.replace && o.orphans != "terminate"
 }

@@ -117,6 +117,13 @@ func (o *options) supervisorOptions() []*option {
 			usage: "what SIGHUP to lifeline does: stop, pass (on to the command) or reload"},
 		{name: "watchdog", value: "TIME", group: aboutSup, to: duration(&o.sup.Watchdog, 0).atLeast(time.Millisecond),
 			usage: "end the command when no WATCHDOG=1 has come for TIME"},
+		{name: "ready-check", value: "CHECK", group: aboutSup, to: &o.sup.ReadyCheck,
+			usage: "the command is ready when CHECK succeeds: a shell command, tcp://HOST:PORT or http://HOST:PORT/PATH"},
+		{name: "health-check", value: "CHECK", group: aboutSup, to: &o.sup.HealthCheck,
+			usage: "end the command, as --watchdog does, when CHECK fails again and again"},
+		{name: "check-interval", value: "TIME", group: aboutSup, to: duration(&o.sup.CheckInterval, 10*time.Second).atLeast(time.Millisecond), usage: "look every TIME; --ready-check begins faster"},
+		{name: "check-timeout", value: "TIME", group: aboutSup, to: duration(&o.sup.CheckTimeout, 5*time.Second).atLeast(time.Millisecond), usage: "a look that takes longer has failed"},
+		{name: "check-failures", value: "N", group: aboutSup, to: number(&o.sup.CheckFailures, 3).from(1, math.MaxInt), usage: "N failures of --health-check in a row end the command"},
 	}
 }
 

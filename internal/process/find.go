@@ -41,7 +41,7 @@ func locate(name, path, dir string) (string, error) {
 func within(dir string) func(string) string {
 	return func(p string) string {
 		if dir != "" && !filepath.IsAbs(p) {
-			return strings.TrimSuffix(dir, "/") + "/" + p
+			return filepath.Join(dir, p)
 		}
 		return p
 	}

@@ -69,7 +69,7 @@ func Start(spec Spec) (procscan.ID, error) {
 		fork()
 	}
 	if err != nil {
-		return procscan.ID{}, startError(path, err)
+		return procscan.ID{}, startError(within(spec.Dir)(path), err)
 	}
 	s, err := procscan.Lookup(pid)
 	if err != nil {

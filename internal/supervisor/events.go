@@ -21,7 +21,7 @@ type Events struct {
 const (
 	StateStarting   = "starting"    // it hasn't said READY=1 yet
 	StateRunning    = "running"     // it is up
-	StateReady      = "ready"       // it is up, and has said so (--notify)
+	StateReady      = "ready"       // it is up, and has said so (--notify) or shown it (--ready-check)
 	StateReloading  = "reloading"   // a new generation starts beside it
 	StateStopping   = "stopping"    // it has been asked to end
 	StateBackingOff = "backing off" // it has ended, and will be started at NextStart
@@ -109,7 +109,7 @@ func (l *loop) snapshot() Snapshot {
 		s.State = StateStarting
 	case l.next != nil:
 		s.State = StateReloading
-	case l.Notify && !w.ready.IsZero() && w.ours:
+	case (l.Notify || l.ReadyCheck.Text != "") && !w.ready.IsZero() && w.ours:
 		s.State = StateReady
 	default:
 		s.State = StateRunning

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/guard"
+	"lifeline/internal/probe"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
@@ -42,6 +43,8 @@ type fake struct {
 	gone    chan procscan.ID
 	inherit guard.Inherited
 	lease   *fakeLease // nil for none
+
+	asked func(context.Context) error // what a check finds
 }
 
 type fakeReceiver struct {
@@ -138,6 +141,14 @@ func (f *fake) world() world {
 		hear:   func(string, func(int) bool) (receiver, error) { return f.inbox, nil },
 		line:   func(*worker) (int, error) { return 0, nil },
 		nap:    time.Sleep,
+
+		ask: func(ctx context.Context, _ probe.Target) error { return f.asked(ctx) },
+		look: func(process.Spec) (procscan.ID, error) {
+			f.pids++
+			f.did("look")
+			return f.id(1000 + f.pids), nil
+		},
+		killGroup: func(pid int) { f.did("kill group %d", pid) },
 
 		foreground: func() bool { return f.typed },
 		cgroup:     func() *process.Cgroup { return nil },

@@ -128,6 +128,7 @@ func (l *loop) handOver(r *request) (err error) {
 		}
 	}
 	if w := l.cur; w != nil {
+		w.check.plan(w) // no look goes on
 		w.hear()
 		hw := &handedWorker{
 			Generation: w.generation, PID: w.id.PID, Start: w.id.Start, Ours: w.ours, Group: w.group,
@@ -238,6 +239,7 @@ func (l *loop) restore(state []byte) error {
 	w.began, w.ready = time.Now().Add(-hw.Age), time.Now().Add(-hw.Up)
 	w.state, w.deadline, w.alarm = up, after(hw.Deadline), after(hw.Alarm)
 	l.cur = w
+	w.check.plan(w)
 	if hw.Cgroup != "" {
 		if c, err := process.OpenCgroup(hw.Cgroup); err == nil {
 			w.cgroup = c

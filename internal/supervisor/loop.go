@@ -39,6 +39,7 @@ type loop struct {
 	waiting []*request // those that asked for it
 	reload  reload
 	lease   lease
+	looks   []*look // commands of checks that run
 
 	sockets    sockets        // of --listen
 	groups     groups         // cgroups, for the workers to come
@@ -212,6 +213,7 @@ func (l *loop) onChild() {
 				w.onExit(e)
 			}
 		}
+		l.onLookEnd(e)
 	}
 	if len(ended) == 0 {
 		return // a look around is dear

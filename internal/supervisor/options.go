@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/probe"
 	"lifeline/internal/process"
 )
 
@@ -42,6 +43,12 @@ type Options struct {
 	ReadyTimeout time.Duration // how long that may take
 	Watchdog     time.Duration // the longest time between two heartbeats
 
+	ReadyCheck    probe.Target  // makes it ready; "" for none
+	HealthCheck   probe.Target  // keeps it up; "" for none
+	CheckInterval time.Duration // between two looks
+	CheckTimeout  time.Duration // how long one may take
+	CheckFailures int           // so many in a row end it
+
 	Listen         Sockets       // opened by us, handed to the worker
 	ReloadTimeout  time.Duration // how long a new generation may take to become ready
 	ReadyAfter     time.Duration // without Notify: alive for so long means ready
@@ -74,6 +81,7 @@ type ReadyBy string
 const (
 	ByNotify   ReadyBy = "notify"   // READY=1, or takeover on LIFELINE_FD
 	ByTakeover ReadyBy = "takeover" // takeover on LIFELINE_FD
+	ByCheck    ReadyBy = "check"    // ReadyCheck succeeds
 	ByTime     ReadyBy = "time"     // it has been executed; in a reload, and has lived for ReadyAfter
 )
 
@@ -84,18 +92,23 @@ func (o *Options) readyBy() ReadyBy {
 	switch {
 	case o.ReadyBy != "":
 		return o.ReadyBy
+	case o.ReadyCheck.Text != "":
+		return ByCheck
 	case o.Notify:
 		return ByNotify
 	}
 	return ByTime
 }
 
-// readyWord is what a worker says to be ready.
-func (o *Options) readyWord() string {
-	if o.readyBy() == ByTakeover {
-		return "takeover (--ready-by)"
+// unready says what a worker lacks that has ended before it was ready.
+func (o *Options) unready() string {
+	switch o.readyBy() {
+	case ByTakeover:
+		return "without having said takeover (--ready-by)"
+	case ByCheck:
+		return "before its check succeeded (--ready-check)"
 	}
-	return "READY=1 (--notify)"
+	return "without having said READY=1 (--notify)"
 }
 
 // hears reports whether the worker gets a notify socket.

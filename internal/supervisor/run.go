@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/guard"
+	"lifeline/internal/probe"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
@@ -91,6 +92,10 @@ type world struct {
 	foreground  func() bool
 	sharedGroup bool
 	cgroup      func() *process.Cgroup // a new one; nil where there is none to be had
+
+	ask       func(context.Context, probe.Target) error // of a check
+	look      func(process.Spec) (procscan.ID, error)   // starts the command of a check
+	killGroup func(pid int)                             // a process group
 }
 
 // receiver is the worker's notify socket.
@@ -107,13 +112,16 @@ type receiver interface {
 const killPatience = 30 * time.Second
 
 func theWorld(job Job, thread func(func())) world {
+	start := func(spec process.Spec) (procscan.ID, error) {
+		spec.Thread = thread
+		return process.Start(spec)
+	}
 	return world{
 		thread: thread,
-		start: func(spec process.Spec) (procscan.ID, error) {
-			spec.Thread = thread
-			return process.Start(spec)
-		},
-		stop: func(t process.Tree, sig unix.Signal) []procscan.ID { return t.Stop(sig) },
+		start:  start, look: start,
+		killGroup: func(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) },
+		ask:       func(ctx context.Context, t probe.Target) error { return t.Ask(ctx) },
+		stop:      func(t process.Tree, sig unix.Signal) []procscan.ID { return t.Stop(sig) },
 		stopMain: func(id procscan.ID, sig unix.Signal) {
 			_ = process.Send(id, sig)
 			_ = process.Send(id, unix.SIGCONT)

@@ -107,7 +107,7 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 			w.enter(stopping, max(l.KillAfter, 1))
 		}
 	case sdnotify.Ready:
-		if !l.waits() || l.readyBy() == ByTakeover {
+		if l.readyBy() != ByNotify {
 			break
 		}
 		w.spoke = true
@@ -195,6 +195,9 @@ func (w *worker) feed(heard time.Time) {
 func (w *worker) forgive() {
 	if !w.alarm.IsZero() {
 		w.feed(time.Now())
+	}
+	if w.state == up {
+		w.check.plan(w)
 	}
 }
 

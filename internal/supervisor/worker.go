@@ -66,6 +66,7 @@ type worker struct {
 	status string        // its own STATUS=
 	period time.Duration // of the watchdog; 0 for none
 	alarm  time.Time     // when the watchdog expires; zero while it isn't armed
+	check  check         // from outside
 	output mark          // where its output begins, for a reload that fails
 	quit   chan struct{} // closed when the generation is gone
 }
@@ -84,6 +85,7 @@ func (w *worker) enter(s state, d time.Duration) {
 	if s == stopping || s == gone {
 		w.alarm, w.probation = time.Time{}, time.Time{}
 	}
+	w.check.plan(w)
 	if s != gone && w == w.l.cur {
 		_ = w.l.Above.Status(describe(w))
 	}
@@ -91,7 +93,7 @@ func (w *worker) enter(s state, d time.Duration) {
 
 // due is when something is to happen if nothing happens.
 func (w *worker) due() time.Time {
-	return sooner(sooner(w.deadline, w.alarm), w.probation)
+	return sooner(sooner(w.deadline, w.alarm), sooner(w.probation, w.check.due))
 }
 
 // onDeadline: nothing has happened for as long as the state allows.
@@ -104,6 +106,8 @@ func (w *worker) onDeadline(now time.Time) {
 	case over(w.probation):
 		w.probation = time.Time{}
 		l.takeOver(w)
+	case over(w.check.due) && !over(w.deadline):
+		w.check.onDue(w)
 	case !over(w.deadline):
 	case w.state == stopping:
 		who := fmt.Sprintf("pid %d", w.id.PID)
@@ -113,7 +117,7 @@ func (w *worker) onDeadline(now time.Time) {
 		l.Warn("%s still runs %s after %s: killing it", who, l.KillAfter, w.asked)
 		w.kill()
 	case w == l.next:
-		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)", l.ReloadTimeout)}
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)%s", l.ReloadTimeout, w.check.why())}
 		w.because(OutcomeUnready, "not ready within %s (--reload-timeout)", l.ReloadTimeout)
 		w.kill()
 	case l.MaxRuntime > 0 && now.Sub(w.began) >= l.MaxRuntime:
@@ -122,8 +126,8 @@ func (w *worker) onDeadline(now time.Time) {
 		w.verdict = &EndError{124, fmt.Sprintf("ended after %s (--max-runtime)", l.MaxRuntime)}
 		w.stop(l.stopSignal())
 	case w.state == starting:
-		w.because(OutcomeUnready, "not ready within %s (--ready-timeout)", l.ReadyTimeout)
-		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended", l.ReadyTimeout)}
+		w.because(OutcomeUnready, "not ready within %s (--ready-timeout)%s", l.ReadyTimeout, w.check.why())
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended%s", l.ReadyTimeout, w.check.why())}
 		w.stop(l.stopSignal())
 	}
 }
@@ -172,7 +176,7 @@ func (w *worker) judge(e process.Exit) error {
 	case code != 0 && e.Status.Signaled():
 		return &EndError{code, "the command was " + process.Describe(e.Status)}
 	case code == 0 && w.state == starting && w.l.waits() && !w.spoke && w.l.want:
-		return &EndError{1, fmt.Sprintf("the command ended after %s without having said %s", ran.Round(time.Millisecond), w.l.readyWord())}
+		return &EndError{1, fmt.Sprintf("the command ended after %s %s", ran.Round(time.Millisecond), w.l.unready())}
 	case code != 0: // its own word, and its own business to explain
 		return &EndError{code, ""}
 	case ran < w.l.MinRuntime && w.l.want && w.state != stopping:
@@ -315,6 +319,9 @@ func (l *loop) helpers() (ids []procscan.ID) {
 	}
 	if l.Helpers != nil {
 		ids = append(ids, l.Helpers()...)
+	}
+	for _, k := range l.looks {
+		ids = append(ids, k.id)
 	}
 	return ids
 }

@@ -1,0 +1,180 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/probe"
+	"lifeline/internal/process"
+	"lifeline/procscan"
+)
+
+// check looks from outside whether a worker serves: by --ready-check while it is
+// starting, by --health-check while it is up.
+type check struct {
+	due      time.Time     // when to look, or when the look that goes on has taken too long; zero for never
+	looking  *look         // nil: none goes on
+	wait     time.Duration // before the next look of --ready-check
+	failures int           // in a row
+	last     error         // why the last look failed; nil for none
+}
+
+// look is one look: a command that runs, or a connection.
+type look struct {
+	id     procscan.ID // of the command; zero for a connection
+	worker *worker
+	cancel context.CancelFunc
+}
+
+// firstWait is the pause after the first look of --ready-check that fails. It
+// doubles up to --check-interval.
+const firstWait = 50 * time.Millisecond
+
+// checked is what is asked in the worker's state; nil for nothing.
+func (w *worker) checked() *probe.Target {
+	o := w.l.Options
+	switch {
+	case w.state == starting && o.readyBy() == ByCheck && !w.spoke:
+		return &o.ReadyCheck
+	case w.state == up && o.HealthCheck.Text != "":
+		return &o.HealthCheck
+	}
+	return nil
+}
+
+// plan makes the first look of a state due.
+func (c *check) plan(w *worker) {
+	c.end(w.l)
+	*c = check{}
+	switch {
+	case w.checked() == nil:
+	case w.state == starting:
+		c.due = time.Now()
+	default:
+		c.due = time.Now().Add(w.l.CheckInterval)
+	}
+}
+
+// end gives up the look that goes on.
+func (c *check) end(l *loop) {
+	if k := c.looking; k != nil {
+		c.looking = nil
+		k.cancel()
+	}
+}
+
+// onDue begins a look, or gives up the one that has taken too long.
+func (c *check) onDue(w *worker) {
+	l := w.l
+	if c.looking != nil {
+		c.end(l)
+		c.looked(w, fmt.Errorf("it took longer than %s (--check-timeout)", l.CheckTimeout))
+		return
+	}
+	target := w.checked()
+	if target == nil {
+		c.due = time.Time{}
+		return
+	}
+	c.due = time.Now().Add(l.CheckTimeout)
+	if target.IsCommand() {
+		k, err := l.lookBy(w, target.Text)
+		if err != nil {
+			c.looked(w, err)
+			return
+		}
+		c.looking = k
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, l.CheckTimeout)
+	k := &look{worker: w, cancel: cancel}
+	c.looking = k
+	go func() {
+		err := l.w.ask(ctx, *target)
+		l.post(func() { k.over(err) })
+	}()
+}
+
+// lookBy runs the command of a look, as the worker's user and in its directory.
+// What it prints on standard error goes to where the worker's does.
+func (l *loop) lookBy(w *worker, command string) (*look, error) {
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open /dev/null: %w", err)
+	}
+	defer unix.Close(null)
+	stderr := 2
+	if l.Stdio != [3]int{} {
+		stderr = l.Stdio[2]
+	}
+	id, err := l.w.look(process.Spec{
+		Argv: []string{"/bin/sh", "-c", command}, Env: Environ(append(l.Env[:len(l.Env):len(l.Env)], fmt.Sprintf("LIFELINE_WORKER=%d", w.id.PID))),
+		Dir: l.Chdir, Umask: l.Umask, Stdio: [3]int{null, null, stderr}, Group: true, Deathsig: unix.SIGKILL,
+	})
+	if err != nil {
+		return nil, err
+	}
+	k := &look{id: id, worker: w, cancel: func() { l.w.killGroup(id.PID) }}
+	l.looks = append(l.looks, k)
+	return k, nil
+}
+
+// onLookEnd: the command of a look has ended.
+func (l *loop) onLookEnd(e process.Exit) {
+	for i, k := range l.looks {
+		if k.id.PID != e.PID {
+			continue
+		}
+		l.looks = append(l.looks[:i:i], l.looks[i+1:]...)
+		if e.Code() == 0 {
+			k.over(nil)
+		} else {
+			k.over(errors.New(process.Describe(e.Status)))
+		}
+		return
+	}
+}
+
+// over: the look has ended. One that was given up counts no more.
+func (k *look) over(err error) {
+	k.cancel()
+	if c := &k.worker.check; c.looking == k {
+		c.looking = nil
+		c.looked(k.worker, err)
+	}
+}
+
+// looked decides what follows from a look.
+func (c *check) looked(w *worker, err error) {
+	l := w.l
+	c.last = err
+	switch {
+	case w.state == starting && err == nil:
+		c.due = time.Time{}
+		w.spoke = true
+		w.onReady()
+	case w.state == starting:
+		c.wait = min(max(2*c.wait, firstWait), l.CheckInterval)
+		c.due = time.Now().Add(c.wait)
+	case err == nil:
+		c.failures, c.due = 0, time.Now().Add(l.CheckInterval)
+	default:
+		c.failures++
+		c.due = time.Now().Add(l.CheckInterval)
+		if c.failures >= l.CheckFailures {
+			w.bark(fmt.Sprintf("the health check failed %d times in a row, at last because %v (--health-check)", c.failures, err))
+		}
+	}
+}
+
+// why says, for a worker that isn't ready, what --ready-check has found.
+func (c *check) why() string {
+	if c.last == nil {
+		return ""
+	}
+	return fmt.Sprintf("; --ready-check: %v", c.last)
+}
