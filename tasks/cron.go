@@ -28,7 +28,7 @@ type cronOptions struct {
 func (k *cronOptions) table() []*option {
 	return []*option{
 		{name: "dry-run", short: "n", to: toggle(&k.dryRun), usage: "print the change, make none"},
-		{name: "cron-d", to: toggle(&k.cronD), usage: "use a file in /etc/cron.d instead of your crontab"},
+		{name: "cron-d", to: toggle(&k.cronD), usage: "use a file in /etc/cron.d instead of your crontab, with --user as its user"},
 	}
 }
 
@@ -39,8 +39,7 @@ func installCommand(argv []string) *cli.Command {
 	own := append(k.table(), []*option{
 		{name: "schedule", value: "FIELDS", to: textOr(&k.entry.Schedule, install.EveryMinute), usage: "when to tick: five fields or an @word"},
 		{name: "reboot", to: toggle(&k.reboot), usage: "with --schedule: start it at boot, too"},
-		{name: "no-reboot", to: toggle(&k.noReboot), usage: "without --schedule: don't start it at boot"},
-		{name: "user", value: "USER", to: text(&k.entry.User), preset: "you", usage: "with --cron-d: run it as this user"}}...)
+		{name: "no-reboot", to: toggle(&k.noReboot), usage: "without --schedule: don't start it at boot"}}...)
 	return &cli.Command{
 		Name:      "install",
 		Usage:     "put it into the crontab",
@@ -53,6 +52,11 @@ func installCommand(argv []string) *cli.Command {
 			}
 			e := &k.entry
 			e.Name = o.name
+			passed := passed
+			if k.cronD { // there cron itself takes on the user
+				e.User = o.user
+				passed = slices.DeleteFunc(slices.Clone(passed), func(p *option) bool { return p.name == "user" })
+			}
 			typed := words(argv[2:len(argv)-c.NArg()], optionsOf(c.Command.Flags))
 			e.Options = append(fromEnviron(typed, passed), pick(typed, passed)...)
 			if err := k.atBoot(); err != nil {
@@ -159,9 +163,6 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 	}
 	if k.cronD && k.entry.User == "" {
 		k.entry.User = userName()
-	}
-	if !k.cronD && k.entry.User != "" {
-		return usage("--user goes with --cron-d; crontab -u is not for lifeline: become that user")
 	}
 	before, after, err := k.edit(ctx, o.name, func(text string) (string, error) {
 		add := install.Add

@@ -42,6 +42,7 @@ var effects = []effect{
 	}},
 	// The rest is what a supervisor does, and with --exec none stays.
 	{"max-runtime", withExec, isExec},
+	{"max-memory", withExec, isExec},
 	{"min-runtime", withExec, isExec},
 	{"respawn", withExec, isExec},
 	{"notify", withExec, isExec},

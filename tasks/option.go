@@ -205,6 +205,27 @@ func (v numberValue) String() string {
 	return strconv.Itoa(*v.at)
 }
 
+// into is a number that may also not be given: then at stays nil.
+func into(at **int, min, max int) setValue {
+	return func(s string) error {
+		var n int
+		if err := number(&n, 0).from(min, max).Set(s); err != nil {
+			return err
+		}
+		*at = &n
+		return nil
+	}
+}
+
+// A setValue reads a value by a func, and shows none.
+type setValue func(string) error
+
+func set(read func(string) error) setValue { return read }
+
+func (v setValue) Set(s string) error { return v(s) }
+
+func (v setValue) String() string { return "" }
+
 // A durationValue is a time that isn't negative.
 type durationValue struct {
 	at  *time.Duration

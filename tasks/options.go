@@ -12,6 +12,7 @@ import (
 
 	"lifeline/internal/cluster"
 	"lifeline/internal/guard"
+	"lifeline/internal/process"
 	"lifeline/internal/supervisor"
 )
 
@@ -30,6 +31,7 @@ type options struct {
 	verbose      bool
 	cluster      cluster.Options
 	out          outputOptions
+	user, group  string // who the command runs as; "" for lifeline's own
 	left         string // the working directory that the supervisor has left; "" for none
 }
 
@@ -87,6 +89,13 @@ func (o *options) startOptions() []*option {
 		{name: "env", value: "K=V", group: aboutStart, to: (*environment)(&o.sup.Env), usage: "set a variable (repeatable)"},
 		{name: "env-file", value: "FILE", group: aboutStart, to: text(&o.envFile), usage: "read variables from this file, one K=V per line"},
 		{name: "umask", value: "MODE", group: aboutStart, to: (*umask)(&o.sup.Umask), usage: "set the umask, in octal", preset: "unchanged"},
+		{name: "user", value: "USER", group: aboutStart, to: text(&o.user), usage: "run the command as this user, with that user's groups (for root)"},
+		{name: "group", value: "GROUP", group: aboutStart, to: text(&o.group), usage: "run it with this group (for root)"},
+		{name: "limit", value: "NAME=N", group: aboutStart, to: set(func(s string) error { return process.SetLimit(&o.sup.Conditions, s) }),
+			usage: "set a resource limit, such as nofile=65536 or core=0:unlimited (soft:hard; repeatable)"},
+		{name: "nice", value: "N", group: aboutStart, to: into(&o.sup.Nice, -20, 19), preset: "unchanged", usage: "set the niceness, from -20 to 19"},
+		{name: "oom-score-adj", value: "N", group: aboutStart, to: into(&o.sup.OOM, -1000, 1000), preset: "unchanged",
+			usage: "set how soon the kernel ends it when memory runs out, from -1000 to 1000 (Linux)"},
 	}
 }
 
@@ -97,6 +106,8 @@ func (o *options) supervisorOptions() []*option {
 		{name: "kill-after", value: "TIME", group: aboutSup, to: duration(&o.sup.KillAfter, 10*time.Second), usage: "send SIGKILL at TIME after the stop signal"},
 		{name: "kill-mode", value: "MODE", group: aboutSup, to: oneOf(&o.sup.KillMode, string(supervisor.Mixed), string(supervisor.ControlGroup)), preset: "mixed",
 			usage: "who gets the stop signal: mixed (the main process; the rest after it has ended) or control-group (all at once)"},
+		{name: "max-memory", value: "SIZE", group: aboutSup, to: sizeOf(&o.sup.MaxMemory, 0),
+			usage: "end the command when it and all that it has started use more than SIZE, such as 500M"},
 		{name: "min-runtime", value: "TIME", group: aboutSup, to: duration(&o.sup.MinRuntime, 0), usage: "take a success before TIME for a failure"},
 
 		{name: "respawn", group: aboutSup, to: toggle(&o.sup.Respawn), usage: "start the command again when it ends"},

@@ -174,6 +174,11 @@ func (o *options) prepare(ctx context.Context) error {
 		}
 		o.sup.Env = append(vars, o.sup.Env...)
 	}
+	env, err := process.SetUser(&o.sup.Conditions, o.user, o.group)
+	if err != nil {
+		return usage("--user, --group: %v", err)
+	}
+	o.sup.Env = append(env, o.sup.Env...)
 	if file := o.sup.ReloadOnChange; file != "" {
 		if _, err := os.Stat(file); err != nil {
 			return fmt.Errorf("cannot watch for a change (--reload-on-change): %w", err)
@@ -273,7 +278,7 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 			hold.SetWorker(generation, self)
 			defer hold.Ended() // only where this process doesn't become the command
 			return self, process.Become(process.Spec{
-				Argv: argv, Env: append(hold.Environ(generation), supervisor.Environ(o.sup.Env)...), Dir: o.sup.Chdir, Umask: o.sup.Umask,
+				Argv: argv, Env: append(hold.Environ(generation), supervisor.Environ(o.sup.Env)...), Dir: o.sup.Chdir, Umask: o.sup.Umask, Conditions: o.sup.Conditions,
 				Run: hold.RunFile(), Stdio: job.Stdio,
 			})
 		})

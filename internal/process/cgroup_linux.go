@@ -83,6 +83,29 @@ func (c *Cgroup) Kill() error {
 // has ever been killed is killed at once.
 func (c *Cgroup) Killed() bool { return c.killed.Load() }
 
+// LimitMemory has the kernel keep all that is in it within so many bytes: when
+// there is no more to be had it kills everything in it. The error says that the
+// memory controller isn't to be had here (cgroup-v2, "Memory").
+func (c *Cgroup) LimitMemory(bytes int64) error {
+	if err := os.WriteFile(filepath.Join(c.path, "memory.max"), strconv.AppendInt(nil, bytes, 10), 0); err != nil {
+		return fmt.Errorf("cannot limit the memory of the cgroup %s: %w", c.path, err)
+	}
+	_ = os.WriteFile(filepath.Join(c.path, "memory.oom.group"), []byte("1"), 0)
+	return nil
+}
+
+// OOMKills is how many processes in it the kernel has killed for memory.
+func (c *Cgroup) OOMKills() int {
+	text, _ := os.ReadFile(filepath.Join(c.path, "memory.events"))
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(rest))
+			return n
+		}
+	}
+	return 0
+}
+
 // Members lists what is in it and in those below it.
 func (c *Cgroup) Members() []procscan.ID {
 	var ids []procscan.ID

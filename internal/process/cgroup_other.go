@@ -31,6 +31,12 @@ func (*Cgroup) Kill() error { return errNoCgroup }
 // Killed: never.
 func (*Cgroup) Killed() bool { return false }
 
+// LimitMemory fails here.
+func (*Cgroup) LimitMemory(int64) error { return errNoCgroup }
+
+// OOMKills are none.
+func (*Cgroup) OOMKills() int { return 0 }
+
 // Members are none.
 func (*Cgroup) Members() []procscan.ID { return nil }
 

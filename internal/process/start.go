@@ -36,6 +36,8 @@ type Spec struct {
 	Group    bool // a process group of its own
 	CgroupFD int  // the cgroup to start in, 0 for this process's own (Linux)
 
+	Conditions // what the command runs under where that differs from this process
+
 	// Until is a time on CLOCK_BOOTTIME, in nanoseconds, after which the command
 	// isn't started any more; 0 for none.
 	Until int64
@@ -97,13 +99,13 @@ func (s Spec) resolve() (path string, argv, env []string, err error) {
 			env = append(env, "LISTEN_FDNAMES="+strings.Join(s.ListenNames, ":"))
 		}
 	}
-	if len(s.Listen) > 0 || s.Until != 0 {
+	if len(s.Listen) > 0 || s.Until != 0 || s.Conditions.Any() {
 		// The launcher would report the kernel's refusal too late: as an exit.
 		in := within(s.Dir)
 		if err := loadable(path, searchPath(variable(s.Env, "PATH"), in), in); err != nil {
 			return "", nil, nil, err
 		}
-		env = append(slices.Clip(env), launch.Env+"="+launch.Plan{Path: s.typed(path), Listen: len(s.Listen) > 0, Until: s.Until}.String())
+		env = append(slices.Clip(env), launch.Env+"="+launch.Plan{Path: s.typed(path), Listen: len(s.Listen) > 0, Until: s.Until, Conditions: s.Conditions}.String())
 		return self(), s.Argv, env, nil
 	}
 	return s.typed(path), s.Argv, env, nil

@@ -141,6 +141,14 @@ func stillChild(id, parent procscan.ID) bool {
 // markerPrefix is what the variables of every marker begin with.
 const markerPrefix = "LIFELINE_"
 
+// Memory is what all members use together, in bytes.
+func (t Tree) Memory() (n int64) {
+	for _, id := range t.Members() {
+		n += int64(procscan.Memory(id))
+	}
+	return n
+}
+
 // Signal sends sig to every member, once.
 func (t Tree) Signal(sig unix.Signal) {
 	for _, id := range t.Members() {

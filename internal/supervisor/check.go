@@ -113,7 +113,7 @@ func (l *loop) lookBy(w *worker, command string) (*look, error) {
 	}
 	id, err := l.w.look(process.Spec{
 		Argv: []string{"/bin/sh", "-c", command}, Env: Environ(append(l.Env[:len(l.Env):len(l.Env)], fmt.Sprintf("LIFELINE_WORKER=%d", w.id.PID))),
-		Dir: l.Chdir, Umask: l.Umask, Stdio: [3]int{null, null, stderr}, Group: true, Deathsig: unix.SIGKILL,
+		Dir: l.Chdir, Umask: l.Umask, Conditions: l.Conditions, Stdio: [3]int{null, null, stderr}, Group: true, Deathsig: unix.SIGKILL,
 	})
 	if err != nil {
 		return nil, err

@@ -156,3 +156,26 @@ func TestCheckCommand(t *testing.T) {
 		}
 	})
 }
+
+// --max-memory, where no cgroup keeps it: the tree is weighed at most six times a
+// minute, ended by the stop signal, and started again at once.
+func TestMaxMemory(t *testing.T) {
+	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: time.Hour, MaxMemory: 500 << 20}
+	var lives []Life
+	supervised(t, o, func(f *fake) { f.memory = 500 << 20 }, func(f *fake) {
+		f.l.Events.Ended = func(life Life) { lives = append(lives, life) }
+		f.sleep(time.Minute)
+		if log := f.took(); !slices.Equal(log, []string{"start"}) {
+			t.Errorf("at the limit it did %q", log)
+		}
+		f.l.post(func() { f.memory++ })
+		f.sleep(10 * time.Second)
+		f.l.post(func() { f.memory = 0 })
+		if log := f.took(); !slices.Equal(log, []string{"SIGTERM", "start"}) {
+			t.Errorf("over the limit it did %q", log)
+		}
+		if len(lives) != 1 || lives[0].Outcome != OutcomeMemory || lives[0].Why != "its tree used 500.0M (--max-memory 500.0M)" {
+			t.Errorf("it told %+v", lives)
+		}
+	})
+}

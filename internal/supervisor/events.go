@@ -51,7 +51,8 @@ const (
 	OutcomeKilled  = "killed"  // by a signal that lifeline didn't send
 	OutcomeStopped = "stopped" // it was asked to end, and did
 	OutcomeTimeout = "timeout" // --max-runtime
-	OutcomeHung    = "hung"    // --watchdog
+	OutcomeHung    = "hung"    // --watchdog, --health-check
+	OutcomeMemory  = "memory"  // --max-memory
 	OutcomeUnready = "unready" // not ready in time
 	OutcomeNoStart = "nostart" // the command couldn't be executed
 	OutcomeUnknown = "unknown" // adopted from a supervisor that was killed: nobody knows

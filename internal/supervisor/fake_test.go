@@ -44,7 +44,8 @@ type fake struct {
 	inherit guard.Inherited
 	lease   *fakeLease // nil for none
 
-	asked func(context.Context) error // what a check finds
+	memory int64                       // what the tree uses
+	asked  func(context.Context) error // what a check finds
 }
 
 type fakeReceiver struct {
@@ -148,6 +149,7 @@ func (f *fake) world() world {
 			f.did("look")
 			return f.id(1000 + f.pids), nil
 		},
+		memory:    func(process.Tree) int64 { return f.memory },
 		killGroup: func(pid int) { f.did("kill group %d", pid) },
 
 		foreground: func() bool { return f.typed },

@@ -239,12 +239,14 @@ func (l *loop) restore(state []byte) error {
 	w.began, w.ready = time.Now().Add(-hw.Age), time.Now().Add(-hw.Up)
 	w.state, w.deadline, w.alarm = up, after(hw.Deadline), after(hw.Alarm)
 	l.cur = w
-	w.check.plan(w)
 	if hw.Cgroup != "" {
 		if c, err := process.OpenCgroup(hw.Cgroup); err == nil {
 			w.cgroup = c
 		}
 	}
+	w.limitMemory()
+	w.check.plan(w)
+	w.planWeighing()
 	if hw.Line != 0 {
 		unix.CloseOnExec(hw.Line)
 		if err := w.takeLine(hw.Line, hw.Rest); err != nil {

@@ -413,7 +413,7 @@ func (l *loop) after(w *worker) {
 		l.succeed()
 		return
 	}
-	if l.restart || w.overtime && l.Respawn {
+	if l.restart || w.spent && l.Respawn {
 		l.restart, l.back.restarts = false, 0
 		l.startNext()
 		return

@@ -19,11 +19,13 @@ type Options struct {
 	KillAfter  time.Duration  // from that to SIGKILL
 	KillMode   KillMode       // who gets the stop signal
 	MaxRuntime time.Duration  // the worker is ended after this; with Respawn, renewed
+	MaxMemory  int64          // bytes of the whole tree; 0 for no limit
 	MinRuntime time.Duration  // a success that comes sooner counts as a failure
 
 	Chdir string
 	Env   []string // added to or replacing the inherited environment, K=V
 	Umask int      // -1: inherited
+	process.Conditions
 
 	Leftovers  string // terminate, keep, follow
 	EndOrphans bool   // a worker dies with its supervisor, and one that did not is ended

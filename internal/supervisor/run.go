@@ -95,7 +95,8 @@ type world struct {
 
 	ask       func(context.Context, probe.Target) error // of a check
 	look      func(process.Spec) (procscan.ID, error)   // starts the command of a check
-	killGroup func(pid int)                             // a process group
+	memory    func(process.Tree) int64
+	killGroup func(pid int) // a process group
 }
 
 // receiver is the worker's notify socket.
@@ -119,6 +120,7 @@ func theWorld(job Job, thread func(func())) world {
 	return world{
 		thread: thread,
 		start:  start, look: start,
+		memory:    func(t process.Tree) int64 { return t.Memory() },
 		killGroup: func(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) },
 		ask:       func(ctx context.Context, t probe.Target) error { return t.Ask(ctx) },
 		stop:      func(t process.Tree, sig unix.Signal) []procscan.ID { return t.Stop(sig) },

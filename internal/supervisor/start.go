@@ -64,7 +64,7 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 		return none, err
 	}
 	spec := process.Spec{
-		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask, Stdio: l.Stdio,
+		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask, Conditions: l.Conditions, Stdio: l.Stdio,
 		Listen: l.sockets.fds(), ListenNames: l.sockets.names(),
 		Run: l.Hold.RunFile(), Group: !l.w.sharedGroup,
 	}
@@ -105,6 +105,7 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 	if w.cgroup = l.groups.take(l.w.cgroup); w.cgroup != nil {
 		spec.CgroupFD = w.cgroup.FD()
 	}
+	w.limitMemory()
 	if l.Lease != nil { // before it exists: who is killed now leaves nobody who knows it
 		path := ""
 		if w.cgroup != nil {
@@ -120,7 +121,7 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 	if err != nil && w.cgroup != nil { // not in a cgroup, then: it may have been removed
 		l.groups.put(w.cgroup)
 		l.groups.none = true
-		w.cgroup, spec.CgroupFD = nil, 0
+		w.cgroup, spec.CgroupFD, w.limited = nil, 0, false
 		id, err = l.w.start(spec)
 	}
 	if err != nil {

@@ -33,26 +33,26 @@ type worker struct {
 	state      state
 	deadline   time.Time // what the state allows; zero for no end
 
-	id       procscan.ID // zero when it has ended
-	main     int         // the pid in id, also after its end
-	ours     bool        // a child of this process: its exit status will come
-	group    int
-	cgroup   *process.Cgroup // nil for none
-	began    time.Time
-	since    time.Time // its start, where another supervisor made it; else zero
-	ready    time.Time // when it became ready; zero before
-	pid      int       // it was this one; 0 if it never ran
-	exit     *process.Exit
-	outcome  string // why it is being ended: see because
-	why      string
-	verdict  error
-	overtime bool
-	asked    string      // what asked it to end
-	ordered  bool        // lifeline asked it to end, by signal; false after its own STOPPING=1
-	signal   unix.Signal // by this one
-	rest     bool        // all of its tree have got that signal, not only the main process
-	killing  bool
-	unborn   bool // it couldn't be started
+	id      procscan.ID // zero when it has ended
+	main    int         // the pid in id, also after its end
+	ours    bool        // a child of this process: its exit status will come
+	group   int
+	cgroup  *process.Cgroup // nil for none
+	began   time.Time
+	since   time.Time // its start, where another supervisor made it; else zero
+	ready   time.Time // when it became ready; zero before
+	pid     int       // it was this one; 0 if it never ran
+	exit    *process.Exit
+	outcome string // why it is being ended: see because
+	why     string
+	verdict error
+	spent   bool        // its time or memory is used up: with Respawn another one starts at once
+	asked   string      // what asked it to end
+	ordered bool        // lifeline asked it to end, by signal; false after its own STOPPING=1
+	signal  unix.Signal // by this one
+	rest    bool        // all of its tree have got that signal, not only the main process
+	killing bool
+	unborn  bool // it couldn't be started
 
 	adopted   int           // pid of one that another supervisor started; 0 for none
 	lost      string        // what of an adopted one can't be taken up
@@ -61,14 +61,16 @@ type worker struct {
 	claims    bool          // it has said takeover, and is owed the ok
 	probation time.Time     // a reload's new one: when it has shown that it stays
 
-	notify receiver
-	line   *lineSocket
-	status string        // its own STATUS=
-	period time.Duration // of the watchdog; 0 for none
-	alarm  time.Time     // when the watchdog expires; zero while it isn't armed
-	check  check         // from outside
-	output mark          // where its output begins, for a reload that fails
-	quit   chan struct{} // closed when the generation is gone
+	notify  receiver
+	line    *lineSocket
+	status  string        // its own STATUS=
+	period  time.Duration // of the watchdog; 0 for none
+	alarm   time.Time     // when the watchdog expires; zero while it isn't armed
+	check   check         // from outside
+	limited bool          // the kernel keeps MaxMemory for it
+	weighAt time.Time     // when its tree's memory is added up; zero for never
+	output  mark          // where its output begins, for a reload that fails
+	quit    chan struct{} // closed when the generation is gone
 }
 
 func (l *loop) newWorker(generation string) *worker {
@@ -86,6 +88,7 @@ func (w *worker) enter(s state, d time.Duration) {
 		w.alarm, w.probation = time.Time{}, time.Time{}
 	}
 	w.check.plan(w)
+	w.planWeighing()
 	if s != gone && w == w.l.cur {
 		_ = w.l.Above.Status(describe(w))
 	}
@@ -93,7 +96,7 @@ func (w *worker) enter(s state, d time.Duration) {
 
 // due is when something is to happen if nothing happens.
 func (w *worker) due() time.Time {
-	return sooner(sooner(w.deadline, w.alarm), sooner(w.probation, w.check.due))
+	return sooner(sooner(w.deadline, w.alarm), sooner(w.probation, sooner(w.check.due, w.weighAt)))
 }
 
 // onDeadline: nothing has happened for as long as the state allows.
@@ -106,6 +109,8 @@ func (w *worker) onDeadline(now time.Time) {
 	case over(w.probation):
 		w.probation = time.Time{}
 		l.takeOver(w)
+	case over(w.weighAt) && !over(w.deadline):
+		w.weigh()
 	case over(w.check.due) && !over(w.deadline):
 		w.check.onDue(w)
 	case !over(w.deadline):
@@ -121,7 +126,7 @@ func (w *worker) onDeadline(now time.Time) {
 		w.because(OutcomeUnready, "not ready within %s (--reload-timeout)", l.ReloadTimeout)
 		w.kill()
 	case l.MaxRuntime > 0 && now.Sub(w.began) >= l.MaxRuntime:
-		w.overtime = true
+		w.spent = true
 		w.because(OutcomeTimeout, "--max-runtime %s", l.MaxRuntime)
 		w.verdict = &EndError{124, fmt.Sprintf("ended after %s (--max-runtime)", l.MaxRuntime)}
 		w.stop(l.stopSignal())
@@ -170,6 +175,10 @@ func (w *worker) onExit(e process.Exit) {
 func (w *worker) judge(e process.Exit) error {
 	if w.verdict != nil { // decided when it was ended
 		return w.verdict
+	}
+	if w.overLimit(e) {
+		w.because(OutcomeMemory, "--max-memory %s", mebibytes(w.l.MaxMemory))
+		return &EndError{e.Code(), fmt.Sprintf("the kernel killed the command, because its tree had used up %s (--max-memory)", mebibytes(w.l.MaxMemory))}
 	}
 	ran := time.Since(w.began)
 	switch code := e.Code(); {
@@ -279,7 +288,7 @@ func (w *worker) close() {
 	if w.l.Lease != nil {
 		w.l.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict))
 	}
-	if w.l.Lease != nil && w.cgroup != nil {
+	if w.cgroup != nil && (w.l.Lease != nil || w.limited && w.cgroup.OOMKills() > 0) {
 		w.cgroup.Remove() // lifeline-remote may have killed it: see groups.put
 	} else {
 		w.l.groups.put(w.cgroup)

@@ -1,7 +1,8 @@
 // Package launch is what a worker's process does for itself before it becomes
 // the command, where only the process itself can: LISTEN_PID has its own pid in
-// it, and the end of a lease is looked at last of all. Most workers need
-// neither, and are forked straight into the command.
+// it, its limits and its user are its own, and the end of a lease is looked at
+// last of all. Most workers need none of these, and are forked straight into the
+// command.
 //
 // A program that links this package becomes the launcher when it is started with
 // [Env] set. That is decided in this package's init, which needs little and so
@@ -25,21 +26,42 @@ type Plan struct {
 	Path   string // the file to execute
 	Listen bool   // LISTEN_PID belongs into the environment (sd_listen_fds(3))
 	Until  int64  // the command isn't started after this time on CLOCK_BOOTTIME, in nanoseconds; 0 for no limit
+	Conditions
 }
 
-// String is the value of Env.
+// String is the value of Env: words, and the path behind the last of them.
 func (p Plan) String() string {
-	return strconv.FormatInt(p.Until, 10) + " " + strconv.FormatBool(p.Listen) + " " + p.Path
+	words := p.words()
+	if p.Listen {
+		words = append(words, "listen=")
+	}
+	if p.Until != 0 {
+		words = append(words, "until="+strconv.FormatInt(p.Until, 10))
+	}
+	return strings.Join(append(words, "path="+p.Path), " ")
 }
 
-func parse(text string) (p Plan, ok bool) {
-	f := strings.SplitN(text, " ", 3)
-	if len(f) != 3 {
-		return p, false
+func parse(text string) (p Plan, err error) {
+	for {
+		if path, ok := strings.CutPrefix(text, "path="); ok {
+			p.Path = path
+			return p, nil
+		}
+		word, rest, _ := strings.Cut(text, " ")
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "listen":
+			p.Listen = true
+		case "until":
+			p.Until, err = strconv.ParseInt(value, 10, 64)
+		default:
+			err = p.take(key, value)
+		}
+		if err != nil {
+			return p, err
+		}
+		text = rest
 	}
-	until, err := strconv.ParseInt(f[0], 10, 64)
-	listen, err2 := strconv.ParseBool(f[1])
-	return Plan{Path: f[2], Listen: listen, Until: until}, err == nil && err2 == nil
 }
 
 func init() {
@@ -50,8 +72,8 @@ func init() {
 
 // run becomes the command, or gives the exit code of a failure: that of env(1).
 func run(text string) int {
-	p, ok := parse(text)
-	if !ok || len(os.Args) == 0 {
+	p, err := parse(text)
+	if err != nil || len(os.Args) == 0 {
 		return fail(125, "cannot start the command: "+Env+" is set by hand; unset it")
 	}
 	var env []string
@@ -63,10 +85,13 @@ func run(text string) int {
 	if p.Listen {
 		env = append(env, "LISTEN_PID="+strconv.Itoa(os.Getpid()))
 	}
+	if err := p.apply(); err != nil {
+		return fail(125, err.Error())
+	}
 	if p.Until != 0 && bootTime() >= p.Until {
 		return fail(125, "the lease ended before the command was started")
 	}
-	err := syscall.Exec(p.Path, os.Args, env)
+	err = syscall.Exec(p.Path, os.Args, env)
 	return fail(126, "cannot execute "+p.Path+": "+err.Error())
 }
 

@@ -1,0 +1,44 @@
+package launch
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Resources are the limits by their names in prlimit(1) and limits.conf(5).
+var Resources = map[string]int{
+	"as": unix.RLIMIT_AS, "core": unix.RLIMIT_CORE, "cpu": unix.RLIMIT_CPU, "data": unix.RLIMIT_DATA, "fsize": unix.RLIMIT_FSIZE,
+	"locks": unix.RLIMIT_LOCKS, "memlock": unix.RLIMIT_MEMLOCK, "msgqueue": unix.RLIMIT_MSGQUEUE, "nice": unix.RLIMIT_NICE,
+	"nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC, "rss": unix.RLIMIT_RSS, "rtprio": unix.RLIMIT_RTPRIO,
+	"rttime": unix.RLIMIT_RTTIME, "sigpending": unix.RLIMIT_SIGPENDING, "stack": unix.RLIMIT_STACK,
+}
+
+// setLimit goes through package syscall: at the start Go raises the limit on
+// files, and it puts its old value back before an execve unless it is told so.
+func setLimit(l Limit) error {
+	return syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: l.Soft, Max: l.Hard})
+}
+
+// deathSignal notes the death signal, which a change of user clears (prctl(2),
+// PR_SET_PDEATHSIG). again sets it, and fails where the supervisor has ended
+// meanwhile.
+func deathSignal() (again func() error) {
+	var sig int32
+	parent := os.Getppid()
+	if unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&sig)), 0, 0, 0) != nil || sig == 0 {
+		return func() error { return nil }
+	}
+	return func() error {
+		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(sig), 0, 0, 0); err != nil {
+			return err
+		}
+		if os.Getppid() != parent {
+			return errors.New("the supervisor has ended")
+		}
+		return nil
+	}
+}

@@ -1,0 +1,13 @@
+//go:build freebsd || dragonfly
+
+package launch
+
+import (
+	"math"
+	"syscall"
+)
+
+// setLimit: the numbers are signed here.
+func setLimit(l Limit) error {
+	return syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: int64(min(l.Soft, math.MaxInt64)), Max: int64(min(l.Hard, math.MaxInt64))})
+}

@@ -1,0 +1,57 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+
+	"lifeline/internal/process"
+)
+
+// weighPeriod is how often a tree's memory is added up, where no cgroup limits it.
+const weighPeriod = 10 * time.Second
+
+// limitMemory has the worker's cgroup keep --max-memory. Without one, or without
+// the memory controller there (cgroups(7)), the tree is weighed instead.
+func (w *worker) limitMemory() {
+	w.limited = w.cgroup != nil && w.l.MaxMemory > 0 && w.cgroup.LimitMemory(w.l.MaxMemory) == nil
+}
+
+// planWeighing makes the next weighing due, where there is to be one.
+func (w *worker) planWeighing() {
+	w.weighAt = time.Time{}
+	if w.l.MaxMemory > 0 && !w.limited && (w.state == starting || w.state == up) {
+		w.weighAt = time.Now().Add(weighPeriod)
+	}
+}
+
+// weigh adds up what the tree uses, beside the loop.
+func (w *worker) weigh() {
+	w.planWeighing()
+	l, tree := w.l, w.tree()
+	go func() {
+		n := l.w.memory(tree)
+		l.post(func() { w.onWeighed(n) })
+	}()
+}
+
+// onWeighed ends a worker whose tree uses too much; with --respawn another one
+// starts at once.
+func (w *worker) onWeighed(n int64) {
+	l := w.l
+	if n <= l.MaxMemory || w.state != starting && w.state != up {
+		return
+	}
+	why := fmt.Sprintf("its tree used %s (--max-memory %s)", mebibytes(n), mebibytes(l.MaxMemory))
+	w.because(OutcomeMemory, "%s", why)
+	w.verdict, w.spent = &EndError{1, "ended: " + why}, true
+	l.Warn("ending pid %d: %s", w.id.PID, why)
+	w.stop(l.stopSignal())
+}
+
+// overLimit tells whether the kernel killed the worker because its cgroup had no
+// memory left.
+func (w *worker) overLimit(e process.Exit) bool {
+	return w.limited && e.Status.Signaled() && w.cgroup != nil && w.cgroup.OOMKills() > 0
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.1fM", float64(n)/(1<<20)) }
