@@ -118,6 +118,9 @@ func (o *options) supervisorOptions() []*option {
 		{name: "respawn-limit", value: "N/TIME", group: aboutSup, to: &o.sup.RespawnLimit, preset: "never",
 			usage: "give up after N starts within TIME, until the next tick"},
 
+		{name: "recycle-after", value: "TIME", group: aboutSup, to: &o.sup.Recycle,
+			usage: "replace the command by a new one when it has run for TIME, such as 24h, or at a time of day, such as 04:30; by a reload with --listen or --ready-by takeover"},
+
 		{name: "notify", group: aboutSup, to: toggle(&o.sup.Notify), usage: "the command says READY=1 on NOTIFY_SOCKET (sd_notify)"},
 		{name: "ready-timeout", value: "TIME", group: aboutSup, to: duration(&o.sup.ReadyTimeout, 90*time.Second), usage: "end the command when it isn't ready within TIME"},
 		{name: "notify-access", value: "WHO", group: aboutSup, to: oneOf(&o.sup.NotifyAccess, "main", "exec", "all"), preset: "main",
@@ -143,6 +146,7 @@ func (o *options) reloadOptions() []*option {
 		{name: "listen", value: "ADDRESS", group: aboutReload, to: &o.sup.Listen,
 			usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unix://@NAME; ?nonblock, ?backlog=N, ?reuseport, ?mode=0660&owner=USER:GROUP (repeatable)"},
 		{name: "reload-timeout", value: "TIME", group: aboutReload, to: duration(&o.sup.ReloadTimeout, 60*time.Second), usage: "give up a reload when the new generation isn't ready within TIME"},
+		{name: "reload-retries", value: "N", group: aboutReload, to: number(&o.sup.ReloadRetries, 0).from(0, math.MaxInt), usage: "try a reload that has failed N times more, after 1s, 2s, 4s and so on"},
 		{name: "ready-after", value: "TIME", group: aboutReload, to: duration(&o.sup.ReadyAfter, time.Second), usage: "without --notify, a new generation is ready after TIME"},
 		{name: "reload-on-change", value: "FILE", group: aboutReload, to: text(&o.sup.ReloadOnChange), usage: "reload when this file has changed and been still for a moment"},
 		{name: "settle", value: "TIME", group: aboutReload, to: duration(&o.sup.Settle, time.Second), usage: "a ready generation must live for TIME before the old one is ended"},

@@ -71,7 +71,7 @@ func (l *loop) onSelf(r *request) {
 		// worker its death signal would come.
 		r.answer("error it can't be replaced in place: it wasn't started on the first thread")
 		return
-	case l.next != nil || len(l.leaving) > 0:
+	case l.next != nil || len(l.leaving) > 0 || !l.reload.again.IsZero():
 		r.answer("error a reload is on its way: ask again when it is over")
 		return
 	case w != nil && (w.state != up || w.killing):
@@ -247,6 +247,7 @@ func (l *loop) restore(state []byte) error {
 	w.limitMemory()
 	w.check.plan(w)
 	w.planWeighing()
+	w.recycleAt = l.Recycle.next(w.lived(), time.Now())
 	if hw.Line != 0 {
 		unix.CloseOnExec(hw.Line)
 		if err := w.takeLine(hw.Line, hw.Rest); err != nil {

@@ -171,7 +171,7 @@ func (l *loop) arm() {
 
 // due is when something is to happen if nothing happens.
 func (l *loop) due() time.Time {
-	next := l.at
+	next := sooner(l.at, l.reload.again)
 	for _, w := range l.workers() {
 		next = sooner(next, w.due())
 	}
@@ -197,6 +197,9 @@ func (l *loop) onTimer() {
 	}
 	if !l.at.IsZero() && !time.Now().Before(l.at) {
 		l.start()
+	}
+	if again := l.reload.again; !again.IsZero() && !time.Now().Before(again) {
+		l.try()
 	}
 }
 
@@ -284,7 +287,7 @@ const typedAgain = 2 * time.Second
 // lifeline; when it ends, it isn't started again.
 func (l *loop) onTyped(sig unix.Signal) {
 	again := sig == unix.SIGINT && !l.typed.IsZero() && time.Since(l.typed) < typedAgain
-	l.want, l.at, l.typed = false, time.Time{}, time.Now()
+	l.want, l.at, l.reload.again, l.typed = false, time.Time{}, time.Time{}, time.Now()
 	_ = l.Above.Stopping()
 	if again {
 		l.killAll("Ctrl-C was typed twice")
@@ -294,7 +297,7 @@ func (l *loop) onTyped(sig unix.Signal) {
 
 // onStop: the end is wanted. A second request waits with the first.
 func (l *loop) onStop() {
-	l.want, l.at = false, time.Time{}
+	l.want, l.at, l.reload.again = false, time.Time{}, time.Time{}
 	_ = l.Above.Stopping()
 	for _, w := range l.workers() {
 		w.because(OutcomeStopped, "lifeline was asked to end")
@@ -305,7 +308,7 @@ func (l *loop) onStop() {
 
 // killAll ends every generation at once.
 func (l *loop) killAll(why string) {
-	l.want, l.at = false, time.Time{}
+	l.want, l.at, l.reload.again = false, time.Time{}, time.Time{}
 	for _, w := range l.workers() {
 		w.because(OutcomeStopped, "%s", why)
 		w.kill()
@@ -332,6 +335,7 @@ func (l *loop) onRequest(r *request) {
 	case r.verb == "restart" && l.refused() != "":
 		r.answer("error " + l.refused())
 	case r.verb == "restart":
+		l.forgetRetry()
 		l.waiting = append(l.waiting, r)
 		if l.cur == nil {
 			l.start()
@@ -389,6 +393,7 @@ func (l *loop) ended(w *worker) {
 			l.standByWhenEmpty()
 		}
 	default:
+		l.forgetRetry()
 		l.last, l.cur = w.verdict, nil
 		crash.Point("end.worker")
 		l.Hold.Ended()

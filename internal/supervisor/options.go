@@ -37,6 +37,8 @@ type Options struct {
 	RespawnSteps    int
 	RespawnLimit    Limit
 
+	Recycle Recycle // with Respawn: when a worker that is well is replaced
+
 	OnHUP HUP // what SIGHUP to lifeline means; "" passes it on under Respawn, else stops
 
 	Notify       bool          // the worker says READY=1
@@ -53,6 +55,7 @@ type Options struct {
 
 	Listen         Sockets       // opened by us, handed to the worker
 	ReloadTimeout  time.Duration // how long a new generation may take to become ready
+	ReloadRetries  int           // how often a reload that has failed is tried again
 	ReadyAfter     time.Duration // without Notify: alive for so long means ready
 	ReloadOnChange string        // a file: reload when it has changed
 	Settle         time.Duration // how long a ready one must live before the old one is asked to end

@@ -22,12 +22,22 @@ import (
 //	           │                                    then the old one is asked to end
 //	           │                          takeover: the word on LIFELINE_FD; the old one is ended,
 //	           │                                    and when nothing of it is left, "ok" goes out
-//	           └► it ends, or is silent for ReloadTimeout: the old one goes on
+//	           └► it ends, or is silent for ReloadTimeout: the old one goes on,
+//	              and ReloadRetries times another one is tried
 type reload struct {
 	began   time.Time
 	waiting []*request
-	asked   bool // the new generation has said takeover
+	asked   bool      // the new generation has said takeover
+	failed  int       // tries that have
+	again   time.Time // when the next try is due; zero for none
 }
+
+// retryDelay is the pause after the first try that has failed. It doubles up to
+// retryMaxDelay.
+const (
+	retryDelay    = time.Second
+	retryMaxDelay = time.Minute
+)
 
 func (r *reload) answer(format string, args ...any) {
 	for _, w := range r.waiting {
@@ -82,6 +92,12 @@ func (l *loop) onReload(r *request) {
 		l.reload.waiting = append(l.reload.waiting, r)
 	}
 	crash.Point("reload.asked")
+	l.try()
+}
+
+// try starts a new generation beside the old one.
+func (l *loop) try() {
+	l.reload.again = time.Time{}
 	at := markOutput()
 	w := l.newWorker(guard.NewGeneration())
 	w.output = at
@@ -199,6 +215,13 @@ func (l *loop) reloadFailed(w *worker) {
 	if lines := w.output.tail(); lines != "" {
 		why += "; it said: " + lines
 	}
+	if r := &l.reload; l.want && !r.asked && r.failed < l.ReloadRetries && l.cur != nil && l.cur.state == up {
+		wait := min(retryDelay<<min(r.failed, 10), retryMaxDelay)
+		r.failed++
+		r.again = time.Now().Add(wait)
+		l.Warn("reload failed, the old one goes on: %s; trying again in %s (%d of %d, --reload-retries)", why, wait, r.failed, l.ReloadRetries)
+		return
+	}
 	what := "rolled back, the old one goes on"
 	switch {
 	case !l.want:
@@ -208,6 +231,14 @@ func (l *loop) reloadFailed(w *worker) {
 	}
 	l.Warn("reload %s: %s", what, why)
 	l.reload.answer("error %s: %s", what, why)
+}
+
+// forgetRetry: what starts instead is the new code anyway, and its start the answer.
+func (l *loop) forgetRetry() {
+	if !l.reload.again.IsZero() {
+		l.reload.again = time.Time{}
+		l.waiting, l.reload.waiting = append(l.waiting, l.reload.waiting...), nil
+	}
 }
 
 // mark is a place in our own output, by which the new generation's last words

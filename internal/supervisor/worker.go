@@ -61,16 +61,17 @@ type worker struct {
 	claims    bool          // it has said takeover, and is owed the ok
 	probation time.Time     // a reload's new one: when it has shown that it stays
 
-	notify  receiver
-	line    *lineSocket
-	status  string        // its own STATUS=
-	period  time.Duration // of the watchdog; 0 for none
-	alarm   time.Time     // when the watchdog expires; zero while it isn't armed
-	check   check         // from outside
-	limited bool          // the kernel keeps MaxMemory for it
-	weighAt time.Time     // when its tree's memory is added up; zero for never
-	output  mark          // where its output begins, for a reload that fails
-	quit    chan struct{} // closed when the generation is gone
+	notify    receiver
+	line      *lineSocket
+	status    string        // its own STATUS=
+	period    time.Duration // of the watchdog; 0 for none
+	alarm     time.Time     // when the watchdog expires; zero while it isn't armed
+	check     check         // from outside
+	recycleAt time.Time     // when it is replaced by a new one; zero for never
+	limited   bool          // the kernel keeps MaxMemory for it
+	weighAt   time.Time     // when its tree's memory is added up; zero for never
+	output    mark          // where its output begins, for a reload that fails
+	quit      chan struct{} // closed when the generation is gone
 }
 
 func (l *loop) newWorker(generation string) *worker {
@@ -89,6 +90,9 @@ func (w *worker) enter(s state, d time.Duration) {
 	}
 	w.check.plan(w)
 	w.planWeighing()
+	if w.recycleAt = (time.Time{}); s == up {
+		w.recycleAt = w.l.Recycle.next(w.lived(), time.Now())
+	}
 	if s != gone && w == w.l.cur {
 		_ = w.l.Above.Status(describe(w))
 	}
@@ -96,7 +100,7 @@ func (w *worker) enter(s state, d time.Duration) {
 
 // due is when something is to happen if nothing happens.
 func (w *worker) due() time.Time {
-	return sooner(sooner(w.deadline, w.alarm), sooner(w.probation, sooner(w.check.due, w.weighAt)))
+	return sooner(sooner(w.deadline, w.alarm), sooner(w.probation, sooner(w.check.due, sooner(w.weighAt, w.recycleAt))))
 }
 
 // onDeadline: nothing has happened for as long as the state allows.
@@ -109,6 +113,8 @@ func (w *worker) onDeadline(now time.Time) {
 	case over(w.probation):
 		w.probation = time.Time{}
 		l.takeOver(w)
+	case over(w.recycleAt) && !over(w.deadline):
+		w.onRecycle()
 	case over(w.weighAt) && !over(w.deadline):
 		w.weigh()
 	case over(w.check.due) && !over(w.deadline):

@@ -1,0 +1,80 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+)
+
+// Recycle says when a worker that is well is replaced by a new one: at an age, or
+// at a time of day. The zero value is never.
+type Recycle struct {
+	After time.Duration
+	Daily bool
+	Clock time.Duration // with Daily: since midnight, local time
+}
+
+// Set reads a time such as 24h, or a time of day such as 04:30.
+func (r *Recycle) Set(text string) error {
+	if at, err := time.Parse("15:04", text); err == nil {
+		*r = Recycle{Daily: true, Clock: time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute}
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("neither a time such as 24h nor a time of day such as 04:30")
+	}
+	*r = Recycle{After: d}
+	return nil
+}
+
+func (r *Recycle) String() string {
+	switch {
+	case r == nil:
+	case r.Daily:
+		return time.Time{}.Add(r.Clock).Format("15:04")
+	case r.After > 0:
+		return r.After.String()
+	}
+	return ""
+}
+
+// next is when a worker that was started at began is replaced; zero for never.
+func (r Recycle) next(began, now time.Time) time.Time {
+	switch {
+	case r.Daily:
+		// By the clock on the wall, which time.Date gives: it may be set, and the
+		// machine may be suspended.
+		h, m := int(r.Clock/time.Hour), int(r.Clock%time.Hour/time.Minute)
+		at := time.Date(now.Year(), now.Month(), now.Day(), h, m, 0, 0, now.Location())
+		if !at.After(now) {
+			at = time.Date(now.Year(), now.Month(), now.Day()+1, h, m, 0, 0, now.Location())
+		}
+		return at
+	case r.After > 0:
+		return began.Add(r.After)
+	}
+	return time.Time{}
+}
+
+// recycleAgain is when one that couldn't be replaced is to be, at the latest.
+const recycleAgain = time.Hour
+
+// onRecycle replaces a worker that is well: by a reload where two generations may
+// run side by side, because they share the sockets or speak of takeover; else it
+// is ended first.
+func (w *worker) onRecycle() {
+	l := w.l
+	w.recycleAt = time.Now().Add(recycleAgain)
+	if d := l.Recycle.After; d > 0 && d < recycleAgain {
+		w.recycleAt = time.Now().Add(d)
+	}
+	switch {
+	case w != l.cur || l.next != nil || !l.reload.again.IsZero(): // it is being replaced
+	case (len(l.Listen) > 0 || l.readyBy() == ByTakeover) && l.leaseRefuses("reload") == "":
+		l.onReload(nil)
+	default:
+		w.spent = true
+		w.because(OutcomeStopped, "--recycle-after %s", &l.Recycle)
+		w.stop(l.stopSignal())
+	}
+}
