@@ -15,7 +15,7 @@ func TestEffects(t *testing.T) {
 	values := map[string]string{
 		"conflict-exit-code": "75", "orphans": "adopt", "leftovers": "keep", "umask": "022", "env": "A=1", "respawn-on": "failure", "respawn-limit": "5/1m",
 		"respawn-steps": "3", "ready-by": "takeover", "notify-access": "all", "on-hup": "pass", "kill-mode": "mixed", "stop-signal": "INT",
-		"listen": "tcp://127.0.0.1:8080", "log-keep": "3", "log-max-size": "1M", "on-skip-after": "3", "slots": "1", "fail-after": "3", "check-failures": "2", "max-memory": "500M", "reload-retries": "3", "limit": "core=0", "nice": "5", "oom-score-adj": "5",
+		"listen": "tcp://127.0.0.1:8080", "log-keep": "3", "log-max-size": "1M", "on-skip-after": "3", "slots": "1", "fail-after": "3", "check-failures": "2", "max-memory": "500M", "log-mode": "0600", "log-to": "syslog", "reload-retries": "3", "limit": "core=0", "nice": "5", "oom-score-adj": "5",
 	}
 	// An option that works only beside one of these; "-" is a second one that it
 	// needs as well, so that no pair is enough.
@@ -24,7 +24,7 @@ func TestEffects(t *testing.T) {
 		"ready-timeout": {"notify", "ready-by", "ready-check"}, "reload-timeout": {"notify", "ready-by", "ready-check"}, "settle": {"notify", "ready-check"},
 		"check-interval": {"ready-check", "health-check"}, "check-timeout": {"ready-check", "health-check"}, "check-failures": {"health-check"},
 		"notify-access": {"notify", "watchdog"},
-		"log-keep":      {"log"}, "log-max-size": {"log"}, "hook-timeout": {"on-start", "on-success", "on-failure", "on-skip"},
+		"log-keep":      {"log"}, "log-mode": {"log"}, "log-compress": {"log"}, "log-max-size": {"log"}, "hook-timeout": {"on-start", "on-success", "on-failure", "on-skip"},
 	}
 	never := map[string][]string{ // pairs of which the first has no effect
 		"exec": {"max-runtime", "max-memory", "min-runtime", "respawn", "notify", "ready-by", "watchdog", "ready-check", "health-check", "listen", "reload-on-change", "reload-retries", "ready-after", "on-hup",

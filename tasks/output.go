@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -35,6 +36,10 @@ func (o *options) outputOptions() []*option {
 		{name: "log", value: "FILE", group: aboutOutput, to: text(&o.out.log.Path), usage: "write what the command prints to this file"},
 		{name: "log-max-size", value: "SIZE", group: aboutOutput, to: sizeOf(&o.out.log.MaxSize, 10<<20), usage: "begin a new file at this size, such as 500k, 10M or 1G; 0 for never"},
 		{name: "log-keep", value: "N", group: aboutOutput, to: number(&o.out.log.Keep, 5).from(0, 10000), usage: "keep N old files; FILE.1 is the newest"},
+		{name: "log-compress", group: aboutOutput, to: toggle(&o.out.log.Compress), usage: "compress old files with gzip, but for the newest of them"},
+		{name: "log-mode", value: "MODE", group: aboutOutput, to: set(o.out.setLogMode), preset: "0640, less the umask", usage: "give the file this mode, in octal"},
+		{name: "log-to", value: "WHERE", group: aboutOutput, to: set(o.out.setSyslog),
+			usage: "send what the command prints to syslog, or to the syslog socket unix:///PATH; standard error as errors"},
 		{name: "timestamps", group: aboutOutput, to: toggle(&s.Stamps), usage: "put the time before each line"},
 		{name: "quiet", group: aboutOutput, to: toggle(&s.Quiet), usage: "show what the command prints only if it fails"},
 		{name: "on-start", value: "COMMAND", group: aboutOutput, to: text(&s.OnStart), usage: "run this shell command after a start"},
@@ -45,6 +50,20 @@ func (o *options) outputOptions() []*option {
 		{name: "hook-timeout", value: "TIME", group: aboutOutput, to: duration(&s.HookTimeout, time.Minute), usage: "end such a command after TIME"},
 		{name: "ping-url", value: "URL", group: aboutOutput, to: text(&s.PingURL), usage: "tell healthchecks.io or the like; @FILE reads the URL from a file"},
 	}
+}
+
+func (o *outputOptions) setLogMode(text string) error {
+	mode, err := strconv.ParseUint(text, 8, 16)
+	if err != nil || mode == 0 || mode > 0o777 {
+		return errors.New("not an octal mode such as 0640")
+	}
+	o.log.Mode = fs.FileMode(mode)
+	return nil
+}
+
+func (o *outputOptions) setSyslog(text string) (err error) {
+	o.setup.Syslog, err = output.SyslogAddress(text)
+	return err
 }
 
 // byteSize is a number of bytes.
@@ -116,9 +135,6 @@ func (o *options) prepareOutput(argv []string) error {
 		path, err := filepath.Abs(path)
 		if err != nil {
 			return fmt.Errorf("cannot tell the log's full path: %w", err)
-		}
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			path = real // what a link leads to is what is rotated
 		}
 		o.out.log.Path = path
 		if err := o.out.log.Check(); err != nil {

@@ -64,6 +64,7 @@ type clerk struct {
 	setup    Setup
 	log      *output.LogFile
 	logged   output.Log // what log was opened for
+	syslog   *output.Syslog
 	streams  []*stream
 	reading  int // streams that aren't at their end
 	tail     *tail
@@ -88,6 +89,9 @@ func (c *clerk) run() {
 		if len(c.peers) == 0 && c.reading == 0 {
 			c.showRest() // of a run whose end nobody will tell
 			if !c.busy() {
+				if c.log != nil {
+					c.log.Close()
+				}
 				return
 			}
 		}
@@ -118,7 +122,7 @@ func (c *clerk) dismiss() {
 // cron waits for whoever has its pipe open, so that is closed, unless it is
 // where they speak to.
 func (c *clerk) letGo() {
-	if c.reading > 0 && c.log == nil && !c.setup.Quiet {
+	if c.reading > 0 && !c.setup.keeps() && !c.setup.Quiet {
 		return
 	}
 	for _, s := range c.streams {
@@ -267,6 +271,13 @@ func (c *clerk) take(p *peer, s *Setup) error {
 	} else if err := c.log.Trouble(); err != nil {
 		c.warn(fmt.Sprintf("cannot write the log %s: %v; what the command prints is lost until that is mended", s.Log.Path, err))
 	}
+	if c.syslog != nil {
+		c.syslog.Close()
+		c.syslog = nil
+	}
+	if s.Syslog != "" {
+		c.syslog = output.OpenSyslog(s.Syslog, s.Name, c.warn)
+	}
 	if c.tail = nil; s.PingURL != "" {
 		c.tail = new(tail)
 	}
@@ -333,6 +344,7 @@ func (c *clerk) direct(s *stream, i int) {
 	s.to = i
 	k := &s.sink
 	k.log, k.tail, k.pass = c.log, c.tail, nil
+	k.direct(c.syslog, i)
 	if !c.setup.Stamps {
 		k.stamp = nil
 	} else if k.stamp == nil {
@@ -343,7 +355,7 @@ func (c *clerk) direct(s *stream, i int) {
 	} else if k.spool == nil {
 		k.spool = new(output.Spool)
 	}
-	if !c.setup.Quiet && c.log == nil {
+	if !c.setup.Quiet && !c.setup.keeps() {
 		k.pass = c.std[i]
 	}
 }

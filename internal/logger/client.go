@@ -45,7 +45,7 @@ func Open(place Place, setup Setup, env []string, warn func(format string, args 
 	c := &Client{place: place, setup: setup, env: env, warn: warn, outbox: make(chan outgoing, 256), over: make(chan struct{})}
 	if setup.reads() {
 		c.setup.Streams = 1
-		if (setup.Log == nil || setup.Quiet) && !sameFile(1, 2) {
+		if setup.Syslog != "" || (setup.Log == nil || setup.Quiet) && !sameFile(1, 2) {
 			c.setup.Streams = 2
 		}
 	}

@@ -10,6 +10,7 @@ import (
 type Setup struct {
 	Name   string
 	Log    *output.Log // nil: none
+	Syslog string      // the path of a syslog's socket; "" for none
 	Stamps bool
 	Quiet  bool // show what is printed only when the run fails
 
@@ -28,7 +29,10 @@ type Setup struct {
 }
 
 // reads reports whether the worker's output goes through the clerk.
-func (s *Setup) reads() bool { return s.Log != nil || s.Quiet || s.PingURL != "" }
+func (s *Setup) reads() bool { return s.Log != nil || s.Syslog != "" || s.Quiet || s.PingURL != "" }
+
+// keeps reports whether what the worker prints is written down.
+func (s *Setup) keeps() bool { return s.Log != nil || s.Syslog != "" }
 
 // tells reports whether somebody is told how it goes.
 func (s *Setup) tells() bool {

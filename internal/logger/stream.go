@@ -32,11 +32,12 @@ type stream struct {
 
 // sink is where it goes.
 type sink struct {
-	log   *output.LogFile // nil: none
-	stamp *output.Stamper // nil: no stamps
-	spool *output.Spool   // nil: not quiet
-	pass  *os.File        // nil: not passed on
-	tail  *tail           // nil: nobody wants the last words
+	log   *output.LogFile     // nil: none
+	stamp *output.Stamper     // nil: no stamps
+	sys   *output.SyslogLines // nil: none
+	spool *output.Spool       // nil: not quiet
+	pass  *os.File            // nil: not passed on
+	tail  *tail               // nil: nobody wants the last words
 }
 
 // tail is that of both streams.
@@ -81,6 +82,9 @@ func (s *stream) read() {
 		}
 	}
 	s.mu.Lock()
+	if s.sink.sys != nil {
+		s.sink.sys.Flush()
+	}
 	s.ended = true
 	s.mu.Unlock()
 }
@@ -130,6 +134,9 @@ func (s *stream) take(p []byte) {
 			k.pass = nil // nobody listens any more: what the worker would have got as SIGPIPE
 		}
 	}
+	if k.sys != nil {
+		k.sys.Write(p)
+	}
 	if k.stamp != nil {
 		p = k.stamp.Stamp(p, time.Now())
 	}
@@ -138,6 +145,22 @@ func (s *stream) take(p []byte) {
 	}
 	if k.spool != nil {
 		k.spool.Write(p)
+	}
+}
+
+// direct has standard output go to the syslog as information, and standard error
+// as errors.
+func (k *sink) direct(to *output.Syslog, stream int) {
+	switch {
+	case to == nil:
+		k.sys = nil
+		return
+	case k.sys == nil:
+		k.sys = new(output.SyslogLines)
+	}
+	k.sys.To, k.sys.Priority = to, output.SyslogInfo
+	if stream == 1 {
+		k.sys.Priority = output.SyslogError
 	}
 }
 

@@ -19,15 +19,15 @@ type Conditions = launch.Conditions
 // one of a name counts.
 func SetLimit(c *Conditions, text string) error {
 	name, value, _ := strings.Cut(text, "=")
-	resource, known := launch.Resources[name]
-	if !known {
-		names := make([]string, 0, len(launch.Resources))
-		for name := range launch.Resources {
-			names = append(names, name)
+	known := slices.IndexFunc(launch.Resources[:], func(r launch.Resource) bool { return r.Name == name })
+	if known < 0 {
+		var names []string
+		for _, r := range launch.Resources {
+			names = append(names, r.Name)
 		}
-		slices.Sort(names)
 		return fmt.Errorf("it is NAME=N or NAME=SOFT:HARD, and NAME is one of %s", strings.Join(names, ", "))
 	}
+	resource := launch.Resources[known].Number
 	soft, hard, two := strings.Cut(value, ":")
 	if !two {
 		hard = soft

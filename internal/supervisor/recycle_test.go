@@ -123,7 +123,7 @@ func TestReloadRetries(t *testing.T) {
 	})
 	for name, event := range map[string]func(*duo){
 		"the old one ends": func(d *duo) { d.end(1001, 0); d.state(); d.sleep(10 * time.Second) },
-		"restart":          func(d *duo) {
+		"restart": func(d *duo) {
 			ours, theirs := net.Pipe()
 			go func() { _, _ = io.Copy(io.Discard, ours) }()
 			d.l.control.requests <- &request{verb: "restart", conn: theirs}

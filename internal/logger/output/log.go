@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
@@ -18,13 +19,36 @@ type Log struct {
 	Path    string // absolute
 	MaxSize int64  // bytes; 0 for no rotation
 	Keep    int    // so many old files, FILE.1 the newest
+
+	Compress bool        // old files but for FILE.1
+	Mode     fs.FileMode // of the file; 0 for 0640 where it is made, and as it is else
+}
+
+// Resolve follows a link to the file that is to be written, which may not be there
+// yet: that file is rotated, and the link stays.
+func Resolve(path string) string {
+	for range 40 { // path_resolution(7)
+		to, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return path
 }
 
 // Check opens the log once, before anything is started, so that a wrong path
 // is told at once and not when there is something to log. A full disk is no
 // reason: it may have room when there is.
 func (l Log) Check() error {
-	f, err := openFile(l.Path)
+	f, err := l.openFile()
+	if _, missing := exec.LookPath("gzip"); err == nil && l.Compress && missing != nil {
+		f.Close()
+		return fmt.Errorf("cannot compress logs: there is no gzip on PATH; install it, or leave out --log-compress")
+	}
 	switch {
 	case err == nil:
 		return f.Close()
@@ -38,15 +62,21 @@ func (l Log) Check() error {
 
 var errKind = errors.New("it is neither a regular file nor a device such as /dev/null")
 
-func openFile(path string) (*os.File, error) {
+func (l Log) openFile() (*os.File, error) {
+	mode := l.Mode
+	if mode == 0 {
+		mode = 0o640
+	}
 	// O_NONBLOCK: a FIFO would wait for its reader.
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOCTTY, 0o640)
+	f, err := os.OpenFile(l.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOCTTY, mode)
 	if err != nil {
 		return nil, err
 	}
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() && st.Mode()&fs.ModeCharDevice == 0 {
 		f.Close()
 		return nil, errors.Join(err, errKind)
+	} else if l.Mode != 0 && st.Mode().IsRegular() && st.Mode().Perm() != l.Mode {
+		_ = f.Chmod(l.Mode) // whatever the umask took away, and where it was there before
 	}
 	return f, nil
 }
@@ -62,6 +92,10 @@ type LogFile struct {
 
 	mu      sync.Mutex
 	f       *os.File // nil while it can't be opened
+	real    string   // its path, without links
+	packing bool     // old files are being compressed
+	rotated bool     // and there are more of them
+	work    sync.WaitGroup
 	size    int64
 	regular bool
 	midline bool // what was written last didn't end a line
@@ -83,7 +117,7 @@ func OpenLog(l Log, report func(text string)) *LogFile {
 }
 
 func (l *LogFile) open() bool {
-	f, err := openFile(l.Path)
+	f, err := l.openFile()
 	if err != nil {
 		l.fail(err)
 		return false
@@ -96,7 +130,7 @@ func (l *LogFile) take(f *os.File) {
 	if l.f != nil {
 		_ = l.f.Close()
 	}
-	l.f, l.size, l.looked, l.midline = f, 0, time.Now(), false
+	l.f, l.size, l.looked, l.midline, l.real = f, 0, time.Now(), false, Resolve(l.Path)
 	if st, err := f.Stat(); err == nil {
 		l.size, l.regular = st.Size(), st.Mode().IsRegular()
 	}
@@ -228,7 +262,7 @@ func (l *LogFile) look(now time.Time) {
 		}
 		return
 	}
-	if f, err := openFile(l.Path); err == nil {
+	if f, err := l.openFile(); err == nil {
 		l.take(f)
 	}
 }
@@ -272,12 +306,17 @@ func (l *LogFile) rotate(now time.Time) bool {
 	}
 	l.take(fresh) // closes the old one, and with it its lock
 	l.stuck = false
+	if l.rotated = l.Compress; l.Compress && !l.packing {
+		l.packing = true
+		l.work.Go(l.compressAll) // the command isn't held up for it
+	}
 	return true
 }
 
 // shift renames FILE to FILE.1, that to FILE.2, and so on.
 func (l *LogFile) shift() (*os.File, error) {
-	temp := filepath.Join(filepath.Dir(l.Path), fmt.Sprintf(".%s.new-%d", filepath.Base(l.Path), os.Getpid()))
+	path := l.real
+	temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.new-%d", filepath.Base(path), os.Getpid()))
 	_ = os.Remove(temp)
 	st, err := l.f.Stat()
 	if err != nil {
@@ -288,32 +327,40 @@ func (l *LogFile) shift() (*os.File, error) {
 		return nil, err
 	}
 	_ = fresh.Chmod(st.Mode().Perm()) // whatever the umask took away
-	old := func(n int) string { return fmt.Sprintf("%s.%d", l.Path, n) }
-	for n := l.Keep + 1; os.Remove(old(n)) == nil; n++ { // of a time when more were kept
+	old := func(n int) string { return fmt.Sprintf("%s.%d", path, n) }
+	remove := func(n int) (found bool) {
+		for _, ending := range endings {
+			found = os.Remove(old(n)+ending) == nil || found
+		}
+		return found
+	}
+	for n := l.Keep + 1; remove(n); n++ { // of a time when more were kept
 	}
 	last := 1 // the first number that is free, or falls off the end
-	for last < l.Keep {
-		if _, err := os.Lstat(old(last)); err != nil {
-			break
-		}
+	for last < l.Keep && isThere(old(last)) {
 		last++
 	}
 	if at, err := os.Lstat(old(1)); err == nil && os.SameFile(at, st) {
 		last = 0 // somebody was killed in the middle of this
+	} else {
+		remove(last)
 	}
 	for n := last - 1; n >= 1 && err == nil; n-- {
-		err = os.Rename(old(n), old(n+1))
+		for _, ending := range endings {
+			if moved := os.Rename(old(n)+ending, old(n+1)+ending); moved != nil && !errors.Is(moved, fs.ErrNotExist) {
+				err = moved
+			}
+		}
 	}
 	if err == nil && last > 0 && l.Keep > 0 {
 		// By a link: the path must never be without a file. Who else writes this
 		// log would make one there, and what that gets is lost with it.
-		_ = os.Remove(old(1))
-		if os.Link(l.Path, old(1)) != nil { // not on every file system
-			err = os.Rename(l.Path, old(1))
+		if os.Link(path, old(1)) != nil { // not on every file system
+			err = os.Rename(path, old(1))
 		}
 	}
 	if err == nil {
-		err = os.Rename(temp, l.Path)
+		err = os.Rename(temp, path)
 	}
 	if err != nil {
 		fresh.Close()
@@ -323,8 +370,33 @@ func (l *LogFile) shift() (*os.File, error) {
 	return fresh, nil
 }
 
-// Close closes the log.
+// isThere reports whether an old file is, compressed or not.
+func isThere(name string) bool {
+	for _, ending := range endings {
+		if _, err := os.Lstat(name + ending); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// compressAll compresses old files until there are no more of them.
+func (l *LogFile) compressAll() {
+	for {
+		l.mu.Lock()
+		path, more := l.real, l.rotated
+		l.rotated, l.packing = false, more
+		l.mu.Unlock()
+		if !more {
+			return
+		}
+		l.compress(path)
+	}
+}
+
+// Close closes the log, when old files are compressed.
 func (l *LogFile) Close() {
+	l.work.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.f != nil {

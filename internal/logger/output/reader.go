@@ -15,28 +15,34 @@ import (
 // where the newest has too few. With follow it goes on with what comes, through
 // rotations, until ctx ends.
 func Show(ctx context.Context, w io.Writer, path string, n int, follow bool) error {
-	files, err := openAll(path)
-	if err != nil {
-		return err
-	}
+	path = Resolve(path)
+	var files []*os.File
 	defer func() {
 		for _, f := range files {
 			f.Close()
 		}
 	}()
-	// From which file, and where in it.
-	first, offset := 0, int64(0)
-	for i, f := range files {
-		var found int
-		if offset, found, err = lastLines(f, n); err != nil {
-			return fmt.Errorf("cannot read the log %s: %w", f.Name(), reason(err))
-		}
-		first = i
-		if n -= found; n <= 0 {
+	offset := int64(0) // in the oldest of them
+	for i := 0; n > 0 || i == 0; i++ {
+		f, err := openOld(path, i)
+		if errors.Is(err, fs.ErrNotExist) && i > 0 {
 			break
 		}
+		if err != nil {
+			return fmt.Errorf("cannot open the log %s: %w", oldName(path, i), reason(err))
+		}
+		if i > 0 && same(files[len(files)-1], f) { // a rotation meanwhile gives one twice
+			f.Close()
+			continue
+		}
+		files = append(files, f)
+		var found int
+		if offset, found, err = lastLines(f, n); err != nil {
+			return fmt.Errorf("cannot read the log %s: %w", oldName(path, i), reason(err))
+		}
+		n -= found
 	}
-	for i := first; i >= 0; i-- {
+	for i := len(files) - 1; i >= 0; i-- {
 		if _, err := files[i].Seek(offset, io.SeekStart); err != nil {
 			return fmt.Errorf("cannot read the log %s: %w", files[i].Name(), reason(err))
 		}
@@ -51,31 +57,21 @@ func Show(ctx context.Context, w io.Writer, path string, n int, follow bool) err
 	return tailOn(ctx, w, path, &files[0])
 }
 
-// openAll opens FILE, FILE.1 and so on. A rotation while it does may give one
-// twice: that is left out.
-func openAll(path string) ([]*os.File, error) {
-	var files []*os.File
-	for n := 0; ; n++ {
-		name := path
-		if n > 0 {
-			name = fmt.Sprintf("%s.%d", path, n)
-		}
-		f, err := os.Open(name)
-		if errors.Is(err, fs.ErrNotExist) && n > 0 {
-			return files, nil
-		}
-		if err != nil {
-			for _, f := range files {
-				f.Close()
-			}
-			return nil, fmt.Errorf("cannot open the log %s: %w", name, reason(err))
-		}
-		if n > 0 && same(files[len(files)-1], f) {
-			f.Close()
-			continue
-		}
-		files = append(files, f)
+// oldName is FILE, FILE.1 and so on.
+func oldName(path string, n int) string {
+	if n == 0 {
+		return path
 	}
+	return fmt.Sprintf("%s.%d", path, n)
+}
+
+// openOld opens one of them, compressed or not.
+func openOld(path string, n int) (*os.File, error) {
+	f, err := os.Open(oldName(path, n))
+	if n == 0 || !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	return unpack(oldName(path, n) + packed)
 }
 
 func same(a, b *os.File) bool {

@@ -30,6 +30,13 @@ type Limit struct {
 	Soft, Hard uint64
 }
 
+// Resource is one that is limited, and what it is called in prlimit(1). [Resources]
+// is a table that needs no initialisation.
+type Resource struct {
+	Name   string
+	Number int
+}
+
 // Any reports whether there is anything to do.
 func (c Conditions) Any() bool {
 	return c.User != nil || c.Limits != nil || c.Nice != nil || c.OOM != nil
@@ -159,9 +166,9 @@ func because(err error) string {
 }
 
 func nameOf(resource int) string {
-	for name, n := range Resources {
-		if n == resource {
-			return name
+	for _, r := range Resources {
+		if r.Number == resource {
+			return r.Name
 		}
 	}
 	return strconv.Itoa(resource)
