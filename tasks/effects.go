@@ -2,8 +2,12 @@ package tasks
 
 import (
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
+
+	"lifeline/internal/probe"
+	"lifeline/internal/supervisor"
 )
 
 // effect is a case in which an option can have no effect.
@@ -27,6 +31,8 @@ var effects = []effect{
 	{"settle", "without --notify or --ready-check: without them --ready-after decides", func(o *options) bool { return !o.byNotify() && !readyCheck(o) }},
 	{"ready-after", "with --notify, --ready-check or --ready-by takeover", func(o *options) bool { return !byTime(o) }},
 	{"ready-check", "with --notify, where READY=1 decides", func(o *options) bool { return o.sup.Notify }},
+	{"ready-check", ownSocket, func(o *options) bool { return o.opens(o.sup.ReadyCheck) }},
+	{"health-check", ownSocket, func(o *options) bool { return o.opens(o.sup.HealthCheck) }},
 	{"ready-by", "with --ready-check, which decides", readyCheck},
 	{"check-interval", "without --ready-check or --health-check", func(o *options) bool { return !readyCheck(o) && !healthCheck(o) }},
 	{"check-timeout", "without --ready-check or --health-check", func(o *options) bool { return !readyCheck(o) && !healthCheck(o) }},
@@ -61,6 +67,13 @@ var effects = []effect{
 	{"stop-signal", withExec + ", or give --replace or --orphans terminate", execEndsNone},
 	{"kill-after", withExec + ", or give --replace or --orphans terminate", execEndsNone},
 	{"kill-mode", withExec + ", or give --replace or --orphans terminate", execEndsNone},
+}
+
+const ownSocket = "on a --listen socket: lifeline has opened it, so it takes connections whatever the command does; give http:// or a shell command"
+
+// opens reports whether lifeline itself takes the connection that a check asks for.
+func (o *options) opens(t probe.Target) bool {
+	return slices.ContainsFunc(o.sup.Listen, func(s supervisor.Socket) bool { return t.OnlyConnects(s.Address) })
 }
 
 const withExec = "with --exec: no supervisor stays to carry it out; leave out --exec"

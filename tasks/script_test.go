@@ -3,6 +3,7 @@ package tasks_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -73,6 +74,12 @@ func TestScripts(t *testing.T) {
 			"until": until,
 			"alone": alone,
 		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("there is no condition %s", name)
+		},
 		RequireExplicitExec: false,
 	})
 }
@@ -88,9 +95,9 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// until CMD ARG...: runs CMD until it succeeds; fails after 10 s.
+// until CMD ARG...: runs CMD until it succeeds; fails after 40 s.
 func until(ts *testscript.TestScript, neg bool, args []string) {
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(40 * time.Second); ; {
 		if err := ts.Exec(args[0], args[1:]...); (err == nil) != neg {
 			return
 		}

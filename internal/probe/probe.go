@@ -71,6 +71,9 @@ func (t *Target) String() string { return t.Text }
 // IsCommand reports whether it is a shell command.
 func (t Target) IsCommand() bool { return t.Text != "" && t.network == "" }
 
+// OnlyConnects reports whether all it asks of the address is to take a connection.
+func (t Target) OnlyConnects(address string) bool { return t.request == "" && t.address == address }
+
 // Ask connects, and sends the request where there is one. It returns when the
 // answer has come or ctx has ended.
 func (t Target) Ask(ctx context.Context) error {
