@@ -29,6 +29,8 @@ need redis-server redis-server
 need /usr/bin/celery celery
 need ss iproute2
 need start_server libserver-starter-perl
+[ -e /usr/share/perl5/Test/TCP.pm ] || missing="$missing libtest-tcp-perl"
+[ -e /usr/share/perl5/Test/Requires.pm ] || missing="$missing libtest-requires-perl"
 need /usr/bin/python3 python3
 need /usr/lib/python3/dist-packages/systemd/daemon.py python3-systemd
 need patch patch
@@ -45,6 +47,15 @@ need git git
 command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 need pgbouncer pgbouncer
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
+# Server::Starter's own tests are in its source package alone.
+if [ -z "$(ls /usr/src/libserver-starter-perl_*.orig.tar.gz 2>/dev/null)" ] && [ "$(id -u)" = 0 ] && [ -e /etc/apt/sources.list.d/debian.sources ]; then
+	lists=$(mktemp -d) && chmod 755 "$lists" && mkdir -p "$lists/lists/partial"
+	sed 's/^Types: deb$/Types: deb-src/' /etc/apt/sources.list.d/debian.sources >"$lists/src.sources"
+	source() { apt-get -qq -o "Dir::Etc::sourcelist=$lists/src.sources" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$lists/lists" "$@"; }
+	(cd /usr/src && source update && source source --download-only --tar-only libserver-starter-perl) >/dev/null 2>&1 ||
+		echo "missing on this machine: the source of libserver-starter-perl in /usr/src"
+	rm -rf "$lists"
+fi
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	echo "installing with apt-get what the tests need:$missing"

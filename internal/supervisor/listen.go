@@ -353,7 +353,7 @@ func (s *sockets) names() []string {
 func (s *sockets) serverStarter() []string {
 	var ports []string
 	for i, o := range s.list {
-		if !o.datagrams() && o.Address[0] != '@' {
+		if o.Address[0] != '@' {
 			ports = append(ports, fmt.Sprintf("%s=%d", strings.TrimPrefix(o.Address, ":"), 3+i))
 		}
 	}

@@ -1,0 +1,61 @@
+package tasks_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"lifeline/proof/need"
+)
+
+// Server::Starter's own tests, with lifeline in its place: testdata/starter maps
+// the options. Those that aren't here have no counterpart: a descriptor's number
+// for a socket (11), an envdir that is read again (07), a variable though no socket
+// is asked for (14), a pid file and --daemonize, which cron's start replaces (12,
+// 13), and the inside of the module (00, 08, 09).
+func TestServerStarter(t *testing.T) {
+	found, _ := filepath.Glob("/usr/src/libserver-starter-perl_*.orig.tar.gz")
+	need.That(t, len(found) > 0, "the source of libserver-starter-perl in /usr/src")
+	for _, module := range []string{"Test::TCP", "Test::SharedFork"} {
+		need.That(t, exec.Command("perl", "-M"+module, "-e", "1").Run() == nil, "perl's "+module)
+	}
+	w := newWorld(t)
+	dir := t.TempDir()
+	if out, err := exec.Command("tar", "-xzf", found[0], "-C", dir, "--strip-components=1").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	adapter, err := filepath.Abs("testdata/starter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The servers of the tests look for the module in lib.
+	if err := os.RemoveAll(filepath.Join(dir, "lib")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(adapter, filepath.Join(dir, "lib")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"01-starter", "02-startfail", "03-starter-unix", "04-starter-dir", "05-killolddelay", "06-autorestart", "10-bindaddr", "15-udp"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they sleep
+			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "perl", "-I", adapter, "t/"+name+".t")
+			cmd.Dir, cmd.WaitDelay = dir, patience
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+			cmd.Env = append(environ(), "PATH="+filepath.Dir(w.lifeline)+":"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			if strings.Contains(string(out), "# SKIP") || strings.Contains(string(out), "1..0") {
+				need.That(t, false, "what "+name+".t needs: "+string(out))
+			}
+			if err != nil || strings.Contains(string(out), "\nnot ok") {
+				t.Errorf("%v:\n%s", err, out)
+			}
+		})
+	}
+}
