@@ -84,6 +84,9 @@ func Add(crontab string, e Entry) (string, error) {
 		return "", err
 	}
 	if len(old) > 0 {
+		if off(crontab[old[0].start:old[0].end]) {
+			lines = comment(lines)
+		}
 		return replace(crontab, old, e.frame(lines, old[0].joined)), nil
 	}
 	joined := crontab != "" && !strings.HasSuffix(crontab, "\n")

@@ -57,7 +57,13 @@ type Line struct {
 // Lines are read as cron and sh read them: lifeline may stand behind
 // "cd /x &&", assignments, exec, nice, env and the like. Not seen is a
 // lifeline inside a quoted script, as in sh -c '...'.
-func Entries(crontab string, hasUser bool) []Line {
+func Entries(crontab string, hasUser bool) []Line { return entries(crontab, hasUser, false) }
+
+// Disabled returns the lines that would be entries if they weren't commented
+// out: those of lifeline disable, and of an editor.
+func Disabled(crontab string, hasUser bool) []Line { return entries(crontab, hasUser, true) }
+
+func entries(crontab string, hasUser, disabled bool) []Line {
 	var found []Line
 	settings := map[string]string{}
 	number, inBlock := 0, ""
@@ -71,16 +77,23 @@ func Entries(crontab string, hasUser bool) []Line {
 			continue
 		}
 		text = strings.TrimLeft(text, " \t")
-		if text == "" || text[0] == '#' {
+		bare := strings.TrimLeft(text, "# \t")
+		commented := len(bare) < len(text)
+		if bare == "" || commented && !disabled {
 			continue
 		}
-		if name, value, ok := setting(text); ok {
-			settings[name] = value
+		if name, value, ok := setting(bare); ok {
+			if !commented {
+				settings[name] = value
+			}
 			continue
 		}
-		schedule, user, command, ok := columns(text, hasUser)
-		if !ok {
+		schedule, user, command, ok := columns(bare, hasUser)
+		if !ok || commented != disabled {
 			continue
+		}
+		if _, err := parseSchedule(schedule); disabled && err != nil {
+			continue // prose
 		}
 		line, ok := readCommand(command, inBlock != "")
 		if !ok {

@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"lifeline/install"
 	"lifeline/internal/human"
+	"lifeline/internal/process"
 )
 
 // cron looks for the daemon.
@@ -57,6 +60,8 @@ type crontab struct {
 	remedy string // how to change it
 	skip   string // why cron passes the whole of it over
 	advice string // what to do about that
+
+	changed time.Time // where that can be known
 }
 
 func (t crontab) lines() []install.Line { return install.Entries(t.text, t.system) }
@@ -72,9 +77,7 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 		d.wrong("crontab", "see what crontab -l says; who may use it stands in /etc/cron.allow and /etc/cron.deny", "%v", err)
 	}
 	own := crontab{title: "your crontab", text: text, remedy: "crontab -e"}
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		own.skip, own.advice = unended, "add a newline at its end: crontab -e"
-	}
+	own.skip, own.advice = d.spool()
 	list = append(list, own)
 	files, _ := filepath.Glob("/etc/cron.d/*")
 	for _, path := range append(files, "/etc/crontab") {
@@ -83,17 +86,56 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 			continue
 		}
 		t := crontab{title: path, text: string(text), system: true, remedy: "edit " + path}
-		t.skip, t.advice = passedOver(path, t.text)
+		if info, err := os.Stat(path); err == nil {
+			t.changed = info.ModTime()
+		}
+		t.skip, t.advice = passedOver(path)
 		list = append(list, t)
+	}
+	for i := range list {
+		t := &list[i]
+		err := install.CheckFile(t.text, t.system, isUser)
+		if err != nil && t.skip == "" && ignoresFiles(d.cronds) {
+			t.skip, t.advice = err.Error(), "correct that line: "+t.remedy
+		}
 	}
 	return list
 }
 
-const unended = "its last line has no newline, and Debian's cron then ignores all of it"
+// isUser asks the password file, else getent(1), which asks directory services.
+func isUser(name string) bool {
+	text, err := os.ReadFile("/etc/passwd")
+	if err == nil && strings.Contains("\n"+string(text), "\n"+name+":") {
+		return true
+	}
+	return exec.Command("getent", "passwd", "--", name).Run() == nil
+}
+
+// spool says why cron passes over the user's own crontab: Debian's cron takes a
+// file of mode 0600 with one link (database.c). Only root can look there.
+func (d *Doctor) spool() (why, advice string) {
+	path := filepath.Join("/var/spool/cron/crontabs", userName())
+	info, err := os.Lstat(path)
+	if err != nil || !ignoresFiles(d.cronds) {
+		return "", ""
+	}
+	st, _ := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.Mode().IsRegular():
+		return path + " is no regular file, and cron then ignores it", "write it again: crontab -e"
+	case st != nil && st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return fmt.Sprintf("%s belongs to uid %d, and cron then ignores it", path, st.Uid), "chown " + userName() + " " + path
+	case info.Mode().Perm() != 0o600:
+		return fmt.Sprintf("%s has mode %04o, and cron takes only 0600", path, info.Mode().Perm()), "chmod 600 " + path
+	case st != nil && st.Nlink > 1:
+		return fmt.Sprintf("%s has %d names, and cron then ignores it", path, st.Nlink), "write it again: crontab -e"
+	}
+	return "", ""
+}
 
 // passedOver says why cron doesn't read a file in /etc/cron.d (cron(8)).
-func passedOver(path, text string) (why, advice string) {
-	info, err := os.Lstat(path)
+func passedOver(path string) (why, advice string) {
+	info, err := os.Stat(path) // of a link cron looks at the target, too
 	if err != nil {
 		return "", ""
 	}
@@ -104,10 +146,10 @@ func passedOver(path, text string) (why, advice string) {
 		return "cron ignores files in /etc/cron.d whose names have other characters than letters, digits, _ and -", "rename " + path
 	case st != nil && st.Uid != 0:
 		return fmt.Sprintf("it belongs to uid %d, and cron reads only root's", st.Uid), "chown root " + path
-	case info.Mode()&0o022 != 0 && info.Mode().IsRegular():
+	case info.Mode()&0o022 != 0:
 		return fmt.Sprintf("others may write it (mode %04o), and cron then ignores it", info.Mode().Perm()), "chmod 644 " + path
-	case !strings.HasSuffix(text, "\n"):
-		return unended, "add a newline at its end"
+	case st != nil && st.Nlink > 1:
+		return fmt.Sprintf("it has %d names (hard links), and cron then ignores it", st.Nlink), "copy it, and move the copy to " + path
 	}
 	return "", ""
 }
@@ -139,6 +181,11 @@ func (d *Doctor) line(name string) (tabled, bool) {
 		d.noLine(name, others)
 		return tabled{}, false
 	}
+	// A file that cron passes over takes nothing from a line that it reads.
+	isRead := func(l tabled) bool { return l.table.skip == "" }
+	if slices.ContainsFunc(mine, isRead) {
+		mine = slices.DeleteFunc(mine, func(l tabled) bool { return !isRead(l) })
+	}
 	best := mine[0]
 	for _, l := range mine {
 		if best.Schedule == "@reboot" && l.Schedule != "@reboot" {
@@ -146,6 +193,9 @@ func (d *Doctor) line(name string) (tabled, bool) {
 		}
 	}
 	before := d.wrongs
+	if best.Schedule == "@reboot" {
+		d.wrong("crontab", "put a line with * * * * * beside it, or let lifeline install do it", "%s has only @reboot: nothing starts it again before the next boot", where(best.table, best.Line))
+	}
 	for _, l := range mine {
 		if l.Dir != best.Dir || !slices.Equal(l.Argv[1:], best.Argv[1:]) || l.table.title != best.table.title {
 			d.wrong("crontab", "take one of them out: "+l.table.remedy, "%s and %s start %s in different ways, and the first that comes wins", where(best.table, best.Line), where(l.table, l.Line), name)
@@ -158,9 +208,6 @@ func (d *Doctor) line(name string) (tabled, bool) {
 	if best.table.skip != "" {
 		d.wrong("crontab", best.table.advice, "%s: %s", best.table.title, best.table.skip)
 	}
-	if best.Schedule == "@reboot" {
-		d.wrong("crontab", "put a line with * * * * * beside it, or let lifeline install do it", "%s has only @reboot: nothing starts it again before the next boot", where(best.table, best.Line))
-	}
 	if d.wrongs == before {
 		d.fine("crontab", "%s starts it: %s", where(best.table, best.Line), best.Schedule)
 	}
@@ -172,6 +219,14 @@ func (d *Doctor) noLine(name string, others []tabled) {
 		l := others[0]
 		d.wrong("crontab", fmt.Sprintf("ask as that user: sudo -u %s lifeline doctor %s", l.User, name), "%s starts it as the user %s, whose names are not yours", where(l.table, l.Line), l.User)
 		return
+	}
+	for _, t := range d.tables {
+		for _, l := range install.Disabled(t.text, t.system) {
+			if l.Name == name && t.isMine(l) {
+				d.wrong("crontab", "lifeline enable "+name, "%s starts it, and is commented out", where(t, l))
+				return
+			}
+		}
 	}
 	advice := "lifeline install " + name + " -- COMMAND"
 	if near := human.Nearest(name, d.everybody()); near != "" && near != name {
@@ -198,8 +253,71 @@ func (d *Doctor) checkLine(l tabled) {
 		}
 	}
 	if shell := l.Environment["SHELL"]; shell != "" {
-		if info, err := os.Stat(shell); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
-			d.wrong("crontab", "correct the line SHELL=: "+l.table.remedy, "its SHELL is %s, which isn't a program", shell)
+		if why := noShell(shell); why != "" {
+			d.wrong("crontab", "correct the line SHELL=: "+l.table.remedy, "its SHELL is %s, which %s", shell, why)
 		}
 	}
+	if zone := l.Environment["CRON_TZ"]; zone != "" && ignoresFiles(d.cronds) {
+		d.wrong("crontab", "give the hour in the machine's zone, or install a cron that knows CRON_TZ (cronie): "+l.table.remedy, "%s means the zone CRON_TZ=%s, which this cron doesn't know: it takes the machine's", at, zone)
+	}
+	d.before(l)
+}
+
+// before looks at what stands in front of lifeline: a program that isn't there,
+// or a condition that doesn't hold.
+func (d *Doctor) before(l tabled) {
+	path := l.Environment["PATH"]
+	if path == "" {
+		path = install.CronPath
+	}
+	for part := range strings.SplitSeq(l.Before, "&&") {
+		words := strings.Fields(part)
+		if len(words) == 0 || strings.ContainsAny(part, ";|&()$`'\"\\<>{}") {
+			continue // for a shell to understand
+		}
+		if words[0] == "test" || words[0] == "[" || words[0] == "/usr/bin/test" {
+			if exec.Command("/bin/sh", "-c", part).Run() != nil {
+				d.wrong("crontab", "see to that, or take it out: "+l.table.remedy, "%s starts it only where `%s` holds, which it doesn't now", where(l.table, l.Line), strings.TrimSpace(part))
+			}
+			continue
+		}
+		if slices.Contains(shellWords, words[0]) || strings.Contains(words[0], "=") {
+			continue
+		}
+		if _, err := process.Find(words[0], path, "/"); err != nil {
+			d.wrong("crontab", "correct it: "+l.table.remedy, "%s begins with %s, and lifeline isn't reached: %v", where(l.table, l.Line), words[0], err)
+		}
+	}
+}
+
+// shellWords are what a shell has without a program.
+var shellWords = []string{"!", ".", ":", "cd", "command", "eval", "exec", "export", "false", "if", "set", "sleep", "then", "time", "trap", "true", "ulimit", "umask", "unset", "while"}
+
+// commonShells are believed without a try.
+var commonShells = []string{"sh", "ash", "bash", "dash", "ksh", "mksh", "yash", "zsh", "fish", "csh", "tcsh", "busybox"}
+
+// noShell says why shell can't run what cron gives it, "" if it can. One that
+// isn't known is tried.
+func noShell(shell string) string {
+	if !strings.Contains(shell, "/") {
+		return "is no path, and cron looks for none"
+	}
+	if info, err := os.Stat(shell); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+		return "isn't a program"
+	}
+	if _, err := process.Find(shell, install.CronPath, "/"); err != nil {
+		return fmt.Sprintf("can't be started: %v", err)
+	}
+	if slices.Contains(commonShells, filepath.Base(shell)) {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, shell, "-c", "exit 42")
+	cmd.Dir, cmd.WaitDelay = "/", time.Second
+	_ = cmd.Run()
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 42 {
+		return "runs no command: -c 'exit 42' gave another end"
+	}
+	return ""
 }

@@ -39,7 +39,7 @@ func RunningCronds() ([]Crond, error) {
 	found := map[int]procscan.Stat{}
 	for _, pid := range pids {
 		s, err := procscan.Lookup(pid)
-		if err != nil || s.Dead() || !belongsToRoot(pid) || !slices.Contains(cronNames, cronName(s)) {
+		if err != nil || s.Dead() || !belongsToRoot(pid) || !slices.Contains(cronNames, cronName(s)) || isJobs(s) || inContainer(pid) {
 			continue
 		}
 		found[pid] = s
@@ -64,6 +64,37 @@ func belongsToRoot(pid int) bool {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || st.Uid == 0
+}
+
+// isJobs reports a process that cron has forked for a job and that waits for it:
+// it outlives a daemon that was killed. Vixie's crons write their name in capitals
+// there (do_command.c).
+func isJobs(s procscan.Stat) bool {
+	_, command := procscan.Describe(s.ID)
+	word, _, _ := strings.Cut(command, " ")
+	name := filepath.Base(word)
+	return name != strings.ToLower(name) && slices.Contains(cronNames, strings.ToLower(name))
+}
+
+// inContainer reports a process of a pid namespace below this one: its cron
+// reads other crontabs.
+func inContainer(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		if ids, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			return len(strings.Fields(ids)) > 1
+		}
+	}
+	return false
+}
+
+// ignoresFiles: for one bad line, the daemon takes in nothing of the file. That is
+// Debian's cron, and Vixie's.
+func ignoresFiles(list []Crond) bool {
+	return !slices.ContainsFunc(list, func(d Crond) bool { return filepath.Base(d.program) != "cron" })
 }
 
 // cronName is the name that s runs under; of `busybox crond` the second word.

@@ -42,6 +42,7 @@ type Start struct {
 	Log            string
 	Cluster        string
 	PingURL        string
+	Jitter         time.Duration
 }
 
 // Doctor looks, and says what it finds.
@@ -58,8 +59,9 @@ type Doctor struct {
 
 	Found func(Finding) // is called for each finding, as soon as there is one
 
-	name   string // that is examined
-	wrongs int
+	name    string // that is examined
+	wrongs  int
+	machine int // of wrongs, those that concern every name
 
 	cronds []Crond   // that run
 	tables []crontab // where this user's lines may stand
@@ -99,6 +101,7 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 			d.wrong("crontab", "lifeline install NAME -- COMMAND", "nothing in it is started by lifeline, and nothing has ever been here")
 		}
 	}
+	d.machine = d.wrongs
 	for _, d.name = range names {
 		d.one(ctx, d.name)
 	}
@@ -125,20 +128,32 @@ func (d *Doctor) everybody() []string {
 
 // one examines a name, step by step as a start goes.
 func (d *Doctor) one(ctx context.Context, name string) {
-	line, found := d.line(name)
-	guard := d.Guard
-	if found {
-		var ok bool
-		if guard, ok = d.start(name, line); !ok {
-			d.state(name, guard)
-			return
+	before := d.wrongs
+	c := candidate{name: name, guard: d.Guard}
+	c.line, c.scheduled = d.line(name)
+	if c.scheduled {
+		if c.start, c.scheduled = d.start(name, c.line); c.scheduled {
+			d.directory(c.start.Guard)
 		}
+		c.guard = c.start.Guard
+	} else {
+		d.directory(c.guard)
 	}
-	d.directory(guard)
-	d.state(name, guard)
-	if d.Simulate && found {
-		d.run(ctx, name, guard, line)
+	c.blocked = d.machine+d.wrongs > before
+	d.state(c)
+	if d.Simulate && c.scheduled {
+		d.run(ctx, c)
 	}
+}
+
+// candidate is a name with what starts it.
+type candidate struct {
+	name      string
+	guard     guard.Guard
+	line      tabled
+	start     Start
+	scheduled bool // line and start are known, and sound as far as reading goes
+	blocked   bool // what was found wrong may keep it from starting
 }
 
 // where is the title of the crontab that a line stands in, with its number.

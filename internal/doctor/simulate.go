@@ -71,7 +71,8 @@ func (d *Doctor) pamEnviron(service string) []string {
 
 // run starts the line as cron would, under its own name: if an instance runs,
 // that start is a tick like any other.
-func (d *Doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) {
+func (d *Doctor) run(ctx context.Context, c candidate) {
+	name, g, l := c.name, c.guard, c.line
 	if _, paused, _ := g.PausedUntil(name); paused {
 		return // it was said
 	}
@@ -131,7 +132,7 @@ func (d *Doctor) run(ctx context.Context, name string, g guard.Guard, l tabled) 
 	ends := failures(g, name, began)
 	switch {
 	case len(ends) > 0:
-		d.wrong("simulate", remedyOf(ends[0], name), "in cron's environment it ended %d times within %s, at first: %s%s", len(ends), human.Length(d.For), human.End(ends[0]), quoted(said(out)))
+		d.wrong("simulate", remedyOf(ends[0], c), "in cron's environment it ended %d times within %s, at first: %s%s", len(ends), human.Length(d.For), human.End(ends[0]), quoted(said(out)))
 	case !running:
 		d.wrong("simulate", "try its line by hand, and see where it waits", "after %s nothing of it ran yet; it said: %s", human.Length(d.For), said(out))
 	case h.Worker.Zero():

@@ -18,7 +18,7 @@ import (
 
 // start follows what cron's start of the line would do, up to the command. It
 // gives the guard that the line means, and false where there is none.
-func (d *Doctor) start(name string, l tabled) (guard.Guard, bool) {
+func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 	at := where(l.table, l.Line)
 	home := l.Environment["HOME"]
 	if home == "" {
@@ -44,7 +44,7 @@ func (d *Doctor) start(name string, l tabled) (guard.Guard, bool) {
 	o, err := d.Understand(l.Line)
 	if err != nil {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s is refused by lifeline: %v", at, err)
-		return d.Guard, false
+		return Start{Guard: d.Guard}, false
 	}
 	d.command(o, path, dir, l)
 	d.helpers(o, path, dir, l)
@@ -53,7 +53,8 @@ func (d *Doctor) start(name string, l tabled) (guard.Guard, bool) {
 	if mine != theirs {
 		d.wrong("directory", fmt.Sprintf("lifeline doctor --dir %s %s; and unset LIFELINE_DIR, or give the line the same --dir", theirs, name), "%s works in %s, and you look in %s", at, theirs, mine)
 	}
-	return guard.Guard{Dir: o.Guard.Dir, AllowNFS: o.Guard.AllowNFS}, true
+	o.Guard = guard.Guard{Dir: o.Guard.Dir, AllowNFS: o.Guard.AllowNFS}
+	return o, true
 }
 
 // helpers looks for what the options need beside the command.
@@ -70,6 +71,8 @@ func (d *Doctor) helpers(o Start, path, dir string, l tabled) {
 			d.wrong("log", advice, "--log %s can't be written, so nothing is started", file)
 		case err != nil && unix.Access(filepath.Dir(file), unix.W_OK|unix.X_OK) != nil:
 			d.wrong("log", advice, "--log %s can't be made, so nothing is started: %v", file, unix.Access(filepath.Dir(file), unix.W_OK|unix.X_OK))
+		case guard.IsFull(logPlace(file)):
+			d.wrong("log", "free some space there: df "+filepath.Dir(file), "the file system of --log %s is full: what the command prints is lost", file)
 		default:
 			d.fine("log", "%s can be written", file)
 		}
@@ -92,6 +95,14 @@ func (d *Doctor) helpers(o Start, path, dir string, l tabled) {
 	} else {
 		d.fine("lifeline-remote", "%s", found)
 	}
+}
+
+// logPlace is file, or its directory where it isn't there yet.
+func logPlace(file string) string {
+	if !exists(file) {
+		return filepath.Dir(file)
+	}
+	return file
 }
 
 // command looks for the file that would be executed.

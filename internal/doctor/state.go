@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"lifeline/install"
 	"lifeline/internal/guard"
 	"lifeline/internal/human"
 	"lifeline/internal/journal"
@@ -27,6 +28,8 @@ func (d *Doctor) directory(g guard.Guard) {
 		d.failed("directory", err)
 	case !there:
 		d.fine("directory", "%s isn't there yet; the first start makes it", path)
+	case guard.IsFull(path):
+		d.wrong("directory", "free some space there: df "+path, "the file system of the state directory %s is full: no state and no history can be written", path)
 	default:
 		d.fine("directory", "%s is yours, closed to others and local", path)
 	}
@@ -36,7 +39,8 @@ func (d *Doctor) directory(g guard.Guard) {
 }
 
 // state looks at what the name has left and holds.
-func (d *Doctor) state(name string, g guard.Guard) {
+func (d *Doctor) state(c candidate) {
+	name, g := c.name, c.guard
 	if _, there, err := g.Directory(); err != nil {
 		return // it was said
 	} else if !there {
@@ -44,8 +48,10 @@ func (d *Doctor) state(name string, g guard.Guard) {
 		return
 	}
 	if until, paused, err := g.PausedUntil(name); err != nil {
+		c.blocked = true
 		d.wrong("pause", "lifeline resume "+name+" takes the file away", "%v", err)
 	} else if paused {
+		c.blocked = true
 		text := "it is paused, so cron starts nothing"
 		if !until.IsZero() {
 			text += ", until " + human.ShortTime(until)
@@ -63,13 +69,14 @@ func (d *Doctor) state(name string, g guard.Guard) {
 		return // the directory's finding
 	}
 	for _, err := range e.Broken {
+		c.blocked = true
 		d.failed("files", err)
 	}
 	d.record(name, e)
 	if d.locks(name, g, e) {
-		d.running(name, e)
+		d.running(c, e)
 	}
-	d.history(name, g)
+	d.history(c)
 }
 
 func (d *Doctor) record(name string, e guard.Exam) {
@@ -89,25 +96,43 @@ func (d *Doctor) record(name string, e guard.Exam) {
 
 // locks says who holds them that shouldn't; false when somebody does.
 func (d *Doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
-	foreign := func(holders []procscan.ID) (who string, pids []string) {
+	foreign := func(path string, holders []procscan.ID) (who string, pids []string) {
 		var list []string
 		for _, id := range holders {
-			if id != e.Supervisor && id != e.Worker && !isLifeline(id) && !g.Marked(id, name) {
+			if id != e.Supervisor && id != e.Worker && !isLifeline(id) && !g.Marked(id, name) && mayHold(id, path) {
 				list, pids = append(list, describe(id)), append(pids, id.String())
 			}
 		}
 		return strings.Join(list, " and "), pids
 	}
 	ok := true
-	if who, pids := foreign(e.LockHolders); who != "" {
+	if who, pids := foreign(e.Lock, e.LockHolders); who != "" {
 		ok = false
 		d.wrong("lock", "find out what it wants with it, and end it: kill "+strings.Join(pids, " "), "%s is held by %s, which isn't lifeline: nothing can start", e.Lock, who)
 	}
-	if who, pids := foreign(e.RunHolders); who != "" && !e.Worker.Alive() {
+	if who, pids := foreign(e.Run, e.RunHolders); who != "" && !e.Worker.Alive() {
 		ok = false
 		d.wrong("lock", fmt.Sprintf("if it isn't %s, end it: kill %s", name, strings.Join(pids, " ")), "%s is held by %s, which shows nothing of %s: it is taken for an instance that has lost its environment, or holds up each start", e.Run, who, name)
 	}
 	return ok
+}
+
+// mayHold: id has path open, or its descriptors can't be seen. /proc/locks tells
+// inodes, which another file system has, too.
+func mayHold(id procscan.ID, path string) bool {
+	file, err := os.Stat(path)
+	if err != nil {
+		return true
+	}
+	dir := fmt.Sprintf("/proc/%d/fd", id.PID)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(list, func(fd os.DirEntry) bool {
+		open, err := os.Stat(filepath.Join(dir, fd.Name()))
+		return err == nil && os.SameFile(open, file)
+	})
 }
 
 // isLifeline: it runs this program, of whatever version.
@@ -130,8 +155,8 @@ func describe(id procscan.ID) string {
 }
 
 // running says what lives of it.
-func (d *Doctor) running(name string, e guard.Exam) {
-	sup, worker := e.Supervisor, e.Worker
+func (d *Doctor) running(c candidate, e guard.Exam) {
+	sup, worker, name := e.Supervisor, e.Worker, c.name
 	if s, err := procscan.Lookup(sup.PID); err == nil && s.ID == sup && s.Stopped() {
 		d.wrong("state", fmt.Sprintf("kill -CONT %d", sup.PID), "its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
 		return
@@ -147,14 +172,143 @@ func (d *Doctor) running(name string, e guard.Exam) {
 		d.fine("state", "runs, pid %d", worker.PID)
 	case sup.Alive():
 		d.fine("state", "its supervisor, pid %d, is about to start it", sup.PID)
+	case c.blocked:
+		d.fine("state", "doesn't run")
 	default:
 		d.fine("state", "doesn't run; nothing keeps the next tick from starting it")
 	}
+	if path, _, err := c.guard.Journal(name); err == nil {
+		state, _ := journal.ReadState(path)
+		switch {
+		case worker.Alive():
+			d.differs(c, e, state)
+			d.hangs(c, e, state)
+		case !sup.Alive() && !c.blocked:
+			d.overdue(c, path)
+		}
+	}
+}
+
+// differs finds an instance that was started otherwise than cron would start it.
+func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
+	if !c.scheduled || state.Supervisor.PID != e.Supervisor.PID || state.Supervisor.Start != e.Supervisor.Start || len(state.Command) == 0 || strings.HasSuffix(state.Command[len(state.Command)-1], "…") {
+		return
+	}
+	advice := fmt.Sprintf("lifeline terminate %s, and the next tick starts what the crontab has", c.name)
+	want, at := c.start.Command, where(c.line.table, c.line.Line)
+	if !slices.Equal(want[1:], state.Command[1:]) || !sameProgram(want[0], state.Command[0], e.Worker.PID) {
+		d.wrong("state", advice, "it runs `%s`, and %s has `%s`", strings.Join(state.Command, " "), at, strings.Join(want, " "))
+		return
+	}
+	argv := procscan.Argv(e.Supervisor)
+	end := slices.Index(argv, "--")
+	if !e.Supervisor.Alive() || len(argv) == 0 || end < 2 || argv[end-1] != c.name {
+		return
+	}
+	if have := argv[1 : end-1]; !slices.Equal(have, c.line.Options) {
+		d.wrong("state", advice, "it was started with the options %q, and %s has %q", strings.Join(have, " "), at, strings.Join(c.line.Options, " "))
+	}
+}
+
+// sameProgram compares two ways to write a program: a path may be relative to
+// where the instance, pid, was started, and a bare word is looked up.
+func sameProgram(a, b string, pid int) bool {
+	if a == b || !strings.Contains(a, "/") || !strings.Contains(b, "/") {
+		return filepath.Base(a) == filepath.Base(b)
+	}
+	stat := func(path string) os.FileInfo {
+		if !filepath.IsAbs(path) {
+			cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+			path = filepath.Join(cwd, path)
+		}
+		info, _ := os.Stat(path)
+		return info
+	}
+	x, y := stat(a), stat(b)
+	return x != nil && y != nil && os.SameFile(x, y)
+}
+
+// usualRuns is how many good runs tell what is usual.
+const usualRuns = 3
+
+// hangs finds a job that has run for ten times its usual length.
+func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
+	_, file, err := c.guard.Journal(c.name)
+	if err != nil || state.Respawn {
+		return // what is kept up isn't to end
+	}
+	runs, _ := journal.ReadHistory(file)
+	since, _ := procscan.Describe(e.Worker)
+	now := time.Since(since)
+	usual, stuck := isStuck(runs, now)
+	if since.IsZero() || !stuck {
+		return
+	}
+	skipped := ""
+	if info, err := os.Stat(e.Lock); err == nil && info.ModTime().After(since) {
+		skipped = "; the latest tick that it skipped came at " + human.ShortTime(info.ModTime())
+	}
+	d.wrong("state", fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does that by itself", c.name, c.name),
+		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
+}
+
+// isStuck compares how long a run has taken by now with those that ended well.
+func isStuck(runs []journal.Run, now time.Duration) (usual time.Duration, stuck bool) {
+	var lengths []time.Duration
+	for _, r := range runs {
+		if r.Good() {
+			lengths = append(lengths, r.Length())
+		}
+	}
+	if len(lengths) < usualRuns {
+		return 0, false
+	}
+	slices.Sort(lengths)
+	usual = lengths[len(lengths)/2]
+	return usual, now >= 10*usual && now >= time.Minute
+}
+
+// slack is how late the start of a tick may be.
+const slack = time.Minute
+
+// overdue finds a tick that came, by the schedule, and that left no trace.
+func (d *Doctor) overdue(c candidate, state string) {
+	times, err := install.ParseTimes(c.line.Schedule)
+	if err != nil || !c.scheduled || strings.Contains(c.line.Before, "&&") || c.line.Environment["CRON_TZ"] != "" || c.start.Cluster != "" {
+		return
+	}
+	if !exists(state) {
+		return // it has never been started, and the line may be a new one
+	}
+	traces := []time.Time{procscan.Booted(), c.line.table.changed}
+	for _, crond := range d.cronds {
+		since, _ := procscan.Describe(crond.id)
+		traces = append(traces, since)
+	}
+	stem := strings.TrimSuffix(state, ".state")
+	for _, file := range []string{state, stem + ".lock", stem + ".run", stem + ".paused"} {
+		if info, err := os.Stat(file); err == nil {
+			traces = append(traces, info.ModTime())
+		}
+	}
+	if due, seen, missed := missed(times, time.Now().Add(-slack-c.start.Jitter), traces); missed {
+		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
+			"cron was to start it at %s, and nothing shows that it did; the last trace of it is of %s", human.ShortTime(due), human.ShortTime(seen))
+	}
+}
+
+// missed tells whether the last time of a schedule, up to by, is newer than
+// every trace: of a tick, and of what ticks.
+func missed(times install.Times, by time.Time, traces []time.Time) (due, seen time.Time, is bool) {
+	due = times.Last(by)
+	seen = slices.MaxFunc(traces, time.Time.Compare)
+	return due, seen, seen.Before(due)
 }
 
 // history says how the last runs ended.
-func (d *Doctor) history(name string, g guard.Guard) {
-	state, file, err := g.Journal(name)
+func (d *Doctor) history(c candidate) {
+	name := c.name
+	state, file, err := c.guard.Journal(name)
 	if err != nil {
 		return
 	}
@@ -184,13 +338,13 @@ func (d *Doctor) history(name string, g guard.Guard) {
 	}
 	what := "the last one"
 	if bad > 1 {
-		what = fmt.Sprintf("the last %d failed; the latest", bad)
+		what = fmt.Sprintf("the last %d failed, since %s; the latest", bad, human.ShortTime(runs[len(runs)-bad].Start))
 	}
-	d.wrong("last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, name), name), "%s: %s", what, how)
+	d.wrong("last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c), name), "%s: %s", what, how)
 }
 
 // remedyOf is where to look for the reason.
-func remedyOf(r journal.Run, name string) string {
+func remedyOf(r journal.Run, c candidate) string {
 	switch {
 	case r.Code == 127:
 		return "the command isn't found as cron looks for it: give its whole path"
@@ -201,5 +355,26 @@ func remedyOf(r journal.Run, name string) string {
 	case r.Outcome == journal.Lost:
 		return "lifeline itself was killed, or the machine went down"
 	}
-	return "see what it printed: its log, or cron's mail; or try: lifeline doctor --simulate " + name
+	return printed(c) + "; or try: lifeline doctor --simulate " + c.name
 }
+
+// printed says where what it printed has gone.
+func printed(c candidate) string {
+	mailto, given := c.line.Environment["MAILTO"]
+	switch {
+	case c.start.Log != "":
+		return "see what it printed: lifeline logs " + c.name
+	case !c.scheduled:
+		return "see what it printed: its log, or cron's mail"
+	case given && mailto == "":
+		return `what it printed is lost, because the crontab has MAILTO="": give it --log FILE`
+	case !slices.ContainsFunc(mailers, exists):
+		return "what it printed is lost, because cron finds no " + mailers[0] + " to mail it with: give it --log FILE"
+	case given:
+		return "see what it printed: cron mailed it to " + mailto
+	}
+	return "see what it printed: cron mailed it to " + userName()
+}
+
+// mailers are what cron daemons mail with.
+var mailers = []string{"/usr/sbin/sendmail", "/usr/lib/sendmail"}

@@ -54,6 +54,15 @@ func (g Guard) Directory() (path string, there bool, err error) {
 	return path, true, nil
 }
 
+// IsFull reports a file system without room for a page that the caller may write.
+func IsFull(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Blocks > 0 && isNone(st.Bavail) && (os.Geteuid() != 0 || st.Bfree == 0)
+}
+
+// isNone is for systems where the count may be negative: what is left for root.
+func isNone[N int64 | uint64](blocks N) bool { return blocks == 0 || int64(blocks) < 0 }
+
 // checkAbove refuses a directory that others could exchange for one of theirs.
 func checkAbove(path string) error {
 	real, err := filepath.EvalSymlinks(filepath.Dir(path))

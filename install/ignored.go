@@ -1,0 +1,99 @@
+package install
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// CheckFile says what in a crontab makes Debian's cron ignore all of it, with
+// every other line: one bad line is enough (user.c, load_user). hasUser is for
+// system crontabs, whose users isUser knows. Cronie and busybox leave out the
+// bad line alone.
+//
+// What Debian's cron lets through, and never starts, is no matter here: 5-1, or
+// the garbage behind 5*. Found by experiment; proof/cron repeats it.
+func CheckFile(crontab string, hasUser bool, isUser func(string) bool) error {
+	number := 0
+	for line := range strings.Lines(crontab) {
+		number++
+		text := strings.TrimLeft(strings.TrimSuffix(line, "\n"), " \t")
+		if text == "" || text[0] == '#' {
+			continue
+		}
+		if !strings.HasSuffix(line, "\n") {
+			return fmt.Errorf("its last line has no newline, and Debian's cron then ignores all of it")
+		}
+		if _, _, ok := setting(text); ok || text[0] == '=' || strings.HasPrefix(text, `""=`) {
+			continue
+		}
+		if why := badEntry(text, hasUser, isUser); why != "" {
+			return fmt.Errorf("line %d %s, and Debian's cron then ignores all of the file", number, why)
+		}
+	}
+	return nil
+}
+
+// badEntry completes "line N …"; "" is an entry that cron takes in.
+func badEntry(text string, hasUser bool, isUser func(string) bool) string {
+	schedule, user, command, _ := columns(strings.TrimPrefix(text, "-"), hasUser && !strings.HasPrefix(text, "-"))
+	if strings.HasPrefix(text, "\xef\xbb\xbf") {
+		return "begins with a byte order mark"
+	}
+	if strings.TrimRight(text, "\r") == "" {
+		return "holds a carriage return alone (an editor's CRLF)"
+	}
+	if strings.HasPrefix(text, "-") {
+		return "begins with -"
+	}
+	words := strings.Split(schedule, " ")
+	if strings.HasPrefix(text, "@") {
+		if !slices.Contains(scheduleWords, words[0]) {
+			return fmt.Sprintf("has %s, which is no schedule", shorten(words[0]))
+		}
+	} else {
+		for i, f := range fields {
+			if !f.debianTakes(words[i]) {
+				return fmt.Sprintf("has %s for the %s", shorten(words[i]), f.name)
+			}
+		}
+	}
+	switch {
+	case hasUser && user == "":
+		return "names no user"
+	case hasUser && !isUser(user):
+		return fmt.Sprintf("names the user %s, whom this machine doesn't know", shorten(user))
+	case command == "":
+		return "has no command"
+	case len(command) > maxCommand:
+		return fmt.Sprintf("has a command of %d bytes, of %d that cron takes", len(command), maxCommand)
+	}
+	return ""
+}
+
+var debianItem = lazy(`^(\*|[A-Za-z0-9]+)([-~][A-Za-z0-9]*)?(/[0-9]*)?`)
+
+// debianTakes follows get_list of Debian's entry.c: what stands behind an item
+// and isn't a comma is skipped.
+func (f field) debianTakes(column string) bool {
+	number := func(s string) bool { _, err := f.value(s); return err == nil }
+	for {
+		item := debianItem().FindStringSubmatch(column)
+		if item == nil {
+			return false
+		}
+		low, high, step := item[1], item[2], item[3]
+		if low != "*" && !number(low) || low != "*" && high != "" && !number(high[1:]) || low != "*" && high == "" && step != "" {
+			return false
+		}
+		if n, err := strconv.Atoi(strings.TrimPrefix(step, "/")); step != "" && (err != nil || n < 1) {
+			return false
+		}
+		rest, more := strings.CutPrefix(column[len(item[0]):], ",")
+		if !more {
+			return true
+		}
+		column = rest
+	}
+}
