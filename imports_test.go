@@ -41,7 +41,7 @@ var mayImport = map[string]rule{
 	"lifeline/internal/supervisor":     {"lifeline/internal/guard lifeline/internal/probe lifeline/internal/process lifeline/internal/crash lifeline/internal/sdnotify lifeline/procscan", "the loop starts workers under the hold of the guard; it takes no lock"},
 	"lifeline/internal/logger":         {"lifeline/internal/process lifeline/internal/logger/output lifeline/procscan", "the log process outlives lifeline and knows no guard"},
 	"lifeline/internal/logger/output":  {"", "files and rotation alone"},
-	"lifeline/internal/journal":        {"", "files alone"},
+	"lifeline/internal/journal":        {"lifeline/internal/statedir", "files alone, and whom their directory lets read"},
 	"lifeline/internal/sdnotify":       {"", "the protocol alone"},
 	"lifeline/internal/probe":          {"", "plain sockets alone: an HTTP client would make every tick dearer"},
 	"lifeline/internal/healthcheck":    {"", "the second program's HTTP client"},

@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"lifeline/install"
 	"lifeline/internal/doctor"
+	"lifeline/internal/human"
 	"lifeline/internal/statedir"
 )
 
@@ -183,7 +185,10 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 			o.warn("line %d of the crontab starts it as well: take that out with crontab -e", line.Number)
 		}
 	}
-	done := "installed"
+	done := "installed" + firstStart(after, o.name, k.cronD)
+	if len(linesOf(install.Disabled(after, k.cronD), o.name)) > 0 && len(linesOf(install.Entries(after, k.cronD), o.name)) == 0 {
+		done = "changed, and commented out as it was: lifeline enable " + o.name
+	}
 	if old, found, _ := install.Find(before, o.name, k.cronD); found && old.Block {
 		done = "replaced; it was: " + strings.Join(old.Command, " ")
 		if list, _ := o.guard.Look(o.name); len(list) == 1 && list[0].Alive() && !slices.Equal(old.Argv, newArgv(after, o.name, k.cronD)) {
@@ -191,7 +196,42 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 		}
 	}
 	k.tell(o.name, before, after, done)
+	if !k.dryRun {
+		o.warnOfLine(ctx)
+	}
 	return nil
+}
+
+// warnOfLine tells what will keep the new line from starting it, as doctor sees
+// it.
+func (o *options) warnOfLine(ctx context.Context) {
+	d := doctor.Doctor{Guard: o.guard, Understand: understand, ReadEnvFile: readEnvFile, Found: func(f doctor.Finding) {
+		if !f.Wrong || f.What == "last runs" || f.What == "state" {
+			return
+		}
+		text := f.What + ": " + f.Text
+		if f.Advice != "" {
+			text += "; " + f.Advice
+		}
+		o.warn("%s", text)
+	}}
+	d.Examine(ctx, []string{o.name})
+}
+
+// firstStart says when cron starts name next.
+func firstStart(text, name string, hasUser bool) string {
+	line, found, _ := install.Find(text, name, hasUser)
+	if !found {
+		return ""
+	}
+	if line.Schedule == install.EveryMinute {
+		return "; cron starts it within a minute"
+	}
+	times, err := install.ParseTimes(line.Schedule)
+	if err != nil {
+		return "; cron starts it at the next boot"
+	}
+	return "; cron starts it first at " + human.ShortTime(times.Next(time.Now()))
 }
 
 func newArgv(text, name string, hasUser bool) []string {
@@ -233,7 +273,7 @@ func (k *cronOptions) suitBusybox(o *options) error {
 func absolute(options []string, table []*option, cwd string) []string {
 	var out []string
 	for _, w := range words(options, table) {
-		if slices.Contains([]string{"log", "env-file", "chdir", "dir", "reload-on-change"}, w.option) {
+		if slices.Contains([]string{"log", "env-file", "chdir", "dir", "state-dir", "reload-on-change"}, w.option) {
 			name, value, joined := strings.Cut(w.text[0], "=")
 			if !joined && len(w.text) == 2 {
 				value = w.text[1]
@@ -327,7 +367,12 @@ func uninstallCommand() *cli.Command {
 			if err != nil || !found {
 				return k.notInstalled(name, err)
 			}
-			k.tell(name, before, after, "uninstalled")
+			done := "uninstalled" + stillRuns(before, name, k.cronD)
+			for _, l := range linesOf(scheduled(c.Context), name) {
+				done += fmt.Sprintf("; another line, %d, starts it all the same: lifeline doctor %s", l.Number, name)
+				break
+			}
+			k.tell(name, before, after, done)
 			return nil
 		},
 	}

@@ -19,6 +19,7 @@ mount -t tmpfs -o mode=755 none /run
 mount -t tmpfs none /var/spool/cron
 mount -t tmpfs none /etc/cron.d
 mount -t tmpfs -o mode=1777 none /var/tmp
+mount -t tmpfs none /var/lib
 mkdir /var/spool/cron/crontabs
 chgrp crontab /var/spool/cron/crontabs
 chmod 1730 /var/spool/cron/crontabs
@@ -295,6 +296,35 @@ func TestInstallKnowsBusybox(t *testing.T) {
 				t.Errorf("it must say %q:\n%s", tt.want, out)
 			}
 		})
+	}
+}
+
+// What is to be remembered of root's names survives a reboot: a fresh /run, and
+// another boot id. Others read it where the administrator lets them.
+func TestMemorySurvivesAReboot(t *testing.T) {
+	out := inWard(t, `set +e
+starts ./serve
+lifeline pause --for 9h app
+lifeline --group daemon job -- true
+kill -9 $sup $worker; wait $sup
+umount /run; mount -t tmpfs -o mode=755 none /run
+sed 's/^......../00000000/' /proc/sys/kernel/random/boot_id >boot; mount --bind boot /proc/sys/kernel/random/boot_id
+lifeline status | sed 's/  */ /g'
+lifeline check --max-age 25h job; echo "check $?"
+lifeline app -- touch started; ls started 2>&1
+lifeline --orphans terminate web -- true; lifeline history web
+stat -c '%A %G' /var/lib/lifeline /var/lib/lifeline/job-*
+mkdir own; cp $L own/lifeline; chmod 755 own own/lifeline
+setpriv --reuid=daemon --regid=daemon --clear-groups own/lifeline check --state-dir /var/lib/lifeline --max-age 25h job; echo "theirs $?"
+setpriv --reuid=65534 --regid=65534 --clear-groups own/lifeline check --state-dir /var/lib/lifeline --max-age 25h job; echo "others' $?"
+exit`, "")
+	for _, want := range []string{
+		"\napp paused", "\njob not running", "\nLIFELINE OK - job: last success", "check 0\n", "cannot access 'started'",
+		"the machine went down", "drwxr-s--- daemon\n-rw-r----- daemon\n-rw-r----- daemon\n", "theirs 0\n", "others' 3\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it doesn't say %q:\n%s", want, out)
+		}
 	}
 }
 

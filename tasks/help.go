@@ -34,6 +34,9 @@ func examples() map[string][2]string {
 		"move":      {"lifeline move web NODE", ""},
 		"install":   {"lifeline install web -- serve", ""},
 		"uninstall": {"lifeline uninstall web", ""},
+		"disable":   {"lifeline disable web", ""},
+		"enable":    {"lifeline enable web", ""},
+		"forget":    {"lifeline forget web", ""},
 		"start":     {"lifeline start web", ""},
 		"doctor":    {"lifeline doctor web", ""},
 		"signal":    {"lifeline signal web HUP", "pass it a signal"},
@@ -42,6 +45,10 @@ func examples() map[string][2]string {
 		"help":      {"lifeline help install", ""},
 	}
 }
+
+// further are the commands that the help's first screen only names: a terminal
+// has 24 lines.
+var further = []string{"disable", "enable", "forget", "import", "metrics", "move", "ping", "signal", "takeover"}
 
 const helpWidth = 80 // of a terminal that has not been made wider
 
@@ -92,8 +99,13 @@ func useHelp(app *cli.App) {
 // writeScreen is `lifeline help`: it fits a terminal of 24 lines.
 func writeScreen(w io.Writer, app *cli.App) {
 	lines := [][2]string{examples()[""]}
+	var others []string
 	for _, c := range app.Commands {
 		if c.Hidden {
+			continue
+		}
+		if slices.Contains(further, c.Name) {
+			others = append(others, c.Name)
 			continue
 		}
 		line := examples()[c.Name]
@@ -112,6 +124,10 @@ func writeScreen(w io.Writer, app *cli.App) {
 	fmt.Fprintf(w, "lifeline: %s\n", app.Usage)
 	for _, line := range lines {
 		fmt.Fprintf(w, "  %-*s  %s\n", width, line[0], line[1])
+	}
+	slices.Sort(others)
+	for _, line := range wrap("Also: "+strings.Join(others, ", ")+"; see lifeline help COMMAND.", helpWidth) {
+		fmt.Fprintln(w, line)
 	}
 	fmt.Fprint(w, "lifeline help options: those of the first line. Also: man lifeline, --version.\n")
 }

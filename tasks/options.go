@@ -56,11 +56,14 @@ func (o *options) dirOptions() []*option {
 		{name: "dir", value: "DIRECTORY", group: aboutGuard, to: text(&o.guard.Dir), preset: "by user",
 			usage: "use this state directory, a namespace of its own"},
 		{name: "allow-nfs", group: aboutGuard, to: toggle(&o.guard.AllowNFS), usage: "use it even on a network file system"},
+		{name: "state-dir", value: "DIRECTORY", group: aboutGuard, to: text(&o.guard.StateDir), preset: "that of --dir; else /var/lib/lifeline for root",
+			usage: "keep journals and pauses here, which survive a reboot"},
 	}
 }
 
 func (o *options) guardOptions() []*option {
 	return []*option{
+		{name: "group", value: "GROUP", group: aboutGuard, to: text(&o.guard.Group), usage: "let this group read journals and pauses, for lifeline check --state-dir"},
 		{name: "conflict-exit-code", short: "E", value: "N", group: aboutGuard, to: number(&o.conflictCode, 0).from(0, 255), preset: "0",
 			usage: "exit with N when another instance runs; 75 is the custom"},
 		{name: "wait", value: "TIME", group: aboutGuard, to: duration(&o.guard.Wait, 0), usage: "wait up to TIME for the name"},

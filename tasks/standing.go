@@ -136,6 +136,11 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) standing {
 	written := o.written(in.Name, &s)
 	// What was written down counts only while the very process that wrote it
 	// lives.
+	if !in.Alive() && !o.guard.IsOwnMemory() {
+		in = foreignInstance(in, written)
+		s.PID, s.worker, s.Running = in.Worker.PID, in.Worker, in.Alive()
+		s.Supervisor = in.Supervisor.PID
+	}
 	sup := journal.Process{PID: in.Supervisor.PID, Start: in.Supervisor.Start}
 	current := written.Boot == procscan.BootID() && written.Supervisor == sup && in.Supervisor.Alive()
 	switch {
@@ -165,6 +170,18 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) standing {
 		s.UpSince = stamp(since)
 	}
 	return s
+}
+
+// foreignInstance is what another user's journal tells, and the process table
+// confirms: the locks and the processes' environments are closed to the caller.
+func foreignInstance(in guard.Instance, written journal.State) guard.Instance {
+	if sup := procscan.ID(written.Supervisor); written.Boot == procscan.BootID() && sup.Alive() {
+		in.Supervisor = sup
+		if w := written.Worker; w != nil && procscan.ID(*w).Alive() {
+			in.Worker = procscan.ID(*w)
+		}
+	}
+	return in
 }
 
 // written reads what the supervisor has written down.

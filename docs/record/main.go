@@ -54,7 +54,7 @@ const setting = `
 set -e
 dir=$1
 ip link set lo up
-for d in /run /srv /usr/local/bin /var/spool/cron /etc/cron.d; do mount -t tmpfs -o mode=755 none $d; done
+for d in /run /srv /var/lib /usr/local/bin /var/spool/cron /etc/cron.d; do mount -t tmpfs -o mode=755 none $d; done
 mkdir /var/spool/cron/crontabs /srv/web
 chgrp crontab /var/spool/cron/crontabs && chmod 1730 /var/spool/cron/crontabs
 cp "$dir/lifeline" "$dir/lifeline-remote" "$dir/etcd" /usr/local/bin/

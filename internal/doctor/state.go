@@ -33,9 +33,22 @@ func (d *Doctor) directory(g guard.Guard) {
 	default:
 		d.fine("directory", "%s is yours, closed to others and local", path)
 	}
+	if memory, err := g.Memory(); err != nil {
+		d.failed("directory", err)
+	} else if memory != path && guard.IsFull(existing(memory)) {
+		d.wrong("directory", "free some space there: df "+existing(memory), "the file system of %s is full: no journal and no pause can be written", memory)
+	}
 	if _, err := procscan.Pids(); err != nil {
 		d.wrong("processes", "mount /proc, if that can be; else nothing: the locks alone keep it single", "%v", err)
 	}
+}
+
+// existing is path, or the nearest directory above it that is there.
+func existing(path string) string {
+	for !exists(path) && path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+	}
+	return path
 }
 
 // state looks at what the name has left and holds.
@@ -184,7 +197,7 @@ func (d *Doctor) running(c candidate, e guard.Exam) {
 			d.differs(c, e, state)
 			d.hangs(c, e, state)
 		case !sup.Alive() && !c.blocked:
-			d.overdue(c, path)
+			d.overdue(c, e, path)
 		}
 	}
 }
@@ -272,7 +285,7 @@ func isStuck(runs []journal.Run, now time.Duration) (usual time.Duration, stuck 
 const slack = time.Minute
 
 // overdue finds a tick that came, by the schedule, and that left no trace.
-func (d *Doctor) overdue(c candidate, state string) {
+func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	times, err := install.ParseTimes(c.line.Schedule)
 	if err != nil || !c.scheduled || strings.Contains(c.line.Before, "&&") || c.line.Environment["CRON_TZ"] != "" || c.start.Cluster != "" {
 		return
@@ -285,8 +298,7 @@ func (d *Doctor) overdue(c candidate, state string) {
 		since, _ := procscan.Describe(crond.id)
 		traces = append(traces, since)
 	}
-	stem := strings.TrimSuffix(state, ".state")
-	for _, file := range []string{state, stem + ".lock", stem + ".run", stem + ".paused"} {
+	for _, file := range []string{state, strings.TrimSuffix(state, ".state") + ".paused", e.Lock, e.Run} {
 		if info, err := os.Stat(file); err == nil {
 			traces = append(traces, info.ModTime())
 		}

@@ -30,19 +30,13 @@ func (d dir) control(name string) string {
 	k := identity.Key(name)
 	return filepath.Join(d.path, k[len(k)-12:]+".ctl")
 }
-func (d dir) paused(name string) string { return filepath.Join(d.path, identity.Key(name)+".paused") }
-func (d dir) journal(name string) (state, history string) {
-	stem := filepath.Join(d.path, identity.Key(name))
-	return stem + ".state", stem + ".history"
-}
-
 func (d dir) skipped(name string) string { return filepath.Join(d.path, identity.Key(name)+".skipped") }
 
 // output gives the FIFO and the socket of a worker whose output is written
-// down, and the link that leads to the log; see package logger.
-func (d dir) output(name string) (fifo, socket, log string) {
+// down; see package logger.
+func (d dir) output(name string) (fifo, socket string) {
 	stem, k := filepath.Join(d.path, identity.Key(name)), identity.Key(name)
-	return stem + ".out", filepath.Join(d.path, k[len(k)-12:]+".clk"), stem + ".log"
+	return stem + ".out", filepath.Join(d.path, k[len(k)-12:]+".clk")
 }
 
 // openDir is step 1: it makes the directory if there is none, and refuses one

@@ -31,6 +31,8 @@ const (
 type Guard struct {
 	Dir      string // the state directory; "" means DefaultDir()
 	AllowNFS bool   // use it even on a network file system
+	StateDir string // where journals and pauses are kept; "" means MemoryDir()
+	Group    string // may read them; "" is nobody
 
 	Wait    time.Duration // wait up to this long for the name; 0 means not at all
 	Standby bool          // wait for the name without a limit
@@ -101,6 +103,9 @@ func (g Guard) Acquire(ctx context.Context, name string) (*Hold, error) {
 		return nil, err
 	}
 	d, err := openDir(g.Dir, g.AllowNFS)
+	if err == nil && (g.StateDir != "" || g.Group != "") {
+		err = g.openMemory() // what was asked for
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +153,7 @@ func (g Guard) attempt(ctx context.Context, d dir, name string) (*Hold, error) {
 // record say whether a worker lives all the same.
 func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (*Hold, error) {
 	crash.Point("lock.checked")
-	if _, paused, err := pausedUntil(d.paused(name)); err != nil {
+	if _, paused, err := pausedUntil(g.memory(d).file(name, pausedFile)); err != nil {
 		return nil, err
 	} else if paused {
 		return nil, ErrPaused

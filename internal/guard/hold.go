@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,7 +141,7 @@ func (h *Hold) record() identity.Record {
 
 // Paused tells whether someone has paused the name since it was taken.
 func (h *Hold) Paused() bool {
-	_, paused, _ := pausedUntil(h.dir.paused(h.Name))
+	_, paused, _ := pausedUntil(h.guard.memory(h.dir).file(h.Name, pausedFile))
 	return paused
 }
 
@@ -239,8 +239,8 @@ func (g Guard) Journal(name string) (state, history string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	state, history = d.journal(name)
-	return state, history, nil
+	m := g.memory(d)
+	return m.file(name, stateFile), m.file(name, historyFile), nil
 }
 
 // Log is where the output of name is written down; "" when that isn't known.
@@ -249,35 +249,27 @@ func (g Guard) Log(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, _, link := d.output(name)
-	path, _ := os.Readlink(link)
+	path, _ := os.Readlink(g.memory(d).file(name, logLink))
 	return path, nil
 }
 
-// Names lists the names that have files in the guard's directory.
+// Names lists the names that have files in the guard's directories.
 func (g Guard) Names() ([]string, error) {
 	path := g.Dir
 	if path == "" {
 		path = DefaultDir()
 	}
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+	names, err := namesIn(path, ".lock")
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the state directory %s: %w", path, reason(err))
+		return nil, err
 	}
-	var names []string
-	for _, e := range entries {
-		stem, ok := strings.CutSuffix(e.Name(), ".lock")
-		if !ok || len(stem) < 14 {
-			continue
-		}
-		if name := stem[:len(stem)-13]; CheckName(name) == nil && identity.Key(name) == stem {
-			names = append(names, name)
-		}
+	known, err := namesIn(g.MemoryDir(), stateFile, historyFile, pausedFile)
+	if errors.Is(err, fs.ErrPermission) && g.StateDir == "" {
+		err = nil
 	}
-	return names, nil
+	names = append(names, known...)
+	slices.Sort(names)
+	return slices.Compact(names), err
 }
 
 // Control is the path of the socket where the supervisor of name takes

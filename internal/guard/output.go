@@ -4,21 +4,26 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+
+	"lifeline/internal/identity"
 )
 
 // Journal is where to write down what happens; see package journal.
-func (h *Hold) Journal() (state, history string) { return h.dir.journal(h.Name) }
+func (h *Hold) Journal() (state, history string) {
+	stem := filepath.Join(h.guard.written(h.dir, h.Name), identity.Key(h.Name))
+	return stem + stateFile, stem + historyFile
+}
 
 // Output is where the worker's output goes through, where it is written down;
 // see package logger.
 func (h *Hold) Output() (fifo, socket string) {
-	fifo, socket, _ = h.dir.output(h.Name)
-	return fifo, socket
+	return h.dir.output(h.Name)
 }
 
 // SetLog notes where the worker's output is written down; "" for nowhere.
 func (h *Hold) SetLog(path string) error {
-	_, _, link := h.dir.output(h.Name)
+	link := filepath.Join(h.guard.written(h.dir, h.Name), identity.Key(h.Name)+logLink)
 	if now, err := os.Readlink(link); err == nil && now == path {
 		return nil
 	}

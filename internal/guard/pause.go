@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lifeline/internal/identity"
+	"lifeline/internal/statedir"
 )
 
 // Pause keeps name down until the given time, or until Resume when it is zero:
@@ -22,13 +26,23 @@ func (g Guard) Pause(name string, until time.Time) error {
 	if !until.IsZero() {
 		text = until.UTC().Format(time.RFC3339Nano) + "\n"
 	}
-	path := d.paused(name)
-	fresh := fmt.Sprintf("%s.%d", path, os.Getpid())
-	if err := os.WriteFile(fresh, []byte(text), 0o600); err != nil {
-		_ = os.Remove(fresh)
-		return fmt.Errorf("cannot pause: cannot write %s: %w", fresh, reason(err))
+	m := g.memory(d)
+	if m.path != m.old {
+		if err := g.openMemory(); err != nil {
+			return fmt.Errorf("cannot pause: %w", err)
+		}
 	}
-	if err := os.Rename(fresh, path); err != nil {
+	path := filepath.Join(m.path, identity.Key(name)+pausedFile)
+	fresh, err := os.CreateTemp(m.path, "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("cannot pause: cannot write in %s: %w", m.path, reason(err))
+	}
+	_, err = fresh.WriteString(text)
+	if err = errors.Join(err, statedir.Share(fresh), fresh.Close()); err == nil {
+		err = os.Rename(fresh.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(fresh.Name())
 		return fmt.Errorf("cannot pause: cannot write %s: %w", path, reason(err))
 	}
 	return nil
@@ -40,9 +54,10 @@ func (g Guard) Resume(name string) (was bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	_, was, _ = pausedUntil(d.paused(name))
-	if err := os.Remove(d.paused(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return was, fmt.Errorf("cannot resume: cannot remove %s: %w", d.paused(name), reason(err))
+	path := g.memory(d).file(name, pausedFile)
+	_, was, _ = pausedUntil(path)
+	if err := removeAll(path); err != nil {
+		return was, fmt.Errorf("cannot resume: %w", err)
 	}
 	return was, nil
 }
@@ -54,7 +69,7 @@ func (g Guard) PausedUntil(name string) (until time.Time, paused bool, err error
 	if err != nil {
 		return time.Time{}, false, err
 	}
-	return pausedUntil(d.paused(name))
+	return pausedUntil(g.memory(d).file(name, pausedFile))
 }
 
 func (g Guard) forName(name string) (dir, error) {

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"lifeline/internal/statedir"
 )
 
 // maxHistory is how large the history may become, in bytes: some two thousand
@@ -56,6 +58,12 @@ func appendRun(path string, r Run) error {
 	if err != nil {
 		return reason(err)
 	}
+	if size == 0 {
+		err = statedir.Share(f)
+	}
+	if err != nil {
+		return reason(err)
+	}
 	if size > 0 {
 		last := make([]byte, 1)
 		if _, err := f.ReadAt(last, size-1); err == nil && last[0] != '\n' {
@@ -85,12 +93,16 @@ func halve(path string, f *os.File, line []byte) error {
 		text = text[cut:]
 		text = text[bytes.IndexByte(text, '\n')+1:]
 	}
-	part := path + ".part"
-	if err := os.WriteFile(part, append(text, line...), 0o600); err != nil {
-		_ = os.Remove(part)
+	part, err := os.OpenFile(path+".part", os.O_CREATE|os.O_WRONLY|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(part, path)
+	_, err = part.Write(append(text, line...))
+	if err = errors.Join(err, statedir.Share(part), part.Close()); err != nil {
+		_ = os.Remove(part.Name())
+		return err
+	}
+	return os.Rename(part.Name(), path)
 }
 
 func reason(err error) error {

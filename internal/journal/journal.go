@@ -29,6 +29,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"lifeline/internal/statedir"
 )
 
 // Version is that of the files' schema. Fields may be added under the same
@@ -131,7 +133,7 @@ func writeState(path string, s State) error {
 		return err
 	}
 	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Close()); err == nil {
+	if err = errors.Join(err, statedir.Share(f), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {

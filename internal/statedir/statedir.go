@@ -31,6 +31,18 @@ func Default() string {
 	return "/var/tmp/lifeline-" + strconv.Itoa(uid)
 }
 
+// Memory is where the calling user's journals and pauses are kept, which must
+// survive a reboot. Only root's state directory doesn't.
+func Memory() string {
+	switch {
+	case os.Geteuid() != 0:
+		return Default()
+	case runtime.GOOS == "linux":
+		return "/var/lib/lifeline"
+	}
+	return "/var/db/lifeline" // hier(7)
+}
+
 // passwd is uid's line in the password file, nil if there is none: users that
 // only a directory service knows have none, and get a directory in /var/tmp.
 func passwd(uid int) []string {

@@ -171,6 +171,7 @@ dir=$1
 shift
 mount -t tmpfs none /run &&
 mount -t tmpfs none /var/spool &&
+mount -t tmpfs none /var/lib &&
 mkdir -p /var/spool/cron/crontabs &&
 mount --bind "$dir/sbin" /usr/sbin || exit 77
 [ ! -d /etc/cron.d ] || mount -t tmpfs none /etc/cron.d || exit 77
