@@ -45,10 +45,9 @@ func (o *options) fork(how string) error {
 	return err
 }
 
-// again starts the witness itself in a session of its own. The line to the
-// supervisor ends with the process that was executed: nothing can be asked.
+// again starts the witness itself in a session of its own.
 func (o *options) again() (int, error) {
-	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool { return arg == "-background" || arg == "-takeover" })
+	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool { return arg == "-background" })
 	return o.start(args, true)
 }
 
