@@ -305,7 +305,7 @@ func TestMemorySurvivesAReboot(t *testing.T) {
 	out := inWard(t, `set +e
 starts ./serve
 lifeline pause --for 9h app
-lifeline --group daemon job -- true
+lifeline --state-group daemon job -- true
 kill -9 $sup $worker; wait $sup
 umount /run; mount -t tmpfs -o mode=755 none /run
 sed 's/^......../00000000/' /proc/sys/kernel/random/boot_id >boot; mount --bind boot /proc/sys/kernel/random/boot_id

@@ -63,7 +63,7 @@ func (o *options) dirOptions() []*option {
 
 func (o *options) guardOptions() []*option {
 	return []*option{
-		{name: "group", value: "GROUP", group: aboutGuard, to: text(&o.guard.Group), usage: "let this group read journals and pauses, for lifeline check --state-dir"},
+		{name: "state-group", value: "GROUP", group: aboutGuard, to: text(&o.guard.Group), usage: "let this group read journals and pauses, for lifeline check --state-dir"},
 		{name: "conflict-exit-code", short: "E", value: "N", group: aboutGuard, to: number(&o.conflictCode, 0).from(0, 255), preset: "0",
 			usage: "exit with N when another instance runs; 75 is the custom"},
 		{name: "wait", value: "TIME", group: aboutGuard, to: duration(&o.guard.Wait, 0), usage: "wait up to TIME for the name"},

@@ -201,3 +201,19 @@ func TestJitter(t *testing.T) {
 		t.Errorf("%v", seen)
 	}
 }
+
+// A name stands for one option of a command: package flag panics at the second.
+func TestOptionsOnce(t *testing.T) {
+	app := newApp(new(options), nil)
+	for _, c := range append(app.Commands, &cli.Command{Name: "lifeline", Flags: app.Flags}) {
+		seen := map[string]bool{}
+		for _, o := range optionsOf(c.Flags) {
+			for _, name := range o.Names() {
+				if seen[name] {
+					t.Errorf("%s has two options --%s", c.Name, name)
+				}
+				seen[name] = true
+			}
+		}
+	}
+}

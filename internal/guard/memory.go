@@ -88,11 +88,11 @@ func (g Guard) openMemory() error {
 	}
 	group, err := user.LookupGroup(g.Group)
 	if err != nil {
-		return fmt.Errorf("there is no group %s: make it (groupadd), or give another with --group", g.Group)
+		return fmt.Errorf("there is no group %s: make it (groupadd), or give another with --state-group", g.Group)
 	}
 	gid, _ := strconv.Atoi(group.Gid)
 	if err := os.Chown(path, -1, gid); err != nil {
-		return fmt.Errorf("cannot give %s to the group %s: %w; do it as root, or leave out --group", path, g.Group, reason(err))
+		return fmt.Errorf("cannot give %s to the group %s: %w; do it as root, or leave out --state-group", path, g.Group, reason(err))
 	}
 	if err := os.Chmod(path, 0o750|fs.ModeSetgid); err != nil {
 		return fmt.Errorf("cannot let the group %s read %s: %w", g.Group, path, reason(err))
