@@ -22,9 +22,9 @@ type rule struct{ imports, reason string }
 // standard library and golang.org/x/sys are open to every package.
 var mayImport = map[string]rule{
 	"lifeline":                 {"lifeline/internal/tick lifeline/tasks", "main is the early tick, then tasks.Main"},
-	"lifeline/lifeline":        {"lifeline/internal/guard", "the public guard is options and docs"},
+	"lifeline/lifeline":        {"lifeline/internal/guard lifeline/internal/journal lifeline/procscan", "the public guard is options, docs, and the run in the journal"},
 	"lifeline/lifeline/worker": {"", "what a supervised program links stays small"},
-	"lifeline/tasks": {"lifeline/internal/doctor lifeline/internal/human lifeline/internal/guard lifeline/internal/identity lifeline/internal/statedir lifeline/internal/probe lifeline/internal/process lifeline/internal/logger lifeline/internal/logger/output lifeline/internal/cluster lifeline/internal/cluster/address lifeline/internal/journal lifeline/internal/sdnotify lifeline/internal/supervisor lifeline/install lifeline/procscan github.com/urfave/cli/v2",
+	"lifeline/tasks": {"lifeline/lifeline lifeline/internal/doctor lifeline/internal/human lifeline/internal/guard lifeline/internal/identity lifeline/internal/statedir lifeline/internal/probe lifeline/internal/process lifeline/internal/logger lifeline/internal/logger/output lifeline/internal/cluster lifeline/internal/cluster/address lifeline/internal/journal lifeline/internal/sdnotify lifeline/internal/supervisor lifeline/install lifeline/procscan github.com/urfave/cli/v2",
 		"the command line turns options into work for every room"},
 	"lifeline/install":  {"", "a crontab is text; it knows nothing of what runs"},
 	"lifeline/procscan": {"github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process", "the only reader of the process table"},

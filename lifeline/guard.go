@@ -19,9 +19,12 @@ package lifeline
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"lifeline/internal/guard"
+	"lifeline/internal/journal"
+	"lifeline/procscan"
 )
 
 // Guard holds the options of [Guard.Do]. The zero value is ready to use: the
@@ -49,5 +52,38 @@ var (
 // Do calls block as the one instance of name and returns its error. Block isn't
 // called when the error is ErrHeld, ErrPaused, a *[NameError] or the context's.
 func (g Guard) Do(ctx context.Context, name string, block func(context.Context) error) error {
-	return guard.Guard{Dir: g.Dir, AllowNFS: g.AllowNFS, Wait: g.Wait, Standby: g.Standby}.Do(ctx, name, block)
+	in := guard.Guard{Dir: g.Dir, AllowNFS: g.AllowNFS, Wait: g.Wait, Standby: g.Standby}
+	return in.Do(ctx, name, func(ctx context.Context, hold *guard.Hold) error {
+		return journaled(hold, func() error { return block(ctx) })
+	})
+}
+
+// journaled calls block and writes its run into the journal, from which
+// `lifeline status`, history, check and metrics know of it.
+func journaled(hold *guard.Hold, block func() error) error {
+	began, self := time.Now(), procscan.Self()
+	process := journal.Process{PID: self.PID, Start: self.Start}
+	state, history := hold.Journal()
+	w := journal.Open(state, history, journal.State{
+		Name: hold.Name, Command: os.Args, Boot: procscan.BootID(), Supervisor: process, Worker: &process,
+		State: journal.Running, Since: began, Started: &began, Generation: hold.Generation(),
+	}, procscan.Booted(), func(string, ...any) {}) // a program's standard error is its own
+	defer w.Close()
+	w.State(func(*journal.State) {})
+	run := journal.Run{Start: began, PID: self.PID, Generation: hold.Generation(), Supervisor: self.PID,
+		Outcome: journal.Failed, Code: 1, Why: "it panicked"}
+	defer func() {
+		run.End, run.Skipped = time.Now(), hold.Skipped()
+		w.Run(run)
+		w.State(func(s *journal.State) {
+			s.State, s.Since, s.Worker, s.Started, s.Generation = journal.Ended, run.End, nil, nil, ""
+		})
+	}()
+	err := block()
+	if run.Why = ""; err == nil {
+		run.Outcome, run.Code = journal.OK, 0
+	} else {
+		run.Why = err.Error()
+	}
+	return err
 }

@@ -68,6 +68,9 @@ func (Open) ReadAt([]byte) (int, error) { return 0, ErrBlind }
 // Info can't be known here.
 func (Open) Info() (locked, closeOnExec bool) { return false, false }
 
+// Owner can't be told here.
+func (Open) Owner() (uid int, ok bool) { return 0, false }
+
 // CgroupOf: there are none here.
 func CgroupOf(int) string { return "" }
 

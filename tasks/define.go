@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/guard"
+	"lifeline/lifeline"
 	"lifeline/procscan"
 )
 
@@ -47,7 +48,7 @@ func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
 			Usage: "run " + name + " unless it runs already",
 			Flags: shown(o.dirOptions()),
 			Action: func(c *cli.Context) error {
-				err := o.guard.Do(c.Context, name, body)
+				err := lifeline.Guard{Dir: o.guard.Dir, AllowNFS: o.guard.AllowNFS}.Do(c.Context, name, body)
 				var held *guard.HeldError
 				if errors.As(err, &held) || errors.Is(err, guard.ErrPaused) {
 					return nil // silent: this is what most ticks find

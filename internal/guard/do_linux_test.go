@@ -25,7 +25,7 @@ func init() {
 	if dir == "" {
 		return
 	}
-	err := Guard{Dir: dir, Wait: 0}.Do(context.Background(), "job", func(context.Context) error {
+	err := Guard{Dir: dir, Wait: 0}.Do(context.Background(), "job", func(context.Context, *Hold) error {
 		fmt.Println("runs")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return nil
@@ -98,7 +98,7 @@ func wantHeld(t *testing.T, err error, by int) {
 func TestDo(t *testing.T) {
 	dir := stateDir(t)
 	g := Guard{Dir: dir}
-	never := func(context.Context) error { t.Error("two at once"); return nil }
+	never := func(context.Context, *Hold) error { t.Error("two at once"); return nil }
 	first, said := start(t, dir)
 	if said != "runs" {
 		t.Fatal(said)
@@ -111,7 +111,7 @@ func TestDo(t *testing.T) {
 	if h, ok, err := g.Holder("job"); !ok || err != nil || h.Worker.PID != first.Process.Pid || h.Supervisor != h.Worker {
 		t.Errorf("holder %+v, %t, %v", h, ok, err)
 	}
-	if err := (Guard{Dir: dir}).Do(t.Context(), "job2", func(context.Context) error { return nil }); err != nil {
+	if err := (Guard{Dir: dir}).Do(t.Context(), "job2", func(context.Context, *Hold) error { return nil }); err != nil {
 		t.Errorf("another name: %v", err)
 	}
 	_ = first.Process.Kill()
@@ -120,7 +120,7 @@ func TestDo(t *testing.T) {
 		t.Errorf("a killed one holds it: %v", err)
 	}
 	ran := false
-	if err := g.Do(t.Context(), "job", func(context.Context) error { ran = true; return nil }); err != nil || !ran {
+	if err := g.Do(t.Context(), "job", func(context.Context, *Hold) error { ran = true; return nil }); err != nil || !ran {
 		t.Errorf("after the kill: ran %t, %v", ran, err)
 	}
 }
@@ -132,8 +132,8 @@ func TestDoAgain(t *testing.T) {
 	own := errors.New("the block's own")
 	for i := range 3 {
 		inner := errors.New("not called")
-		err := g.Do(t.Context(), "job", func(ctx context.Context) error {
-			inner = g.Do(ctx, "job", func(context.Context) error { t.Error("two at once"); return nil })
+		err := g.Do(t.Context(), "job", func(ctx context.Context, _ *Hold) error {
+			inner = g.Do(ctx, "job", func(context.Context, *Hold) error { t.Error("two at once"); return nil })
 			return own
 		})
 		if err != own {
@@ -151,9 +151,9 @@ func TestDoAgain(t *testing.T) {
 	p.end()
 	func() {
 		defer func() { _ = recover() }()
-		_ = g.Do(t.Context(), "job", func(context.Context) error { panic("in the block") })
+		_ = g.Do(t.Context(), "job", func(context.Context, *Hold) error { panic("in the block") })
 	}()
-	if err := g.Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+	if err := g.Do(t.Context(), "job", func(context.Context, *Hold) error { return nil }); err != nil {
 		t.Errorf("after a panic: %v", err)
 	}
 	var bad *NameError
@@ -192,7 +192,7 @@ func TestDoWaits(t *testing.T) {
 			inside, runs := 0, 0
 			for range 5 {
 				busy.Go(func() {
-					err := g.Do(t.Context(), "job", func(context.Context) error {
+					err := g.Do(t.Context(), "job", func(context.Context, *Hold) error {
 						mu.Lock()
 						defer mu.Unlock()
 						inside++
@@ -228,14 +228,14 @@ func TestDoGivesUp(t *testing.T) {
 	if said != "runs" {
 		t.Fatal(said)
 	}
-	never := func(context.Context) error { t.Error("two at once"); return nil }
+	never := func(context.Context, *Hold) error { t.Error("two at once"); return nil }
 	wantHeld(t, Guard{Dir: dir, Wait: 20 * time.Millisecond}.Do(t.Context(), "job", never), p.Process.Pid)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	wantHeld(t, Guard{Dir: dir, Standby: true}.Do(ctx, "job", never), p.Process.Pid)
 	// A wait that was given up doesn't take the name later on.
 	p.end()
-	if err := (Guard{Dir: dir}).Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+	if err := (Guard{Dir: dir}).Do(t.Context(), "job", func(context.Context, *Hold) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -243,7 +243,7 @@ func TestDoGivesUp(t *testing.T) {
 // The block gets the caller's context.
 func TestDoContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	err := Guard{Dir: stateDir(t)}.Do(ctx, "job", func(ctx context.Context) error {
+	err := Guard{Dir: stateDir(t)}.Do(ctx, "job", func(ctx context.Context, _ *Hold) error {
 		cancel()
 		<-ctx.Done()
 		return ctx.Err()
@@ -256,7 +256,7 @@ func TestDoContext(t *testing.T) {
 func TestDoPaused(t *testing.T) {
 	g := Guard{Dir: stateDir(t)}
 	ran := 0
-	block := func(context.Context) error { ran++; return nil }
+	block := func(context.Context, *Hold) error { ran++; return nil }
 	if err := g.Pause("job", time.Time{}); err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 // *[HeldError] means that another instance runs, [ErrPaused] that the name is
 // paused; block was not called then. The program itself is the instance: it
 // keeps the name until block returns, and if it is killed the kernel frees it.
-func (g Guard) Do(ctx context.Context, name string, block func(context.Context) error) error {
+func (g Guard) Do(ctx context.Context, name string, block func(context.Context, *Hold) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("cannot start %s: %w", name, err)
 	}
@@ -92,7 +92,7 @@ func (g Guard) Do(ctx context.Context, name string, block func(context.Context) 
 	defer hold.Ended() // this process lives on, the instance doesn't
 	stop := hold.Keep()
 	defer stop()
-	return block(ctx)
+	return block(ctx, hold)
 }
 
 // Acquire takes the name: see [Guard.Do] for the errors. The caller looks at

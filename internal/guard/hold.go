@@ -70,6 +70,13 @@ func (h *Hold) RunFile() int {
 	return int(h.run.Fd())
 }
 
+// Generation is the id of the last worker; "" before the first.
+func (h *Hold) Generation() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.generation
+}
+
 // SetWorker writes into the record who the worker is, and of which generation.
 func (h *Hold) SetWorker(generation string, id procscan.ID) {
 	h.mu.Lock()

@@ -59,7 +59,7 @@ func TestDoPutsBack(t *testing.T) {
 			}
 			wantHeld(t, Guard{Dir: d.path}.Do(t.Context(), "job", nil), p.Process.Pid)
 			p.end()
-			if err := (Guard{Dir: d.path}).Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+			if err := (Guard{Dir: d.path}).Do(t.Context(), "job", func(context.Context, *Hold) error { return nil }); err != nil {
 				t.Errorf("after the end: %v", err)
 			}
 		})
@@ -100,7 +100,7 @@ func inodes(d dir) (ino [2]uint64) {
 // names nobody, whoever has these pids now.
 func TestHolderOfEarlierBoot(t *testing.T) {
 	g := Guard{Dir: stateDir(t)}
-	if err := g.Do(t.Context(), "job", func(context.Context) error { return nil }); err != nil {
+	if err := g.Do(t.Context(), "job", func(context.Context, *Hold) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	d := dir{path: g.Dir}
@@ -158,7 +158,7 @@ func TestNames(t *testing.T) {
 		t.Errorf("without a directory: %q, %v", names, err)
 	}
 	for _, name := range []string{"b", "a-1", "app"} {
-		if err := g.Do(t.Context(), name, func(context.Context) error { return nil }); err != nil {
+		if err := g.Do(t.Context(), name, func(context.Context, *Hold) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

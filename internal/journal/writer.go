@@ -43,8 +43,17 @@ func Open(state, history string, s State, booted time.Time, warn func(format str
 	return w
 }
 
-// Ended is the State of a supervisor that has ended as it should.
-const Ended = "ended"
+// The states that more than one package writes or asks for.
+const (
+	Running = "running"
+	Ended   = "ended" // a supervisor that has ended as it should
+)
+
+// The outcomes that more than one package writes or asks for.
+const (
+	OK     = "ok"
+	Failed = "failed"
+)
 
 // lost is a run whose supervisor was killed with it, or went down with the
 // machine. Nobody knows its end: it was before now, and before the machine
