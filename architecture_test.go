@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -58,6 +59,51 @@ func TestArchitecturePage(t *testing.T) {
 	}
 	if functions < 70 {
 		t.Errorf("only %d functions are found in the walks", functions)
+	}
+}
+
+// TestProtocolPage checks that each line of docs/sd_notify.md that is done names a
+// test, and that the tests named there are there.
+func TestProtocolPage(t *testing.T) {
+	page, err := os.ReadFile("docs/sd_notify.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, dir := range []string{"internal/sdnotify", "internal/supervisor", "tasks"} {
+		files, _ := filepath.Glob(dir + "/*_test.go")
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(text)
+		}
+	}
+	rows := 0
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(strings.TrimSpace(line), " |")
+		if len(cells) < 3 || !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| line") {
+			continue
+		}
+		rows++
+		tests := strings.FieldsFunc(cells[2], func(r rune) bool { return strings.ContainsRune("`, ", r) })
+		if len(tests) == 0 && !strings.Contains(cells[1], "refused") {
+			t.Errorf("no test stands beside %s", cells[0])
+		}
+		for _, test := range tests {
+			if script, ok := strings.CutSuffix(test, ".txtar"); ok {
+				_, err = os.Stat("tasks/testdata/" + script + ".txtar")
+			} else if err = nil; !strings.Contains(code.String(), "func "+test+"(") {
+				err = os.ErrNotExist
+			}
+			if err != nil {
+				t.Errorf("%s: %v", test, err)
+			}
+		}
+	}
+	if rows < 35 {
+		t.Errorf("only %d lines are found", rows)
 	}
 }
 

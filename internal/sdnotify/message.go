@@ -81,6 +81,9 @@ type Message struct {
 	// printable, or "". Only that assignment is ignored, not the message.
 	Invalid string
 
+	// NotifyAccess is NOTIFYACCESS=, which the receiver's options decide here.
+	NotifyAccess string
+
 	Sender   Sender
 	Received time.Time // when it was read, with Go's monotonic reading
 
@@ -272,6 +275,8 @@ func (p *parser) assign(line, key, value string) {
 			m.HasWatchdogTimeout = valid
 		case "EXTEND_TIMEOUT_USEC":
 			m.ExtendTimeout, valid = usec(value)
+		case "NOTIFYACCESS":
+			m.NotifyAccess = harmless(value, 80)
 		case "MONOTONIC_USEC":
 			n, err := strconv.ParseUint(value, 10, 64)
 			m.MonotonicUSec, valid = n, err == nil && digits(value)

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
 )
 
@@ -22,7 +23,7 @@ const (
 	StateStarting   = "starting"    // it hasn't said READY=1 yet
 	StateRunning    = "running"     // it is up
 	StateReady      = "ready"       // it is up, and has said so (--notify) or shown it (--ready-check)
-	StateReloading  = "reloading"   // a new generation starts beside it
+	StateReloading  = "reloading"   // a new generation starts beside it, or it has said RELOADING=1
 	StateStopping   = "stopping"    // it has been asked to end
 	StateBackingOff = "backing off" // it has ended, and will be started at NextStart
 	StateStandingBy = "standing by" // another node of the cluster has it
@@ -108,7 +109,7 @@ func (l *loop) snapshot() Snapshot {
 		s.State = StateStopping
 	case w.state == starting:
 		s.State = StateStarting
-	case l.next != nil:
+	case l.next != nil, w.said == sdnotify.Reloading:
 		s.State = StateReloading
 	case (l.Notify || l.ReadyCheck.Text != "") && !w.ready.IsZero() && w.ours:
 		s.State = StateReady
@@ -177,6 +178,9 @@ func (l *loop) noteEnd(w *worker) {
 		r.Outcome = OutcomeFailed
 	default:
 		r.Outcome = OutcomeOK
+	}
+	if r.Why == "" && r.Outcome != OutcomeOK {
+		r.Why = w.cause
 	}
 	l.ends = append(l.ends, r)
 }

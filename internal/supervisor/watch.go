@@ -100,6 +100,13 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 	if m.RestartReset {
 		l.back.restarts = 0
 	}
+	w.onCause(m)
+	if m.NotifyAccess != "" {
+		l.Warn("the worker said NOTIFYACCESS=%s, which changes nothing; --notify-access says who may speak", m.NotifyAccess)
+	}
+	if said := m.Event(); said != sdnotify.None {
+		w.said = said
+	}
 	switch m.Event() {
 	case sdnotify.Stopping:
 		if w.state != stopping {
@@ -130,6 +137,18 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 		if err := l.store.Apply(m); err != nil {
 			l.Warn("cannot keep a descriptor for the worker: %v", err)
 		}
+	}
+}
+
+// onCause notes why the worker says that it fails, for its end.
+func (w *worker) onCause(m *sdnotify.Message) {
+	switch {
+	case m.Errno != 0:
+		w.cause = fmt.Sprintf("it said ERRNO=%d (%v)", m.Errno, unix.Errno(m.Errno))
+	case m.BusError != "":
+		w.cause = "it said BUSERROR=" + m.BusError
+	case m.VarlinkError != "":
+		w.cause = "it said VARLINKERROR=" + m.VarlinkError
 	}
 }
 

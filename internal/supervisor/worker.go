@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/process"
+	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
 )
 
@@ -63,15 +64,17 @@ type worker struct {
 
 	notify    receiver
 	line      *lineSocket
-	status    string        // its own STATUS=
-	period    time.Duration // of the watchdog; 0 for none
-	alarm     time.Time     // when the watchdog expires; zero while it isn't armed
-	check     check         // from outside
-	recycleAt time.Time     // when it is replaced by a new one; zero for never
-	limited   bool          // the kernel keeps MaxMemory for it
-	weighAt   time.Time     // when its tree's memory is added up; zero for never
-	output    mark          // where its output begins, for a reload that fails
-	quit      chan struct{} // closed when the generation is gone
+	status    string         // its own STATUS=
+	said      sdnotify.Event // of its own state, last
+	cause     string         // of its failure, in its own words; "" for none
+	period    time.Duration  // of the watchdog; 0 for none
+	alarm     time.Time      // when the watchdog expires; zero while it isn't armed
+	check     check          // from outside
+	recycleAt time.Time      // when it is replaced by a new one; zero for never
+	limited   bool           // the kernel keeps MaxMemory for it
+	weighAt   time.Time      // when its tree's memory is added up; zero for never
+	output    mark           // where its output begins, for a reload that fails
+	quit      chan struct{}  // closed when the generation is gone
 }
 
 func (l *loop) newWorker(generation string) *worker {
