@@ -79,9 +79,17 @@ The crontab is the registry: there is no configuration file.`},
 	{"ENVIRONMENT", `A worker finds LIFELINE_NAME, LIFELINE_ID (its generation), LIFELINE_SPACE (the state directory) and LIFELINE_SUPERVISOR (pid and start of its lifeline). LIFELINE_FD is a socket on which it may talk to its supervisor. With --notify or --watchdog it finds NOTIFY_SOCKET, with --watchdog also WATCHDOG_USEC. With --listen it finds LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as under systemd, and SERVER_STARTER_PORT. With --cluster it finds LIFELINE_FENCE, and in a scheduled run LIFELINE_TICK.
 
 lifeline knows a worker by these variables: a worker that wipes them is known by its open run file, cgroup or parent.`},
+	{"CHECKS", `A program that knows no sd_notify(3) is watched from outside. --ready-check says when it is ready: it is asked at once, and again after pauses that double up to --check-interval. --health-check is asked every --check-interval while the command is up; after --check-failures in a row the command is ended by SIGABRT, as by --watchdog.
+
+CHECK is a shell command, and exit code 0 is a success; or tcp://HOST:PORT, where a connection is one; or http://HOST:PORT/PATH, where an answer with a code from 200 to 399 is one. A command runs as the worker's user and in its directory, finds the worker's pid in LIFELINE_WORKER, and belongs to no worker's tree. What it prints on standard error is shown. In a reload the old generation may be the one that answers an address; a command can tell by LIFELINE_WORKER.
+
+--max-memory is the limit of the whole tree. Where the worker's cgroup has the memory controller, the kernel keeps it. Elsewhere the tree is weighed every ten seconds, pages that its processes share counted once. The command gets the stop signal then, and with --respawn a new one starts at once.`},
+	{"USER AND LIMITS", `With --user and --group, root's lifeline starts the command as another user: with that user's supplementary groups, and HOME, USER and LOGNAME of the account. A number needs no account, but --group then. The supervisor, its hooks and the logger stay root's. With install --cron-d, --user is the user field of the line, and lifeline runs as that user too.
+
+--limit takes the names of prlimit(1). --nice and --oom-score-adj set absolute values. Only root may raise a hard limit, or lower the other two; where that is refused, the command isn't started.`},
 	{"OUTPUT AND HOOKS", `Without --log, --quiet and --ping-url the worker has lifeline's own standard output and error. With one of them, or with a hook, a second process stands beside lifeline: the logger, which ps(1) shows as lifeline-clerk. It writes the log, runs the hooks, and has the pings sent by lifeline-remote. It ends when no process can print any more. With --log, both streams go into one file in the order in which they were printed; with --quiet alone, each goes where it would have gone.
 
-FILE is rotated to FILE.1, FILE.2 and so on, between lines. When logrotate has moved a log, the logger opens a new one within a second. When it can't write the log, lifeline says so once, the worker goes on, and a line in the log says later how much is missing.
+FILE is rotated to FILE.1, FILE.2 and so on, between lines. With --log-compress, gzip(1) makes FILE.2.gz of FILE.2, and lifeline logs reads both. Where FILE is a symbolic link, what it leads to is written and rotated, and the link stays. --log-to sends each line to a syslog, beside --log or instead of it. When logrotate has moved a log, the logger opens a new one within a second. When it can't write the log, lifeline says so once, the worker goes on, and a line in the log says later how much is missing.
 
 A hook is run by /bin/sh, with the standard output and error of lifeline, and finds in its environment LIFELINE_NAME, LIFELINE_EVENT (start, success, failure, skip), LIFELINE_RUN (an id), LIFELINE_WORKER (a pid), LIFELINE_STARTED, LIFELINE_ENDED, LIFELINE_SECONDS, LIFELINE_CODE, LIFELINE_SIGNAL, LIFELINE_REASON (if lifeline ended it), LIFELINE_COMMAND, and LIFELINE_LOG_FILE; one of --on-skip also LIFELINE_SKIPPED. Two kinds of runs are neither a success nor a failure: those that were asked to end (terminate, restart, reload), and those whose supervisor was killed, because their exit code can't be known. Hooks run one after the other; lifeline waits for them before it ends, but the name is free by then.
 
@@ -93,6 +101,10 @@ What must survive a reboot is in the directory of --state-dir: for root /var/lib
 
 Leftovers are processes that a worker left running when it ended. By default they are ended: the stop signal, then SIGKILL after --kill-after. --leftovers keep lets them live. --leftovers follow takes them for the instance: use it for a program that puts itself into the background.`},
 	{"NOTES", `Under cron, output is mail, and Debian's cron keeps it in an unnamed file until the job ends: give a daemon --log, or let it write a log of its own.
+
+The supervisor leaves the directory that it was started in, which can be unmounted then; the command starts there. With --cluster it stays, because lifeline-remote may read files from there.
+
+A unix socket of --listen has a second name beside it, .NAME.lifeline, by which a removed socket file is put back at once.
 
 What can't be promised: a second copy starts when a worker has closed its descriptors and wiped its environment, its supervisor was killed, and the state directory was wiped. Other users, other machines, and containers with a pid namespace of their own have names of their own. A program that hangs but lives is an instance, unless --watchdog watches it. Without cron there is no recovery.`},
 	{"EXAMPLES", `A daemon that stays up:
