@@ -48,7 +48,7 @@ func installCommand(argv []string) *cli.Command {
 		UsageText: "lifeline install [options] NAME -- COMMAND [ARG...]\n\nOptions of lifeline itself are written into the crontab's line.",
 		Flags:     flags(own, passed),
 		Action: func(c *cli.Context) error {
-			command, err := o.command(c.Args().Slice(), false)
+			command, err := o.command(argv, c.Args().Slice(), false)
 			if err != nil {
 				return err
 			}

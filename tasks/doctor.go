@@ -88,7 +88,7 @@ func understand(l install.Line) (doctor.Start, error) {
 	var command []string
 	app := newApp(o, argv)
 	app.Action = func(c *cli.Context) (err error) {
-		if command, err = o.command(c.Args().Slice(), false); err == nil {
+		if command, err = o.command(argv, c.Args().Slice(), false); err == nil {
 			err = o.checkOutput()
 		}
 		if err == nil {

@@ -194,7 +194,7 @@ func writeOptions(w io.Writer, table []*option) {
 			}
 		}
 	}
-	fmt.Fprint(w, "\nA TIME has a unit: 500ms, 30s, 5m, 2h. Each option also reads LIFELINE_<OPTION>.\n")
+	fmt.Fprint(w, "\nA TIME has a unit: 30s, 5m, 2h, 1d. Each option also reads LIFELINE_<OPTION>.\n")
 }
 
 // wrap breaks text into lines of at most width, where it can be broken.

@@ -1,6 +1,8 @@
 package tasks
 
 import (
+	"context"
+	"os"
 	"slices"
 	"strings"
 
@@ -9,29 +11,73 @@ import (
 	"lifeline/internal/human"
 )
 
+// meant are commands of other tools, and what they are here. NAME stands for the
+// names that were typed, and the options.
+var meant = map[string]string{
+	"stop": "terminate NAME", "kill": "terminate NAME", "end": "terminate NAME", "quit": "terminate NAME", "down": "terminate NAME", "term": "terminate NAME",
+	"ls": "status NAME", "list": "status NAME", "ps": "status NAME", "info": "status NAME", "show": "status NAME", "st": "status NAME", "top": "status --watch NAME", "watch": "status --watch NAME", "monit": "status --watch NAME",
+	"remove": "uninstall NAME", "delete": "uninstall NAME", "rm": "uninstall NAME", "del": "uninstall NAME",
+	"log": "logs NAME", "output": "logs NAME", "tail": "logs -f NAME",
+	"add": "install NAME -- COMMAND", "create": "install NAME -- COMMAND", "schedule": "install NAME -- COMMAND",
+	"up": "start NAME", "trigger": "start NAME", "launch": "start NAME", "tick": "start NAME", "now": "start NAME",
+	"unpause": "resume NAME", "continue": "resume NAME", "suspend": "pause NAME", "hold": "pause NAME",
+	"bounce": "restart NAME", "hup": "signal NAME HUP", "why": "doctor NAME", "diagnose": "doctor NAME", "debug": "doctor NAME",
+	"runs": "history NAME", "version": "--version", "edit": "install NAME -- COMMAND",
+}
+
 // meantCommand is an error when args begin with what may be a slip in a
-// subcommand's name; nil when it looks like an instance's.
+// subcommand's name, or with another tool's; nil when it looks like an instance's.
 func meantCommand(args []string) error {
 	if len(args) > 1 && args[1] == "--" {
 		return nil
+	}
+	rest := args[1:]
+	if args[0] == "kill" && len(rest) > 1 && strings.HasPrefix(rest[0], "-") {
+		if sig := strings.TrimLeft(rest[0], "-"); sig == "9" || sig == "KILL" || sig == "SIGKILL" {
+			return noCommand("kill", "lifeline terminate --now "+typedLine(rest[1:]))
+		} else {
+			return noCommand("kill", "lifeline signal "+typedLine(append(slices.Clone(rest[1:]), sig)))
+		}
+	}
+	if line, ok := meant[args[0]]; ok {
+		if slices.Contains(rest, "--") {
+			line = strings.TrimSuffix(line, " -- COMMAND")
+		}
+		line = strings.Replace(line, "NAME", typedLine(rest), 1)
+		return noCommand(args[0], strings.Join(strings.Fields("lifeline "+line), " "))
 	}
 	near := human.Nearest(args[0], subcommands)
 	if near == "" {
 		return nil
 	}
-	line := strings.Join(append([]string{"lifeline", near}, args[1:]...), " ")
-	return usage("there is no command %s: did you mean %s? (An instance of that name is started by lifeline %s -- COMMAND)", args[0], line, args[0])
+	return noCommand(args[0], typedLine(append([]string{"lifeline", near}, rest...)))
 }
 
-// noOption says that a command line has an option that doesn't exist there.
-func noOption(c *cli.Context, name string) error {
+func noCommand(typed, line string) error {
+	return usage("there is no command %s: did you mean %s? (An instance of that name is started by lifeline %s -- COMMAND)", typed, line, typed)
+}
+
+// typedLine writes words so that they can be pasted.
+func typedLine(words []string) string {
+	var out []string
+	for _, w := range words {
+		if w == "" || strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@+=,%") != "" {
+			w = shellWord(w)
+		}
+		out = append(out, w)
+	}
+	return strings.Join(out, " ")
+}
+
+// noOption says that a command line, argv, has an option that doesn't exist there.
+func noOption(c *cli.Context, argv []string, name string) error {
 	all, where := new(options).table(), ""
 	table := all
 	if c.Command != nil && slices.Contains(subcommands, c.Command.Name) {
 		table, where = optionsOf(c.Command.Flags), " "+c.Command.Name
 	}
 	if near := human.Nearest(name, optionNames(table)); near != "" {
-		return usage("there is no option --%s: did you mean --%s?", name, near)
+		return usage("there is no option --%s: did you mean --%s? %s", name, near, typedLine(renamed(argv, name, near)))
 	}
 	if where != "" && find(all, name) != nil {
 		return usage("there is no option --%s here: it goes with lifeline NAME -- COMMAND; see lifeline help%s", name, where)
@@ -42,10 +88,76 @@ func noOption(c *cli.Context, name string) error {
 	return usage("there is no option --%s; see lifeline help%s", name, where)
 }
 
+// renamed is argv with another name for one of its options.
+func renamed(argv []string, name, near string) []string {
+	out := append([]string{"lifeline"}, argv[1:]...)
+	for i, arg := range out {
+		if arg == "--" {
+			break
+		}
+		typed, value, assigned := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if typed != name || !strings.HasPrefix(arg, "-") {
+			continue
+		}
+		out[i] = "--" + near
+		if len(near) == 1 {
+			out[i] = "-" + near
+		}
+		if assigned {
+			out[i] += "=" + value
+		}
+	}
+	return out
+}
+
 func optionNames(table []*option) []string {
 	var names []string
 	for _, o := range table {
 		names = append(names, o.Names()...)
 	}
 	return names
+}
+
+// warnOfVariables tells of variables that look like an option's, and are none.
+func (o *options) warnOfVariables() {
+	table := new(options).table() // its rows set what they belong to
+	for _, kv := range os.Environ() {
+		variable, _, _ := strings.Cut(kv, "=")
+		typed, ours := strings.CutPrefix(variable, "LIFELINE_")
+		if !ours || slices.Contains(ownVariables, typed) {
+			continue
+		}
+		typed = strings.ToLower(strings.ReplaceAll(typed, "_", "-"))
+		var names []string
+		for _, o := range table {
+			names = append(names, o.name)
+		}
+		if near := human.Nearest(typed, names); near != "" && near != typed {
+			o.warn("%s is no option's variable and has no effect: did you mean %s?", variable, variableOf(near))
+		}
+	}
+}
+
+// ownVariables are those, without their prefix, that are no option's: of the
+// marker, the protocols and the hooks.
+var ownVariables = []string{"NAME", "SPACE", "ID", "SUPERVISOR", "FD", "FENCE", "NODE", "TICK", "STUB", "PID", "CLUSTER_PASSWORD", "CLUSTER_PASSWORD_FILE",
+	"WORKER", "STARTED", "SKIPPED", "SIGNAL", "SECONDS", "RUN", "REASON", "LOG_FILE", "EVENT", "ENDED", "COMMAND", "CODE"}
+
+// unknownName is what to say of a name that has never been here and that no line
+// starts; "" where it is known.
+func (o *options) unknownName(ctx context.Context, name string) string {
+	names, err := o.guard.Names()
+	if err != nil {
+		return ""
+	}
+	for _, l := range scheduled(ctx) {
+		names = append(names, l.Name)
+	}
+	if slices.Contains(names, name) {
+		return ""
+	}
+	if near := human.Nearest(name, names); near != "" {
+		return "nothing of that name is known here: did you mean " + near + "?"
+	}
+	return "nothing of that name is known here"
 }

@@ -131,9 +131,17 @@ type toggleValue struct{ at *bool }
 func toggle(at *bool) toggleValue { return toggleValue{at} }
 
 func (v toggleValue) Set(s string) error {
+	switch strings.ToLower(s) {
+	case "yes", "on":
+		*v.at = true
+		return nil
+	case "no", "off":
+		*v.at = false
+		return nil
+	}
 	on, err := strconv.ParseBool(s)
 	if err != nil {
-		return fmt.Errorf("it is true or false")
+		return fmt.Errorf("it is yes or no, true or false, on or off, 1 or 0")
 	}
 	*v.at = on
 	return nil
@@ -243,10 +251,12 @@ func (v durationValue) atLeast(min time.Duration) durationValue {
 }
 
 func (v durationValue) Set(s string) error {
-	d, err := time.ParseDuration(s)
+	d, err := parseTime(s)
 	switch {
+	case err != nil && s != "" && strings.Trim(s, "0123456789") == "":
+		return fmt.Errorf("a time has a unit: %ss, %sm, %sh or %sd", s, s, s, s)
 	case err != nil:
-		return fmt.Errorf("not a time; a time has a unit, such as 500ms, 30s, 5m or 2h")
+		return fmt.Errorf("not a time; a time has a unit, such as 500ms, 30s, 5m, 2h or 1d")
 	case d < 0:
 		return fmt.Errorf("a time can't be negative")
 	case d < v.min:
@@ -254,6 +264,33 @@ func (v durationValue) Set(s string) error {
 	}
 	*v.at = d
 	return nil
+}
+
+// parseTime is time.ParseDuration with days and weeks before the rest: 1d12h.
+func parseTime(s string) (time.Duration, error) {
+	var days time.Duration
+	for _, unit := range []struct {
+		letter string
+		length time.Duration
+	}{{"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}} {
+		number, rest, ok := strings.Cut(s, unit.letter)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil {
+			return 0, fmt.Errorf("%q is no number of days or weeks", number)
+		}
+		days += time.Duration(n) * unit.length
+		if s = rest; s == "" {
+			return days, nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if d < 0 && days > 0 {
+		return 0, fmt.Errorf("%q: a minus in the middle", s)
+	}
+	return days + d, err
 }
 
 func (v durationValue) String() string {

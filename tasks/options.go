@@ -182,9 +182,9 @@ func (u *umask) Set(s string) error {
 
 func (u *umask) String() string { return "" }
 
-// command takes NAME and COMMAND from the arguments. A wrong order is what
-// people get wrong most: say it.
-func (o *options) command(args []string, mayLack bool) ([]string, error) {
+// command takes NAME and COMMAND from the arguments, the last words of argv. A
+// wrong order is what people get wrong most: say it.
+func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 	if len(args) == 0 {
 		return nil, usage("NAME is missing: lifeline [options] NAME -- COMMAND")
 	}
@@ -201,13 +201,33 @@ func (o *options) command(args []string, mayLack bool) ([]string, error) {
 	case len(args) == 1:
 		return nil, usage("%s: the command is missing: lifeline [options] %s -- COMMAND", o.name, o.name)
 	case args[1] != "--" && strings.HasPrefix(args[1], "-"):
-		return nil, usage("%s: options go before the name: lifeline %s %s -- COMMAND", o.name, args[1], o.name)
+		return nil, usage("%s: options go before the name: %s", o.name, inOrder(argv, args, new(options).table()))
 	case args[1] != "--":
 		return nil, usage("%s: -- is missing before the command: lifeline %s -- %s", o.name, o.name, strings.Join(args[1:], " "))
 	case len(args) == 2 || args[2] == "":
 		return nil, usage("%s: there is no command after --", o.name)
 	}
 	return args[2:], nil
+}
+
+// inOrder writes the command line again with the options before the name.
+func inOrder(argv, args []string, table []*option) string {
+	line := append([]string{"lifeline"}, argv[1:max(1, len(argv)-len(args))]...)
+	var others []string
+	for _, w := range words(args[1:], table) {
+		if w.option != "" {
+			line = append(line, w.text...)
+		} else {
+			others = append(others, w.text...)
+		}
+	}
+	if len(others) == 0 {
+		return typedLine(append(line, args[0])) + " -- COMMAND"
+	}
+	if others[0] != "--" {
+		others = append([]string{"--"}, others...)
+	}
+	return typedLine(append(append(line, args[0]), others...))
 }
 
 func (o *options) warn(format string, args ...any) {

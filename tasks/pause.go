@@ -27,6 +27,7 @@ func pauseCommand() *cli.Command {
 			if length > 0 {
 				until = time.Now().Add(length)
 			}
+			strange := o.unknownName(c.Context, name)
 			if err := o.guard.Pause(name, until); err != nil {
 				return err
 			}
@@ -36,6 +37,9 @@ func pauseCommand() *cli.Command {
 			}
 			if _, running, err := o.guard.Holder(name); err == nil && running {
 				text += fmt.Sprintf("; it still runs: lifeline terminate %s ends it", name)
+			}
+			if strange != "" {
+				text += "; " + strange + " (lifeline resume " + name + " takes the pause back)"
 			}
 			fmt.Fprintf(os.Stdout, "%s: %s\n", name, text)
 			return nil

@@ -82,6 +82,11 @@ func permute(argv []string, commands []*cli.Command) []string {
 			command = c
 		}
 	}
+	if command == nil {
+		argv = detach(argv, new(options).table())
+	} else {
+		argv = detach(argv, optionsOf(command.Flags))
+	}
 	if command == nil || strings.Contains(command.UsageText, "COMMAND") {
 		return argv
 	}
@@ -94,6 +99,24 @@ func permute(argv []string, commands []*cli.Command) []string {
 		}
 	}
 	return append(options, names...)
+}
+
+// detach writes -n2 as -n 2, which is how package flag wants it.
+func detach(argv []string, table []*option) []string {
+	var out []string
+	for i, arg := range argv {
+		if arg == "--" {
+			return append(out, argv[i:]...)
+		}
+		if len(arg) > 2 && arg[0] == '-' && arg[1] != '-' && strings.Trim(arg[2:], "0123456789") == "" {
+			if o := find(table, arg[1:2]); o != nil && !o.isSwitch() {
+				out = append(out, arg[:2], arg[2:])
+				continue
+			}
+		}
+		out = append(out, arg)
+	}
+	return out
 }
 
 // pick keeps those words of options that are one of the table's.

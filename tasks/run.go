@@ -21,7 +21,7 @@ import (
 
 // guarded is `lifeline [options] NAME -- COMMAND`: what cron runs.
 func (o *options) guarded(c *cli.Context) error {
-	argv, err := o.command(c.Args().Slice(), false)
+	argv, err := o.command(commandFirst(os.Args), c.Args().Slice(), false)
 	if err != nil {
 		return err
 	}
@@ -58,6 +58,7 @@ func (o *options) guarded(c *cli.Context) error {
 		return err
 	}
 	defer hold.Release()
+	o.warnOfVariables()
 	if err := o.prepare(c.Context); err != nil {
 		return err
 	}
@@ -307,7 +308,7 @@ func runCommand(argv []string) *cli.Command {
 		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab line.",
 		Flags:     flags(table),
 		Action: func(c *cli.Context) error {
-			command, err := o.command(c.Args().Slice(), true)
+			command, err := o.command(argv, c.Args().Slice(), true)
 			if err != nil {
 				return err
 			}

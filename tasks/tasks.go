@@ -54,7 +54,7 @@ func newApp(o *options, argv []string) *cli.App {
 		Action:         o.guarded,
 		Commands:       commands(argv),
 		ExitErrHandler: func(*cli.Context, error) {}, // one place maps errors to codes: exitCode
-		OnUsageError:   usageError,
+		OnUsageError:   usageErrorOf(argv),
 		Writer:         os.Stdout,
 		ErrWriter:      os.Stderr,
 	}
@@ -68,9 +68,9 @@ var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "re
 func commands(argv []string) []*cli.Command {
 	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), signalCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(), metricsCommand(), logsCommand(), doctorCommand(), installCommand(argv), uninstallCommand(), disableCommand(), enableCommand(), forgetCommand(), startCommand(), moveCommand(), ticksCommand(), helpCommand()}
 	for _, c := range list {
-		c.OnUsageError = usageError
+		c.OnUsageError = usageErrorOf(argv)
 		if c.Name == "check" {
-			c.OnUsageError = func(c *cli.Context, err error, sub bool) error { return unknown(usageError(c, err, sub)) }
+			c.OnUsageError = func(c *cli.Context, err error, sub bool) error { return unknown(usageErrorOf(argv)(c, err, sub)) }
 		}
 	}
 	return list
@@ -83,26 +83,28 @@ func (e *UsageError) Error() string { return e.Text }
 
 func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
 
-// usageError says which option was wrong in the words of this program:
+// usageErrorOf says which option of argv was wrong in the words of this program:
 // urfave/cli's own are `invalid value "5" for flag -wait: parse error`.
-func usageError(c *cli.Context, err error, _ bool) error {
-	var own *UsageError
-	if errors.As(err, &own) {
-		return own
+func usageErrorOf(argv []string) cli.OnUsageErrorFunc {
+	return func(c *cli.Context, err error, _ bool) error {
+		var own *UsageError
+		if errors.As(err, &own) {
+			return own
+		}
+		text := err.Error()
+		if rest, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+			return noOption(c, argv, strings.TrimPrefix(rest, "-"))
+		}
+		value, rest, ok := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
+		if !ok {
+			return usage("%s; see lifeline help", text)
+		}
+		name, why, _ := strings.Cut(rest, ": ")
+		if unquoted, err := strconv.Unquote(value); err == nil {
+			value = unquoted
+		}
+		return usage("--%s %s: %s", name, value, why)
 	}
-	text := err.Error()
-	if rest, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		return noOption(c, strings.TrimPrefix(rest, "-"))
-	}
-	value, rest, ok := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
-	if !ok {
-		return usage("%s; see lifeline help", text)
-	}
-	name, why, _ := strings.Cut(rest, ": ")
-	if unquoted, err := strconv.Unquote(value); err == nil {
-		value = unquoted
-	}
-	return usage("--%s %s: %s", name, value, why)
 }
 
 // refuseReserved catches `lifeline status -- COMMAND`: a subcommand's name

@@ -15,7 +15,9 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"lifeline/install"
 	"lifeline/internal/guard"
+	"lifeline/internal/human"
 	"lifeline/internal/identity"
 	"lifeline/internal/process"
 	"lifeline/internal/supervisor"
@@ -52,12 +54,19 @@ func terminateCommand() *cli.Command {
 				e.grace = o.sup.KillAfter
 			}
 			var failed []error
+			lines := scheduled(c.Context)
 			for i, e := range e.terminate(c.Context, o.guard, names...) {
 				switch {
 				case e.err != nil:
 					failed = append(failed, fmt.Errorf("%s: %w", names[i], e.err))
 				case !e.was:
-					say(os.Stderr, names[i], "is not running")
+					text := "is not running"
+					if strange := o.unknownName(c.Context, names[i]); strange != "" {
+						text += "; " + strange
+					}
+					say(os.Stderr, names[i], text)
+				default:
+					fmt.Fprintf(c.App.Writer, "%s: ended%s\n", names[i], o.comesBack(names[i], linesOf(lines, names[i])))
 				}
 			}
 			if len(failed) > 0 {
@@ -66,6 +75,27 @@ func terminateCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// comesBack says when cron starts it again.
+func (o *options) comesBack(name string, lines []install.Line) string {
+	if until, paused, _ := o.guard.PausedUntil(name); paused && until.IsZero() {
+		return "; it is paused: lifeline resume " + name
+	} else if paused {
+		return "; it is paused until " + human.ShortTime(until)
+	}
+	var next time.Time
+	for _, l := range lines {
+		if times, err := install.ParseTimes(l.Schedule); err == nil {
+			if at := times.Next(time.Now()); next.IsZero() || at.Before(next) {
+				next = at
+			}
+		}
+	}
+	if next.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("; cron starts it again at %s (lifeline pause %s keeps it down)", human.ShortTime(next), name)
 }
 
 // ending says how to end an instance.

@@ -90,7 +90,7 @@ func parse(argv []string) (name, dir string, ok bool) {
 			continue // no option
 		}
 		for _, a := range answers {
-			if option == a {
+			if option == a || a == "E" && strings.HasPrefix(option, a) { // -E75
 				return "", "", false
 			}
 		}
