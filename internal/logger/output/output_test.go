@@ -109,6 +109,33 @@ func TestRotationKeepsLines(t *testing.T) {
 
 // Two names with one log, each with a file of its own open: nothing of either
 // is lost when both rotate.
+// A log behind a link was rotated by moving the link.
+func TestRotationOfALinksTarget(t *testing.T) {
+	dir, disk := t.TempDir(), t.TempDir()
+	path, real := filepath.Join(dir, "log"), filepath.Join(disk, "web.log")
+	if err := os.Symlink(real, path); err != nil {
+		t.Fatal(err)
+	}
+	l := OpenLog(Log{Path: path, MaxSize: 4, Keep: 9}, quiet(t))
+	for range 4 {
+		l.Write([]byte("abc\n"))
+	}
+	l.Close()
+	if to, err := os.Readlink(path); err != nil || to != real {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	if text, sizes := whole(t, real); string(text) != strings.Repeat("abc\n", 4) || len(sizes) != 4 {
+		t.Errorf("%q in %v", text, sizes)
+	}
+	if list, _ := os.ReadDir(dir); len(list) != 1 {
+		t.Errorf("beside the link: %v", list)
+	}
+	var shown bytes.Buffer
+	if err := Show(t.Context(), &shown, path, 3, false); err != nil || shown.String() != strings.Repeat("abc\n", 3) {
+		t.Errorf("lifeline logs shows %q, %v", shown.String(), err)
+	}
+}
+
 func TestRotationByTwo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	const lines = 3000

@@ -62,7 +62,7 @@ func oldName(path string, n int) string {
 	if n == 0 {
 		return path
 	}
-	return fmt.Sprintf("%s.%d", path, n)
+	return fmt.Sprintf("%s.%d", Resolve(path), n) // beside the target of a link
 }
 
 // openOld opens one of them, compressed or not.
