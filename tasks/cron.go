@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -71,9 +72,9 @@ func installCommand(argv []string) *cli.Command {
 			if e.Binary, err = binary(); err != nil {
 				return err
 			}
-			path := install.CronPath
-			if k.cronD {
-				path = install.CronDPath
+			path, err := k.path(c.Context, command)
+			if err != nil {
+				return err
 			}
 			cwd, err := os.Getwd()
 			if err != nil {
@@ -97,6 +98,35 @@ func installCommand(argv []string) *cli.Command {
 			return k.install(c.Context, &o)
 		},
 	}
+}
+
+// path is the PATH that cron gives to the new line: the crontab's, where it sets
+// one above it.
+func (k *cronOptions) path(ctx context.Context, command []string) (string, error) {
+	text, err := k.read(ctx, k.entry.Name)
+	if err != nil {
+		return "", err
+	}
+	e := k.entry
+	e.Command = command
+	add := install.Add
+	if k.cronD {
+		add = install.AddSystem
+		e.User = cmp.Or(e.User, userName())
+	}
+	if text, err = add(text, e); err != nil {
+		return install.CronPath, nil // it is going to be said
+	}
+	line, _, _ := install.Find(text, e.Name, k.cronD)
+	return cmp.Or(line.Environment["PATH"], install.CronPath), nil
+}
+
+// read gives the text of the crontab, or of name's file.
+func (k *cronOptions) read(ctx context.Context, name string) (string, error) {
+	if k.cronD {
+		return install.CronD{}.Read(name)
+	}
+	return install.Crontab{}.Read(ctx)
 }
 
 // atBoot decides about the @reboot line. What ticks every minute is to run at
@@ -166,6 +196,9 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 	if k.cronD && k.entry.User == "" {
 		k.entry.User = userName()
 	}
+	if k.cronD && !doctor.IsUser(k.entry.User) {
+		return usage("%s: --user %s: this machine has no such user, and cron would ignore the whole file", o.name, k.entry.User)
+	}
 	before, after, err := k.edit(ctx, o.name, func(text string) (string, error) {
 		add := install.Add
 		if k.cronD {
@@ -227,11 +260,27 @@ func firstStart(text, name string, hasUser bool) string {
 	if line.Schedule == install.EveryMinute {
 		return "; cron starts it within a minute"
 	}
-	times, err := install.ParseTimes(line.Schedule)
-	if err != nil {
+	next := nextStart(line)
+	if next.IsZero() {
 		return "; cron starts it at the next boot"
 	}
-	return "; cron starts it first at " + human.ShortTime(times.Next(time.Now()))
+	return "; cron starts it first at " + human.ShortTime(next)
+}
+
+// nextStart is when cron starts a line next; zero for @reboot. CRON_TZ counts
+// where the cron daemon knows it.
+func nextStart(l install.Line) time.Time {
+	times, err := install.ParseTimes(l.Schedule)
+	if err != nil {
+		return time.Time{}
+	}
+	now := time.Now()
+	if zone := l.Environment["CRON_TZ"]; zone != "" && doctor.KnowsZones() {
+		if loc, err := time.LoadLocation(zone); err == nil {
+			now = now.In(loc)
+		}
+	}
+	return times.Next(now)
 }
 
 func newArgv(text, name string, hasUser bool) []string {
@@ -293,11 +342,7 @@ func absolute(options []string, table []*option, cwd string) []string {
 func (k *cronOptions) edit(ctx context.Context, name string, change func(string) (string, error)) (before, after string, err error) {
 	table, files := install.Crontab{}, install.CronD{}
 	if k.dryRun {
-		read := func() (string, error) { return table.Read(ctx) }
-		if k.cronD {
-			read = func() (string, error) { return files.Read(name) }
-		}
-		if before, err = read(); err != nil {
+		if before, err = k.read(ctx, name); err != nil {
 			return "", "", err
 		}
 		after, err = change(before)

@@ -299,6 +299,14 @@ func TestInstallKnowsBusybox(t *testing.T) {
 	}
 }
 
+// A user that isn't there would make cron ignore the whole file.
+func TestInstallKnowsUsers(t *testing.T) {
+	out := inWard(t, `set +e; lifeline install --cron-d --user nosuchuser web -- ./serve; echo "code $?"; ls /etc/cron.d; exit`, "")
+	if !strings.Contains(out, "--user nosuchuser: this machine has no such user") || !strings.HasSuffix(out, "code 64\n") {
+		t.Errorf("%s", out)
+	}
+}
+
 // What is to be remembered of root's names survives a reboot: a fresh /run, and
 // another boot id. Others read it where the administrator lets them.
 func TestMemorySurvivesAReboot(t *testing.T) {

@@ -86,10 +86,8 @@ func (o *options) comesBack(name string, lines []install.Line) string {
 	}
 	var next time.Time
 	for _, l := range lines {
-		if times, err := install.ParseTimes(l.Schedule); err == nil {
-			if at := times.Next(time.Now()); next.IsZero() || at.Before(next) {
-				next = at
-			}
+		if at := nextStart(l); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
 		}
 	}
 	if next.IsZero() {

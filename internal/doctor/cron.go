@@ -94,7 +94,7 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	}
 	for i := range list {
 		t := &list[i]
-		err := install.CheckFile(t.text, t.system, isUser)
+		err := install.CheckFile(t.text, t.system, IsUser)
 		if err != nil && t.skip == "" && ignoresFiles(d.cronds) {
 			t.skip, t.advice = err.Error(), "correct that line: "+t.remedy
 		}
@@ -102,8 +102,8 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	return list
 }
 
-// isUser asks the password file, else getent(1), which asks directory services.
-func isUser(name string) bool {
+// IsUser reports whether the machine knows a user: it asks the password file, else getent(1), which asks directory services.
+func IsUser(name string) bool {
 	text, err := os.ReadFile("/etc/passwd")
 	if err == nil && strings.Contains("\n"+string(text), "\n"+name+":") {
 		return true

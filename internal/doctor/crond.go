@@ -97,6 +97,16 @@ func ignoresFiles(list []Crond) bool {
 	return !slices.ContainsFunc(list, func(d Crond) bool { return filepath.Base(d.program) != "cron" })
 }
 
+// KnowsZones reports whether the cron daemon here takes CRON_TZ: cronie does,
+// Debian's and busybox's don't.
+func KnowsZones() bool {
+	list, err := RunningCronds()
+	if err != nil || len(list) == 0 {
+		list = InstalledCronds()
+	}
+	return len(list) > 0 && !ignoresFiles(list) && !slices.ContainsFunc(list, func(d Crond) bool { return d.busybox })
+}
+
 // cronName is the name that s runs under; of `busybox crond` the second word.
 func cronName(s procscan.Stat) string {
 	name := s.Comm
