@@ -291,7 +291,7 @@ func TestInstallKnowsBusybox(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out := inWard(t, "set +e; "+tt.breaks+"; echo; exit", "")
-			plain := strings.ReplaceAll(out, "web: installed\n", "")
+			plain := regexp.MustCompile(`web: installed.*\n`).ReplaceAllString(out, "")
 			if !strings.Contains(plain, tt.want) {
 				t.Errorf("it must say %q:\n%s", tt.want, out)
 			}
