@@ -106,7 +106,7 @@ The supervisor leaves the directory that it was started in, which can be unmount
 
 A unix socket of --listen has a second name beside it, .NAME.lifeline, by which a removed socket file is put back at once.
 
-What can't be promised: a second copy starts when a worker has closed its descriptors and wiped its environment, its supervisor was killed, and the state directory was wiped. Other users, other machines, and containers with a pid namespace of their own have names of their own. A program that hangs but lives is an instance, unless --watchdog watches it. Without cron there is no recovery.`},
+What can't be promised: a second copy starts when a worker has closed its descriptors and wiped its environment, its supervisor was killed, and the state directory was wiped. The same holds for a worker of root's that closed its descriptors and became another user. Other users, other machines, and containers with a pid namespace of their own have names of their own. A program that hangs but lives is an instance, unless --watchdog watches it. Without cron there is no recovery.`},
 	{"EXAMPLES", `A daemon that stays up:
 
     lifeline install --respawn web -- /srv/web/server --port 8080
