@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -117,7 +118,8 @@ func (h *Hold) elected(breaks int) {
 // one goes on, after the younger one has withdrawn.
 func (h *Hold) elect(ctx context.Context) error {
 	self := procscan.Self()
-	for deadline := time.Now().Add(standstill); ; {
+	var early []procscan.ID // the younger ones of the first census
+	for again, deadline := false, time.Now().Add(standstill); ; again = true {
 		c := takeCensus(h.dir)
 		if c.blind != nil {
 			h.guard.warn("%v: the locks decide alone", c.blind)
@@ -137,7 +139,15 @@ func (h *Hold) elect(ctx context.Context) error {
 			if other.Older(self) {
 				return &HeldError{h.Name, Holder{Supervisor: other.ID}}
 			}
-			younger = append(younger, other)
+			// A contender that comes later has announced itself after this process,
+			// and sees it: under a stream of ticks the wait would have no end. Only a
+			// forked child, which has a single thread, can't look.
+			if !again {
+				early = append(early, other.ID)
+			}
+			if other.Threads == 1 || slices.Contains(early, other.ID) {
+				younger = append(younger, other)
+			}
 		}
 		if len(younger) == 0 && len(s.leftovers) > 0 && h.guard.Leftovers != KeepLeftovers {
 			return &OrphanError{Inherited{Leftovers: s.leftovers}}

@@ -226,7 +226,7 @@ func (b *box) terminate(i *instance, options ...string) {
 	b.Helper()
 	worker := b.worker(i)
 	i.watch.Note("fault", "terminate")
-	b.says(append(append([]string{"terminate"}, options...), i.name), "")
+	b.command("lifeline", append(append([]string{"terminate"}, options...), i.name)...)
 	if s, err := pid.Look(worker.PID); err == nil && s.ID == worker && s.State != 'Z' {
 		b.Fatalf("%s: terminate has returned, and its worker %s lives\n%s", i.name, worker, b.evidence())
 	}

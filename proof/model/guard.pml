@@ -49,7 +49,8 @@
  *
  * The census looks at the supervisors first and then at the workers. The code
  * looks at all in the order of their pids and then at those that were born
- * meanwhile; either sees a worker that is forked during the pass.
+ * meanwhile; either sees a worker that is forked during the pass. A later census
+ * of the same start waits for no younger supervisor: that one has seen this start.
  *
  * Who is older is the slot's number, and has nothing to do with who starts
  * first: that is more than start times and pids allow.
@@ -142,8 +143,8 @@ byte at[N+1], younger[N+1], unknown[N+1], found[N+1]; bit older[N+1];	/* what th
 #ifdef NO_NEWBORN
 byte list[N+1];
 #endif
-#ifdef NO_RETAKE
 bit  again[N+1];			/* it isn't the first census */
+#ifdef NO_RETAKE
 #define RETAKEN(j) (!again[j])
 #else
 #define RETAKEN(j) true
@@ -216,11 +217,7 @@ inline forget() {
 inline writeRecord(f, s, w) { if :: f -> recSup[f] = s+1; recWrk[f] = w :: else fi }
 #endif
 
-#ifdef NO_RETAKE
 #define FIRSTAGAIN(j) again[j] = 0
-#else
-#define FIRSTAGAIN(j) skip
-#endif
 inline forgetCensus(j) { FIRSTAGAIN(j); at[j] = 0; younger[j] = 0; unknown[j] = 0; found[j] = 0; older[j] = 0 }
 
 /* The end of a process, by its own will or not: all it has open is closed. */
@@ -465,7 +462,7 @@ end:	do
 		:: x != i && at[i] <= N ->
 			if
 			:: UP(x) && ANNOUNCED(x) && x < i -> older[i] = 1; wake(x)
-			:: UP(x) && ANNOUNCED(x) && x > i -> younger[i] = younger[i] | (1 << x)
+			:: UP(x) && ANNOUNCED(x) && x > i && !again[i] -> younger[i] = younger[i] | (1 << x)
 			:: else
 			fi
 #ifdef NO_NEWBORN
@@ -546,9 +543,7 @@ end:	do
 	:: d_step { IS(waitYounger) && pass(3) }
 #endif
 	:: d_step { IS(waitYounger) && !younger[i] ->
-#ifdef NO_RETAKE
 		again[i] = 1;
-#endif
 #ifdef NO_AGAIN
 		looked[i] = 1; sup[i] = CLEAR
 #else

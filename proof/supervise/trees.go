@@ -87,7 +87,7 @@ func (b *bench) fell(g *grown) (took time.Duration, err error) {
 	began := time.Now()
 	cmd := exec.Command(b.lifeline, "terminate", "--dir", filepath.Join(g.dir, "state"), "--kill-after", "5s", "web")
 	cmd.Env = environ()
-	if said, err := cmd.CombinedOutput(); err != nil || len(said) > 0 {
+	if said, err := cmd.CombinedOutput(); err != nil || string(said) != "web: ended\n" {
 		return 0, fmt.Errorf("lifeline terminate: %v; it printed %q", err, said)
 	}
 	took = time.Since(began)
