@@ -41,7 +41,9 @@ var effects = []effect{
 	{"notify-access", "without --notify or --watchdog", func(o *options) bool { return !o.sup.Notify && o.sup.Watchdog == 0 }},
 	{"log-keep", "without --log", noLog},
 	{"log-mode", "without --log", noLog},
-	{"log-compress", "without --log and a --log-keep of at least 2: FILE.1 stays as it is", func(o *options) bool { return noLog(o) || o.out.log.Keep < 2 }},
+	{"log-compress", "without --log, a --log-max-size and a --log-keep of at least 2: FILE.1 stays as it is", func(o *options) bool {
+		return noLog(o) || o.out.log.MaxSize == 0 || o.out.log.Keep < 2
+	}},
 	{"log-max-size", "without --log", noLog},
 	{"wait", "with --standby, which waits for as long as it takes", func(o *options) bool { return o.guard.Standby }},
 	{"conflict-exit-code", "with --standby, which waits for the name", func(o *options) bool { return o.guard.Standby }},

@@ -65,7 +65,7 @@ func reloadCommand() *cli.Command {
 }
 
 // firstMoments is how long a supervisor may take until it can be spoken to.
-const firstMoments = time.Second
+const firstMoments = 5 * time.Second
 
 // holder tells who has the name. One that has only just taken it hasn't written
 // down yet what the caller needs to know: see enough.

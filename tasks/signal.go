@@ -1,8 +1,10 @@
 package tasks
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -35,14 +37,20 @@ func signalCommand() *cli.Command {
 			if err != nil {
 				return usage("%v", err)
 			}
-			return o.signal(name, sig, tree)
+			return o.signal(c.Context, name, sig, tree)
 		},
 	}
 }
 
 // signal sends sig to the main process of name, or to every process of its tree.
-func (o *options) signal(name string, sig unix.Signal, whole bool) error {
-	h, running, err := o.holder(name, func(h guard.Holder) bool { return h.Worker.Alive() })
+func (o *options) signal(ctx context.Context, name string, sig unix.Signal, whole bool) error {
+	h, running, err := o.holder(name, func(h guard.Holder) bool {
+		if h.Worker.Alive() {
+			return true
+		}
+		_, err := order(ctx, o.guard, name, "grace", time.Second)
+		return err == nil // it hears commands, and has no worker for now
+	})
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,42 @@ func TestReadyCheck(t *testing.T) {
 	})
 }
 
+// In a reload the new generation is ready when its check succeeds.
+func TestReadyCheckOfReload(t *testing.T) {
+	o := reloadOptions
+	o.Notify, o.ReadyCheck, o.CheckInterval, o.CheckTimeout = false, target(t, "tcp://127.0.0.1:1"), 10*time.Second, 5*time.Second
+	var found error
+	setup := func(f *fake) { found, f.asked = nil, func(context.Context) error { return found } }
+	begin := func(f *fake) *duo {
+		d := &duo{fake: f}
+		f.state()
+		f.l.post(func() { d.init(); found = errors.New("connection refused") })
+		d.ask("reload")
+		return d
+	}
+	supervised(t, o, setup, func(f *fake) {
+		d := begin(f)
+		f.sleep(30 * time.Second)
+		if d.pid() != 1001 {
+			t.Errorf("pid %d counts before the check succeeds", d.pid())
+		}
+		f.l.post(func() { found = nil })
+		f.sleep(12 * time.Second)
+		if got := <-d.answer; !strings.HasPrefix(got, "ok pid 1002") || d.pid() != 1002 {
+			t.Errorf("it answered %q, and pid %d counts", got, d.pid())
+		}
+		d.close()
+	})
+	supervised(t, o, setup, func(f *fake) {
+		d := begin(f)
+		f.sleep(time.Minute)
+		if got := <-d.answer; !strings.Contains(got, "not ready within 1m0s (--reload-timeout); --ready-check: connection refused") || d.pid() != 1001 {
+			t.Errorf("it answered %q, and pid %d counts", got, d.pid())
+		}
+		d.close()
+	})
+}
+
 // --health-check ends one that fails again and again, as the watchdog does.
 func TestHealthCheck(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: 5 * time.Second,
