@@ -92,3 +92,25 @@ func TestCheckFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What other tools write around it is read, too.
+func TestEntriesOfOtherTools(t *testing.T) {
+	for command, want := range map[string]Line{
+		`/bin/bash -l -c 'cd /srv/app && lifeline web -- bin/serve'`:                 {Dir: "/srv/app", Before: "/bin/bash -l -c"},
+		`cd /srv && bash -lc "RAILS_ENV=production lifeline --respawn web -- x"`:     {Dir: "/srv", Before: "bash -lc"},
+		`env A=b nice -n 5 lifeline web -- x`:                                        {Before: "env A=b nice -n 5"},
+		`sh -c 'sudo -u app lifeline web -- x'`:                                      {Before: "sh -c sudo -u app"},
+		`/bin/bash -l -c 'cd /srv/app && RAILS_ENV=production bundle exec rake web'`: {Problem: "none"},
+	} {
+		lines := Entries("* * * * * "+command+"\n", false)
+		if want.Problem == "none" {
+			if len(lines) != 0 {
+				t.Errorf("%s is taken for %+v", command, lines[0])
+			}
+			continue
+		}
+		if len(lines) != 1 || lines[0].Name != "web" || lines[0].Dir != want.Dir || lines[0].Before != want.Before {
+			t.Errorf("%s: %+v", command, lines)
+		}
+	}
+}

@@ -55,8 +55,8 @@ type Line struct {
 // /etc/cron.d), which have a user column.
 //
 // Lines are read as cron and sh read them: lifeline may stand behind
-// "cd /x &&", assignments, exec, nice, env and the like. Not seen is a
-// lifeline inside a quoted script, as in sh -c '...'.
+// "cd /x &&", assignments, exec, nice, env and the like, and in a script that is
+// given to a shell by -c.
 func Entries(crontab string, hasUser bool) []Line { return entries(crontab, hasUser, false) }
 
 // Disabled returns the lines that would be entries if they weren't commented
@@ -278,6 +278,15 @@ func findLifeline(s script, inBlock bool) (Line, bool) {
 			continue
 		}
 		at, dashes, ok := lifelineWord(words, inBlock && n == 0)
+		if inner, shell, isShell := shellScript(words); !ok && isShell {
+			if line, found := findLifeline(lex(inner), false); found {
+				line.Before = strings.TrimSpace(strings.Join(append(before, shell, line.Before), " "))
+				if line.Dir == "" || !filepath.IsAbs(line.Dir) {
+					line.Dir = filepath.Join(dir, line.Dir)
+				}
+				return line, true
+			}
+		}
 		if !ok {
 			before = append(before, raws(words), s.ends[n])
 			continue
@@ -312,6 +321,21 @@ func findLifeline(s script, inBlock bool) (Line, bool) {
 	}
 	return Line{}, false
 }
+
+// shellScript gives the script of a shell that is started for it, as whenever
+// writes its lines: /bin/bash -l -c 'cd /srv/app && …'. shell is what stands in
+// front of the script.
+func shellScript(words []word) (script, shell string, ok bool) {
+	for i, w := range words {
+		if strings.HasPrefix(w.raw, "-") && !strings.HasPrefix(w.raw, "--") && strings.HasSuffix(w.raw, "c") && i > 0 && i+1 < len(words) &&
+			words[i+1].shell == "" && slices.ContainsFunc(words[:i], func(w word) bool { return slices.Contains(scriptShells, path.Base(w.text)) }) {
+			return words[i+1].text, raws(words[:i+1]), true
+		}
+	}
+	return "", "", false
+}
+
+var scriptShells = []string{"sh", "ash", "bash", "dash", "ksh", "zsh"}
 
 // lifelineWord finds the word that is lifeline, and the first "--" after it.
 // A NAME must stand between them.

@@ -79,7 +79,8 @@ func printHistory(now standing, runs, shown []journal.Run) {
 	if now.UpSince != nil {
 		rows = append(rows, []string{now.UpSince.Local().Format(time.DateTime), human.Age(*now.UpSince), now.State, human.Size(now.Memory), human.Length(time.Duration(now.CPU * float64(time.Second))), "-", ""})
 	}
-	columns(os.Stdout, rows, func(_, _ int, cell string) string { return cell })
+	below := fit(rows, screenWidth())
+	columns(os.Stdout, rows, func(_, _ int, cell string) string { return cell }, below)
 	fmt.Println()
 	at := time.Now()
 	for _, span := range []struct {

@@ -87,5 +87,8 @@ func (o *options) oneName(c *cli.Context) (string, error) {
 	if len(args) > 1 {
 		return "", usage("%s: cannot understand %q after the name", name, args[1])
 	}
+	if find(optionsOf(c.Command.Flags), "dir") != nil {
+		o.followLine(c.Context, name)
+	}
 	return name, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"lifeline/install"
@@ -43,7 +44,9 @@ type standing struct {
 	Totals      journal.Totals `json:"totals"`
 	Node        string         `json:"node,omitempty"`
 	Fence       uint64         `json:"fence,omitempty"`
-	Problem     string         `json:"problem,omitempty"` // what couldn't be told
+	Failing     *time.Time     `json:"failing_since,omitempty"` // the start of the first failure since the last success
+	NextTick    *time.Time     `json:"next_tick,omitempty"`     // when cron starts it next; none is given for every minute
+	Problem     string         `json:"problem,omitempty"`       // what couldn't be told
 
 	daemon bool // it is kept up (--respawn), not a job that ends
 	worker procscan.ID
@@ -80,12 +83,54 @@ func (o *options) stand(ctx context.Context, names []string) ([]standing, error)
 	}
 	list := make([]standing, len(seen))
 	for i, in := range seen {
-		list[i] = o.standOf(in, lines)
-		if err != nil {
-			list[i].Problem = err.Error()
+		at, problem := o, err
+		if theirs, ok := o.ofLine(lines, in.Name); ok {
+			elsewhere, lookErr := theirs.guard.Look(in.Name)
+			if len(elsewhere) == 1 {
+				at, in = theirs, elsewhere[0]
+			}
+			problem = lookErr
+		}
+		list[i] = at.standOf(in, lines)
+		if problem != nil {
+			list[i].Problem = problem.Error()
 		}
 	}
 	return list, nil
+}
+
+// ofLine gives options with the directories that name's crontab line asks for;
+// false where it asks for none, or the caller has.
+func (o *options) ofLine(lines []install.Line, name string) (*options, bool) {
+	if o.guard.Dir != "" || o.guard.StateDir != "" {
+		return nil, false
+	}
+	for _, l := range lines {
+		asks := slices.ContainsFunc(l.Options, func(w string) bool {
+			w, _, _ = strings.Cut(strings.TrimLeft(w, "-"), "=")
+			return w == "dir" || w == "state-dir"
+		})
+		if l.Name != name || !asks && l.Environment["LIFELINE_DIR"]+l.Environment["LIFELINE_STATE_DIR"] == "" {
+			continue
+		}
+		if start, err := understand(l); err == nil {
+			theirs := new(options)
+			*theirs = *o
+			theirs.guard.Dir, theirs.guard.AllowNFS, theirs.guard.StateDir = start.Guard.Dir, start.Guard.AllowNFS, start.Guard.StateDir
+			return theirs, true
+		}
+	}
+	return nil, false
+}
+
+// followLine has o look where name's crontab line works.
+func (o *options) followLine(ctx context.Context, name string) {
+	if o.guard.Dir != "" || o.guard.StateDir != "" {
+		return
+	}
+	if theirs, ok := o.ofLine(scheduled(ctx), name); ok {
+		o.guard = theirs.guard
+	}
 }
 
 // scheduled are the lines of the user's crontab, and of /etc/cron.d for this
@@ -115,6 +160,10 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) standing {
 	for _, l := range lines {
 		if l.Name == in.Name && (!s.InCrontab || s.Schedule == "@reboot") {
 			s.InCrontab, s.Schedule, s.Command = true, l.Schedule, l.Command
+			s.NextTick = nil
+			if l.Schedule != install.EveryMinute {
+				s.NextTick = stamp(nextStart(l))
+			}
 		}
 	}
 	until, paused, err := o.guard.PausedUntil(in.Name)
@@ -172,6 +221,11 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) standing {
 	return s
 }
 
+// failed reports a run that didn't end as it should, nor because it was told to.
+func failed(r *journal.Run) bool {
+	return r != nil && !r.Good() && r.Outcome != supervisor.OutcomeStopped
+}
+
 // foreignInstance is what another user's journal tells, and the process table
 // confirms: the locks and the processes' environments are closed to the caller.
 func foreignInstance(in guard.Instance, written journal.State) guard.Instance {
@@ -198,6 +252,13 @@ func (o *options) written(name string, s *standing) journal.State {
 		return journal.State{}
 	}
 	s.Last, s.LastSuccess, s.Totals = st.Last, st.LastSuccess, st.Totals
+	if failed(s.Last) {
+		_, history, _ := o.guard.Journal(name)
+		runs, _ := journal.ReadHistory(history)
+		for i := len(runs) - 1; i >= 0 && failed(&runs[i]); i-- {
+			s.Failing = stamp(runs[i].Start)
+		}
+	}
 	if s.Command == nil {
 		s.Command = st.Command
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/doctor"
 	"lifeline/internal/guard"
 	"lifeline/internal/human"
 	"lifeline/internal/journal"
@@ -70,7 +72,16 @@ func (o *options) status(ctx context.Context, out io.Writer, names []string, asJ
 			return err
 		}
 	} else {
-		writeTable(out, list, colour)
+		for i := range list {
+			if s := &list[i]; len(names) > 0 && !s.Running && !s.InCrontab && s.Last == nil && s.Problem == "" {
+				s.Status = o.unknownName(ctx, s.Name)
+			}
+		}
+		writeTable(out, list, colour, screenWidth())
+		scheduled := slices.ContainsFunc(list, func(s standing) bool { return s.InCrontab })
+		if scheduled && !doctor.CronRuns() {
+			fmt.Fprintln(out, "\nno cron daemon runs here: nothing will be started; see lifeline doctor")
+		}
 	}
 	if len(names) == 0 {
 		return nil
@@ -104,7 +115,7 @@ func (o *options) watch(ctx context.Context, names []string) error {
 		if clear {
 			_, _ = io.WriteString(os.Stdout, "\x1b[H\x1b[2J")
 		}
-		fmt.Printf("%s\n\n%s", time.Now().Format(time.DateTime), b.String())
+		fmt.Printf("%s\n\n%s", time.Now().Format(time.DateTime), upTo(b.String(), screenHeight()-3))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -113,8 +124,55 @@ func (o *options) watch(ctx context.Context, names []string) error {
 	}
 }
 
-// writeTable is for people.
-func writeTable(out io.Writer, list []standing, colour bool) {
+// upTo is the first lines of text, so that its header stays on the screen.
+func upTo(text string, lines int) string {
+	all := strings.SplitAfter(text, "\n")
+	if lines < 2 || len(all)-1 <= lines {
+		return text
+	}
+	return strings.Join(all[:lines-1], "") + fmt.Sprintf("… and %d lines more\n", len(all)-lines)
+}
+
+// screenWidth and screenHeight are those of the terminal that standard output is;
+// 0 where it is none.
+func screenWidth() int  { width, _ := windowOf(os.Stdout); return width }
+func screenHeight() int { _, height := windowOf(os.Stdout); return height }
+
+func windowOf(out *os.File) (width, height int) {
+	if size, err := unix.IoctlGetWinsize(int(out.Fd()), unix.TIOCGWINSZ); err == nil {
+		return int(size.Col), int(size.Row)
+	}
+	return 0, 0
+}
+
+// notes is what belongs under a row, or behind it.
+func (s standing) notes() string {
+	var list []string
+	switch {
+	case s.Problem != "":
+		list = append(list, "! "+s.Problem)
+	case s.Status != "":
+		list = append(list, s.Status)
+	}
+	if s.Lost != "" && s.Problem == "" {
+		list = append(list, "adopted without "+s.Lost)
+	}
+	if s.Failing != nil {
+		text := "failing since " + human.PastTime(*s.Failing) + ", never succeeded"
+		if s.LastSuccess != nil {
+			text = "failing since " + human.PastTime(*s.Failing) + ", last success " + human.Age(*s.LastSuccess) + " ago"
+		}
+		list = append(list, text)
+	}
+	if s.NextTick != nil && !s.Running && !s.Paused {
+		list = append(list, "next tick "+human.ShortTime(*s.NextTick))
+	}
+	return human.Printable(strings.Join(list, "; "))
+}
+
+// writeTable is for people. A width above 0 is the terminal's: what is too wide
+// goes under its row.
+func writeTable(out io.Writer, list []standing, colour bool, screen int) {
 	if len(list) == 0 {
 		fmt.Fprintln(out, "nothing is known here; lifeline install NAME -- COMMAND puts something into the crontab")
 		return
@@ -142,15 +200,9 @@ func writeTable(out io.Writer, list []standing, colour bool) {
 		if cluster {
 			row = append(row, or(s.Node, "-"), dashed(int(s.Fence)))
 		}
-		note := s.Status
-		if s.Lost != "" {
-			note = strings.TrimSpace(note + " (adopted without " + s.Lost + ")")
-		}
-		if s.Problem != "" {
-			note = "! " + s.Problem
-		}
-		rows = append(rows, append(row, human.Printable(note)))
+		rows = append(rows, append(row, s.notes()))
 	}
+	below := fit(rows, screen)
 	paint := func(row int, cell string) string {
 		if !colour || row == 0 {
 			return cell
@@ -162,11 +214,80 @@ func writeTable(out io.Writer, list []standing, colour bool) {
 			return paint(row, cell)
 		}
 		return cell
-	})
+	}, below)
 }
 
-// columns writes rows under each other.
-func columns(out io.Writer, rows [][]string, paint func(row, column int, cell string) string) {
+// keptColumns are NAME, STATE and PID, which stay whatever the width.
+const keptColumns = 3
+
+// fit takes columns from the right out of rows until they fit the screen, and
+// gives lines for below each row in their place: the last column first. Long names
+// are cut before that.
+func fit(rows [][]string, screen int) (below [][]string) {
+	if screen <= 0 || widthOf(rows) <= screen {
+		return nil
+	}
+	for _, row := range rows {
+		row[0] = cut(row[0], screen/4)
+	}
+	notes, others := make([]string, len(rows)), make([][]string, len(rows))
+	for len(rows[0]) > keptColumns && widthOf(rows) > screen {
+		last := len(rows[0]) - 1
+		head := rows[0][last]
+		for i := range rows {
+			cell := rows[i][last]
+			rows[i] = rows[i][:last]
+			switch {
+			case i == 0 || cell == "" || cell == "-":
+			case head == "STATUS":
+				notes[i] = cell
+			default:
+				others[i] = append([]string{strings.ToLower(head) + " " + cell}, others[i]...)
+			}
+		}
+	}
+	over := widthOf(rows) - screen
+	below = make([][]string, len(rows))
+	for i, row := range rows {
+		if over > 0 {
+			row[1] = cut(row[1], max(len(rows[0][1]), longest(rows, 1)-over))
+		}
+		if notes[i] != "" {
+			others[i] = append([]string{notes[i]}, others[i]...)
+		}
+		for _, line := range wrap(strings.Join(others[i], "; "), screen-4) {
+			if line != "" {
+				below[i] = append(below[i], "    "+cut(line, screen-4))
+			}
+		}
+	}
+	return below
+}
+
+func longest(rows [][]string, column int) (width int) {
+	for _, row := range rows {
+		width = max(width, utf8.RuneCountInString(row[column]))
+	}
+	return width
+}
+
+func widthOf(rows [][]string) (total int) {
+	for i := range rows[0] {
+		total += longest(rows, i) + 2
+	}
+	return total - 2
+}
+
+// cut shortens text to width columns.
+func cut(text string, width int) string {
+	if utf8.RuneCountInString(text) <= width {
+		return text
+	}
+	return string([]rune(text)[:max(width-1, 0)]) + "…"
+}
+
+// columns writes rows under each other, each with its lines of below.
+func columns(out io.Writer, rows [][]string, paint func(row, column int, cell string) string, below [][]string) {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
@@ -182,6 +303,9 @@ func columns(out io.Writer, rows [][]string, paint func(row, column int, cell st
 			}
 		}
 		fmt.Fprintln(out, strings.TrimRight(line.String(), " "))
+		if below != nil && len(below[r]) > 0 {
+			fmt.Fprintln(out, strings.Join(below[r], "\n"))
+		}
 	}
 }
 

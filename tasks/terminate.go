@@ -55,7 +55,7 @@ func terminateCommand() *cli.Command {
 			}
 			var failed []error
 			lines := scheduled(c.Context)
-			for i, e := range e.terminate(c.Context, o.guard, names...) {
+			for i, e := range o.terminateAll(c.Context, e, lines, names) {
 				switch {
 				case e.err != nil:
 					failed = append(failed, fmt.Errorf("%s: %w", names[i], e.err))
@@ -77,8 +77,32 @@ func terminateCommand() *cli.Command {
 	}
 }
 
+// terminateAll ends the names together, but for those whose line has a state
+// directory of its own.
+func (o *options) terminateAll(ctx context.Context, e ending, lines []install.Line, names []string) []ended {
+	ends := make([]ended, len(names))
+	var here []string
+	var at []int
+	for i, name := range names {
+		if theirs, ok := o.ofLine(lines, name); ok {
+			ends[i] = e.terminate(ctx, theirs.guard, name)[0]
+			continue
+		}
+		here, at = append(here, name), append(at, i)
+	}
+	if len(here) > 0 {
+		for i, end := range e.terminate(ctx, o.guard, here...) {
+			ends[at[i]] = end
+		}
+	}
+	return ends
+}
+
 // comesBack says when cron starts it again.
 func (o *options) comesBack(name string, lines []install.Line) string {
+	if theirs, ok := o.ofLine(lines, name); ok {
+		o = theirs
+	}
 	if until, paused, _ := o.guard.PausedUntil(name); paused && until.IsZero() {
 		return "; it is paused: lifeline resume " + name
 	} else if paused {

@@ -32,7 +32,7 @@ func (d *Doctor) cron() {
 		d.fine("cron", "runs: %s, pid %d", list[0].program, list[0].id.PID)
 	case runtime.GOOS == "darwin":
 		d.fine("cron", "launchd starts it when there is a crontab")
-	case exists("/run/systemd/system") && (exists("/usr/lib/systemd/system-generators/systemd-crontab-generator") || exists("/lib/systemd/system-generators/systemd-crontab-generator")):
+	case hasSystemdCron():
 		d.fine("cron", "systemd-cron makes timers of the crontabs")
 	default:
 		advice := "install one (Debian: apt-get install cron), and have it started at boot"
@@ -45,6 +45,18 @@ func (d *Doctor) cron() {
 		}
 		d.wrong("cron", advice, "no cron daemon runs here: nothing will be started")
 	}
+}
+
+// hasSystemdCron: systemd itself starts what stands in the crontabs.
+func hasSystemdCron() bool {
+	return exists("/run/systemd/system") && (exists("/usr/lib/systemd/system-generators/systemd-crontab-generator") || exists("/lib/systemd/system-generators/systemd-crontab-generator"))
+}
+
+// CronRuns reports whether something starts what stands in the crontabs, or that
+// can't be told.
+func CronRuns() bool {
+	list, err := RunningCronds()
+	return err != nil || len(list) > 0 || runtime.GOOS == "darwin" || hasSystemdCron()
 }
 
 func exists(path string) bool {

@@ -259,7 +259,7 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 	}
 	skipped := ""
 	if info, err := os.Stat(e.Lock); err == nil && info.ModTime().After(since) {
-		skipped = "; the latest tick that it skipped came at " + human.ShortTime(info.ModTime())
+		skipped = "; the latest tick that it skipped came at " + human.PastTime(info.ModTime())
 	}
 	d.wrong("state", fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does that by itself", c.name, c.name),
 		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
@@ -305,7 +305,7 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	}
 	if due, seen, missed := missed(times, time.Now().Add(-slack-c.start.Jitter), traces); missed {
 		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
-			"cron was to start it at %s, and nothing shows that it did; the last trace of it is of %s", human.ShortTime(due), human.ShortTime(seen))
+			"cron was to start it at %s, and nothing shows that it did; the last trace of it is of %s", human.PastTime(due), human.PastTime(seen))
 	}
 }
 
@@ -350,7 +350,7 @@ func (d *Doctor) history(c candidate) {
 	}
 	what := "the last one"
 	if bad > 1 {
-		what = fmt.Sprintf("the last %d failed, since %s; the latest", bad, human.ShortTime(runs[len(runs)-bad].Start))
+		what = fmt.Sprintf("the last %d failed, since %s; the latest", bad, human.PastTime(runs[len(runs)-bad].Start))
 	}
 	d.wrong("last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c), name), "%s: %s", what, how)
 }

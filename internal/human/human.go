@@ -79,6 +79,14 @@ func ShortTime(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
+// PastTime is a time of day, with the date when it isn't today's.
+func PastTime(t time.Time) string {
+	if time.Since(t) < 20*time.Hour {
+		return t.Local().Format(time.TimeOnly)
+	}
+	return t.Local().Format(time.DateTime)
+}
+
 // Printable takes out what a terminal would obey: a worker's words are not to
 // move the cursor.
 func Printable(s string) string {
