@@ -37,6 +37,7 @@ func examples() map[string][2]string {
 		"disable":   {"lifeline disable web", ""},
 		"enable":    {"lifeline enable web", ""},
 		"forget":    {"lifeline forget web", ""},
+		"import":    {"lifeline import Procfile", ""},
 		"start":     {"lifeline start web", ""},
 		"doctor":    {"lifeline doctor web", ""},
 		"signal":    {"lifeline signal web HUP", "pass it a signal"},

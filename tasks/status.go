@@ -155,7 +155,7 @@ func (s standing) notes() string {
 		list = append(list, s.Status)
 	}
 	if s.Lost != "" && s.Problem == "" {
-		list = append(list, "adopted without "+s.Lost)
+		list = append(list, "(adopted without "+s.Lost+")")
 	}
 	if s.Failing != nil {
 		text := "failing since " + human.PastTime(*s.Failing) + ", never succeeded"
