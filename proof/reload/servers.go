@@ -55,6 +55,45 @@ func lighttpd(dir, address string, own bool) ([]string, error) {
 	return []string{"/usr/sbin/lighttpd", "-D", "-f", path}, err
 }
 
+// puma takes the socket that was handed over for the address that it is to bind.
+func puma(dir, address string, _ bool) ([]string, error) {
+	app := filepath.Join(dir, "app.ru")
+	text := fmt.Sprintf("run lambda { |env| [200, {'Content-Type' => 'text/plain'}, [%q]] }\n", page)
+	return []string{"/usr/bin/puma", "--quiet", "--dir", dir, "--bind", "tcp://" + address, app}, os.WriteFile(app, []byte(text), 0o644)
+}
+
+// nginx takes over sockets by its own variable, as from an nginx before.
+func nginx(dir, address string, own bool) ([]string, error) {
+	conf := filepath.Join(dir, "nginx.conf")
+	text := fmt.Sprintf("daemon off; pid pid; error_log stderr; worker_processes 2; events {}\nhttp { access_log off; server { listen %s; location / { return 200 %q; } } }\n", address, page)
+	argv := []string{"/usr/sbin/nginx", "-e", "stderr", "-p", dir, "-c", conf}
+	if !own {
+		argv = append([]string{"/usr/bin/env", "NGINX=3;"}, argv...)
+	}
+	return argv, os.WriteFile(conf, []byte(text), 0o644)
+}
+
+const nodeApp = `const cluster = require('cluster'), http = require('http');
+const [at, own] = process.argv.slice(2), page = %q;
+if (cluster.isPrimary) {
+  for (let i = 0; i < 2; i++) cluster.fork();
+  process.on('SIGTERM', () => cluster.disconnect(() => process.exit(0)));
+} else {
+  const s = http.createServer((q, r) => { q.resume(); r.end(page); });
+  const [host, port] = at.split(':');
+  if (own) s.listen({ host, port }); else s.listen({ fd: 3 });
+}
+`
+
+func node(dir, address string, own bool) ([]string, error) {
+	app := filepath.Join(dir, "app.js")
+	argv := []string{"/usr/bin/node", app, address}
+	if own {
+		argv = append(argv, "own")
+	}
+	return argv, os.WriteFile(app, fmt.Appendf(nil, nodeApp, page), 0o644)
+}
+
 // Their own connections only, or also those that are kept alive.
 var (
 	fresh = whichClients{0, 8}
@@ -74,6 +113,10 @@ var servers = []server{
 		note: "SIGINT is its graceful end, which closes kept connections at once, also one that a request is just coming in on"},
 	{what: "lighttpd, keep-alive, stopped by TERM", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept, argv: lighttpd, options: []string{"--ready-after", "500ms"},
 		note: "SIGTERM is its end at once"},
+	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma, options: []string{"--ready-after", "2s"}},
+	{what: "nginx", needs: [2]string{"nginx", "nginx-light"}, ask: get("/", []byte(page)), clients: fresh, argv: nginx, options: []string{"--stop-signal", "QUIT", "--ready-after", "1s"}},
+	{what: "node's cluster", needs: [2]string{"node", "nodejs"}, ask: get("/", []byte(page)), clients: fresh, argv: node, options: []string{"--ready-after", "1s"},
+		note: "its primary closes its workers' connections at once, also one that a request is just coming in on"},
 }
 
 // reloadServer reloads one under load; then it restarts one that opens its
