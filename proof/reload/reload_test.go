@@ -137,7 +137,10 @@ func TestServers(t *testing.T) {
 			r, err := own(t).serveOther(o, 2, false)
 			r.what = o.what
 			t.Logf("\n%s%s", rowsHead, r)
-			must(t, err, r.verdict())
+			must(t, err)
+			if !o.loses {
+				must(t, r.verdict())
+			}
 		})
 	}
 }

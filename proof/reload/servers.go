@@ -17,6 +17,7 @@ type server struct {
 	ask     asker
 	clients whichClients
 	note    string   // its own ways: why something is lost
+	loses   bool     // also of connections that aren't kept alive, when it ends
 	options []string // lifeline's
 	// argv starts it in dir: with the socket that was handed over, or with one
 	// of its own at address.
@@ -113,10 +114,11 @@ var servers = []server{
 		note: "SIGINT is its graceful end, which closes kept connections at once, also one that a request is just coming in on"},
 	{what: "lighttpd, keep-alive, stopped by TERM", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept, argv: lighttpd, options: []string{"--ready-after", "500ms"},
 		note: "SIGTERM is its end at once"},
-	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma, options: []string{"--ready-after", "2s"}},
+	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma, options: []string{"--ready-after", "2s"}, loses: true,
+		note: "when it ends it closes a few connections that it has accepted"},
 	{what: "nginx", needs: [2]string{"nginx", "nginx-light"}, ask: get("/", []byte(page)), clients: fresh, argv: nginx, options: []string{"--stop-signal", "QUIT", "--ready-after", "1s"}},
 	{what: "node's cluster", needs: [2]string{"node", "nodejs"}, ask: get("/", []byte(page)), clients: fresh, argv: node, options: []string{"--ready-after", "1s"},
-		note: "its primary closes its workers' connections at once, also one that a request is just coming in on"},
+		loses: true, note: "when it ends its primary resets a few connections that it has accepted"},
 }
 
 // reloadServer reloads one under load; then it restarts one that opens its
