@@ -43,7 +43,15 @@ func atTerminal(t *testing.T) *typist {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "lifeline-terminal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // a lifeline that is just ending may still write its last word
+		if !await.Within(20*time.Second, func() bool { return os.RemoveAll(dir) == nil }) {
+			t.Errorf("cannot remove %s", dir)
+		}
+	})
 	shell := exec.Command("bash", "--norc", "--noprofile", "-i")
 	shell.Dir = dir
 	shell.Env = append(os.Environ(), "LIFELINE_DIR="+filepath.Join(dir, "state"), "PS1=> ", "TERM=dumb", "HISTFILE=")
