@@ -1,5 +1,5 @@
-// Package procscan reads the process table: who is alive, who carries a
-// marker in the environment, who holds a lock or has a file open.
+// Package procscan reads the process table: which processes live, carry a
+// marker in the environment, hold a lock, or have a file open.
 //
 //	self := procscan.Self()
 //	table, err := procscan.Read("LIFELINE_")
@@ -11,12 +11,12 @@
 //
 // A process is named by its pid AND its start time, because pids are reused.
 // The start time is kept raw, as the kernel counts it (clock ticks since boot,
-// proc_pid_stat(5) field 22): every conversion goes through the wall clock,
-// and that one jumps.
+// proc_pid_stat(5) field 22). Every conversion would go through the wall clock,
+// which jumps.
 //
-// On Linux everything comes from /proc. On other systems gopsutil answers
-// what it can; environments of other processes can't be read there, so
-// [Read] says so with [ErrBlind].
+// On Linux everything comes from /proc. On other systems gopsutil answers what
+// it can; environments of other processes can't be read there, so [Read] says
+// so with [ErrBlind].
 package procscan
 
 import (
@@ -24,9 +24,9 @@ import (
 	"fmt"
 )
 
-// ErrBlind says that this machine doesn't show what was asked for: no /proc,
-// a /proc of another pid namespace, or a system without a way to read it.
-// What can't be seen is unknown, never "not there".
+// ErrBlind says that this machine hides what was asked for. It has no /proc, a
+// /proc of another pid namespace, or no way to read the process table. A
+// process that can't be seen is unknown, never "not there".
 var ErrBlind = errors.New("the process table can't be read here")
 
 // ID names one process for as long as the machine is up.
@@ -58,7 +58,7 @@ type Stat struct {
 	State   byte // as in proc_pid_stat(5): R, S, D, Z, T, t, X …
 	Threads int
 	Kernel  bool // a kernel thread
-	Exiting bool // it is being taken down (PF_EXITING), and may hold its locks for a while yet
+	Exiting bool // it is being taken down (PF_EXITING), and may hold its locks for some milliseconds more
 	Comm    string
 	Ticks   uint64 // CPU time, user and system, in clock ticks
 	RSS     uint64 // resident set, pages

@@ -15,9 +15,9 @@ type Flock struct {
 	Ino uint64
 }
 
-// Flocks lists the locks of flock(2) that are held. ok is false where that
-// can't be told in full: in a pid namespace of its own the kernel leaves out
-// locks whose taker has ended.
+// Flocks lists the locks of flock(2) that are held. ok is false where the list
+// is incomplete: in a pid namespace of its own the kernel leaves out locks
+// whose taker has ended.
 func Flocks() (locks []Flock, ok bool) {
 	text, err := os.ReadFile("/proc/locks")
 	if err != nil || !ours() {
@@ -114,9 +114,10 @@ func (o Open) Owner() (uid int, ok bool) {
 	return int(st.Uid), true
 }
 
-// Info tells of the descriptor (proc_pid_fdinfo(5)): locked, that its file is
-// locked through it by flock(2), by this process or by one it was inherited from;
-// closeOnExec, that it is no descriptor that came through execve.
+// Info tells of the descriptor (proc_pid_fdinfo(5)). locked says that flock(2)
+// locked the file through this descriptor, in this process or in the process it
+// was inherited from. closeOnExec says that the descriptor was opened after the
+// last execve.
 func (o Open) Info() (locked, closeOnExec bool) {
 	text, err := os.ReadFile(procPath(o.PID, "fdinfo/") + strconv.Itoa(o.FD))
 	if err != nil {
@@ -146,5 +147,5 @@ func CgroupOf(pid int) string {
 	return ""
 }
 
-// CanSeeFlocks: who holds a lock can be told here.
+// CanSeeFlocks says whether the holder of a lock can be told on this system.
 const CanSeeFlocks = true

@@ -55,7 +55,8 @@ var helpers = map[string]func(args []string){
 				hidden = hidden || p.Environment == Hidden
 			}
 		}
-		fmt.Printf("found=%d hidden=%t blind=%t other=%v\n", found, hidden, errors.Is(err, ErrBlind), err != nil && !errors.Is(err, ErrBlind))
+		fmt.Printf("found=%d hidden=%t blind=%t other=%v\n", found, hidden, errors.Is(err, ErrBlind),
+			err != nil && !errors.Is(err, ErrBlind))
 		ready()
 	},
 	"reuse": func([]string) { reuse() },
@@ -158,7 +159,8 @@ func (h *helper) ready(t *testing.T) *helper {
 	return h
 }
 
-// needNamespaces also settles that we are root, who may make them.
+// needNamespaces skips the test unless it runs as root, who may make
+// namespaces.
 func needNamespaces(t *testing.T) {
 	t.Helper()
 	need.Programs(t, "unshare")

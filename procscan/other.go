@@ -68,13 +68,13 @@ func (Open) ReadAt([]byte) (int, error) { return 0, ErrBlind }
 // Info can't be known here.
 func (Open) Info() (locked, closeOnExec bool) { return false, false }
 
-// Owner can't be told here.
+// Owner fails, because the owner can't be told here.
 func (Open) Owner() (uid int, ok bool) { return 0, false }
 
-// CgroupOf: there are none here.
+// CgroupOf returns "", because this system has no cgroups.
 func CgroupOf(int) string { return "" }
 
-// CanSeeFlocks: nothing tells it here.
+// CanSeeFlocks says whether the holder of a lock can be told on this system.
 const CanSeeFlocks = false
 
 // Lookup tells of one process. Start is the start time in milliseconds of the
@@ -125,7 +125,7 @@ func (id ID) Alive() bool {
 // BootID is the time of the last boot, in seconds: it names this boot.
 func BootID() string { return bootID() }
 
-// PIDNamespace: there are none here.
+// PIDNamespace returns 0, because this system has no pid namespaces.
 func PIDNamespace() uint64 { return 0 }
 
 var realProc = context.Background()

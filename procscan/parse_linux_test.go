@@ -12,17 +12,22 @@ func TestParseFlocks(t *testing.T) {
 		text string
 		want []Flock
 	}{
-		"none":         {"", nil},
-		"one":          {"1: FLOCK  ADVISORY  WRITE 2345 fe:00:1234 0 EOF\n", []Flock{{2345, 1234}}},
-		"without end":  {"1: FLOCK  ADVISORY  WRITE 2345 fe:00:1234 0 EOF", []Flock{{2345, 1234}}},
-		"shared":       {"1: FLOCK  ADVISORY  READ 7 fe:00:1234 0 EOF\n2: FLOCK  ADVISORY  READ 8 fe:00:1234 0 EOF\n", []Flock{{7, 1234}, {8, 1234}}},
-		"blocked":      {"1: FLOCK  ADVISORY  WRITE 7 fe:00:1234 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 8 fe:00:1234 0 EOF\n", []Flock{{7, 1234}}},
-		"blocked deep": {"1: FLOCK  ADVISORY  WRITE 7 fe:00:1234 0 EOF\n1:  -> FLOCK  ADVISORY  WRITE 8 fe:00:1234 0 EOF\n1:   -> FLOCK  ADVISORY  WRITE 9 fe:00:1234 0 EOF\n", []Flock{{7, 1234}}},
-		"twice":        {"1: FLOCK  ADVISORY  WRITE 7 fe:00:1 0 EOF\n2: FLOCK  ADVISORY  WRITE 7 fe:00:2 0 EOF\n", []Flock{{7, 1}, {7, 2}}},
+		"none":        {"", nil},
+		"one":         {"1: FLOCK  ADVISORY  WRITE 2345 fe:00:1234 0 EOF\n", []Flock{{2345, 1234}}},
+		"without end": {"1: FLOCK  ADVISORY  WRITE 2345 fe:00:1234 0 EOF", []Flock{{2345, 1234}}},
+		"shared": {"1: FLOCK  ADVISORY  READ 7 fe:00:1234 0 EOF\n2: FLOCK  ADVISORY  READ 8 fe:00:1234 0 EOF\n",
+			[]Flock{{7, 1234}, {8, 1234}}},
+		"blocked": {"1: FLOCK  ADVISORY  WRITE 7 fe:00:1234 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 8 fe:00:1234 0 EOF\n",
+			[]Flock{{7, 1234}}},
+		"blocked deep": {"1: FLOCK  ADVISORY  WRITE 7 fe:00:1234 0 EOF\n1:  -> FLOCK  ADVISORY  WRITE 8 fe:00:1234 0 " +
+			"EOF\n1:   -> FLOCK  ADVISORY  WRITE 9 fe:00:1234 0 EOF\n", []Flock{{7, 1234}}},
+		"twice": {"1: FLOCK  ADVISORY  WRITE 7 fe:00:1 0 EOF\n2: FLOCK  ADVISORY  WRITE 7 fe:00:2 0 EOF\n",
+			[]Flock{{7, 1}, {7, 2}}},
 		"others": {"1: POSIX  ADVISORY  READ  5433 08:01:7864448 128 128\n2: OFDLCK ADVISORY  READ  -1 08:01:8 0 EOF\n" +
 			"3: LEASE  ACTIVE    READ  12 08:01:9 0 EOF\n4: DELEG  ACTIVE    READ  13 08:01:9 0 EOF\n", nil},
 		"a taker that has ended": {"1: FLOCK  ADVISORY  WRITE 0 fe:00:1234 0 EOF\n", []Flock{{0, 1234}}},
-		"broken":                 {"FLOCK\n1: FLOCK\n1: FLOCK  ADVISORY  WRITE x fe:00:1234 0 EOF\n1: FLOCK ADVISORY WRITE 7\n1: FLOCK  ADVISORY  WRITE 7 fe:00:x 0 EOF\n", nil},
+		"broken": {"FLOCK\n1: FLOCK\n1: FLOCK  ADVISORY  WRITE x fe:00:1234 0 EOF\n1: FLOCK ADVISORY " +
+			"WRITE 7\n1: FLOCK  ADVISORY  WRITE 7 fe:00:x 0 EOF\n", nil},
 	} {
 		if got := ParseFlocks(tt.text); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
@@ -48,7 +53,10 @@ func FuzzParseFlocks(f *testing.F) {
 }
 
 func TestVariables(t *testing.T) {
-	got := variables([]byte("LIFELINE_NAME=web\x00PATH=/bin\x00LIFELINE_ID=a=b\x00LIFELINE_NAME=late\x00LIFELINE_\x00=x\x00XLIFELINE_A=1\x00LIFELINE_E="), "LIFELINE_")
+	got := variables(
+		[]byte("LIFELINE_NAME=web\x00PATH=/bin\x00LIFELINE_ID=a=b\x00LIFELINE_NAME=late\x00LIFELINE_\x00=x\x00XLIFELINE_A=1\x00LIFELINE_E="),
+		"LIFELINE_",
+	)
 	want := map[string]string{"LIFELINE_NAME": "web", "LIFELINE_ID": "a=b", "LIFELINE_E": ""}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -61,7 +69,8 @@ func FuzzVariables(f *testing.F) {
 	f.Fuzz(func(t *testing.T, env, prefix string) {
 		got := variables([]byte(env), prefix)
 		for k, v := range got {
-			if !strings.HasPrefix(k, prefix) || strings.Contains(k, "=") || !slices.Contains(strings.Split(env, "\x00"), k+"="+v) {
+			if !strings.HasPrefix(k, prefix) || strings.Contains(k, "=") ||
+				!slices.Contains(strings.Split(env, "\x00"), k+"="+v) {
 				t.Errorf("%q=%q of %q", k, v, env)
 			}
 			// The first of a name counts, as for getenv(3).

@@ -19,8 +19,8 @@ import (
 
 var marks int
 
-// mark is a marker that nobody else has.
-func mark() string {
+// newMarker makes a marker that no other process has.
+func newMarker() string {
 	marks++
 	return fmt.Sprintf("%d-%d", os.Getpid(), marks)
 }
@@ -53,7 +53,7 @@ func find(t *testing.T, value string) (ids []ID) {
 }
 
 func TestMarked(t *testing.T) {
-	value := mark()
+	value := newMarker()
 	if ids := find(t, value); ids != nil {
 		t.Fatalf("found before it began: %v", ids)
 	}
@@ -67,7 +67,8 @@ func TestMarked(t *testing.T) {
 		t.Fatalf("%+v", found)
 	}
 	p := found[0]
-	if p.ID != id || p.PPID != os.Getpid() || p.UID() != os.Getuid() || p.Env["PROCSCAN_X"] != "1" || p.Env["PROCSCAN_NAME"] != value {
+	if p.ID != id || p.PPID != os.Getpid() || p.UID() != os.Getuid() || p.Env["PROCSCAN_X"] != "1" ||
+		p.Env["PROCSCAN_NAME"] != value {
 		t.Errorf("%+v", p)
 	}
 	if _, ok := p.Env["PROCSCANX"]; ok || p.Env["PATH"] != "" {
@@ -77,9 +78,10 @@ func TestMarked(t *testing.T) {
 		t.Error("not alive while it runs")
 	}
 	like.end()
-	// Ended, first as a zombie, then gone for good.
+	// Ended, first as a zombie, then removed.
 	h.in.Close()
-	await.That(t, "a zombie, its last thread gone", func() bool { s, err := Lookup(id.PID); return err == nil && s.State == 'Z' && s.Threads <= 1 })
+	await.That(t, "a zombie, its last thread gone",
+		func() bool { s, err := Lookup(id.PID); return err == nil && s.State == 'Z' && s.Threads <= 1 })
 	if ids := find(t, value); ids != nil || id.Alive() {
 		t.Errorf("a zombie was taken for a living process: %v, %t", ids, id.Alive())
 	}
@@ -94,7 +96,7 @@ func TestMarked(t *testing.T) {
 
 // An environment that is longer than any buffer, with the marker at its end.
 func TestMarkedLong(t *testing.T) {
-	value := mark()
+	value := newMarker()
 	var env []string
 	for i := range 20 {
 		env = append(env, fmt.Sprintf("LONG%d=%s", i, strings.Repeat("x", 60000)))
@@ -106,12 +108,12 @@ func TestMarkedLong(t *testing.T) {
 }
 
 // A process that calls execve all the time is either found by its marker or
-// listed as being in the middle of execve. Never neither.
+// listed as being in the middle of execve. It must always be one of the two.
 func TestMarkedInExec(t *testing.T) {
 	const chain = 2000
 	for _, pad := range []int{0, 100_000} {
 		t.Run(fmt.Sprint(pad), func(t *testing.T) {
-			value := mark()
+			value := newMarker()
 			script := filepath.Join(t.TempDir(), "again")
 			text := `[ "$1" -gt 0 ] && exec /bin/sh "$0" $(($1-1)); echo ready; read x`
 			if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
@@ -144,7 +146,7 @@ func TestMarkedInExec(t *testing.T) {
 					t.Fatalf("missed in look %d; it is %+v, %v", calls, s, err)
 				}
 				if done && !found {
-					t.Error("not found when it had settled")
+					t.Error("not found after its last execve")
 				}
 			}
 			t.Logf("%d looks at %d execs, %d of them in the middle of one", calls, chain, inExec)
@@ -157,7 +159,7 @@ func TestMarkedInExec(t *testing.T) {
 
 // The leader of a program may end while its threads go on.
 func TestAliveWithoutLeader(t *testing.T) {
-	value := mark()
+	value := newMarker()
 	h := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "leaderless").ready(t)
 	s, err := Lookup(h.Process.Pid)
 	if err != nil || s.State != 'Z' || s.Threads < 2 {
@@ -181,7 +183,8 @@ func TestNotAlive(t *testing.T) {
 	if !self.Alive() || self.PID != os.Getpid() || self.Start == 0 {
 		t.Errorf("%+v is not alive", self)
 	}
-	for _, id := range []ID{{}, {-1, 1}, {0, self.Start}, {self.PID, self.Start + 1}, {self.PID, self.Start - 1}, {1 << 22, 1}} {
+	for _, id := range []ID{{}, {-1, 1}, {0, self.Start}, {self.PID, self.Start + 1}, {self.PID, self.Start - 1},
+		{1 << 22, 1}} {
 		if id.Alive() {
 			t.Errorf("%+v is alive", id)
 		}
@@ -247,7 +250,7 @@ func TestFlocks(t *testing.T) {
 
 // A monitoring agent's variables must not blind the guard.
 func TestHostProc(t *testing.T) {
-	value := mark()
+	value := newMarker()
 	h := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "wait").ready(t)
 	for _, proc := range []string{t.TempDir(), "/nonexistent"} {
 		t.Setenv("HOST_PROC", proc)
@@ -277,11 +280,11 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// What an ordinary user may not see is counted, not taken for absent.
+// What an ordinary user may not see is counted as hidden.
 func TestHidden(t *testing.T) {
 	need.Programs(t, "setpriv")
 	need.Root(t)
-	exe, value := publicCopy(t), mark()
+	exe, value := publicCopy(t), newMarker()
 	mine := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "wait").ready(t)
 	for _, c := range []struct{ value, want string }{
 		{value, "found=0 hidden=true blind=false other=false"},
@@ -310,8 +313,8 @@ func TestPidReused(t *testing.T) {
 	}
 }
 
-// reuse is the helper: the first process of a pid namespace, where it can say
-// which pid comes next without disturbing anybody.
+// reuse is the helper. It is the first process of a pid namespace, where it can
+// choose the next pid and disturbs no other process.
 func reuse() {
 	start := func() (*os.Process, ID) {
 		p, err := os.StartProcess("/bin/sleep", []string{"sleep", "60"}, &os.ProcAttr{})
@@ -355,8 +358,8 @@ func reuse() {
 	fmt.Println("the pid was never reused")
 }
 
-// Where /proc isn't ours, or isn't there, nothing is known, and what isn't
-// known counts as alive.
+// Where /proc is missing or another namespace's, every process is unknown, and
+// unknown counts as alive.
 func TestBlind(t *testing.T) {
 	needNamespaces(t)
 	need.Programs(t, "mount", "umount")

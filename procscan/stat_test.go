@@ -15,9 +15,22 @@ func statText(comm string) string {
 }
 
 func TestParseStat(t *testing.T) {
-	for _, comm := range []string{"sleep", "", "a b", ")", "(", "a) R 1 (", "x) S 1 1 1 1 1 1", "two\nlines", "tab\t", "(sd-pam)", "\xff\xfe", "kworker/0:1-events"} {
+	for _, comm := range []string{"sleep", "", "a b", ")", "(", "a) R 1 (", "x) S 1 1 1 1 1 1", "two\nlines", "tab\t",
+		"(sd-pam)", "\xff\xfe", "kworker/0:1-events"} {
 		s, err := ParseStat([]byte(statText(comm)))
-		want := Stat{ID: ID{1234, 4711}, PPID: 1, PGID: 1230, SID: 1229, State: 'S', Threads: 3, Comm: comm, Ticks: 12, RSS: 200, loaded: true, envSize: 77}
+		want := Stat{
+			ID:      ID{1234, 4711},
+			PPID:    1,
+			PGID:    1230,
+			SID:     1229,
+			State:   'S',
+			Threads: 3,
+			Comm:    comm,
+			Ticks:   12,
+			RSS:     200,
+			loaded:  true,
+			envSize: 77,
+		}
 		if err != nil || s != want {
 			t.Errorf("%q:\n got %+v, %v\nwant %+v", comm, s, err, want)
 		}
@@ -41,14 +54,19 @@ func TestParseStat(t *testing.T) {
 	check("traced", edit(3, "t"), func(s Stat) bool { return !s.Stopped() })
 	check("zombie with threads", edit(3, "Z"), func(s Stat) bool { return !s.Dead() })
 	check("dead", edit(3, "X"), func(s Stat) bool { return s.Dead() })
-	check("zombie", []byte(strings.Replace(string(edit(3, "Z")), " 20 0 3 0 ", " 20 0 1 0 ", 1)), func(s Stat) bool { return s.Dead() })
+	check("zombie", []byte(strings.Replace(string(edit(3, "Z")), " 20 0 3 0 ", " 20 0 1 0 ", 1)),
+		func(s Stat) bool { return s.Dead() })
 	check("in exec", edit(27, "0"), func(s Stat) bool { return !s.loaded })
-	check("an empty environment", []byte(strings.Replace(statText("c"), "140723 140800", "140800 140800", 1)), func(s Stat) bool { return s.loaded })
-	check("an old kernel's shorter line", []byte(strings.Join(strings.Fields(statText("c"))[:44], " ")), func(s Stat) bool { return s.Start == 4711 && s.loaded })
+	check("an empty environment", []byte(strings.Replace(statText("c"), "140723 140800", "140800 140800", 1)),
+		func(s Stat) bool { return s.loaded })
+	check("an old kernel's shorter line", []byte(strings.Join(strings.Fields(statText("c"))[:44], " ")),
+		func(s Stat) bool { return s.Start == 4711 && s.loaded })
 
 	whole := strings.TrimSuffix(statText("c"), "\n")
-	for _, bad := range []string{"", "\n", "1", "1 (", "1 (a", "1 a) S", "(a) S 1 2 3", "x (a)" + whole[8:], "0 (a)" + whole[8:], "-1 (a)" + whole[8:],
-		"99999999999999999999 (a)" + whole[8:], ") 1234 (a S 1 1", whole[:40], strings.Replace(whole, " S ", " SS ", 1), string(edit(22, "soon")), string(edit(4, "1x"))} {
+	for _, bad := range []string{"", "\n", "1", "1 (", "1 (a", "1 a) S", "(a) S 1 2 3", "x (a)" + whole[8:], "0 (a)" +
+		whole[8:], "-1 (a)" + whole[8:],
+		"99999999999999999999 (a)" + whole[8:], ") 1234 (a S 1 1", whole[:40], strings.Replace(whole, " S ", " SS ", 1),
+		string(edit(22, "soon")), string(edit(4, "1x"))} {
 		if s, err := ParseStat([]byte(bad)); err == nil {
 			t.Errorf("%q was taken for %+v", bad, s)
 		}
@@ -60,11 +78,13 @@ func FuzzParseStat(f *testing.F) {
 		f.Add([]byte(comm), 1, uint64(4711))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, ppid int, start uint64) {
-		// Anything at all: no panic, and never a process without a pid.
+		// Any text is parsed without a panic, and gives no process without a
+		// pid.
 		if s, err := ParseStat(text); err == nil && s.PID <= 0 {
 			t.Errorf("%q gives pid %d", text, s.PID)
 		}
-		// Whatever a process calls itself, it can't change what is read of it.
+		// The name that a process gives itself can't change what is read of the
+		// process.
 		line := strings.Replace(statText("COMM"), ") S 1 ", fmt.Sprintf(") S %d ", ppid), 1)
 		line = strings.Replace(line, " 4711 ", fmt.Sprintf(" %d ", start), 1)
 		s, err := ParseStat([]byte(strings.Replace(line, "COMM", string(text), 1)))

@@ -20,10 +20,10 @@ import (
 var realProc = context.WithValue(context.Background(), common.EnvKey,
 	common.EnvMap{common.HostProcEnvKey: "/proc"})
 
-// ours reports whether /proc is that of this process's pid namespace: what
-// /proc/self leads to is decided by the one that /proc was mounted in
-// (pid_namespaces(7)). A pid of ours may be there as well and be another
-// process.
+// ours reports whether /proc is that of this process's pid namespace.
+// /proc/self leads to what the namespace that mounted /proc calls this process
+// (pid_namespaces(7)). In another namespace's /proc, this process's pid may
+// belong to another process.
 var ours = sync.OnceValue(func() bool {
 	link, err := os.Readlink("/proc/self")
 	return err == nil && link == strconv.Itoa(os.Getpid())
@@ -46,8 +46,8 @@ func Pids() ([]int, error) {
 }
 
 // lastPID is the pid that was given out last, to a thread or a process
-// (proc_loadavg(5)): when it hasn't changed, nothing has been forked. ok is false
-// where that isn't known.
+// (proc_loadavg(5)). While it stays the same, no process has been forked. ok is
+// false where lastPID is unknown.
 func lastPID() (pid int, ok bool) {
 	text, err := readSmall("/proc/loadavg")
 	if err != nil || !ours() {
@@ -82,9 +82,9 @@ func Read(prefix string) (*Table, error) {
 // before it is looked at, is found in the second.
 const newbornRounds = 1
 
-// ReadAll is Read for a caller that must miss no process that existed at the call,
-// nor a child of it: those that were born during the look are looked at too. sure
-// is false where they kept coming.
+// ReadAll is Read for a caller that must see every process that existed at the
+// call, and every child of them. It also reads the processes that were born
+// during the pass. sure is false where they kept coming.
 func ReadAll(prefix string) (t *Table, sure bool, err error) {
 	last, known := lastPID()
 	if t, err = Read(prefix); err != nil {
@@ -145,12 +145,17 @@ type reader struct {
 }
 
 func newReader(prefix string) *reader {
-	return &reader{prefix: prefix, first: append([]byte{0}, prefix...), env: make([]byte, 64<<10), stat: make([]byte, 4096)}
+	return &reader{
+		prefix: prefix,
+		first:  append([]byte{0}, prefix...),
+		env:    make([]byte, 64<<10),
+		stat:   make([]byte, 4096),
+	}
 }
 
-// process looks at one process. The stat comes first: a process that changes
-// its name before it shows a marker, or the other way round, is seen with one
-// of them.
+// process reads one process. The stat comes first. A process may change its
+// name and show its marker in either order; it is then seen with one of the
+// two.
 func (r *reader) process(pid int) (p Process, ok bool) {
 	n, err := readInto(procPath(pid, "stat"), r.stat)
 	if err != nil {
@@ -214,8 +219,8 @@ func (r *reader) variables(env []byte) map[string]string {
 
 func procPath(pid int, file string) string { return "/proc/" + strconv.Itoa(pid) + "/" + file }
 
-// UID is the real uid of the process, from its status: the owner of /proc/PID
-// is root for every process that isn't dumpable. -1 when it can't be told.
+// UID is the real uid of the process, from its status, because the owner of
+// /proc/PID is root for every process that isn't dumpable. -1 means unknown.
 func (p Process) UID() int { return realUID(p.PID) }
 
 // Environ returns the environment id was started with. It is empty, without an
@@ -233,12 +238,12 @@ func Environ(id ID) (map[string]string, error) {
 	return vars, nil
 }
 
-// environ reads the environment of pid in ONE read: the kernel holds the
-// process's memory for the length of a call, so that one call is a snapshot.
-// A file read in pieces (os.ReadFile, and with it gopsutil's Environ) ends
-// early when the process calls execve in between, and half an environment
-// looks like one without a marker. Nothing at all is what a process shows
-// during execve.
+// environ reads the environment of pid in ONE read. The kernel holds the
+// process's memory for the length of a call, so one call is a snapshot. A file
+// read in pieces (os.ReadFile, and with it gopsutil's Environ) ends early when
+// the process calls execve in between. Half an environment looks like an
+// environment without a marker. During execve a process shows an empty
+// environment.
 func environ(pid int, buf *[]byte) ([]byte, error) {
 	fd, err := unix.Open(procPath(pid, "environ"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -293,7 +298,7 @@ func variables(env []byte, prefix string) map[string]string {
 }
 
 // Lookup tells of one process. The error is unix.ESRCH or fs.ErrNotExist when
-// there is none, ErrBlind when that can't be known.
+// there is no such process, ErrBlind when the process table is hidden.
 func Lookup(pid int) (Stat, error) {
 	if !ours() {
 		return Stat{}, ErrBlind
@@ -338,8 +343,8 @@ var Self = sync.OnceValue(func() ID {
 	return s.ID
 })
 
-// Alive reports whether id's process runs. What can't be read counts as
-// alive: a name kept for too long is a gap until the next tick, a name given
+// Alive reports whether id's process runs. A process that can't be read counts
+// as alive. A name kept too long is a gap until the next tick; a name given
 // away is two instances.
 func (id ID) Alive() bool {
 	if id.PID <= 0 {

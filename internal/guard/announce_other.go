@@ -4,8 +4,8 @@ package guard
 
 import "time"
 
-// announce can't be done here: other processes don't see thread names. The locks
-// decide.
+// announce does nothing here, because other processes can't see the names of
+// threads. The locks decide.
 func announce(string) (withdraw func()) { return func() {} }
 
 // bootTime is the time of day: start times are counted by it here.

@@ -72,7 +72,8 @@ type sighting struct {
 }
 
 // of tells what the census shows of name. rec is what the run file said before
-// this process wrote it; known is false where it said nothing that counts.
+// this process wrote it. known is false where the run file said nothing that
+// counts.
 func (c *census) of(name string, rec identity.Record, known bool) sighting {
 	var s sighting
 	if c.table == nil {
@@ -100,7 +101,8 @@ func (c *census) of(name string, rec identity.Record, known bool) sighting {
 			s.members = append(s.members, member{Process: p})
 		}
 	}
-	// A worker that shows neither marker nor descriptor is known by the record.
+	// The record names a worker that hides its marker and has closed the run
+	// file.
 	if w := procscan.ID(rec.Worker); known && c.table.Has(w) && w != c.self &&
 		!slices.ContainsFunc(s.members, func(m member) bool { return m.ID == w }) {
 		p, _ := c.table.Get(w.PID)
@@ -201,8 +203,8 @@ func (c *census) sort(s *sighting, name string, rec identity.Record, known bool)
 }
 
 // ended reports whether m's worker is known to have ended, so that m is a
-// leftover. Where nothing tells, m counts as the instance: never two comes
-// before never none.
+// leftover. Where no evidence decides, m counts as the instance: a name without
+// an instance is safer than a name with two.
 func (c *census) ended(m member, rec identity.Record, known bool) bool {
 	sup := procscan.ID(m.marker.Supervisor)
 	switch {
@@ -224,17 +226,17 @@ func (c *census) ended(m member, rec identity.Record, known bool) bool {
 	return m.Start < rec.Since
 }
 
-// mayBeWorker reports whether m can be the process that its supervisor forked. That
-// one leads a process group of its own, and a leader can't begin a session
-// (setsid(2)); on a terminal it is in its supervisor's group. What a worker has
+// mayBeWorker reports whether m can be the process that its supervisor forked.
+// Such a process leads a process group, and a leader can't begin a session
+// (setsid(2)). On a terminal it is in its supervisor's group. What a worker has
 // started is in the worker's group, or has a session of its own.
 func mayBeWorker(m member) bool {
 	return m.PGID == m.PID && m.SID != m.PID || m.marker.Supervisor.PID != 0 && m.PGID == m.marker.Supervisor.PID
 }
 
 // supervisorOf finds a living supervisor of name other than this process. A
-// supervisor that has lost its lock file to an rm still has it open; it counts
-// only with a worker, so that a contender that lost a race doesn't.
+// supervisor that has lost its lock file to an rm still has it open. It counts
+// only if it has a worker, which leaves out the losers of an election.
 func (c *census) supervisorOf(name string, members []member) procscan.ID {
 	for _, m := range members {
 		sup := procscan.ID(m.marker.Supervisor)
@@ -246,7 +248,8 @@ func (c *census) supervisorOf(name string, members []member) procscan.ID {
 		if id == c.self {
 			continue
 		}
-		if slices.ContainsFunc(c.table.Processes, func(p procscan.Process) bool { return p.PPID == id.PID }) || len(members) > 0 {
+		if slices.ContainsFunc(c.table.Processes, func(p procscan.Process) bool { return p.PPID == id.PID }) ||
+			len(members) > 0 {
 			return id
 		}
 	}
@@ -263,14 +266,15 @@ func (c *census) readLocks() {
 	c.inodes = inodesIn(c.dir.path)
 }
 
-// strays are the locks on files that are not in the directory: of other programs,
-// and of files of ours that were removed, moved, or hidden by a mount.
+// strays are the locks on files that are not in the directory. They belong to
+// other programs, or to lifeline's files that were removed, moved, or hidden by
+// a mount.
 func (c *census) strays() []procscan.Flock {
 	c.readLocks()
 	return slices.DeleteFunc(slices.Clone(c.flocks), func(l procscan.Flock) bool { return c.inodes[l.Ino] })
 }
 
-// openOf lists the lock and run files that a process has open, of whatever
+// openOf lists the lock and run files that a process has open, in any
 // directory.
 func (c *census) openOf(id procscan.ID) []procscan.Open {
 	open, known := c.open[id]
@@ -330,10 +334,10 @@ func (c *census) runFileHolders(name string, hidden bool) (ids []procscan.ID) {
 	return ids
 }
 
-// isInherited reports whether o is a run file of name in the hands of a worker,
-// or of what a worker has started: not of a supervisor. The record says who is
-// which; where it can't be read, a descriptor that came through execve is a
-// worker's.
+// isInherited reports whether a worker, or a process that a worker started, has
+// o open as a run file of name. A supervisor's own descriptor doesn't count.
+// The record says which process is which; where it can't be read, a descriptor
+// that came through execve is a worker's.
 func (c *census) isInherited(o procscan.Open, name string) bool {
 	if !c.isRunFile(o, name) {
 		return false
@@ -408,8 +412,9 @@ func (c *census) heldRun(name string) bool {
 	return !c.allFlocks
 }
 
-// mayHide reports whether a process may hold a lock of name that it has inherited,
-// on a file that isn't in the directory: the taker has ended, or has closed it.
+// mayHide reports whether a process may hold an inherited lock of name on a
+// file outside the directory. The process that took the lock has ended or has
+// closed the file.
 func (c *census) mayHide(name string) bool {
 	strays := c.strays()
 	if !c.allFlocks {

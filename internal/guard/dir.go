@@ -32,16 +32,17 @@ func (d dir) control(name string) string {
 }
 func (d dir) skipped(name string) string { return filepath.Join(d.path, identity.Key(name)+".skipped") }
 
-// output gives the FIFO and the socket of a worker whose output is written
-// down; see package logger.
+// output gives the FIFO and the socket through which a worker's output goes to
+// the log. See package logger.
 func (d dir) output(name string) (fifo, socket string) {
 	stem, k := filepath.Join(d.path, identity.Key(name)), identity.Key(name)
 	return stem + ".out", filepath.Join(d.path, k[len(k)-12:]+".clk")
 }
 
-// openDir is step 1: it makes the directory if there is none, and refuses one
-// that anybody else could tamper with. There is no fallback: a guard that
-// looks in another place when it doesn't like the first one guards nothing.
+// openDir is step 1: it makes the directory if there is none, and refuses a
+// directory that another user could tamper with. A directory that is refused is
+// an error: supervisors that fell back to another directory would not see each
+// other.
 func openDir(path string, allowNFS bool) (dir, error) {
 	d, err := findDir(path)
 	if err != nil {
@@ -97,7 +98,7 @@ func makeParents(path string) error {
 	return mkdir(path, 0o755)
 }
 
-// mkdir makes a directory that its owner can use, whatever the umask takes away.
+// mkdir makes a directory that its owner can use under any umask.
 func mkdir(path string, mode fs.FileMode) error {
 	if err := os.Mkdir(path, mode); err != nil {
 		if errors.Is(err, fs.ErrExist) { // a tick beside this one was first
@@ -126,9 +127,13 @@ func checkDir(path string, allowNFS bool) error {
 	case mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("the state directory %s is not a directory: remove it, or give another with --dir", path)
 	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("the state directory %s belongs to uid %d, not to uid %d: refused; give a directory of your own with --dir", path, st.Uid, os.Geteuid())
+		return fmt.Errorf("the state directory %s belongs to uid %d, not to uid %d: refused; give a directory of your "+
+			"own with --dir",
+			path, st.Uid, os.Geteuid())
 	case mode&0o022 != 0:
-		return fmt.Errorf("the state directory %s may be written by others (mode %04o): refused; chmod 700 it, or give another with --dir", path, mode&0o7777)
+		return fmt.Errorf("the state directory %s may be written by others (mode %04o): refused; chmod 700 it, or give "+
+			"another with --dir",
+			path, mode&0o7777)
 	}
 	if allowNFS {
 		return nil
@@ -138,7 +143,9 @@ func checkDir(path string, allowNFS bool) error {
 		return fmt.Errorf("cannot tell the file system of the state directory %s: %w", path, err)
 	}
 	if kind != "" {
-		return fmt.Errorf("the state directory %s lies on %s, where a lock may be lost without notice: refused; give a local one with --dir, or insist with --allow-nfs", path, kind)
+		return fmt.Errorf("the state directory %s lies on %s, where a lock may be lost without notice: refused; give a "+
+			"local one with --dir, or insist with --allow-nfs",
+			path, kind)
 	}
 	return nil
 }

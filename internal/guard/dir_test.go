@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A directory that somebody else could tamper with is refused, each for its
-// own reason.
+// A directory that another user could tamper with is refused, each for its own
+// reason.
 func TestOpenDir(t *testing.T) {
 	top := t.TempDir()
 	at := func(name string) string { return filepath.Join(top, name) }
@@ -47,7 +47,8 @@ func TestOpenDir(t *testing.T) {
 	}
 	if os.Geteuid() == 0 {
 		must(os.Chown(at("mine"), 65534, 65534))
-		if _, err := openDir(at("mine"), false); err == nil || !strings.Contains(err.Error(), "belongs to uid 65534, not to uid 0") {
+		if _, err := openDir(at("mine"), false); err == nil ||
+			!strings.Contains(err.Error(), "belongs to uid 65534, not to uid 0") {
 			t.Errorf("another's: %v", err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"lifeline/procscan"
 )
 
-// These look, for doctors: they make nothing, lock nothing and change nothing.
+// These functions serve doctor: they read, and change nothing.
 
 // Directory is the guard's state directory, and why it can't be used. One that
 // isn't there yet is made at the first start, where that can be done.
@@ -40,16 +40,21 @@ func (g Guard) Directory() (path string, there bool, err error) {
 			above = filepath.Dir(above)
 		}
 		if err := unix.Access(above, unix.W_OK|unix.X_OK); err != nil {
-			return path, false, fmt.Errorf("the state directory %s is not there and can't be made in %s: %w; make it (mkdir -m 700, your own), or give another with --dir", path, above, err)
+			return path, false, fmt.Errorf("the state directory %s is not there and can't be made in %s: %w; make it "+
+				"(mkdir -m 700, your own), or give another with --dir",
+				path, above, err)
 		}
 		return path, false, nil
 	}
 	if err := unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
-		return path, true, fmt.Errorf("the state directory %s can't be written: %w; chmod 700 it, or give another with --dir", path, err)
+		return path, true, fmt.Errorf("the state directory %s can't be written: %w; chmod 700 it, or give another with --dir",
+			path, err)
 	}
 	var st unix.Statfs_t
 	if unix.Statfs(path, &st) == nil && st.Files > 0 && st.Ffree == 0 {
-		return path, true, fmt.Errorf("the file system of the state directory %s has no inode left, so that no lock can be made: remove files there, or give another with --dir", path)
+		return path, true, fmt.Errorf("the file system of the state directory %s has no inode left, so that no lock can "+
+			"be made: remove files there, or give another with --dir",
+			path)
 	}
 	return path, true, nil
 }
@@ -77,9 +82,13 @@ func checkAbove(path string) error {
 		mode := uint32(st.Mode)
 		switch {
 		case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-			return fmt.Errorf("%s, above the state directory %s, belongs to uid %d, who can put another directory in its place: give one of your own with --dir", real, path, st.Uid)
+			return fmt.Errorf("%s, above the state directory %s, belongs to uid %d, who can put another directory in its "+
+				"place: give one of your own with --dir",
+				real, path, st.Uid)
 		case mode&0o002 != 0 && mode&unix.S_ISVTX == 0:
-			return fmt.Errorf("%s, above the state directory %s, may be written by everybody (mode %04o), who can put another directory in its place: chmod o-w it, or give another with --dir", real, path, mode&0o7777)
+			return fmt.Errorf("%s, above the state directory %s, may be written by everybody (mode %04o), who can put another "+
+				"directory in its place: chmod o-w it, or give another with --dir",
+				real, path, mode&0o7777)
 		}
 		if real == filepath.Dir(real) {
 			return nil
@@ -94,7 +103,7 @@ type Exam struct {
 	// Broken are files that would be refused, with what to do about them.
 	Broken []error
 
-	LockHolders, RunHolders []procscan.ID // who holds the locks; nobody is said where that can't be known
+	LockHolders, RunHolders []procscan.ID // the holders of the locks; empty where they can't be known
 
 	Record     RecordState
 	Supervisor procscan.ID // as the record has them
@@ -178,8 +187,7 @@ func (x *Examiner) Examine(g Guard, name string) (Exam, error) {
 	return e, nil
 }
 
-// examineFile is checkFile for a file that may not be there, and that isn't
-// opened.
+// examineFile is checkFile by path alone; the file may be missing.
 func examineFile(what, path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -196,7 +204,8 @@ func examineFile(what, path string) error {
 	case !st.Mode().IsRegular():
 		return fmt.Errorf("the %s %s is %s, not a regular file: it is refused; remove it", what, path, kindOf(st.Mode()))
 	case int(sys.Uid) != os.Geteuid():
-		return fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: it is refused; remove it", what, path, sys.Uid, os.Geteuid())
+		return fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: it is refused; remove it", what, path, sys.Uid,
+			os.Geteuid())
 	case sys.Nlink > 1:
 		return fmt.Errorf("the %s %s has %d links: it is refused; remove it", what, path, sys.Nlink)
 	}
@@ -212,5 +221,6 @@ func (g Guard) Marked(id procscan.ID, name string) bool {
 	}
 	path, _, _ := g.Directory()
 	space, err := filepath.EvalSymlinks(path)
-	return env[identity.EnvName] == name && (err != nil || env[identity.EnvSpace] == space || strings.TrimSuffix(env[identity.EnvSpace], "/") == path)
+	return env[identity.EnvName] == name &&
+		(err != nil || env[identity.EnvSpace] == space || strings.TrimSuffix(env[identity.EnvSpace], "/") == path)
 }

@@ -34,7 +34,7 @@ type Guard struct {
 	StateDir string // where journals and pauses are kept; "" means MemoryDir()
 	Group    string // may read them; "" is nobody
 
-	Wait    time.Duration // wait up to this long for the name; 0 means not at all
+	Wait    time.Duration // wait up to this long for the name; 0 refuses at once
 	Standby bool          // wait for the name without a limit
 
 	Leftovers Leftovers
@@ -338,8 +338,8 @@ func (g Guard) warn(format string, args ...any) {
 	}
 }
 
-// NewGeneration makes the id of a generation: not a secret, but nothing that
-// another user could guess beforehand.
+// NewGeneration makes the id of a generation. It is public once written, and
+// other users can't guess it beforehand.
 func NewGeneration() string { return fmt.Sprintf("%016x", rand.Uint64()) }
 
 // Inherited is what lives of a name when it is taken.

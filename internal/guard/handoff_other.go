@@ -18,7 +18,7 @@ type Handed struct {
 
 var errNoHandOver = errors.New("a lifeline can't be replaced in place on this system")
 
-// HandOver can't be done here: the lock file's descriptor can't be found.
+// HandOver fails here, because the lock file's descriptor can't be found.
 func (h *Hold) HandOver() (Handed, error) { return Handed{}, errNoHandOver }
 
 // TakeBack has nothing to undo.

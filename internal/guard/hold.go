@@ -53,7 +53,12 @@ func (h *Hold) Space() string { return h.dir.space }
 
 // Environ returns the marker of a generation of the name.
 func (h *Hold) Environ(generation string) []string {
-	return identity.Marker{Name: h.Name, Space: h.dir.space, Generation: generation, Supervisor: identity.ID(procscan.Self())}.Environ()
+	return identity.Marker{
+		Name:       h.Name,
+		Space:      h.dir.space,
+		Generation: generation,
+		Supervisor: identity.ID(procscan.Self()),
+	}.Environ()
 }
 
 // CgroupPrefix is how the names of the worker's cgroups have to begin.
@@ -146,7 +151,7 @@ func (h *Hold) record() identity.Record {
 	}
 }
 
-// Paused tells whether someone has paused the name since it was taken.
+// Paused tells whether an operator has paused the name since it was taken.
 func (h *Hold) Paused() bool {
 	_, paused, _ := pausedUntil(h.guard.memory(h.dir).file(h.Name, pausedFile))
 	return paused
@@ -212,9 +217,9 @@ func (g Guard) Holder(name string) (h Holder, ok bool, err error) {
 	return list[0].Holder, list[0].Alive(), nil
 }
 
-// holderOf reads the record; when it is stale or damaged, the process that
-// locked the lock file is looked up in /proc/locks, which is right there because
-// that lock is never inherited.
+// holderOf reads the record. When the record is stale or damaged, it looks up
+// the process that locked the lock file in /proc/locks. That file tells the
+// truth here, because the lock is never inherited.
 func holderOf(d dir, name string) Holder {
 	var h Holder
 	if rec, ok := readRecordAt(d.run(name)); ok {

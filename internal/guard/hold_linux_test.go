@@ -66,8 +66,8 @@ func TestDoPutsBack(t *testing.T) {
 	}
 }
 
-// locks reports that pid has a flock on each of the files, without trying to
-// lock them, which would be in the way of who puts them back.
+// locks reports that pid has a flock on each of the files. It tries no lock,
+// because that would disturb the supervisor that puts the files back.
 func locks(t *testing.T, pid int, files [2]uint64) bool {
 	t.Helper()
 	text, err := os.ReadFile("/proc/locks")
@@ -77,7 +77,9 @@ func locks(t *testing.T, pid int, files [2]uint64) bool {
 	for _, ino := range files {
 		held := false
 		for line := range strings.Lines(string(text)) {
-			held = held || strings.Contains(line, fmt.Sprintf("FLOCK  ADVISORY  WRITE %d ", pid)) && strings.Contains(line, fmt.Sprintf(":%d ", ino))
+			held = held ||
+				strings.Contains(line, fmt.Sprintf("FLOCK  ADVISORY  WRITE %d ", pid)) &&
+					strings.Contains(line, fmt.Sprintf(":%d ", ino))
 		}
 		if !held {
 			return false
@@ -96,8 +98,8 @@ func inodes(d dir) (ino [2]uint64) {
 	return ino
 }
 
-// A record that was written before a reboot, or by another pid namespace,
-// names nobody, whoever has these pids now.
+// A record that was written before a reboot, or in another pid namespace, names
+// no living process, even where its pids are in use again.
 func TestHolderOfEarlierBoot(t *testing.T) {
 	g := Guard{Dir: stateDir(t)}
 	if err := g.Do(t.Context(), "job", func(context.Context, *Hold) error { return nil }); err != nil {
@@ -105,7 +107,13 @@ func TestHolderOfEarlierBoot(t *testing.T) {
 	}
 	d := dir{path: g.Dir}
 	self := identity.ID(procscan.Self())
-	now := identity.Record{Boot: procscan.BootID(), PIDNamespace: procscan.PIDNamespace(), Supervisor: self, Worker: self, Searched: true}
+	now := identity.Record{
+		Boot:         procscan.BootID(),
+		PIDNamespace: procscan.PIDNamespace(),
+		Supervisor:   self,
+		Worker:       self,
+		Searched:     true,
+	}
 	boot, space, process := now, now, now
 	boot.Boot, space.PIDNamespace = "another", 1
 	process.Supervisor, process.Worker = identity.ID{}, identity.ID{PID: self.PID, Start: self.Start + 1}

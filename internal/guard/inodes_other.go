@@ -2,5 +2,5 @@
 
 package guard
 
-// inodesIn isn't needed here: who holds a lock can't be told.
+// inodesIn returns nothing, because the holder of a lock can't be told here.
 func inodesIn(string) map[uint64]bool { return nil }

@@ -9,17 +9,19 @@ import (
 )
 
 const (
-	// keepPoll is the slow look at both files, for what no notification tells: a
-	// parent directory that was moved, a system without inotify.
+	// keepPoll is the interval at which both files are checked. It covers what
+	// inotify misses: a parent directory that was moved, and systems without
+	// inotify.
 	keepPoll = time.Minute
 	// keepFirst is when the files are looked at first: a job that is shorter pays
 	// nothing for it.
 	keepFirst = 100 * time.Millisecond
 )
 
-// Keep is step 9: from now on a file of the name that is gone from its path is
-// made again, locked, and the record written again. A removed file can't be
-// linked back, and its lock keeps no tick out. stop ends that.
+// Keep is step 9. From now on a file of the name that is gone from its path is
+// made again and locked, and the record is written again. A new file is needed
+// because a removed file can't be linked back, and its lock stops no tick. Keep
+// ends when stop is called.
 func (h *Hold) Keep() (stop func()) {
 	quit := make(chan struct{})
 	go func() {
@@ -105,8 +107,8 @@ func (h *Hold) remake() error {
 		if err != nil {
 			return err
 		}
-		// Those that stood in the queue at the old file wake up, see that it
-		// is not the one any more, and queue up at the new one.
+		// The processes that queued for the old file wake up, see that the path
+		// names another file, and queue for that file.
 		h.lock.Close()
 		h.lock = fresh
 		crash.Point("keep.locked")
@@ -157,8 +159,8 @@ func (h *Hold) abandon() {
 	h.mu.Unlock()
 }
 
-// lockDir keeps systemd-tmpfiles out of the directory, which passes over those
-// that somebody has locked (tmpfiles.d(5)). One supervisor at a time has the
+// lockDir keeps systemd-tmpfiles out of the directory: it passes over
+// directories that are locked (tmpfiles.d(5)). One supervisor at a time has the
 // lock; when it ends, another takes it within the poll.
 func lockDir(path string) *os.File {
 	f, err := os.Open(path)

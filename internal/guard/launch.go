@@ -17,9 +17,9 @@ import (
 // execve, that doesn't get on.
 const standstill = 3 * time.Second
 
-// OrphanError says that a census has found a living worker without a supervisor,
-// which is the instance and to be adopted, or what ended workers have left
-// running, to be dealt with before the next start.
+// OrphanError says what a census has found without a supervisor. It is a living
+// worker, which is the instance and is to be adopted, or it is the leftovers of
+// ended workers, to be dealt with before the next start.
 type OrphanError struct{ Inherited }
 
 func (e *OrphanError) Error() string {
@@ -30,16 +30,18 @@ func (e *OrphanError) Error() string {
 }
 
 // Launch starts a worker: steps 5 to 8. It announces the start, makes sure that
-// both files are locked by this process and in their place, and, unless they have
-// been since the last census, elects. fork is called when no other instance can
-// start any more; the worker it returns is written into the record, and then the
-// announcement is withdrawn.
+// this process has locked both files and that they are in their place, and
+// elects. A supervisor whose files have been in their place since its last
+// census needs no election. Launch calls fork when no other instance can start
+// any more. It writes the worker that fork returns into the record, and then
+// withdraws the announcement.
 //
-// The owner of newer files locked them, announced, and took a census after this
-// process had announced and found its own in their place: it sees this process.
+// The owner of newer files locked them and announced itself after this process
+// had announced. The census of that owner therefore shows this process.
 //
-// A *[HeldError] says that another instance has the name, an *[OrphanError] that
-// a worker without a supervisor lives. fork's own error is returned as it is.
+// A *[HeldError] says that another instance has the name, an *[OrphanError]
+// that a worker without a supervisor lives. The error of fork is returned as it
+// is.
 func (h *Hold) Launch(ctx context.Context, generation string, fork func() (procscan.ID, error)) (procscan.ID, error) {
 	withdraw := announce(identity.Announcement(h.dir.space, h.Name))
 	defer withdraw()
@@ -67,8 +69,8 @@ func (h *Hold) Launch(ctx context.Context, generation string, fork func() (procs
 }
 
 // secure makes sure that both files are in their place and locked by this
-// process. sure says that they have been since the last census; breaks counts the
-// times that they were not.
+// process. sure says that they have been since the last census. breaks counts
+// the times when they were missing.
 func (h *Hold) secure() (sure bool, breaks int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -112,10 +114,10 @@ func (h *Hold) elected(breaks int) {
 	h.prior = priorRecord{known: true, rec: h.record()}
 }
 
-// elect looks whether an instance lives or another contender goes first. Of any
-// two contenders that have announced themselves before they look, at least one
-// sees the other, and both agree on which is older (start ticks, pid). The older
-// one goes on, after the younger one has withdrawn.
+// elect takes a census and decides whether another instance lives or another
+// contender goes first. Of any two contenders that announce themselves before
+// they look, at least one sees the other. Both agree on which is older (start
+// ticks, pid). The older one goes on, after the younger one has withdrawn.
 func (h *Hold) elect(ctx context.Context) error {
 	self := procscan.Self()
 	var early []procscan.ID // the younger ones of the first census
@@ -127,7 +129,7 @@ func (h *Hold) elect(ctx context.Context) error {
 		}
 		s := c.of(h.Name, h.prior.rec, h.prior.known)
 		if len(s.unknown) > 0 { // a process that begins an execve later has seen this one
-			h.settleUnknown(ctx, c, s.unknown, deadline)
+			h.resolveUnknown(ctx, c, s.unknown, deadline)
 			s = c.of(h.Name, h.prior.rec, h.prior.known)
 		}
 		if !s.worker.Zero() || !s.supervisor.Zero() {
@@ -171,11 +173,11 @@ func (h *Hold) found(s sighting) error {
 	return &HeldError{h.Name, Holder{s.supervisor, s.worker, s.generation}}
 }
 
-// settleUnknown looks at each process that was in the middle of execve until it
-// shows what it is, and puts it into the census. One that has the name's run file
-// open is a worker: it needn't be waited for. One that shows nothing until the
-// deadline decides nothing.
-func (h *Hold) settleUnknown(ctx context.Context, c *census, unknown []procscan.ID, deadline time.Time) {
+// resolveUnknown reads each process that was in the middle of execve again
+// until it shows what it is, and puts it into the census. A process that has
+// the name's run file open is a worker, so its environment isn't needed. A
+// process that shows nothing until the deadline is left out.
+func (h *Hold) resolveUnknown(ctx context.Context, c *census, unknown []procscan.ID, deadline time.Time) {
 	for len(unknown) > 0 {
 		var left []procscan.ID // the set only shrinks
 		for _, id := range unknown {

@@ -7,23 +7,23 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/gofrs/flock" // flock(2), with the differences between systems settled
+	"github.com/gofrs/flock" // flock(2), the same on every system
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/crash"
 )
 
-// errBusy: somebody else holds the lock.
+// errBusy says that another process holds the lock.
 var errBusy = errors.New("locked by another process")
 
-// Never through a link (a link's target would be created and locked), never
-// waiting for the other end of a FIFO.
+// lockFlags refuses links, because a link's target would be created and locked,
+// and opens a FIFO without waiting for its other end.
 const lockFlags = os.O_CREATE | os.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK
 
-// lockPath is step 2: take K.lock, without waiting unless wait is set.
-// The lock counts only if the file locked is the file the path names: one that
-// was removed between open and lock guards nothing, so start over. Lock files
-// are never unlinked by lifeline itself.
+// lockPath is step 2: it takes the name's lock file, and waits for it only if
+// wait is set. The lock counts only if the path still names the locked file. A
+// file that was removed between open and lock guards nothing, so lockPath
+// starts over. lifeline itself never unlinks a lock file.
 func lockPath(path string, wait bool) (*flock.Flock, error) {
 	for range 1000 {
 		f := flock.New(path, flock.SetFlag(lockFlags), flock.SetPermissions(0o600))
@@ -57,7 +57,8 @@ func lockPath(path string, wait bool) (*flock.Flock, error) {
 		}
 		f.Close()
 	}
-	return nil, fmt.Errorf("cannot lock %s: it is removed again and again; find out by whom", path)
+	return nil, fmt.Errorf("cannot lock %s: another process removes it again and again; find that process "+
+		"(inotifywait, auditctl) and stop it", path)
 }
 
 // runFlags are those of K.run: the worker inherits the open file, and it may be
@@ -93,7 +94,8 @@ func openRun(path string, nfs bool) (*os.File, error) {
 		}
 		f.Close()
 	}
-	return nil, fmt.Errorf("cannot open %s: it is removed again and again; find out by whom", path)
+	return nil, fmt.Errorf("cannot open %s: another process removes it again and again; find that process "+
+		"(inotifywait, auditctl) and stop it", path)
 }
 
 // checkFile refuses an open file that isn't a plain one of our own, and tells
@@ -104,7 +106,8 @@ func checkFile(what, path string, st fs.FileInfo) (same bool, err error) {
 	case !st.Mode().IsRegular():
 		return false, fmt.Errorf("the %s %s is %s, not a regular file: refused; remove it", what, path, kindOf(st.Mode()))
 	case int(sys.Uid) != os.Geteuid():
-		return false, fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: refused; remove it", what, path, sys.Uid, os.Geteuid())
+		return false, fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: refused; remove it", what, path, sys.Uid,
+			os.Geteuid())
 	case sys.Nlink > 1:
 		return false, fmt.Errorf("the %s %s has %d links: refused; remove it", what, path, sys.Nlink)
 	}

@@ -13,7 +13,8 @@ import (
 var valid = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}\z`)
 
 func TestCheckName(t *testing.T) {
-	for _, good := range []string{"a", "7", "Z", "web", "web.1", "a_b-c:d@e+f", "9lives", "a..", "a--", strings.Repeat("n", 128)} {
+	for _, good := range []string{"a", "7", "Z", "web", "web.1", "a_b-c:d@e+f", "9lives", "a..", "a--",
+		strings.Repeat("n", 128)} {
 		if err := CheckName(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
@@ -41,7 +42,8 @@ func TestCheckName(t *testing.T) {
 	} {
 		err := CheckName(bad)
 		var named *NameError
-		if !errors.As(err, &named) || named.Name != bad || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), "a name is 1 to 128") {
+		if !errors.As(err, &named) || named.Name != bad || !strings.Contains(err.Error(), why) ||
+			!strings.Contains(err.Error(), "a name is 1 to 128") {
 			t.Errorf("%q: %v, not %q", bad, err, why)
 		}
 		if strings.ContainsAny(err.Error(), "\n\x00") {

@@ -15,8 +15,8 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// Pause keeps name down until the given time, or until Resume when it is zero:
-// a tick that finds nothing running starts nothing either.
+// Pause keeps name down until the given time, or until Resume when the time is
+// zero. Ticks exit without starting anything.
 func (g Guard) Pause(name string, until time.Time) error {
 	d, err := g.forName(name)
 	if err != nil {
@@ -79,9 +79,10 @@ func (g Guard) forName(name string) (dir, error) {
 	return openDir(g.Dir, g.AllowNFS)
 }
 
-// pausedUntil: a file that can't be understood pauses, because somebody wanted
-// to; one whose time has passed doesn't. One that can't be read is an error: to
-// take it for a pause would keep the name down without a word.
+// pausedUntil reads a pause file. A file that can't be parsed pauses, because
+// an operator asked for a pause; a file whose time has passed has no effect. A
+// file that can't be read is an error. As a pause it would keep the name down
+// silently.
 func pausedUntil(path string) (until time.Time, paused bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -37,8 +37,9 @@ func readRecordAt(path string) (rec identity.Record, ok bool) {
 	return rec, err == nil && here(rec)
 }
 
-// openRecord opens the file at path for writing the record, if it is the one
-// that run has open; nil otherwise: a removed one will never be read.
+// openRecord opens the file at path for writing the record, if it is the file
+// that run has open. Otherwise it returns nil, because a record in a removed
+// file is never read.
 func openRecord(run *os.File, path string) *os.File {
 	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -53,10 +54,10 @@ func openRecord(run *os.File, path string) *os.File {
 	return f
 }
 
-// writeRecord puts r into the file. A full disk makes it fail, and so does a
-// limit on file sizes, which is looked at first: a part of a record is worse than
-// an old one, and beyond the limit the kernel sends SIGXFSZ. The locks need no
-// data, so callers go on.
+// writeRecord puts r into the file. It fails on a full disk. It checks the
+// limit on file sizes first, because beyond the limit the kernel sends SIGXFSZ,
+// and a part of a record is worse than an old record. The locks need no data,
+// so callers go on.
 func writeRecord(f *os.File, r identity.Record) {
 	if mayGrow(identity.RecordSize) {
 		_, _ = f.WriteAt(r.Encode(), 0)
@@ -78,6 +79,6 @@ func inodeOf(path string) uint64 {
 	return uint64(st.Ino)
 }
 
-// ticksNow is the present time in clock ticks since boot, as process start times
-// are counted: USER_HZ is 100 on every system that Go runs on (proc(5)).
+// ticksNow is the present time in clock ticks since boot, the unit of process
+// start times. USER_HZ is 100 on every system that Go runs on (proc(5)).
 func ticksNow() uint64 { return uint64(bootTime().Milliseconds() / 10) }

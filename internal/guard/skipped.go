@@ -13,7 +13,7 @@ import (
 // the length when it wants to know how many ticks its worker has kept from
 // starting.
 
-// maxSkipped is where counting begins anew: two years of ticks.
+// maxSkipped is where counting starts again at zero: two years of ticks.
 const maxSkipped = 1 << 20
 
 // countSkipped notes a tick that has found the lock at path held. A full disk
@@ -44,7 +44,7 @@ func (h *Hold) Skipped() int {
 	}
 	size := st.Size()
 	n := size - h.counted
-	if n < 0 { // a new file, or counting has begun anew
+	if n < 0 { // a new file, or counting has started again at zero
 		n = size
 	}
 	if h.counted = size; size > maxSkipped {

@@ -77,9 +77,9 @@ func waitEnd(ctx context.Context, h Holder) bool {
 	return ctx.Err() == nil
 }
 
-// idle reports whether the holder of the lock does nothing for the name: it is
-// being taken down, after a SIGKILL for example, or it is stopped and has no
-// living worker. A stopped one is continued.
+// idle reports whether the holder of the lock does nothing for the name. Such a
+// holder is ending, after a SIGKILL for example, or it is stopped and has no
+// living worker. idle continues a stopped holder.
 func idle(d dir, name string) bool {
 	h := holderOf(d, name)
 	s, err := procscan.Lookup(h.Supervisor.PID)

@@ -7,10 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch wakes the keeper when one of the paths may have gone. It watches the
-// two files and the directory itself, not what happens inside it: three
-// hundred names in one directory don't wake each other. Removing a file that
-// is held open changes its link count, which inotify reports as IN_ATTRIB.
+// watch wakes Keep when one of the paths may have gone. It watches the two
+// files and the directory itself. Changes inside the directory don't count, so
+// that three hundred names in one directory leave each other asleep. Removing a
+// file that is held open changes its link count, which inotify reports as
+// IN_ATTRIB.
 type watch struct {
 	c     chan struct{}
 	f     *os.File
