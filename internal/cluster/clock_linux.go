@@ -16,14 +16,14 @@ func Now() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// Alarm goes off at times on that clock, right after a suspend if need be
+// Alarm goes off at times on the clock of [Now], right after a suspend if need be
 // (timerfd_create(2)): the runtime's own timers stand still meanwhile.
 type Alarm struct {
 	C    <-chan struct{}
 	file *os.File
 }
 
-// NewAlarm makes one; it costs a goroutine, no thread.
+// NewAlarm makes an alarm, which costs a goroutine and no thread.
 func NewAlarm() (*Alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
@@ -56,5 +56,5 @@ func (a *Alarm) Set(at time.Duration) {
 	}
 }
 
-// Close ends it.
+// Close ends the alarm.
 func (a *Alarm) Close() { _ = a.file.Close() }

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Now is the time on CLOCK_MONOTONIC. On macOS that goes on during a suspend;
-// on the BSDs it doesn't: a machine that may be suspended needs the fence.
+// Now is the time on CLOCK_MONOTONIC. On macOS that clock goes on during a
+// suspend. On the BSDs it stops, so a machine that may be suspended needs the
+// fence.
 func Now() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
@@ -19,7 +20,7 @@ func Now() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// Alarm goes off at times on that clock.
+// Alarm goes off at times on the clock of [Now].
 type Alarm struct {
 	C     <-chan struct{}
 	c     chan struct{}
@@ -27,7 +28,7 @@ type Alarm struct {
 	timer *time.Timer
 }
 
-// NewAlarm makes one.
+// NewAlarm makes an alarm.
 func NewAlarm() (*Alarm, error) {
 	c := make(chan struct{}, 1)
 	return &Alarm{C: c, c: c}, nil
@@ -51,5 +52,5 @@ func (a *Alarm) Set(at time.Duration) {
 	})
 }
 
-// Close ends it.
+// Close ends the alarm.
 func (a *Alarm) Close() { a.Set(0) }

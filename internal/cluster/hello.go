@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Hello is what lifeline tells lifeline-remote at first: everything but the
-// secrets, which that one reads for itself.
+// Hello is what lifeline tells lifeline-remote at first. The secrets are left
+// out, because lifeline-remote reads them itself.
 type Hello struct {
 	URL, Name, Node string
 	TTL, Grace      time.Duration
@@ -19,7 +19,7 @@ type Hello struct {
 	AtLeastOnce     bool
 	MaxClockSkew    time.Duration // between this node and the engine, for ticks
 	ForceOptions    bool          // change what all nodes agree on
-	Memory          string        // a file for what must not be forgotten; "" for none
+	Memory          string        // the file that keeps fence and mark over a restart; "" for none
 	Fence           uint64        // the highest that this lifeline has had
 	Supervisor      string        // lifeline's own pid and start time, PID:START
 }
@@ -35,14 +35,15 @@ func (h Hello) Line() string {
 		"memory="+h.Memory, "fence="+strconv.FormatUint(h.Fence, 10))
 }
 
-// ParseHello reads it. Fields that it doesn't know are passed over: a newer
-// lifeline of the same version may say more.
+// ParseHello reads a hello. It skips unknown fields, because a newer lifeline of
+// the same version may say more.
 func ParseHello(m Message) (h Hello, err error) {
 	if m.Verb != "lifeline" || len(m.Fields) == 0 {
 		return h, nonsense("%q is no hello", m.Verb)
 	}
 	if m.Fields[0] != strconv.Itoa(Version) {
-		return h, fmt.Errorf("this lifeline-remote speaks version %d of the protocol, lifeline %.10q: install both from the same release", Version, m.Fields[0])
+		return h, fmt.Errorf("this lifeline-remote speaks version %d of the protocol, lifeline %.10q: install both from "+
+			"the same release", Version, m.Fields[0])
 	}
 	number := func(s string) int64 {
 		n, e := strconv.ParseInt(s, 10, 64)
@@ -92,7 +93,7 @@ func ParseHello(m Message) (h Hello, err error) {
 	return h, err
 }
 
-// Options are those that all nodes have to agree on, as they are typed.
+// Options are the options that all nodes have to agree on, as they are typed.
 func (h Hello) Options() string {
 	text := fmt.Sprintf("--slots %d --ttl %s", h.Slots, h.TTL)
 	if h.Tick != "" {

@@ -20,16 +20,16 @@ type Lease struct {
 	w     world
 
 	wanted   bool
-	settled  bool  // a lifeline-remote has found the engine usable once
+	usable   bool  // a lifeline-remote has found the engine usable once
 	held     bool  // granted, and not given up since
-	times    Times // of the lease; not zero while lifeline-remote is gone, too
+	times    Times // of the lease; kept while lifeline-remote is gone
 	fence    uint64
 	peer     *peer
-	told     Times           // what has been said of times already: Stop, Kill
+	told     Times           // the Stop and the Kill that the supervisor has been told
 	at       time.Duration   // when lifeline-remote is to be started, or looked after
-	asked    bool            // it owes a pong
-	failures int             // starts of it in a row that came to nothing
-	living   map[string]bool // generations of which something may live
+	asked    bool            // lifeline-remote owes a pong
+	failures int             // starts of lifeline-remote in a row that failed
+	living   map[string]bool // generations that may have a living process
 	out      []Event
 	bell     chan struct{}
 }
@@ -41,15 +41,15 @@ type Event struct {
 	N    uint64 // the fence, or the exit code
 }
 
-// world is what a test takes into its own hands.
+// world is what a test replaces.
 type world struct {
-	now   func() time.Duration
-	alarm *Alarm
-	set   func(at time.Duration)
-	doom  func(at time.Duration) // this process is killed then; 0 for never
-	start func() (io.ReadWriteCloser, procscan.ID, error)
-	kill  func(procscan.ID)
-	reap  func(procscan.ID)
+	now    func() time.Duration
+	alarm  *Alarm
+	set    func(at time.Duration)
+	killAt func(at time.Duration) // this process is killed then; 0 for never
+	start  func() (io.ReadWriteCloser, procscan.ID, error)
+	kill   func(procscan.ID)
+	reap   func(procscan.ID)
 }
 
 // peer is one lifeline-remote.
@@ -58,20 +58,20 @@ type peer struct {
 	id    procscan.ID
 	mu    sync.Mutex
 	queue []Message
-	hello bool          // it has said its own
-	err   error         // why nothing more will come
+	hello bool          // it has said its hello
+	err   error         // why it will say no more
 	over  chan struct{} // closed then
 }
 
 const (
-	patience   = 5 * time.Second // with one that is silent where it needn't be
+	patience   = 5 * time.Second // with a lifeline-remote that owes a pong
 	goodbye    = 2 * time.Second // for giving a lease back at the end
 	maxRestart = 30 * time.Second
-	misused    = 64 // a refusal for what the command line says
+	misused    = 64 // the code of a refusal because of the command line
 )
 
-// Join makes the lease of a name; the options have been checked. Nothing is
-// started before Want.
+// Join makes the lease of a name; the options have been checked. Want starts
+// lifeline-remote.
 func Join(o Options, name string, grace time.Duration, warn func(format string, args ...any)) (*Lease, error) {
 	program, err := Find()
 	if err != nil {
@@ -86,7 +86,7 @@ func Join(o Options, name string, grace time.Duration, warn func(format string, 
 		FailAfter: o.FailAfter, Tick: o.Tick, AtLeastOnce: o.AtLeastOnce,
 		MaxClockSkew: o.MaxClockSkew, ForceOptions: o.ForceOptions, Memory: o.Memory,
 		Supervisor: fmt.Sprintf("%d:%d", self.PID, self.Start)}, warn,
-		world{now: Now, alarm: alarm, set: alarm.Set, doom: newDoom().set, kill: kill, reap: reap,
+		world{now: Now, alarm: alarm, set: alarm.Set, killAt: newKillTimer().set, kill: kill, reap: reap,
 			start: func() (io.ReadWriteCloser, procscan.ID, error) { return start(program) }})
 	go func() {
 		for range alarm.C {
@@ -113,8 +113,8 @@ func (l *Lease) C() <-chan struct{} { return l.bell }
 // Ticks reports that the command runs at ticks, not all the time.
 func (l *Lease) Ticks() bool { return l.hello.Tick != "" }
 
-// Held reports that a worker may be started now: the deadline is looked at
-// again, whatever was heard before.
+// Held reports that a worker may be started now. It checks the deadline again,
+// because the last message may be old.
 func (l *Lease) Held() bool { return l.held && l.peer != nil && l.times.Held(l.w.now()) }
 
 // Until is when the worker's tree is killed at the latest, on CLOCK_BOOTTIME.
@@ -131,7 +131,7 @@ func (l *Lease) Helpers() []procscan.ID {
 	return []procscan.ID{l.peer.id}
 }
 
-// Want stands by for the lease. Nothing of the worker lives.
+// Want stands by for the lease, while no process of the worker lives.
 func (l *Lease) Want() {
 	l.wanted = true
 	if l.peer != nil {
@@ -143,21 +143,22 @@ func (l *Lease) Want() {
 	l.arm()
 }
 
-// Release gives back what is held, if anything. Nothing of the worker lives.
+// Release gives back the lease if it is held, while no process of the worker
+// lives.
 func (l *Lease) Release() {
 	if l.held {
 		l.say("release")
 	}
 	l.wanted = false
 	l.forget()
-	l.out = slices.DeleteFunc(l.out, func(e Event) bool { return e.Verb != "refused" }) // said of what is given back
+	l.out = slices.DeleteFunc(l.out, func(e Event) bool { return e.Verb != "refused" }) // they are about the lease that is given back
 	l.arm()
 }
 
-// Starting, Started and Ended keep lifeline-remote informed of what to kill.
+// Starting tells lifeline-remote of a generation that it may have to kill.
 func (l *Lease) Starting(generation, cgroup string) {
 	l.living[generation] = true
-	l.doom()
+	l.armKillTimer()
 	l.say("starting", generation, cgroup)
 }
 
@@ -166,18 +167,18 @@ func (l *Lease) Started(generation string, id procscan.ID) {
 	l.say("started", generation, id.PID, strconv.FormatUint(id.Start, 10))
 }
 
-// Ended is said when nothing of a generation lives.
+// Ended is said when every process of a generation has ended.
 func (l *Lease) Ended(generation string, up time.Duration, code int) {
 	delete(l.living, generation)
-	l.doom()
+	l.armKillTimer()
 	l.say("ended", generation, int64(up), code)
 }
 
 // Done is said when the run for a tick has ended.
 func (l *Lease) Done(label string, code int) { l.say("done", label, code) }
 
-// Close ends lifeline-remote, which gives back what is held when nothing of
-// the worker lives; it waits for that, for a while.
+// Close ends lifeline-remote, which gives back the lease after the worker's
+// tree has ended. Close waits up to 2 s for that.
 func (l *Lease) Close() {
 	if p := l.peer; p != nil {
 		l.say("bye")
@@ -193,7 +194,7 @@ func (l *Lease) Close() {
 	}
 }
 
-// Next is what there is to do; ok is false when there is nothing.
+// Next is the next thing to do; ok is false when there is none.
 func (l *Lease) Next() (verb, text string, n uint64, ok bool) {
 	l.listen()
 	l.look()
@@ -248,7 +249,7 @@ func (l *Lease) listen() {
 	}
 }
 
-// heard is one message.
+// heard acts on one message.
 func (l *Lease) heard(m Message) error {
 	now := l.w.now()
 	deadline := func(i int) (time.Duration, error) {
@@ -265,10 +266,11 @@ func (l *Lease) heard(m Message) error {
 	case "remote":
 		l.peer.hello = true
 		if m.Fields[0] != strconv.Itoa(Version) {
-			return fmt.Errorf("lifeline-remote speaks version %.10q of the protocol, this lifeline %d: install both from the same release", m.Fields[0], Version)
+			return fmt.Errorf("lifeline-remote speaks version %.10q of the protocol, this lifeline %d: install both from "+
+				"the same release", m.Fields[0], Version)
 		}
 	case "standing":
-		l.settled, l.failures = true, 0
+		l.usable, l.failures = true, 0
 	case "granted":
 		fence, err := strconv.ParseUint(m.Fields[0], 10, 64)
 		if err != nil || fence <= l.fence || l.held {
@@ -293,7 +295,7 @@ func (l *Lease) heard(m Message) error {
 			return err
 		}
 		l.times, l.told.Stop = TimesOf(d, l.hello.TTL, l.hello.Grace), 0
-		l.doom()
+		l.armKillTimer()
 	case "tick":
 		if l.held {
 			l.tell("tick", m.Fields[0], 0)
@@ -312,7 +314,7 @@ func (l *Lease) heard(m Message) error {
 		if err != nil || code < 1 || code > 255 {
 			return nonsense("the exit code %.10q", m.Fields[0])
 		}
-		if !l.settled || code == misused && !l.held {
+		if !l.usable || code == misused && !l.held {
 			l.wanted = false
 			l.tell("refused", m.Fields[1], uint64(code))
 			return nil
@@ -326,8 +328,8 @@ func (l *Lease) heard(m Message) error {
 	return nil
 }
 
-// leave has done with this lifeline-remote. What is held stays so until the
-// deadline at most; the worker is asked to end at once.
+// leave ends this lifeline-remote. The lease may be held until the deadline, and
+// the worker is asked to end at once.
 func (l *Lease) leave(err error) {
 	p := l.peer
 	l.peer = nil
@@ -346,7 +348,7 @@ func (l *Lease) leave(err error) {
 	l.at = l.w.now() + min(time.Second<<min(l.failures-1, 6), maxRestart)
 }
 
-// look is what there is to do because nothing has happened.
+// look does what time alone makes due.
 func (l *Lease) look() {
 	now := l.w.now()
 	if l.held {
@@ -366,7 +368,7 @@ func (l *Lease) look() {
 	switch {
 	case l.peer == nil:
 		l.connect()
-	case now > l.at+time.Second: // it was this process that was away
+	case now > l.at+time.Second: // this process was stopped or suspended
 		l.quietSince()
 	case l.asked:
 		l.leave(fmt.Errorf("it hasn't answered for %s", patience))
@@ -379,15 +381,15 @@ func (l *Lease) look() {
 // quietSince begins the wait for lifeline-remote's next word.
 func (l *Lease) quietSince() { l.asked, l.at = false, l.w.now()+patience }
 
-// doom has the kernel end this process, and so the worker, should both be
-// needed still when the margin is half over: whoever should have done it by
-// then is stopped, or dead.
-func (l *Lease) doom() {
+// armKillTimer has the kernel kill this process, and so the worker, when half
+// of the margin is over. By then both programs that should have ended the
+// worker are stopped or dead.
+func (l *Lease) armKillTimer() {
 	if len(l.living) == 0 {
-		l.w.doom(0)
+		l.w.killAt(0)
 		return
 	}
-	l.w.doom(l.times.Doom())
+	l.w.killAt(l.times.SelfKill())
 }
 
 func (l *Lease) forget() { l.held, l.times, l.told = false, Times{}, Times{} }
@@ -425,7 +427,7 @@ func (l *Lease) connect() {
 	l.say("want")
 }
 
-// read collects what comes until nothing more will.
+// read collects messages until the connection ends.
 func (p *peer) read(ring func()) {
 	defer close(p.over)
 	for r := NewReader(p.conn, FromRemote()); ; {

@@ -27,7 +27,7 @@ type rig struct {
 	kills  int
 	warned []string
 	alarm  *time.Timer
-	doom   time.Duration // when the kernel would end lifeline; 0 for never
+	killAt time.Duration // when the kernel would end lifeline; 0 for never
 	fails  bool          // the program can't be started
 }
 
@@ -49,7 +49,7 @@ func rigged(t *testing.T, test func(*rig)) {
 						r.alarm.Reset(max(at-r.now(), 0))
 					}
 				},
-				doom: func(at time.Duration) { r.doom = at },
+				killAt: func(at time.Duration) { r.killAt = at },
 				start: func() (io.ReadWriteCloser, procscan.ID, error) {
 					if r.fails {
 						return nil, procscan.ID{}, io.ErrUnexpectedEOF
@@ -142,34 +142,35 @@ func (r *rig) held(fence int) {
 	}
 }
 
-// The kernel ends lifeline, and with it the worker, where it can't do so
-// itself; not while nothing lives, and not while the lease is renewed.
-func TestLeaseDoom(t *testing.T) {
+// The kernel ends lifeline, and with it the worker, where lifeline can't do so
+// itself. The timer is off while no worker lives, and moves with each renewal.
+func TestLeaseKillTimer(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)
-		if r.doom != 0 {
-			t.Error("doomed, and no worker was started")
+		if r.killAt != 0 {
+			t.Error("the kill timer is set, and no worker was started")
 		}
 		due := func() time.Duration { return r.l.times.Deadline - Margin(ttl)/2 }
 		r.l.Starting("g1", "")
-		if r.doom != due() || r.doom <= r.l.times.Kill {
-			t.Errorf("doomed for %s: the worker is killed at %s, and the lease ends at %s", r.doom, r.l.times.Kill, r.l.times.Deadline)
+		if r.killAt != due() || r.killAt <= r.l.times.Kill {
+			t.Errorf("the kill timer is set for %s: the worker is killed at %s, and the lease ends at %s", r.killAt,
+				r.l.times.Kill, r.l.times.Deadline)
 		}
 		r.sleep(3 * time.Second)
-		before := r.doom
+		before := r.killAt
 		r.say(fmt.Sprintf("renewed %d", r.now()+ttl))
-		if r.doom != due() || r.doom <= before {
-			t.Errorf("renewed, and doomed for %s, before for %s", r.doom, before)
+		if r.killAt != due() || r.killAt <= before {
+			t.Errorf("renewed, and the kill timer is set for %s, before for %s", r.killAt, before)
 		}
 		r.l.Starting("g2", "") // a reload
 		r.l.Ended("g1", 0, 0)
-		before = r.doom
+		before = r.killAt
 		r.say("lost another")
-		if r.doom != before {
+		if r.killAt != before {
 			t.Error("the lease is lost, the worker lives, and the time is another")
 		}
 		r.l.Ended("g2", 0, 137)
-		if r.doom != 0 {
+		if r.killAt != 0 {
 			t.Error("nothing lives, and lifeline would be killed")
 		}
 	})
@@ -196,7 +197,8 @@ func TestLeaseRuns(t *testing.T) {
 	})
 }
 
-// Nobody renews: TERM at deadline - margin - grace, KILL at deadline - margin.
+// The lease isn't renewed: TERM at deadline - margin - grace, KILL at deadline
+// - margin.
 func TestLeaseDue(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)
@@ -217,7 +219,7 @@ func TestLeaseDue(t *testing.T) {
 }
 
 // lifeline-remote dies: the worker is asked to end at once, and is killed at
-// the deadline; nothing is started on what is left of the lease.
+// the deadline. No worker is started on what is left of the lease.
 func TestLeaseRemoteDies(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)

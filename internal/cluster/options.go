@@ -28,8 +28,7 @@ type Options struct {
 	Memory       string        // a file for what must survive lifeline-remote; "" for none
 }
 
-// Check refuses what can be seen to be wrong without asking anybody, and fills
-// in the node.
+// Check refuses options that are wrong by themselves, and fills in the node.
 func (o *Options) Check(grace time.Duration) error {
 	scheme, rest, ok := strings.Cut(o.URL, "://")
 	switch {
@@ -69,11 +68,12 @@ func (o *Options) Check(grace time.Duration) error {
 // Program is the name of the second program.
 const Program = "lifeline-remote"
 
-// MissingError: there is no lifeline-remote.
+// MissingError says that there is no lifeline-remote.
 type MissingError struct{ Beside string }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%s, which --cluster needs, is neither in %s nor on PATH: install it there (it comes with lifeline; from source: make build)", Program, e.Beside)
+	return fmt.Sprintf("%s, which --cluster needs, is neither in %s nor on PATH: install it there (it comes with "+
+		"lifeline; from source: make build)", Program, e.Beside)
 }
 
 // Find looks for lifeline-remote beside this program, then on PATH.

@@ -37,7 +37,8 @@ func TestFits(t *testing.T) {
 }
 
 func FuzzSplit(f *testing.F) {
-	for _, s := range []string{"", "want", `say "a b" c`, `say "`, "say  x", "x y \x00", Hello{URL: "etcd://a:1,b:2", Name: "n", Node: "ü x", TTL: 1, Slots: 1}.Line()} {
+	for _, s := range []string{"", "want", `say "a b" c`, `say "`, "say  x", "x y \x00",
+		Hello{URL: "etcd://a:1,b:2", Name: "n", Node: "ü x", TTL: 1, Slots: 1}.Line()} {
 		f.Add(strings.TrimSuffix(s, "\n"))
 	}
 	f.Fuzz(func(t *testing.T, line string) {
@@ -61,7 +62,8 @@ func FuzzSplit(f *testing.F) {
 }
 
 func TestHello(t *testing.T) {
-	h := Hello{URL: "postgres://h/db?a=b c", Name: "a@b:1", Node: "Knoten 1", TTL: 5 * time.Second, Grace: time.Second, Slots: 3,
+	h := Hello{URL: "postgres://h/db?a=b c", Name: "a@b:1", Node: "Knoten 1", TTL: 5 * time.Second, Grace: time.Second,
+		Slots:  3,
 		Prefer: "x", FailAfter: 2, Tick: "CRON_TZ=Europe/Berlin */5 * * * *", AtLeastOnce: true, Supervisor: "12:34"}
 	verb, fields, err := Split(strings.TrimSuffix(h.Line(), "\n"))
 	if err != nil {

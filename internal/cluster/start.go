@@ -14,9 +14,9 @@ import (
 )
 
 // start runs lifeline-remote with one end of a socketpair. It is in a process
-// group of its own: a Ctrl-C is for lifeline, which tells it what to do. It
-// has no death signal: it outlives a killed lifeline for as long as it takes
-// to end the worker and to give the lease back.
+// group of its own: a Ctrl-C is for lifeline, which tells it what to do. It has
+// no death signal, because it has to outlive a killed lifeline until the worker
+// has ended and the lease is given back.
 func start(program string) (io.ReadWriteCloser, procscan.ID, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -46,14 +46,14 @@ func start(program string) (io.ReadWriteCloser, procscan.ID, error) {
 	if s, err := procscan.Lookup(proc.Pid); err == nil {
 		id = s.ID
 	}
-	_ = proc.Release() // the loop reaps it, as it does all children
+	_ = proc.Release() // the supervisor's loop reaps it, as it does all children
 	return ours, id, nil
 }
 
 func kill(id procscan.ID) { process.Send(id, unix.SIGKILL) }
 
-// reap takes the exit status of one that has said goodbye; nobody else does any
-// more.
+// reap takes the exit status of a lifeline-remote that has said goodbye; no
+// other code takes it after that.
 func reap(id procscan.ID) {
 	for range 100 {
 		if pid, err := unix.Wait4(id.PID, nil, unix.WNOHANG, nil); pid == id.PID || err == unix.ECHILD {

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// Margin is what is kept between the SIGKILL of the whole tree and the end of
-// the lease: for the kill to be carried out, and for clocks that run
-// differently fast.
+// Margin is the time between the SIGKILL of the whole tree and the end of the
+// lease. The kill needs it to be carried out, and clocks differ in speed.
 func Margin(ttl time.Duration) time.Duration { return max(100*time.Millisecond, ttl/50) }
 
 // Times are what both sides keep to for one granted lease, on the clock of
@@ -20,21 +19,22 @@ func TimesOf(deadline, ttl, grace time.Duration) Times {
 	return Times{Stop: kill - grace, Kill: kill, Deadline: deadline}
 }
 
-// Doom is when the kernel does it, if the worker lives still.
-func (t Times) Doom() time.Duration { return t.Kill + (t.Deadline-t.Kill)/2 }
+// SelfKill is when the kernel kills the supervisor and so the worker, if the
+// worker still lives.
+func (t Times) SelfKill() time.Duration { return t.Kill + (t.Deadline-t.Kill)/2 }
 
 // Held reports that a worker may be started at the time now.
 func (t Times) Held(now time.Duration) bool { return now < t.Stop }
 
-// Fits says whether a grace has room in a TTL: besides it there must be the
-// margin, and the time for a renewal to be late without the worker being ended
-// for it.
+// Fits says whether a grace fits into a TTL. The TTL must also hold the margin,
+// and the time for a renewal to be late without ending the worker.
 func Fits(ttl, grace time.Duration) error {
 	switch {
 	case ttl < 300*time.Millisecond:
 		return fmt.Errorf("--ttl %s is too short: it is at least 300ms", ttl)
 	case grace > room(ttl):
-		return fmt.Errorf("--kill-after %s doesn't fit into --ttl %s: at most %s does, because the worker must be gone before the lease ends; or take --ttl %s",
+		return fmt.Errorf("--kill-after %s doesn't fit into --ttl %s: at most %s does, because the worker must be gone "+
+			"before the lease ends; or take --ttl %s",
 			grace, ttl, room(ttl).Round(time.Millisecond), need(grace))
 	}
 	return nil
@@ -52,7 +52,7 @@ func need(grace time.Duration) time.Duration {
 	return ttl
 }
 
-// DefaultGrace is --kill-after where nobody has given one.
+// DefaultGrace is --kill-after where the operator gave none.
 func DefaultGrace(ttl time.Duration) time.Duration { return min(ttl/4, 10*time.Second) }
 
 // RenewEvery is the pause between two renewals.

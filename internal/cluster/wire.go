@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Version is that of the protocol.
+// Version is the version of the protocol.
 const Version = 1
 
 // Descriptor is the socket's number in lifeline-remote.
@@ -37,7 +37,10 @@ func Line(verb string, fields ...any) string {
 }
 
 func quoted(s string) string {
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r == 0x7f || r >= 0x80 }) {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r == '"' || r == '\\' || r == 0x7f ||
+			r >= 0x80
+	}) {
 		return strconv.QuoteToASCII(s)
 	}
 	return s
@@ -131,14 +134,15 @@ func (r *Reader) Next() (Message, error) {
 	return Message{verb, fields}, nil
 }
 
-// FromRemote gives the verbs of lifeline-remote, with their number of fields. A
-// function, because a map would be made at every tick.
+// FromRemote gives the verbs of lifeline-remote, with their number of fields. It
+// is a function, because every tick would pay for a variable's map.
 func FromRemote() map[string]int {
 	return map[string]int{"remote": 1, "standing": 0, "granted": 2, "renewed": 1, "tick": 1, "yield": 1, "lost": 1,
 		"released": 0, "refused": 2, "say": 1, "ping": 0, "pong": 0}
 }
 
-// FromLifeline gives those of lifeline.
+// FromLifeline gives the verbs of lifeline, with their number of fields.
 func FromLifeline() map[string]int {
-	return map[string]int{"lifeline": -1, "want": 0, "starting": 2, "started": 3, "ended": 3, "release": 0, "done": 2, "ping": 0, "pong": 0, "bye": 0}
+	return map[string]int{"lifeline": -1, "want": 0, "starting": 2, "started": 3, "ended": 3, "release": 0, "done": 2,
+		"ping": 0, "pong": 0, "bye": 0}
 }

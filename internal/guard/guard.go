@@ -179,7 +179,7 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 // takeOver decides what the record and the lock of the run file say, and leaves
 // the hold with what it has inherited.
 func (h *Hold) takeOver(ctx context.Context) error {
-	prior, err := h.settleRecord(ctx)
+	prior, err := h.readPrior(ctx)
 	if err != nil {
 		return err
 	}
@@ -253,9 +253,9 @@ type priorRecord struct {
 	foreign bool // it was written in another pid namespace
 }
 
-// settleRecord reads the record until it stands still. A worker that has a
+// readPrior reads the record until it stands still. A worker that has a
 // living supervisor of its own is a *HeldError.
-func (h *Hold) settleRecord(ctx context.Context) (p priorRecord, err error) {
+func (h *Hold) readPrior(ctx context.Context) (p priorRecord, err error) {
 	if without.runLock {
 		h.held = true
 		return priorRecord{free: true, known: true}, nil

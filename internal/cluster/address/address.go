@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Check refuses an address whose parts can't be told apart with certainty: a
-// user or password with one of / ? # @ that isn't written as %2F and so on.
+// Check refuses an address whose parts are ambiguous: a user or password with
+// one of / ? # @ must be written with %2F and so on.
 func Check(address string) error {
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok || strings.ContainsFunc(scheme, func(r rune) bool { return r < 'a' || r > 'z' }) {
@@ -27,7 +27,8 @@ func Check(address string) error {
 	_, qerr := url.ParseQuery(query)
 	switch {
 	case strings.ContainsAny(user, "@") || strings.ContainsAny(more, "@#"):
-		return errors.New("in the address, write / as %2F, ? as %3F, # as %23 and @ as %40 where they belong to a user, a password or a value")
+		return errors.New("in the address, write / as %2F, ? as %3F, # as %23 and @ as %40 where they belong to a user, " +
+			"a password or a value")
 	case uerr != nil || perr != nil || qerr != nil:
 		return errors.New("in the address, a % stands before two hexadecimal digits: write % itself as %25")
 	case strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == 0x7f }):
@@ -52,8 +53,8 @@ func cutLast(authority string) (user, hosts string, found bool) {
 	return "", authority, false
 }
 
-// Secret reports that an address has a password in it, however it is written,
-// or may have one, because it can't be read.
+// Secret reports that an address has a password in any of its forms. An address
+// that can't be parsed may have one, and counts.
 func Secret(address string) bool {
 	_, rest, ok := strings.Cut(address, "://")
 	if !ok || Check(address) != nil {
@@ -73,8 +74,8 @@ func Secret(address string) bool {
 	return false
 }
 
-// Hide shows an address without its password and its options; of one that can't
-// be read only the scheme.
+// Hide shows an address without its password and its options. Of an address
+// that can't be parsed it shows only the scheme.
 func Hide(address string) string {
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok || strings.ContainsFunc(scheme, func(r rune) bool { return r < 'a' || r > 'z' }) {

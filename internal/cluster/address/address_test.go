@@ -41,14 +41,15 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// FuzzHide: whatever is a password, nothing of it is shown.
+// FuzzHide checks that no part of a password is shown.
 func FuzzHide(f *testing.F) {
 	for _, seed := range []string{"hunter2", "a/b", "a@b", "a%40b", "?", "#x", ":", "%"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, password string) {
 		const before, after = "QZX", "XZQ" // in nothing else
-		for _, address := range []string{"postgres://u:" + before + password + after + "@h/db", "etcd://h?password=" + before + password + after} {
+		for _, address := range []string{"postgres://u:" + before + password + after + "@h/db", "etcd://h?password=" +
+			before + password + after} {
 			if text := Hide(address); strings.Contains(text, before) || strings.Contains(text, after) || !Secret(address) {
 				t.Errorf("%q is shown as %q", address, text)
 			}

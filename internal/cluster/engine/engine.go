@@ -1,12 +1,12 @@
-// Package engine is what lifeline-remote needs of a coordination service, and
-// no more. The deadlines, the killing, the retries and their jitter are
+// Package engine is the little that lifeline-remote needs of a coordination
+// service. The deadlines, the killing, the retries and their jitter are
 // lifeline-remote's own, once for all engines.
 //
 //	e, err := etcd.Open(ctx, url)         // *Refused: it will never work like this
 //	ttl, err := e.Join(ctx, Member{…})     // a session: stand by
 //	grant, err := e.Acquire(ctx)           // *Taken: not now
-//	ttl, err = e.Renew(ctx)                // ErrLost: the session, and with it the place
-//	err = e.Release(ctx)                   // gives the place back and stays a member
+//	ttl, err = e.Renew(ctx)                // ErrLost: the session, and with it the slot
+//	err = e.Release(ctx)                   // gives the slot back and stays a member
 //	err = e.Leave(ctx)
 package engine
 
@@ -18,49 +18,51 @@ import (
 )
 
 // Engine is one connection to a cluster, for one name on one node. Its methods
-// are called one at a time, but for Close.
+// are called one at a time, except Close.
 type Engine interface {
 	// Join begins a session, which lasts for the TTL that was granted, counted
-	// from before the call, and from then on by Renew. Whoever was in a session
-	// before is in a new one.
+	// from before the call, and from then on by Renew. A session that was held
+	// before is replaced by the new one.
 	Join(ctx context.Context, m Member) (ttl time.Duration, err error)
 	// Renew lengthens the session. ErrLost: there is none any more.
 	Renew(ctx context.Context) (ttl time.Duration, err error)
-	// Acquire takes a place of the name for the session: one in m.Slots. The
-	// fence is higher than above. Asking again for what one has gives the same
-	// or a higher fence. It is Taken where the engine isn't the one that Look
-	// has seen last.
+	// Acquire takes a slot of the name for the session: one in m.Slots. The
+	// fence is higher than above. A session that asks again for its slot gets
+	// the same or a higher fence. The error is Taken where the engine isn't the
+	// one that Look has seen last.
 	Acquire(ctx context.Context, above uint64) (Grant, error)
-	// Release gives the place back and keeps the session.
+	// Release gives the slot back and keeps the session.
 	Release(ctx context.Context) error
 	// Leave ends the session at once.
 	Leave(ctx context.Context) error
 	// Look tells how a name stands; "" for all names.
 	Look(ctx context.Context, name string) (View, error)
-	// Raise gives back what an engine that went back in time has forgotten: what
-	// is lower there than floor becomes it.
+	// Raise gives back what an engine that went back in time has forgotten: it
+	// raises fence and mark to floor where they are lower.
 	Raise(ctx context.Context, name string, floor Floor) error
 	// Clock is the time of day at the engine; zero where it can't be told.
 	Clock(ctx context.Context) (time.Time, error)
-	// Wish asks that a node get the name, for so long; "" takes a wish back.
+	// Wish asks that a node get the name, and stands for the duration; "" takes
+	// a wish back.
 	Wish(ctx context.Context, name, node string, lasts time.Duration) error
-	// Claim moves the mark of the name's ticks from one to another, if it is
-	// still what it was, and the session still has a place. ErrClaimed: it isn't.
+	// Claim moves the mark of the name's ticks from one to another. It requires
+	// that the mark is still from, and that the session still has a slot.
+	// Otherwise it returns ErrClaimed.
 	Claim(ctx context.Context, from, to Mark) error
-	// Mark reads it.
+	// Mark reads the mark.
 	Mark(ctx context.Context, name string) (Mark, error)
 	// Changes has a value when something about the name may have changed.
 	Changes() <-chan struct{}
 	Close()
 }
 
-// Member is who stands by.
+// Member is a node that stands by.
 type Member struct {
 	Name, Node string
 	TTL        time.Duration
 	Slots      int
 	Options    string // what all nodes must agree on
-	Force      bool   // they are changed to these
+	Force      bool   // the options of all nodes are changed to these
 }
 
 // View is what Look sees at one moment.
@@ -69,13 +71,14 @@ type View struct {
 	// Epoch changes whenever the engine may have lost state: with each restart
 	// as a whole, each promotion, each election.
 	Epoch string
-	// History is the identity of the engine's data: another one has forgotten all.
+	// History is the identity of the engine's data. An engine with another
+	// history has forgotten everything.
 	History string
 	// Revision never falls within the history of one engine.
 	Revision uint64
 }
 
-// Floor is what never falls for a name, whatever the engine says.
+// Floor is what never falls for a name, even where the engine has gone back.
 type Floor struct {
 	Fence uint64 `json:"fence"`
 	Mark  Mark   `json:"mark"`
@@ -97,7 +100,7 @@ func (f *Floor) Learn(s State) (risen bool) {
 	return risen
 }
 
-// Grant is a place that was given.
+// Grant is a slot that was given.
 type Grant struct {
 	Fence uint64
 }
@@ -116,7 +119,7 @@ type Status struct {
 	ID    string // of the session
 	Order uint64 // of joining: the lower one came first
 	Node  string
-	Since time.Time // when it came, or when it was granted its place
+	Since time.Time // when it came, or when it was granted its slot
 	Slot  int       // -1 for one that stands by
 	Fence uint64
 	Mine  bool // this session
@@ -127,7 +130,7 @@ type Status struct {
 type Mark struct {
 	Claimed time.Time // the latest that was begun; zero: none ever
 	Done    time.Time // the latest that ended
-	Skipped int64     // those that were begun, never ended, and not run again
+	Skipped int64     // those that were begun and didn't end, and are left so
 	Serial  int64     // rises with every change of the mark, also with one that sets it back
 }
 
@@ -136,20 +139,21 @@ func (m Mark) Equal(o Mark) bool {
 	return m.Claimed.Equal(o.Claimed) && m.Done.Equal(o.Done) && m.Skipped == o.Skipped && m.Serial == o.Serial
 }
 
-// ErrLost: the session has ended, and whatever it held is another's.
+// ErrLost says that the session has ended, and that another node may have what
+// it held.
 var ErrLost = errors.New("the lease has ended")
 
-// ErrClaimed: somebody else has moved the mark.
+// ErrClaimed says that another node has moved the mark.
 var ErrClaimed = errors.New("the tick is another node's")
 
-// Taken: there is no place free. After is when it is worth asking again if
-// nothing is heard before, 0 where the engine can't tell.
+// Taken says that every slot is taken. After is when to ask again if no change
+// is heard of before; 0 where the engine has no estimate.
 type Taken struct{ After time.Duration }
 
 func (*Taken) Error() string { return "taken" }
 
-// Refused is what doesn't get better by itself: lifeline ends with Code and
-// says Text.
+// Refused is an error that stays until an operator acts: lifeline ends with
+// Code and says Text.
 type Refused struct {
 	Code int
 	Text string
@@ -157,8 +161,7 @@ type Refused struct {
 
 func (r *Refused) Error() string { return r.Text }
 
-// Refuse makes a Refused with lifeline's code for "it failed, and nothing was
-// started".
+// Refuse makes a Refused with 125, lifeline's code for a failure of its own.
 func Refuse(format string, args ...any) error { return &Refused{125, fmt.Sprintf(format, args...)} }
 
 // Misused is a refusal for what the command line says.
@@ -167,5 +170,6 @@ func Misused(format string, args ...any) error { return &Refused{64, fmt.Sprintf
 // Disagree refuses options that differ from those of the nodes that were there
 // before.
 func Disagree(theirs, ours string) error {
-	return Misused("the other nodes run it with %s, this one with %s: give the same options on every node, or --force-options once to change them for all", theirs, ours)
+	return Misused("the other nodes run it with %s, this one with %s: give the same options on every node, or "+
+		"--force-options once to change them for all", theirs, ours)
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Secrets are what an engine wants to see. They come from the environment or
-// from files, because a command line can be read by everybody (ps).
+// Secrets are what an engine asks for. They come from the environment or from
+// files, because every user can read a command line (ps).
 type Secrets struct{ User, Password, CACert, Cert, Key string }
 
 // Environment variables, and what they hold.
@@ -19,7 +19,7 @@ const (
 	EnvKey          = "LIFELINE_CLUSTER_KEY"
 )
 
-// ReadSecrets collects them. A file's last newline doesn't belong to it.
+// ReadSecrets collects the secrets. The last newline of a file is left out.
 func ReadSecrets() (Secrets, error) {
 	s := Secrets{User: os.Getenv(EnvUser), Password: os.Getenv(EnvPassword),
 		CACert: os.Getenv(EnvCACert), Cert: os.Getenv(EnvCert), Key: os.Getenv(EnvKey)}

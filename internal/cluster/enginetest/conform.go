@@ -139,7 +139,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("look", s.look)
 	t.Run("wish", s.wish)
 	t.Run("ticks", s.ticks)
-	t.Run("ticks need the place", s.ticksPlace)
+	t.Run("ticks need the slot", s.ticksSlot)
 	t.Run("what was forgotten is given back", s.raise)
 	t.Run("nodes agree", s.agree)
 	t.Run("clock", s.clock)
@@ -267,7 +267,7 @@ func (s Suite) slots(t *testing.T) {
 		fences[c.acquire()] = true
 	}
 	if len(fences) != 3 {
-		t.Fatalf("three places have the fences %v", fences)
+		t.Fatalf("three slots have the fences %v", fences)
 	}
 	all[3].taken()
 	all[1].must(all[1].Release(t.Context()))
@@ -276,7 +276,8 @@ func (s Suite) slots(t *testing.T) {
 	all[4].taken()
 }
 
-// Everybody asks at once, again and again: there are never more than slots.
+// race has all sessions ask at once, again and again: there are at most as many
+// holders as slots.
 func (s Suite) race(t *testing.T) {
 	const slots, candidates, rounds = 2, 8, 5
 	name := fresh(t)
@@ -304,7 +305,7 @@ func (s Suite) race(t *testing.T) {
 		}
 		wg.Wait()
 		if len(won) > slots || len(won) == 0 {
-			t.Fatalf("%d of %d places were granted", len(won), slots)
+			t.Fatalf("%d of %d slots were granted", len(won), slots)
 		}
 		for _, c := range won {
 			c.must(c.Release(t.Context()))
@@ -403,25 +404,25 @@ func (s Suite) ticks(t *testing.T) {
 	}
 }
 
-// Who has lost the place can't move the mark any more.
-func (s Suite) ticksPlace(t *testing.T) {
+// ticksSlot checks that a session that has lost its slot can't move the mark.
+func (s Suite) ticksSlot(t *testing.T) {
 	name := fresh(t)
 	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
 	first := engine.Mark{Claimed: time.Unix(1e9, 0).UTC()}
 	if err := b.Claim(t.Context(), engine.Mark{}, first); !errors.Is(err, engine.ErrLost) {
-		t.Fatalf("without a place: %v", err)
+		t.Fatalf("without a slot: %v", err)
 	}
 	a.acquire()
 	b.keep(s.TTL)
 	s.inherit(t, b)
 	if err := a.Claim(t.Context(), engine.Mark{}, first); !errors.Is(err, engine.ErrLost) {
-		t.Fatalf("with a place that was lost: %v", err)
+		t.Fatalf("with a slot that was lost: %v", err)
 	}
 	b.must(b.Claim(t.Context(), engine.Mark{}, first))
 }
 
-// What only rises is given back to an engine that has gone back; what is
-// higher there stays.
+// raise checks that an engine that has gone back gets the higher fence and mark
+// again, and that its own stay where they are higher.
 func (s Suite) raise(t *testing.T) {
 	name := fresh(t)
 	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
@@ -464,11 +465,13 @@ func (s Suite) raise(t *testing.T) {
 	}
 }
 
-// Options that differ are refused with both, while another node lives.
+// agree checks that options that differ are refused with both values, while
+// another node lives.
 func (s Suite) agree(t *testing.T) {
 	name := fresh(t)
 	join := func(c client, options string, force bool) error {
-		_, err := c.Join(t.Context(), engine.Member{Name: name, Node: "x", TTL: s.TTL, Slots: 1, Options: options, Force: force})
+		_, err := c.Join(t.Context(), engine.Member{Name: name, Node: "x", TTL: s.TTL, Slots: 1, Options: options,
+			Force: force})
 		return err
 	}
 	a, b := s.open(t, name), s.open(t, name)
@@ -493,7 +496,7 @@ func (s Suite) agree(t *testing.T) {
 	a.acquire()
 }
 
-// The engine's clock is this machine's here.
+// clock checks the engine's clock, which is this machine's here.
 func (s Suite) clock(t *testing.T) {
 	at, err := s.open(t, fresh(t)).Clock(t.Context())
 	if err != nil || time.Since(at).Abs() > 10*time.Second {

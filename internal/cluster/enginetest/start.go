@@ -16,7 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Etcd starts one, gives its address, and ends it with the test; args are
+// Etcd starts an etcd, gives its address, and ends it with the test; args are
 // added to its command line.
 func Etcd(t testing.TB, args ...string) (address string) {
 	t.Helper()
@@ -32,7 +32,8 @@ func Etcd(t testing.TB, args ...string) (address string) {
 // EtcdAuth makes a user with all rights and turns authentication on.
 func EtcdAuth(t testing.TB, address, user, password string) {
 	t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{strings.Replace(address, "etcd://", "http://", 1)}, DialTimeout: 10 * time.Second})
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{strings.Replace(address, "etcd://", "http://", 1)},
+		DialTimeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +51,9 @@ func EtcdAuth(t testing.TB, address, user, password string) {
 	}
 }
 
-// Postgres makes a database, serves it, gives its address as the owner has
-// it, and ends it with the test; hba are the lines of its pg_hba.conf, by
-// default everybody is trusted.
+// Postgres makes a database, serves it, gives its address as the owner has it,
+// and ends it with the test. hba are the lines of its pg_hba.conf; by default
+// every user is trusted.
 func Postgres(t testing.TB, hba ...string) (address string) {
 	t.Helper()
 	need.NoError(t, engine.MissingPostgres())
@@ -75,7 +76,7 @@ func room(t testing.TB) string {
 	return dir
 }
 
-// Pgbouncer starts one before a PostgreSQL and gives its address.
+// Pgbouncer starts a pgbouncer before a PostgreSQL and gives its address.
 func Pgbouncer(t testing.TB, address, mode string) string {
 	t.Helper()
 	need.NoError(t, engine.MissingPgbouncer())

@@ -5,21 +5,21 @@
 //
 // Keys, below /lifeline/v2/NAME/:
 //
-//	member/ID      who stands by or holds, as JSON; it hangs on a lease of etcd
-//	place/N        held by the session that made it; the revision that made it,
-//	               plus the offset then, is the fence
+//	member/ID      a standby or holder, as JSON; the key hangs on a lease of etcd
+//	place/N        a slot, held by the session that made the key; the revision
+//	               that made it, plus the offset then, is the fence
 //	fence          the offset: it rises when an etcd has gone back (restored)
 //	options        what all nodes agree on
 //	wish           the node that is to have the name
 //	mark           how far the ticks have been run
 //
-// A place hangs on no lease. A member of etcd that was the leader, stood still
-// and goes on, may end leases that have been renewed at the new leader
-// meanwhile (etcd's issue 15247; what 3.6 does about it leaves a moment open).
-// So the holder writes its place again and again, which takes a majority, and
-// whoever wants it measures by its own clock: what hasn't been written for a
-// whole TTL since it was seen first, and still isn't when it is deleted, has
-// no holder.
+// The key of a slot hangs on no lease of etcd. A member of etcd that was the
+// leader, was stopped and goes on, may end leases that the new leader has
+// renewed meanwhile. This is etcd's issue 15247; what 3.6 does about it leaves
+// a moment open. So the holder writes its slot again and again, which takes a
+// majority, and a standby measures by its own clock. A slot that the standby
+// sees unwritten for a whole TTL has no holder. The delete is conditional on
+// the slot being unwritten still.
 package etcd
 
 import (
@@ -53,7 +53,7 @@ type Etcd struct {
 	m       engine.Member
 	lease   clientv3.LeaseID // of the member's key; 0 for no session
 	id      string           // of the session
-	place   string           // key, "" for none
+	slot    string           // key, "" for none
 	made    int64            // the revision that made it
 	holder  string           // what is written there
 	http    *http.Client     // for the clock
@@ -62,7 +62,7 @@ type Etcd struct {
 	over    sync.WaitGroup
 
 	mu   sync.Mutex
-	seen map[string]sight // of places, by key
+	seen map[string]observation // of slots, by key
 
 	epoch    string // at the last Look
 	revision int64  // the highest seen in it
@@ -72,9 +72,9 @@ type who struct {
 	Node  string    `json:"node"`
 	Since time.Time `json:"since"`
 	ID    string    `json:"id"`
-	TTL   int64     `json:"ttl,omitempty"` // of a place, in milliseconds
+	TTL   int64     `json:"ttl,omitempty"` // of a slot, in milliseconds
 
-	Offset int64 `json:"offset,omitempty"` // of a place: what its fence is above its revision
+	Offset int64 `json:"offset,omitempty"` // of a slot: what its fence is above its revision
 }
 
 func (e *Etcd) key(parts ...string) string { return names + e.name + "/" + strings.Join(parts, "/") }
@@ -89,14 +89,15 @@ func (e *Etcd) Close() {
 	_ = e.c.Close()
 }
 
-// watch rings until ctx ends. The watcher of the client goes on after a
-// disconnection by itself; where etcd gives it up, it is begun again.
+// watch rings until ctx ends. The client reconnects its watch by itself; where
+// etcd cancels the watch, a new one is begun.
 func (e *Etcd) watch(ctx context.Context) {
 	defer e.over.Done()
 	for ctx.Err() == nil {
-		// The first thing it tells is that it watches: what was before may have
-		// gone unseen.
-		for r := range e.c.Watch(clientv3.WithRequireLeader(ctx), e.key(), clientv3.WithPrefix(), clientv3.WithCreatedNotify()) {
+		// The first response says that the watch has begun. Changes before it may
+		// have been missed, so it rings, too.
+		for r := range e.c.Watch(clientv3.WithRequireLeader(ctx), e.key(), clientv3.WithPrefix(),
+			clientv3.WithCreatedNotify()) {
 			if r.Err() != nil {
 				break
 			}
@@ -114,8 +115,8 @@ func (e *Etcd) watch(ctx context.Context) {
 	}
 }
 
-// news notes what was heard of places, and reports whether anything else was:
-// that one was written again is what happens all the time.
+// news notes what was heard of slots, and reports whether there was other news.
+// A slot that is written again is no news.
 func (e *Etcd) news(r clientv3.WatchResponse) bool {
 	news := len(r.Events) == 0
 	for _, event := range r.Events {
@@ -129,10 +130,10 @@ func (e *Etcd) news(r clientv3.WatchResponse) bool {
 	return news
 }
 
-// Join makes a member's key. A place's TTL is what was asked for; the lease
+// Join makes a member's key. A slot's TTL is what was asked for; the lease
 // that the member's key hangs on may be longer.
 func (e *Etcd) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
-	e.m, e.lease, e.id, e.place, e.made = m, 0, "", "", 0
+	e.m, e.lease, e.id, e.slot, e.made = m, 0, "", "", 0
 	if err := e.agree(ctx); err != nil {
 		return 0, refine(err)
 	}
@@ -142,11 +143,12 @@ func (e *Etcd) Join(ctx context.Context, m engine.Member) (time.Duration, error)
 	return m.TTL, nil
 }
 
-// agree compares the options with those that stand there. A name that no node
-// has any more takes new ones.
+// agree compares the options with those in etcd. A name without nodes takes new
+// options.
 func (e *Etcd) agree(ctx context.Context) error {
 	key := e.key("options")
-	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).Then(clientv3.OpPut(key, e.m.Options)).
+	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).Then(clientv3.OpPut(key,
+		e.m.Options)).
 		Else(clientv3.OpGet(key), clientv3.OpGet(e.key("member", ""), clientv3.WithPrefix(), clientv3.WithCountOnly()),
 			clientv3.OpGet(e.key("place", ""), clientv3.WithPrefix(), clientv3.WithCountOnly())).Commit()
 	if err != nil || r.Succeeded {
@@ -159,7 +161,8 @@ func (e *Etcd) agree(ctx context.Context) error {
 	if !e.m.Force && r.Responses[1].GetResponseRange().Count+r.Responses[2].GetResponseRange().Count > 0 {
 		return engine.Disagree(string(kv.Value), e.m.Options)
 	}
-	_, err = e.c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).Then(clientv3.OpPut(key, e.m.Options)).Commit()
+	_, err = e.c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).Then(clientv3.OpPut(key,
+		e.m.Options)).Commit()
 	return err
 }
 
@@ -178,7 +181,8 @@ func (e *Etcd) enlist(ctx context.Context) error {
 		Then(clientv3.OpPut(version, layout), put).Else(clientv3.OpGet(version), put).Commit()
 	if err == nil && !r.Succeeded {
 		if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 && string(kvs[0].Value) != layout {
-			err = engine.Refuse("in this etcd is the layout %q of another version of lifeline-remote (key %s), this one knows %s: install the same one on all nodes", kvs[0].Value, version, layout)
+			err = engine.Refuse("in this etcd is the layout %q of another version of lifeline-remote (key %s), this one "+
+				"knows %s: install the same one on all nodes", kvs[0].Value, version, layout)
 		}
 	}
 	if err != nil {
@@ -195,28 +199,28 @@ func (e *Etcd) revoke(lease clientv3.LeaseID) {
 	_, _ = e.c.Revoke(ctx, lease) // else it ends by itself
 }
 
-// Renew writes the place again, where one is held. That counts: whatever comes
-// of the lease is no reason to give the place up.
+// Renew writes the slot again, where one is held. That write counts: a failed
+// renewal of the member's lease is no reason to give the slot up.
 func (e *Etcd) Renew(ctx context.Context) (time.Duration, error) {
 	if e.lease == 0 {
 		return 0, engine.ErrLost
 	}
-	if e.place != "" {
+	if e.slot != "" {
 		if err := e.rewrite(ctx); err != nil {
 			return 0, refine(err)
 		}
 	}
 	_, err := e.c.KeepAliveOnce(ctx, e.lease)
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) && e.place != "" {
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) && e.slot != "" {
 		err = e.enlist(ctx)
 	}
-	if err != nil && e.place == "" {
+	if err != nil && e.slot == "" {
 		return 0, refine(err)
 	}
 	return e.m.TTL, nil
 }
 
-// Leave gives back the place, and revokes the lease of the member's key.
+// Leave gives back the slot, and revokes the lease of the member's key.
 func (e *Etcd) Leave(ctx context.Context) error {
 	if e.lease == 0 {
 		return nil
@@ -228,11 +232,11 @@ func (e *Etcd) Leave(ctx context.Context) error {
 	if err = refine(err); err != nil && !errors.Is(err, engine.ErrLost) {
 		return err
 	}
-	e.lease, e.place, e.made = 0, "", 0
+	e.lease, e.slot, e.made = 0, "", 0
 	return nil
 }
 
-// refine tells what will never get better from what may.
+// refine tells errors that stay until an operator acts from errors that may pass.
 func refine(err error) error {
 	var refused *engine.Refused
 	switch {
@@ -241,11 +245,14 @@ func refine(err error) error {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		return engine.ErrLost
 	case errors.Is(err, rpctypes.ErrAuthFailed):
-		return engine.Refuse("etcd doesn't take this user and password: see %s and %s", engine.EnvUser, engine.EnvPasswordFile)
+		return engine.Refuse("etcd refuses this user and password: see %s and %s", engine.EnvUser,
+			engine.EnvPasswordFile)
 	case errors.Is(err, rpctypes.ErrUserEmpty):
-		return engine.Refuse("etcd wants a user and a password: set %s, and %s or %s", engine.EnvUser, engine.EnvPassword, engine.EnvPasswordFile)
+		return engine.Refuse("etcd wants a user and a password: set %s, and %s or %s", engine.EnvUser, engine.EnvPassword,
+			engine.EnvPasswordFile)
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
-		return engine.Refuse("etcd's user has no permission for the keys below %s: etcdctl role grant-permission ROLE readwrite --prefix=true %s", root, root)
+		return engine.Refuse("etcd's user has no permission for the keys below %s: etcdctl role grant-permission ROLE "+
+			"readwrite --prefix=true %s", root, root)
 	case errors.Is(err, rpctypes.ErrLeaseTTLTooLarge):
 		return engine.Misused("--ttl is larger than etcd allows")
 	}

@@ -33,15 +33,16 @@ func (e *Etcd) Look(ctx context.Context, name string) (engine.View, error) {
 	for i := range states { // what no key says
 		states[i].Fence += uint64(got.Header.Revision)
 	}
-	return engine.View{States: states, Epoch: e.epoch, History: fmt.Sprintf("%x", got.Header.ClusterId), Revision: uint64(got.Header.Revision)}, nil
+	return engine.View{States: states, Epoch: e.epoch, History: fmt.Sprintf("%x", got.Header.ClusterId),
+		Revision: uint64(got.Header.Revision)}, nil
 }
 
 func epochOf(h *etcdserverpb.ResponseHeader) string {
 	return fmt.Sprintf("%x.%d", h.ClusterId, h.RaftTerm)
 }
 
-// enter begins a new epoch where the etcd isn't certainly the one that was seen
-// before. What was seen of places counts no more: a revision may come twice.
+// enter begins a new epoch where the etcd may be another one than before. It
+// drops what was seen of slots, because a revision may come twice.
 func (e *Etcd) enter(h *etcdserverpb.ResponseHeader) {
 	if e.strange(h) {
 		e.mu.Lock()
@@ -51,9 +52,9 @@ func (e *Etcd) enter(h *etcdserverpb.ResponseHeader) {
 	e.epoch, e.revision = epochOf(h), h.Revision
 }
 
-// strange reports that this etcd may have gone back since the last Look: it has
-// another identity, had an election (as after each restart of all its members),
-// or lower revisions.
+// strange reports that this etcd may have gone back since the last Look. Its
+// identity differs, its revisions are lower, or it had an election, as after
+// each restart of all its members.
 func (e *Etcd) strange(h *etcdserverpb.ResponseHeader) bool {
 	return e.epoch != "" && (epochOf(h) != e.epoch || h.Revision < e.revision)
 }
@@ -83,7 +84,8 @@ func (e *Etcd) Raise(ctx context.Context, name string, floor engine.Floor) error
 		if len(puts) == 0 {
 			return nil
 		}
-		r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(fence), "=", was), clientv3.Compare(clientv3.ModRevision(markKey), "=", stood)).
+		r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(fence), "=", was),
+			clientv3.Compare(clientv3.ModRevision(markKey), "=", stood)).
 			Then(puts...).Commit()
 		if err != nil || r.Succeeded {
 			return refine(err)
@@ -116,8 +118,8 @@ func (e *Etcd) Clock(ctx context.Context) (time.Time, error) {
 	return clocks[len(clocks)/2], nil
 }
 
-// states sorts the keys. A place counts for a session until it may be taken,
-// and for somebody who only looks as long as its holder is a member.
+// states sorts the keys. For a session, a slot counts until it may be taken.
+// For a caller that only looks, it counts while its holder is a member.
 func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 	byName := map[string]*engine.State{}
 	members := map[string]map[string]engine.Status{}
@@ -134,8 +136,9 @@ func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 			if json.Unmarshal(kv.Value, &w) != nil {
 				continue
 			}
-			st := engine.Status{ID: w.ID, Node: w.Node, Since: w.Since, Slot: -1, Mine: w.ID == e.id, Order: uint64(kv.CreateRevision)}
-			if parts[1] == "place" { // behind all members, as keys are sorted
+			st := engine.Status{ID: w.ID, Node: w.Node, Since: w.Since, Slot: -1, Mine: w.ID == e.id,
+				Order: uint64(kv.CreateRevision)}
+			if parts[1] == "place" { // after all members, as keys are sorted
 				st.Slot, _ = strconv.Atoi(parts[2])
 				st.Fence, st.TTL = fenceOf(kv), e.left(kv)
 				m, is := members[s.Name][w.ID]
@@ -175,7 +178,7 @@ func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 	return out
 }
 
-// Wish is a key with a lease of its own, so that it doesn't outlive its time.
+// Wish writes a key with a lease of its own, so that the wish ends in time.
 func (e *Etcd) Wish(ctx context.Context, name, node string, lasts time.Duration) error {
 	key := names + name + "/wish"
 	if node == "" {
@@ -220,9 +223,9 @@ func (e *Etcd) Mark(ctx context.Context, name string) (engine.Mark, error) {
 	return m, nil
 }
 
-// Claim moves the mark, if it is from and the place still ours.
+// Claim moves the mark, if it is still from and this session has its slot.
 func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark) error {
-	if e.place == "" {
+	if e.slot == "" {
 		return engine.ErrLost
 	}
 	key := e.key("mark")
@@ -232,14 +235,15 @@ func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark) error {
 	}
 	r, err := e.c.Txn(ctx).If(append(e.own(), was)...).
 		Then(clientv3.OpPut(key, writeMark(to))).
-		Else(clientv3.OpGet(e.place)).Commit()
+		Else(clientv3.OpGet(e.slot)).Commit()
 	if err != nil {
 		return refine(err)
 	}
 	if r.Succeeded {
 		return nil
 	}
-	if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) == 0 || kvs[0].CreateRevision != e.made || string(kvs[0].Value) != e.holder {
+	if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) == 0 || kvs[0].CreateRevision != e.made ||
+		string(kvs[0].Value) != e.holder {
 		return engine.ErrLost
 	}
 	return engine.ErrClaimed

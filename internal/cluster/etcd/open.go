@@ -38,7 +38,7 @@ func Open(ctx context.Context, typed, name string) (*Etcd, error) {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background())
-	e := &Etcd{c: c, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]sight{},
+	e := &Etcd{c: c, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]observation{},
 		http: &http.Client{Transport: &http.Transport{TLSClientConfig: config.TLS}}}
 	if name != "" {
 		e.over.Add(1)
@@ -60,7 +60,8 @@ func check(ctx context.Context, c *clientv3.Client) error {
 		if err != nil {
 			continue // another one answered
 		}
-		if v := s.Version; strings.HasPrefix(v, "2.") || strings.HasPrefix(v, "3.0.") || strings.HasPrefix(v, "3.1.") || strings.HasPrefix(v, "3.2.") || strings.HasPrefix(v, "3.3.") {
+		if v := s.Version; strings.HasPrefix(v, "2.") || strings.HasPrefix(v, "3.0.") || strings.HasPrefix(v, "3.1.") ||
+			strings.HasPrefix(v, "3.2.") || strings.HasPrefix(v, "3.3.") {
 			return engine.Refuse("etcd at %s is version %s: 3.4 or later is needed", endpoint, v)
 		}
 		return nil
@@ -68,9 +69,9 @@ func check(ctx context.Context, c *clientv3.Client) error {
 	return nil
 }
 
-// probe finds out why there is no TLS connection: the client only says that
-// there was none in time. A server that doesn't like our certificate says so
-// after the handshake (TLS 1.3), where it would otherwise begin to talk.
+// probe finds out why the TLS connection failed, because the client reports
+// only a timeout. A server that refuses the client's certificate says so after
+// the handshake (TLS 1.3), where it would otherwise begin to talk.
 func probe(ctx context.Context, config *clientv3.Config) error {
 	if config.TLS == nil {
 		return nil
@@ -95,8 +96,8 @@ func probe(ctx context.Context, config *clientv3.Config) error {
 	return nil
 }
 
-// parse reads an address. Commas between the hosts are what net/url doesn't
-// know.
+// parse reads an address. It splits the hosts at commas itself, because net/url
+// can't.
 func parse(typed string) (*clientv3.Config, error) {
 	if err := address.Check(typed); err != nil {
 		return nil, engine.Misused("--cluster: %v", err)
@@ -144,7 +145,8 @@ func parse(typed string) (*clientv3.Config, error) {
 		Username: secrets.User, Password: secrets.Password, Logger: zap.NewNop(),
 	}
 	if c.Username != "" && c.Password == "" {
-		return nil, engine.Refuse("the password of etcd's user %s is missing: set %s or %s", c.Username, engine.EnvPassword, engine.EnvPasswordFile)
+		return nil, engine.Refuse("the password of etcd's user %s is missing: set %s or %s", c.Username, engine.EnvPassword,
+			engine.EnvPasswordFile)
 	}
 	plain := "http://"
 	if scheme == "etcds" || secrets.CACert != "" || secrets.Cert != "" {
@@ -229,7 +231,8 @@ func tlsConfig(s engine.Secrets, hosts ...string) (*tls.Config, error) {
 	}
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
 	if err == nil && time.Now().After(leaf.NotAfter) {
-		return nil, engine.Refuse("the client's certificate %s has expired on %s: renew it", s.Cert, leaf.NotAfter.Format(time.DateTime))
+		return nil, engine.Refuse("the client's certificate %s has expired on %s: renew it", s.Cert,
+			leaf.NotAfter.Format(time.DateTime))
 	}
 	// Read again at every connection: certificates are renewed.
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {

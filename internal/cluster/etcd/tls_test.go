@@ -25,7 +25,8 @@ func selfSigned(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -33,8 +34,8 @@ func selfSigned(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// TestTLS: whoever stands in for the engine without its certificate, or with
-// an old protocol, isn't spoken to.
+// TestTLS checks that a server without the engine's certificate, or with an old
+// protocol, is refused.
 func TestTLS(t *testing.T) {
 	server := func(version uint16) *httptest.Server {
 		s := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -64,7 +65,8 @@ func TestTLS(t *testing.T) {
 	if err := dial(good, engine.Secrets{CACert: ca}); err != nil {
 		t.Errorf("with its authority: %v", err)
 	}
-	// Neither a name that isn't in the certificate, nor another authority.
+	// A name that the certificate lacks is refused, and so is another
+	// authority.
 	address := strings.TrimPrefix(good.URL, "https://")
 	c, err := tlsConfig(engine.Secrets{CACert: ca}, address)
 	if err != nil {

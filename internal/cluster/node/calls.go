@@ -26,12 +26,12 @@ func (s *session) do(limit time.Duration, call func(context.Context) error, then
 	}()
 }
 
-// limit is how long a call may take: so that there is time for another one.
+// limit is how long a call may take, so that time is left for a second one.
 func (s *session) limit() time.Duration {
 	return min(max(s.ttl/4, 100*time.Millisecond), 5*time.Second)
 }
 
-// failed notes an engine call that came to nothing, and says so once.
+// failed notes an engine call that failed, and says so once.
 func (s *session) failed(err error) {
 	s.fails++
 	if s.fails >= 2 && !s.away && !s.leaving {
@@ -40,8 +40,8 @@ func (s *session) failed(err error) {
 	}
 }
 
-// fine: the engine has answered.
-func (s *session) fine() {
+// answered notes that the engine has answered.
+func (s *session) answered() {
 	s.fails = 0
 	if s.away {
 		s.away = false
@@ -49,11 +49,12 @@ func (s *session) fine() {
 	}
 }
 
-// pause is how long to wait after so many failures: growing, and different on
-// every node, so that nobody floods an engine that comes back.
+// pause is how long to wait after the failures counted in fails. It grows, and
+// is random, so that an engine that comes back isn't flooded by all nodes at
+// once.
 func (s *session) pause() time.Duration {
 	base := min(100*time.Millisecond<<min(s.fails, 6), max(s.ttl, time.Second), 5*time.Second)
-	if s.holding { // what is left of the lease is short
+	if s.holding { // the rest of the lease is short
 		base = min(base, max(s.ttl/20, 20*time.Millisecond))
 	}
 	return base/2 + rand.N(base)
@@ -69,7 +70,7 @@ func (s *session) doOpen() {
 		switch {
 		case err == nil:
 			s.engine = e
-			s.fine()
+			s.answered()
 		case errors.As(err, &refused):
 			s.refuse(refused)
 			s.wanted = false
@@ -93,23 +94,24 @@ func (s *session) doJoin() {
 		}
 		if ttl != s.Hello.TTL && !s.raised {
 			s.raised = true
-			s.say("say", fmt.Sprintf("the engine makes the TTL %s, not %s (--ttl): when a node dies, another one has it that much later", ttl, s.Hello.TTL))
+			s.say("say", fmt.Sprintf("the engine makes the TTL %s, not %s (--ttl): when a node dies, another one has it "+
+				"that much later", ttl, s.Hello.TTL))
 		}
 		s.ttl = min(ttl, s.Hello.TTL)
 		s.joined, s.joinedAt, s.ForceOptions = true, s.w.now(), false
 		s.confirm(sent)
 		s.tryAt = s.w.now()
-		if !s.settled {
-			s.settled = true
+		if !s.standingSaid {
+			s.standingSaid = true
 			s.say("standing")
 		}
 	})
 }
 
-// confirm moves the deadline: only an answer does, and it counts from before
-// the question.
+// confirm moves the deadline after an answer. The new one counts from before the
+// request was sent.
 func (s *session) confirm(sent time.Duration) {
-	s.fine()
+	s.answered()
 	s.deadline = sent + s.ttl
 	s.renewAt = sent + cluster.RenewEvery(s.ttl)
 	if s.holding {
@@ -122,7 +124,7 @@ func (s *session) confirm(sent time.Duration) {
 	}
 }
 
-// again deals with what can go wrong with any call while we wait.
+// again handles the errors that any call may give while this node stands by.
 func (s *session) again(err error) bool {
 	var refused *engine.Refused
 	switch {
@@ -179,21 +181,22 @@ func (s *session) ask(then func(engine.State, error)) {
 	})
 }
 
-// doLook takes a place that is free.
+// doLook takes a slot that is free.
 func (s *session) doLook() {
 	s.ask(func(state engine.State, err error) {
 		s.tryAt = s.w.now() + s.fallback()
 		if s.again(err) || !s.joined {
 			return
 		}
-		s.fine()
+		s.answered()
 		switch {
 		case s.past.Above(state):
 			s.doRaise()
 		case s.holding:
-			s.wishes(state)
+			s.considerHandOver(state)
 		case s.second(state):
-			s.refuse(&engine.Refused{Code: 64, Text: fmt.Sprintf("another lifeline that calls its node %s is in this cluster: give --node NAME, another one on each", s.Node)})
+			s.refuse(&engine.Refused{Code: 64, Text: fmt.Sprintf("another lifeline that calls its node %s is in this "+
+				"cluster: give --node NAME, another one on each", s.Node)})
 			s.wanted = false
 		default:
 			s.compete(state)
@@ -201,8 +204,8 @@ func (s *session) doLook() {
 	})
 }
 
-// second reports that another node has this one's name, and was there before.
-// A session of this node's that was killed is gone by then.
+// second reports that another node has the same node name, and joined before this
+// node. By then a killed session of this node has ended.
 func (s *session) second(state engine.State) bool {
 	if s.w.now() < s.joinedAt+2*s.Hello.TTL+2*time.Second {
 		return false
@@ -213,7 +216,7 @@ func (s *session) second(state engine.State) bool {
 	})
 }
 
-// fallback is when to look again though nothing was heard.
+// fallback is when to look again if no change is heard of.
 func (s *session) fallback() time.Duration {
 	base := min(max(s.ttl/2, 200*time.Millisecond), 5*time.Second)
 	return base/2 + rand.N(base)
@@ -266,7 +269,7 @@ func (s *session) doAcquire(wished bool) {
 	}, func(err error) {
 		var taken *engine.Taken
 		if errors.As(err, &taken) {
-			s.fine()
+			s.answered()
 			if taken.After > 0 {
 				s.tryAt = min(s.tryAt, s.w.now()+taken.After+rand.N(20*time.Millisecond))
 			}
@@ -275,24 +278,24 @@ func (s *session) doAcquire(wished bool) {
 		if s.again(err) || !s.joined {
 			return
 		}
-		s.fine()
+		s.answered()
 		s.past.Fence = max(s.past.Fence, grant.Fence)
 		s.w.keep(s.past)
-		s.holding, s.yield = true, false
+		s.holding, s.handingOver = true, false
 		s.times = cluster.TimesOf(s.deadline, s.Hello.TTL, s.Grace)
-		if !s.wanted || s.leaving || !s.times.Held(s.w.now()) { // too late: back with it
+		if !s.wanted || s.leaving || !s.times.Held(s.w.now()) { // too late: give it back
 			s.release = true
 			return
 		}
 		s.ticks.reset()
 		s.say("granted", grant.Fence, int64(s.deadline))
 		if wished {
-			s.unwish()
+			s.withdrawWish()
 		}
 	})
 }
 
-// doRelease gives the place back: nothing of the worker lives.
+// doRelease gives the slot back after the worker's tree has ended.
 func (s *session) doRelease() {
 	revert := s.ticks.revert()
 	s.do(s.limit(), func(ctx context.Context) error {
@@ -314,7 +317,7 @@ func (s *session) doRelease() {
 			s.renewAt = s.backAt
 			return
 		}
-		s.fine()
+		s.answered()
 		s.holding, s.release = false, false
 		s.times = cluster.Times{}
 		s.tryAt = s.w.now() + 50*time.Millisecond // the others first
@@ -324,7 +327,7 @@ func (s *session) doRelease() {
 	})
 }
 
-// doLeave ends the session: the others needn't wait for its end.
+// doLeave ends the session, so that the others needn't wait for its end.
 func (s *session) doLeave() {
 	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Leave(ctx) }, func(err error) {
 		s.joined = false

@@ -20,7 +20,8 @@ import (
 func addressOf(args []string) (url string, rest []string, err error) {
 	if len(args) > 0 && strings.Contains(args[0], "://") {
 		if address.Secret(args[0]) {
-			return "", nil, engine.Misused("a password on the command line can be read by everybody here: put it into %s, or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
+			return "", nil, engine.Misused("a password on the command line can be read by everybody here: put it into %s, "+
+				"or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
 		}
 		return args[0], args[1:], nil
 	}
@@ -94,15 +95,16 @@ func move(ctx context.Context, url, name, node string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return engine.Refuse("%s: not handed over to %s within %s; the wish stands for a minute", name, node, time.Since(began).Round(time.Second))
+			return engine.Refuse("%s: not handed over to %s within %s; the wish stands for a minute", name, node,
+				time.Since(began).Round(time.Second))
 		case <-e.Changes():
-		case <-time.After(250 * time.Millisecond): // whatever went unheard
+		case <-time.After(250 * time.Millisecond): // in case the message went unheard
 		}
 	}
 }
 
 // resetTicksCommand sets the mark of a name to the engine's time. The holder
-// notices at its next tick that it is another one.
+// notices the new mark at its next tick.
 func resetTicksCommand(ctx context.Context, args []string) error {
 	url, rest, err := addressOf(args)
 	if err != nil {
@@ -135,7 +137,8 @@ func resetTicksCommand(ctx context.Context, args []string) error {
 	if err := e.Raise(ctx, rest[0], floor); err != nil {
 		return err
 	}
-	fmt.Printf("%s: the ticks go on from %s (they stood at %s)\n", rest[0], now.Format(time.RFC3339), mark.Claimed.Format(time.RFC3339))
+	fmt.Printf("%s: the ticks go on from %s (they stood at %s)\n", rest[0], now.Format(time.RFC3339),
+		mark.Claimed.Format(time.RFC3339))
 	return nil
 }
 

@@ -11,12 +11,12 @@ import (
 // crashes counts how often the worker has failed here in a row (--fail-after).
 type crashes struct {
 	failed int
-	rounds int           // how often that has led to a hand-over
+	rounds int           // how often failures have led to a hand-over
 	until  time.Duration // this node sits out until then
 }
 
-// stable is how long a worker must have been up for a failure not to count as
-// another one in a row; the supervisor's respawn delays begin anew then, too.
+// stable is how long a worker must be up to end a row of failures. The
+// supervisor's respawn delay is reset then, too.
 const stable = 10 * time.Second
 
 func (c *crashes) sitting(now time.Duration) bool { return now < c.until }
@@ -25,7 +25,7 @@ func (c *crashes) sitting(now time.Duration) bool { return now < c.until }
 func (s *session) judge(up time.Duration, well bool) {
 	c := &s.crash
 	switch {
-	case s.FailAfter == 0 || s.yield || !s.holding || s.leaving:
+	case s.FailAfter == 0 || s.handingOver || !s.holding || s.leaving:
 	case well || up >= stable:
 		c.failed = 0
 		if up >= stable {
@@ -38,9 +38,9 @@ func (s *session) judge(up time.Duration, well bool) {
 	}
 }
 
-// wishes: whether this node is to hand over.
-func (s *session) wishes(state engine.State) {
-	if s.yield || s.ticks.running() || !s.first(state) {
+// considerHandOver decides whether this node is to hand over.
+func (s *session) considerHandOver(state engine.State) {
+	if s.handingOver || s.ticks.running() || !s.isLowest(state) {
 		return
 	}
 	switch {
@@ -50,14 +50,15 @@ func (s *session) wishes(state engine.State) {
 		}
 		sit := min(time.Minute<<min(s.crash.rounds, 4), 10*time.Minute)
 		s.crash = crashes{rounds: s.crash.rounds + 1, until: s.w.now() + sit}
-		s.handOver(fmt.Sprintf("it has failed %d times in a row on this node (--fail-after): another node has its turn", s.FailAfter))
+		s.handOver(fmt.Sprintf("it has failed %d times in a row on this node (--fail-after): another node has its turn",
+			s.FailAfter))
 	case state.Wish != "" && state.Wish != s.Node && standsBy(state, state.Wish):
 		s.handOver("handed over to " + state.Wish)
-	case s.Prefer != "" && s.Prefer != s.Node && s.healthy(state):
+	case s.Prefer != "" && s.Prefer != s.Node && s.isBack(state):
 		s.do(s.limit(), func(ctx context.Context) error {
 			return s.engine.Wish(ctx, s.Name, s.Prefer, s.Grace+s.Hello.TTL+5*time.Second)
 		}, func(err error) {
-			if !s.again(err) && s.holding && !s.yield {
+			if !s.again(err) && s.holding && !s.handingOver {
 				s.handOver(s.Prefer + " is back (--prefer)")
 			}
 		})
@@ -65,12 +66,13 @@ func (s *session) wishes(state engine.State) {
 }
 
 func (s *session) handOver(why string) {
-	s.yield = true
+	s.handingOver = true
 	s.say("yield", why)
 }
 
-// first: of several holders the one in the lowest place hands over.
-func (s *session) first(state engine.State) bool {
+// isLowest reports whether this holder has the lowest slot of all holders, and
+// so hands over.
+func (s *session) isLowest(state engine.State) bool {
 	mine, lowest := -1, -1
 	for _, m := range state.Members {
 		if m.Slot < 0 {
@@ -95,14 +97,14 @@ func (s *session) others(state engine.State) bool {
 	return false
 }
 
-// seen is since when a session has been seen, by our own clock.
+// seen is since when a session has been seen, by this node's clock.
 type seen struct {
 	id string
 	at time.Duration
 }
 
-// healthy: the preferred node has stood by for long enough to believe in it.
-func (s *session) healthy(state engine.State) bool {
+// isBack reports whether the preferred node has stood by for twice the TTL.
+func (s *session) isBack(state engine.State) bool {
 	for _, m := range state.Members {
 		if m.Node != s.Prefer || m.Slot >= 0 {
 			continue
@@ -115,12 +117,12 @@ func (s *session) healthy(state engine.State) bool {
 	return false
 }
 
-func (s *session) unwish() {
+func (s *session) withdrawWish() {
 	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Wish(ctx, s.Name, "", 0) }, func(error) {})
 }
 
-// doSit: this node has failed too often. It comes back before its time only
-// where nobody else would run it.
+// doSit waits because the worker has failed too often on this node. It ends
+// early only where no other node would run the worker.
 func (s *session) doSit() {
 	s.ask(func(state engine.State, err error) {
 		s.openAt = s.w.now() + s.fallback()
@@ -128,13 +130,13 @@ func (s *session) doSit() {
 			s.failed(err)
 			return
 		}
-		s.fine()
+		s.answered()
 		if len(state.Members) == 0 {
 			s.crash.until = 0
 			s.openAt = s.w.now()
 		}
-		if !s.settled {
-			s.settled = true
+		if !s.standingSaid {
+			s.standingSaid = true
 			s.say("standing")
 		}
 	})

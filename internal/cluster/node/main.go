@@ -1,5 +1,5 @@
-// Package node is the program lifeline-remote: it speaks to networks, so that lifeline needn't. Lifeline
-// starts it; two of its subcommands are for people:
+// Package node is the program lifeline-remote, which speaks to networks in
+// lifeline's place. lifeline starts it; two of its subcommands are for people:
 //
 //	lifeline-remote init postgres://HOST/DATABASE   make the tables (--print: show the SQL)
 //	lifeline-remote status URL [NAME...]            who holds what (as lifeline status --cluster)
@@ -88,8 +88,8 @@ func holdMain() int {
 	}
 	unix.CloseOnExec(cluster.Descriptor)
 	_ = unix.SetNonblock(cluster.Descriptor, true)
-	// Who ends a whole cgroup or session sends these to everybody in it.
-	// Lifeline says when it is time.
+	// A program that ends a whole cgroup or session sends these signals to
+	// every process in it. lifeline decides when lifeline-remote is to end.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	conn := os.NewFile(cluster.Descriptor, "lifeline")
 	in := cluster.NewReader(conn, cluster.FromLifeline())
@@ -107,9 +107,10 @@ func holdMain() int {
 		_, _ = conn.WriteString(cluster.Line("remote", cluster.Version) + cluster.Line("refused", 125, err.Error()))
 		return 125
 	}
-	keep, end := keeper(hello.Memory)
+	keep, end := writer(hello.Memory)
 	defer end()
-	s := newSession(hello, conn, open, world{now: cluster.Now, wall: wall, rang: alarm.C, alarm: alarm.Set, kill: killTrees, keep: keep})
+	s := newSession(hello, conn, open, world{now: cluster.Now, wall: wall, rang: alarm.C, alarm: alarm.Set,
+		kill: killTrees, keep: keep})
 	s.past = readMemory(hello.Memory)
 	s.past.Fence = max(s.past.Fence, hello.Fence)
 	return s.run(in)

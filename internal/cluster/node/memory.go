@@ -10,8 +10,8 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// memory is what this node knows of a name in an engine, whatever the engine
-// says later: it may be restored from a copy, wiped, or replaced by a standby
+// memory is what this node knows of a name in an engine. The engine may know
+// less later: it may be restored from a copy, wiped, or replaced by a standby
 // that lags behind. A file keeps it over a restart.
 type memory struct {
 	engine.Floor
@@ -20,7 +20,8 @@ type memory struct {
 	Revision uint64 `json:"revision"`
 }
 
-// readMemory reads the file; one that isn't there, or can't be read, is empty.
+// readMemory reads the file. A file that is missing or damaged gives an empty
+// memory.
 func readMemory(path string) (m memory) {
 	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &m) != nil {
 		return memory{}
@@ -28,9 +29,10 @@ func readMemory(path string) (m memory) {
 	return m
 }
 
-// keeper writes the file beside the loop, which no disk may hold up: the latest
-// that it is given, at last. The second function ends it.
-func keeper(path string) (keep func(memory), end func()) {
+// writer writes the file in a goroutine of its own, so that a slow disk can't
+// hold up the loop. The latest memory is always written in the end. The second
+// function ends it.
+func writer(path string) (keep func(memory), end func()) {
 	if path == "" {
 		return func(memory) {}, func() {}
 	}
@@ -60,11 +62,10 @@ func keeper(path string) (keep func(memory), end func()) {
 	}
 }
 
-// believe compares an engine with what is known of it. Where it may have gone
-// back, it doesn't tell who holds a lease: nothing is taken for a whole TTL, in
-// which all leases end that were granted before and can't be renewed. A holder
-// that finds its place goes on: the others had none while it had it, and have
-// none now.
+// believe compares an engine with what is known of it. An engine that may have
+// gone back doesn't tell who holds a lease. So no slot is taken for a whole
+// TTL, in which all leases end that only the old state could renew. A holder
+// that finds its slot goes on, because the slot kept all other nodes out.
 func (s *session) believe(v engine.View, state engine.State) {
 	was := s.past
 	back := v.Epoch == was.Epoch && v.Revision < was.Revision || v.History != was.History || was.Fence > state.Fence
@@ -78,7 +79,7 @@ func (s *session) believe(v engine.View, state engine.State) {
 	}
 	s.past.Epoch, s.past.History, s.past.Revision = v.Epoch, v.History, v.Revision
 	if t := &s.ticks; t.label.IsZero() && t.pending.IsZero() && state.Mark.Serial > t.mark.Serial {
-		t.known = false // an operator has set it back
+		t.known = false // an operator has set the mark back
 	}
 	if s.past.Learn(state) || v.Epoch != was.Epoch || back {
 		s.w.keep(s.past)
@@ -107,19 +108,19 @@ func (s *session) doRaise() {
 		if !s.again(err) {
 			s.tryAt = s.w.now()
 		}
-		if s.clock.off && s.holding && !s.yield && !s.ticks.running() {
+		if s.clock.off && s.holding && !s.handingOver && !s.ticks.running() {
 			s.handOver("the clock is wrong")
 		}
 	})
 }
 
-// clock is how this node's stands to the engine's.
+// clock compares this node's clock with the engine's.
 type clock struct {
 	at  time.Duration // when to compare them again
 	off bool          // they differ by more than --max-clock-skew
 }
 
-// doClock compares the clocks. A node whose own is wrong runs no ticks.
+// doClock compares the clocks. A node whose clock is wrong runs no ticks.
 func (s *session) doClock() {
 	var theirs, before, after time.Time
 	s.do(s.limit(), func(ctx context.Context) (err error) {
@@ -132,7 +133,7 @@ func (s *session) doClock() {
 		if s.again(err) || theirs.IsZero() || !s.joined {
 			return
 		}
-		s.fine()
+		s.answered()
 		ahead := before.Add(after.Sub(before) / 2).Sub(theirs)
 		was := s.clock.off
 		s.clock.off = s.MaxClockSkew > 0 && ahead.Abs() > s.MaxClockSkew
@@ -142,14 +143,15 @@ func (s *session) doClock() {
 			if ahead < 0 {
 				how = "behind"
 			}
-			why := fmt.Sprintf("this node's clock is %s %s the engine's (--max-clock-skew %s): it runs no ticks until the clock is set right",
+			why := fmt.Sprintf("this node's clock is %s %s the engine's (--max-clock-skew %s): it runs no ticks until the "+
+				"clock is set right",
 				ahead.Abs().Round(time.Second), how, s.MaxClockSkew)
 			s.say("say", why)
 		case was && !s.clock.off:
 			s.say("say", "this node's clock agrees with the engine's again")
 			s.tryAt = s.w.now()
 		}
-		if s.clock.off && s.holding && !s.yield && !s.ticks.running() {
+		if s.clock.off && s.holding && !s.handingOver && !s.ticks.running() {
 			s.handOver("the clock is wrong")
 		}
 	})

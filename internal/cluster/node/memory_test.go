@@ -11,7 +11,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// said reports whether one line for a person has the text.
+// told counts the lines for a person that have the text.
 func (r *rig) told(text string) (n int) {
 	for _, l := range r.took("say") {
 		if strings.Contains(l, text) {
@@ -53,8 +53,8 @@ func TestSessionEngineGoesBack(t *testing.T) {
 	}
 }
 
-// After an election, or a restart that lost nothing, the engine is waited for
-// as well, without a word. The holder goes on.
+// After an election, or a restart without losses, the node waits for the engine
+// as well, silently. The holder goes on.
 func TestSessionEngineStartsAgain(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -130,8 +130,8 @@ func TestSessionTickEndIsWrittenLater(t *testing.T) {
 	})
 }
 
-// Lifeline has no room for a tick that was claimed: it isn't lost. Once it was
-// written down as done.
+// lifeline has no room for a tick that was claimed: the tick stays due. Once
+// the tick was written down as done.
 func TestSessionTickReturned(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
@@ -152,7 +152,8 @@ func TestSessionTickReturned(t *testing.T) {
 				r.f.err, r.f.held = nil, false
 				r.say("want")
 			}
-			if labels := r.runTicks(r.now()+50*time.Second, func(int) time.Duration { return 0 }); len(labels) == 0 || labels[0] != label {
+			if labels := r.runTicks(r.now()+50*time.Second, func(int) time.Duration { return 0 }); len(labels) == 0 ||
+				labels[0] != label {
 				t.Errorf("lost %t: %s isn't run again, but %q", lost, label, labels)
 			}
 		})
@@ -211,7 +212,8 @@ func TestSessionMarkOfTheFuture(t *testing.T) {
 			t.Errorf("told of %d times", n)
 		}
 		now := time.Now().UTC().Truncate(time.Second)
-		if err := r.f.Raise(t.Context(), "web", engine.Floor{Mark: engine.Mark{Claimed: now, Done: now, Serial: 10}}); err != nil {
+		if err := r.f.Raise(t.Context(), "web", engine.Floor{Mark: engine.Mark{Claimed: now, Done: now,
+			Serial: 10}}); err != nil {
 			t.Fatal(err)
 		}
 		if labels := r.runTicks(r.now()+3*time.Minute, func(int) time.Duration { return 0 }); len(labels) < 2 {
@@ -225,7 +227,8 @@ func TestSessionSecondNode(t *testing.T) {
 	for order, refused := range map[uint64]int{1: 1, 3: 0} {
 		rigged(t, cluster.Hello{}, func(r *rig) {
 			r.f.order = 2
-			r.f.others = []engine.Status{{ID: "b", Node: "a", Slot: -1, Order: order}, {ID: "c", Node: "c", Slot: 0, TTL: 10 * time.Second}}
+			r.f.others = []engine.Status{{ID: "b", Node: "a", Slot: -1, Order: order},
+				{ID: "c", Node: "c", Slot: 0, TTL: 10 * time.Second}}
 			r.say("want")
 			r.sleep(20 * time.Second)
 			if got := r.took("refused"); len(got) > 0 {
@@ -242,8 +245,9 @@ func TestSessionSecondNode(t *testing.T) {
 // What is known survives lifeline-remote.
 func TestKeeper(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web.cluster")
-	keep, end := keeper(path)
-	want := memory{Floor: engine.Floor{Fence: 1 << 60, Mark: engine.Mark{Claimed: time.Unix(1e9, 0).UTC(), Serial: 7}}, Epoch: "e", History: "h", Revision: 8}
+	keep, end := writer(path)
+	want := memory{Floor: engine.Floor{Fence: 1 << 60, Mark: engine.Mark{Claimed: time.Unix(1e9, 0).UTC(), Serial: 7}},
+		Epoch: "e", History: "h", Revision: 8}
 	for n := range uint64(100) {
 		keep(memory{Revision: n})
 	}
@@ -255,5 +259,5 @@ func TestKeeper(t *testing.T) {
 	if got := readMemory(path + "x"); got != (memory{}) {
 		t.Errorf("without a file it reads %+v", got)
 	}
-	synctest.Test(t, func(*testing.T) { keep, end := keeper(""); keep(want); end() })
+	synctest.Test(t, func(*testing.T) { keep, end := writer(""); keep(want); end() })
 }

@@ -12,10 +12,10 @@ import (
 
 // schedule is a cron expression in a time zone.
 //
-// Summer time, as cron(8) has it: one that names hours runs once for each time
-// on the wall clock, so not again in the hour that comes twice, and right after
-// the jump when its time is left out. One that runs every hour, or oftener,
-// goes by real time.
+// Summer time is handled as in cron(8). A schedule that names hours runs once
+// for each time on the wall clock. It is skipped in the repeated hour, and runs
+// right after the jump when its time is left out. A schedule that runs every
+// hour, or oftener, goes by real time.
 type schedule struct {
 	expr  string
 	zone  *time.Location
@@ -34,12 +34,13 @@ func parseSchedule(text string) (*schedule, error) {
 		s.zone, s.expr = zone, strings.TrimSpace(expr)
 	}
 	segments, err := gronx.Segments(s.expr)
-	// With seconds or a year gronx would look for ever once the last year is over.
+	// With seconds or a year, gronx would search endlessly after the last year.
 	if n := len(strings.Fields(s.expr)); n != 5 && !(n == 1 && s.expr[0] == '@') {
 		err = errors.New("not five fields")
 	}
 	if err != nil || !gronx.IsValid(s.expr) {
-		return nil, fmt.Errorf("--tick %q is no schedule: five fields (minute, hour, day, month, weekday), such as '*/15 * * * *', or an @word, such as @hourly", text)
+		return nil, fmt.Errorf("--tick %q is no schedule: five fields (minute, hour, day, month, weekday), such as "+
+			"'*/15 * * * *', or an @word, such as @hourly", text)
 	}
 	s.fixed = !strings.HasPrefix(segments[2], "*")
 	if s.next(time.Now()).IsZero() {

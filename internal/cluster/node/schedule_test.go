@@ -6,19 +6,21 @@ import (
 )
 
 func TestScheduleRefuses(t *testing.T) {
-	for _, text := range []string{"", "x", "* * * *", "61 * * * *", "* * * * * * * *", "CRON_TZ=Nowhere/Land * * * * *", "TZ=Europe/Berlin", "0 0 30 2 *"} {
+	for _, text := range []string{"", "x", "* * * *", "61 * * * *", "* * * * * * * *", "CRON_TZ=Nowhere/Land * * * * *",
+		"TZ=Europe/Berlin", "0 0 30 2 *"} {
 		if s, err := parseSchedule(text); err == nil {
 			t.Errorf("%q is taken for %+v", text, s)
 		}
 	}
-	for _, text := range []string{"* * * * *", "@hourly", "*/5 8-18 * * 1-5", "CRON_TZ=Asia/Kolkata 30 2 * * *", "TZ=UTC @daily", "0 0 29 2 *"} {
+	for _, text := range []string{"* * * * *", "@hourly", "*/5 8-18 * * 1-5", "CRON_TZ=Asia/Kolkata 30 2 * * *",
+		"TZ=UTC @daily", "0 0 29 2 *"} {
 		if _, err := parseSchedule(text); err != nil {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
 
-// ticks lists those after from and not after to.
+// ticksOf lists the ticks after from, up to to.
 func ticksOf(t *testing.T, text, from, to string) (out []string) {
 	t.Helper()
 	s, err := parseSchedule(text)
@@ -62,7 +64,8 @@ func TestScheduleTicks(t *testing.T) {
 			[]string{"2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"}},
 		{"twice, every hour: each", "CRON_TZ=Europe/Berlin 30 * * * *", "2026-10-24T23:45:00Z", "2026-10-25T02:45:00Z",
 			[]string{"2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:30:00Z"}},
-		{"several hours over the jump back", "CRON_TZ=Europe/Berlin 0 1-4 * * *", "2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z",
+		{"several hours over the jump back", "CRON_TZ=Europe/Berlin 0 1-4 * * *", "2026-10-24T12:00:00Z",
+			"2026-10-25T12:00:00Z",
 			[]string{"2026-10-24T23:00:00Z", "2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z", "2026-10-25T03:00:00Z"}},
 		{"weekday or day", "0 0 13 * 5", "2026-02-01T00:00:00Z", "2026-02-21T00:00:00Z",
 			[]string{"2026-02-06T00:00:00Z", "2026-02-13T00:00:00Z", "2026-02-20T00:00:00Z"}},
@@ -87,7 +90,8 @@ func TestScheduleTicks(t *testing.T) {
 
 // All nodes label a tick alike, wherever they ask from.
 func TestScheduleAgrees(t *testing.T) {
-	for _, text := range []string{"CRON_TZ=America/New_York 15 1,2,3 * * *", "CRON_TZ=Australia/Lord_Howe 45 1 * * *", "CRON_TZ=Europe/Berlin */7 * * * *"} {
+	for _, text := range []string{"CRON_TZ=America/New_York 15 1,2,3 * * *", "CRON_TZ=Australia/Lord_Howe 45 1 * * *",
+		"CRON_TZ=Europe/Berlin */7 * * * *"} {
 		s, err := parseSchedule(text)
 		if err != nil {
 			t.Fatal(err)

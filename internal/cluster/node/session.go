@@ -31,54 +31,55 @@ type session struct {
 	engine engine.Engine // nil before it is open
 
 	wanted  bool // lifeline wants the lease
-	joined  bool // we are a member
-	holding bool // and have a place
+	joined  bool // this node is a member
+	holding bool // this node is a member and has a slot
 	leaving bool // lifeline is gone, or has said bye
-	broken  bool // the socket is
+	broken  bool // the socket failed
 
 	ttl      time.Duration // the smaller one of asked for and granted
 	deadline time.Duration // of the session: the last confirmed renewal was sent, plus ttl
 	times    cluster.Times
-	release  bool // lifeline wants it given back
+	release  bool // lifeline wants the lease given back
 	trees    []tree
 
-	busy    bool // an engine call is out
-	done    chan func()
-	renewAt time.Duration
-	backAt  time.Duration // when to try again to give it back
-	tryAt   time.Duration // when to look for a free place, or for a wish
-	openAt  time.Duration // when to open or join again
-	fails   int           // engine calls in a row that failed
-	away    bool          // which was told
-	settled bool          // standing was said once
-	raised  bool          // a TTL that isn't what was asked for was told
+	busy         bool // an engine call is out
+	done         chan func()
+	renewAt      time.Duration
+	backAt       time.Duration // when to try again to give it back
+	tryAt        time.Duration // when to look for a free slot, or for a wish
+	openAt       time.Duration // when to open or join again
+	fails        int           // engine calls in a row that failed
+	away         bool          // the failures were told
+	standingSaid bool          // lifeline knows that the engine is usable
+	raised       bool          // a TTL that isn't what was asked for was told
 
 	asked   time.Duration // lifeline owes a pong since then; 0: it doesn't
 	looked  time.Duration // when look was here last
 	sweepAt time.Duration // when to kill once more what a silent lifeline may have started
 
 	past     memory        // of the engine and the name
-	freeAt   time.Duration // no place is taken before
+	freeAt   time.Duration // no slot is taken before
 	joinedAt time.Duration
 	clock    clock
 
-	crash crashes
-	yield bool // lifeline was asked to hand over
-	back  seen
-	ticks ticks
+	crash       crashes
+	handingOver bool // lifeline was asked to hand over
+	back        seen
+	ticks       ticks
 }
 
-// world is what a test takes into its own hands.
+// world is what a test replaces.
 type world struct {
 	now   func() time.Duration // CLOCK_BOOTTIME
 	wall  func() time.Time
 	rang  <-chan struct{}
 	alarm func(at time.Duration)
 	kill  func([]tree, procscan.ID)
-	keep  func(memory) // writes it down
+	keep  func(memory) // writes the memory down
 }
 
-func newSession(h cluster.Hello, out io.Writer, open func(context.Context, cluster.Hello) (engine.Engine, error), w world) *session {
+func newSession(h cluster.Hello, out io.Writer, open func(context.Context, cluster.Hello) (engine.Engine, error),
+	w world) *session {
 	s := &session{Hello: h, w: w, out: out, open: open, ttl: h.TTL, done: make(chan func(), 1)}
 	s.past.Fence = h.Fence
 	return s
@@ -154,9 +155,9 @@ func (s *session) run(in *cluster.Reader) int {
 	}
 }
 
-// leave: lifeline is gone, has said bye, or can't be understood. What it has
-// left of the worker is killed; then the lease can go, if lifeline is certain
-// not to start anything on it.
+// leave ends the session: lifeline is gone, has said bye, or talks nonsense. It
+// kills what is left of the worker. It then gives back the lease if it is
+// certain that lifeline starts nothing more on it.
 func (s *session) leave(certain bool) {
 	if s.leaving {
 		return
@@ -180,7 +181,7 @@ func (s *session) killAll() {
 func (s *session) heard(m cluster.Message) error {
 	switch m.Verb {
 	case "want":
-		s.wanted, s.yield, s.sweepAt = true, false, 0
+		s.wanted, s.handingOver, s.sweepAt = true, false, 0
 		s.openAt, s.tryAt = s.w.now(), s.w.now()
 	case "release":
 		s.release, s.backAt = s.holding, 0
@@ -248,8 +249,8 @@ func (s *session) supervisor() (id procscan.ID) {
 // maxText is how much of a text is said: escaped, each byte may become four.
 const maxText = 800
 
-// say writes a line. Lifeline may be stopped for a long time: when the socket
-// is full at last, it is given up.
+// say writes a line. A lifeline that is stopped for a long time fills the socket,
+// and is then given up.
 func (s *session) say(verb string, fields ...any) {
 	for i, f := range fields { // an engine's words may be many, and a line is short
 		if text, ok := f.(string); ok && len(text) > maxText {
@@ -266,11 +267,11 @@ func (s *session) say(verb string, fields ...any) {
 
 func (s *session) refuse(r *engine.Refused) { s.say("refused", r.Code, r.Text) }
 
-// look is what the deadline asks for, whatever else goes on.
+// look does what the deadline asks for, also while an engine call is out.
 func (s *session) look() {
 	now := s.w.now()
 	if now-s.looked > s.ttl {
-		s.asked = 0 // it was this process that was away
+		s.asked = 0 // this process was stopped or suspended
 	}
 	s.looked = now
 	if s.sweepAt != 0 && now >= s.sweepAt {
@@ -288,13 +289,13 @@ func (s *session) look() {
 	}
 }
 
-// lose: the lease is another's, or will be in a moment.
+// lose gives up a lease that another node has, or will have in a moment.
 func (s *session) lose(why string) {
 	s.joined = false
 	if !s.holding {
 		return
 	}
-	s.wanted = s.wanted && s.release // what was given up already is wanted anew
+	s.wanted = s.wanted && s.release // wanted again, though it was given up before
 	s.holding, s.release = false, false
 	s.times = cluster.Times{}
 	s.ticks.reset()

@@ -56,7 +56,8 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 				return nil, err
 			}
 			return r.f, nil
-		}, world{now: r.now, wall: time.Now, rang: rang, kill: func([]tree, procscan.ID) { r.kills++ }, keep: func(m memory) { r.kept = m },
+		}, world{now: r.now, wall: time.Now, rang: rang, kill: func([]tree, procscan.ID) { r.kills++ },
+			keep: func(m memory) { r.kept = m },
 			alarm: func(at time.Duration) {
 				alarm.Stop()
 				if at > 0 {
@@ -173,8 +174,8 @@ var waysToBeAway = map[string]func(*fake){
 	"hangs":   func(f *fake) { f.delay = time.Hour },
 }
 
-// The engine is away: the worker is killed before the lease ends, whatever the
-// calls that are out do.
+// The engine is away: the worker is killed before the lease ends, also while
+// engine calls hang.
 func TestSessionEngineAway(t *testing.T) {
 	for name, away := range waysToBeAway {
 		t.Run(name, func(t *testing.T) {
@@ -212,9 +213,10 @@ func TestSessionEngineAway(t *testing.T) {
 	}
 }
 
-// The engine is away when the lease is to be given back. That it is wanted
-// again was said before it ended: this once nobody ever stood by again. And a
-// refused connection, which costs nothing, was tried as fast as can be.
+// The engine is away when the lease is to be given back. lifeline said before
+// the end that it wants the lease again: once the node then never stood by
+// again. And a refused connection, which costs nothing, was tried as fast as
+// can be.
 func TestSessionGivesBackToAnEngineAway(t *testing.T) {
 	for name, away := range waysToBeAway {
 		t.Run(name, func(t *testing.T) {
@@ -249,7 +251,7 @@ func TestSessionLost(t *testing.T) {
 		if r.kills != 1 || len(r.took("lost")) != 1 {
 			t.Fatal("a lease that is gone is kept")
 		}
-		r.sleep(time.Minute) // not before lifeline says that nothing lives
+		r.sleep(time.Minute) // only after lifeline says that every process has ended
 		if r.f.member {
 			t.Fatal("it stands by while something may live")
 		}
@@ -287,8 +289,8 @@ func TestSessionLifelineDies(t *testing.T) {
 	})
 }
 
-// What it doesn't understand, or what doesn't answer, may still start
-// something: the lease has to end by itself.
+// A lifeline that is silent, or doesn't understand, may still start a worker:
+// the lease has to end by itself.
 func TestSessionLifelineTalksNonsense(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -427,7 +429,7 @@ func TestSessionFailAfter(t *testing.T) {
 		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
 		r.granted()
 		fail(r, 2)
-		r.say("starting h \"\"", fmt.Sprintf("ended h %d 1", time.Minute)) // it was up: begin anew
+		r.say("starting h \"\"", fmt.Sprintf("ended h %d 1", time.Minute)) // it was up: the count starts again at zero
 		fail(r, 2)
 		r.sleep(10 * time.Second)
 		if len(r.took("yield")) != 0 {

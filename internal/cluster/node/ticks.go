@@ -10,34 +10,34 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// ticks runs a schedule: each tick once in the whole cluster, though the
-// nodes' clocks differ. The holder of the lease alone runs them, in order; a
-// tick is labelled with its scheduled time and claimed by moving the mark in
-// the engine, which goes only forward. Another node that takes over goes on
-// from the mark, whatever its clock says.
+// ticks runs a schedule: each tick once in the whole cluster, though the nodes'
+// clocks differ. The holder of the lease alone runs them, in order. A tick is
+// labelled with its scheduled time and claimed by moving the mark in the
+// engine, which only rises. Another node that takes over goes on from the mark,
+// even if its clock differs.
 type ticks struct {
 	schedule *schedule
 	known    bool        // mark is what the engine has
 	mark     engine.Mark // the last that was read or written
 	label    time.Time   // the tick that runs, or is about to; zero for none
 	started  bool        // lifeline has begun to start it
-	over     bool        // it has ended, which the engine doesn't know yet
-	returned bool        // lifeline didn't begin it, which the engine doesn't know yet
+	over     bool        // it has ended, and the engine is still to be told
+	returned bool        // lifeline refused to begin it, and the engine still has the claim
 	before   engine.Mark // the mark before label was claimed
-	pending  time.Time   // a claim that got no answer; zero for none
+	pending  time.Time   // a claim whose answer was lost; zero for none
 	retryAt  time.Duration
 	waited   int64 // for the end of a run of another node's: the serial of its mark, plus 1
 	future   time.Time
 }
 
-// catchUp is for how long missed ticks are all made up for, one after the
-// other; of older ones only the latest.
+// catchUp is how far back every missed tick is made up for. Of older ticks only
+// the latest one is run.
 const catchUp = 10 * time.Minute
 
 func (t *ticks) reset() { *t = ticks{schedule: t.schedule, future: t.future} }
 
-// finished is the mark with the end of the run that has ended, or without the
-// claim of one that wasn't begun.
+// finished is the mark with the end of the run that has ended, or with the
+// claim of a run that wasn't begun taken back.
 func (t *ticks) finished() (m engine.Mark) {
 	switch {
 	case !t.known || !t.over && !t.returned:
@@ -66,7 +66,7 @@ func (t *ticks) ended(label string) {
 	}
 }
 
-// change is one of the mark.
+// change is one change of the mark.
 type change struct{ from, to engine.Mark }
 
 func moved(from, to engine.Mark) *change {
@@ -74,8 +74,8 @@ func moved(from, to engine.Mark) *change {
 	return &change{from, to}
 }
 
-// revert is the way back from a tick that was claimed and never begun: it
-// isn't lost because the lease is given back at that moment.
+// revert takes back the claim of a tick that was never begun. The tick stays
+// due, although the lease is given back at that moment.
 func (t *ticks) revert() *change {
 	if !t.known && !t.pending.IsZero() { // it may have come through
 		from := t.before
@@ -106,9 +106,9 @@ func (t *ticks) unrevert(m *change) {
 	}
 }
 
-// busy: there is something to do now.
+// busy reports that there is something to do now.
 func (t *ticks) busy(s *session) bool {
-	if t.schedule == nil || s.clock.off && !t.over || s.release || s.yield && !t.over || s.w.now() < t.retryAt {
+	if t.schedule == nil || s.clock.off && !t.over || s.release || s.handingOver && !t.over || s.w.now() < t.retryAt {
 		return false
 	}
 	switch {
@@ -116,7 +116,7 @@ func (t *ticks) busy(s *session) bool {
 		return true
 	case t.running():
 		return false
-	case t.mark.Claimed.After(t.mark.Done): // somebody's run that never ended
+	case t.mark.Claimed.After(t.mark.Done): // another node's run that never ended
 		return true
 	}
 	return !t.due(s.w.wall()).IsZero()
@@ -148,7 +148,7 @@ func (t *ticks) wake(s *session) time.Duration {
 	switch {
 	case now < t.retryAt:
 		return min(later, t.retryAt)
-	case !t.known || t.running() || s.yield:
+	case !t.known || t.running() || s.handingOver:
 		return later
 	}
 	next := t.schedule.next(t.mark.Claimed)
@@ -191,7 +191,8 @@ func (s *session) doTick() {
 		label := to.Claimed
 		to.Done, to.Skipped = label, to.Skipped+1
 		s.claim(to, func() {
-			s.say("say", fmt.Sprintf("the run for %s was begun and never finished; it isn't begun again (--at-least-once would)", label.Format(time.RFC3339)))
+			s.say("say", fmt.Sprintf("the run for %s was begun and never finished; it isn't begun again (--at-least-once "+
+				"would)", label.Format(time.RFC3339)))
 		})
 	default:
 		label := t.due(s.w.wall())
@@ -229,7 +230,8 @@ func (s *session) readMark() {
 		s.remember(mark)
 		if ahead := mark.Claimed.Sub(s.w.wall()); ahead > max(s.MaxClockSkew, time.Minute) && !mark.Claimed.Equal(t.future) {
 			t.future = mark.Claimed
-			s.say("say", fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks --cluster %s reset %s sets it back to now",
+			s.say("say", fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks "+
+				"--cluster %s reset %s sets it back to now",
 				mark.Claimed.Format(time.RFC3339), address.Hide(s.URL), s.Name))
 		}
 		pending := t.pending
@@ -241,7 +243,7 @@ func (s *session) readMark() {
 }
 
 // claim moves the mark, and goes on with then only if that is certain. Where
-// the answer was lost, the mark is read: nobody but the holder moves it.
+// the answer was lost, it reads the mark, which only the holder moves.
 func (s *session) claim(to engine.Mark, then func()) {
 	t := &s.ticks
 	from := t.mark
@@ -280,7 +282,7 @@ func (s *session) claim(to engine.Mark, then func()) {
 
 func (s *session) tickFailed(err error) bool {
 	if err == nil {
-		s.fine()
+		s.answered()
 		return false
 	}
 	if errors.Is(err, engine.ErrLost) {

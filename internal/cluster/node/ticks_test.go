@@ -9,7 +9,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// run answers ticks: each takes so long.
+// runTicks answers ticks; takes says how long each one runs.
 func (r *rig) runTicks(until time.Duration, takes func(n int) time.Duration) (labels []string) {
 	for r.now() < until {
 		r.sleep(100 * time.Millisecond)
@@ -50,7 +50,7 @@ func TestSessionTicks(t *testing.T) {
 	})
 }
 
-// A claim whose answer is lost is neither lost nor doubled.
+// A claim whose answer is lost still runs once.
 func TestSessionTickClaimAnswerLost(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
 		r.granted()
@@ -65,7 +65,8 @@ func TestSessionTickClaimAnswerLost(t *testing.T) {
 		}
 		r.f.after = 0
 		labels := r.runTicks(r.now()+50*time.Second, func(int) time.Duration { return 0 })
-		if want := first.Add(time.Minute).Format(time.RFC3339); len(labels) != 1 || labels[0] != want || r.f.mark.Skipped != 0 {
+		if want := first.Add(time.Minute).Format(time.RFC3339); len(labels) != 1 || labels[0] != want ||
+			r.f.mark.Skipped != 0 {
 			t.Fatalf("ran %q, not %s alone; the mark is %+v", labels, want, r.f.mark)
 		}
 	})
@@ -108,7 +109,7 @@ func TestSessionTickNotBegun(t *testing.T) {
 	})
 }
 
-// After a long time without anybody only the latest of the old ticks is run.
+// After a long time without a holder only the latest of the old ticks is run.
 func TestSessionTicksAfterALongTime(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC 0 * * * *"}, func(r *rig) {
 		hour := time.Now().UTC().Truncate(time.Hour)

@@ -16,9 +16,9 @@ type tree struct {
 	root               procscan.ID
 }
 
-// killTrees ends all of it for certain and returns when nothing is left,
-// however long that takes: until then the lease can't be given back. What was
-// orphaned has come to lifeline, if that lives.
+// killTrees kills every process and returns after the last one has ended,
+// however long that takes. The lease can't be given back before. Orphans have
+// come to lifeline as their subreaper, if lifeline lives.
 func killTrees(trees []tree, supervisor procscan.ID) {
 	for _, t := range trees {
 		ct := process.Tree{Root: t.root, Group: t.root.PID, Marker: "LIFELINE_ID", Value: t.generation}

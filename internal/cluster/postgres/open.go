@@ -14,8 +14,8 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// settings: the functions look again after they have waited, and a lease that a
-// crash forgets is none.
+// settings makes the functions look again after they have waited, and makes
+// every granted lease survive a crash.
 const settings = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on"
 
 var secret = regexp.MustCompile(`//[^@/]*@`)
@@ -37,7 +37,8 @@ func parse(url string) (*pgx.ConnConfig, error) {
 				return nil, engine.Misused("--cluster %s: %s", address.Hide(url), secret.ReplaceAllString(inner.Error(), "//"))
 			}
 		}
-		return nil, engine.Misused("--cluster %s can't be read; an address is postgres://USER@HOST:5432/DATABASE", address.Hide(url))
+		return nil, engine.Misused("--cluster %s can't be read; an address is postgres://USER@HOST:5432/DATABASE",
+			address.Hide(url))
 	}
 	if secrets.User != "" {
 		config.User = secrets.User
@@ -54,7 +55,7 @@ func parse(url string) (*pgx.ConnConfig, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "lifeline-remote"
 	}
-	// Not as startup parameters: poolers refuse those in words of their own.
+	// The settings aren't startup parameters, because poolers refuse those.
 	config.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
 		_, err := c.Exec(ctx, settings).ReadAll()
 		return err
@@ -62,7 +63,7 @@ func parse(url string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// check finds out whether this is a PostgreSQL that leases can be had from.
+// check finds out whether this PostgreSQL can give leases.
 func (p *Postgres) check(ctx context.Context) error {
 	if err := p.pooled(ctx); err != nil {
 		return err
@@ -79,7 +80,8 @@ func (p *Postgres) check(ctx context.Context) error {
 		return err
 	}
 	if n != version {
-		return engine.Refuse("lifeline's tables in the database %s are of version %d, this lifeline-remote knows %d: install the same one on all nodes, then lifeline-remote init", p.config.Database, n, version)
+		return engine.Refuse("lifeline's tables in the database %s are of version %d, this lifeline-remote knows %d: "+
+			"install the same one on all nodes, then lifeline-remote init", p.config.Database, n, version)
 	}
 	return nil
 }
@@ -125,7 +127,9 @@ func (p *Postgres) pooled(ctx context.Context) error {
 	}
 	_ = tx.Rollback(ctx)
 	if other == first || again != first {
-		return engine.Refuse("%s is a pooler that changes the session with every transaction (pgbouncer's pool_mode=transaction): a lease needs a session of its own; give the address of PostgreSQL itself, or of a pool with pool_mode=session",
+		return engine.Refuse("%s is a pooler that changes the session with every transaction (pgbouncer's "+
+			"pool_mode=transaction): a lease needs a session of its own; give the address of PostgreSQL itself, or of a "+
+			"pool with pool_mode=session",
 			fmt.Sprintf("%s:%d", p.config.Host, p.config.Port))
 	}
 	return nil

@@ -3,10 +3,10 @@
 //	postgres://USER@HOST:5432,HOST:5432/DATABASE?sslmode=verify-full
 //
 // The address and the environment (PGPASSWORD, PGPASSFILE, PGSSLCERT, …) are
-// libpq's own. A lease is a row whose beats its session counts; what the database
-// does is in schema.sql, which lifeline-remote init puts there. Its clock may be
-// set: a place is free when the others have seen its beats stand still for a
-// whole TTL by their own clocks (sight.go).
+// libpq's own. A lease is a row whose beats its session counts. schema.sql says
+// what the database does; lifeline-remote init puts it there. The database's
+// clock may be set. So a slot is free when the others have seen its beats stand
+// still for a whole TTL by their own clocks (beats.go).
 package postgres
 
 import (
@@ -36,19 +36,19 @@ const version = 2 // of the schema
 
 // Postgres is the engine. It has two connections: one asks, one listens.
 type Postgres struct {
-	url     string
-	config  *pgx.ConnConfig // as it was read at first, for messages
-	name    string
-	mu      sync.Mutex
-	c       *pgx.Conn // nil after an error: it is opened again
-	m       engine.Member
-	id      string // of the session, "" for none
-	fence   int64
-	changes chan struct{}
-	stop    context.CancelFunc
-	over    sync.WaitGroup
-	sights  sights
-	epoch   string // at the last Look
+	url          string
+	config       *pgx.ConnConfig // as it was read at first, for messages
+	name         string
+	mu           sync.Mutex
+	c            *pgx.Conn // nil after an error: it is opened again
+	m            engine.Member
+	id           string // of the session, "" for none
+	fence        int64
+	changes      chan struct{}
+	stop         context.CancelFunc
+	over         sync.WaitGroup
+	observations observations
+	epoch        string // at the last Look
 }
 
 // Open connects, for one name ("" to look only).
@@ -74,7 +74,7 @@ func Open(ctx context.Context, url, name string) (*Postgres, error) {
 	return p, nil
 }
 
-// conn is the connection, opened if need be.
+// conn returns the connection, and opens it if need be.
 func (p *Postgres) conn(ctx context.Context) (*pgx.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,8 +134,8 @@ func (p *Postgres) Close() {
 	p.drop()
 }
 
-// listen rings until ctx ends. A server that is away is asked ever less often,
-// at another time by every node.
+// listen rings until ctx ends. It asks a server that is away at growing, random
+// intervals.
 func (p *Postgres) listen(ctx context.Context) {
 	defer p.over.Done()
 	for fails := 0; ctx.Err() == nil; fails++ {
@@ -190,7 +190,8 @@ func (p *Postgres) Join(ctx context.Context, m engine.Member) (time.Duration, er
 	}
 	p.m, p.id, p.fence = m, rand.Text(), 0
 	var theirs string
-	err := p.row(ctx, []any{&theirs}, "SELECT lifeline.join_name($1, $2, $3, $4::interval, $5, $6)", m.Name, p.id, m.Node, micros(m.TTL), m.Options, m.Force)
+	err := p.row(ctx, []any{&theirs}, "SELECT lifeline.join_name($1, $2, $3, $4::interval, $5, $6)", m.Name, p.id,
+		m.Node, micros(m.TTL), m.Options, m.Force)
 	if err == nil && theirs != "" {
 		p.id = ""
 		err = engine.Disagree(theirs, m.Options)
@@ -208,7 +209,7 @@ func (p *Postgres) Renew(ctx context.Context) (time.Duration, error) {
 	return p.m.TTL, err
 }
 
-// Acquire takes a place.
+// Acquire takes a slot.
 func (p *Postgres) Acquire(ctx context.Context, above uint64) (engine.Grant, error) {
 	var fence int64
 	if p.epoch == "" {
@@ -216,7 +217,7 @@ func (p *Postgres) Acquire(ctx context.Context, above uint64) (engine.Grant, err
 			return engine.Grant{}, err
 		}
 	}
-	dead, beats := p.sights.dead(p.id)
+	dead, beats := p.observations.dead(p.id)
 	err := p.row(ctx, []any{&fence}, "SELECT lifeline.acquire($1, $2, $3, $4, $5, $6, $7, $8)",
 		p.m.Name, p.id, p.m.Slots, p.m.Options, p.epoch, int64(above), dead, beats)
 	switch {
@@ -228,13 +229,13 @@ func (p *Postgres) Acquire(ctx context.Context, above uint64) (engine.Grant, err
 	case fence < 0:
 		return engine.Grant{}, engine.ErrLost
 	case fence == 0:
-		return engine.Grant{}, &engine.Taken{After: p.sights.after(p.id)}
+		return engine.Grant{}, &engine.Taken{After: p.observations.after(p.id)}
 	}
 	p.fence = fence
 	return engine.Grant{Fence: uint64(fence)}, nil
 }
 
-// Release gives the place back.
+// Release gives the slot back.
 func (p *Postgres) Release(ctx context.Context) error {
 	if p.fence == 0 {
 		return nil
@@ -258,7 +259,7 @@ func (p *Postgres) Leave(ctx context.Context) error {
 	return err
 }
 
-// Look reads what lives. What doesn't is buried.
+// Look reads the living sessions and removes the dead ones.
 func (p *Postgres) Look(ctx context.Context, name string) (v engine.View, err error) {
 	c, err := p.conn(ctx)
 	if err != nil {
@@ -304,10 +305,10 @@ func (p *Postgres) Look(ctx context.Context, name string) (v engine.View, err er
 	v.Revision = uint64(lsn)
 	v.History, _, _ = strings.Cut(v.Epoch, ".")
 	if p.epoch != "" && p.epoch != v.Epoch {
-		p.sights = sights{}
+		p.observations = observations{}
 	}
 	p.epoch = v.Epoch
-	p.sights.look(sent, time.Now(), clock)
+	p.observations.look(sent, time.Now(), clock)
 	for _, r := range list {
 		if r.name == nil {
 			continue
@@ -324,7 +325,7 @@ func (p *Postgres) Look(ctx context.Context, name string) (v engine.View, err er
 			m.Slot, m.Fence = *r.slot, uint64(*r.fence)
 		}
 		if p.id != "" {
-			m.TTL = p.sights.left(m.ID, m.Slot >= 0, *r.beat, *r.ttl, *r.age)
+			m.TTL = p.observations.left(m.ID, m.Slot >= 0, *r.beat, *r.ttl, *r.age)
 		} else { // just a look, which nothing depends on
 			m.TTL = *r.ttl - max(*r.age, 0)
 		}
@@ -334,7 +335,7 @@ func (p *Postgres) Look(ctx context.Context, name string) (v engine.View, err er
 		last := &v.States[len(v.States)-1]
 		last.Members = append(last.Members, m)
 	}
-	if dead, beats := p.sights.dead(p.id); p.fence > 0 && len(dead) > 0 {
+	if dead, beats := p.observations.dead(p.id); p.fence > 0 && len(dead) > 0 {
 		return v, p.row(ctx, []any{nil}, "SELECT lifeline.bury($1, $2, $3)", name, dead, beats)
 	}
 	return v, nil
@@ -374,7 +375,8 @@ func (p *Postgres) Wish(ctx context.Context, name, node string, lasts time.Durat
 // Mark reads the mark.
 func (p *Postgres) Mark(ctx context.Context, name string) (m engine.Mark, err error) {
 	var claimed, done *time.Time
-	err = p.row(ctx, []any{&claimed, &done, &m.Skipped, &m.Serial}, "SELECT claimed, done, skipped, serial FROM lifeline.name WHERE name = $1", name)
+	err = p.row(ctx, []any{&claimed, &done, &m.Skipped, &m.Serial}, "SELECT claimed, done, skipped, serial FROM "+
+		"lifeline.name WHERE name = $1", name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return engine.Mark{}, nil
 	}
@@ -382,10 +384,11 @@ func (p *Postgres) Mark(ctx context.Context, name string) (m engine.Mark, err er
 	return m, err
 }
 
-// Claim moves it.
+// Claim moves the mark.
 func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark) error {
 	var n int
-	err := p.row(ctx, []any{&n}, "SELECT lifeline.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", p.m.Name, p.id, p.fence,
+	err := p.row(ctx, []any{&n}, "SELECT lifeline.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", p.m.Name, p.id,
+		p.fence,
 		stamp(from.Claimed), stamp(from.Done), from.Skipped, from.Serial,
 		stamp(to.Claimed), stamp(to.Done), to.Skipped, to.Serial)
 	switch {
@@ -413,7 +416,8 @@ func Init(ctx context.Context, url string) error {
 	_, err = c.PgConn().Exec(ctx, Schema).ReadAll()
 	var said *pgconn.PgError
 	if errors.As(err, &said) && said.Code == "42501" { // insufficient_privilege
-		return engine.Refuse("the user %s may not make the schema lifeline in %s: have somebody who may run what `lifeline-remote init --print %s` prints, and then %s",
+		return engine.Refuse("the user %s may not make the schema lifeline in %s: have somebody who may run what "+
+			"`lifeline-remote init --print %s` prints, and then %s",
 			config.User, config.Database, address.Hide(url), grants(config.User))
 	}
 	return refine(err, config)
@@ -422,11 +426,12 @@ func Init(ctx context.Context, url string) error {
 // grants is what a user who isn't the owner needs.
 func grants(user string) string {
 	to := pgx.Identifier{user}.Sanitize()
-	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO " + to
+	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN " +
+		"SCHEMA lifeline TO " + to
 }
 
-// refine tells what will never get better from what may. Codes: PostgreSQL,
-// appendix A.
+// refine tells errors that stay until an operator acts from errors that may pass.
+// Codes: PostgreSQL, appendix A.
 func refine(err error, config *pgx.ConnConfig) error {
 	var said *pgconn.PgError
 	var refused *engine.Refused
@@ -436,13 +441,15 @@ func refine(err error, config *pgx.ConnConfig) error {
 	case errors.As(err, &said):
 		switch said.Code {
 		case "28P01", "28000":
-			return engine.Refuse("PostgreSQL doesn't let the user %s in: %s; see PGPASSWORD, PGPASSFILE or %s", config.User, said.Message, engine.EnvPasswordFile)
+			return engine.Refuse("PostgreSQL doesn't let the user %s in: %s; see PGPASSWORD, PGPASSFILE or %s", config.User,
+				said.Message, engine.EnvPasswordFile)
 		case "3D000":
 			return engine.Refuse("there is no database %s: %s", config.Database, said.Message)
 		case "3F000", "42P01", "42883": // no schema, table, function
 			return engine.Refuse("lifeline's tables aren't in the database %s: lifeline-remote init makes them", config.Database)
 		case "42501":
-			return engine.Refuse("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message, grants(config.User))
+			return engine.Refuse("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,
+				grants(config.User))
 		case "25006":
 			return engine.Refuse("this PostgreSQL is read-only, a standby perhaps: name the primary, or all of them")
 		}

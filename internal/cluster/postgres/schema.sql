@@ -1,7 +1,7 @@
 -- What lifeline-remote needs in a PostgreSQL database (12 or later), version 2.
--- No clock decides: a session renews its row by counting its beats, and those
--- that want its place measure by their own clocks for how long the number has
--- stood still. Each function is one statement for the client, so no lock is
+-- No clock decides: a session renews its row by counting its beats, and standbys
+-- measure by their own clocks for how long the number has stood still. Each
+-- function is one statement for the client, so no lock is
 -- held by a client that is stopped or cut off.
 BEGIN;
 
@@ -25,7 +25,7 @@ ALTER TABLE lifeline.name ADD COLUMN IF NOT EXISTS serial bigint NOT NULL DEFAUL
 ALTER TABLE lifeline.name ADD COLUMN IF NOT EXISTS options text;                     -- what all nodes agree on
 ALTER TABLE lifeline.name ADD COLUMN IF NOT EXISTS joins bigint NOT NULL DEFAULT 0;  -- sessions so far
 
--- One row for each session; slot is the place that it holds.
+-- One row for each session; slot is the number of the slot that it holds.
 CREATE TABLE IF NOT EXISTS lifeline.member (
 	id      text PRIMARY KEY,
 	name    text NOT NULL REFERENCES lifeline.name,
@@ -58,8 +58,8 @@ LANGUAGE sql AS $$
 		left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), extract(epoch FROM pg_postmaster_start_time()))
 $$;
 
--- join begins a session. It gives the options that stand there where living
--- nodes have others than these.
+-- join begins a session. Where living nodes have other options than these, it
+-- gives those.
 CREATE OR REPLACE FUNCTION lifeline.join_name(a_name text, a_id text, a_node text, a_ttl interval, a_options text, force boolean)
 RETURNS text
 LANGUAGE plpgsql AS $$
@@ -82,7 +82,7 @@ BEGIN
 	RETURN '';
 END $$;
 
--- renew counts a beat, if the session and its place are still there.
+-- renew counts a beat, if the session and its slot are still there.
 CREATE OR REPLACE FUNCTION lifeline.renew(a_id text, a_fence bigint) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -97,7 +97,7 @@ LANGUAGE sql AS $$
 	DELETE FROM lifeline.member m USING unnest(dead, beats) d(id, beat) WHERE m.name = a_name AND m.id = d.id AND m.beat = d.beat
 $$;
 
--- acquire takes the lowest free place below slots, with a fence higher than
+-- acquire takes the lowest free slot below slots, with a fence higher than
 -- above. It gives the fence; 0 where all are taken; -1 where the session has
 -- ended or the options have changed; -2 where the epoch is another.
 CREATE OR REPLACE FUNCTION lifeline.acquire(a_name text, a_id text, slots int, a_options text, a_epoch text, above bigint,
@@ -150,7 +150,7 @@ BEGIN
 	PERFORM pg_notify('lifeline', a_name);
 END $$;
 
--- release gives the place back and keeps the session.
+-- release gives the slot back and keeps the session.
 CREATE OR REPLACE FUNCTION lifeline.release(a_name text, a_id text, a_fence bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -172,8 +172,8 @@ BEGIN
 	PERFORM pg_notify('lifeline', a_name);
 END $$;
 
--- claim moves the mark of the ticks, if it is what it was: 1 it has, 0 it
--- isn't, -1 the place isn't the session's any more.
+-- claim moves the mark of the ticks if it is still the old one. It gives 1 when
+-- it has, 0 when the mark is another, -1 when the session has lost its slot.
 CREATE OR REPLACE FUNCTION lifeline.claim(a_name text, a_id text, a_fence bigint,
 	from_claimed timestamptz, from_done timestamptz, from_skipped bigint, from_serial bigint,
 	to_claimed timestamptz, to_done timestamptz, to_skipped bigint, to_serial bigint) RETURNS int

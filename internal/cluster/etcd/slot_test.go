@@ -31,8 +31,9 @@ func taken(t *testing.T, e *Etcd) time.Duration {
 	return taken.After
 }
 
-// TestLeaseRevoked does what a member does that was the leader and stood still:
-// it ends a lease before its time. The holder holds on, nobody else gets it.
+// TestLeaseRevoked does what a member does that was the leader and was stopped:
+// it ends a lease before its time. The holder keeps the name, and no other node
+// gets it.
 func TestLeaseRevoked(t *testing.T) {
 	address := enginetest.Etcd(t)
 	const ttl = 2 * time.Second
@@ -51,13 +52,14 @@ func TestLeaseRevoked(t *testing.T) {
 		t.Fatalf("a renewal without the lease: %v", err)
 	}
 	states, err := b.Look(t.Context(), "revoked")
-	if err != nil || len(states.States) != 1 || len(states.States[0].Members) != 2 || states.States[0].Members[0].Fence != grant.Fence || states.States[0].Members[0].Node != "a" {
+	if err != nil || len(states.States) != 1 || len(states.States[0].Members) != 2 ||
+		states.States[0].Members[0].Fence != grant.Fence || states.States[0].Members[0].Node != "a" {
 		t.Errorf("it stands like this: %+v, %v", states, err)
 	}
 	taken(t, b)
 }
 
-// TestSlept: whoever was away for long has seen nothing being renewed. That
+// TestSlept checks a node that was suspended and so has seen no renewals. That
 // alone takes nothing from the holder.
 func TestSlept(t *testing.T) {
 	address := enginetest.Etcd(t)
@@ -67,7 +69,7 @@ func TestSlept(t *testing.T) {
 	}
 	b.stop()
 	b.over.Wait() // it hears nothing
-	got, err := b.c.Get(t.Context(), a.place)
+	got, err := b.c.Get(t.Context(), a.slot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +77,7 @@ func TestSlept(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := got.Kvs[0]
-	b.seen = map[string]sight{a.place: {old.ModRevision, time.Now().Add(-time.Hour)}}
+	b.seen = map[string]observation{a.slot: {old.ModRevision, time.Now().Add(-time.Hour)}}
 	if b.left(old) > 0 {
 		t.Fatal("an hour isn't long enough")
 	}
@@ -90,8 +92,8 @@ func TestSlept(t *testing.T) {
 	}
 }
 
-// TestLate: a request that was given up may still be carried out. A place
-// that came of it belongs to nobody, and mustn't be lost to the others.
+// TestLate checks a request that was given up and is carried out later. The
+// slot that came of it has no holder, and the other nodes must get it.
 func TestLate(t *testing.T) {
 	address := enginetest.Etcd(t)
 	e := join(t, address, "late", "a", 5*time.Second)
@@ -109,28 +111,28 @@ func TestLate(t *testing.T) {
 	if _, err := e.Renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]int64{e.place: 1, second: 0, strangers: 1} {
+	for key, want := range map[string]int64{e.slot: 1, second: 0, strangers: 1} {
 		if got, err := e.c.Get(t.Context(), key); err != nil || got.Count != want {
 			t.Errorf("%s: %d of it (%v), want %d", key, got.Count, err, want)
 		}
 	}
 	// And one whose answer alone was lost is taken up: written again, for the
 	// others have counted since it was made.
-	before, err := e.c.Get(t.Context(), e.place)
+	before, err := e.c.Get(t.Context(), e.slot)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.place, e.made = "", 0
-	if grant, err := e.Acquire(t.Context(), 0); err != nil || e.place != e.key("place", "00000") || grant.Fence == 0 {
-		t.Errorf("asked again: %q, %+v, %v", e.place, grant, err)
+	e.slot, e.made = "", 0
+	if grant, err := e.Acquire(t.Context(), 0); err != nil || e.slot != e.key("place", "00000") || grant.Fence == 0 {
+		t.Errorf("asked again: %q, %+v, %v", e.slot, grant, err)
 	}
-	if after, err := e.c.Get(t.Context(), e.place); err != nil || after.Kvs[0].ModRevision <= before.Kvs[0].ModRevision {
+	if after, err := e.c.Get(t.Context(), e.slot); err != nil || after.Kvs[0].ModRevision <= before.Kvs[0].ModRevision {
 		t.Errorf("it wasn't written again (%v)", err)
 	}
 }
 
-// An etcd that was put back numbers its revisions a second time: the place that
-// is written at a lower one has a holder that lives.
+// An etcd that was put back numbers its revisions a second time. The slot that
+// is written at a lower revision has a holder that lives.
 func TestWentBack(t *testing.T) {
 	address := enginetest.Etcd(t)
 	a, b := join(t, address, "back", "a", time.Minute), join(t, address, "back", "b", time.Minute)
@@ -139,24 +141,24 @@ func TestWentBack(t *testing.T) {
 	}
 	b.stop()
 	b.over.Wait() // it hears nothing
-	got, err := b.c.Get(t.Context(), a.place)
+	got, err := b.c.Get(t.Context(), a.slot)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.seen = map[string]sight{a.place: {got.Kvs[0].ModRevision + 1000, time.Now().Add(-time.Hour)}}
+	b.seen = map[string]observation{a.slot: {got.Kvs[0].ModRevision + 1000, time.Now().Add(-time.Hour)}}
 	if left := b.left(got.Kvs[0]); left < 50*time.Second {
-		t.Errorf("a place at a lower revision is free in %s", left)
+		t.Errorf("a slot at a lower revision is free in %s", left)
 	}
 	// Nor is one that is made at the same revision by another session ours.
 	a.holder = `{"id":"another"}`
 	if _, err := a.Renew(t.Context()); !errors.Is(err, engine.ErrLost) {
-		t.Errorf("another one's place is renewed: %v", err)
+		t.Errorf("another one's slot is renewed: %v", err)
 	}
 	if err := a.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := b.c.Get(t.Context(), a.key("place", "00000")); err != nil || got.Count != 1 {
-		t.Errorf("another one's place is released: %v", err)
+		t.Errorf("another one's slot is released: %v", err)
 	}
 	if _, err := b.Look(t.Context(), "back"); err != nil {
 		t.Fatal(err)

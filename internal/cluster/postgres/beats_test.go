@@ -24,7 +24,7 @@ func TestSights(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var s sights
+				var s observations
 				s.look(time.Now(), time.Now(), time.Now())
 				if left := s.left("a", true, 1, ttl, time.Hour); left != ttl {
 					t.Fatalf("seen for the first time, it has %s", left)
