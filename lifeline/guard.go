@@ -32,7 +32,7 @@ import (
 type Guard struct {
 	Dir      string        // state directory; "" means the user's default
 	AllowNFS bool          // use Dir even on a network file system
-	Wait     time.Duration // wait up to this long for the name; 0 means not at all
+	Wait     time.Duration // wait up to this long for the name; 0 refuses at once
 	Standby  bool          // wait for the name without a limit
 }
 

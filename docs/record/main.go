@@ -1,11 +1,12 @@
-// Record makes docs/sessions.md from itself: it types what stands behind each
-// "$ " of the page into a terminal (tmux), in a machine of its own (namespaces,
-// Linux, root), and puts what the terminal showed in the place of what stood
-// there. So to show another command, write a block with the line to be typed,
-// and run `make docs`.
+// Record makes docs/sessions.md from itself. It types the text after each "$ "
+// of the page into a terminal (tmux), in a machine of its own (namespaces,
+// Linux, root), and replaces the old output by what the terminal showed. So to
+// show another command, write a block with the line to be typed, and run `make
+// docs`.
 //
-// A comment <!-- run: … --> is a line that is typed before, unseen. The test
-// beside records again, and compares: the page can't drift from the program.
+// A comment <!-- run: … --> is a line that is typed before, and isn't shown.
+// The test beside records again, and compares: the page can't drift from the
+// program.
 package main
 
 import (
@@ -42,14 +43,14 @@ func update(page string) error {
 		return err
 	}
 	if masked(fresh) == masked(string(text)) {
-		return nil // only times and pids: leave the page in peace
+		return nil // only times and pids differ: the page stays
 	}
 	return os.WriteFile(page, []byte(fresh), 0o644)
 }
 
-// setting is the machine: what lifeline would touch is hidden, and what the
-// sessions need is there. In the place of the cron daemon stands one that
-// never ticks: a minute that turns in the middle of a session would show in it.
+// setting is the machine: it hides what lifeline would touch, and has what the
+// sessions need. A cron daemon that never ticks replaces the real one, because
+// a minute that turns during a session would show.
 const setting = `
 set -e
 dir=$1
@@ -102,7 +103,8 @@ func record(page string) (string, error) {
 	if err := os.Symlink(etcd, filepath.Join(dir, "etcd")); err != nil {
 		return "", err
 	}
-	machine := exec.Command("unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", setting, "sh", dir)
+	machine := exec.Command("unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork", "--kill-child",
+		"--mount-proc", "sh", "-c", setting, "sh", dir)
 	said, err := os.Create(filepath.Join(dir, "said"))
 	if err != nil {
 		return "", err
@@ -240,8 +242,8 @@ func (t *terminal) await(what string, ok func() (bool, error)) error {
 	}
 }
 
-// masks are what changes from one time to the next. What has a column of its
-// own moves the others, so blanks count as one.
+// masks are the texts that change from one recording to the next. A longer text
+// moves the columns after it, so several blanks count as one.
 var masks = []struct {
 	what *regexp.Regexp
 	with string

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// node is one of the two: what cron does there, and what it has started.
+// node is one of the two nodes: what cron does there, and what it has started.
 type node struct {
 	name string
 	env  []string
@@ -27,8 +27,8 @@ type node struct {
 	cmds map[string]*exec.Cmd
 }
 
-// demo shows it, from the first number to the last. It fails when a number was
-// counted twice, or lost, or when nobody counted on.
+// demo shows the counter, from the first number to the last. It fails when a
+// number was counted twice, or lost, or when counting stopped.
 func demo(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "cluster-counter")
 	if err != nil {
@@ -44,7 +44,8 @@ func demo(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	if text, err := exec.CommandContext(ctx, filepath.Join(filepath.Dir(lifeline), "lifeline-remote"), "init", url).CombinedOutput(); err != nil {
+	if text, err := exec.CommandContext(ctx, filepath.Join(filepath.Dir(lifeline), "lifeline-remote"), "init",
+		url).CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot make lifeline's table: %w\n%s", err, text)
 	}
 	self, err := os.Executable()
@@ -59,7 +60,8 @@ func demo(ctx context.Context) error {
 		nodes[name] = &node{name: name, cmds: map[string]*exec.Cmd{},
 			env: append(os.Environ(), "NODE="+name, "DATABASE="+url),
 			jobs: [][]string{ // the node's crontab
-				{lifeline, "--cluster", url, "--node", name, "--ttl", "1s", "--kill-after", "200ms", "--dir", state, "counter", "--", self, "publish"},
+				{lifeline, "--cluster", url, "--node", name, "--ttl", "1s", "--kill-after", "200ms", "--dir", state, "counter",
+					"--", self, "publish"},
 				{lifeline, "--respawn", "--dir", state, "listener", "--", self, "listen"},
 			}}
 	}
@@ -92,8 +94,8 @@ func demo(ctx context.Context) error {
 	return seen.judge()
 }
 
-// cron starts each job every half second, as the real one would every minute:
-// lifeline sees to it that one instance runs.
+// cron starts each job every half second, as the real cron would every minute.
+// lifeline makes sure that one instance runs.
 func (n *node) cron(ctx context.Context, out io.Writer) {
 	for ctx.Err() == nil {
 		for _, argv := range n.jobs {
@@ -110,7 +112,7 @@ func (n *node) start(argv []string, out io.Writer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key := strings.Join(argv, " ")
-	if n.down || n.cmds[key] != nil { // a second one would only end at once
+	if n.down || n.cmds[key] != nil { // a second start would only end at once
 		return
 	}
 	r, w, err := os.Pipe()
@@ -161,7 +163,7 @@ func (n *node) revive() {
 	n.down = false
 }
 
-// end asks everything to end, and waits for it.
+// end asks every process to end, and waits for that.
 func (n *node) end() {
 	n.mu.Lock()
 	n.down = true
@@ -180,7 +182,7 @@ func (n *node) end() {
 	n.kill()
 }
 
-// marked lists our processes with that in their environment.
+// marked lists the processes of this user with that in their environment.
 func marked(entry string) []int {
 	paths, _ := filepath.Glob("/proc/[0-9]*/environ")
 	var pids []int

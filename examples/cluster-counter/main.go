@@ -1,8 +1,8 @@
 //go:build linux
 
-// Cluster-counter is Immutant's demonstration of a clustered singleton, made
-// of small programs: on two nodes a counter is to run, once in the cluster, and
-// publishes a number each second; a listener runs on both, and they share the
+// Cluster-counter is Immutant's demonstration of a clustered singleton, made of
+// small programs. A counter runs once in a cluster of two nodes, and publishes
+// a number each second. A listener runs on both nodes, and they share the
 // messages. The node that counts is killed, and the other one counts on.
 //
 //	go run ./examples/cluster-counter

@@ -25,7 +25,8 @@ func database(ctx context.Context, dir string) (url string, stop func(), err err
 	} else if paths, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(paths) > 0 {
 		bin = filepath.Dir(paths[len(paths)-1])
 	} else {
-		return "", nil, fmt.Errorf("there is no PostgreSQL here: install it (Debian: apt-get install postgresql), or set DATABASE to the URL of one")
+		return "", nil, fmt.Errorf("there is no PostgreSQL here: install it (Debian: apt-get install postgresql), or " +
+			"set DATABASE to the URL of one")
 	}
 	home := filepath.Join(dir, "postgres")
 	if err := os.Mkdir(home, 0o700); err != nil {
@@ -55,7 +56,7 @@ func database(ctx context.Context, dir string) (url string, stop func(), err err
 	l.Close()
 	run := func(ctx context.Context, name string, args ...string) error {
 		cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...)
-		cmd.Dir, cmd.SysProcAttr = home, &syscall.SysProcAttr{Credential: who, Setpgid: true} // ^C is for us
+		cmd.Dir, cmd.SysProcAttr = home, &syscall.SysProcAttr{Credential: who, Setpgid: true} // ^C is for this program
 		log, err := os.CreateTemp(dir, name)
 		if err != nil {
 			return err
@@ -87,7 +88,8 @@ func programs(ctx context.Context, dir string) (string, error) {
 		return filepath.Abs(path)
 	}
 	for name, from := range map[string]string{"lifeline": "lifeline", "lifeline-remote": "lifeline/cmd/lifeline-remote"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", filepath.Join(dir, name), from)
+		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o",
+			filepath.Join(dir, name), from)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("cannot build %s (run this inside lifeline's source, or set LIFELINE to the program): %w\n%s", name, err, text)

@@ -13,15 +13,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The queue is a table. NOTIFY says that there is something in it, and SKIP
-// LOCKED gives each message to one listener only.
+// schema makes the queue, which is a table. NOTIFY says that the queue has a
+// message, and SKIP LOCKED gives each message to one listener only.
 const schema = `
 create table if not exists counter (one boolean primary key default true check (one), number bigint not null, fence bigint not null);
 insert into counter values (true, 0, 0) on conflict do nothing;
 create table if not exists message (number bigint primary key, counted_by text not null);
 `
 
-// connect to $DATABASE and make the tables. Two may do that at once.
+// connect connects to $DATABASE and makes the tables. Two programs may do that
+// at once.
 func connect(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := pgx.Connect(ctx, os.Getenv("DATABASE"))
 	if err != nil {
@@ -31,8 +32,8 @@ func connect(ctx context.Context) (*pgx.Conn, error) {
 	return conn, err
 }
 
-// publish is what may run once only. Should two of them ever run, because one
-// machine had been asleep, the older one has a lower fence: its update finds
+// publish is the work that may run once only. Two of them may run when a
+// machine was suspended. The older one then has a lower fence: its update finds
 // no row, and it ends.
 func publish(ctx context.Context) error {
 	conn, err := connect(ctx)
@@ -47,7 +48,8 @@ func publish(ctx context.Context) error {
 	for {
 		var number int64
 		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			err := tx.QueryRow(ctx, "update counter set number = number + 1, fence = $1 where fence <= $1 returning number", fence).Scan(&number)
+			err := tx.QueryRow(ctx, "update counter set number = number + 1, fence = $1 where fence <= $1 returning number",
+				fence).Scan(&number)
 			if errors.Is(err, pgx.ErrNoRows) {
 				return fmt.Errorf("somebody counts with a higher fence than %d: this one has come too late", fence)
 			}
@@ -71,9 +73,9 @@ func publish(ctx context.Context) error {
 	}
 }
 
-// listen takes the messages that nobody else takes. The message is gone when
-// it has been dealt with: what a listener that is killed had in hand goes to
-// another one.
+// listen takes each message that is free. A message goes after it has been
+// dealt with, so a message that a killed listener had in hand goes to another
+// listener.
 func listen(ctx context.Context) error {
 	conn, err := connect(ctx)
 	if err != nil {

@@ -19,7 +19,7 @@ type score struct {
 	got    map[int]string
 	order  []int // as they were counted
 	wrong  []string
-	change chan struct{} // closed and made anew at each line
+	change chan struct{} // closed and opened again at each line
 }
 
 func newScore(out io.Writer) *score {
@@ -46,7 +46,7 @@ func (s *score) Write(line []byte) (int, error) {
 	return s.out.Write(line)
 }
 
-// wait until ask gives a node.
+// wait waits until ask gives a node.
 func (s *score) wait(ctx context.Context, ask func(*score) string) (string, error) {
 	for {
 		s.mu.Lock()
@@ -74,7 +74,7 @@ func (s *score) after(n int, except string) string {
 	return ""
 }
 
-// both gives the node that has come back, when it has received another message.
+// both gives the node that has come back, after it has received another message.
 func (s *score) both(back string) string {
 	last := 0
 	for _, number := range s.order {
@@ -90,8 +90,8 @@ func (s *score) both(back string) string {
 	return ""
 }
 
-// judge: every number from 1 on was counted once and in order, and none but
-// the last has not been received.
+// judge checks that every number from 1 on was counted once and in order, and
+// that all but the last were received.
 func (s *score) judge() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,6 +110,7 @@ func (s *score) judge() error {
 	if len(s.wrong) > 0 {
 		return fmt.Errorf("%d things went wrong: %s", len(s.wrong), s.wrong)
 	}
-	fmt.Fprintf(s.out, "%d numbers, each counted once; a received %d of them, b %d\n", len(s.order), nodes["a"], nodes["b"])
+	fmt.Fprintf(s.out, "%d numbers, each counted once; a received %d of them, b %d\n", len(s.order), nodes["a"],
+		nodes["b"])
 	return nil
 }

@@ -2,12 +2,12 @@
 # heartbeat.sh: the same daemon as main.go, as a shell script.
 #
 #   lifeline --respawn --notify --watchdog 20s heartbeat -- ./heartbeat.sh
-#   kill -USR1 PID      # it hangs; after 20 s it gets SIGABRT and is started anew
+#   kill -USR1 PID      # it hangs; after 20 s it gets SIGABRT and is started again
 #
 # The first argument is the time between two heartbeats in seconds (5).
-# Heartbeats need systemd-notify(1). Without --notify there is no NOTIFY_SOCKET
-# and nothing to send; then `lifeline ping` still ends the script when its
-# supervisor is gone.
+# Heartbeats need systemd-notify(1). Without --notify there is no
+# NOTIFY_SOCKET, and the script sends nothing. `lifeline ping` still ends the
+# script when its supervisor is gone.
 
 every=${1:-5}
 turns=0

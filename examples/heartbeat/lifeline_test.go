@@ -22,7 +22,8 @@ func TestUnderLifeline(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	dir := room(t)
 	lifeline := filepath.Join(dir, "lifeline")
-	build := exec.Command("go", "build", "-trimpath", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-ldflags=-s -w", "-o", lifeline, "lifeline")
+	build := exec.Command("go", "build", "-trimpath", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-ldflags=-s -w",
+		"-o", lifeline, "lifeline")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -48,7 +49,8 @@ func TestUnderLifeline(t *testing.T) {
 func hangTwice(t *testing.T, lifeline string, worker []string) {
 	dir := room(t)
 	above, path := listen(t, dir) // lifeline tells its own supervisor, which is this test, how the worker is
-	argv := append([]string{"--dir", filepath.Join(dir, "state"), "--respawn", "--respawn-delay", "0s", "--notify", "--watchdog", "2s", "--kill-after", "1s", "heartbeat", "--"}, worker...)
+	argv := append([]string{"--dir", filepath.Join(dir, "state"), "--respawn", "--respawn-delay", "0s", "--notify",
+		"--watchdog", "2s", "--kill-after", "1s", "heartbeat", "--"}, worker...)
 	cmd := exec.Command(lifeline, argv...)
 	cmd.Env = append(os.Environ(), "CHILD=1", "NOTIFY_SOCKET="+path, "PATH="+filepath.Dir(lifeline)+":"+os.Getenv("PATH"))
 	var said strings.Builder

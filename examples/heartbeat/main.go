@@ -1,5 +1,5 @@
 // Heartbeat is a daemon that does a little work every five seconds and says so
-// to whoever watches it. Hang it, and see it being ended and started anew:
+// to its supervisor. Make it hang, and see it ended and started again:
 //
 //	go build -o heartbeat ./examples/heartbeat
 //	lifeline --respawn --notify --watchdog 20s heartbeat -- ./heartbeat

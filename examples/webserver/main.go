@@ -100,8 +100,8 @@ func run(ctx context.Context, o options) error {
 	return o.drain.Serve(ctx, &http.Server{Handler: a.routes()}, l)
 }
 
-// lock takes the exclusive resource. It doesn't wait: after a takeover nobody
-// else may have it.
+// lock takes the exclusive resource. It fails at once if the resource is taken,
+// because a takeover leaves it free.
 func lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -148,8 +148,8 @@ func (a *app) echo(w http.ResponseWriter, r *http.Request) {
 	w.Write(body)
 }
 
-// report needs the lock that every request needs: if a request holds on to it
-// for ever, the watchdog's check hangs with all the others.
+// report needs the lock that every request needs. If a request keeps the lock
+// forever, the watchdog's check hangs with all the other requests.
 func (a *app) report(context.Context) error {
 	a.mu.Lock()
 	n := a.requests

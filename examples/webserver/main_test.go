@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A supervisor is as much of one as the web server needs.
+// supervisor does as much as the web server needs.
 type supervisor struct {
 	t        *testing.T
 	url      string
@@ -36,8 +36,9 @@ func newSupervisor(t *testing.T) *supervisor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A duplicate made this way stays non-blocking when it is passed on; one
-	// made by l.File() would not, and accept in an older generation would hang.
+	// A duplicate made this way stays non-blocking when it is passed on. One
+	// made by l.File() would block, and accept in an older generation would
+	// hang.
 	raw, err := l.(*net.TCPListener).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +84,8 @@ func (s *supervisor) start(args ...string) (cmd *exec.Cmd, talk net.Conn) {
 		s.t.Fatal(err)
 	}
 	cmd = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, os.Args[0]}, args...)...)
-	cmd.Env = append(os.Environ(), "CHILD=1", "GORACE=atexit_sleep_ms=0", "LISTEN_FDS=1", "LIFELINE_FD=4", "NOTIFY_SOCKET="+s.notify.LocalAddr().String())
+	cmd.Env = append(os.Environ(), "CHILD=1", "GORACE=atexit_sleep_ms=0", "LISTEN_FDS=1", "LIFELINE_FD=4",
+		"NOTIFY_SOCKET="+s.notify.LocalAddr().String())
 	cmd.ExtraFiles = []*os.File{s.listener, theirs}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -1,8 +1,8 @@
 //go:build proof && linux
 
-// Package crash kills this program at one of its own steps:
-// LIFELINE_PROOF_CRASH=STEP does it where that is reached for the first time by
-// any process, which is when the file LIFELINE_PROOF_CRASHED is made.
+// Package crash kills this program at one of its own steps.
+// LIFELINE_PROOF_CRASH=STEP kills the first process that reaches STEP. That
+// process makes the file LIFELINE_PROOF_CRASHED before.
 package crash
 
 import (
@@ -21,7 +21,7 @@ var (
 	file, _ = unix.BytePtrFromString(os.Getenv("LIFELINE_PROOF_CRASHED"))
 )
 
-// Point dies if this is the step.
+// Point kills this process if this is the step.
 func Point(step string) {
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" && strings.HasSuffix(step, ".exec") {
 		// What has been run until now is forgotten by execve. (A test program
@@ -38,10 +38,10 @@ func die() {
 	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, uintptr(cwd), uintptr(unsafe.Pointer(file)),
 		unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o600, 0, 0)
 	if errno != 0 {
-		return // somebody has been killed there already
+		return // another process has been killed there already
 	}
 	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
-	own := uint32(pid) // for the driver, which waits for the end of it
+	own := uint32(pid) // for the driver, which waits for this process's end
 	syscall.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&own)), 4)
 	syscall.RawSyscall(unix.SYS_KILL, pid, uintptr(unix.SIGKILL), 0)
 	for {

@@ -13,7 +13,8 @@ import (
 // TestSteps: every step of the list is in the code exactly once, and the other
 // way round.
 func TestSteps(t *testing.T) {
-	child := map[string]string{"Forked": "direct.forked", "Told": "direct.told", "Arranged": "direct.arranged", "Last": "direct.exec"}
+	child := map[string]string{"Forked": "direct.forked", "Told": "direct.told", "Arranged": "direct.arranged",
+		"Last": "direct.exec"}
 	call := regexp.MustCompile(`crash\.(?:Point\("([a-z.]+)"\)|Child\(crash\.(\w+)\))`)
 	found := map[string]int{}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {

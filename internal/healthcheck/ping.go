@@ -1,5 +1,5 @@
-// Package healthcheck tells a monitoring service how a run goes, as healthchecks.io
-// and what is like it want to be told (https://healthchecks.io/docs/http_api/):
+// Package healthcheck tells a monitoring service how a run goes, by the
+// convention of healthchecks.io (https://healthchecks.io/docs/http_api/):
 //
 //	POST URL/start?rid=UUID       it has started
 //	POST URL/CODE?rid=UUID        it has ended, with this exit code; 0 is success
@@ -12,8 +12,8 @@
 // It is part of lifeline-remote, not of lifeline: a program that links an HTTP
 // client takes longer to start, and lifeline starts every minute.
 //
-// The URL is a secret: who knows it can say that all is well. It comes by
-// standard input, and no error shows it.
+// The URL is a secret: a program that knows it can say that all is well. It comes
+// by standard input, and no error shows it.
 package healthcheck
 
 import (
@@ -50,10 +50,10 @@ const (
 	attempts    = 7 // in a minute, if the network is away
 )
 
-// errFinal is one that another attempt doesn't mend.
+// errFinal is an error that another attempt can't mend.
 type errFinal struct{ error }
 
-// Send sends it, again and again for about a minute, until it gets through.
+// Send sends r, again and again for about a minute, until it gets through.
 func Send(ctx context.Context, transport http.RoundTripper, r Request) error {
 	target, err := r.target()
 	if err != nil {
@@ -118,7 +118,8 @@ func (r Request) once(ctx context.Context, client *http.Client, target string) e
 		return errFinal{errors.New("the service doesn't know this check: is the URL right?")}
 	case resp.StatusCode/100 == 2:
 		return nil
-	case resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusRequestTimeout && resp.StatusCode != http.StatusTooManyRequests:
+	case resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusRequestTimeout &&
+		resp.StatusCode != http.StatusTooManyRequests:
 		return errFinal{fmt.Errorf("the service refused it: %s; is the URL right?", resp.Status)}
 	}
 	return fmt.Errorf("the service answered %s", resp.Status)
@@ -131,7 +132,7 @@ func (r Request) redact(u *url.URL, err error) error {
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err // what is around it is the address
+		err = wrapped.Err // the outer text is the address
 	}
 	text := err.Error()
 	secrets := append([]string{r.URL, u.String(), u.RequestURI(), u.Path}, strings.Split(u.Path, "/")...)
@@ -146,9 +147,9 @@ func (r Request) redact(u *url.URL, err error) error {
 	return fmt.Errorf("%s: %s", u.Hostname(), text)
 }
 
-// Main is the verb of lifeline-remote: `ping`, with a [Request] as JSON on
-// standard input, or for a person `ping URL WHAT`, with the body there. It
-// gives the exit code.
+// Main is the verb `ping` of lifeline-remote. It reads a [Request] as JSON on
+// standard input; for a person it is `ping URL WHAT`, with the body on standard
+// input. It gives the exit code.
 func Main(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer) int {
 	fail := func(code int, format string, a ...any) int {
 		fmt.Fprintf(stderr, "lifeline-remote: "+format+"\n", a...)
@@ -167,7 +168,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer)
 		}
 		r = Request{URL: args[0], What: args[1], Body: body}
 	default:
-		return fail(64, "usage: lifeline-remote ping URL start|log|fail|CODE <BODY (the URL can be seen by others; lifeline gives it by standard input)")
+		return fail(64, "usage: lifeline-remote ping URL start|log|fail|CODE <BODY (the URL can be seen by others; "+
+			"lifeline gives it by standard input)")
 	}
 	if _, err := r.target(); err != nil {
 		return fail(64, "%v", err)

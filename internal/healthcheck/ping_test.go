@@ -20,7 +20,8 @@ type transport func(*http.Request) (*http.Response, error)
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
 
 func answer(code int, text string) *http.Response {
-	return &http.Response{StatusCode: code, Status: http.StatusText(code), Body: io.NopCloser(strings.NewReader(text)), Header: http.Header{}}
+	return &http.Response{StatusCode: code, Status: http.StatusText(code), Body: io.NopCloser(strings.NewReader(text)),
+		Header: http.Header{}}
 }
 
 func TestTarget(t *testing.T) {
@@ -99,8 +100,10 @@ func TestSecret(t *testing.T) {
 			&url.Error{Op: "Post", URL: "https://hc/" + secret + "/0", Err: errors.New("refused")},
 			errors.New(`malformed "/` + secret + `/0"`),
 		} {
-			err := Send(t.Context(), transport(func(*http.Request) (*http.Response, error) { return nil, failure }), Request{URL: "https://u:passw0rd@hc/" + secret, What: "0"})
-			if err == nil || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "passw0rd") || !strings.Contains(err.Error(), "hc") {
+			err := Send(t.Context(), transport(func(*http.Request) (*http.Response, error) { return nil, failure }),
+				Request{URL: "https://u:passw0rd@hc/" + secret, What: "0"})
+			if err == nil || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "passw0rd") ||
+				!strings.Contains(err.Error(), "hc") {
 				t.Errorf("%v", err)
 			}
 		}

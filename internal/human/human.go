@@ -87,7 +87,7 @@ func PastTime(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
-// Printable takes out what a terminal would obey: a worker's words are not to
+// Printable takes out what a terminal would obey, so that a worker's text can't
 // move the cursor.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -2,9 +2,9 @@ package human
 
 import "strings"
 
-// Nearest gives the word of list that may have been meant, "" if none is near:
-// one slip in a short word, two in a longer one, three in a long one; or the
-// beginning of a word that no other begins with.
+// Nearest gives the word of list that may have been meant, "" if none is near.
+// A near word differs by one slip if it is short, by two if it is longer, by
+// three if it is long. A beginning that only one word has is near, too.
 func Nearest(word string, list []string) string {
 	best, least := "", min(1+len(word)/4, 3)+1
 	var begins []string

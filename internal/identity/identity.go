@@ -1,6 +1,7 @@
 // Package identity is the contract by which processes of lifeline know each
-// other: the marker in a worker's environment, the record in the run file, the
-// names of a name's files, and the thread name of a supervisor that starts.
+// other. It has the marker in a worker's environment, the record in the run
+// file, the names of a name's files, and the thread name of a supervisor that
+// starts.
 //
 //	env := identity.Marker{Name: "web", Space: dir, Generation: g, Supervisor: self}.Environ()
 //	text := identity.Record{Boot: boot, Space: dir, Generation: g, Supervisor: self, Worker: id}.Encode()
@@ -56,7 +57,7 @@ type Marker struct {
 }
 
 // Environ returns the marker as variables. They belong at the front of an
-// environment: they are seen there even when only a part of it can be read.
+// environment, where they are seen even when only a part of it can be read.
 func (m Marker) Environ() []string {
 	return []string{
 		EnvName + "=" + m.Name, EnvSpace + "=" + m.Space,
@@ -64,8 +65,8 @@ func (m Marker) Environ() []string {
 	}
 }
 
-// MarkerOf reads the marker from a process's variables; ok is false where they
-// are not all there.
+// MarkerOf reads the marker from a process's variables; ok is false where one of
+// them is missing.
 func MarkerOf(env map[string]string) (m Marker, ok bool) {
 	m.Name, m.Space, m.Generation = env[EnvName], env[EnvSpace], env[EnvGeneration]
 	m.Supervisor, ok = ParseID(env[EnvSupervisor])
@@ -73,7 +74,8 @@ func MarkerOf(env map[string]string) (m Marker, ok bool) {
 }
 
 // hash is FNV-1a, 64 bits. It keeps names apart that a file system may fold
-// together. It defends against no attacker, so it needn't be cryptographic.
+// together. It needn't be cryptographic, because no attacker gains by a
+// collision.
 func hash(texts ...string) uint64 {
 	h := uint64(14695981039346656037)
 	for _, text := range texts {
@@ -90,8 +92,8 @@ func hex12(h uint64) string {
 	return "000000000000"[len(digits):] + digits
 }
 
-// Key is the stem of the name's files: the name and 12 digits of its hash, by
-// which names stay apart that differ only in case.
+// Key is the stem of the name's files: the name and 12 digits of its hash. The
+// hash tells names apart that differ only in case.
 func Key(name string) string { return name + "-" + hex12(hash(name)) }
 
 // LockFile is the base name of the name's lock file.
@@ -108,7 +110,8 @@ const announcement = "ll:"
 // the start time. The kernel keeps 15 bytes (PR_SET_NAME, prctl(2)).
 func Announcement(space, name string) string { return announcement + hex12(hash(space, "\x00", name)) }
 
-// IsAnnouncement reports whether comm is a supervisor's that starts a worker.
+// IsAnnouncement reports whether comm is the thread name of a supervisor that
+// starts a worker.
 func IsAnnouncement(comm string) bool {
 	return len(comm) == len(announcement)+12 && strings.HasPrefix(comm, announcement)
 }

@@ -17,7 +17,7 @@ const recordVersion = "lifeline2"
 var ErrRecord = errors.New("the record is damaged")
 
 // Record says who the instance of a name is. It is one line of text, padded to
-// [RecordSize] bytes and closed by a checksum: one call writes or reads it, and
+// [RecordSize] bytes and closed by a checksum. One call writes or reads it, and
 // a person can look at it with cat.
 type Record struct {
 	Boot         string // boot id of the boot it was written in
@@ -25,11 +25,11 @@ type Record struct {
 	Space        string // hash of the state directory: see SpaceHash
 	Generation   string // of the worker, or of the last one
 	Supervisor   ID
-	Worker       ID     // zero while none runs
+	Worker       ID     // zero while no worker runs
 	Since        uint64 // clock ticks since boot when it was written
-	// Searched is set when its writer knew of every worker there was. It is false
-	// in a record made where there was none, until a census has shown that no
-	// worker of a lost record lives.
+	// Searched is set when its writer knew of every worker there was. It is
+	// false in a record made where there was none, until a census has shown
+	// that every worker of a lost record has ended.
 	Searched bool
 }
 

@@ -10,7 +10,8 @@ import (
 )
 
 var aRecord = Record{
-	Boot: "0c5c1ee2-8f7f-4d4a-9f6c-0a3c2f0f8a11", PIDNamespace: 4026531836, Space: SpaceHash("/run/lifeline"), Generation: "00ff00ff00ff00ff",
+	Boot: "0c5c1ee2-8f7f-4d4a-9f6c-0a3c2f0f8a11", PIDNamespace: 4026531836, Space: SpaceHash("/run/lifeline"),
+	Generation: "00ff00ff00ff00ff",
 	Supervisor: ID{4194304, 1 << 60}, Worker: ID{4711, 815}, Since: 820, Searched: true,
 }
 
@@ -19,8 +20,9 @@ func TestRecordRoundTrip(t *testing.T) {
 		aRecord,
 		{},
 		{Supervisor: ID{1, 1}},
-		{Boot: strings.Repeat("b", 36), Space: SpaceHash("x"), Generation: strings.Repeat("g", 16), PIDNamespace: math.MaxUint64,
-			Supervisor: ID{math.MaxInt32, math.MaxUint64}, Worker: ID{math.MaxInt32, math.MaxUint64}, Since: math.MaxUint64},
+		{Boot: strings.Repeat("b", 36), Space: SpaceHash("x"), Generation: strings.Repeat("g", 16),
+			PIDNamespace: math.MaxUint64,
+			Supervisor:   ID{math.MaxInt32, math.MaxUint64}, Worker: ID{math.MaxInt32, math.MaxUint64}, Since: math.MaxUint64},
 	} {
 		text := want.Encode()
 		if len(text) != RecordSize || bytes.Count(text, []byte("\n")) != 1 {
@@ -36,13 +38,14 @@ func TestRecordRoundTrip(t *testing.T) {
 // What another version of lifeline has written must go on being understood.
 func TestRecordFormat(t *testing.T) {
 	line, pad, _ := strings.Cut(string(aRecord.Encode()), "\n")
-	want := "lifeline2 0c5c1ee2-8f7f-4d4a-9f6c-0a3c2f0f8a11 4026531836 802a562aedf3 00ff00ff00ff00ff 4194304:1152921504606846976 4711:815 820 true "
+	want := "lifeline2 0c5c1ee2-8f7f-4d4a-9f6c-0a3c2f0f8a11 4026531836 802a562aedf3 00ff00ff00ff00ff " +
+		"4194304:1152921504606846976 4711:815 820 true "
 	if !strings.HasPrefix(line, want) || len(line) != len(want)+8 || strings.Trim(pad, " ") != "" {
 		t.Errorf("%q\nis not\n%q", line, want)
 	}
 }
 
-// No byte of it can change without its being noticed, and no part be missing.
+// Every changed byte of a record and every missing part is noticed.
 func TestRecordDamage(t *testing.T) {
 	whole := aRecord.Encode()
 	for i := range whole {
@@ -57,7 +60,8 @@ func TestRecordDamage(t *testing.T) {
 			t.Fatalf("cut off after %d bytes: %v", i, err)
 		}
 	}
-	for _, text := range []string{string(whole) + " ", "", "\n", strings.Repeat(" ", 256), strings.Repeat("\x00", 256), strings.Repeat("\n", 256)} {
+	for _, text := range []string{string(whole) + " ", "", "\n", strings.Repeat(" ", 256), strings.Repeat("\x00", 256),
+		strings.Repeat("\n", 256)} {
 		if _, err := Decode([]byte(text)); !errors.Is(err, ErrRecord) {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -68,21 +72,24 @@ func FuzzRecord(f *testing.F) {
 	f.Add(aRecord.Encode(), "boot", "gen", uint64(1), 2, uint64(3), 4, uint64(5))
 	f.Add(Record{}.Encode(), "", "", uint64(0), 0, uint64(0), 0, uint64(0))
 	f.Add([]byte("lifeline2 - 0 - - 0:0 0:0 0 false 00000000\n"), "-", "-", uint64(0), 0, uint64(0), 0, uint64(0))
-	f.Fuzz(func(t *testing.T, text []byte, boot, generation string, ns uint64, supPID int, supStart uint64, pid int, start uint64) {
+	f.Fuzz(func(t *testing.T, text []byte, boot, generation string, ns uint64, supPID int, supStart uint64, pid int,
+		start uint64) {
 		if r, err := Decode(text); err == nil {
 			// What can be read says what it says: written again it is the same.
 			if again, err := Decode(r.Encode()); err != nil || again != r {
 				t.Errorf("%+v became %+v, %v", r, again, err)
 			}
 		}
-		if !utf8.ValidString(boot) || !utf8.ValidString(generation) || strings.ContainsAny(boot+generation, " \n") || supPID <= 0 || pid <= 0 {
+		if !utf8.ValidString(boot) || !utf8.ValidString(generation) || strings.ContainsAny(boot+generation, " \n") ||
+			supPID <= 0 || pid <= 0 {
 			return
 		}
-		r := Record{Boot: boot, PIDNamespace: ns, Generation: generation, Supervisor: ID{supPID, supStart}, Worker: ID{pid, start}}
+		r := Record{Boot: boot, PIDNamespace: ns, Generation: generation, Supervisor: ID{supPID, supStart},
+			Worker: ID{pid, start}}
 		written := r.Encode()
 		got, err := Decode(written)
 		switch {
-		case len(written) != RecordSize: // no boot id is that long; it must not be taken for a good one
+		case len(written) != RecordSize: // longer than any boot id; it must be refused
 			if err == nil {
 				t.Errorf("%d bytes were read as %+v", len(written), got)
 			}
@@ -106,7 +113,8 @@ func FuzzParseID(f *testing.F) {
 
 // A file system may fold case; the thread name has room for 15 bytes.
 func TestNames(t *testing.T) {
-	if a, b := Key("web"), Key("Web"); strings.EqualFold(a, b) || !strings.HasPrefix(a, "web-") || len(a) != len("web-")+12 {
+	if a, b := Key("web"), Key("Web"); strings.EqualFold(a, b) || !strings.HasPrefix(a, "web-") ||
+		len(a) != len("web-")+12 {
 		t.Errorf("%q %q", a, b)
 	}
 	a := Announcement("/run/lifeline", "web")

@@ -18,7 +18,7 @@ import (
 const maxHistory = 512 << 10
 
 // ReadHistory gives the runs of a history file, the oldest first. Lines that
-// can't be read are left out; a file that isn't there has none.
+// can't be parsed are left out; a missing file has no runs.
 func ReadHistory(path string) ([]Run, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -67,18 +67,18 @@ func appendRun(path string, r Run) error {
 	if size > 0 {
 		last := make([]byte, 1)
 		if _, err := f.ReadAt(last, size-1); err == nil && last[0] != '\n' {
-			line = append([]byte("\n"), line...) // the last writer didn't get to the end
+			line = append([]byte("\n"), line...) // the last line is torn
 		}
 	}
 	if size+int64(len(line)) > maxHistory {
 		if err := halve(path, f, line); err == nil {
 			return nil
 		}
-		// No room for the copy? Then it grows for once.
+		// No room for the copy? Then the file grows this time.
 	}
 	n, err := f.Write(line)
 	if err != nil && n > 0 {
-		_ = f.Truncate(size) // nothing half
+		_ = f.Truncate(size) // take back a half line
 	}
 	return reason(err)
 }

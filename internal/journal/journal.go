@@ -1,5 +1,5 @@
 // Package journal is what a supervisor writes down about itself, for the day
-// after: how it stands now, and how each run went.
+// after: its present state, and how each run went.
 //
 //	w := journal.Open(state, history, journal.State{Name: "web", …}, warn)
 //	w.State(func(s *journal.State) { s.State = "running" }) // returns at once
@@ -8,21 +8,21 @@
 //
 // Beside the locks of a name stand two files, of mode 0600:
 //
-// KEY.state holds one JSON object, [State], replaced as a whole by rename(2):
-// a reader sees the old one or the new one, never half of one.
+// KEY.state holds one JSON object, [State], replaced as a whole by rename(2): a
+// reader sees the old one or the new one, always complete.
 //
 // KEY.history holds one JSON object a line, [Run], the newest last. A line is
-// written by one call, after a line feed where the last one was torn, and what
-// can't be read is skipped: a crash in the middle of a line costs that line.
-// When the file is larger than 512 kB, the older half goes.
+// written by one call, after a line feed where the last one was torn. A reader
+// skips what it can't parse, so a crash in the middle of a line costs that
+// line. When the file is larger than 512 kB, the older half goes.
 //
-// Neither decides anything: the guard knows its instance by locks, the record
-// and the process table. Whoever reads State must check its pids against the
+// The files decide nothing: the guard knows its instance by locks, the record
+// and the process table. A reader of State must check its pids against the
 // process table, as `lifeline status` does.
 package journal
 
 import (
-	"encoding/json" // readable by everybody's tools
+	"encoding/json" // readable by tools of other users
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,7 +33,7 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// Version is that of the files' schema. Fields may be added under the same
+// Version is the version of the files' schema. Fields may be added under the same
 // version; their meaning doesn't change.
 const Version = 1
 
@@ -48,7 +48,7 @@ type State struct {
 	Version    int        `json:"version"`
 	Name       string     `json:"name"`
 	Command    []string   `json:"command"`
-	Boot       string     `json:"boot"` // of which boot the pids are
+	Boot       string     `json:"boot"` // the boot that the pids belong to
 	Supervisor Process    `json:"supervisor"`
 	State      string     `json:"state"` // starting, running, ready, reloading, stopping, backing off, standing by, waiting, ended
 	Since      time.Time  `json:"since"` // of State
@@ -62,7 +62,7 @@ type State struct {
 	Restarts   int        `json:"restarts"`             // of this supervisor's workers
 	Reloads    int        `json:"reloads"`
 	Status     string     `json:"status,omitempty"` // the worker's STATUS=
-	Lost       string     `json:"lost,omitempty"`   // what of an adopted worker can't be taken up
+	Lost       string     `json:"lost,omitempty"`   // what an adopter couldn't take up again
 	Node       string     `json:"node,omitempty"`
 	Fence      uint64     `json:"fence,omitempty"`
 
@@ -71,7 +71,8 @@ type State struct {
 	Totals      Totals     `json:"totals"`
 }
 
-// Totals count since the name's first run, whatever the history still holds.
+// Totals counts since the name's first run, also runs that the history has
+// dropped.
 type Totals struct {
 	Runs    int `json:"runs"`
 	OK      int `json:"ok"`
@@ -90,7 +91,7 @@ type Run struct {
 	Outcome    string     `json:"outcome"` // ok, failed, killed, stopped, timeout, hung, unready, nostart, unknown, lost
 	Code       int        `json:"code"`    // as a shell gives it; -1 where it isn't known
 	Signal     string     `json:"signal,omitempty"`
-	Why        string     `json:"why,omitempty"`        // who ended it and why
+	Why        string     `json:"why,omitempty"`        // what ended it and why
 	MaxRSS     int64      `json:"max_rss,omitempty"`    // bytes, of its largest process
 	CPU        float64    `json:"cpu_seconds"`          // of all its processes that were waited for
 	Skipped    int        `json:"skipped,omitempty"`    // ticks that found it running
@@ -100,7 +101,7 @@ type Run struct {
 // Lost is the outcome of a run whose supervisor didn't live to write it down.
 const Lost = "lost"
 
-// Length is how long it ran.
+// Length is how long the run took.
 func (r Run) Length() time.Duration { return r.End.Sub(r.Start) }
 
 // Good reports a run that ended as it should.

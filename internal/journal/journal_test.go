@@ -39,7 +39,8 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Version != Version || s.State != "running" || s.Totals != (Totals{3, 1, 1, 1, 3}) || s.Last == nil || s.Last.Outcome != "stopped" || !s.LastSuccess.Equal(at(1)) {
+	if s.Version != Version || s.State != "running" || s.Totals != (Totals{3, 1, 1, 1, 3}) || s.Last == nil ||
+		s.Last.Outcome != "stopped" || !s.LastSuccess.Equal(at(1)) {
 		t.Errorf("%+v", s)
 	}
 	if n := len(strings.Join(s.Command, " ")); n > 4200 {
@@ -96,7 +97,8 @@ func TestBounded(t *testing.T) {
 	const runs = 10000
 	w := open(t, state, history, State{Name: "a"})
 	for n := range runs {
-		w.Run(Run{Start: at(n), End: at(n + 1), Outcome: "ok", Generation: fmt.Sprintf("%016x", n), PID: n + 1, Why: "a reason of some length"})
+		w.Run(Run{Start: at(n), End: at(n + 1), Outcome: "ok", Generation: fmt.Sprintf("%016x", n), PID: n + 1,
+			Why: "a reason of some length"})
 		if n%500 == 499 { // as often as a disk gets round to it
 			w.Close()
 			w = open(t, state, history, State{Name: "a"})
@@ -126,12 +128,14 @@ func TestBounded(t *testing.T) {
 func TestLost(t *testing.T) {
 	for name, c := range map[string]struct {
 		old, next State
-		why       string // "" for nothing lost
+		why       string // "" where every run ended
 	}{
-		"killed":                {State{State: "running", Boot: "b", Generation: "g"}, State{Boot: "b"}, "its supervisor was killed"},
-		"the machine went down": {State{State: "running", Boot: "b", Generation: "g"}, State{Boot: "c"}, "the machine went down"},
-		"ended well":            {State{State: Ended, Boot: "b", Generation: "g"}, State{Boot: "b"}, ""},
-		"adopted":               {State{State: "running", Boot: "b", Generation: "g"}, State{Boot: "b", Generation: "g"}, ""},
+		"killed": {State{State: "running", Boot: "b", Generation: "g"}, State{Boot: "b"},
+			"its supervisor was killed"},
+		"the machine went down": {State{State: "running", Boot: "b", Generation: "g"}, State{Boot: "c"},
+			"the machine went down"},
+		"ended well": {State{State: Ended, Boot: "b", Generation: "g"}, State{Boot: "b"}, ""},
+		"adopted":    {State{State: "running", Boot: "b", Generation: "g"}, State{Boot: "b", Generation: "g"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state, history := files(t)
@@ -162,7 +166,10 @@ func TestTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said []string
-	w := Open(state, history, State{}, time.Time{}, func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) })
+	w := Open(state, history, State{}, time.Time{}, func(format string, args ...any) {
+		said = append(said,
+			fmt.Sprintf(format, args...))
+	})
 	w.Run(Run{Outcome: "ok"})
 	w.Run(Run{Outcome: "ok"})
 	w.Close()

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Writer writes state and history down, beside whoever calls it: a slow or
-// full disk holds nobody up.
+// Writer writes state and history down in a goroutine of its own, so that a
+// slow or full disk delays no caller.
 type Writer struct {
 	state, history string
 	warn           func(format string, args ...any)
@@ -24,11 +24,11 @@ type Writer struct {
 	complained bool
 }
 
-// maxWaiting is how many runs wait for a disk that doesn't take them.
+// maxWaiting is how many runs wait for a disk that takes no writes.
 const maxWaiting = 1000
 
-// Open begins to write. What the files say of earlier runs is taken over: the
-// totals, the last run, and one that nobody has written the end of.
+// Open begins to write. It takes over what the files say of earlier runs: the
+// totals, the last run, and a run without an end.
 func Open(state, history string, s State, booted time.Time, warn func(format string, args ...any)) *Writer {
 	s.Version = Version
 	s.Command = short(s.Command)
@@ -56,8 +56,8 @@ const (
 )
 
 // lost is a run whose supervisor was killed with it, or went down with the
-// machine. Nobody knows its end: it was before now, and before the machine
-// came up again.
+// machine. Its end is unknown: it was before now, and before the machine came
+// up again.
 func lost(old State, boot string, booted time.Time) Run {
 	r := Run{Start: *old.Started, End: time.Now(), Ready: old.Ready, Generation: old.Generation, Outcome: Lost, Code: -1,
 		Why: "its supervisor was killed", Supervisor: old.Supervisor.PID}
@@ -73,7 +73,7 @@ func lost(old State, boot string, booted time.Time) Run {
 	return r
 }
 
-// short bounds what a command line takes.
+// short limits the length of a command line.
 func short(argv []string) []string {
 	out, left := make([]string, 0, len(argv)), 4096
 	for _, arg := range argv {
@@ -95,7 +95,7 @@ func (w *Writer) State(change func(*State)) {
 	w.poke()
 }
 
-// Run adds one to the history, and to the totals. It returns at once.
+// Run adds a run to the history, and to the totals. It returns at once.
 func (w *Writer) Run(r Run) {
 	w.mu.Lock()
 	if len(w.runs) < maxWaiting {
@@ -127,7 +127,7 @@ func (w *Writer) poke() {
 	}
 }
 
-// Close writes what is left, and waits for that as long as a person would.
+// Close writes what is left, and waits for that up to a second.
 func (w *Writer) Close() {
 	w.mu.Lock()
 	w.closing = true
@@ -188,9 +188,9 @@ func (w *Writer) gather() {
 	}
 }
 
-// trouble is told once. That the disk is full isn't told: under cron it would
-// be a mail for each run, about something that `lifeline doctor` and everybody
-// else on the machine says.
+// trouble tells an error once. It keeps a full disk to itself: under cron that
+// would be a mail for each run, and `lifeline doctor` and the machine's other
+// programs say it anyway.
 func (w *Writer) trouble(what, path string, err error) {
 	if w.complained || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return

@@ -21,11 +21,11 @@ const (
 )
 
 // sendTimeout is how long a message waits for room at the receiver. A manager
-// that reads nothing for that long must not hold us up any further.
+// that reads nothing for longer must not delay lifeline further.
 const sendTimeout = time.Second
 
 // Client tells the service manager above about this process. The zero Client
-// has nobody to tell: all its methods do nothing and return nil.
+// has no manager: all its methods do nothing and return nil.
 type Client struct {
 	// Addr is the address of the receiver: an absolute path, or "@" and an
 	// abstract name (Linux only).
@@ -33,14 +33,14 @@ type Client struct {
 	// WatchdogPeriod is the time within which the manager wants a heartbeat,
 	// 0 for never. Send one at half of it (sd_watchdog_enabled(3)).
 	WatchdogPeriod time.Duration
-	// Timeout is how long one message may wait for room at the receiver: 0
-	// for one second, negative for not at all.
+	// Timeout is how long one message may wait for room at the receiver: 0 for
+	// one second, negative to give up at once.
 	Timeout time.Duration
 }
 
 // FromEnviron makes a Client of NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
-// A watchdog meant for another process (WATCHDOG_PID) is none. The error names
-// a variable that makes no sense; the Client is usable without that one.
+// It ignores a watchdog meant for another process (WATCHDOG_PID). The error
+// names a variable that makes no sense; the Client is usable without it.
 func FromEnviron() (Client, error) {
 	c := Client{Addr: os.Getenv(EnvSocket)}
 	var errs []error
@@ -70,15 +70,15 @@ func FromEnviron() (Client, error) {
 // so that no child takes them for its own. Call it after FromEnviron.
 func Unsetenv() {
 	for _, name := range []string{EnvSocket, EnvWatchdogUSec, EnvWatchdogPID} {
-		_ = os.Unsetenv(name) // fails only for names that can't be variables
+		_ = os.Unsetenv(name) // can't fail: the names are valid
 	}
 }
 
 // Environ gives env for a worker: with NOTIFY_SOCKET=addr and, if watchdog is
 // positive, WATCHDOG_USEC. The protocol's variables that were in env are
-// removed; an empty addr and a watchdog of 0 do only that. WATCHDOG_PID is
-// left out, which sd_watchdog_enabled(3) takes as "whoever reads this", so that
-// a worker behind a shell finds its watchdog too.
+// removed; an empty addr and a watchdog of 0 do only that. WATCHDOG_PID is left
+// out, so that a worker behind a shell finds its watchdog too:
+// sd_watchdog_enabled(3) then takes the watchdog as meant for the reader.
 func Environ(env []string, addr string, watchdog time.Duration) []string {
 	out := slices.DeleteFunc(slices.Clone(env), func(s string) bool {
 		name, _, _ := strings.Cut(s, "=")
@@ -94,7 +94,7 @@ func Environ(env []string, addr string, watchdog time.Duration) []string {
 }
 
 // Send sends state, newline-separated assignments as in sd_notify(3), to
-// NOTIFY_SOCKET. Without that variable it does nothing.
+// NOTIFY_SOCKET. If the variable is missing, it does nothing.
 func Send(state string) error { return SendTo(os.Getenv(EnvSocket), state) }
 
 // SendTo is Send to addr, along with descriptors, which stay the caller's.
@@ -109,10 +109,12 @@ func (c Client) Send(state string, fds ...int) error {
 	}
 	err := checkAddr(c.Addr)
 	if err == nil && len(state) > MaxMessage {
-		err = fmt.Errorf("cannot notify %s: the message is longer than %d bytes, which receivers drop; send less at once", c.Addr, MaxMessage)
+		err = fmt.Errorf("cannot notify %s: the message is longer than %d bytes, which receivers drop; send less at once",
+			c.Addr, MaxMessage)
 	}
 	if err == nil && len(fds) > MaxFds {
-		err = fmt.Errorf("cannot notify %s: %d descriptors are more than the %d one message carries; send several", c.Addr, len(fds), MaxFds)
+		err = fmt.Errorf("cannot notify %s: %d descriptors are more than the %d one message carries; send several", c.Addr,
+			len(fds), MaxFds)
 	}
 	if err != nil {
 		return err
@@ -242,7 +244,8 @@ func (c Client) Barrier(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = answer.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	// Nobody writes into it, so the only good end is the end of the file.
+	// The receiver writes nothing into it, so the only good end is the end of
+	// the file.
 	if _, err := answer.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("cannot wait for %s any longer: %w", c.Addr, context.Cause(ctx))
 	}
@@ -255,7 +258,7 @@ func (c Client) sendFile(state string, f *os.File) error {
 		return fmt.Errorf("cannot notify %s: %w", c.Addr, err)
 	}
 	var sendErr error
-	// Not Fd, which would make the pipe blocking for the receiver as well.
+	// Fd would make the pipe blocking for the receiver as well.
 	if err := conn.Control(func(fd uintptr) { sendErr = c.Send(state, int(fd)) }); err != nil {
 		return fmt.Errorf("cannot notify %s: %w", c.Addr, err)
 	}

@@ -28,7 +28,8 @@ func TestClient(t *testing.T) {
 		t.Error("sent more than a receiver takes")
 	}
 	all := serve(t, r, atLeast(8))
-	wantSaid(t, all, "reloading monotonic | ready | status=line one STOPPING=1 2 | mainpid | watchdog | stopping | status="+
+	wantSaid(t, all, "reloading monotonic | ready | status=line one STOPPING=1 2 | mainpid | watchdog | stopping | "+
+		"status="+
 		strings.Repeat("é", MaxStatus/2)+" | 5µs")
 	now, err := monotonicUSec()
 	if got := all[0].MonotonicUSec; err != nil || got > now || now-got > uint64(patience.Microseconds()) {
@@ -43,7 +44,8 @@ func TestClient(t *testing.T) {
 
 func TestClientWithoutReceiver(t *testing.T) {
 	var none Client
-	if err := errors.Join(none.Ready(), none.Status("x"), none.Barrier(context.Background()), Send("READY=1")); err != nil {
+	if err := errors.Join(none.Ready(), none.Status("x"), none.Barrier(context.Background()),
+		Send("READY=1")); err != nil {
 		t.Error("told nobody, and:", err)
 	}
 	gone := filepath.Join(t.TempDir(), "gone")
@@ -68,7 +70,7 @@ func TestClientWithoutReceiver(t *testing.T) {
 // A manager that hangs must not hang its clients.
 func TestClientReceiverIsFull(t *testing.T) {
 	r := listen(t, nil)
-	fd, _, err := r.Detach() // nobody reads
+	fd, _, err := r.Detach() // no receiver reads
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +139,7 @@ func TestClientBarrier(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}
-	// One that nobody answers ends with its context.
+	// A barrier without an answer ends with its context.
 	ctx, cancel := context.WithCancelCause(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Barrier(ctx) }()
@@ -186,11 +188,13 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%s=%s is still set", name, v)
 		}
 	}
-	in := []string{"A=1", EnvSocket + "=/old", EnvWatchdogPID + "=1", EnvWatchdogUSec + "=5", "B=" + EnvSocket, EnvSocket + "X=3"}
+	in := []string{"A=1", EnvSocket + "=/old", EnvWatchdogPID + "=1", EnvWatchdogUSec + "=5", "B=" + EnvSocket,
+		EnvSocket + "X=3"}
 	if got, want := Environ(in, "", 0), []string{"A=1", "B=NOTIFY_SOCKET", "NOTIFY_SOCKETX=3"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	if got, want := Environ(in[:2], "/new", 1500*time.Millisecond), []string{"A=1", "NOTIFY_SOCKET=/new", "WATCHDOG_USEC=1500000"}; !slices.Equal(got, want) {
+	if got, want := Environ(in[:2], "/new", 1500*time.Millisecond), []string{"A=1", "NOTIFY_SOCKET=/new",
+		"WATCHDOG_USEC=1500000"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 	if in[1] != "NOTIFY_SOCKET=/old" {

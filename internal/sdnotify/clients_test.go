@@ -15,7 +15,7 @@ import (
 )
 
 // The clients below are what real workers use, unchanged. Membership is judged
-// as a supervisor may: whatever descends from this test.
+// as a supervisor does: every descendant of this test is a member.
 
 // said tells in short what came, in order.
 func said(all []Message) string {
@@ -54,7 +54,8 @@ func TestSystemdNotify(t *testing.T) {
 	for _, tt := range []struct{ script, want string }{
 		{`systemd-notify --ready --status="serving $((1+1))"`, "ready status=serving 2 | barrier"},
 		{`systemd-notify --no-block --ready`, "ready"},
-		{`systemd-notify --no-block --status=one; systemd-notify --no-block --status=two; systemd-notify STOPPING=1`, "status=one | status=two | stopping | barrier"},
+		{`systemd-notify --no-block --status=one; systemd-notify --no-block --status=two; systemd-notify STOPPING=1`,
+			"status=one | status=two | stopping | barrier"},
 		{`systemd-notify WATCHDOG=1 WATCHDOG_USEC=5000000`, "watchdog 5s | barrier"},
 		{`systemd-notify WATCHDOG=trigger EXTEND_TIMEOUT_USEC=2500000`, "trigger 2.5s | barrier"},
 		{`systemd-notify --pid=$$ --ready; test 1 = 1`, "ready mainpid | barrier"},
@@ -100,7 +101,8 @@ func TestSystemdNotifyAsAnotherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	cmd := exec.Command(setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", "systemd-notify --ready; systemd-notify --status=bye")
+	cmd := exec.Command(setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c",
+		"systemd-notify --ready; systemd-notify --status=bye")
 	cmd.Env = Environ(os.Environ(), r.Addr(), 0)
 	all := runServed(t, r, cmd)
 	wantSaid(t, all, "ready | barrier | status=bye | barrier")

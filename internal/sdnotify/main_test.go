@@ -87,7 +87,7 @@ func TestMain(m *testing.M) {
 		r.Close()
 		w.Close()
 	}
-	Unsetenv() // whatever runs the tests, it is not to hear of them
+	Unsetenv() // a service manager above the tests must not hear of them
 	os.Exit(m.Run())
 }
 
@@ -127,8 +127,8 @@ func below(root int) func(int) bool {
 // started has the processes runServed has started.
 var started sync.Map
 
-// ours says yes as a supervisor does: to what it has started itself, alive or
-// not, and to whatever descends from it.
+// ours says yes as a supervisor does: to every process that it has started,
+// alive or dead, and to their descendants.
 func ours() func(int) bool {
 	descends := below(os.Getpid())
 	return func(pid int) bool {

@@ -77,8 +77,8 @@ type Message struct {
 	FDName        string // FDNAME=, DefaultFDName when absent or not valid
 	NoPoll        bool   // FDPOLL=0: keep them even when they hang up
 
-	// Invalid is the first assignment whose value was not understood, made
-	// printable, or "". Only that assignment is ignored, not the message.
+	// Invalid is the first assignment whose value made no sense, made printable,
+	// or "". Only that assignment is ignored.
 	Invalid string
 
 	// NotifyAccess is NOTIFYACCESS=, which the receiver's options decide here.
@@ -88,11 +88,11 @@ type Message struct {
 	Received time.Time // when it was read, with Go's monotonic reading
 
 	// Fds are the descriptors sent along, close-on-exec, only with FDSTORE=1
-	// and BARRIER=1 (sd_notify(3): others are closed at reception). They
-	// belong to the message until Store.Apply takes them or Close ends them.
-	// They are plain numbers because an *os.File would register each
-	// non-blocking one with the runtime's poller, which would wake this
-	// process at every connection to a socket it only keeps.
+	// and BARRIER=1 (sd_notify(3): others are closed at reception). They belong
+	// to the message until Store.Apply takes them or Close ends them. They are
+	// plain numbers, because the runtime's poller would register each
+	// non-blocking *os.File. It would then wake this process at every
+	// connection to a socket that it only keeps.
 	Fds []int
 
 	content int // what is in it, for the queue
@@ -149,16 +149,16 @@ func (m *Message) Event() Event {
 	return None
 }
 
-// Close closes the descriptors nobody took. For BARRIER=1 that is the answer
-// the sender waits for. It may be called twice.
+// Close closes the descriptors that were not taken. For BARRIER=1 that is the
+// answer the sender waits for. It may be called twice.
 func (m *Message) Close() {
 	closeAll(m.Fds)
 	m.Fds = nil
 }
 
-// closeTimeout bounds what one close may cost: that of a socket with SO_LINGER
-// (socket(7)) or of a file on a dead server takes as long as its sender chose,
-// and the supervisor has other things to do.
+// closeTimeout bounds what one close may cost. Closing a socket with SO_LINGER
+// (socket(7)) or a file on a dead server takes as long as its sender chose, and
+// the supervisor has other things to do.
 const closeTimeout = 100 * time.Millisecond
 
 func closeAll(fds []int) {
@@ -169,7 +169,8 @@ func closeAll(fds []int) {
 	go func() {
 		defer close(done)
 		for _, fd := range fds {
-			// A descriptor is gone after close whatever it returns (close(2)).
+			// close frees a descriptor even when it returns an error
+			// (close(2)).
 			_ = unix.Close(fd)
 		}
 	}()
@@ -184,10 +185,10 @@ var (
 	errBarrier = errors.New("BARRIER=1 came with other assignments; send it alone")
 )
 
-// Parse reads the payload of one datagram. An assignment that is not known is
-// skipped, one whose value is not understood is skipped and named in Invalid.
-// An error means that the whole message has to be ignored: it is too long, has
-// a NUL byte anywhere but at its end, or mixes BARRIER=1 with something else.
+// Parse reads the payload of one datagram. An unknown assignment is skipped.
+// One whose value makes no sense is skipped and named in Invalid. An error
+// means that the whole message has to be ignored. Such a message is too long,
+// has a NUL byte before its end, or mixes BARRIER=1 with another assignment.
 func Parse(data []byte) (Message, error) {
 	var m Message
 	if len(data) > MaxMessage {
@@ -315,8 +316,9 @@ func (p *parser) invalid(line string) {
 	}
 }
 
-// names settles FDNAME= once it is known what it is for: a store takes a wrong
-// name as none, a removal without a valid name is ignored (both as systemd).
+// names checks FDNAME= after it is known what the name is for. As in systemd, a
+// store takes a wrong name as none, and a removal without a valid name is
+// ignored.
 func (p *parser) names(name string, named bool) {
 	m := p.m
 	ok := named && validFDName(name)
@@ -340,8 +342,8 @@ func (p *parser) names(name string, named bool) {
 }
 
 // validFDName is the rule of sd_notify(3) for FDNAME=: at most 255 characters
-// of ASCII, no control character and no colon, which separates the names in
-// LISTEN_FDNAMES. An empty name is valid.
+// of ASCII, except control characters and the colon, which separates the names
+// in LISTEN_FDNAMES. An empty name is valid.
 func validFDName(name string) bool {
 	_, ok := ascii(name)
 	return ok && len(name) <= 255 && !strings.Contains(name, ":")
@@ -377,9 +379,9 @@ func usec(s string) (time.Duration, bool) {
 	return time.Duration(n) * time.Microsecond, true
 }
 
-// harmless makes a worker's text safe for a terminal and a log line: broken
-// UTF-8 is repaired, control characters and those that turn the direction of
-// writing are replaced, and it ends at a whole character within limit bytes.
+// harmless makes a worker's text safe for a terminal and a log line. It repairs
+// broken UTF-8, and replaces control characters and characters that turn the
+// direction of writing. The text ends at a whole character within limit bytes.
 func harmless(s string, limit int) string {
 	var b strings.Builder
 	for _, r := range s {

@@ -10,11 +10,11 @@ import (
 )
 
 // The queue between the socket and the supervisor's loop. A sender whose
-// messages are not read blocks (unix(7): after max_dgram_qlen of them, 10 by
-// default), so they are read at once, but not without bound: from softQueued
-// on a heartbeat or status replaces the one before, and at maxQueued messages
-// or maxQueuedFds descriptors reading stops until Drain. Then only a worker
-// that floods waits, and nothing it said is lost.
+// messages stay unread blocks (unix(7): after max_dgram_qlen of them, 10 by
+// default), so they are read at once. The queue is bounded: from softQueued on,
+// a heartbeat or status replaces the one before. At maxQueued messages or
+// maxQueuedFds descriptors reading stops until Drain. Then only a worker that
+// floods waits, and all that it said is kept.
 const (
 	softQueued   = 64
 	maxQueued    = 512
@@ -30,8 +30,9 @@ func (r *Receiver) take() []Message {
 	return q
 }
 
-// pump reads into the queue until the socket is empty (then it returns true),
-// the queue is full, or limit datagrams have been read. r.mu is held.
+// pump reads into the queue until the socket is empty, the queue is full, or
+// limit datagrams have been read. It returns true where the socket is empty.
+// r.mu is held.
 func (r *Receiver) pump(fd, limit int) bool {
 	for range limit {
 		if r.full() {
@@ -43,8 +44,8 @@ func (r *Receiver) pump(fd, limit int) bool {
 			return true
 		case err == unix.EINTR:
 		case err != nil:
-			// Nothing a worker does leads here; it must not end the reading,
-			// or its heartbeats would be missed.
+			// A worker can't cause this error. It must not end the reading, or
+			// the worker's heartbeats would be missed.
 			r.warn("recv", fmt.Sprintf("cannot read the notify socket: %v", err))
 			return true
 		default:
@@ -76,7 +77,8 @@ func (r *Receiver) accept(d datagram) {
 	}
 	if d.truncated {
 		r.dropped.Truncated++
-		r.warn("truncated", fmt.Sprintf("ignored a notify message of process %d: it has more than %d bytes or %d descriptors, or there was no room for its descriptors; send less at once",
+		r.warn("truncated", fmt.Sprintf("ignored a notify message of process %d: it has more than %d bytes or %d "+
+			"descriptors, or there was no room for its descriptors; send less at once",
 			d.sender.PID, MaxMessage, MaxFds))
 		return
 	}
@@ -90,7 +92,7 @@ func (r *Receiver) accept(d datagram) {
 		return
 	}
 	if m.content == 0 {
-		return // only assignments we don't know
+		return // only unknown assignments
 	}
 	m.Sender, m.Received = d.sender, d.received
 	if m.FDStore || m.Barrier {
@@ -125,7 +127,7 @@ func (r *Receiver) trusted(s Sender) bool {
 	case !s.Known && !haveCredentials:
 		return true
 	case !s.Known || s.PID <= 0:
-		// Process id 0: the sender lives in a namespace we can't see into.
+		// Process id 0: the sender lives in a namespace that is hidden here.
 		r.dropped.Forged++
 		r.warn("forged", "ignored a notify message whose sender is not known; send it from a process that this one can see")
 		return false

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options say how a Receiver judges what it gets.
+// Options says how a Receiver judges what it gets.
 type Options struct {
 	// Member reports whether a process belongs to the worker. It is asked the
-	// moment a message is read, since the sender may end right after: by the
-	// reader goroutine or by Drain, never by two at once. It must not call the
-	// Receiver. It should say yes to the processes the caller has started
-	// itself, without looking whether they live, until their end has been
-	// handled: their last words are read after it.
+	// moment a message is read, because the sender may end right after. The
+	// reader goroutine or Drain asks, one at a time. It must not call the
+	// Receiver. It should say yes to the processes that the caller has started
+	// itself, alive or dead, until the caller has handled their end. Their last
+	// words are read after that end.
 	//
 	// nil trusts every process of this user and of root.
 	Member func(pid int) bool
@@ -45,7 +45,7 @@ type Receiver struct {
 	done   chan struct{} // closed when the reader goroutine has ended
 
 	// mu makes reading, judging and queueing one step, so that messages keep
-	// their order whoever reads them: the reader goroutine or Drain.
+	// their order under both readers: the reader goroutine and Drain.
 	mu       sync.Mutex
 	buf      []byte
 	oob      []byte
@@ -64,14 +64,15 @@ type sysConn interface {
 
 // Listen makes a notify socket at path and starts to read it. A socket left
 // there by an earlier run is replaced; any other file is an error. The socket
-// gets mode 0666, since a worker may have changed its user: the directory's
-// mode decides who reaches it, and Options.Member who is listened to.
+// gets mode 0666, because a worker may have changed its user. The directory's
+// mode decides which processes reach it, and Options.Member which are listened
+// to.
 //
-// A path longer than a socket address holds (107 bytes, unix(7)) is replaced
-// by a random abstract address on Linux and is an error elsewhere. Addr tells
-// which. An abstract address has no directory to protect it (any process in
-// the same network namespace can send, and is judged by Member), and a worker
-// in a network namespace of its own can't reach it.
+// A path longer than a socket address holds (107 bytes, unix(7)) is replaced by
+// a random abstract address on Linux and is an error elsewhere. Addr tells
+// which. An abstract address has no directory to protect it: any process in the
+// same network namespace can send, and is judged by Member. A worker in a
+// network namespace of its own can't reach it.
 func Listen(path string, opts Options) (*Receiver, error) {
 	addr, err := bindAddr(path)
 	if err != nil {
@@ -261,9 +262,9 @@ func (r *Receiver) Dropped() Dropped {
 }
 
 // Detach ends the reading and hands the socket over, for a process that is
-// about to execve itself: fd is close-on-exec until the caller clears that
-// flag, and Adopt takes it. rest is what was read and not given out yet; what
-// is not read yet stays in the socket. The socket file stays.
+// about to execve itself. fd is close-on-exec until the caller clears that
+// flag, and Adopt takes it. rest is what was read and is still in the queue;
+// unread messages stay in the socket. The socket file stays.
 func (r *Receiver) Detach() (fd int, rest []Message, err error) {
 	var dupErr error
 	if err := r.conn.Control(func(old uintptr) {

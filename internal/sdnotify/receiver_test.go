@@ -68,7 +68,7 @@ func TestRefusedMessages(t *testing.T) {
 	rawSend(t, r.Addr(), []byte("BARRIER=1\nREADY=1"), 0)
 	rawSend(t, r.Addr(), nil)
 	rawSend(t, r.Addr(), []byte("X_MINE=1"), 0)
-	rawSend(t, r.Addr(), []byte("READY=1"), 0, 1, 2) // descriptors nobody asked for
+	rawSend(t, r.Addr(), []byte("READY=1"), 0, 1, 2) // descriptors that were not asked for
 	all := serve(t, r, atLeast(2))
 	wantSaid(t, all, "status="+strings.Repeat("x", MaxStatus)+" | ready")
 	if d := r.Dropped(); d != (Dropped{Truncated: 1, Malformed: 4}) {
@@ -208,7 +208,8 @@ func TestFloodOfDescriptors(t *testing.T) {
 	}
 }
 
-// What was sent before Drain was called is in it, in order, whoever read it.
+// Every message sent before Drain was called is in its result, in order, under
+// both readers.
 func TestDrainOrder(t *testing.T) {
 	const senders, each = 3, 300
 	r := listen(t, ours())

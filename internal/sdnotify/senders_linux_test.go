@@ -35,7 +35,8 @@ func TestForgedSender(t *testing.T) {
 		t.Error("no signal for the warning")
 	}
 	w := r.Warnings()
-	if len(w) != 1 || !strings.Contains(w[0], "not part of the worker") || !strings.Contains(w[0], strconv.Itoa(os.Getpid())) {
+	if len(w) != 1 || !strings.Contains(w[0], "not part of the worker") ||
+		!strings.Contains(w[0], strconv.Itoa(os.Getpid())) {
 		t.Errorf("warnings %q", w)
 	}
 	if now := openFds(t); now != open {
@@ -49,7 +50,8 @@ func TestForgedSender(t *testing.T) {
 	}
 }
 
-// Control data that is cut off leaves descriptors behind if nobody looks.
+// Control data that is cut off leaves descriptors behind unless they are
+// closed.
 func TestTruncatedDescriptors(t *testing.T) {
 	r := listen(t, nil)
 	before := openFds(t)
@@ -72,7 +74,7 @@ func TestTruncatedDescriptors(t *testing.T) {
 func TestSenderGone(t *testing.T) {
 	need.Program(t, "python3")
 	r := listen(t, ours())
-	fd, rest, err := r.Detach() // nobody reads
+	fd, rest, err := r.Detach() // no receiver reads
 	if err != nil || len(rest) != 0 {
 		t.Fatal(rest, err)
 	}
@@ -93,13 +95,14 @@ socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["
 		t.Errorf("came: %s", said(all))
 	}
 	w := r.Warnings()
-	if d := r.Dropped(); d != (Dropped{Gone: 1}) || len(w) != 1 || !strings.Contains(w[0], strconv.Itoa(cmd.Process.Pid)) || !strings.Contains(w[0], "sd_notify_barrier") {
+	if d := r.Dropped(); d != (Dropped{Gone: 1}) || len(w) != 1 || !strings.Contains(w[0],
+		strconv.Itoa(cmd.Process.Pid)) || !strings.Contains(w[0], "sd_notify_barrier") {
 		t.Errorf("%+v %q", d, w)
 	}
 }
 
-// A zombie is as gone as one that has been waited for, but its parent is still
-// known: a member that goes by parents accepts its last words.
+// A zombie is as gone as a process that has been waited for, but its parent is
+// still known. A Member that goes by parents accepts its last words.
 func TestSenderIsZombie(t *testing.T) {
 	need.Program(t, "python3")
 	r := listen(t, ours())
@@ -123,7 +126,8 @@ print("sent", flush=True)
 	readLine(t, bufio.NewReader(out))
 	var info unix.Siginfo
 	for { // ended, but not yet reaped
-		if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, &info, syscall.WEXITED|syscall.WNOWAIT, nil); err != syscall.EINTR {
+		if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, &info, syscall.WEXITED|syscall.WNOWAIT,
+			nil); err != syscall.EINTR {
 			break
 		}
 	}

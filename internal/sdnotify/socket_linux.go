@@ -20,14 +20,14 @@ func newSocket() (int, error) {
 	return unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 }
 
-// enableCredentials comes before bind, so that not one message is without.
+// enableCredentials comes before bind, so that every message has credentials.
 func enableCredentials(fd int) error {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 }
 
 // bindAddr answers a path that is too long with an abstract address. Binding
 // through /proc/self/fd would make the file, but no client could name it. The
-// address is random, so that nobody can take it before us.
+// address is random, so that no other process can take it first.
 func bindAddr(path string) (string, error) {
 	if err := checkAddr(path); err != nil {
 		return "", err
@@ -35,8 +35,8 @@ func bindAddr(path string) (string, error) {
 	if len(path) <= maxAddr {
 		return path, nil
 	}
-	// Not crypto/rand, which every start of the program would pay for, with
-	// its self-tests; 16 bytes come whole from getrandom(2).
+	// Every start of the program would pay for crypto/rand and its self-tests.
+	// 16 bytes come whole from getrandom(2).
 	var b [16]byte
 	if _, err := unix.Getrandom(b[:], 0); err != nil {
 		return "", fmt.Errorf("cannot choose a notify address: %w; use a shorter directory", err)
@@ -52,7 +52,7 @@ func recv(fd int, buf, oob []byte) (datagram, error) {
 		return datagram{}, err
 	}
 	d := datagram{data: buf[:n], truncated: flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0}
-	// Even of truncated control data the descriptors that fit are ours now.
+	// This process owns the descriptors that fit, also of truncated control data.
 	cmsgs, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil {
 		d.truncated = true
@@ -76,8 +76,7 @@ func recv(fd int, buf, oob []byte) (datagram, error) {
 	return d, nil
 }
 
-// exited tells a process that is gone or a zombie, of which nothing but the
-// number is left, from a stranger.
+// exited tells a process that is gone, or a zombie, from a stranger.
 func exited(pid int) bool {
 	if unix.Kill(pid, 0) == unix.ESRCH {
 		return true

@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// haveCredentials: these systems have credentials on datagrams only by
-	// other means than Linux, or not at all. Whoever reaches the socket is
-	// believed, so its directory must be closed to others.
+	// haveCredentials is false, because these systems have credentials on
+	// datagrams by other means than Linux, or have none. Every process that
+	// reaches the socket is believed, so its directory must be closed to
+	// others.
 	haveCredentials = false
 	maxAddr         = 103 // sun_path is 104 bytes with its NUL
 )
@@ -51,7 +52,8 @@ func bindAddr(path string) (string, error) {
 		return "", err
 	}
 	if len(path) > maxAddr {
-		return "", fmt.Errorf("cannot make the notify socket %s: a socket's path has at most %d bytes here; use a shorter directory", path, maxAddr)
+		return "", fmt.Errorf("cannot make the notify socket %s: a socket's path has at most %d bytes here; use a "+
+			"shorter directory", path, maxAddr)
 	}
 	return path, nil
 }
@@ -79,7 +81,8 @@ func recv(fd int, buf, oob []byte) (datagram, error) {
 	return d, nil
 }
 
-// exited is never asked here: without credentials nobody is refused.
+// exited returns a constant: where credentials are missing, every sender is
+// believed.
 func exited(int) bool { return false }
 
 func monotonicUSec() (uint64, error) {

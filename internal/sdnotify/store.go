@@ -15,8 +15,8 @@ const DefaultStoreMax = 512
 // sd_listen_fds_with_names(3) has it. The zero Store is ready for use. It
 // belongs to one goroutine.
 type Store struct {
-	// Max is the most descriptors kept: 0 for DefaultStoreMax, negative for
-	// none at all.
+	// Max is the most descriptors kept: 0 for DefaultStoreMax, negative to keep
+	// none.
 	Max     int
 	entries []Stored
 }
@@ -48,13 +48,14 @@ func (s *Store) Apply(m *Message) error {
 	return nil
 }
 
-// Add keeps fd, which is the Store's from then on and is closed when it is not
-// kept: because it is there already (the same open file, whatever its name),
-// which is no error, or because the name is not valid or the Store full.
+// Add keeps fd, which is the Store's from then on. It closes fd instead when
+// the same open file is there already, under any name, which is no error. It
+// also closes fd when the name is invalid or the Store is full.
 func (s *Store) Add(name string, fd int, poll bool) error {
 	if !validFDName(name) {
 		closeAll([]int{fd})
-		return fmt.Errorf("cannot store a descriptor as %q: a name has at most 255 characters of printable ASCII, and no colon", name)
+		return fmt.Errorf("cannot store a descriptor as %q: a name has at most 255 characters of printable ASCII, and "+
+			"no colon", name)
 	}
 	for _, e := range s.entries {
 		if e.FD != fd && sameFile(e.FD, fd) {
@@ -84,10 +85,9 @@ func (s *Store) Remove(name string) int {
 }
 
 // Sweep drops the descriptors that have hung up or failed (POLLHUP, POLLERR,
-// poll(2)), but for those stored with FDPOLL=0; it returns how many. systemd
-// does so the moment it happens. Here nobody asks for the store between two
-// starts, so Files and a full Add sweep first, and no one waits on what is
-// only kept.
+// poll(2)), except those stored with FDPOLL=0. It returns how many. systemd
+// does so the moment it happens. Here the store is needed only at a start, so
+// Files and a full Add sweep first, and kept descriptors cost no wake-ups.
 func (s *Store) Sweep() int {
 	if len(s.entries) == 0 {
 		return 0

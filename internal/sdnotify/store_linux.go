@@ -9,9 +9,9 @@ import (
 // kcmpFile is KCMP_FILE of kcmp(2): are these the same open file description?
 const kcmpFile = 0
 
-// sameFile asks the kernel whether two descriptors are one open file: by
-// F_DUPFD_QUERY (Linux 6.10), else by kcmp(2), which containers often forbid,
-// else by what can be seen of them.
+// sameFile asks the kernel whether two descriptors are one open file. It uses
+// F_DUPFD_QUERY (Linux 6.10), else kcmp(2), which containers often forbid, else
+// what can be seen of them.
 func sameFile(a, b int) bool {
 	if r, err := unix.FcntlInt(uintptr(a), unix.F_DUPFD_QUERY, b); err == nil {
 		return r == 1

@@ -154,8 +154,8 @@ func TestStoreFilesStayNonBlocking(t *testing.T) {
 	}
 }
 
-// Different open files are never taken for one, not even where the kernel
-// can't be asked.
+// Different open files are never taken for one, also where the kernel can't be
+// asked.
 func TestSameFile(t *testing.T) {
 	open := func() int {
 		f, err := os.Open("store_test.go")

@@ -13,9 +13,9 @@ import (
 )
 
 // Default is the state directory of the calling user. It depends on the
-// effective uid and its home in the password file alone: cron sets no XDG
-// variable, and what HOME says may differ between cron and a login, which
-// would make two namespaces of one.
+// effective uid and its home in the password file alone. cron sets no XDG
+// variable, and HOME may differ between cron and a login, which would make two
+// namespaces of one.
 func Default() string {
 	uid := os.Geteuid()
 	if uid == 0 {
@@ -32,7 +32,8 @@ func Default() string {
 }
 
 // Memory is where the calling user's journals and pauses are kept, which must
-// survive a reboot. Only root's state directory doesn't.
+// survive a reboot. Root has another directory for them, because /run is emptied
+// then.
 func Memory() string {
 	switch {
 	case os.Geteuid() != 0:
@@ -43,8 +44,8 @@ func Memory() string {
 	return "/var/db/lifeline" // hier(7)
 }
 
-// passwd is uid's line in the password file, nil if there is none: users that
-// only a directory service knows have none, and get a directory in /var/tmp.
+// passwd is uid's line in the password file, nil if it is missing. Users that
+// only a directory service knows have no line, and get a directory in /var/tmp.
 func passwd(uid int) []string {
 	text, err := os.ReadFile("/etc/passwd")
 	if err != nil {
@@ -59,7 +60,7 @@ func passwd(uid int) []string {
 	return nil
 }
 
-// UserName is uid's in the password file, "" if it isn't there.
+// UserName is uid's name in the password file, "" if uid isn't there.
 func UserName(uid int) string {
 	if f := passwd(uid); f != nil {
 		return f[0]
@@ -67,7 +68,7 @@ func UserName(uid int) string {
 	return ""
 }
 
-// UserHome is uid's home in the password file, "" if it isn't there.
+// UserHome is uid's home in the password file, "" if uid isn't there.
 func UserHome(uid int) string {
 	if f := passwd(uid); f != nil {
 		return f[5]

@@ -8,7 +8,7 @@
 //     that a tick answers in another way, and without a variable LIFELINE_…;
 //   - the lock file is in its place, sound, and locked by another process;
 //   - the record names a supervisor that runs, and that was started with the very
-//     same arguments: so they were looked at, and this start has no news.
+//     same arguments, which the whole program has checked then.
 package tick
 
 import (
@@ -28,9 +28,10 @@ func init() {
 	}
 }
 
-// answers are the options by which a tick that finds an instance does more than
-// to exit with 0, and those that it doesn't understand here.
-var answers = []string{"E", "conflict-exit-code", "v", "verbose", "wait", "standby", "replace", "on-skip", "on-skip-after", "allow-nfs", "h", "help"}
+// answers are the options that make a tick that finds an instance do more than
+// exit with 0, and the options that this package can't parse.
+var answers = []string{"E", "conflict-exit-code", "v", "verbose", "wait", "standby", "replace", "on-skip",
+	"on-skip-after", "allow-nfs", "h", "help"}
 
 func found(argv, env []string) bool {
 	name, dir, ok := parse(argv)
@@ -116,7 +117,8 @@ func locked(path string) (fd int, held bool) {
 		return -1, false
 	}
 	var st, now syscall.Stat_t
-	if syscall.Fstat(fd, &st) == nil && st.Mode&syscall.S_IFMT == syscall.S_IFREG && int(st.Uid) == os.Geteuid() && st.Nlink == 1 &&
+	if syscall.Fstat(fd, &st) == nil && st.Mode&syscall.S_IFMT == syscall.S_IFREG && int(st.Uid) == os.Geteuid() &&
+		st.Nlink == 1 &&
 		syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK &&
 		syscall.Lstat(path, &now) == nil && now.Ino == st.Ino && now.Dev == st.Dev {
 		return fd, true
@@ -136,7 +138,8 @@ func supervised(path string, argv []string) bool {
 	n, _ := syscall.Pread(fd, buf[:], 0)
 	_ = syscall.Close(fd)
 	rec, err := identity.Decode(buf[:max(n, 0)])
-	return err == nil && runs(rec.Supervisor) && bytes.Equal(arguments(rec.Supervisor.PID), []byte(strings.Join(argv[1:], "\x00")+"\x00"))
+	return err == nil && runs(rec.Supervisor) && bytes.Equal(arguments(rec.Supervisor.PID),
+		[]byte(strings.Join(argv[1:], "\x00")+"\x00"))
 }
 
 // runs reports whether the process is there and not stopped or on its way out

@@ -27,9 +27,9 @@ func Serve(ctx context.Context, srv *http.Server, l net.Listener) error {
 
 // Drain says how long the end of a web server may take.
 type Drain struct {
-	// Idle is how long a keep-alive connection without a request is kept
-	// before it is closed; one on which no request has come yet is kept for
-	// five times as long. 0 means DefaultIdle. Make it longer than the pause
+	// Idle is how long a keep-alive connection without a request is kept before
+	// it is closed; 0 means DefaultIdle. A connection on which no request has
+	// come yet is kept for five times as long. Make it longer than the pause
 	// between two requests of a busy client.
 	Idle time.Duration
 	// Timeout is when what is still open is cut off. 0 means DefaultTimeout.
@@ -37,38 +37,38 @@ type Drain struct {
 	Timeout time.Duration
 }
 
-// Serve serves HTTP on l until ctx ends, and then drains: it stops accepting,
+// Serve serves HTTP on l until ctx ends, and then drains. It stops accepting,
 // serves every request that still comes on a connection it has, and returns
 // when the last connection is gone. Then the program may exit. It returns nil
-// after a complete drain, an error that wraps [context.DeadlineExceeded] when
-// connections had to be cut off at Timeout, or what made accepting fail before
-// ctx ended. l is closed in any case.
+// after a complete drain. It returns an error that wraps
+// [context.DeadlineExceeded] when connections had to be cut off at Timeout, or
+// the error that made accepting fail before ctx ended. l is closed in any case.
 //
-// [http.Server.Shutdown] alone loses requests: it closes connections that look
-// idle although a request is just arriving (https://go.dev/issue/65802), and
-// drops a request that was read after it began (https://go.dev/issue/75591).
-// Serve goes about it in this order:
+// [http.Server.Shutdown] alone loses requests. It closes connections that look
+// idle although a request is just arriving (https://go.dev/issue/65802). It
+// also drops a request that was read after it began
+// (https://go.dev/issue/75591). Serve goes about it in this order:
 //
 //   - It closes l, nothing else. A socket that the supervisor also holds lives
 //     on, and the next generation accepts what waits in it.
 //   - Each further response carries "Connection: close", so the client itself
-//     is told to go elsewhere, in the one place where it is no race.
+//     is told to go elsewhere at the only moment without a race.
 //   - An idle connection is kept for Idle, counted from the beginning of the
 //     drain, because a client whose busy connections go away reaches for its
 //     idle ones. It is closed only if nothing lies unread in it.
 //   - Shutdown comes last, for HTTP/2, which can say goodbye without a race
 //     (GOAWAY).
 //
-// What remains: a request that is under way on the network while an idle
-// connection is closed at its other end, a window of about 0.3 ms on a busy
-// local machine, and of the way there and back elsewhere. Clients are to expect
-// that and may repeat a request that is idempotent (RFC 9112, section 9.3.1),
-// but a POST on a connection that was left idle for longer than Idle can fail.
-// So can one whose header takes longer than that from its first byte to its
-// last. A connection that a handler took over (Hijack) isn't waited for.
+// One risk remains: a request that is under way on the network while an idle
+// connection is closed at its other end. The window is about 0.3 ms on a busy
+// local machine, and the time there and back elsewhere. Clients are to expect
+// that and may repeat a request that is idempotent (RFC 9112, section 9.3.1). A
+// POST on a connection that was left idle for longer than Idle can fail. So can
+// a POST whose header takes longer than Idle from its first byte to its last. A
+// connection that a handler took over (Hijack) isn't waited for.
 //
-// Serve sets srv's Handler, ConnContext and ConnState, and calls what was
-// there before. For TLS, l is made by [tls.NewListener].
+// Serve sets srv's Handler, ConnContext and ConnState, and calls what was there
+// before. For TLS, l is made by [tls.NewListener].
 func (d Drain) Serve(ctx context.Context, srv *http.Server, l net.Listener) error {
 	if d.Idle <= 0 {
 		d.Idle = DefaultIdle
@@ -87,7 +87,7 @@ func (d Drain) Serve(ctx context.Context, srv *http.Server, l net.Listener) erro
 
 	conns.draining.Store(true)
 	l.Close()
-	<-served // every connection it accepted is known to conns now
+	<-served // conns knows every accepted connection now
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.Timeout)
 	defer cancel()
 	err := conns.drain(ctx, d.Idle)
@@ -253,7 +253,7 @@ func (c *connections) quiet(nc net.Conn) bool {
 	return conn != nil && conn.state != http.StateActive
 }
 
-// readable reports whether bytes have arrived that nobody has read.
+// readable reports whether bytes have arrived that are still unread.
 func readable(nc net.Conn) bool {
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()

@@ -75,7 +75,7 @@ func (l *load) fail(err error) {
 }
 
 // client posts bodies of up to 20 kB, one after the other, and never repeats a
-// request: a POST isn't idempotent, so net/http doesn't either.
+// request. net/http repeats none either, because a POST isn't idempotent.
 func (l *load) client(ctx context.Context, url string, keepAlive bool, pause time.Duration) {
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: !keepAlive}, Timeout: patience}
 	defer c.CloseIdleConnections()
@@ -191,7 +191,7 @@ func serve(t *testing.T, d Drain, handler http.HandlerFunc) (addr string, drain 
 	return l.Addr().String(), func() {
 		t.Helper()
 		cancel()
-		for deadline := time.Now().Add(patience); ; { // closed, once nobody can connect
+		for deadline := time.Now().Add(patience); ; { // closed, after clients can't connect any more
 			conn, err := net.Dial("tcp", l.Addr().String())
 			if err != nil {
 				return
@@ -246,8 +246,9 @@ func (c *client) receive(wantClose bool) {
 
 const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
-// What exists when the drain begins is served: a request in its handler, one
-// that arrives on a connection that was idle, and one on a new connection.
+// What exists when the drain begins is served. That is a request in its
+// handler, a request that arrives on an idle connection, and a request on a new
+// connection.
 func TestDrainServesWhatItHas(t *testing.T) {
 	working, finish := make(chan bool), make(chan bool)
 	addr, drain, done := serve(t, Drain{Idle: patience}, func(w http.ResponseWriter, r *http.Request) {

@@ -15,20 +15,19 @@ import (
 // firstFD is SD_LISTEN_FDS_START of sd_listen_fds(3).
 const firstFD = 3
 
-// A Listener is a listening socket that the supervisor opened, with the name
-// it has there (LISTEN_FDNAMES; "unknown" where none was given).
+// Listener is a listening socket that the supervisor opened, with the name it
+// has there (LISTEN_FDNAMES; "unknown" where none was given).
 type Listener struct {
 	Name string
 	net.Listener
 }
 
 // Listeners returns the listening stream sockets that the supervisor opened
-// (LISTEN_FDS), in its order; none when there are none, or when they are meant
-// for another process (LISTEN_PID). Every call returns the same listeners.
+// (LISTEN_FDS), in its order. It returns none when they are meant for another
+// process (LISTEN_PID). Every call returns the same listeners.
 //
-// Closing one closes this process's descriptor only. The supervisor's keeps
-// the socket open, so the connections that wait in it stay for the next
-// generation.
+// Closing one closes this process's descriptor only. The supervisor's keeps the
+// socket open, so the connections that wait in it stay for the next generation.
 func Listeners() ([]Listener, error) {
 	in, err := inheritedFDs()
 	if err != nil {
@@ -50,11 +49,11 @@ func Files() ([]*os.File, error) {
 
 // Listen returns the listening socket that the supervisor opened under this
 // name; with an empty name the first one that Listen hasn't returned yet. When
-// the supervisor opened none at all, Listen opens one itself, as [net.Listen].
+// the supervisor opened none, Listen opens one itself, as [net.Listen].
 //
 // It is an error when the supervisor opened sockets, but none of this name, or
-// Listen has returned it already: quietly serving elsewhere than the operator
-// asked for is worse.
+// Listen has returned it already. Serving elsewhere than the operator asked
+// for, without an error, would be worse.
 func Listen(name, network, address string) (net.Listener, error) {
 	in, err := inheritedFDs()
 	if err != nil {
@@ -130,8 +129,8 @@ func parseListen(getenv func(string) string, self int) (int, []string, error) {
 }
 
 // add makes the descriptor this process's own: close-on-exec, and a listener
-// non-blocking. The mode is that of the shared open file; a listener which is
-// in blocking mode would keep an older generation's accept, and with it Close,
+// non-blocking. The mode is that of the shared open file. A listener in
+// blocking mode would keep an older generation's accept, and with it Close,
 // from returning.
 func (h *handedOver) add(fd int, name string) error {
 	if err := checkInherited(fd); err != nil {
@@ -161,9 +160,9 @@ func (h *handedOver) add(fd int, name string) error {
 	return nil
 }
 
-// checkInherited tells a descriptor that came through execve from one that
-// this process opened since, such as the Go runtime's own: only the first has
-// no close-on-exec flag.
+// checkInherited tells a descriptor that came through execve from one that this
+// process opened since, such as the Go runtime's own. Only an inherited
+// descriptor lacks the close-on-exec flag.
 func checkInherited(fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	if err != nil || flags&unix.FD_CLOEXEC != 0 {

@@ -55,7 +55,7 @@ func childListen() error {
 }
 
 // listenerFile opens a listening socket the way a supervisor has to: the
-// duplicate stays non-blocking in whoever inherits it.
+// duplicate stays non-blocking in the process that inherits it.
 func listenerFile(t testing.TB, network, address string) (addr net.Addr, f *os.File) {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -109,7 +109,8 @@ func TestListeners(t *testing.T) {
 	c.expect("listen true <nil>")
 	c.expect("listen true <nil>")
 	for _, name := range []string{"", "none"} {
-		c.expect(fmt.Sprintf("listen false cannot find an unused listening socket %q: the supervisor opened web, admin", name))
+		c.expect(fmt.Sprintf("listen false cannot find an unused listening socket %q: the supervisor opened web, admin",
+			name))
 	}
 	c.expect("")
 }
@@ -137,7 +138,8 @@ func TestBadListeners(t *testing.T) {
 	for count, want := range map[string]string{
 		"x":  `cannot understand LISTEN_FDS="x": not a number of descriptors`,
 		"-1": `cannot understand LISTEN_FDS="-1": not a number of descriptors`,
-		"90": "cannot take over descriptor 3 (unknown) of LISTEN_FDS=90: it wasn't inherited (was it closed on the way here?)",
+		"90": "cannot take over descriptor 3 (unknown) of LISTEN_FDS=90: it wasn't inherited (was it closed on the way " +
+			"here?)",
 	} {
 		c := start(t, "listen", []string{"LISTEN_PID=$$", "LISTEN_FDS=" + count})
 		c.expect("error: " + want)

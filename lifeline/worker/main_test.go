@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A child is this test binary, running the function that CHILD names.
+// child is this test binary, running the function that CHILD names.
 type child struct {
 	*exec.Cmd
 	t     *testing.T

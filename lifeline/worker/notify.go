@@ -14,10 +14,10 @@ import (
 // which on Linux is full after eleven messages (net.unix.max_dgram_qlen).
 const notifyTimeout = 5 * time.Second
 
-// Ready says that the worker is up and serves (READY=1), or, after
-// [Reloading], that it has taken in its new configuration. Like all messages
-// below it returns nil without NOTIFY_SOCKET, and an error when the message
-// can't be delivered within five seconds.
+// Ready says that the worker is up and serves (READY=1), or, after [Reloading],
+// that it has taken in its new configuration. Like all messages below, it
+// returns nil without NOTIFY_SOCKET. It returns an error when the message can't
+// be delivered within five seconds.
 func Ready() error { return Notify("READY=1") }
 
 // Stopping says that the worker has begun to end (STOPPING=1).
@@ -42,10 +42,10 @@ func Status(format string, args ...any) error {
 	return Notify("STATUS=" + strings.NewReplacer("\n", " ", "\r", " ").Replace(text))
 }
 
-// Heartbeat says that the worker is alive (WATCHDOG=1). Send it from the loop
-// that does the work, at least twice per watchdog period, never from a
-// goroutine or a timer of its own, which would go on while the work hangs. A
-// worker without such a loop uses [Watchdog].
+// Heartbeat says that the worker is alive (WATCHDOG=1). Send it at least twice
+// per watchdog period, from the loop that does the work. A goroutine or a timer
+// of its own would go on while the work hangs. A worker without such a loop
+// uses [Watchdog].
 func Heartbeat() error { return Notify("WATCHDOG=1") }
 
 // Notify sends other assignments that sd_notify(3) knows in one message, such

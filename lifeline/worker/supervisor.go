@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrSupervisorGone says that the supervisor ended without ending the worker
-// (it was killed): nobody would restart this process or know of it, so it must
+// ErrSupervisorGone says that the supervisor was killed and left the worker
+// running. No supervisor would restart this process or know of it, so it must
 // end, and the next tick starts it again.
 var ErrSupervisorGone = errors.New("the supervisor is gone")
 
 // Supervised reports whether a lifeline supervisor started this process, that
-// is, whether there was somebody at the other end of LIFELINE_FD. It stays
+// is, whether there was a supervisor at the other end of LIFELINE_FD. It stays
 // true when the supervisor goes. Under `lifeline --exec`, where no supervisor
 // stays, and under systemd it is false.
 func Supervised() bool {
@@ -29,9 +29,10 @@ func Supervised() bool {
 }
 
 // PingSupervisor asks the supervisor for a sign of life and waits for the
-// answer. It returns nil outside lifeline. The error is [ErrSupervisorGone] when
-// the supervisor has ended, and wraps ctx's cause when it didn't answer in
-// time (it is stopped, say): give ctx a deadline.
+// answer. It returns nil outside lifeline. The error is [ErrSupervisorGone]
+// when the supervisor has ended. It wraps ctx's cause when the supervisor
+// didn't answer in time, because it is stopped for example: give ctx a
+// deadline.
 //
 // [WithSupervisor] notices the same at once and without asking.
 func PingSupervisor(ctx context.Context) error {
@@ -43,13 +44,13 @@ func PingSupervisor(ctx context.Context) error {
 }
 
 // WithSupervisor returns a context that ends when parent does, when cancel is
-// called, or when the supervisor is gone; in the last case [context.Cause] is
+// called, or when the supervisor is gone. In the last case [context.Cause] is
 // [ErrSupervisorGone]. Outside lifeline it is an ordinary context.
 //
-// The kernel reports the supervisor's end by end of file on LIFELINE_FD, even
-// after SIGKILL, and even to a worker that has forked twice and belongs to
-// init. When the descriptor was lost on the way to this process, there is
-// nothing to notice it by; [PingSupervisor] returns that error.
+// The kernel reports the supervisor's end by end of file on LIFELINE_FD. It
+// does so even after SIGKILL, and even to a worker that has forked twice and
+// belongs to init. When the descriptor was lost on the way to this process, the
+// supervisor's end goes unnoticed; [PingSupervisor] returns that error.
 func WithSupervisor(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	if s, _ := inherited(); s != nil {
@@ -64,15 +65,15 @@ func WithSupervisor(parent context.Context) (context.Context, context.CancelFunc
 	return ctx, func() { cancel(nil) }
 }
 
-// ReadyToTakeOver says that this generation has prepared everything except
-// what may exist only once, and returns when the previous generation is gone
-// with all its processes: then open what is exclusive, and call [Ready]. With no
+// ReadyToTakeOver says that this generation has prepared everything except what
+// may exist only once. It returns when the previous generation is gone with all
+// its processes. Then open what is exclusive, and call [Ready]. With no
 // previous generation the supervisor answers at once; outside lifeline
 // ReadyToTakeOver returns nil at once.
 //
 // It may take as long as the old generation needs to end. A generation takes
-// over once: when ctx ended the wait, a further call goes on waiting, and
-// after success it returns nil. The error is [ErrSupervisorGone], or wraps ctx's
+// over once: when ctx ended the wait, a further call goes on waiting, and after
+// success it returns nil. The error is [ErrSupervisorGone], or wraps ctx's
 // cause.
 func ReadyToTakeOver(ctx context.Context) error {
 	s, err := inherited()
@@ -100,17 +101,17 @@ func Shutdown(ctx context.Context) error {
 }
 
 // Fence returns the fencing token of a worker that runs once in a whole
-// cluster: a number that rises with every grant of the name and never falls.
-// Pass it to the resource, which refuses a lower one than it has seen; that is
-// what stops a holder which was paused past its lease. ok is false when the
-// worker isn't run with --cluster.
+// cluster. The token is a number that rises with every grant of the name and
+// never falls. Pass it to the resource, which refuses a lower token than it has
+// seen. That stops a holder that was paused past its lease. ok is false when
+// the worker runs without --cluster.
 func Fence() (token uint64, ok bool) {
 	token, err := strconv.ParseUint(os.Getenv("LIFELINE_FENCE"), 10, 64)
 	return token, err == nil
 }
 
 // inherited is the conversation with the supervisor that started this process,
-// nil without one. An error says that there should be one and isn't.
+// nil without a supervisor. An error says that LIFELINE_FD is set and unusable.
 var inherited = sync.OnceValues(func() (*supervisor, error) {
 	value, ok := os.LookupEnv("LIFELINE_FD")
 	if !ok || value == "" {
@@ -126,9 +127,9 @@ var inherited = sync.OnceValues(func() (*supervisor, error) {
 	return newSupervisor(conn), nil
 })
 
-// takeConn makes the descriptor this process's own. A number that something
-// in between closed may belong to another file by now, so it is looked at
-// before anything is done to it.
+// takeConn makes the descriptor this process's own. It checks the descriptor
+// first, because a program in between may have closed the number, which may now
+// belong to another file.
 func takeConn(value string) (net.Conn, error) {
 	fd, err := strconv.Atoi(value)
 	if err != nil || fd < 3 {
@@ -147,11 +148,11 @@ func takeConn(value string) (net.Conn, error) {
 	return net.FileConn(f) // a duplicate, close-on-exec
 }
 
-// A supervisor is the conversation with the supervisor. One goroutine,
-// receive, owns its reading side.
+// supervisor is the conversation with the supervisor. One goroutine, receive,
+// owns its reading side.
 //
-// There is never more than one unanswered ping, so that a supervisor which is
-// stopped for days can't make the socket fill up and a write block.
+// At most one ping is unanswered at a time, so that the socket can't fill up,
+// and a write block, while the supervisor is stopped for days.
 type supervisor struct {
 	conn io.ReadWriteCloser
 	gone chan struct{} // closed at end of file
@@ -176,9 +177,8 @@ func newSupervisor(conn io.ReadWriteCloser) *supervisor {
 	return s
 }
 
-// receive passes each answer to the request it belongs to, whether or not
-// somebody still waits for it. A pong may overtake the ok of a takeover that
-// takes long.
+// receive passes each answer to the request it belongs to, also when the caller
+// has given up. A pong may overtake the ok of a takeover that takes long.
 func (s *supervisor) receive() {
 	defer close(s.gone)
 	defer s.conn.Close()

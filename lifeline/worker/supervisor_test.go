@@ -25,7 +25,8 @@ func childAsk() error {
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"ping", PingSupervisor}, {"takeover", ReadyToTakeOver}, {"takeover", ReadyToTakeOver}, {"shutdown", Shutdown}, {"ping", PingSupervisor}} {
+	}{{"ping", PingSupervisor}, {"takeover", ReadyToTakeOver}, {"takeover", ReadyToTakeOver}, {"shutdown", Shutdown},
+		{"ping", PingSupervisor}} {
 		err := step.do(ctx)
 		fmt.Println(step.name, errors.Is(err, ErrSupervisorGone), err)
 	}
@@ -254,8 +255,8 @@ func TestTakeoverOutlivesItsContext(t *testing.T) {
 	})
 }
 
-// A supervisor that is stopped doesn't read: many pings that give up must
-// neither block in write nor send one request each.
+// A supervisor that is stopped reads nothing. Many pings that give up must not
+// block in write, and all of them send one request.
 func TestPingsToStoppedSupervisor(t *testing.T) {
 	ours, theirs := socketpair(t)
 	conn, err := net.FileConn(theirs)

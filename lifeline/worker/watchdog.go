@@ -12,20 +12,20 @@ import (
 // Watchdog sends heartbeats at half the period that the supervisor asked for
 // (WATCHDOG_USEC, microseconds), each only after healthy returned nil. When
 // healthy hangs, or goes on returning errors, the supervisor ends the worker
-// and starts it anew.
+// and starts it again.
 //
 // healthy is called from the same goroutine that sends, so a check that hangs
 // stops the heartbeats. It should do what a client would do, or take the locks
 // that the work takes; nil shows only that goroutines still run. Its context
-// ends after half a period, when an answer would be too late. After an error
-// it is called again after an eighth of the period, so one failed check isn't
-// the end yet.
+// ends after half a period, when an answer would be too late. After an error it
+// is called again after an eighth of the period, so one failed check isn't the
+// end yet.
 //
-// Watchdog blocks until ctx ends, also when no watchdog is asked for, or one
-// for another process (WATCHDOG_PID): a program doesn't end earlier because
-// nobody watches. Let ctx outlive a drain, which the supervisor may watch too.
-// It returns nil, or an error when WATCHDOG_USEC can't be understood (at once)
-// or the last heartbeat couldn't be sent.
+// Watchdog blocks until ctx ends, also when no watchdog is asked for, or a
+// watchdog for another process (WATCHDOG_PID). So a program runs on when no
+// supervisor watches it. Let ctx outlive a drain, which the supervisor may
+// watch too. It returns nil, an error at once when WATCHDOG_USEC makes no
+// sense, or the error of the last heartbeat.
 func Watchdog(ctx context.Context, healthy func(context.Context) error) error {
 	period, err := watchdogPeriod()
 	if err != nil {
