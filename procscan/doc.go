@@ -24,9 +24,9 @@ import (
 	"fmt"
 )
 
-// ErrBlind says that this machine hides what was asked for. It has no /proc, a
-// /proc of another pid namespace, or no way to read the process table. A
-// process that can't be seen is unknown, never "not there".
+// ErrBlind says that this machine hides what was asked for. Its /proc is
+// missing or another pid namespace's, or the system shows no process table. A
+// process that can't be seen is unknown. It isn't "not there".
 var ErrBlind = errors.New("the process table can't be read here")
 
 // ID names one process for as long as the machine is up.

@@ -78,8 +78,7 @@ func FuzzParseStat(f *testing.F) {
 		f.Add([]byte(comm), 1, uint64(4711))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, ppid int, start uint64) {
-		// Any text is parsed without a panic, and gives no process without a
-		// pid.
+		// Any text is parsed without a panic, and each process has a pid.
 		if s, err := ParseStat(text); err == nil && s.PID <= 0 {
 			t.Errorf("%q gives pid %d", text, s.PID)
 		}

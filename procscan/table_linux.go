@@ -219,8 +219,8 @@ func (r *reader) variables(env []byte) map[string]string {
 
 func procPath(pid int, file string) string { return "/proc/" + strconv.Itoa(pid) + "/" + file }
 
-// UID is the real uid of the process, from its status, because the owner of
-// /proc/PID is root for every process that isn't dumpable. -1 means unknown.
+// UID is the real uid of the process, from its status. The owner of /proc/PID
+// would be root for every process that isn't dumpable. -1 means unknown.
 func (p Process) UID() int { return realUID(p.PID) }
 
 // Environ returns the environment id was started with. It is empty, without an

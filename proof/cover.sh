@@ -1,8 +1,8 @@
 #!/bin/sh
 # cover.sh: line coverage of the packages that the product stands on, by their
-# own tests and by all the real processes that those start. What is killed by
-# SIGKILL can't tell what it has run, so the figures are rather too low. That
-# tests pass is for make test to say.
+# own tests and by all the real processes that those start. A process
+# that is killed by SIGKILL can't tell what it has run, so the figures are rather
+# too low. Whether tests pass is for make test to say.
 set -e
 tags=urfave_cli_no_docs,osusergo,netgo,proof
 of="lifeline/internal/guard lifeline/internal/process lifeline/internal/cluster lifeline/internal/sdnotify lifeline/internal/supervisor lifeline/procscan lifeline/install"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# fuzz.sh TIME: every fuzz target for so long. What they find is kept as a file
-# under testdata/fuzz, and every later `go test` tries it again.
+# fuzz.sh TIME: run every fuzz target for TIME. What they find is kept as a
+# file under testdata/fuzz, and every later `go test` tries it again.
 time=${1:-3s}
 tags=urfave_cli_no_docs,osusergo,netgo
 failed=0

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the tests need and this machine lacks, where it may (Debian,
-# as root). Elsewhere it says what is missing; the tests that need it are
-# skipped, and named.
+# needs.sh installs what the tests need and this machine lacks, where it may
+# (Debian, as root). Elsewhere it says what is missing. The tests that need it
+# are skipped, and named.
 need() { command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || missing="$missing $2"; }
 missing=
 need /usr/sbin/cron cron

@@ -1,6 +1,6 @@
 // Record makes docs/sessions.md from itself. It types the text after each "$ "
 // of the page into a terminal (tmux), in a machine of its own (namespaces,
-// Linux, root), and replaces the old output by what the terminal showed. So to
+// Linux, root). It replaces the old output by what the terminal showed. So to
 // show another command, write a block with the line to be typed, and run `make
 // docs`.
 //

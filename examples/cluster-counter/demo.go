@@ -78,13 +78,13 @@ func demo(ctx context.Context) error {
 
 	first, err := seen.wait(ctx, func(s *score) string { return s.after(4, "") })
 	if err != nil {
-		return fmt.Errorf("nobody counts: %w", err)
+		return fmt.Errorf("no node counts: %w", err)
 	}
 	fmt.Printf("--- node %s, which counts, loses its power\n", first)
 	nodes[first].kill()
 	second, err := seen.wait(ctx, func(s *score) string { return s.after(4, first) })
 	if err != nil {
-		return fmt.Errorf("nobody counted on: %w", err)
+		return fmt.Errorf("no node counted on: %w", err)
 	}
 	fmt.Printf("--- node %s counts on; %s comes back, and stands by\n", second, first)
 	nodes[first].revive()

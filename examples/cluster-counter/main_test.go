@@ -45,7 +45,7 @@ func TestScore(t *testing.T) {
 		{"good", "a counts 1\n    b got 1 from a\na counts 2\n    a got 2 from a\nb counts 3\nb counts 4\n", ""},
 		{"twice", "a counts 1\nb counts 1\n", "1 was counted by a and by b"},
 		{"back", "a counts 2\n    a got 2 from a\nb counts 1\n", "1 was counted after 2"},
-		{"lost", "a counts 1\na counts 2\n    a got 2 from a\na counts 3\na counts 4\n", "1 was received by nobody"},
+		{"lost", "a counts 1\na counts 2\n    a got 2 from a\na counts 3\na counts 4\n", "1 was never received"},
 	} {
 		var out bytes.Buffer
 		s := newScore(&out)

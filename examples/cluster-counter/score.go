@@ -101,7 +101,7 @@ func (s *score) judge() error {
 			s.wrong = append(s.wrong, fmt.Sprintf("%d was counted after %d", number, s.order[i-1]))
 		}
 		if s.got[number] == "" && i < len(s.order)-2 {
-			s.wrong = append(s.wrong, fmt.Sprintf("%d was received by nobody", number))
+			s.wrong = append(s.wrong, fmt.Sprintf("%d was never received", number))
 		}
 	}
 	for _, node := range s.got {

@@ -50,7 +50,7 @@ func main() {
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to listen on when no supervisor hands over a socket")
 	flag.StringVar(&o.version, "version", "1", "`label` that every answer carries")
 	flag.StringVar(&o.takeover, "takeover", "", "take over from the previous generation, then lock this `file`")
-	flag.DurationVar(&o.crashAfter, "crash-after", 0, "exit with 1 so long after the start")
+	flag.DurationVar(&o.crashAfter, "crash-after", 0, "exit with 1 after this time; 0 for never")
 	flag.BoolVar(&o.hang, "hang", false, "never become ready")
 	flag.DurationVar(&o.drain.Idle, "idle", worker.DefaultIdle, "how long an idle connection is kept at the end")
 	flag.DurationVar(&o.drain.Timeout, "drain", worker.DefaultTimeout, "how long the end may take")

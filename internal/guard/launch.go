@@ -17,9 +17,9 @@ import (
 // execve, that doesn't get on.
 const standstill = 3 * time.Second
 
-// OrphanError says what a census has found without a supervisor. It is a living
-// worker, which is the instance and is to be adopted, or it is the leftovers of
-// ended workers, to be dealt with before the next start.
+// OrphanError says what a census has found without a supervisor. That is a
+// living worker, which is the instance and is to be adopted. Or it is the
+// leftovers of ended workers, to be dealt with before the next start.
 type OrphanError struct{ Inherited }
 
 func (e *OrphanError) Error() string {

@@ -23,7 +23,7 @@ const lockFlags = os.O_CREATE | os.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK
 // lockPath is step 2: it takes the name's lock file, and waits for it only if
 // wait is set. The lock counts only if the path still names the locked file. A
 // file that was removed between open and lock guards nothing, so lockPath
-// starts over. lifeline itself never unlinks a lock file.
+// starts over. lifeline itself leaves lock files in place.
 func lockPath(path string, wait bool) (*flock.Flock, error) {
 	for range 1000 {
 		f := flock.New(path, flock.SetFlag(lockFlags), flock.SetPermissions(0o600))

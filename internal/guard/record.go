@@ -55,8 +55,8 @@ func openRecord(run *os.File, path string) *os.File {
 }
 
 // writeRecord puts r into the file. It fails on a full disk. It checks the
-// limit on file sizes first, because beyond the limit the kernel sends SIGXFSZ,
-// and a part of a record is worse than an old record. The locks need no data,
+// limit on file sizes first, because the kernel sends SIGXFSZ beyond the limit.
+// A part of a record would be worse than an old record. The locks need no data,
 // so callers go on.
 func writeRecord(f *os.File, r identity.Record) {
 	if mayGrow(identity.RecordSize) {

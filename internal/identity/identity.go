@@ -1,7 +1,7 @@
 // Package identity is the contract by which processes of lifeline know each
-// other. It has the marker in a worker's environment, the record in the run
-// file, the names of a name's files, and the thread name of a supervisor that
-// starts.
+// other. It has the marker in a worker's environment and the record in the run
+// file. It also has the names of a name's files, and the thread name of a
+// supervisor that starts.
 //
 //	env := identity.Marker{Name: "web", Space: dir, Generation: g, Supervisor: self}.Environ()
 //	text := identity.Record{Boot: boot, Space: dir, Generation: g, Supervisor: self, Worker: id}.Encode()

@@ -188,9 +188,9 @@ func (w *Writer) gather() {
 	}
 }
 
-// trouble tells an error once. It keeps a full disk to itself: under cron that
-// would be a mail for each run, and `lifeline doctor` and the machine's other
-// programs say it anyway.
+// trouble tells an error once. It keeps a full disk to itself, because under
+// cron that would be a mail for each run. `lifeline doctor` and the machine's
+// other programs say it anyway.
 func (w *Writer) trouble(what, path string, err error) {
 	if w.complained || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return

@@ -133,7 +133,7 @@ func (c Client) send(state string, fds []int) error {
 	defer unix.Close(fd)
 	// Only a connected socket tells, in poll, when its peer has room again.
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: c.Addr}); err != nil {
-		return fmt.Errorf("%w; nobody listens there for this user", err)
+		return fmt.Errorf("%w; no process listens there for this user", err)
 	}
 	var oob []byte
 	if len(fds) > 0 {

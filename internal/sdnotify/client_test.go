@@ -46,16 +46,16 @@ func TestClientWithoutReceiver(t *testing.T) {
 	var none Client
 	if err := errors.Join(none.Ready(), none.Status("x"), none.Barrier(context.Background()),
 		Send("READY=1")); err != nil {
-		t.Error("told nobody, and:", err)
+		t.Error("sent without a receiver, and:", err)
 	}
 	gone := filepath.Join(t.TempDir(), "gone")
 	for addr, want := range map[string]string{
-		gone:                           "nobody listens",
-		gone + strings.Repeat("x", 99): "nobody listens",
+		gone:                           "no process listens",
+		gone + strings.Repeat("x", 99): "no process listens",
 		"vsock:2:1234":                 "not supported",
 		"relative/path":                "absolute path",
 		"@":                            "absolute path",
-		"@lifeline/no/such/receiver":   "nobody listens",
+		"@lifeline/no/such/receiver":   "no process listens",
 	} {
 		if err := SendTo(addr, "READY=1"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", addr, err)
@@ -63,7 +63,7 @@ func TestClientWithoutReceiver(t *testing.T) {
 	}
 	t.Setenv(EnvSocket, gone)
 	if err := Send("READY=1"); err == nil {
-		t.Error("sent to nobody")
+		t.Error("sent without a receiver")
 	}
 }
 

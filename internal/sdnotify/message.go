@@ -157,8 +157,8 @@ func (m *Message) Close() {
 }
 
 // closeTimeout bounds what one close may cost. Closing a socket with SO_LINGER
-// (socket(7)) or a file on a dead server takes as long as its sender chose, and
-// the supervisor has other things to do.
+// (socket(7)) or a file on a dead server takes as long as its sender chose. The
+// supervisor has other things to do.
 const closeTimeout = 100 * time.Millisecond
 
 func closeAll(fds []int) {
@@ -342,8 +342,8 @@ func (p *parser) names(name string, named bool) {
 }
 
 // validFDName is the rule of sd_notify(3) for FDNAME=: at most 255 characters
-// of ASCII, except control characters and the colon, which separates the names
-// in LISTEN_FDNAMES. An empty name is valid.
+// of ASCII, except control characters and the colon. The colon separates the
+// names in LISTEN_FDNAMES. An empty name is valid.
 func validFDName(name string) bool {
 	_, ok := ascii(name)
 	return ok && len(name) <= 255 && !strings.Contains(name, ":")

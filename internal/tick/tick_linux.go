@@ -28,8 +28,8 @@ func init() {
 	}
 }
 
-// answers are the options that make a tick that finds an instance do more than
-// exit with 0, and the options that this package can't parse.
+// answers are options that the whole program handles: those that change what a
+// tick with an instance does, and those that this package can't parse.
 var answers = []string{"E", "conflict-exit-code", "v", "verbose", "wait", "standby", "replace", "on-skip",
 	"on-skip-after", "allow-nfs", "h", "help"}
 

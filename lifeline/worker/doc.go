@@ -1,7 +1,7 @@
 // Package worker is what a program calls that runs under lifeline. The program
-// says when it is ready, sends heartbeats, ends when its supervisor is gone,
-// takes over from its previous generation, and hands its listening socket on
-// without losing a request.
+// says when it is ready, sends heartbeats, and ends when its supervisor is
+// gone. It takes over from its previous generation, and hands its listening
+// socket on without losing a request.
 //
 //	func main() {
 //		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

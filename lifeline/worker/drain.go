@@ -41,8 +41,9 @@ type Drain struct {
 // serves every request that still comes on a connection it has, and returns
 // when the last connection is gone. Then the program may exit. It returns nil
 // after a complete drain. It returns an error that wraps
-// [context.DeadlineExceeded] when connections had to be cut off at Timeout, or
-// the error that made accepting fail before ctx ended. l is closed in any case.
+// [context.DeadlineExceeded] when connections had to be cut off at Timeout. It
+// returns accept's error when accepting failed before ctx ended. l is closed in
+// any case.
 //
 // [http.Server.Shutdown] alone loses requests. It closes connections that look
 // idle although a request is just arriving (https://go.dev/issue/65802). It

@@ -74,8 +74,8 @@ func (l *load) fail(err error) {
 	l.failures[text[strings.LastIndex(text, ": ")+1:]]++ // without the addresses
 }
 
-// client posts bodies of up to 20 kB, one after the other, and never repeats a
-// request. net/http repeats none either, because a POST isn't idempotent.
+// client posts bodies of up to 20 kB, one after the other, and sends each
+// request once. net/http repeats none either, because a POST isn't idempotent.
 func (l *load) client(ctx context.Context, url string, keepAlive bool, pause time.Duration) {
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: !keepAlive}, Timeout: patience}
 	defer c.CloseIdleConnections()

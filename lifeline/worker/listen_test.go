@@ -117,9 +117,9 @@ func TestListeners(t *testing.T) {
 
 func TestNoListeners(t *testing.T) {
 	for name, env := range map[string][]string{
-		"none":        nil,
-		"for another": {"LISTEN_FDS=1", "LISTEN_PID=1"},
-		"for nobody":  {"LISTEN_FDS=1"},
+		"none":               nil,
+		"for another":        {"LISTEN_FDS=1", "LISTEN_PID=1"},
+		"without LISTEN_PID": {"LISTEN_FDS=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "listen", env)

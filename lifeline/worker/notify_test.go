@@ -43,7 +43,7 @@ func TestNotifyErrors(t *testing.T) {
 	}
 	t.Setenv("NOTIFY_SOCKET", t.TempDir()+"/nobody")
 	if err := Ready(); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("nobody there: %v", err)
+		t.Errorf("no receiver there: %v", err)
 	}
 	t.Setenv("NOTIFY_SOCKET", "vsock:2:1")
 	if err := Ready(); err == nil {

@@ -151,8 +151,8 @@ func takeConn(value string) (net.Conn, error) {
 // supervisor is the conversation with the supervisor. One goroutine, receive,
 // owns its reading side.
 //
-// At most one ping is unanswered at a time, so that the socket can't fill up,
-// and a write block, while the supervisor is stopped for days.
+// At most one ping is unanswered at a time. So the socket stays below its
+// limit, and write returns, while the supervisor is stopped for days.
 type supervisor struct {
 	conn io.ReadWriteCloser
 	gone chan struct{} // closed at end of file

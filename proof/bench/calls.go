@@ -43,7 +43,8 @@ func trace(env, argv []string) (calls []call, err error) {
 // is /proc.
 func readsProcessTable(calls []call) (found []string) {
 	for _, c := range calls {
-		if c.name == "getdents64" || c.name == "getdents" || strings.HasPrefix(c.args, `AT_FDCWD, "/proc", `) || strings.HasPrefix(c.args, `AT_FDCWD, "/proc/", `) {
+		if c.name == "getdents64" || c.name == "getdents" || strings.HasPrefix(c.args, `AT_FDCWD, "/proc", `) ||
+			strings.HasPrefix(c.args, `AT_FDCWD, "/proc/", `) {
 			found = append(found, c.name+"("+strings.TrimSpace(c.args))
 		}
 	}
@@ -59,6 +60,7 @@ func (b *bench) calls() string {
 		}
 		return fmt.Sprintf("%d (%d of them list a directory)", len(calls), len(readsProcessTable(calls)))
 	}
-	return fmt.Sprintf("\nSystem calls, counted with strace -f: lifeline's tick that finds an instance %s; an empty Go program %s.\n",
+	return fmt.Sprintf("\nSystem calls, counted with strace -f: lifeline's tick that finds an instance %s; an empty "+
+		"Go program %s.\n",
 		count(b.lifeline, "--dir", b.path("state"), "tick", "--", "true"), count(b.floor))
 }

@@ -25,19 +25,26 @@ func (b *bench) tickContenders() (list []contender, notes []string, err error) {
 		list = append(list, c)
 	}
 	held := b.path("held")
-	add("flock", contender{name: "flock -n, free", argv: []string{"", "-n", b.path("free"), truth}, how: "; the lock is free, so true runs"})
-	add("flock", contender{name: "flock -n, held", argv: []string{"", "-n", held, truth}, code: 1, how: "; the lock is held, nothing runs"})
-	add("setlock", contender{name: "setlock -n, held", argv: []string{"", "-n", held, truth}, code: 111, how: " (daemontools)"})
-	add("lckdo", contender{name: "lckdo, held", argv: []string{"", "-q", b.path("lckdo"), truth}, code: 75, how: " (moreutils)"})
+	add("flock", contender{name: "flock -n, free", argv: []string{"", "-n", b.path("free"), truth},
+		how: "; the lock is free, so true runs"})
+	add("flock", contender{name: "flock -n, held", argv: []string{"", "-n", held, truth}, code: 1,
+		how: "; the lock is held, nothing runs"})
+	add("setlock", contender{name: "setlock -n, held", argv: []string{"", "-n", held, truth}, code: 111,
+		how: " (daemontools)"})
+	add("lckdo", contender{name: "lckdo, held", argv: []string{"", "-q", b.path("lckdo"), truth}, code: 75,
+		how: " (moreutils)"})
 	list = append(list,
 		contender{name: "an empty Go program", argv: []string{b.floor}, env: env, how: "; the floor for any program of Go"},
-		contender{name: "lifeline, held", argv: []string{b.lifeline, "--dir", b.path("state"), "tick", "--", truth}, env: env, how: "; an instance runs"},
-		contender{name: "the gem's algorithm", argv: b.gem("tick"), env: append(slices.Clip(env), "PEER=gem", "WITNESS="+b.witness), how: "; in Go, with ps; an instance runs"},
+		contender{name: "lifeline, held", argv: []string{b.lifeline, "--dir", b.path("state"), "tick", "--", truth},
+			env: env, how: "; an instance runs"},
+		contender{name: "the gem's algorithm", argv: b.gem("tick"), env: append(slices.Clip(env), "PEER=gem",
+			"WITNESS="+b.witness), how: "; in Go, with ps; an instance runs"},
 	)
 	if look("ruby") == "" {
 		notes = append(notes, "Left out: the gem itself in Ruby, which isn't installed.")
 	} else {
-		c := contender{argv: []string{"", "-e", gemInRuby, "tick"}, name: "the gem's algorithm, Ruby", how: "; an instance runs"}
+		c := contender{argv: []string{"", "-e", gemInRuby, "tick"}, name: "the gem's algorithm, Ruby",
+			how: "; an instance runs"}
 		add("ruby", c)
 		if err := b.hold(append([]string{look("ruby")}, c.argv[1:]...), nil); err != nil {
 			return nil, nil, err
@@ -71,14 +78,14 @@ const gemInRuby = "rows = `ps ax -o pid,command`.lines.map { |l| l.strip.split('
 	"own = rows.assoc($$.to_s)[1]; " +
 	"exit if rows.any? { |pid, command| pid != $$.to_s && command == own }; sleep"
 
-// withoutPs leaves out what looks through all processes at every tick: in a
-// full table it takes the time of everybody else's runs together.
+// withoutPs leaves out the contenders that read all processes at every tick: in
+// a full table they take more time than all the others together.
 func withoutPs(list []contender) []contender {
 	return slices.DeleteFunc(slices.Clone(list), func(c contender) bool { return strings.HasPrefix(c.name, "the gem") })
 }
 
-// startContenders: the first is the whole start, the second the same without
-// the look, the third what others look with.
+// startContenders returns the whole start, the same without the census, and
+// what others look with.
 func (b *bench) startContenders() []contender {
 	env, truth := environ(), look("true")
 	start := func(program, dir string) []string {
@@ -86,8 +93,10 @@ func (b *bench) startContenders() []contender {
 	}
 	list := []contender{
 		{name: "lifeline NAME -- true", argv: start(b.lifeline, "whole"), env: env, how: "; the whole run"},
-		{name: "the same without the scan", argv: start(b.proof, "blind"), env: append(slices.Clip(env), "LIFELINE_PROOF_WITHOUT=scan"), how: "; the test build's seam"},
-		{name: "pgrep -f", argv: []string{look("pgrep"), "-f", "no process has this in its command line"}, env: env, code: 1, how: " (procps); it finds none"},
+		{name: "the same without the scan", argv: start(b.proof, "blind"), env: append(slices.Clip(env),
+			"LIFELINE_PROOF_WITHOUT=scan"), how: "; the test build's seam"},
+		{name: "pgrep -f", argv: []string{look("pgrep"), "-f", "no process has this in its command line"}, env: env,
+			code: 1, how: " (procps); it finds none"},
 	}
 	return list
 }

@@ -16,9 +16,8 @@ import (
 )
 
 // crowd is many processes that only sleep. They belong to a process and a
-// session of their own: the brothers of ten thousand others are slowed down by
-// that alone (an empty Go program by two milliseconds), and cron's jobs have
-// none.
+// session of their own, as cron's jobs do. The brothers of ten thousand others
+// are slowed down by that alone (an empty Go program by two milliseconds).
 type crowd struct {
 	cmd  *exec.Cmd
 	hold io.Closer // closing it disperses them
@@ -27,7 +26,7 @@ type crowd struct {
 // crowdArg is how the bench starts itself as the crowd's parent.
 const crowdArg = "crowd-of"
 
-// gather fills the process table up to so many.
+// gather fills the process table up to n processes.
 func gather(size int) (*crowd, error) {
 	missing := size - processes()
 	if missing <= 0 {
@@ -68,8 +67,8 @@ func (c *crowd) disperse() {
 	_ = c.cmd.Wait()
 }
 
-// beCrowd is the crowd's parent: it lives until its standard input ends, and
-// whatever becomes of the bench, that ends with it.
+// beCrowd is the crowd's parent. It lives until its standard input ends, which
+// happens with the bench in every case.
 func beCrowd(text string) error {
 	size, err := strconv.Atoi(text)
 	if err != nil {
@@ -86,8 +85,8 @@ func beCrowd(text string) error {
 	attr := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{null.Fd(), null.Fd(), null.Fd()},
 		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}} // main holds the thread
 	var kids []int
-	// They are our own children, not waited for yet: nobody else can have one
-	// of these pids.
+	// They are unreaped children of this process, so no other process can have
+	// one of these pids.
 	defer func() {
 		for _, child := range kids {
 			_ = unix.Kill(child, unix.SIGKILL)
@@ -103,7 +102,8 @@ func beCrowd(text string) error {
 	for range size {
 		child, err := syscall.ForkExec(argv[0], argv, attr)
 		if err != nil {
-			return fmt.Errorf("cannot start %s: the limit came after %d of %d: %w; raise ulimit -u and kernel.pid_max, or take a smaller -crowd",
+			return fmt.Errorf("cannot start %s: the limit came after %d of %d: %w; raise ulimit -u and kernel.pid_max, or "+
+				"take a smaller -crowd",
 				strings.Join(argv, " "), len(kids), size, err)
 		}
 		kids = append(kids, child)

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Bench measures lifeline beside its peers, all of them in turn within one
-// run, so that whatever else the machine does hits them alike. Medians and
-// their ratios are what to look at; the times are this machine's.
+// Bench measures lifeline beside its peers. They take turns within one run, so
+// that everything else the machine does hits them alike. Medians and their
+// ratios are what to look at; the times are this machine's.
 //
 //	go run ./proof/bench [flags] tick|start|names|all
 package main
@@ -84,7 +84,8 @@ func newBench() (*bench, error) {
 		return nil, err
 	}
 	b := &bench{dir: dir}
-	b.lifeline, b.proof, b.floor, b.peer, b.witness = b.path("lifeline"), b.path("lifeline-proof"), b.path("floor"), b.path("peer"), b.path("witness")
+	b.lifeline, b.proof, b.floor, b.peer, b.witness = b.path("lifeline"), b.path("lifeline-proof"), b.path("floor"),
+		b.path("peer"), b.path("witness")
 	for _, p := range []struct{ out, from, tags string }{
 		{b.lifeline, "lifeline", "urfave_cli_no_docs,osusergo,netgo"},
 		{b.proof, "lifeline", "urfave_cli_no_docs,osusergo,netgo,proof"},
@@ -147,13 +148,14 @@ func (b *bench) starts(runs, crowd int) error {
 		fmt.Printf("\n### A start, %d processes\n\n", n)
 		table(b.dir, contenders, results, runs, "pgrep -f", "")
 		whole, blind := median(results[0]), median(results[1])
-		fmt.Printf("\nThe look through the process table alone: about %s, %.2f of `pgrep -f`.\n", short(whole-blind), float64(whole-blind)/float64(median(results[2])))
+		fmt.Printf("\nThe look through the process table alone: about %s, %.2f of `pgrep -f`.\n", short(whole-blind),
+			float64(whole-blind)/float64(median(results[2])))
 	}
 	return nil
 }
 
-// among times the contenders among at least so many processes, and tells how
-// many there were.
+// among times the contenders among at least the given number of processes, and
+// tells how many there were.
 func among(size int, contenders []contender, runs int) (n int, results [][]sample, err error) {
 	c, err := gather(size)
 	if err != nil {

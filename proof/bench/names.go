@@ -23,7 +23,8 @@ import (
 // directory is wiped, and every name ticks once more.
 func (b *bench) names(count, rounds int) error {
 	fmt.Printf("\n### %d names start within a second, from an empty directory, beside an exec storm\n\n", count)
-	fmt.Println("| round | run | lines printed | CPU of lifeline | CPU of flock -n | ratio | after SIGKILL of all and a wiped directory: run | doubled | new |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+	fmt.Println("| round | run | lines printed | CPU of lifeline | CPU of flock -n | ratio | after SIGKILL of all " +
+		"and a wiped directory: run | doubled | new |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	var looks []string
 	for round := range rounds {
 		line, err := b.nameRound(count, round, &looks)
@@ -114,7 +115,7 @@ func (f *fleet) workers(count int) map[int][]int {
 	return all
 }
 
-// settle waits until every name runs, or nothing has changed for five seconds.
+// settle waits until every name runs, or no name has changed for five seconds.
 func (f *fleet) settle(count int) map[int][]int {
 	last, since := 0, time.Now()
 	for {
@@ -230,12 +231,13 @@ func (b *bench) nameRound(count, round int, looks *[]string) (string, error) {
 			fresh++
 		}
 	}
-	return fmt.Sprintf("| %d | %d | %d | %s | %s | %.1f | %d | %d | %d |", round+1, run, printed, short(used["lifeline"]), short(used["flock"]),
+	return fmt.Sprintf("| %d | %d | %d | %s | %s | %.1f | %d | %d | %d |", round+1, run, printed,
+		short(used["lifeline"]), short(used["flock"]),
 		float64(used["lifeline"])/float64(used["flock"]), len(after), doubled, fresh), nil
 }
 
-// looks measures what looks at all names, and what ends them. The fleet runs
-// again afterwards.
+// looks measures the commands that read all names, and the commands that end
+// them. The fleet runs again afterwards.
 func (b *bench) looks(l *fleet, count int) (lines []string, err error) {
 	few, err := b.newFleet("few", 0)
 	if err != nil {
@@ -269,7 +271,8 @@ func (b *bench) looks(l *fleet, count int) (lines []string, err error) {
 		fmt.Sprintf("| ps axeww | | %s | 1.00 | |", short(ps)))
 	for i := 1; i < len(commands); i += 2 {
 		three, all := median(used[i]), median(used[i+1])
-		lines = append(lines, fmt.Sprintf("| lifeline %s | %s | %s | %.2f | %.2f |", commands[i][1], short(three), short(all), float64(all)/float64(ps), float64(all)/float64(three)))
+		lines = append(lines, fmt.Sprintf("| lifeline %s | %s | %s | %.2f | %.2f |", commands[i][1], short(three),
+			short(all), float64(all)/float64(ps), float64(all)/float64(three)))
 	}
 	// Ending all of them, by one kill(1) and by one terminate, each from a fresh fleet.
 	var took [2][]sample
@@ -305,6 +308,7 @@ func (b *bench) looks(l *fleet, count int) (lines []string, err error) {
 		}
 	}
 	kill, terminate := check.Quantile(took[0], 0.5), check.Quantile(took[1], 0.5)
-	lines = append(lines, fmt.Sprintf("\nUntil all %d supervisors have ended: %s after one kill(1), %s by one `lifeline terminate`, a ratio of %.2f.", count, short(kill), short(terminate), float64(terminate)/float64(kill)))
+	lines = append(lines, fmt.Sprintf("\nUntil all %d supervisors have ended: %s after one kill(1), %s by one "+
+		"`lifeline terminate`, a ratio of %.2f.", count, short(kill), short(terminate), float64(terminate)/float64(kill)))
 	return lines, nil
 }

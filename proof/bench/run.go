@@ -47,7 +47,7 @@ func interleave(contenders []contender, runs int) ([][]sample, error) {
 	results := make([][]sample, len(contenders))
 	for n := range runs + warm {
 		for k := range contenders {
-			i := (k + n) % len(contenders) // nobody always comes after the same one
+			i := (k + n) % len(contenders) // so that no contender always comes after the same one
 			took, err := once(contenders[i], null.Fd())
 			if err != nil {
 				return nil, err
@@ -78,7 +78,8 @@ func once(c contender, null uintptr) (sample, error) {
 	}
 	took := time.Since(began)
 	if !status.Exited() || status.ExitStatus() != c.code {
-		return 0, fmt.Errorf("%s ended with %#x, not with exit code %d: what it did isn't what is to be measured", strings.Join(c.argv, " "), status, c.code)
+		return 0, fmt.Errorf("%s ended with %#x, not with exit code %d: what it did isn't what is to be measured",
+			strings.Join(c.argv, " "), status, c.code)
 	}
 	return took, nil
 }

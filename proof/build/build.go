@@ -47,9 +47,9 @@ func All(dir string) (Programs, error) {
 	return p, nil
 }
 
-// Around runs tests that need the programs: it builds them into a directory of
-// their own, and at the end nothing started from there lives, and it is gone.
-// The result is an exit code.
+// Around runs tests that need the programs. It builds them into a directory of
+// their own; at the end it kills every process started from there and removes
+// the directory. The result is an exit code.
 func Around(name string, tests func(Programs) int) int {
 	dir, err := os.MkdirTemp("", name)
 	if err == nil {

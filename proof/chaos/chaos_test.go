@@ -44,7 +44,8 @@ func attack(t *testing.T, name string, seed uint64, ticks int) (config, *result)
 
 // TestChaos is the short form of the command, with the same plan every time;
 // what the machine makes of it differs. LIFELINE_SEED takes another plan, and
-// make chaos as many as you like. No time is judged: the machine may be slow, it may not make two.
+// make chaos runs any number of plans. No time is judged: the machine may be
+// slow, but two instances are always a failure.
 func TestChaos(t *testing.T) {
 	seed := need.Number(t, "LIFELINE_SEED", 7)
 	ticks := int(need.Number(t, "LIFELINE_TICKS", 250))
@@ -61,9 +62,9 @@ func TestChaos(t *testing.T) {
 // seedTicks is how long each of the seeds is attacked.
 const seedTicks = 20
 
-// TestSeeds plays forty other plans, each for a short time, several at
-// once: they share the machine, which is an attack of its own. LIFELINE_SEEDS
-// takes so many.
+// TestSeeds plays forty other plans, each for a short time, several at once:
+// they share the machine, which is an attack of its own. LIFELINE_SEEDS sets
+// their number.
 func TestSeeds(t *testing.T) {
 	seeds := need.Number(t, "LIFELINE_SEEDS", 40)
 	if testing.Short() {
@@ -111,6 +112,8 @@ func TestControl(t *testing.T) {
 // lastLines is the end of the log without the ticks.
 func lastLines(c config) []byte {
 	text, _ := os.ReadFile(filepath.Join(c.dir, "log"))
-	lines := slices.DeleteFunc(bytes.SplitAfter(text, []byte("\n")), func(l []byte) bool { return bytes.HasPrefix(l, []byte("tick")) })
+	lines := slices.DeleteFunc(bytes.SplitAfter(text, []byte("\n")), func(l []byte) bool {
+		return bytes.HasPrefix(l, []byte("tick"))
+	})
 	return bytes.Join(lines[max(0, len(lines)-400):], nil)
 }

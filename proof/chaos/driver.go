@@ -118,7 +118,8 @@ func run(c config) (*result, error) {
 func (d *driver) path(name string) string { return filepath.Join(d.dir, name) }
 
 func (d *driver) prepare() error {
-	// Programs of the run's own: whatever runs one of these belongs to it.
+	// Programs of the run's own: every process that runs one of these belongs
+	// to the run.
 	own := d.path("bin")
 	if err := os.MkdirAll(own, 0o700); err != nil {
 		return err
@@ -131,7 +132,8 @@ func (d *driver) prepare() error {
 		}
 		return to
 	}
-	d.programs = build.Programs{Dir: own, Lifeline: copyOf(d.programs.Lifeline), Witness: copyOf(d.programs.Witness), Peer: copyOf(d.programs.Peer)}
+	d.programs = build.Programs{Dir: own, Lifeline: copyOf(d.programs.Lifeline), Witness: copyOf(d.programs.Witness),
+		Peer: copyOf(d.programs.Peer)}
 	if d.err != nil {
 		return fmt.Errorf("cannot copy the programs: %w", d.err)
 	}
@@ -323,8 +325,8 @@ func (d *driver) goOn(a action, ids ...pid.ID) {
 	}()
 }
 
-// change goes from one epoch to the next. A worker that hides in both ways
-// must not live to see faults that it wasn't meant for.
+// change goes from one epoch to the next. A worker that hides in both ways must
+// end before the faults that it wasn't meant for.
 func (d *driver) change(n int) {
 	was, is := epochOf(d.seed, n-1), epochOf(d.seed, n)
 	if d.progress != nil {
@@ -354,8 +356,7 @@ func (d *driver) sweep() {
 	d.watch.Note("reset", "")
 }
 
-// settle waits for the ticks under way, until one process at most is left that
-// is a tick.
+// settle waits for the ticks under way, until at most one tick is left.
 func (d *driver) settle() {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		d.mu.Lock()
@@ -378,7 +379,8 @@ func (d *driver) leftovers() {
 				marks = append(marks, kv)
 			}
 		}
-		line := fmt.Sprintf("%s: %q %q %.60s", id, strings.ReplaceAll(strings.Trim(string(args), "\x00"), "\x00", " "), marks, status)
+		line := fmt.Sprintf("%s: %q %q %.60s", id, strings.ReplaceAll(strings.Trim(string(args), "\x00"), "\x00", " "),
+			marks, status)
 		d.result.leftovers = append(d.result.leftovers, line)
 	}
 }

@@ -18,8 +18,8 @@ import (
 const inMounts = "CHAOS_MOUNTS"
 
 // ownMounts goes on in a mount namespace of this process's own, where that is
-// allowed: the state directory lies on a small file system then, that can be
-// full. Whoever watches the machine doesn't see it.
+// allowed. The state directory then lies on a small file system, which can be
+// full. Other processes of the machine don't see it.
 func ownMounts() {
 	unshare, err := exec.LookPath("unshare")
 	me, err2 := os.Executable()
@@ -45,7 +45,7 @@ func (d *driver) mount() error {
 		return err
 	}
 	if err := unix.Mount("tmpfs", d.volume, "tmpfs", 0, room); err != nil {
-		d.volume = "" // not allowed here: no full disk, then
+		d.volume = "" // not allowed here: faults leave the disk alone
 		return nil
 	}
 	d.state = filepath.Join(d.volume, "state")
@@ -59,7 +59,7 @@ func (d *driver) unmount() {
 }
 
 // later does the end of a fault after its hold. That is a fault's moment too:
-// what couldn't be before it isn't to be judged.
+// what was impossible before it is judged only from then on.
 func (d *driver) later(a action, end func()) {
 	d.faults.Add(1)
 	go func() {
@@ -85,7 +85,7 @@ func (d *driver) lasts(hold time.Duration) {
 	}
 }
 
-// fill leaves no byte, or no file, on the state directory's file system.
+// fill takes every byte, or every inode, of the state directory's file system.
 func (d *driver) fill(a action) {
 	if d.volume == "" {
 		return
@@ -123,7 +123,7 @@ func (d *driver) squeeze(a action) {
 	few := unix.Rlimit{Cur: uint64(3 + int(a.pick*1e4)%12), Max: was.Max}
 	_ = unix.Prlimit(id.PID, unix.RLIMIT_NOFILE, &few, nil)
 	d.later(a, func() {
-		d.mu.Lock() // nobody is reaped meanwhile, so the pid is still its own
+		d.mu.Lock() // this process reaps no child meanwhile, so the pid is still its own
 		defer d.mu.Unlock()
 		for _, h := range d.running {
 			if h.ID == id && !h.Dead() {

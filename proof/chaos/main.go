@@ -1,19 +1,20 @@
 //go:build linux
 
 // Chaos plays cron on real programs, with a tick every 60 ms instead of every
-// minute, and breaks everything that can be broken meanwhile: supervisors and
-// workers are killed, stopped and told to end, lock files, records and the
-// whole state directory are removed, moved away or damaged, the disk is full,
-// descriptors run out, the name is paused and reloaded, both cores are busy, in
-// any order and at the same moment, while the ticks go on. The workers close
-// their descriptors, wipe their environment, ignore SIGTERM, daemonise.
+// minute, and breaks everything that can be broken meanwhile. Supervisors and
+// workers are killed, stopped and told to end. Lock files, records and the
+// whole state directory are removed, moved away or damaged. The disk is full,
+// descriptors run out, the name is paused and reloaded, and both cores are
+// busy. All of that comes in any order and at the same moment, while the ticks
+// go on. The workers close their descriptors, wipe their environment, ignore
+// SIGTERM, daemonise.
 //
 //	go run ./proof/chaos -rounds 10000 -seed 7
 //	go run ./proof/chaos -subjects flock,setlock,gem -rounds 500
 //
 // What came of it is judged by the log alone, which the witnesses themselves
-// have written (see the package check). The log is kept if there is anything
-// to look at.
+// have written (see the package check). The log is kept if there is anything to
+// look at.
 package main
 
 import (
@@ -30,15 +31,17 @@ import (
 
 func main() {
 	var (
-		rounds   = flag.Int("rounds", 1000, "ticks to play")
-		peers    = flag.Int("peers", 1000, "ticks to play with each of the peers, if that is less")
-		seed     = flag.Uint64("seed", 0, "of the faults; 0 takes one at random")
-		tick     = flag.Duration("tick", 60*time.Millisecond, "from one tick to the next")
-		faults   = flag.Float64("faults", 0.3, "the share of ticks with a fault")
-		names    = flag.String("subjects", "lifeline,flock,flock-o,setlock,run-one,gem,pidfile", "the guards to attack")
-		keep     = flag.String("keep", "", "a directory for the logs; without it they are kept after a failure only")
-		spare    = flag.String("spare", "", "wipe: treat workers that wipe their environment as the manual treats those that also close their descriptors")
-		strict   = flag.Bool("strict", false, "a gap of more than a tick and 50 ms after the last fault is a failure: on a quiet machine")
+		rounds = flag.Int("rounds", 1000, "ticks to play")
+		peers  = flag.Int("peers", 1000, "ticks to play with each of the peers, if that is less")
+		seed   = flag.Uint64("seed", 0, "of the faults; 0 takes one at random")
+		tick   = flag.Duration("tick", 60*time.Millisecond, "from one tick to the next")
+		faults = flag.Float64("faults", 0.3, "the share of ticks with a fault")
+		names  = flag.String("subjects", "lifeline,flock,flock-o,setlock,run-one,gem,pidfile", "the guards to attack")
+		keep   = flag.String("keep", "", "a directory for the logs; without it they are kept after a failure only")
+		spare  = flag.String("spare", "", "wipe: treat workers that wipe their environment as the manual treats those "+
+			"that also close their descriptors")
+		strict = flag.Bool("strict", false, "a gap of more than a tick and 50 ms after the last fault is a failure: "+
+			"on a quiet machine")
 		progress = flag.Bool("v", false, "say how far it is")
 	)
 	flag.Parse()
@@ -60,7 +63,8 @@ func main() {
 	if err != nil {
 		fatal(err)
 	}
-	fmt.Printf("seed %d, %d ticks every %s, a fault in %.0f %% of them\n\n%s", *seed, *rounds, *tick, *faults*100, tableHead)
+	fmt.Printf("seed %d, %d ticks every %s, a fault in %.0f %% of them\n\n%s", *seed, *rounds, *tick, *faults*100,
+		tableHead)
 	good := true
 	for _, name := range strings.Split(*names, ",") {
 		s, ok := subjectOf(name)
@@ -83,7 +87,8 @@ func main() {
 		if s.name == "lifeline" {
 			if late := r.Late(c.tick + 50*time.Millisecond); *strict && late > 0 {
 				good = false
-				fmt.Fprintf(os.Stderr, "%d gaps were longer than a tick and 50 ms after the last fault; the evidence is in %s\n", late, c.dir)
+				fmt.Fprintf(os.Stderr, "%d gaps were longer than a tick and 50 ms after the last fault; the evidence is in %s\n",
+					late, c.dir)
 			}
 			if bad := verdict(r); bad != "" {
 				good = false
@@ -112,8 +117,8 @@ const tableHead = `| guard | ticks | starts | faults | overlaps | gaps | median 
 `
 
 // row is the result as a line of the table; gaps are counted in ticks. "Most
-// ticks in one" counts those that really came between the last fault and the
-// next start: on a machine that stands still for a second, neither do they.
+// ticks in one" counts the ticks that really came between the last fault and
+// the next start. On a machine that stops for a second, the ticks stop, too.
 func row(c config, r *result) string {
 	in := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(c.tick)) }
 	left, down := fmt.Sprint(len(r.leftovers)), "no"
@@ -123,8 +128,10 @@ func row(c config, r *result) string {
 	if r.atEnd == 0 {
 		down = "yes"
 	}
-	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %s | %s | %s | %s | %d | %d | %s | %s |", c.subject.name, r.ticks, len(r.Lives), r.Faults,
-		r.Overlaps, len(r.Gaps), in(r.Median()), in(r.P99()), in(r.Longest().Length()), in(r.LongestCalm().Calm), r.MostTicks(),
+	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %s | %s | %s | %s | %d | %d | %s | %s |", c.subject.name,
+		r.ticks, len(r.Lives), r.Faults,
+		r.Overlaps, len(r.Gaps), in(r.Median()), in(r.P99()), in(r.Longest().Length()), in(r.LongestCalm().Calm),
+		r.MostTicks(),
 		r.Late(c.tick+50*time.Millisecond), down, left)
 }
 

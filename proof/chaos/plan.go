@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// A plan is what is done around one tick. It depends on the seed and on the
-// tick's number alone, never on what happened before, so that a run can be
-// repeated: the machine's timing is then the only difference.
+// plan is what is done around one tick. It depends on the seed and on the
+// tick's number alone, so that a run can be repeated. The machine's timing is
+// then the only difference.
 type plan struct {
 	burst   int       // ticks that start at once
 	workers []variant // of the worker that each of them would start
@@ -69,7 +69,7 @@ const (
 	killAndRemove // the two that leave only the process table to go by
 	moveDir       // away: what is open there keeps its inode, and has another path
 	killAndDamage // the record can't tell of the orphan
-	fullDisk      // not a byte can be written, or no file made
+	fullDisk      // every byte is taken, or every inode
 	fewFiles      // the supervisor may open no more descriptors
 	pauseIt
 	reloadIt
@@ -78,17 +78,21 @@ const (
 )
 
 func (k kind) String() string {
-	return [...]string{"KILL supervisor", "KILL worker", "KILL both", "KILL starting tick", "TERM supervisor", "TERM worker",
+	return [...]string{"KILL supervisor", "KILL worker", "KILL both", "KILL starting tick", "TERM supervisor",
+		"TERM worker",
 		"STOP supervisor", "STOP worker", "STOP both", "rm lock", "rm run", "rm -rf directory", "damage record",
-		"KILL supervisor and rm -rf directory", "mv directory away", "KILL supervisor and damage record", "disk full", "descriptor limit", "pause", "reload", "load on both cores"}[k]
+		"KILL supervisor and rm -rf directory", "mv directory away", "KILL supervisor and damage record", "disk full",
+		"descriptor limit", "pause", "reload", "load on both cores"}[k]
 }
 
-// kills a supervisor, so that only what it has left behind tells of its worker.
+// kills reports a fault that kills a supervisor, so that only what it has left
+// behind tells of its worker.
 func (k kind) kills() bool {
 	return k == killSupervisor || k == killBoth || k == killStarting || k == killAndRemove || k == killAndDamage
 }
 
-// forgets what is written down about the worker.
+// forgets reports a fault that removes or damages what is written down about
+// the worker.
 func (k kind) forgets() bool {
 	switch k {
 	case removeRun, removeDir, moveDir, damage, killAndRemove, killAndDamage, fullDisk:
@@ -113,10 +117,10 @@ func (a action) String() string {
 	return s
 }
 
-// epoch is a stretch of the run. A worker that can neither be found by its
-// descriptors nor by its environment is known by the record and by its living
-// supervisor only: taking BOTH away is what the manual says can't be survived,
-// so there is never a stretch in which both could happen to such a worker.
+// epoch is a stretch of the run. A worker that hides its descriptors and its
+// environment is known by the record and by its living supervisor alone. Taking
+// BOTH away is what the manual says can't be survived. So a stretch allows at
+// most one of the two faults for such a worker.
 type epoch int
 
 const (
@@ -137,8 +141,8 @@ func epochOf(seed uint64, n int) epoch {
 	return []epoch{plain, plain, noKills, noWipes}[rng.IntN(4)]
 }
 
-// planOf makes the plan of tick n. spare lists worker variants that hide by
-// one way only but are to be treated as hiding in both ("wipe").
+// planOf makes the plan of tick n. spare lists worker variants that hide in one
+// way, to be treated as hiding in both ("wipe").
 func planOf(seed uint64, n int, tick time.Duration, faults float64, spare string) plan {
 	rng := rand.New(rand.NewPCG(seed, uint64(n)))
 	p := plan{burst: 1}

@@ -55,6 +55,7 @@ func TestPlanNeverCombines(t *testing.T) {
 		}
 	}
 	if len(seen) != int(kinds) || bursts == 0 || hidden == 0 || len(epochs) != 3 {
-		t.Errorf("%d of %d kinds of faults, %d bursts, %d hidden workers, %d epochs", len(seen), kinds, bursts, hidden, len(epochs))
+		t.Errorf("%d of %d kinds of faults, %d bursts, %d hidden workers, %d epochs", len(seen), kinds, bursts, hidden,
+			len(epochs))
 	}
 }

@@ -27,7 +27,7 @@ type subject struct {
 	// files are those of its state directory that may be removed one by one:
 	// the lock, and what stands for a record.
 	lock, run string
-	// end stops it for good, as its manual says; nil: the driver ends all.
+	// end stops it as its manual says; nil: the driver ends all.
 	end func(p build.Programs, state string) error
 }
 
@@ -96,8 +96,9 @@ var subjects = []subject{
 		name:  "gem",
 		about: "equal command lines in ps: the gem's algorithm",
 		tick: func(p build.Programs, state string, v variant, worker []string) []string {
-			// The same command line every time, as a crontab has it: the bad
-			// habits stand in the flags, and would be other commands to the gem.
+			// The command line is the same every time, as a crontab has it. The
+			// bad habits stand in the flags, and to the gem other flags would
+			// be another command.
 			return peerTick(p, state, v, worker[:plainWorker])
 		}, env: peerEnv("gem"),
 		lock: "file", run: "file",
@@ -133,8 +134,8 @@ func subjectOf(name string) (subject, bool) {
 	return subject{}, false
 }
 
-// spoil damages the record at path in one of several ways. It is opened
-// without O_CREAT: what isn't there can't be damaged.
+// spoil damages the record at path in one of several ways. It is opened without
+// O_CREAT, because only an existing record can be damaged.
 func spoil(path string, pick float64) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

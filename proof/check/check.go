@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package check judges a run by its log. The witnesses write into it when they
-// start and stop (see the program witness); a [Watch] adds what only somebody
-// outside can see:
+// start and stop (see the program witness). A [Watch] adds what is seen only
+// from outside:
 //
 //	dead PID TICKS NS               its death was seen, by pidfd
 //	both PID TICKS NS PID TICKS     the second was alive at NS; the first had started
@@ -67,10 +67,10 @@ type Gap struct {
 	// Ticks came within Calm. The first of them should have ended the gap,
 	// however slow the machine.
 	Ticks int
-	Open  bool // nobody had come by the end of the run
+	Open  bool // no instance had come by the end of the run
 }
 
-// Length of the gap.
+// Length returns how long the gap was.
 func (g Gap) Length() time.Duration { return time.Duration(g.To - g.From) }
 
 // Report is what a log shows.
@@ -174,7 +174,8 @@ func (r *Report) overlaps(over map[pid.ID]bool) {
 	for i := range r.Lives {
 		l := &r.Lives[i]
 		if last.Stop > l.Start && !over[l.ID] && !over[last.ID] {
-			r.Evidence = append(r.Evidence, fmt.Sprintf("%s started at %d, before %s stopped at %d", l.ID, l.Start, last.ID, last.Stop))
+			r.Evidence = append(r.Evidence, fmt.Sprintf("%s started at %d, before %s stopped at %d", l.ID, l.Start, last.ID,
+				last.Stop))
 			over[l.ID] = true
 		}
 		if l.Stop > last.Stop {

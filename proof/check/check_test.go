@@ -33,19 +33,23 @@ func TestJudge(t *testing.T) {
 			overlaps: 1, wantLives: 2},
 		{name: "the lock says so", log: "begin 100\nstart 1 1 100\noverlap 2 2 120\nstart 2 2 120\ndead 1 1 130\nend 200\n",
 			overlaps: 1, wantLives: 2},
-		{name: "seen alive after the next start", log: "begin 100\nstart 1 1 100\nstart 2 2 120\nboth 2 2 121 1 1\ndead 1 1 130\nend 200\n",
+		{name: "seen alive after the next start", log: "begin 100\nstart 1 1 100\nstart 2 2 120\nboth 2 2 121 1 1\ndead " +
+			"1 1 130\nend 200\n",
 			overlaps: 1, wantLives: 2},
-		{name: "counted once, whoever's line came first", log: "begin 100\noverlap 2 2 101\nstart 2 2 101\nstart 1 1 102\nboth 1 1 103 2 2\nend 200\n",
+		{name: "counted once, in either order of the lines", log: "begin 100\noverlap 2 2 101\nstart 2 2 101\nstart 1 1 " +
+			"102\nboth 1 1 103 2 2\nend 200\n",
 			overlaps: 1, gaps: 1, median: 1, longest: 1, longestCalm: 1, wantLives: 2},
 		{name: "killed between overlap and start", log: "begin 100\nstart 1 1 100\noverlap 2 2 120\nend 200\n",
 			overlaps: 1, wantLives: 1},
-		{name: "calm after the last fault", log: "begin 100\nstart 1 1 100\nfault 110 a\ndead 1 1 111\nfault 150 b\nstart 2 2 170\nend 200\n",
+		{name: "calm after the last fault", log: "begin 100\nstart 1 1 100\nfault 110 a\ndead 1 1 111\nfault 150 " +
+			"b\nstart 2 2 170\nend 200\n",
 			gaps: 1, median: 59, longest: 59, longestCalm: 20, wantLives: 2, wantFaults: 2},
-		{name: "nobody until the end", log: "begin 100\nstart 1 1 100\ndead 1 1 111\nend 200\n",
+		{name: "no instance until the end", log: "begin 100\nstart 1 1 100\ndead 1 1 111\nend 200\n",
 			gaps: 1, median: 89, longest: 89, longestCalm: 89, wantLives: 1, openAt: 1},
 		{name: "swept by the driver", log: "begin 100\nstart 1 1 100\ndead 1 1 111\nreset 120\nstart 2 2 170\nend 200\n",
 			wantLives: 2},
-		{name: "an overlap ends, the other lives on", log: "begin 100\nstart 1 1 100\noverlap 2 2 110\nstart 2 2 110\nstop 2 2 120\nstart 3 3 130\noverlap 3 3 130\ndead 3 3 140\ndead 1 1 150\nend 160\n",
+		{name: "an overlap ends, the other lives on", log: "begin 100\nstart 1 1 100\noverlap 2 2 110\nstart 2 2 " +
+			"110\nstop 2 2 120\nstart 3 3 130\noverlap 3 3 130\ndead 3 3 140\ndead 1 1 150\nend 160\n",
 			overlaps: 2, gaps: 1, median: 10, longest: 10, longestCalm: 10, wantLives: 3, openAt: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -59,7 +63,8 @@ func TestJudge(t *testing.T) {
 					open++
 				}
 			}
-			got := fmt.Sprintln(r.Overlaps, len(r.Gaps), r.Median(), r.Longest().Length(), r.LongestCalm().Calm, len(r.Lives), r.Faults, open)
+			got := fmt.Sprintln(r.Overlaps, len(r.Gaps), r.Median(), r.Longest().Length(), r.LongestCalm().Calm, len(r.Lives),
+				r.Faults, open)
 			want := fmt.Sprintln(c.overlaps, c.gaps, c.median, c.longest, c.longestCalm, c.wantLives, c.wantFaults, c.openAt)
 			if got != want {
 				t.Errorf("overlaps, gaps, median, longest, calm, lives, faults, open\n got %s\nwant %s", got, want)
@@ -81,7 +86,8 @@ func TestQuantile(t *testing.T) {
 	for n := range 100 {
 		list = append(list, time.Duration(100-n))
 	}
-	if got := []time.Duration{Quantile(list, 0.5), Quantile(list, 0.99), Quantile(list, 1), Quantile(nil, 0.5)}; fmt.Sprint(got) != "[51ns 100ns 100ns 0s]" {
+	if got := []time.Duration{Quantile(list, 0.5), Quantile(list, 0.99), Quantile(list, 1),
+		Quantile(nil, 0.5)}; fmt.Sprint(got) != "[51ns 100ns 100ns 0s]" {
 		t.Error(got)
 	}
 }

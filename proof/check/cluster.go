@@ -19,9 +19,9 @@ import (
 // still is how long a witness must have been silent to count as stopped.
 const still = 10 * time.Millisecond
 
-// Run is a witness in a cluster: its life, and when in it it really ran. One
-// that is stopped does nothing, and if it is killed before it runs again, it
-// has not overlapped with anybody.
+// Run is a witness in a cluster: its life, and when in that life it really ran.
+// A witness does nothing while it is stopped. If it is killed before it runs
+// again, its stop overlaps with no other run.
 type Run struct {
 	Life
 	Fence uint64
@@ -31,7 +31,7 @@ type Run struct {
 	last  int64
 }
 
-// Span of CLOCK_MONOTONIC.
+// Span is a stretch of CLOCK_MONOTONIC.
 type Span struct{ From, To int64 }
 
 // Overlap is a time in which too many ran.
@@ -169,7 +169,8 @@ func (r *Run) span(pauses []Span, end int64) {
 	}
 }
 
-// stopped at that time, as far as its beats tell.
+// stopped reports that the witness was stopped at that time, as far as its
+// beats tell.
 func (r *Run) stopped(at int64) bool {
 	for i, s := range r.Spans {
 		if at >= s.From && at <= s.To {
@@ -298,16 +299,18 @@ func (c *Cluster) facts(slots int, runs map[pid.ID]*Run, facts []event) {
 	}
 	for id, others := range beside {
 		b := runs[id]
-		if len(others)+1 <= slots || b == nil || slices.ContainsFunc(c.Overlaps, func(o Overlap) bool { return o.From == b.Start }) {
+		if len(others)+1 <= slots || b == nil || slices.ContainsFunc(c.Overlaps,
+			func(o Overlap) bool { return o.From == b.Start }) {
 			continue
 		}
-		c.Overlaps = append(c.Overlaps, Overlap{Span{b.Start, b.Start}, fmt.Sprintf("%s started beside %s", b, strings.Join(others, ", ")), nil})
+		c.Overlaps = append(c.Overlaps, Overlap{Span{b.Start, b.Start}, fmt.Sprintf("%s started beside %s", b,
+			strings.Join(others, ", ")), nil})
 	}
 	slices.SortFunc(c.Overlaps, func(a, b Overlap) int { return cmp.Compare(a.From, b.From) })
 }
 
-// excused: a stopped one held the lock when b started, and was killed before
-// anybody outside could look.
+// excused reports that a stopped witness held the lock when b started, and was
+// killed before it could be examined from outside.
 func (c *Cluster) excused(b *Run) bool {
 	if b == nil {
 		return false // it never got as far as its first line
@@ -335,7 +338,7 @@ func (c *Cluster) fences() {
 	}
 }
 
-// Longest of the overlaps.
+// Longest returns the longest of the overlaps.
 func (c *Cluster) Longest() time.Duration {
 	var longest int64
 	for _, o := range c.Overlaps {
@@ -344,7 +347,8 @@ func (c *Cluster) Longest() time.Duration {
 	return time.Duration(longest)
 }
 
-// Lengths of the gaps; calm: only what lay after the last change.
+// Lengths returns the lengths of the gaps; calm: only what lay after the last
+// change.
 func (c *Cluster) Lengths(calm bool) []time.Duration {
 	var list []time.Duration
 	for _, g := range c.Gaps {

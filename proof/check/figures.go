@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Median of the gaps' lengths, 0 for none.
+// Median returns the median of the gaps' lengths, 0 for none.
 func (r *Report) Median() time.Duration { return Quantile(r.lengths(), 0.5) }
 
-// P99 of the gaps' lengths.
+// P99 returns the 99th percentile of the gaps' lengths.
 func (r *Report) P99() time.Duration { return Quantile(r.lengths(), 0.99) }
 
 // Longest is the longest gap.
@@ -69,8 +69,10 @@ func Quantile(list []time.Duration, q float64) time.Duration {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("%d starts, %d faults, %d overlaps; gaps: %d, median %s, p99 %s, longest %s, longest after the last fault %s",
-		len(r.Lives), r.Faults, r.Overlaps, len(r.Gaps), ms(r.Median()), ms(r.P99()), ms(r.Longest().Length()), ms(r.LongestCalm().Calm))
+	return fmt.Sprintf("%d starts, %d faults, %d overlaps; gaps: %d, median %s, p99 %s, longest %s, longest after "+
+		"the last fault %s",
+		len(r.Lives), r.Faults, r.Overlaps, len(r.Gaps), ms(r.Median()), ms(r.P99()), ms(r.Longest().Length()),
+		ms(r.LongestCalm().Calm))
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.0f ms", d.Seconds()*1000) }

@@ -27,7 +27,7 @@ type Watch struct {
 	living  map[pid.ID]*pid.Handle
 	deaths  map[pid.ID]int64
 	started []Life
-	changed chan struct{} // closed and made anew at each change
+	changed chan struct{} // closed and made again at each change
 	err     error
 	waits   sync.WaitGroup
 	done    chan struct{}
@@ -46,7 +46,8 @@ func Follow(path string) (*Watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the log: %w", err)
 	}
-	w := &Watch{path: path, out: out, notify: fd, living: map[pid.ID]*pid.Handle{}, deaths: map[pid.ID]int64{}, changed: make(chan struct{}), done: make(chan struct{})}
+	w := &Watch{path: path, out: out, notify: fd, living: map[pid.ID]*pid.Handle{}, deaths: map[pid.ID]int64{},
+		changed: make(chan struct{}), done: make(chan struct{})}
 	go w.follow()
 	return w, nil
 }

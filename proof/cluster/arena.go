@@ -16,7 +16,7 @@ import (
 	"lifeline/proof/pid"
 )
 
-// settings of one run.
+// settings are the settings of one run.
 type settings struct {
 	subject  subject
 	programs build.Programs
@@ -111,8 +111,8 @@ func open(s settings) (a *arena, err error) {
 	return a, nil
 }
 
-// own copies the programs into the run's directory: whatever runs one of these
-// belongs to it.
+// own copies the programs into the run's directory: every process that runs one
+// of these belongs to the run.
 func (a *arena) own() error {
 	own := a.path("bin")
 	if err := os.MkdirAll(own, 0o700); err != nil {
@@ -138,7 +138,8 @@ func (a *arena) own() error {
 
 func (a *arena) path(name string) string { return filepath.Join(a.dir, name) }
 
-// worker's command. Slots have no lock of the witness's own: several may run.
+// worker returns the worker's command. With slots the witness has no lock of
+// its own, because several may run.
 func (a *arena) worker(flags ...string) []string {
 	lock := a.path("witness.lock")
 	if a.slots > 1 {
@@ -152,7 +153,8 @@ func (a *arena) leftovers() []string {
 	var list []string
 	for _, id := range pid.Below(a.programs.Dir) {
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
-		list = append(list, fmt.Sprintf("%s: %s %s", id, nodeOf(id.PID), strings.ReplaceAll(strings.Trim(string(args), "\x00"), "\x00", " ")))
+		list = append(list, fmt.Sprintf("%s: %s %s", id, nodeOf(id.PID), strings.ReplaceAll(strings.Trim(string(args),
+			"\x00"), "\x00", " ")))
 	}
 	return list
 }

@@ -77,7 +77,8 @@ var lapses = []lapse{
 
 // backAll takes state away from the engines, in each way.
 func backAll(s settings, f flags) error {
-	fmt.Printf("seed %d, %d rounds, TTL %s\n\n| guard | the engine | rounds | starts | overlaps | longest overlap | fences that fell | ticks | doubled | lost | without an instance after it: median | longest | leftovers |\n"+
+	fmt.Printf("seed %d, %d rounds, TTL %s\n\n| guard | the engine | rounds | starts | overlaps | longest overlap | "+
+		"fences that fell | ticks | doubled | lost | without an instance after it: median | longest | leftovers |\n"+
 		"|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", f.seed, f.rounds, f.ttl)
 	good := true
 	for _, name := range strings.Split(f.subjects, ",") {
@@ -119,7 +120,8 @@ type lapsed struct {
 }
 
 func (r *lapsed) row(s settings, l lapse) string {
-	return fmt.Sprintf("| %s | %s | %d | %d | %d | %s | %d | %d | %d | %d | %s | %s | %d |", s.subject.name, l.name, r.rounds, len(r.Runs), len(r.Overlaps),
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %s | %d | %d | %d | %d | %s | %s | %d |", s.subject.name, l.name,
+		r.rounds, len(r.Runs), len(r.Overlaps),
 		ms(r.Longest()), len(r.Fences), r.ticked.ticks, len(r.ticked.doubled), len(r.ticked.skipped)-r.ticked.excused,
 		ms(check.Quantile(r.gaps, 0.5)), ms(check.Quantile(r.gaps, 1)), len(r.leftovers))
 }
@@ -140,7 +142,7 @@ func (r *lapsed) bad() string {
 	return strings.Join(bad, "\n")
 }
 
-// back does a lapse in so many rounds. In each the name changes hands between
+// back does a lapse in each of n rounds. In each the name changes hands between
 // what the engine remembers and what it forgets. With ticks it runs one each
 // second.
 func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, error) {

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// settingsFor a test, or a reason to leave it out.
+// settingsFor returns the settings of a test, or a reason to leave it out.
 func settingsFor(t *testing.T, name string) settings {
 	t.Helper()
 	need.Time(t, "real engines and real time")
@@ -62,7 +62,8 @@ func strike(t *testing.T, name string, seed uint64, rounds int) (attack, *outcom
 }
 
 // TestAttack is the short form of the command, with the same plan every time.
-// No time is judged: the machine may be slow, it may not make two.
+// No time is judged: the machine may be slow, but two instances are always a
+// failure.
 func TestAttack(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +108,8 @@ func TestPlan(t *testing.T) {
 
 // TestSlots: three of six, never four.
 func TestSlots(t *testing.T) {
-	c := attack{settings: settingsFor(t, "lifeline-etcd"), seed: need.Number(t, "LIFELINE_SEED", 7), rounds: int(need.Number(t, "LIFELINE_ROUNDS", 5))}
+	c := attack{settings: settingsFor(t, "lifeline-etcd"), seed: need.Number(t, "LIFELINE_SEED", 7),
+		rounds: int(need.Number(t, "LIFELINE_ROUNDS", 5))}
 	c.slots, c.nodes = 3, 6
 	r, err := run(c)
 	if err != nil {
@@ -122,7 +124,7 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestOutage: the engine goes, the worker ends in time, everybody waits, one
+// TestOutage: the engine goes, the worker ends in time, all nodes wait, one
 // comes back.
 func TestOutage(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
@@ -171,7 +173,8 @@ func TestFailover(t *testing.T) {
 func TestTicks(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		t.Run(fmt.Sprintf("again=%t", again), func(t *testing.T) {
-			d := drill{settings: settingsFor(t, "lifeline-etcd"), seed: need.Number(t, "LIFELINE_SEED", 7), ticks: 12, apart: 10 * time.Second, kills: true, again: again}
+			d := drill{settings: settingsFor(t, "lifeline-etcd"), seed: need.Number(t, "LIFELINE_SEED", 7), ticks: 12,
+				apart: 10 * time.Second, kills: true, again: again}
 			d.nodes = 4
 			r, err := d.run()
 			if err != nil {

@@ -89,7 +89,7 @@ func run(c attack) (*outcome, error) {
 	return &d.result, err
 }
 
-// cron of one node.
+// cron ticks one node.
 func (d *driver) cron(n *node, number uint64) {
 	rng := rand.New(rand.NewPCG(d.attack.seed, 1<<41+number))
 	clock := time.NewTicker(cron)
@@ -127,7 +127,7 @@ func (d *driver) failed() error {
 	return nil
 }
 
-// settle waits until as many run as may.
+// settle waits until as many workers run as may.
 func (d *driver) settle(limit time.Duration) bool {
 	deadline := time.After(limit)
 	for {
@@ -143,7 +143,7 @@ func (d *driver) settle(limit time.Duration) bool {
 	}
 }
 
-// state of every node, for a report.
+// state describes every node, for a report.
 func (d *driver) state() string {
 	list := []string{"the engine serves"}
 	if err := d.engine.Ready(5 * time.Second); err != nil {

@@ -64,7 +64,7 @@ var ways = []how{
 	}},
 }
 
-// times of one kind of failover.
+// times are the times of one kind of failover.
 type times struct {
 	subject, way string
 	total, gap   []time.Duration // from the fault, and without an instance
@@ -73,11 +73,14 @@ type times struct {
 
 // failoverAll measures, and prints one table.
 func failoverAll(s settings, f flags) error {
-	fmt.Printf("\n### A name goes to another node of three\n\n%d of each. The fault: the signal, or the start of `lifeline move`; to the first instruction of the next worker.\n\n| guard | TTL | way | from the fault: median | longest | without an instance: median | longest | two at once |\n|---|--:|---|--:|--:|--:|--:|--:|\n", f.runs)
+	fmt.Printf("\n### A name goes to another node of three\n\n%d of each. The fault: the signal, or the start of "+
+		"`lifeline move`; to the first instruction of the next worker.\n\n| guard | TTL | way | from the fault: median "+
+		"| longest | without an instance: median | longest | two at once |\n|---|--:|---|--:|--:|--:|--:|--:|\n", f.runs)
 	for _, c := range []struct {
 		name string
 		ttl  time.Duration
-	}{{"lifeline-etcd", f.ttl}, {"etcdctl", f.ttl}, {"lifeline-postgres", f.ttl}, {"lifeline-postgres", 500 * time.Millisecond}} {
+	}{{"lifeline-etcd", f.ttl}, {"etcdctl", f.ttl}, {"lifeline-postgres", f.ttl},
+		{"lifeline-postgres", 500 * time.Millisecond}} {
 		if !slices.Contains(strings.Split(f.subjects, ","), c.name) {
 			continue
 		}
@@ -88,14 +91,15 @@ func failoverAll(s settings, f flags) error {
 			return fmt.Errorf("%s: %w; its log is in %s", c.name, err, s.dir)
 		}
 		for _, t := range list {
-			fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %d |\n", t.subject, c.ttl, t.way, ms(check.Quantile(t.total, 0.5)), ms(check.Quantile(t.total, 1)),
+			fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %d |\n", t.subject, c.ttl, t.way,
+				ms(check.Quantile(t.total, 0.5)), ms(check.Quantile(t.total, 1)),
 				ms(check.Quantile(t.gap, 0.5)), ms(check.Quantile(t.gap, 1)), t.both)
 		}
 	}
 	return nil
 }
 
-// failover makes the holder go in each way, so many times.
+// failover makes the holder go in each way, n times.
 func failover(s settings, runs int) ([]times, *check.Cluster, error) {
 	a, err := open(s)
 	if err != nil {
@@ -122,8 +126,8 @@ func failover(s settings, runs int) ([]times, *check.Cluster, error) {
 	return list, c, err
 }
 
-// measure one of them. All nodes are up before, and nobody plays cron between
-// the fault and the next start: it is the standby that takes over.
+// measure measures one failover. All nodes are up before, and cron is off
+// between the fault and the next start: the standby takes over.
 func (a *arena) measure(w how, t *times) error {
 	for _, n := range a.nodes {
 		n.link.Heal()
@@ -169,8 +173,8 @@ func (a *arena) measure(w how, t *times) error {
 	return nil
 }
 
-// ready starts what doesn't run, waits until one holds and the others have
-// stood by for a while, and gives the holder.
+// ready starts what doesn't run, waits until one node holds and the others have
+// stood by long enough, and gives the holder.
 func (a *arena) ready() (*node, error) {
 	for _, n := range a.nodes {
 		n.tick()
@@ -193,7 +197,7 @@ func (a *arena) ready() (*node, error) {
 	}
 }
 
-// standing: the guard of every node has been up for so long that it must have
+// standing reports that the guard of every node has been up long enough to have
 // reached the engine.
 func (a *arena) standing() bool {
 	for _, n := range a.nodes {
@@ -220,7 +224,7 @@ func (n *node) ends(limit time.Duration) bool {
 	return false
 }
 
-// next waits for a start after so many.
+// next waits for the start after the first n.
 func (a *arena) next(started int, limit time.Duration) (check.Life, error) {
 	deadline := time.After(limit)
 	for {
@@ -231,7 +235,7 @@ func (a *arena) next(started int, limit time.Duration) (check.Life, error) {
 		select {
 		case <-changed:
 		case <-deadline:
-			return check.Life{}, fmt.Errorf("nobody started within %s", limit)
+			return check.Life{}, fmt.Errorf("no worker started within %s", limit)
 		}
 	}
 }

@@ -2,10 +2,10 @@
 
 // Cluster attacks the promise that one instance runs in a whole cluster, on
 // real engines. It starts an engine (etcd with three members, PostgreSQL) and
-// two to five nodes on this machine, each with a state directory of its own
-// and links that lose packets between it and the engine. It plays cron on
-// every node, and by a seed it kills and stops lifeline, lifeline-remote, the
-// worker and the engine's members, and cuts nodes off, one by one and at once.
+// two to five nodes on this machine. Each node has a state directory of its own
+// and links to the engine that lose packets. It plays cron on every node. By a
+// seed it kills and stops lifeline, lifeline-remote, the worker and the
+// engine's members, and cuts nodes off, one by one and at once.
 //
 //	go run ./proof/cluster -rounds 1000
 //	go run ./proof/cluster -rounds 100 -seed 7 -subjects lifeline-etcd,etcdctl
@@ -34,7 +34,7 @@ import (
 	"lifeline/proof/check"
 )
 
-// flags of every part.
+// flags are the flags of every part.
 type flags struct {
 	rounds, nodes, slots, runs int
 	seed                       uint64
@@ -48,7 +48,8 @@ type flags struct {
 
 func main() {
 	var f flags
-	parts := map[string]func(settings, flags) error{"attack": attackAll, "failover": failoverAll, "outage": outageAll, "slots": slotsAll, "ticks": ticksAll, "back": backAll}
+	parts := map[string]func(settings, flags) error{"attack": attackAll, "failover": failoverAll, "outage": outageAll,
+		"slots": slotsAll, "ticks": ticksAll, "back": backAll}
 	part := "attack"
 	args := os.Args[1:]
 	if len(args) > 0 && parts[args[0]] != nil {
@@ -102,7 +103,7 @@ func main() {
 	}
 }
 
-// slotsAll attacks a name that may run so many times, on four times as many
+// slotsAll attacks a name that may run several times, on four times as many
 // nodes.
 func slotsAll(s settings, f flags) error {
 	s.slots = f.slots
@@ -154,7 +155,8 @@ const tableHead = `| guard | rounds | starts | faults | overlaps | longest overl
 
 func row(c attack, r *outcome) string {
 	all, calm := r.Lengths(false), r.Lengths(true)
-	return fmt.Sprintf("| %s | %d | %d | %d | %d | %s | %d | %s | %s | %s | %s | %d | %d | %d |", c.subject.name, r.rounds, len(r.Runs), r.Faults,
+	return fmt.Sprintf("| %s | %d | %d | %d | %d | %s | %d | %s | %s | %s | %s | %d | %d | %d |", c.subject.name,
+		r.rounds, len(r.Runs), r.Faults,
 		len(r.Overlaps), ms(r.Longest()), len(r.Gaps), ms(check.Quantile(all, 0.5)), ms(check.Quantile(all, 0.99)),
 		ms(check.Quantile(all, 1)), ms(check.Quantile(calm, 1)), len(r.Fences), r.atEnd, len(r.leftovers))
 }

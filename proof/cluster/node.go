@@ -83,7 +83,7 @@ func (n *node) start(worker []string) (*exec.Cmd, *pid.Handle, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("cannot start %s: %w", argv[0], err)
 	}
-	// Nobody reaps it before Wait, so the pid is certainly its own.
+	// It stays unreaped until Wait, so the pid is certainly its own.
 	s, err := pid.Look(cmd.Process.Pid)
 	if err != nil {
 		return nil, nil, err
@@ -115,7 +115,7 @@ func (n *node) beside() error {
 	return nil
 }
 
-// signal the guard of this node.
+// signal signals the guard of this node.
 func (n *node) signal(sig unix.Signal) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -140,7 +140,7 @@ func (n *node) each(program string, sig unix.Signal) {
 	}
 }
 
-// processes of this node that run the given program.
+// processes lists the processes of this node that run the given program.
 func (n *node) processes(program string) []pid.ID {
 	var list []pid.ID
 	for _, id := range pid.Below(n.arena.programs.Dir) {
@@ -152,7 +152,8 @@ func (n *node) processes(program string) []pid.ID {
 	return list
 }
 
-// owns: by the environment, or as a child of the guard.
+// owns reports a process of this node, by the environment or as a child of the
+// guard.
 func (n *node) owns(process int) bool {
 	if node := nodeOf(process); node != "" {
 		return node == n.name

@@ -14,7 +14,7 @@ import (
 	"lifeline/proof/pid"
 )
 
-// outage is what came of an engine that was away for a while.
+// outage is the result of an engine that was away for a time.
 type outage struct {
 	*check.Cluster
 	how         string
@@ -30,11 +30,12 @@ type outage struct {
 	leftovers   []string
 }
 
-// outageAll takes the engine away in both ways: nobody listens, and nothing is
-// answered.
+// outageAll takes the engine away in both ways: connections are refused, and
+// requests stay unanswered.
 func outageAll(s settings, f flags) error {
 	fmt.Printf("the engine is away for %s, five nodes, TTL %s\n\n"+
-		"| guard | how | the worker ended after | overlaps | guards that ended | connections per node and s | the most in one s | requests per node and s (before) | first s after, all nodes | next start after | at the end |\n"+
+		"| guard | how | the worker ended after | overlaps | guards that ended | connections per node and s | the most "+
+		"in one s | requests per node and s (before) | first s after, all nodes | next start after | at the end |\n"+
 		"|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", f.away, f.ttl)
 	good := true
 	for _, name := range strings.Split(f.subjects, ",") {
@@ -49,7 +50,8 @@ func outageAll(s settings, f flags) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w; its log is in %s", name, err, s.dir)
 			}
-			fmt.Printf("| %s | %s | %s | %d | %d | %.1f | %d | %.1f (%.1f) | %d | %s | %d |\n", name, o.how, ms(o.ended), len(o.Overlaps), o.exits,
+			fmt.Printf("| %s | %s | %s | %d | %d | %.1f | %d | %.1f (%.1f) | %d | %s | %d |\n", name, o.how, ms(o.ended),
+				len(o.Overlaps), o.exits,
 				o.connections, o.busiest, o.requests, o.normal, o.surge, ms(o.back), o.atEnd)
 			if bad := o.bad(s); bad != "" {
 				good = false
@@ -81,7 +83,8 @@ func (o *outage) bad(s settings) string {
 	}
 	// A holder tries twenty times per TTL while some of its lease is left.
 	if o.busiest > 60 || o.requests > 20 {
-		bad = append(bad, fmt.Sprintf("%d connections in one second and %.1f requests a second of one node: a flood", o.busiest, o.requests))
+		bad = append(bad, fmt.Sprintf("%d connections in one second and %.1f requests a second of one node: a flood",
+			o.busiest, o.requests))
 	}
 	if len(o.leftovers) > 0 {
 		bad = append(bad, strings.Join(o.leftovers, "\n"))
@@ -89,7 +92,7 @@ func (o *outage) bad(s settings) string {
 	return strings.Join(bad, "\n")
 }
 
-// traffic of all nodes so far.
+// traffic counts the connections and requests of all nodes.
 func (a *arena) traffic() (connections, requests int) {
 	for _, n := range a.nodes {
 		connections += n.link.Counter().Connections()
@@ -104,7 +107,7 @@ func engineAway(s settings, away time.Duration, silent bool) (*outage, error) {
 		return nil, err
 	}
 	defer a.close()
-	o := &outage{how: "nobody listens"}
+	o := &outage{how: "refused"}
 	if silent {
 		o.how = "no answer"
 	}

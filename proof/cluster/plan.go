@@ -24,7 +24,7 @@ const (
 	stopRemote
 	stopWorker
 	pauseNode // all three stop, and wake up later: a suspended machine
-	cutNode   // partition: nothing gets through, nothing is reset
+	cutNode   // partition: every packet is dropped, and connections stay open
 	cutReplies
 	killLeader
 	stopLeader
@@ -34,7 +34,8 @@ const (
 )
 
 func (k kind) String() string {
-	return [...]string{"KILL lifeline", "KILL lifeline-remote", "KILL worker", "KILL lifeline and lifeline-remote", "KILL node",
+	return [...]string{"KILL lifeline", "KILL lifeline-remote", "KILL worker", "KILL lifeline and lifeline-remote",
+		"KILL node",
 		"TERM lifeline", "STOP lifeline", "STOP lifeline-remote", "STOP worker", "pause node", "partition", "lost replies",
 		"KILL leader", "STOP leader", "KILL engine", "STOP lifeline and lifeline-remote"}[k]
 }
@@ -63,8 +64,8 @@ func (a action) way() engine.Way {
 }
 
 // planOf makes the faults of round n, any of them together. It depends on the
-// seed and the round alone, never on what happened before: the machine's timing
-// is the only difference between two runs of one seed.
+// seed and the round alone. The machine's timing is the only difference between
+// two runs of one seed.
 func planOf(seed uint64, n int, ttl time.Duration) []action {
 	rng := rand.New(rand.NewPCG(seed, uint64(n)))
 	after := time.Duration(rng.Int64N(int64(ttl)))
@@ -72,7 +73,8 @@ func planOf(seed uint64, n int, ttl time.Duration) []action {
 	for range []int{1, 1, 1, 2, 2, 3}[rng.IntN(6)] {
 		a := action{kind: kind(rng.IntN(int(kinds))), after: after, pick: rng.Float64()}
 		switch a.kind {
-		case stopLifeline, stopRemote, stopWorker, stopGuards, pauseNode, cutNode, cutReplies, killLeader, stopLeader, killEngine:
+		case stopLifeline, stopRemote, stopWorker, stopGuards, pauseNode, cutNode, cutReplies, killLeader, stopLeader,
+			killEngine:
 			a.hold = time.Duration(rng.Int64N(int64(5 * ttl / 2)))
 		}
 		if rng.IntN(3) == 0 { // else at the same moment as the one before

@@ -53,7 +53,8 @@ var subjects = []subject{
 	},
 }
 
-// lifeline's command line, a grace of a fifth of the TTL at most.
+// lifeline returns lifeline's command line, with a grace of at most a fifth of
+// the TTL.
 func lifeline(a *arena, n *node, worker []string) []string {
 	argv := []string{a.programs.Lifeline, "--cluster", a.url(n), "--node", n.name, "--ttl", a.ttl.String(), "--dir", n.dir,
 		"--kill-after", a.grace().String()}
@@ -65,7 +66,7 @@ func lifeline(a *arena, n *node, worker []string) []string {
 
 func (a *arena) grace() time.Duration { return min(a.ttl/5, 200*time.Millisecond) }
 
-// url of the engine, as the node sees it.
+// url returns the engine's address, as the node sees it.
 func (a *arena) url(n *node) string {
 	if a.subject.engine == "postgres" {
 		return fmt.Sprintf("postgres://proof@%s/postgres?sslmode=disable", strings.Join(n.link.Addresses(), ","))
@@ -74,7 +75,8 @@ func (a *arena) url(n *node) string {
 }
 
 func initTable(a *arena) error {
-	cmd := exec.Command(a.remote, "init", fmt.Sprintf("postgres://proof@%s/postgres?sslmode=disable", strings.Join(a.engine.Addresses(), ",")))
+	cmd := exec.Command(a.remote, "init", fmt.Sprintf("postgres://proof@%s/postgres?sslmode=disable",
+		strings.Join(a.engine.Addresses(), ",")))
 	cmd.Env = environ()
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot make lifeline's table: %w\n%s", err, text)

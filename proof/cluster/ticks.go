@@ -33,19 +33,20 @@ type ticked struct {
 	ticks     int      // labels that were run
 	doubled   []string // run more than once
 	skipped   []string // never run, though an earlier and a later one were
-	excused   int      // of those: a claimant was killed, and somebody said so
+	excused   int      // of those: a claimant was killed, and another node said so
 	handovers int
 	leftovers []string
 }
 
-// period of the schedule. One with seconds: a thousand ticks of a minute each
-// would take most of a day.
+// period is the period of the schedule. The schedule has seconds, because a
+// thousand ticks of a minute each would take most of a day.
 const period, schedule = time.Second, "@everysecond"
 
 // ticksAll runs it in both ways, on both engines.
 func ticksAll(s settings, f flags) error {
 	fmt.Printf("%d nodes, clocks apart by %s, a tick every %s, jobs of 0 s to %s, seed %d\n\n"+
-		"| guard | mode | ticks | hand-overs | doubled | skipped | of those, claimant killed | overlaps | leftovers |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n",
+		"| guard | mode | ticks | hand-overs | doubled | skipped | of those, claimant killed | overlaps | leftovers "+
+		"|\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n",
 		f.tickNodes, f.apart, period, longest, f.seed)
 	good := true
 	for _, name := range strings.Split(f.subjects, ",") {
@@ -81,7 +82,8 @@ func (r *ticked) row(d drill) string {
 	if d.again {
 		mode = "at least once"
 	}
-	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d | %d |", d.subject.name, mode, r.ticks, r.handovers, len(r.doubled), len(r.skipped), r.excused, len(r.Overlaps), len(r.leftovers))
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d | %d |", d.subject.name, mode, r.ticks, r.handovers,
+		len(r.doubled), len(r.skipped), r.excused, len(r.Overlaps), len(r.leftovers))
 }
 
 func (r *ticked) bad(d drill) string {
@@ -94,7 +96,7 @@ func (r *ticked) bad(d drill) string {
 	if r.ticks < d.ticks {
 		bad = append(bad, fmt.Sprintf("%d ticks came, not %d", r.ticks, d.ticks))
 	}
-	// Of a claimant that is killed nobody knows whether its run had ended.
+	// Whether the run of a killed claimant had ended is unknown.
 	if d.again && d.kills {
 		add("skipped", r.skipped)
 	} else {
@@ -110,12 +112,12 @@ func (r *ticked) bad(d drill) string {
 	return strings.Join(bad, "\n")
 }
 
-// lengths of the job, by node: from nothing to longer than a period.
+// lengths are the job's lengths, by node: from nothing to longer than a period.
 var lengths = []time.Duration{0, 10 * time.Millisecond, period / 3, longest}
 
 const longest = period * 8 / 5
 
-// job of node i.
+// job returns the job of node i.
 func (d *drill) job(i int) []string {
 	flags := []string{"-for", lengths[i%len(lengths)].String()}
 	if i%3 == 0 {
@@ -124,7 +126,8 @@ func (d *drill) job(i int) []string {
 	return flags
 }
 
-// offset of the clock of node i: the first and the last are the furthest apart.
+// offset returns how wrong the clock of node i is: the first and the last are
+// the furthest apart.
 func (d *drill) offset(i int, rng *rand.Rand) time.Duration {
 	switch i {
 	case 0:
@@ -215,8 +218,8 @@ func (d *drill) handover(a *arena, rng *rand.Rand) {
 
 var unfinished = regexp.MustCompile(`the run for (\S+) was begun and never finished`)
 
-// count the runs of each label. A label that nobody ran, of a claimant that
-// was killed, is told of by the one that came after it.
+// count counts the runs of each label. A label of a killed claimant may have no
+// run; the next claimant tells of it.
 func (r *ticked) count(a *arena) {
 	runs := map[string][]check.Run{}
 	for _, x := range r.Runs {

@@ -1,9 +1,10 @@
 //go:build linux
 
-// Package crash kills lifeline at each of its own steps, by SIGKILL, and looks
-// at what the next tick makes of it: never two, one after that tick, and
-// nothing left when it has been ended. The steps are those of the package
-// lifeline/crash, which only a program built with the tag proof has.
+// Package crash kills lifeline at each of its own steps, by SIGKILL, and judges
+// what the next tick makes of it. There must be at most one instance at any
+// time, and one after that tick. Its end must leave no process. The steps are
+// those of the package lifeline/crash, which only a program built with the tag
+// proof has.
 //
 //	make crash        every step 200 times
 package crash
@@ -54,8 +55,9 @@ type scene struct {
 }
 
 var (
-	start   = scene{}
-	again   = scene{options: []string{"--respawn", "--respawn-delay", "0"}, trigger: func(s *stage) { s.worker(unix.SIGKILL) }}
+	start = scene{}
+	again = scene{options: []string{"--respawn", "--respawn-delay", "0"},
+		trigger: func(s *stage) { s.worker(unix.SIGKILL) }}
 	removed = scene{trigger: func(s *stage) { os.RemoveAll(s.path("state")) }}
 	ended   = scene{trigger: func(s *stage) { s.worker(unix.SIGKILL) }}
 	orphan  = scene{before: func(s *stage) {
@@ -67,9 +69,12 @@ var (
 		s.kill(s.ticks[0])
 		s.worker(unix.SIGKILL)
 	}}
-	reload = scene{worker: []string{"-takeover"}, trigger: func(s *stage) { s.command("reload", "--dir", s.path("state"), "web") }}
-	alone  = scene{options: []string{"--exec"}}
-	self   = scene{trigger: func(s *stage) { s.command("reload", "--self", "--dir", s.path("state"), "web") }}
+	reload = scene{worker: []string{"-takeover"}, trigger: func(s *stage) {
+		s.command("reload", "--dir", s.path("state"),
+			"web")
+	}}
+	alone = scene{options: []string{"--exec"}}
+	self  = scene{trigger: func(s *stage) { s.command("reload", "--self", "--dir", s.path("state"), "web") }}
 )
 
 // steps are those of lifeline/crash (its own test holds that list to the code,
@@ -82,18 +87,20 @@ var steps = []struct {
 	{"lock.taken", orphan}, {"run.locked", orphan}, {"record.read", orphan}, {"adopt", orphan},
 	{"record.read", leaked}, {"renew.made", leaked}, {"renew.locked", leaked}, {"renew.renamed", leaked},
 	{"record.none", start}, {"start.announced", start}, {"start.secured", start}, {"start.elected", start},
-	{"fork.before", start}, {"fork.after", start}, {"start.forked", start}, {"start.recorded", start}, {"start.told", start},
+	{"fork.before", start}, {"fork.after", start}, {"start.forked", start}, {"start.recorded", start},
+	{"start.told", start},
 	{"start.announced", alone}, {"become.exec", alone},
 	{"keep.missing", removed}, {"keep.locked", removed}, {"keep.opened", removed}, {"keep.held", removed},
 	{"end.worker", ended}, {"end.vacated", ended}, {"end.unlocked", ended}, {"end.released", ended}, {"end.worker", again},
 	{"reload.asked", reload}, {"reload.started", reload}, {"reload.ready", reload}, {"reload.over", reload},
 	{"handover.exec", self}, {"handover.taken", self}, {"handover.restored", self},
 	// A respawn takes the same way again, without a census.
-	{"start.announced", second}, {"start.elected", second}, {"fork.after", second}, {"start.recorded", second}, {"start.told", second},
+	{"start.announced", second}, {"start.elected", second}, {"fork.after", second}, {"start.recorded", second},
+	{"start.told", second},
 }
 
-// second arms the step only when the first worker is up: the step is named in
-// a file's name, and the file stands in the way until then.
+// second arms the step only when the first worker is up. The step is named in a
+// file's name, and the file stands in the way until then.
 var second = scene{options: again.options, before: func(s *stage) {
 	if err := os.WriteFile(s.path("crashed"), nil, 0o600); err != nil {
 		s.t.Fatal(err)
@@ -268,7 +275,8 @@ func (s *stage) play(step string, sc scene, n int) {
 	}
 }
 
-// atRest: whoever was to die has died, and whoever was to start has started.
+// atRest reports that the process that was to die has died, and that the
+// process that was to start has started.
 func (s *stage) atRest() bool {
 	living := s.watch.Living()
 	supervisors, others := 0, 0
@@ -290,8 +298,9 @@ func (s *stage) atRest() bool {
 	return others == 0 && supervisors == 1 && len(living) == 1
 }
 
-// orphans counts those that came to us, but for witnesses: one that is dying
-// has no program any more, and holds its locks all the same.
+// orphans counts the processes that came to this test as their subreaper,
+// except witnesses. A process that is dying shows no program any more, and may
+// still hold its locks.
 func (s *stage) orphans(living []pid.ID) (n int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 	margin = 10 * time.Second
 )
 
-// A box is the inside of the namespaces: a daemon, its crontab, and the names
+// box is the inside of the namespaces: a daemon, its crontab, and the names
 // that the user puts into it.
 type box struct {
 	*testing.T
@@ -38,7 +38,7 @@ type box struct {
 	instances []*instance
 }
 
-// An instance is a name, and a witness as its worker.
+// instance is a name, and a witness as its worker.
 type instance struct {
 	name      string
 	watch     *check.Watch
@@ -130,10 +130,10 @@ func (b *box) tick() {
 
 func (b *box) foreign() int { return strings.Count(b.read("foreign"), "\n") }
 
-// clear waits for a time that is well away from the turn of the minute, so
-// that what follows happens between two ticks. And Debian's cron compares
-// whole seconds: of two changes of the crontab in one second it misses the
-// second one for good, if it has taken in the first one by then.
+// clear waits for a time that is well away from the turn of the minute, so that
+// what follows happens between two ticks. And Debian's cron compares whole
+// seconds. When it has taken in the first of two changes of the crontab within
+// a second, it never sees the second change.
 func (b *box) clear() {
 	b.Helper()
 	b.await(minute, func() bool {
@@ -146,8 +146,9 @@ func (b *box) clear() {
 	}
 }
 
-// expect says how it must be after a tick: so many starts all in all, the last
-// one alive or not. It waits for what the tick started to settle.
+// expect says how it must be after a tick: the number of starts in total, and
+// whether the last one lives. It waits until what the tick started has come to
+// rest.
 func (b *box) expect(i *instance, starts int, up bool) {
 	b.Helper()
 	alive := 0
@@ -292,8 +293,8 @@ func (b *box) killSupervisor(i *instance) {
 	}
 }
 
-// killBoth: the worker may have heard of its supervisor's death by then, and
-// have ended.
+// killBoth kills supervisor and worker. The worker may have heard of its
+// supervisor's death by then, and have ended.
 func (b *box) killBoth(i *instance) {
 	b.Helper()
 	worker := b.worker(i)

@@ -1,6 +1,6 @@
 // Package cron proves lifeline's main job on real cron daemons, from a user's
-// side: the program that is shipped, a crontab that held other things before,
-// and cron's own minutes. The steps are in story_linux_test.go.
+// side. It uses the program that is shipped, a crontab that held other things
+// before, and cron's own minutes. The steps are in story_linux_test.go.
 package cron
 
 import (
@@ -22,7 +22,7 @@ import (
 	"lifeline/proof/pid"
 )
 
-// A daemon is one that starts what stands in a crontab.
+// daemon is a program that starts what stands in a crontab.
 type daemon struct {
 	name string
 	// always: it starts a line again although what it started for the same

@@ -74,7 +74,8 @@ func story(b *box) {
 	b.uninstall(worker) // alone, it ends nothing
 	b.killBoth(ended)
 	b.killWorker(deaf)
-	b.await(margin, func() bool { began, codes := b.runs(deaf); return began == len(codes) }, "deaf: its new supervisor notices the end")
+	b.await(margin, func() bool { began, codes := b.runs(deaf); return began == len(codes) },
+		"deaf: its new supervisor notices the end")
 	down.watch.Note("reset", "") // up to here it was to be down
 	b.command("lifeline", "resume", "down")
 
@@ -87,8 +88,8 @@ func story(b *box) {
 	b.expect(ended, 3, true)
 	b.expect(gone, 1, false)
 
-	// Out of the crontab, and ended: it was as if it had never been there.
-	// The foreign text has its last newline, or none, whatever the order.
+	// Out of the crontab, and ended: it was as if it had never been there. The
+	// foreign text has its last newline, or none, in every order.
 	b.clear()
 	for _, i := range b.instances {
 		if i.installed {
@@ -120,8 +121,9 @@ func story(b *box) {
 	}
 }
 
-// rebootKills: some builds of busybox crond die of any line that begins with
-// an @ (they read the line from a copy that only the option -d has made).
+// rebootKills reports a build of busybox crond that dies of any line that
+// begins with an @. It reads the line from a copy that only the option -d has
+// made.
 func (b *box) rebootKills() bool {
 	if b.name != "busybox" {
 		return false
@@ -134,7 +136,7 @@ func (b *box) rebootKills() bool {
 	return true
 }
 
-// quietly: the runs that found nothing to do exited with 0.
+// quietly checks that the runs that found nothing to do exited with 0.
 func (b *box) quietly(i *instance) {
 	b.Helper()
 	_, codes := b.runs(i)
@@ -163,16 +165,17 @@ func (b *box) judge() {
 			}
 			gaps = append(gaps, g.Length().Round(time.Millisecond).String())
 			if g.Calm > minute+margin || g.Ticks > 1 {
-				b.Errorf("%s: nobody there for %s and %d ticks", i.name, g.Calm, g.Ticks)
+				b.Errorf("%s: no instance for %s and %d ticks", i.name, g.Calm, g.Ticks)
 			}
 		}
 		_, codes := b.runs(i)
-		b.Logf("%-7s %d starts, with nobody there for %s; cron's runs exited with %v", i.name, len(report.Lives), strings.Join(gaps, ", "), codes)
+		b.Logf("%-7s %d starts, without an instance for %s; cron's runs exited with %v", i.name, len(report.Lives),
+			strings.Join(gaps, ", "), codes)
 	}
 }
 
-// mailed: cron has sent word of these, and of no other: a tick that finds
-// things as they should be says nothing.
+// mailed checks that cron has sent mail about these names and no others: a tick
+// that finds its instance prints nothing.
 func (b *box) mailed(names ...*instance) {
 	b.Helper()
 	text := strings.Join(b.mails(), "")

@@ -64,7 +64,8 @@ func (p *Postgres) Wipe() error {
 	if err := os.RemoveAll(p.data()); err != nil {
 		return err
 	}
-	if text, err := p.command("initdb", "-D", p.data(), "-U", "proof", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync").CombinedOutput(); err != nil {
+	if text, err := p.command("initdb", "-D", p.data(), "-U", "proof", "-A", "trust", "-E", "UTF8", "--no-locale",
+		"--no-sync").CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot make a database: %w\n%s", err, text)
 	}
 	return p.again()
@@ -138,16 +139,17 @@ func NewPair(p *Postgres) (*Pair, error) {
 	return pair, pair.Follow()
 }
 
-// Addresses of both.
+// Addresses returns the addresses of both.
 func (p *Pair) Addresses() []string { return p.ports }
 
-// Follow makes the other server a standby of the primary, anew.
+// Follow makes the other server a fresh standby of the primary.
 func (p *Pair) Follow() error {
 	p.other.Kill(0)
 	if err := os.RemoveAll(p.other.data()); err != nil {
 		return err
 	}
-	cmd := p.other.command("pg_basebackup", "-h", "127.0.0.1", "-p", fmt.Sprint(p.Postgres.port), "-U", "proof", "-D", p.other.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync")
+	cmd := p.other.command("pg_basebackup", "-h", "127.0.0.1", "-p", fmt.Sprint(p.Postgres.port), "-U", "proof", "-D",
+		p.other.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot make a standby: %w: %s", err, text)
 	}
@@ -158,7 +160,7 @@ func (p *Pair) Follow() error {
 func (p *Pair) Lag() error {
 	text, err := p.Postgres.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
 	if err == nil {
-		// Not to come back: the address it connects to is no more.
+		// It can't come back, because the address that it connects to is gone.
 		_, err = p.other.SQL("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=1'")
 	}
 	if err == nil {

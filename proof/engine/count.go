@@ -22,10 +22,10 @@ type Counter struct {
 	connections, requests atomic.Int64
 }
 
-// Connections that were tried.
+// Connections returns how many connections were tried.
 func (c *Counter) Connections() int { return int(c.connections.Load()) }
 
-// Requests that were sent, whether or not they arrived.
+// Requests returns how many requests were sent, also those that were lost.
 func (c *Counter) Requests() int { return int(c.requests.Load()) }
 
 func (c *Counter) connection() { c.connections.Add(1) }

@@ -40,7 +40,7 @@ type Engine interface {
 	Start(member int) error
 	// Ready waits until requests are served.
 	Ready(limit time.Duration) error
-	// Close ends all of it for good.
+	// Close ends all of it; it can't be started again.
 	Close()
 }
 

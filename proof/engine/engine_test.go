@@ -28,8 +28,8 @@ func asker(t *testing.T, argv []string) <-chan error {
 	return done
 }
 
-// lossy holds that a request through a cut link neither fails nor succeeds,
-// and succeeds as soon as it is healed.
+// lossy checks that a request through a cut link hangs, and succeeds as soon as
+// the link is healed.
 func lossy(t *testing.T, link *Link, request []string) {
 	t.Helper()
 	for _, way := range []Way{Requests, Replies, Both} {
@@ -70,7 +70,8 @@ func TestEtcd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer link.Close()
-	lossy(t, link, []string{ctl, "--endpoints", strings.Join(link.Addresses(), ","), "--command-timeout", "15s", "--dial-timeout", "15s", "get", "x"})
+	lossy(t, link, []string{ctl, "--endpoints", strings.Join(link.Addresses(), ","), "--command-timeout", "15s",
+		"--dial-timeout", "15s", "get", "x"})
 
 	// The leader is killed: another leads, and the old one can come back.
 	was := e.Leader()
@@ -128,7 +129,8 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
-// TestRefused: behind the link of an engine that is down nobody answers.
+// TestRefused: behind the link of an engine that is down, connections are
+// refused.
 func TestRefused(t *testing.T) {
 	port, err := freePort()
 	if err != nil {

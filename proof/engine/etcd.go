@@ -108,8 +108,8 @@ func (e *Etcd) Start(i int) error {
 	defer log.Close()
 	m.cmd = exec.Command(e.program, append([]string{"--name", m.name, "--data-dir", filepath.Join(e.dir, m.name),
 		"--listen-client-urls", client,
-		// A client that asks where the members are would go round the link:
-		// nobody listens there.
+		// A client that asks where the members are would go round the link, so
+		// it is given an address without a listener.
 		"--advertise-client-urls", "http://127.0.0.1:1",
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
 		"--initial-cluster", strings.Join(all, ","), "--initial-cluster-token", "proof",
@@ -154,7 +154,7 @@ func clean() []string {
 	return env
 }
 
-// Addresses of the members.
+// Addresses returns the addresses of the members.
 func (e *Etcd) Addresses() []string {
 	var list []string
 	for _, m := range e.members {
@@ -175,7 +175,8 @@ func (e *Etcd) Leader() int {
 }
 
 func (e *Etcd) status(i int) (own, leader string) {
-	resp, err := e.http.Post(fmt.Sprintf("http://127.0.0.1:%d/v3/maintenance/status", e.members[i].client), "application/json", strings.NewReader("{}"))
+	resp, err := e.http.Post(fmt.Sprintf("http://127.0.0.1:%d/v3/maintenance/status", e.members[i].client),
+		"application/json", strings.NewReader("{}"))
 	if err != nil {
 		return "", ""
 	}
@@ -278,7 +279,7 @@ func (e *Etcd) Copy() error {
 
 // Back ends all members and starts them again with the data of the last Copy.
 func (e *Etcd) Back() error {
-	return e.anew(func(data string) error {
+	return e.replace(func(data string) error {
 		if err := os.RemoveAll(data); err != nil {
 			return err
 		}
@@ -287,7 +288,7 @@ func (e *Etcd) Back() error {
 }
 
 // Wipe ends all members and starts them again with none.
-func (e *Etcd) Wipe() error { return e.anew(os.RemoveAll) }
+func (e *Etcd) Wipe() error { return e.replace(os.RemoveAll) }
 
 func (e *Etcd) each(do func(data string) error) error {
 	for _, m := range e.members {
@@ -298,7 +299,7 @@ func (e *Etcd) each(do func(data string) error) error {
 	return nil
 }
 
-func (e *Etcd) anew(with func(data string) error) error {
+func (e *Etcd) replace(with func(data string) error) error {
 	for i := range e.members {
 		e.Kill(i)
 	}

@@ -30,7 +30,7 @@ type Link struct {
 	mu     sync.Mutex
 	lost   Way
 	closed bool
-	change chan struct{} // closed and made anew at each change
+	change chan struct{} // closed and made again at each change
 	conns  map[net.Conn]bool
 }
 
@@ -55,7 +55,7 @@ func NewLink(members []string, protocol Protocol) (*Link, error) {
 	return l, nil
 }
 
-// Addresses to connect to instead of the members'.
+// Addresses returns the addresses to connect to instead of the members'.
 func (l *Link) Addresses() []string {
 	var list []string
 	for _, p := range l.proxies {
@@ -64,7 +64,7 @@ func (l *Link) Addresses() []string {
 	return list
 }
 
-// Counter of what the node has asked so far.
+// Counter returns the counter of what the node has asked.
 func (l *Link) Counter() *Counter { return &l.counter }
 
 // Cut loses what goes these ways from now on.

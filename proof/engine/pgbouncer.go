@@ -52,7 +52,8 @@ func StartPgbouncer(dir, server, mode string) (*Pgbouncer, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf("[databases]\npostgres = host=%s port=%s user=proof\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = any\npool_mode = %s\n", host, port, b.port, mode)
+	config := fmt.Sprintf("[databases]\npostgres = host=%s port=%s user=proof\n[pgbouncer]\nlisten_addr = "+
+		"127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = any\npool_mode = %s\n", host, port, b.port, mode)
 	ini := filepath.Join(dir, "pgbouncer.ini")
 	if err := os.WriteFile(ini, []byte(config), 0o644); err != nil {
 		return nil, err

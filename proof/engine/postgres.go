@@ -46,9 +46,9 @@ func findPostgres() (string, error) {
 }
 
 // StartPostgres makes a database in dir and serves it. root can't do that
-// itself: then it is the user postgres, who must be able to reach dir. The
-// owner is the user proof; hba are the lines of pg_hba.conf, by default
-// everybody is trusted.
+// itself: then the server runs as the user postgres, who must be able to reach
+// dir. The owner is the user proof; hba are the lines of pg_hba.conf, by
+// default every user is trusted.
 func StartPostgres(dir string, hba ...string) (*Postgres, error) {
 	bin, err := findPostgres()
 	if err != nil {
@@ -66,7 +66,8 @@ func StartPostgres(dir string, hba ...string) (*Postgres, error) {
 		return nil, fmt.Errorf("cannot make a database: %w\n%s", err, text)
 	}
 	if len(hba) > 0 {
-		if err := os.WriteFile(filepath.Join(p.data(), "pg_hba.conf"), []byte(strings.Join(hba, "\n")+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(p.data(), "pg_hba.conf"), []byte(strings.Join(hba, "\n")+"\n"),
+			0o600); err != nil {
 			return nil, err
 		}
 	}
@@ -127,9 +128,11 @@ func (p *Postgres) Start(int) error {
 			return err
 		}
 		cmd := p.command("postgres", "-D", p.data(), "-p", fmt.Sprint(p.port), "-c", "listen_addresses=127.0.0.1",
-			"-c", "unix_socket_directories="+p.dir, "-c", "fsync=off", "-c", "max_connections=300", "-c", "logging_collector=off")
+			"-c", "unix_socket_directories="+p.dir, "-c", "fsync=off", "-c", "max_connections=300", "-c",
+			"logging_collector=off")
 		if p.faked != "" {
-			cmd.Env = append(cmd.Env, "LD_PRELOAD="+p.faked, "FAKETIME_TIMESTAMP_FILE="+filepath.Join(p.dir, "clock"), "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1")
+			cmd.Env = append(cmd.Env, "LD_PRELOAD="+p.faked, "FAKETIME_TIMESTAMP_FILE="+filepath.Join(p.dir, "clock"),
+				"FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1")
 		}
 		cmd.Stdout, cmd.Stderr = log, log
 		err = start(cmd)
@@ -181,7 +184,8 @@ func (p *Postgres) Ready(limit time.Duration) error {
 
 // SQL runs statements as the owner, past every link.
 func (p *Postgres) SQL(statements string) (string, error) {
-	cmd := p.command("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", fmt.Sprint(p.port), "-U", "proof", "-d", "postgres", "-c", statements)
+	cmd := p.command("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p",
+		fmt.Sprint(p.port), "-U", "proof", "-d", "postgres", "-c", statements)
 	cmd.Env = append(cmd.Env, "PGCONNECT_TIMEOUT=2")
 	text, err := cmd.CombinedOutput()
 	if err != nil {
@@ -217,7 +221,7 @@ func (p *Postgres) Signal(_ int, sig syscall.Signal) {
 	}
 }
 
-// Close ends it for good: at once, as nothing of it is wanted.
+// Close ends it at once, because its data isn't needed any more.
 func (p *Postgres) Close() {
 	p.Signal(0, syscall.SIGQUIT)
 	p.mu.Lock()

@@ -38,7 +38,7 @@
  *   PLAIN_DELETE    4 a release deletes whatever is there
  *   EARLY_RELEASE   4 released before the worker has ended
  *   ONE_GUARD         lifeline alone watches the deadline
- *   NO_DOOM           lifeline has no timer of the kernel's (with PROCESS)
+ *   NO_KILLTIMER           lifeline has no timer of the kernel's (with PROCESS)
  *   NO_PDEATH         the worker outlives lifeline (with PROCESS)
  *   NO_FENCE        5 the resource takes any fence (with BEYOND)
  *   REACHED           no rule: a successor may not even start, so that it is
@@ -82,12 +82,12 @@ typedef Node {
 	byte deadline;
 	byte lag;               /* for how long it was suspended */
 	byte asked, sent, answer, granted;
-	byte ghost, ghostfence; /* a request that nobody waits for any more */
+	byte ghost, ghostfence; /* a request that was given up */
 };
 
 Node n[2];
 byte now = 1;
-byte holder = 2;            /* 2: nobody */
+byte holder = 2;            /* 2: no node */
 byte expires, fence;        /* of the engine */
 byte faults = FAULTS;
 byte what, which, verdict;  /* of the request that arrives */
@@ -101,7 +101,7 @@ byte seen;                  /* the resource's highest fence */
 
 #define LATE(i) (CLOCK(i) + MARGIN >= n[i].deadline)
 #ifdef PROCESS
-#ifndef NO_DOOM
+#ifndef NO_KILLTIMER
 #define DOOMED(i) (n[i].lifeline == STOPPED)
 #endif
 #endif
@@ -227,7 +227,7 @@ inline check() { assert(ALLOWED || !(n[0].worker && AWAKE(0) && n[1].worker && A
 
 inline step(i) {
 	if
-	/* acquire: nothing of ours lives */
+	/* acquire: no worker of this node lives */
 	:: SPEAKS(i) && n[i].asked == NOTHING && !n[i].held && !n[i].worker -> ask(i, ACQUIRE)
 	/* renew */
 	:: SPEAKS(i) && n[i].asked == NOTHING && n[i].held ->
@@ -243,7 +243,7 @@ inline step(i) {
 		:: n[i].asked == ACQUIRE && n[i].answer == YES -> n[i].granted = fence
 		:: else
 		fi
-	:: n[i].ghost != NOTHING -> /* the answer finds nobody */
+	:: n[i].ghost != NOTHING -> /* the request was given up */
 		what = n[i].ghost; which = n[i].ghostfence;
 		arrive(i);
 		n[i].ghost = NOTHING; n[i].ghostfence = 0
@@ -277,7 +277,7 @@ inline step(i) {
 		n[i].worker = 1; n[i].own = n[i].fence; FIRST(i)
 	/* kill */
 	:: AWAKE(i) && n[i].worker && GUARDED(i) && LATE(i) -> ended(i); n[i].held = 0
-	/* doom */
+	/* the kernel's timer */
 	:: AWAKE(i) && n[i].worker && DOOMED(i) && LATE(i) -> ended(i); n[i].lifeline = DEAD
 	/* lifeline is dead: lifeline-remote kills what it has left */
 	:: SPEAKS(i) && n[i].worker && n[i].lifeline == DEAD -> ended(i)

@@ -92,13 +92,16 @@ func look(t *testing.T, model, flags string) result {
 	}
 	if m := failure.FindStringSubmatch(out); m != nil {
 		r.fails = m[1]
-		for _, m := range step.FindAllStringSubmatch(run(append(append([]string{"spin", "-t", "-p"}, defines...), model)...), -1) {
+		for _, m := range step.FindAllStringSubmatch(run(append(append([]string{"spin", "-t", "-p"}, defines...),
+			model)...), -1) {
 			r.trail += m[1] + " " + m[2] + "\n"
 		}
 		return r
 	}
 	// Silence proves nothing unless it has seen all there is.
-	if !strings.Contains(out, "errors: 0") || strings.Contains(out, "out of memory") || strings.Contains(out, "max search depth too small") || strings.Contains(out, "Search not completed") || r.states == 0 {
+	if !strings.Contains(out, "errors: 0") || strings.Contains(out, "out of memory") ||
+		strings.Contains(out, "max search depth too small") || strings.Contains(out, "Search not completed") ||
+		r.states == 0 {
 		t.Fatalf("the search was not complete:\n%s", out)
 	}
 	return r

@@ -25,17 +25,19 @@ var programs = []struct{ name, from string }{
 	{"lifeline-remote", "./cmd/lifeline-remote"},
 }
 
-// licences are those that ask for nothing but to be named, each by what its
-// text says and what it doesn't. Anything else has to be looked at by a person.
+// licences are those that ask only to be named, each by what its text says and
+// what it lacks. Anything else has to be looked at by a person.
 var licences = []struct{ id, says, not string }{
 	{"Apache-2.0", "Apache License Version 2.0, January 2004", ""},
 	{"MIT", "Permission is hereby granted, free of charge, to any person obtaining a copy of this software", ""},
-	{"BSD-3-Clause", "Redistribution and use in source and binary forms, with or without modification, are permitted provided that the following conditions are met: ", "!Neither the name of"},
-	{"BSD-2-Clause", "Redistribution and use in source and binary forms, with or without modification, are permitted provided that the following conditions are met: ", "Neither the name of"},
+	{"BSD-3-Clause", "Redistribution and use in source and binary forms, with or without modification, are permitted " +
+		"provided that the following conditions are met: ", "!Neither the name of"},
+	{"BSD-2-Clause", "Redistribution and use in source and binary forms, with or without modification, are permitted " +
+		"provided that the following conditions are met: ", "Neither the name of"},
 	{"ISC", "copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted", ""},
 }
 
-// never is what no licence that we may pass on says.
+// never is text of licences that forbid passing the module on.
 var never = []string{"GNU", "General Public", "Mozilla", "Commons Clause", "non-commercial", "Business Source"}
 
 type module struct {
@@ -54,7 +56,8 @@ func main() {
 
 func list() ([]byte, error) {
 	var out bytes.Buffer
-	fmt.Fprint(&out, "# What is linked in\n\nMade by `make modules`; a test fails when it isn't true any more. Versions are pinned by go.mod, contents by the checksums in go.sum..\n")
+	fmt.Fprint(&out, "# What is linked in\n\nMade by `make modules`; a test fails when it isn't true any more. "+
+		"Versions are pinned by go.mod, contents by the checksums in go.sum..\n")
 	for _, p := range programs {
 		modules, err := linked(p.from)
 		if err != nil {

@@ -23,7 +23,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// TestLicence: what isn't known, or isn't allowed, is an error.
+// TestLicence: an unknown or forbidden licence is an error.
 func TestLicence(t *testing.T) {
 	own, err := filepath.Abs("../..")
 	if err != nil {
@@ -32,7 +32,9 @@ func TestLicence(t *testing.T) {
 	if got, err := licenceOf(own); err != nil || got == "" {
 		t.Errorf("our own: %q, %v", got, err)
 	}
-	for name, text := range map[string]string{"none": "", "unknown": "You may do with it what I say on Tuesdays.\n", "never": "GNU General Public License\nPermission is hereby granted, free of charge, to any person obtaining a copy of this software"} {
+	for name, text := range map[string]string{"none": "", "unknown": "You may do with it what I say on Tuesdays.\n",
+		"never": "GNU General Public License\nPermission is hereby granted, free of charge, to any person obtaining a " +
+			"copy of this software"} {
 		dir := t.TempDir()
 		if text != "" {
 			if err := os.WriteFile(filepath.Join(dir, "LICENSE"), []byte(text), 0o600); err != nil {

@@ -1,7 +1,7 @@
 // Package need leaves a test out, by name, where the machine lacks what it
 // needs. In CI, where LIFELINE_TEST_STRICT is set, that is a failure: a test
-// that nobody runs proves nothing. What a test lets people set it reads here,
-// too.
+// that never runs proves nothing. It also reads the settings that people give
+// to tests.
 package need
 
 import (
@@ -48,17 +48,19 @@ func Programs(t testing.TB, names ...string) {
 	}
 }
 
-// Root is needed, for what nobody else may do.
+// Root skips a test that needs root's rights.
 func Root(t testing.TB) {
 	t.Helper()
 	That(t, os.Geteuid() == 0, "root's rights")
 }
 
-// Namespaces for mounts and processes are needed, for a world of the test's own.
+// Namespaces skips a test that can't have namespaces for mounts and processes,
+// for a world of its own.
 func Namespaces(t testing.TB) {
 	t.Helper()
 	Program(t, "unshare")
-	That(t, exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true").Run() == nil, "the right to make namespaces")
+	That(t, exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true").Run() == nil,
+		"the right to make namespaces")
 }
 
 // Time leaves out what takes minutes when only a quick look is wanted (-short).

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Peer runs the witness under the algorithms that lifeline is compared with.
-// It decides, and then becomes the witness with its own arguments unchanged:
-// as in the gem, where the guarded block is in the process that looked.
+// Peer runs the witness under the algorithms that lifeline is compared with. It
+// decides, and then becomes the witness with its own arguments unchanged. In
+// the gem, too, the guarded block is in the process that looked.
 //
 //	PEER=gem WITNESS=/path/to/witness peer -log L -lock F
 //

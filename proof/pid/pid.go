@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package pid names, watches and signals processes for the drivers of the
-// proofs. It shares no code with lifeline on purpose: what judges must not
-// make the same mistakes as what is judged.
+// proofs. It shares no code with lifeline on purpose, so that the judge and the
+// judged make different mistakes.
 //
 //	h, err := pid.Open(id) // pid and start time must both agree
 //	h.Signal(unix.SIGKILL)
@@ -22,7 +22,7 @@ import (
 )
 
 // ID is a pid and the start time that goes with it (clock ticks since boot,
-// field 22 of proc_pid_stat(5)): pids come round again within minutes here.
+// field 22 of proc_pid_stat(5)). Pids come round again within minutes here.
 type ID struct {
 	PID   int
 	Ticks uint64
@@ -64,7 +64,7 @@ func Look(pid int) (Stat, error) {
 }
 
 // Now is CLOCK_MONOTONIC in nanoseconds: one clock for every process of the
-// machine, which nobody can set.
+// machine, which can't be set.
 func Now() int64 {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
@@ -109,7 +109,7 @@ func (h *Handle) Dead() bool { return h.poll(0) }
 // Wait returns when it has ended.
 func (h *Handle) Wait() { h.poll(-1) }
 
-// WaitFor reports whether it has ended within so many milliseconds.
+// WaitFor reports whether it has ended within the given milliseconds.
 func (h *Handle) WaitFor(ms int) bool { return h.poll(ms) }
 
 func (h *Handle) poll(ms int) bool {
@@ -151,8 +151,8 @@ func Below(dir string) []ID {
 	return ids
 }
 
-// KillBelow ends everything below dir for certain: the drivers leave nothing
-// behind, whatever became of the run.
+// KillBelow ends every process that runs a program below dir, so that the
+// drivers leave nothing behind after any run.
 func KillBelow(dir string) {
 	for range 1000 {
 		ids := Below(dir)

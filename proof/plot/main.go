@@ -1,6 +1,7 @@
-// Plot draws the rows of BENCHMARKS.md that grow with the number of processes:
-// one SVG for each kind of table that stands there for several numbers. It is
-// a module of its own, so that nothing of the library reaches lifeline's.
+// Plot draws the rows of BENCHMARKS.md that grow with the number of processes.
+// It makes one SVG for each kind of table that stands there for several
+// numbers. It is a module of its own, so that nothing of the library reaches
+// lifeline's.
 //
 //	cd proof/plot && go run . ../../BENCHMARKS.md ../../docs
 package main

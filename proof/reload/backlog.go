@@ -17,14 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// backlog: while no worker runs, connections wait in the socket, and are
-// answered by the next one.
+// backlog checks that connections wait in the socket while no worker runs, and
+// are answered by the next worker.
 func (s *site) backlog(n int, tell func(format string, args ...any)) error {
 	at, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	v, err := s.serve("", []string{"--respawn", "--respawn-delay", "1s", "--notify", "--listen", "tcp://" + at}, s.webserver)
+	v, err := s.serve("", []string{"--respawn", "--respawn-delay", "1s", "--notify", "--listen", "tcp://" + at},
+		s.webserver)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,8 @@ func (s *site) whileNobodyRuns(at string) error {
 		}
 		defer waiting[i].drop()
 	}
-	// Nobody was there to accept them, unless the machine has slept meanwhile.
+	// No worker was there to accept them, unless the machine was suspended
+	// meanwhile.
 	alone := len(s.running(s.webserver)) == 0
 	for _, c := range waiting {
 		go func() {
@@ -111,7 +113,7 @@ func (s *site) unixSocket(tell func(format string, args ...any)) error {
 	if err != nil {
 		return errors.Join(err, v.end())
 	}
-	// lifeline is killed: nobody is left to take the file away.
+	// lifeline is killed, so the file stays.
 	kill(v.id, unix.SIGKILL)
 	if _, err := v.wait(); err != nil {
 		return err
@@ -126,7 +128,11 @@ func (s *site) unixSocket(tell func(format string, args ...any)) error {
 	if err != nil {
 		return err
 	}
-	if err := await("a new socket", func() bool { now, err := s.socketFile(path, mode, owner); return err == nil && now.After(born) }); err != nil {
+	if err := await("a new socket", func() bool {
+		now, err := s.socketFile(path, mode, owner)
+		return err == nil &&
+			now.After(born)
+	}); err != nil {
 		return errors.Join(fmt.Errorf("%w; lifeline said: %s", err, next.text()), next.end())
 	}
 	err = errors.Join(s.askUnix(path), next.end())
@@ -134,7 +140,8 @@ func (s *site) unixSocket(tell func(format string, args ...any)) error {
 		err = fmt.Errorf("the file is there after the end: %v", statErr)
 	}
 	if err == nil {
-		tell("a unix socket: mode %o and owner as asked for, served before and after a reload, stale after SIGKILL of lifeline and made anew by the next tick, gone at the end", mode)
+		tell("a unix socket: mode %o and owner as asked for, served before and after a reload, stale after SIGKILL of "+
+			"lifeline and made again by the next tick, gone at the end", mode)
 	}
 	return err
 }
@@ -147,7 +154,8 @@ func (s *site) socketFile(path string, mode os.FileMode, owner uint32) (born tim
 	var st os.FileInfo
 	err = await("its mode and owner", func() bool {
 		st, err = os.Lstat(path)
-		return err == nil && st.Mode().Type() == os.ModeSocket && st.Mode().Perm() == mode && st.Sys().(*syscall.Stat_t).Uid == owner
+		return err == nil && st.Mode().Type() == os.ModeSocket && st.Mode().Perm() == mode &&
+			st.Sys().(*syscall.Stat_t).Uid == owner
 	})
 	if err != nil {
 		return born, fmt.Errorf("%w; it is %s", err, st.Mode())
@@ -165,9 +173,8 @@ func (s *site) askUnix(path string) error {
 	return err
 }
 
-// handedOver wants three sockets in their order, with their names, and
-// LISTEN_PID to be the command's own, in the first worker and in the next
-// generation.
+// handedOver wants three sockets in their order, with their names, in the first
+// worker and in the next generation. LISTEN_PID must be the command's own.
 func (s *site) handedOver(tell func(format string, args ...any)) error {
 	dir, err := s.sub()
 	if err != nil {
@@ -183,11 +190,13 @@ func (s *site) handedOver(tell func(format string, args ...any)) error {
 	}
 	// A script, so that the command isn't the one that lifeline first started.
 	out := filepath.Join(dir, "out")
-	script, err := s.newApp(fmt.Sprintf("#!/bin/sh\necho $$ $LISTEN_PID $LISTEN_FDS $LISTEN_FDNAMES $(readlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5) >>%s\nexec %s -ready\n", out, s.single))
+	script, err := s.newApp(fmt.Sprintf("#!/bin/sh\necho $$ $LISTEN_PID $LISTEN_FDS $LISTEN_FDNAMES $(readlink "+
+		"/proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5) >>%s\nexec %s -ready\n", out, s.single))
 	if err != nil {
 		return err
 	}
-	v, err := s.serve("", []string{"--notify", "--settle", settle, "--listen", "tcp://" + addresses[0], "--listen", "admin=tcp://" + addresses[1],
+	v, err := s.serve("", []string{"--notify", "--settle", settle, "--listen", "tcp://" + addresses[0], "--listen",
+		"admin=tcp://" + addresses[1],
 		"--listen", "local=unix://" + filepath.Join(dir, "y.sock")}, script.path)
 	if err != nil {
 		return err
@@ -208,7 +217,8 @@ func (s *site) handedOver(tell func(format string, args ...any)) error {
 		err = wantSockets(got, addresses)
 	}
 	if err == nil {
-		tell("three sockets, `LISTEN_FDNAMES=listen:admin:local`, `LISTEN_PID` the command's own, the very same sockets in the next generation")
+		tell("three sockets, `LISTEN_FDNAMES=listen:admin:local`, `LISTEN_PID` the command's own, the very same sockets " +
+			"in the next generation")
 	}
 	return errors.Join(err, v.end())
 }
@@ -254,7 +264,7 @@ func listenerOf(at string) (inode string, err error) {
 			return f[9], nil
 		}
 	}
-	return "", fmt.Errorf("nobody listens at %s", at)
+	return "", fmt.Errorf("no process listens at %s", at)
 }
 
 func backlogMode(s *site, n int, _ uint64) error {

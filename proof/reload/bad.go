@@ -51,12 +51,14 @@ type badVersion struct {
 
 func (s *site) badVersions() []badVersion {
 	return []badVersion{
-		{what: "crashes at its start", script: "#!/bin/sh\necho reading the configuration\necho 'no such table: users' >&2\nexit 3\n", mode: 0o755,
+		{what: "crashes at its start", script: "#!/bin/sh\necho reading the configuration\necho 'no such table: users' " +
+			">&2\nexit 3\n", mode: 0o755,
 			says: []string{"exited with code 3", "no such table: users"}},
 		{what: "is killed by a signal", script: "#!/bin/sh\nkill -SEGV $$\n", mode: 0o755, says: []string{"SIGSEGV"}},
 		{what: "exits with 0", script: "#!/bin/sh\n", mode: 0o755, says: []string{"ended after"}},
 		{what: "hangs", script: s.version("-hang"), mode: 0o755, says: []string{"not ready within 3s (--reload-timeout)"}},
-		{what: "hangs, then crashes", script: s.version("-hang -crash-after 100ms"), mode: 0o755, says: []string{"exited with code 1", "crashes, as asked"}},
+		{what: "hangs, then crashes", script: s.version("-hang -crash-after 100ms"), mode: 0o755,
+			says: []string{"exited with code 1", "crashes, as asked"}},
 		{what: "isn't executable", script: s.version(""), mode: 0o644, says: []string{"permission denied"}},
 		{what: "isn't there", says: []string{"no such command"}},
 		{what: "has a missing interpreter", script: "#!/no/such/interpreter\n", mode: 0o755, says: []string{"interpreter"}},
@@ -120,7 +122,8 @@ func (s *site) turnedDown(tell func(format string, args ...any)) error {
 		}
 		lost := fmt.Sprintf("0 of %d requests lost", r.tally.requests)
 		if b.serves {
-			lost = fmt.Sprintf("%d of %d requests lost, those that the bad one had accepted: %s", r.tally.lost, r.tally.requests, r.tally.why())
+			lost = fmt.Sprintf("%d of %d requests lost, those that the bad one had accepted: %s", r.tally.lost,
+				r.tally.requests, r.tally.why())
 		}
 		tell("a version that %s: code %d, `%s`; %s", b.what, code, strings.ReplaceAll(text, s.dir, ""), lost)
 	}
@@ -154,8 +157,8 @@ func (s *site) deafDrain(tell func(format string, args ...any)) error {
 }
 
 // hanging brings a service into the middle of a reload: the old generation is
-// up, the new one runs and never becomes ready. answer is what lifeline reload
-// said.
+// up, the new one runs and never becomes ready. answer is the output of
+// lifeline reload.
 func (s *site) hanging(options []string, old, fresh string) (v *service, answer chan string, err error) {
 	a, err := s.newApp(old)
 	if err != nil {
@@ -182,7 +185,8 @@ func (s *site) hanging(options []string, old, fresh string) (v *service, answer 
 	}()
 	return v, answer, await("both generations", func() bool {
 		both := s.running(s.single)
-		return len(both) == 2 && (deaf(both[0]) || !strings.Contains(old, "-deaf")) && (deaf(both[1]) || !strings.Contains(fresh, "-deaf"))
+		return len(both) == 2 && (deaf(both[0]) || !strings.Contains(old, "-deaf")) &&
+			(deaf(both[1]) || !strings.Contains(fresh, "-deaf"))
 	})
 }
 
@@ -218,7 +222,8 @@ func (s *site) singly(flags string) string {
 
 // termDuring ends lifeline in the middle of a reload.
 func (s *site) termDuring(tell func(format string, args ...any)) error {
-	v, answer, err := s.hanging([]string{"--respawn", "--notify", "--kill-after", "300ms"}, s.singly("-ready"), s.singly("-deaf"))
+	v, answer, err := s.hanging([]string{"--respawn", "--notify", "--kill-after", "300ms"}, s.singly("-ready"),
+		s.singly("-deaf"))
 	if v == nil {
 		return err
 	}
@@ -234,7 +239,8 @@ func (s *site) termDuring(tell func(format string, args ...any)) error {
 	if strings.Contains(said, "goes on") {
 		err = errors.Join(err, fmt.Errorf("lifeline reload says of one that was ended: %s", said))
 	}
-	tell("SIGTERM to lifeline during a reload, the new one ignoring it: both gone, code %d; lifeline reload said `%s`", code, said)
+	tell("SIGTERM to lifeline during a reload, the new one ignoring it: both gone, code %d; lifeline reload said `%s`",
+		code, said)
 	return err
 }
 
@@ -248,8 +254,8 @@ func (s *site) killedDuring(moment string, tell func(format string, args ...any)
 	case killMoments[2]:
 		settled = settle
 	}
-	// The old one is to live until lifeline is killed; --kill-after counts anew
-	// for the next tick.
+	// The old one is to live until lifeline is killed; the next tick starts
+	// --kill-after from zero.
 	options := []string{"--respawn", "--notify", "--kill-after=1m", "--settle", settled}
 	v, answer, err := s.hanging(options, s.singly("-deaf -ready"), fresh)
 	if v == nil {
@@ -276,7 +282,8 @@ func (s *site) killedDuring(moment string, tell func(format string, args ...any)
 	if err != nil {
 		return err
 	}
-	err = await("one instance after the next tick; it said "+next.text(), func() bool { return len(s.running(s.single)) == 1 })
+	err = await("one instance after the next tick; it said "+next.text(),
+		func() bool { return len(s.running(s.single)) == 1 })
 	var now []pid.ID
 	if err == nil {
 		now = s.running(s.single)
@@ -286,7 +293,8 @@ func (s *site) killedDuring(moment string, tell func(format string, args ...any)
 		} else if now[0] != both[0] {
 			which = "another one"
 		}
-		tell("lifeline killed %s, both ignoring SIGTERM: the next tick leaves %s and says `%s`", moment, which, strings.TrimSpace(next.text()))
+		tell("lifeline killed %s, both ignoring SIGTERM: the next tick leaves %s and says `%s`", moment, which,
+			strings.TrimSpace(next.text()))
 	}
 	return errors.Join(err, next.end())
 }

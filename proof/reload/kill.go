@@ -21,13 +21,13 @@ import (
 	"lifeline/proof/pid"
 )
 
-// What is counted when workers are killed: every request is begun by a client
-// on a connection, and a connection belongs to the worker that has accepted
-// it. The victim is stopped first, all its threads; then the kernel's table
-// tells which connections it has accepted and not closed; then it is killed.
-// A request that fails on exactly one of these is excused. Every other one
-// must be answered: those that a living worker has accepted, and those that
-// waited in the socket while nobody had.
+// What is counted when workers are killed: a client begins every request on a
+// connection, which belongs to the worker that has accepted it. The victim is
+// stopped first, all its threads; then the kernel's table tells which
+// connections it has accepted and not closed; then it is killed. A request that
+// fails on exactly one of these is excused. Every other request must be
+// answered: on connections that a living worker has accepted, and on those that
+// waited in the socket.
 
 // graves remembers the connections that were taken to the grave, by the
 // client's address.
@@ -97,9 +97,9 @@ func stopped(id pid.ID) bool {
 	return len(files) > 0
 }
 
-// accepted lists the other ends of the TCP connections that a process has: by
-// a copy of each of its sockets, where that is allowed (pidfd_getfd(2)), else
-// from the kernel's table, which takes long when many connections have just
+// accepted lists the other ends of the TCP connections that a process has. It
+// copies each of its sockets, where that is allowed (pidfd_getfd(2)). Else it
+// reads the kernel's table, which takes long when many connections have just
 // been closed.
 func accepted(process int) ([]string, error) {
 	fd, err := unix.PidfdOpen(process, 0)
@@ -181,11 +181,12 @@ type killed struct {
 	row
 	old, young int // victims: of the old generation, of the new one
 	rolledBack int // reloads that said that the new one was lost
-	atEnd      int // generations after the last reload, when all has settled
+	atEnd      int // generations after the last reload, when all is at rest
 }
 
 func (k killed) String() string {
-	return fmt.Sprintf("| %d | %d (%d old, %d new) | %d | %d | %d | %d | %d | %s |", k.reloads, k.old+k.young, k.old, k.young, k.rolledBack,
+	return fmt.Sprintf("| %d | %d (%d old, %d new) | %d | %d | %d | %d | %d | %s |", k.reloads, k.old+k.young, k.old,
+		k.young, k.rolledBack,
 		k.tally.requests, k.tally.excused, k.tally.lost, k.atEnd, k.tally.why())
 }
 
@@ -209,13 +210,14 @@ func (s *site) killing(n, requests int, random *rand.Rand) (k killed, err error)
 	if err != nil {
 		return k, err
 	}
-	v, err := s.serve("", []string{"--respawn", "--respawn-delay", "10ms", "--notify", "--settle", "100ms", "--listen", "tcp://" + at}, s.webserver)
+	v, err := s.serve("", []string{"--respawn", "--respawn-delay", "10ms", "--notify", "--settle", "100ms", "--listen",
+		"tcp://" + at}, s.webserver)
 	if err != nil {
 		return k, err
 	}
 	g := &graves{at: map[string]time.Time{}}
 	l := &load{address: at, ask: echo, excused: g.excused}
-	if err = await("somebody to listen at "+at, func() bool { return listens(at) }); err != nil {
+	if err = await("a process to listen at "+at, func() bool { return listens(at) }); err != nil {
 		return k, err
 	}
 	l.begin(eight)
@@ -227,7 +229,7 @@ func (s *site) killing(n, requests int, random *rand.Rand) (k killed, err error)
 		}
 		err = k.during(v, g, random)
 	}
-	if err == nil { // whatever was killed last is replaced, whatever drains is gone
+	if err == nil { // what was killed last is replaced, what drains is gone
 		err = await("one generation to be left", func() bool {
 			k.atEnd = len(s.running(s.webserver))
 			return k.atEnd == 1

@@ -25,13 +25,13 @@ import (
 )
 
 // load is a number of clients that ask a server again and again, and compare
-// every answer. A client is a bare one: it never repeats a request behind
-// anybody's back, as net/http's does.
+// every answer. A client is a bare one: it never repeats a request silently, as
+// net/http's does.
 type load struct {
 	address string
 	ask     asker
-	// excused tells whether a broken connection is nobody's fault: the client's
-	// own address, and since when it was connected.
+	// excused tells whether a broken connection has an excuse: the client's own
+	// address, and since when it was connected.
 	excused func(client string, since time.Time) bool
 
 	quit    chan struct{}
@@ -67,7 +67,7 @@ func (t tally) why() string {
 // servers' starts are what is measured, not the lack of cores.
 const pause = time.Millisecond
 
-// patience is when a request counts as lost that isn't answered at all.
+// patience is when an unanswered request counts as lost.
 const patience = 30 * time.Second
 
 // echo posts a body of its own and wants it back.
@@ -76,7 +76,8 @@ func echo(n int, host, connection string) (request, want []byte) {
 	for i := range body {
 		body[i] = 'a' + byte((n+i*7)%26)
 	}
-	return fmt.Appendf(nil, "POST /echo HTTP/1.1\r\nHost: %s\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n%s", host, connection, len(body), body), body
+	return fmt.Appendf(nil, "POST /echo HTTP/1.1\r\nHost: %s\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n%s", host,
+		connection, len(body), body), body
 }
 
 // get wants a fixed text.

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Reload proves the hot reload on real servers, under load: what is lost while
-// one version replaces another, by lifeline and by others; what becomes of it
-// when generations are killed meanwhile; that a singleton is never active
-// twice; and that a bad version is turned down.
+// Reload proves the hot reload on real servers, under load. It counts what is
+// lost while one version replaces another, by lifeline and by others, also when
+// generations are killed meanwhile. It shows that a singleton is never active
+// twice, and that a bad version is turned down.
 //
 //	go run ./proof/reload                          everything, about half an hour
 //	go run ./proof/reload -mode overlap -reloads 1000
@@ -100,7 +100,8 @@ func overlapMode(s *site, n int, _ uint64) error {
 		fmt.Println(r)
 		err = errors.Join(err, otherErr)
 	}
-	fmt.Println("\nA client that fails tries again after " + pause.String() + ": the longer a server is away, the more is lost.\neinhorn isn't among Debian's packages, and isn't compared.")
+	fmt.Println("\nA client that fails tries again after " + pause.String() + ": the longer a server is away, the " +
+		"more is lost.\neinhorn isn't among Debian's packages, and isn't compared.")
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// row is one line of the table: so many new versions under load.
+// row is one line of the table: a number of new versions under load.
 type row struct {
 	what    string
 	reloads int
@@ -34,12 +34,14 @@ func (r row) String() string {
 	}
 	why := r.tally.why()
 	if r.tally.closed > 0 {
-		why = strings.TrimPrefix(fmt.Sprintf("%s; %d connections closed by the server between two requests", why, r.tally.closed), "; ")
+		why = strings.TrimPrefix(fmt.Sprintf("%s; %d connections closed by the server between two requests", why,
+			r.tally.closed), "; ")
 	}
 	if r.note != "" {
 		why = strings.TrimPrefix(why+"; "+r.note, "; ")
 	}
-	return fmt.Sprintf("| %s | %d | %d | %d | %s | %s | %s |", r.what, r.reloads, r.tally.requests, r.tally.lost, per, r.tally.longest.Round(time.Millisecond), why)
+	return fmt.Sprintf("| %s | %d | %d | %d | %s | %s | %s |", r.what, r.reloads, r.tally.requests, r.tally.lost, per,
+		r.tally.longest.Round(time.Millisecond), why)
 }
 
 // missingError names a program that a comparison needs.
@@ -58,14 +60,14 @@ func lacks(program, pkg string) error {
 	return &missingError{program, pkg}
 }
 
-// settle is short, so that a thousand new versions don't take an hour.
+// settle is short, so that a thousand new versions take less than an hour.
 const settle = "20ms"
 
 // under has something go on n times while eight clients ask the server at
-// address, and at least until so many requests have been made.
+// address. It goes on until the wanted number of requests have been made.
 func under(address string, ask asker, which whichClients, n, requests int, each func(i int) error) (row, error) {
 	l := &load{address: address, ask: ask}
-	if err := await("somebody to listen at "+address, func() bool { return listens(address) }); err != nil {
+	if err := await("a process to listen at "+address, func() bool { return listens(address) }); err != nil {
 		return row{}, err
 	}
 	l.begin(which)
@@ -85,7 +87,8 @@ func (s *site) overlap(n, requests int) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	v, err := s.serve("", []string{"--respawn", "--notify", "--settle", settle, "--listen", "tcp://" + address}, s.webserver)
+	v, err := s.serve("", []string{"--respawn", "--notify", "--settle", settle, "--listen", "tcp://" + address},
+		s.webserver)
 	if err != nil {
 		return row{}, err
 	}
@@ -107,8 +110,9 @@ func (v *service) reload() error {
 	return nil
 }
 
-// reloadBySignal sends SIGUSR2 to lifeline, and waits until a generation runs
-// that is younger than all before, and until it is the one of the record.
+// reloadBySignal sends SIGUSR2 to lifeline, and waits for a generation that is
+// younger than all before. It then waits until that generation stands in the
+// record.
 func (v *service) reloadBySignal(program string) error {
 	before := v.recorded()
 	kill(v.id, unix.SIGUSR2)
@@ -172,7 +176,8 @@ func (s *site) startServer(n int) (row, error) {
 	}
 	// It has a protocol of its own: SERVER_STARTER_PORT=ADDRESS=DESCRIPTOR.
 	adapter, status := filepath.Join(dir, "adapter"), filepath.Join(dir, "status")
-	script := fmt.Sprintf("#!/bin/sh\nfd=${SERVER_STARTER_PORT##*=}\n[ $fd = 3 ] || eval \"exec 3<&$fd $fd<&-\"\nLISTEN_PID=$$ LISTEN_FDS=1 exec %s\n", s.webserver)
+	script := fmt.Sprintf("#!/bin/sh\nfd=${SERVER_STARTER_PORT##*=}\n[ $fd = 3 ] || eval \"exec 3<&$fd "+
+		"$fd<&-\"\nLISTEN_PID=$$ LISTEN_FDS=1 exec %s\n", s.webserver)
 	if err := os.WriteFile(adapter, []byte(script), 0o700); err != nil {
 		return row{}, err
 	}

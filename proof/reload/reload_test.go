@@ -66,8 +66,7 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestRestart is the control: if a plain restart lost nothing, this load would
-// see no loss at all.
+// TestRestart is the control: a plain restart must show losses under this load.
 func TestRestart(t *testing.T) {
 	r, err := own(t).restart(5, false)
 	t.Logf("\n%s%s", rowsHead, r)
@@ -124,8 +123,8 @@ func TestBad(t *testing.T) {
 	}
 }
 
-// TestServers: without keep-alive nothing may be lost. What those servers do
-// to kept connections when they end is their own.
+// TestServers: without keep-alive every request must be answered. What those
+// servers do to kept connections when they end is their own.
 func TestServers(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	for _, o := range servers {
@@ -194,7 +193,8 @@ func TestAccepted(t *testing.T) {
 		to, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 		inode = strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")
 	}))
-	if got, err := inTable(map[string]bool{inode: true}); err != nil || !slices.Equal(got, []string{conn.LocalAddr().String()}) {
+	if got, err := inTable(map[string]bool{inode: true}); err != nil || !slices.Equal(got,
+		[]string{conn.LocalAddr().String()}) {
 		t.Errorf("the table has %q, %v, not %s", got, err, conn.LocalAddr())
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// server is one that nobody here wrote.
+// server is a server that was written elsewhere.
 type server struct {
 	what    string
 	needs   [2]string
@@ -34,7 +34,8 @@ const gunicornApp = `def app(environ, start_response):
 
 func gunicorn(class string) func(dir, address string, own bool) ([]string, error) {
 	return func(dir, address string, own bool) ([]string, error) {
-		argv := []string{"/usr/bin/gunicorn", "--workers", "2", "--log-level", "warning", "--chdir", dir, "--worker-class", class}
+		argv := []string{"/usr/bin/gunicorn", "--workers", "2", "--log-level", "warning", "--chdir", dir, "--worker-class",
+			class}
 		if class == "gthread" {
 			argv = append(argv, "--threads", "8")
 		}
@@ -47,12 +48,14 @@ func gunicorn(class string) func(dir, address string, own bool) ([]string, error
 
 func lighttpd(dir, address string, own bool) ([]string, error) {
 	host, port, _ := strings.Cut(address, ":")
-	conf := fmt.Sprintf("server.document-root = %q\nserver.bind = %q\nserver.port = %s\nserver.pid-file = %q\n", dir, host, port, filepath.Join(dir, "pid"))
+	conf := fmt.Sprintf("server.document-root = %q\nserver.bind = %q\nserver.port = %s\nserver.pid-file = %q\n", dir,
+		host, port, filepath.Join(dir, "pid"))
 	if !own {
 		conf += "server.systemd-socket-activation = \"enable\"\n"
 	}
 	path := filepath.Join(dir, "lighttpd.conf")
-	err := errors.Join(os.WriteFile(path, []byte(conf), 0o644), os.WriteFile(filepath.Join(dir, "page"), []byte(page), 0o644))
+	err := errors.Join(os.WriteFile(path, []byte(conf), 0o644), os.WriteFile(filepath.Join(dir, "page"), []byte(page),
+		0o644))
 	return []string{"/usr/sbin/lighttpd", "-D", "-f", path}, err
 }
 
@@ -104,15 +107,22 @@ var (
 var gunicornNeeds, lighttpdNeeds = [2]string{"gunicorn", "gunicorn"}, [2]string{"lighttpd", "lighttpd"}
 
 var servers = []server{
-	{what: "gunicorn, sync workers", needs: gunicornNeeds, ask: echo, clients: eight, argv: gunicorn("sync"), options: []string{"--notify", "--settle", "1s"},
-		note: "closes every connection after its answer"},
-	{what: "gunicorn, gthread workers, no keep-alive", needs: gunicornNeeds, ask: echo, clients: fresh, argv: gunicorn("gthread"), options: []string{"--notify", "--settle", "1s"}},
-	{what: "gunicorn, gthread workers, keep-alive", needs: gunicornNeeds, ask: echo, clients: kept, argv: gunicorn("gthread"), options: []string{"--notify", "--settle", "1s"},
+	{what: "gunicorn, sync workers", needs: gunicornNeeds, ask: echo, clients: eight, argv: gunicorn("sync"),
+		options: []string{"--notify", "--settle", "1s"},
+		note:    "closes every connection after its answer"},
+	{what: "gunicorn, gthread workers, no keep-alive", needs: gunicornNeeds, ask: echo, clients: fresh,
+		argv: gunicorn("gthread"), options: []string{"--notify", "--settle", "1s"}},
+	{what: "gunicorn, gthread workers, keep-alive", needs: gunicornNeeds, ask: echo, clients: kept,
+		argv: gunicorn("gthread"), options: []string{"--notify", "--settle", "1s"},
 		note: "when it ends it closes kept connections at once, also one that a request is just coming in on"},
-	{what: "lighttpd, no keep-alive", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: fresh, argv: lighttpd, options: []string{"--stop-signal", "INT", "--ready-after", "500ms"}},
-	{what: "lighttpd, keep-alive", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept, argv: lighttpd, options: []string{"--stop-signal", "INT", "--ready-after", "500ms"},
-		note: "SIGINT is its graceful end, which closes kept connections at once, also one that a request is just coming in on"},
-	{what: "lighttpd, keep-alive, stopped by TERM", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept, argv: lighttpd, options: []string{"--ready-after", "500ms"},
+	{what: "lighttpd, no keep-alive", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: fresh,
+		argv: lighttpd, options: []string{"--stop-signal", "INT", "--ready-after", "500ms"}},
+	{what: "lighttpd, keep-alive", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept, argv: lighttpd,
+		options: []string{"--stop-signal", "INT", "--ready-after", "500ms"},
+		note: "SIGINT is its graceful end, which closes kept connections at once, also one that a request is just " +
+			"coming in on"},
+	{what: "lighttpd, keep-alive, stopped by TERM", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept,
+		argv: lighttpd, options: []string{"--ready-after", "500ms"},
 		note: "SIGTERM is its end at once"},
 	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma, options: []string{"--ready-after", "2s"}, loses: true,
 		note: "when it ends it closes a few connections that it has accepted"},
@@ -178,7 +188,8 @@ func (s *site) serveOther(o server, n int, own bool) (row, error) {
 
 func serversMode(s *site, n int, _ uint64) error {
 	n = or(n, 20)
-	fmt.Printf("\n### Servers from Debian's packages (gunicorn%s, lighttpd%s), 8 clients\n\n%s", version("gunicorn"), version("lighttpd"), rowsHead)
+	fmt.Printf("\n### Servers from Debian's packages (gunicorn%s, lighttpd%s), 8 clients\n\n%s", version("gunicorn"),
+		version("lighttpd"), rowsHead)
 	var all error
 	for _, o := range servers {
 		reloaded, restarted, err := s.reloadServer(o, n)

@@ -23,8 +23,8 @@ import (
 	"lifeline/proof/pid"
 )
 
-// site is the directory of a run, with the programs in it. Whatever was
-// started there carries its mark in the environment.
+// site is the directory of a run, with the programs in it. Every process
+// started there carries the directory's marker in the environment.
 type site struct {
 	dir                         string
 	lifeline, webserver, single string
@@ -39,7 +39,8 @@ func newSite() (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{dir: dir, lifeline: filepath.Join(dir, "lifeline"), webserver: filepath.Join(dir, "webserver"), single: filepath.Join(dir, "single")}
+	s := &site{dir: dir, lifeline: filepath.Join(dir, "lifeline"), webserver: filepath.Join(dir, "webserver"),
+		single: filepath.Join(dir, "single")}
 	for _, b := range []struct{ out, from, tags string }{
 		{s.lifeline, "lifeline", lifelineTags},
 		{s.webserver, "lifeline/examples/webserver", ""},
@@ -93,7 +94,8 @@ const mark = "PROOF_RELOAD="
 
 func (s *site) environ() []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		return strings.HasPrefix(kv, "LIFELINE_") || strings.HasPrefix(kv, "LISTEN_") || strings.HasPrefix(kv, "NOTIFY_SOCKET=")
+		return strings.HasPrefix(kv, "LIFELINE_") || strings.HasPrefix(kv, "LISTEN_") ||
+			strings.HasPrefix(kv, "NOTIFY_SOCKET=")
 	})
 	return append(env, mark+s.dir, "PATH="+s.dir+":/usr/sbin:/usr/bin:/sbin:/bin")
 }
@@ -137,7 +139,8 @@ func describe(ids []pid.ID) string {
 	var list []string
 	for _, id := range ids {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
-		list = append(list, fmt.Sprintf("pid %d (%s)", id.PID, bytes.TrimSpace(bytes.ReplaceAll(line, []byte{0}, []byte{' '}))))
+		list = append(list, fmt.Sprintf("pid %d (%s)", id.PID, bytes.TrimSpace(bytes.ReplaceAll(line, []byte{0},
+			[]byte{' '}))))
 	}
 	return strings.Join(list, ", ")
 }
@@ -169,7 +172,7 @@ func await(what string, ok func() bool) error {
 	return nil
 }
 
-// freeAddress is a loopback address that nobody listens on.
+// freeAddress is a loopback address without a listener.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -193,7 +196,8 @@ func (s *site) launch(argv ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{site: s, cmd: exec.Command(argv[0], argv[1:]...), ended: make(chan struct{}), said: filepath.Join(dir, "said")}
+	p := &process{site: s, cmd: exec.Command(argv[0], argv[1:]...), ended: make(chan struct{}),
+		said: filepath.Join(dir, "said")}
 	out, err := os.OpenFile(p.said, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -291,7 +295,7 @@ func (v *service) end() error {
 	return nil
 }
 
-// listens reports whether somebody takes connections there.
+// listens reports whether a process takes connections there.
 func listens(address string) bool {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

@@ -40,9 +40,9 @@ func (t taken) verdict() error {
 	return nil
 }
 
-// takeover reloads a worker that is its own witness, n times. scripted is a
-// shell script with `lifeline takeover` in front of it; without it the worker
-// speaks the protocol itself.
+// takeover reloads a worker that is its own witness, n times. A scripted worker
+// is a shell script with `lifeline takeover` in front of the witness; otherwise
+// the worker speaks the protocol itself.
 func (s *site) takeover(n int, scripted bool) (t taken, err error) {
 	dir, err := s.sub()
 	if err != nil {
@@ -92,7 +92,8 @@ func (s *site) takeoverUnderLoad(n int) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	v, err := s.serve("", []string{"--respawn", "--notify", "--listen", "tcp://" + at}, s.webserver, "-takeover", filepath.Join(dir, "lock"))
+	v, err := s.serve("", []string{"--respawn", "--notify", "--listen", "tcp://" + at}, s.webserver, "-takeover",
+		filepath.Join(dir, "lock"))
 	if err != nil {
 		return row{}, err
 	}

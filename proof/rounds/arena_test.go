@@ -41,7 +41,8 @@ type count struct {
 }
 
 func (c count) String() string {
-	return fmt.Sprintf("%d rounds of %d starts: one runner in %d, none in %d, two or more in %d; decided after %s (median)",
+	return fmt.Sprintf("%d rounds of %d starts: one runner in %d, none in %d, two or more in %d; decided after %s "+
+		"(median)",
 		c.rounds, starters, c.one, c.none, c.more, c.each.Round(100*time.Microsecond))
 }
 
@@ -58,7 +59,7 @@ func newArena(t *testing.T) *arena {
 func (a *arena) path(name string) string { return filepath.Join(a.dir, name) }
 
 func (a *arena) play(rounds int) count {
-	a.t.Cleanup(func() { pid.KillBelow(programs.Dir) }) // whatever a failure leaves
+	a.t.Cleanup(func() { pid.KillBelow(programs.Dir) }) // what a failure has left
 	c := count{rounds: rounds}
 	var times []time.Duration
 	a.watch.Note("begin", "")
@@ -106,7 +107,8 @@ func (a *arena) round(n int) (runners int, took time.Duration) {
 	for range starters {
 		// The shell becomes the tick, so that only an execve lies between the
 		// barrier and its first instruction.
-		cmd := exec.Command("/bin/sh", append([]string{"-c", `echo >&3; read go <&4; exec 3>&- 4<&-; exec "$@"`, "starter"}, a.argv...)...)
+		cmd := exec.Command("/bin/sh", append([]string{"-c", `echo >&3; read go <&4; exec 3>&- 4<&-; exec "$@"`, "starter"},
+			a.argv...)...)
 		cmd.Env = append(environ(), a.env...)
 		cmd.ExtraFiles = []*os.File{readyIn, goOn}
 		cmd.Stdout, cmd.Stderr = said, said

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package rounds lets many ticks of one name start at the same moment, over
-// and over: exactly one of them must run, in every round, with either half of
-// the guard and with the announcement alone. Beside it stand the algorithms
-// that people use instead, which show that the test can fail.
+// Package rounds lets many ticks of one name start at the same moment, over and
+// over. In every round exactly one of them must run, with either half of the
+// guard and with the announcement alone. Beside it stand the algorithms that
+// people use instead, which show that the test can fail.
 //
 //	LIFELINE_ROUNDS=1000 go test -v -run TestRounds -timeout 1h ./proof/rounds
 package rounds
@@ -66,7 +66,8 @@ func TestControls(t *testing.T) {
 		failed    func(count) bool
 	}{
 		{"gem", "equal command lines in ps: they all see each other and give up", func(c count) bool { return c.none > 0 }},
-		{"scan", "look for a running one, then start: several look before the first has started", func(c count) bool { return c.more > 0 }},
+		{"scan", "look for a running one, then start: several look before the first has started",
+			func(c count) bool { return c.more > 0 }},
 	} {
 		t.Run(control.how, func(t *testing.T) {
 			a := newArena(t)

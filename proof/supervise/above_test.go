@@ -43,7 +43,7 @@ func (a above) hear(what string, ok func(*sdnotify.Message) bool) (all []sdnotif
 		select {
 		case <-a.C():
 		case <-deadline:
-			a.t.Fatalf("nobody said %s; the last of %d messages: %+v", what, len(all), all[max(0, len(all)-3):])
+			a.t.Fatalf("no message said %s; the last of %d messages: %+v", what, len(all), all[max(0, len(all)-3):])
 		}
 	}
 }
@@ -55,9 +55,9 @@ func (a above) heartbeats(n int) {
 	}
 }
 
-// lifeline under a supervisor of its own: it says who it is, when it is ready
-// (not before its worker is), how it stands and that it ends; and it sends
-// heartbeats as long as its loop turns.
+// lifeline under a supervisor of its own says who it is, how it stands and that
+// it ends. It says that it is ready after its worker is, and sends heartbeats
+// while its loop turns.
 func TestNotifyClient(t *testing.T) {
 	b := ready(t)
 	dir, times, err := b.room()
@@ -147,7 +147,8 @@ func TestLifelineUnderLifeline(t *testing.T) {
 		next()
 	}
 	if now, _ := childOf(s.cmd.Process.Pid, b.lifeline); now != first {
-		t.Errorf("the inner lifeline was %v and is %v now, though only its worker hung; printed: %q", first, now, head(s.said()))
+		t.Errorf("the inner lifeline was %v and is %v now, though only its worker hung; printed: %q", first, now,
+			head(s.said()))
 	}
 	h := open(t, first)
 	h.Signal(unix.SIGSTOP)
@@ -169,7 +170,8 @@ func TestLifelineUnderLifeline(t *testing.T) {
 // again.
 func TestStoredDescriptor(t *testing.T) {
 	b := ready(t)
-	s := b.forTest(t, []string{"--respawn", "--respawn-delay", "0s", "--notify", "--env", helper + "=store"}, must[string](t)(os.Executable()))
+	s := b.forTest(t, []string{"--respawn", "--respawn-delay", "0s", "--notify", "--env", helper + "=store"},
+		must[string](t)(os.Executable()))
 	var maker int64
 	for n := range 4 {
 		m := must[message](t)(s.hear())
@@ -183,8 +185,8 @@ func TestStoredDescriptor(t *testing.T) {
 	}
 }
 
-// A worker that has forked twice, ignores SIGTERM and belongs to nobody
-// notices that its supervisor was killed.
+// A worker that has forked twice, ignores SIGTERM and belongs to init notices
+// that its supervisor was killed.
 func TestSupervisorKilled(t *testing.T) {
 	b := ready(t)
 	s := b.forTest(t, []string{"--leftovers", "follow", "--env", helper + "=daemon"}, must[string](t)(os.Executable()))

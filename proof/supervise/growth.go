@@ -78,8 +78,8 @@ func zombies(process int) (n int, err error) {
 	return n, nil
 }
 
-// respawns lets a worker end again and again, and measures its supervisor
-// after so many ends.
+// respawns lets a worker end again and again, and measures its supervisor after
+// given numbers of ends.
 func (b *bench) respawns(at []int, options ...string) (sizes []size, err error) {
 	dir, times, err := b.room()
 	if err != nil {
@@ -90,7 +90,8 @@ func (b *bench) respawns(at []int, options ...string) (sizes []size, err error) 
 		return nil, err
 	}
 	defer gate.Close()
-	s, err := start("lifeline", dir, times, nil, b.argv(dir, append([]string{"--respawn", "--respawn-delay", "0s"}, options...), b.first))
+	s, err := start("lifeline", dir, times, nil, b.argv(dir, append([]string{"--respawn", "--respawn-delay", "0s"},
+		options...), b.first))
 	if err != nil {
 		return nil, err
 	}
@@ -125,9 +126,11 @@ func (b *bench) growth(o *options) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n### Respawns in a row\n\n%d in %s.\n\n| respawns | descriptors | threads | zombies | RSS | PSS | of it anonymous | how |\n|--:|--:|--:|--:|--:|--:|--:|---|\n", o.respawns, time.Since(began).Round(time.Second))
+	fmt.Printf("\n### Respawns in a row\n\n%d in %s.\n\n| respawns | descriptors | threads | zombies | RSS | PSS | "+
+		"of it anonymous | how |\n|--:|--:|--:|--:|--:|--:|--:|---|\n", o.respawns, time.Since(began).Round(time.Second))
 	for i, s := range sizes {
-		fmt.Printf("| %d | %d | %d | %d | %s | %s | %s | /proc of the lifeline that has just respawned its worker so often, when it has come to rest |\n",
+		fmt.Printf("| %d | %d | %d | %d | %s | %s | %s | /proc of the lifeline that has just respawned its worker so "+
+			"often, when it has come to rest |\n",
 			at[i], s.fds, s.threads, s.zombies, mb(s.rss), mb(s.pss), mb(s.anon))
 	}
 	return nil

@@ -106,7 +106,7 @@ func again(what string, wait bool) error {
 	}
 }
 
-// daemonize forks twice and ends: what is left belongs to nobody.
+// daemonize forks twice and ends: what is left belongs to init.
 func daemonize() error { return again("middle", true) }
 
 // outlive runs until the supervisor is gone.

@@ -1,10 +1,11 @@
 //go:build linux
 
-// Supervise measures what a supervisor does: how soon a killed worker runs
-// again, how soon a silent one is noticed, what it costs in memory, whether it
-// grows over ten thousand respawns, and whether a tree of processes can get
-// away from it. The peers take turns with lifeline within one run, so that
-// whatever else the machine does hits them alike.
+// Supervise measures what a supervisor does. It measures how soon a killed
+// worker runs again, how soon a silent one is noticed, and what the supervisor
+// costs in memory. It shows whether the supervisor grows over ten thousand
+// respawns, and whether a tree of processes can get away from it. The peers
+// take turns with lifeline within one run, so that everything else the machine
+// does hits them alike.
 //
 //	go run ./proof/supervise [flags] respawn|watchdog|memory|growth|trees|all
 //

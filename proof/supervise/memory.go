@@ -17,8 +17,8 @@ import (
 type smaps struct{ rss, pss, anon int64 }
 
 // rollup reads /proc/PID/smaps_rollup. The proportional set size counts a page
-// that n processes share as 1/n of one; what is anonymous belongs to no file, so
-// that nothing but swap can take it back.
+// that n processes share as 1/n of one. Anonymous pages belong to no file, so
+// only swap can take them back.
 func rollup(process int) (m smaps, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", process))
 	if err != nil {
@@ -44,14 +44,16 @@ func rollup(process int) (m smaps, err error) {
 
 // memory is the table of what supervisors take.
 func (b *bench) memory(o *options) error {
-	fmt.Printf("\n### Memory of one supervisor (proportional set size)\n\n| | one | of it anonymous | mean of ten | of it anonymous | how |\n|---|--:|--:|--:|--:|---|\n")
+	fmt.Printf("\n### Memory of one supervisor (proportional set size)\n\n| | one | of it anonymous | mean of ten | " +
+		"of it anonymous | how |\n|---|--:|--:|--:|--:|---|\n")
 	ours := func(name, beats, how string) peer {
 		return peer{name: name, prepare: func(dir string) ([]string, error) {
 			return b.argv(dir, []string{"--respawn", "--notify"}, b.beats, "1000", beats), nil
 		}, how: how}
 	}
 	list := []peer{
-		ours("lifeline --respawn --notify", "1", "5 s after the worker's READY=1; it is silent from then on, as the peers' are"),
+		ours("lifeline --respawn --notify", "1", "5 s after the worker's READY=1; it is silent from then on, as the "+
+			"peers' are"),
 		ours("the same, with a heartbeat every second", "0", "5 s after the worker's READY=1"),
 	}
 	for _, p := range b.peers() {
@@ -106,12 +108,13 @@ func (b *bench) memory(o *options) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s | %s | %s | %s | %s | Pss and Pss_Anon of /proc/PID/smaps_rollup, %s |\n", p.name, mb(one.pss), mb(one.anon), mb(ten.pss), mb(ten.anon), p.how)
+		fmt.Printf("| %s | %s | %s | %s | %s | Pss and Pss_Anon of /proc/PID/smaps_rollup, %s |\n", p.name, mb(one.pss),
+			mb(one.anon), mb(ten.pss), mb(ten.anon), p.how)
 	}
 	return b.nothingStays()
 }
 
-// nothingStays: with --exec there is no supervisor to measure.
+// nothingStays checks that --exec leaves no supervisor to measure.
 func (b *bench) nothingStays() error {
 	s, err := b.start(peer{name: "lifeline --exec", prepare: func(dir string) ([]string, error) {
 		return b.argv(dir, []string{"--exec"}, filepath.Join(dir, "run")), nil
@@ -130,7 +133,8 @@ func (b *bench) nothingStays() error {
 	if left > 0 || s.worker.PID != s.cmd.Process.Pid {
 		what = fmt.Sprintf("%d processes", left)
 	}
-	fmt.Printf("| lifeline --exec | %s | | %s | | processes that run lifeline's program, counted in /proc: %d |\n", what, what, left)
+	fmt.Printf("| lifeline --exec | %s | | %s | | processes that run lifeline's program, counted in /proc: %d |\n", what,
+		what, left)
 	return nil
 }
 

@@ -65,7 +65,7 @@ func (b *bench) peers() []peer {
 	}
 }
 
-// monit is for the table of memory only: it looks at pid files every so many
+// monit is for the table of memory only: it looks at pid files every few
 // seconds.
 func (b *bench) monit() peer {
 	return peer{name: "monit", needs: "monit", prepare: func(dir string) ([]string, error) {

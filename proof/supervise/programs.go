@@ -120,7 +120,8 @@ func look(name string) string {
 func environ() []string {
 	var kept []string
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "LIFELINE_") && !strings.HasPrefix(kv, "NOTIFY_SOCKET=") && !strings.HasPrefix(kv, "WATCHDOG_") {
+		if !strings.HasPrefix(kv, "LIFELINE_") && !strings.HasPrefix(kv, "NOTIFY_SOCKET=") &&
+			!strings.HasPrefix(kv, "WATCHDOG_") {
 			kept = append(kept, kv)
 		}
 	}
@@ -142,7 +143,8 @@ func machine(args []string) string {
 		load, _, _ = strings.Cut(string(text), " ")
 	}
 	command := append([]string{"go run ./proof/" + filepath.Base(args[0])}, args[1:]...)
-	return fmt.Sprintf("`%s`\n\n%s, %d cores, load %s at the start, Linux %s; %s; %s.\n", strings.Join(command, " "), cpu(), runtime.NumCPU(),
+	return fmt.Sprintf("`%s`\n\n%s, %d cores, load %s at the start, Linux %s; %s; %s.\n", strings.Join(command, " "),
+		cpu(), runtime.NumCPU(),
 		load, unix.ByteSliceToString(un.Release[:]), runtime.Version(), strings.Join(versions, ", "))
 }
 

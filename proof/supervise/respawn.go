@@ -29,7 +29,8 @@ func (b *bench) respawn(o *options) error {
 }
 
 func row(name string, list []time.Duration, how string) {
-	fmt.Printf("| %s | %d | %s | %s | %s | %s |\n", name, len(list), short(check.Quantile(list, 0.5)), short(check.Quantile(list, 0.99)), short(check.Quantile(list, 1)), how)
+	fmt.Printf("| %s | %d | %s | %s | %s | %s |\n", name, len(list), short(check.Quantile(list, 0.5)),
+		short(check.Quantile(list, 0.99)), short(check.Quantile(list, 1)), how)
 }
 
 func short(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
@@ -58,7 +59,7 @@ func (b *bench) inTurn(kills int) error {
 	const warm = 3
 	for n := range kills + warm {
 		for k := range list {
-			c := list[(k+n)%len(list)] // nobody always comes after the same one
+			c := list[(k+n)%len(list)] // so that no peer always comes after the same one
 			if c.slow && n%10 != warm {
 				continue
 			}
@@ -73,7 +74,8 @@ func (b *bench) inTurn(kills int) error {
 		}
 	}
 	for _, c := range list {
-		row(c.peer.name, c.took, fmt.Sprintf("`%s`, in turn with the others, each worker at least %s old%s", c.shown(b), lives, c.how))
+		row(c.peer.name, c.took, fmt.Sprintf("`%s`, in turn with the others, each worker at least %s old%s", c.shown(b),
+			lives, c.how))
 	}
 	for _, m := range missing {
 		fmt.Printf("| %s | | | | | not installed: left out |\n", m)
@@ -100,8 +102,8 @@ func (b *bench) inARow(kills int) error {
 	return nil
 }
 
-// rested kills the first worker of lifelines that have had nothing to do for a
-// while and have given memory back.
+// rested kills the first worker of lifelines that were idle long enough to give
+// memory back.
 func (b *bench) rested(kills int) error {
 	var list []*subject
 	for range kills {
@@ -121,6 +123,7 @@ func (b *bench) rested(kills int) error {
 		}
 		all = append(all, took)
 	}
-	row("lifeline, rested", all, fmt.Sprintf("%d lifelines, 5 s after the start and after giving memory back; the first kill of each", kills))
+	row("lifeline, rested", all, fmt.Sprintf("%d lifelines, 5 s after the start and after giving memory back; the "+
+		"first kill of each", kills))
 	return nil
 }

@@ -60,7 +60,8 @@ func (b *bench) grow(text string, processes int, options ...string) (*grown, err
 		return nil, err
 	}
 	g := &grown{marker: fmt.Sprintf("tree-%016x", rand.Uint64()), alive: fd}
-	if g.subject, err = start("lifeline", dir, times, nil, b.argv(dir, append([]string{"--kill-after", "100ms"}, options...), b.tree, g.marker, text)); err != nil {
+	if g.subject, err = start("lifeline", dir, times, nil, b.argv(dir, append([]string{"--kill-after", "100ms"},
+		options...), b.tree, g.marker, text)); err != nil {
 		return nil, err
 	}
 	// Before the first writer a read would end at once.
@@ -91,13 +92,13 @@ func (b *bench) fell(g *grown) (took time.Duration, err error) {
 		return 0, fmt.Errorf("lifeline terminate: %v; it printed %q", err, said)
 	}
 	took = time.Since(began)
-	// Nobody holds the other end any more: at once, not some time later.
+	// The other end is closed: the end is seen at once, without a wait.
 	text := make([]byte, 1<<16)
 	for {
 		n, err := unix.Read(g.alive, text)
 		switch {
 		case err == unix.EAGAIN:
-			return took, fmt.Errorf("somebody is alive after terminate:\n%s", marked(g.marker))
+			return took, fmt.Errorf("a process is alive after terminate:\n%s", marked(g.marker))
 		case err == unix.EINTR || n > 0:
 			continue
 		case err != nil:
@@ -160,9 +161,14 @@ func (b *bench) trees(o *options) error {
 	if err != nil {
 		return fmt.Errorf("the runaway: %w", err)
 	}
-	fmt.Printf("\n### Trees ended by lifeline terminate\n\n| | trees | processes | alive afterwards | p50 | max | how |\n|---|--:|--:|--:|--:|--:|---|\n")
-	fmt.Printf("| random trees | %d | %d, at most %d in one | 0 | %s | %s | forks, sessions, groups, double forks, SIGTERM ignored, environment wiped, arguments overwritten, executed again without an environment; seed %d; --kill-after 100ms. Each holds a fifo open, whose end of file must be there when terminate returns; and no command line in /proc has the tree's marker |\n",
+	fmt.Printf("\n### Trees ended by lifeline terminate\n\n| | trees | processes | alive afterwards | p50 | max | " +
+		"how |\n|---|--:|--:|--:|--:|--:|---|\n")
+	fmt.Printf("| random trees | %d | %d, at most %d in one | 0 | %s | %s | forks, sessions, groups, double forks, "+
+		"SIGTERM ignored, environment wiped, arguments overwritten, executed again without an environment; seed %d; "+
+		"--kill-after 100ms. Each holds a fifo open, whose end of file must be there when terminate returns; and no "+
+		"command line in /proc has the tree's marker |\n",
 		len(took), total, most, short(check.Quantile(took, 0.5)), short(check.Quantile(took, 1)), seed)
-	fmt.Printf("| a runaway | 1 | up to 300 at once | 0 | %s | %s | each forks another and half of them end, every 3 ms, some in sessions of their own |\n", short(wild), short(wild))
+	fmt.Printf("| a runaway | 1 | up to 300 at once | 0 | %s | %s | each forks another and half of them end, every 3 "+
+		"ms, some in sessions of their own |\n", short(wild), short(wild))
 	return nil
 }

@@ -13,11 +13,12 @@ import (
 const period = 100 * time.Millisecond
 
 // watchdog is the table of the time from the moment at which a watchdog runs
-// out to its first signal, beside that of a program in C that does nothing
-// else: what is left is the machine's.
+// out to its first signal. Beside it stands a program in C that does nothing
+// else: the rest is the machine's.
 func (b *bench) watchdog(o *options) error {
 	beats := []string{b.beats, "30", "3"}
-	ours, err := b.lifelines("lifeline", []string{"--respawn", "--respawn-delay", "0s", "--notify", "--watchdog", period.String()}, beats...)
+	ours, err := b.lifelines("lifeline", []string{"--respawn", "--respawn-delay", "0s", "--notify", "--watchdog",
+		period.String()}, beats...)
 	if err != nil {
 		return err
 	}
@@ -31,7 +32,8 @@ func (b *bench) watchdog(o *options) error {
 		return err
 	}
 	defer floor.end()
-	fmt.Printf("\n### From the end of a watchdog's period to SIGABRT\n\n| | rounds | p50 | p99 | max | too early | how |\n|---|--:|--:|--:|--:|--:|---|\n")
+	fmt.Printf("\n### From the end of a watchdog's period to SIGABRT\n\n| | rounds | p50 | p99 | max | too early | " +
+		"how |\n|---|--:|--:|--:|--:|--:|---|\n")
 	type outcome struct {
 		late  []time.Duration
 		early int
@@ -52,20 +54,23 @@ func (b *bench) watchdog(o *options) error {
 		c    <-chan outcome
 		how  string
 	}{
-		{"lifeline", ourBarks, fmt.Sprintf("`%s`: the worker sends three heartbeats and hangs; from the clock read before the last one was sent, plus %s, to the clock read in its handler of SIGABRT", ours.shown(b), period)},
-		{"a watchdog in C", floorBarks, "`floor beats 30 3`: sixty lines that do nothing else, at the same time; the floor for any program on this machine"},
+		{"lifeline", ourBarks, fmt.Sprintf("`%s`: the worker sends three heartbeats and hangs; from the clock read "+
+			"before the last one was sent, plus %s, to the clock read in its handler of SIGABRT", ours.shown(b), period)},
+		{"a watchdog in C", floorBarks, "`floor beats 30 3`: sixty lines that do nothing else, at the same time; the " +
+			"floor for any program on this machine"},
 	} {
 		got := <-x.c
 		if got.err != nil {
 			return got.err
 		}
 		fmt.Printf("| %s | %d | %s | %s | %s | %d | %s |\n", x.name,
-			len(got.late), short(check.Quantile(got.late, 0.5)), short(check.Quantile(got.late, 0.99)), short(check.Quantile(got.late, 1)), got.early, x.how)
+			len(got.late), short(check.Quantile(got.late, 0.5)), short(check.Quantile(got.late, 0.99)),
+			short(check.Quantile(got.late, 1)), got.early, x.how)
 	}
 	return nil
 }
 
-// barks waits for so many ends of a worker, and gives how late each was.
+// barks waits for n ends of a worker, and gives how late each was.
 func barks(s *subject, rounds int) (late []time.Duration, early int, err error) {
 	for len(late) < rounds {
 		m, err := s.hear()

@@ -41,8 +41,8 @@ func TestWatchdogRunsOut(t *testing.T) {
 	}
 }
 
-// The supervisor stands still for longer than the period: it can't have heard
-// anything, and nobody is to blame.
+// The supervisor was stopped for longer than the period and can't have heard
+// anything, so the worker must be spared.
 func TestStoppedSupervisor(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	for _, how := range []string{"lifeline", "both, lifeline wakes first", "both, the worker wakes first"} {

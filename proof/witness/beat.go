@@ -23,8 +23,8 @@ const pulse, still = time.Millisecond, 10 * time.Millisecond
 // beat keeps the time at which this process last ran in the file PID-TICKS
 // below dir, from a thread of its own. The file's page is shared with the
 // kernel, so the last beat of a process is there after any death. A process
-// that was stopped says so, in the log, when it runs again: nobody outside can
-// tell that of it as exactly.
+// that was stopped says so, in the log, when it runs again: from outside that
+// can't be told as exactly.
 func beat(dir string, self pid.ID, say func(what string, at int64, how ...string)) error {
 	path := filepath.Join(dir, fmt.Sprintf("%d-%d", self.PID, self.Ticks))
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

@@ -54,10 +54,13 @@ func main() {
 	flag.BoolVar(&o.closeFrom, "closefrom", false, "close every inherited descriptor from 3 up")
 	flag.BoolVar(&o.wipe, "wipe", false, "overwrite arguments and environment, as a process title does")
 	flag.BoolVar(&o.drop, "drop", false, "become another user, as a server does that has opened its port")
-	flag.BoolVar(&o.background, "background", false, "go into the background: a grandchild in a session of its own is the witness")
-	flag.StringVar(&o.daemon, "daemon", "", "leave a grandchild in a session of its own behind: keep or close its descriptors")
-	flag.IntVar(&o.children, "children", 0, "fork so many")
-	flag.BoolVar(&o.takeover, "takeover", false, "begin only when LIFELINE_FD has said that nothing of the one before is left")
+	flag.BoolVar(&o.background, "background", false, "go into the background: a grandchild in a session of its own "+
+		"is the witness")
+	flag.StringVar(&o.daemon, "daemon", "", "leave a grandchild in a session of its own behind: keep or close its "+
+		"descriptors")
+	flag.IntVar(&o.children, "children", 0, "how many children to fork")
+	flag.BoolVar(&o.takeover, "takeover", false, "begin only when LIFELINE_FD has said that nothing of the one "+
+		"before is left")
 	flag.StringVar(&o.child, "child", "", "internal: be one of those")
 	flag.Parse()
 	// The flags point into the memory that wipe overwrites.
@@ -80,7 +83,7 @@ func run(o *options) error {
 			}
 		}
 	}
-	// The witness's own files may grow, whatever the limit on what it guards.
+	// The witness's own files may grow beyond the limit on what it guards.
 	_ = unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	if o.background {
 		_, err := o.again()
@@ -108,7 +111,7 @@ func run(o *options) error {
 	}
 	how := o.how() // before anything is wiped
 	// Forks come before the lock: a fork between clone and exec shares every
-	// descriptor, and a lock that outlives its witness would be a false alarm.
+	// descriptor. A lock that outlives its witness would be a false alarm.
 	if err := o.family(); err != nil {
 		return err
 	}
@@ -174,8 +177,8 @@ const nobody = 65534 // Debian's uid and gid of that name
 // line is the socket of LIFELINE_FD, where there is one.
 var line int
 
-// granted says takeover and waits for the ok; false when there is nobody any
-// more who could give it.
+// granted says takeover and waits for the ok; false when the supervisor is
+// gone.
 func granted() bool {
 	if line == 0 {
 		return true
@@ -205,13 +208,15 @@ func granted() bool {
 // how names the habits that matter when an overlap is looked into.
 func (o *options) how() []string {
 	var list []string
-	for name, on := range map[string]bool{"closefrom": o.closeFrom, "wipe": o.wipe, "drop": o.drop, "ignore-term": o.ignoreTerm, "daemon=" + o.daemon: o.daemon != ""} {
+	for name, on := range map[string]bool{"closefrom": o.closeFrom, "wipe": o.wipe, "drop": o.drop,
+		"ignore-term": o.ignoreTerm, "daemon=" + o.daemon: o.daemon != ""} {
 		if on {
 			list = append(list, name)
 		}
 	}
 	slices.Sort(list)
-	for name, value := range map[string]string{"node": os.Getenv("PROOF_NODE"), "fence": os.Getenv("LIFELINE_FENCE"), "tick": os.Getenv("LIFELINE_TICK")} {
+	for name, value := range map[string]string{"node": os.Getenv("PROOF_NODE"), "fence": os.Getenv("LIFELINE_FENCE"),
+		"tick": os.Getenv("LIFELINE_TICK")} {
 		if value != "" {
 			list = append(list, name+"="+strings.Clone(value))
 		}

@@ -46,7 +46,8 @@ func launch(t *testing.T, dir string, flags ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	defer extra.Close()
-	cmd := exec.Command(program, append([]string{"-log", filepath.Join(dir, "log"), "-lock", filepath.Join(dir, "lock")}, flags...)...)
+	cmd := exec.Command(program, append([]string{"-log", filepath.Join(dir, "log"), "-lock", filepath.Join(dir, "lock")},
+		flags...)...)
 	cmd.Env = append(os.Environ(), "MARKER=here")
 	cmd.ExtraFiles = []*os.File{extra}
 	cmd.Stderr = os.Stderr
@@ -58,7 +59,10 @@ func launch(t *testing.T, dir string, flags ...string) *exec.Cmd {
 		_ = cmd.Wait()
 		pid.KillBelow(filepath.Dir(program))
 	})
-	await.That(t, "what the witness tells of", func() bool { return strings.Contains(read(dir), fmt.Sprintf("start %d ", cmd.Process.Pid)) })
+	await.That(t, "what the witness tells of", func() bool {
+		return strings.Contains(read(dir),
+			fmt.Sprintf("start %d ", cmd.Process.Pid))
+	})
 	return cmd
 }
 
@@ -81,7 +85,8 @@ func TestOverlapIsSeen(t *testing.T) {
 	dir := t.TempDir()
 	a := launch(t, dir)
 	b := launch(t, dir)
-	if !strings.Contains(read(dir), fmt.Sprintf("overlap %d ", b.Process.Pid)) || strings.Count(read(dir), "overlap") != 1 {
+	if !strings.Contains(read(dir), fmt.Sprintf("overlap %d ", b.Process.Pid)) ||
+		strings.Count(read(dir), "overlap") != 1 {
 		t.Errorf("the second of two didn't notice:\n%s", read(dir))
 	}
 	for _, cmd := range []*exec.Cmd{a, b} {

@@ -102,7 +102,7 @@ func TestTLS(t *testing.T) {
 		conn.Close()
 	}
 	if err := dial(good, engine.Secrets{}); err == nil || !strings.Contains(err.Error(), "x509") {
-		t.Errorf("an authority that nobody knows: %v", err)
+		t.Errorf("an unknown authority: %v", err)
 	}
 	if err := dial(server(tls.VersionTLS11), engine.Secrets{CACert: ca}); err == nil {
 		t.Error("TLS 1.1 was good enough")

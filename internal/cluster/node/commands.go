@@ -221,7 +221,7 @@ func printTable(states []engine.State) (held int) {
 		if any {
 			held++
 		} else if len(s.Members) > 0 {
-			fmt.Fprintf(w, "%s\t-\tnobody holds it\t-\t-\t-\n", s.Name)
+			fmt.Fprintf(w, "%s\t-\tno node holds it\t-\t-\t-\n", s.Name)
 		}
 	}
 	_ = w.Flush()

@@ -375,7 +375,7 @@ func TestSessionMove(t *testing.T) {
 		r.f.others = nil // b has gone
 		r.sleep(2 * time.Second)
 		if len(r.took("granted")) != 1 {
-			t.Fatal("nobody has it")
+			t.Fatal("no node has it")
 		}
 	})
 }
@@ -407,7 +407,7 @@ func TestSessionFailAfter(t *testing.T) {
 		r.granted()
 		fail(r, 5)
 		if len(r.took("yield")) != 0 {
-			t.Fatal("handed over, and there is nobody else")
+			t.Fatal("handed over, and no other node is there")
 		}
 		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
 		r.sleep(10 * time.Second)

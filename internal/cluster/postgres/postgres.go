@@ -416,7 +416,7 @@ func Init(ctx context.Context, url string) error {
 	_, err = c.PgConn().Exec(ctx, Schema).ReadAll()
 	var said *pgconn.PgError
 	if errors.As(err, &said) && said.Code == "42501" { // insufficient_privilege
-		return engine.Refuse("the user %s may not make the schema lifeline in %s: have somebody who may run what "+
+		return engine.Refuse("the user %s may not make the schema lifeline in %s: have a user who may run what "+
 			"`lifeline-remote init --print %s` prints, and then %s",
 			config.User, config.Database, address.Hide(url), grants(config.User))
 	}

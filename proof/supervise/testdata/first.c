@@ -2,7 +2,7 @@
    so that nothing comes before its first act, which is to read the clock. It
    writes that time and its pid into the fifo "times" of its directory. Then it
    waits: for a byte from the fifo "gate", if there is one, to end by itself;
-   else for ever. */
+   else forever. */
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <time.h>

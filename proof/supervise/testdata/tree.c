@@ -10,7 +10,7 @@
         until 20 s have passed since the first one began
 
    Every process holds the fifo "alive" of the first one's directory open, and
-   writes a byte into it when it is as it should be; then it waits for ever. */
+   writes a byte into it when it is as it should be; then it waits forever. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
