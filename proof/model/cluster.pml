@@ -23,7 +23,7 @@
  *   answer                    it comes
  *   start                     lifeline starts the worker
  *   kill                      either guard, at the deadline less the margin
- *   doom                      the kernel kills a lifeline that is stopped
+ *   kill timer                the kernel kills a lifeline that is stopped
  *   hand-over, end            the worker is ended, or ends
  *   faults                    each guard is stopped, goes on, is killed, is
  *                             started again; a node is suspended and wakes up
@@ -102,11 +102,11 @@ byte seen;                  /* the resource's highest fence */
 #define LATE(i) (CLOCK(i) + MARGIN >= n[i].deadline)
 #ifdef PROCESS
 #ifndef NO_KILLTIMER
-#define DOOMED(i) (n[i].lifeline == STOPPED)
+#define KILLTIMER(i) (n[i].lifeline == STOPPED)
 #endif
 #endif
-#ifndef DOOMED
-#define DOOMED(i) false
+#ifndef KILLTIMER
+#define KILLTIMER(i) false
 #endif
 #ifdef PROCESS
 #ifndef NO_PDEATH
@@ -124,7 +124,7 @@ byte seen;                  /* the resource's highest fence */
 #define AWAKE(i) (!n[i].asleep)
 #define SPEAKS(i) (AWAKE(i) && n[i].remote == RUNS)
 /* Time can't go on: a guard is about to kill, and that is done by then. */
-#define HURRY(i) (n[i].worker && AWAKE(i) && (GUARDED(i) || DOOMED(i)) && CLOCK(i) + MARGIN >= n[i].deadline + KILLING)
+#define HURRY(i) (n[i].worker && AWAKE(i) && (GUARDED(i) || KILLTIMER(i)) && CLOCK(i) + MARGIN >= n[i].deadline + KILLING)
 #ifdef UNCONFIRMED
 #define HOPE(i) n[i].deadline = CLOCK(i) + TTL
 #else
@@ -278,7 +278,7 @@ inline step(i) {
 	/* kill */
 	:: AWAKE(i) && n[i].worker && GUARDED(i) && LATE(i) -> ended(i); n[i].held = 0
 	/* the kernel's timer */
-	:: AWAKE(i) && n[i].worker && DOOMED(i) && LATE(i) -> ended(i); n[i].lifeline = DEAD
+	:: AWAKE(i) && n[i].worker && KILLTIMER(i) && LATE(i) -> ended(i); n[i].lifeline = DEAD
 	/* lifeline is dead: lifeline-remote kills what it has left */
 	:: SPEAKS(i) && n[i].worker && n[i].lifeline == DEAD -> ended(i)
 	/* hand-over, or its own end */
@@ -303,7 +303,7 @@ inline step(i) {
 		/* a guard comes first, or the fence must help */
 		if
 		:: n[i].worker && GUARDED(i) && LATE(i) -> ended(i); n[i].held = 0
-		:: n[i].worker && DOOMED(i) && LATE(i) -> ended(i); n[i].lifeline = DEAD
+		:: n[i].worker && KILLTIMER(i) && LATE(i) -> ended(i); n[i].lifeline = DEAD
 		:: else
 		fi
 	fi
