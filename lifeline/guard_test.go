@@ -54,7 +54,8 @@ func TestDoWritesTheJournal(t *testing.T) {
 		why     string
 	}{
 		{"well", func(context.Context) error { return nil }, journal.OK, ""},
-		{"with an error", func(context.Context) error { return errors.New("no such table") }, journal.Failed, "no such table"},
+		{"with an error", func(context.Context) error { return errors.New("no such table") }, journal.Failed,
+			"no such table"},
 		{"by a panic", func(context.Context) error { panic("out of range") }, journal.Failed, "it panicked"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,7 +64,8 @@ func TestDoWritesTheJournal(t *testing.T) {
 				_ = guard.Do(t.Context(), "report", tt.block)
 			}()
 			s := written()
-			if s.State != journal.Ended || s.Last == nil || s.Last.Outcome != tt.outcome || s.Last.Why != tt.why || s.Last.Generation == "" {
+			if s.State != journal.Ended || s.Last == nil || s.Last.Outcome != tt.outcome || s.Last.Why != tt.why ||
+				s.Last.Generation == "" {
 				t.Errorf("%s, and the last run %+v", s.State, s.Last)
 			}
 		})

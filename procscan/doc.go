@@ -26,7 +26,7 @@ import (
 
 // ErrBlind says that this machine hides what was asked for. Its /proc is
 // missing or another pid namespace's, or the system shows no process table. A
-// process that can't be seen is unknown. It isn't "not there".
+// process that can't be seen counts as unknown, not as gone.
 var ErrBlind = errors.New("the process table can't be read here")
 
 // ID names one process for as long as the machine is up.

@@ -25,7 +25,8 @@ func TestMemory(t *testing.T) {
 }
 
 func TestParseRollup(t *testing.T) {
-	const whole = "00400000-7ffd [rollup]\nRss:  2000 kB\nPss:    1000 kB\nPss_Dirty:   900 kB\nSwapPss:   24 kB\nLocked: 0 kB\n"
+	const whole = "00400000-7ffd [rollup]\nRss:  2000 kB\nPss:    1000 kB\nPss_Dirty:   900 kB\nSwapPss:   24 " +
+		"kB\nLocked: 0 kB\n"
 	for text, want := range map[string]uint64{whole: 1024 << 10, "": 0, "Pss: x kB\n": 0, "Rss: 5 kB\n": 0} {
 		if n, ok := parseRollup([]byte(text)); n != want || ok != (want > 0) {
 			t.Errorf("%q: %d %t", text, n, ok)

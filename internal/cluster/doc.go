@@ -1,7 +1,7 @@
 // Package cluster is lifeline's side of a lease: the right to run a name on
 // this node. An engine (etcd, PostgreSQL) gives it for a time. Everything that
 // speaks to a network is in a second program, lifeline-remote (package
-// [lifeline/internal/cluster/remote]), which this package starts.
+// [lifeline/internal/cluster/node]), which this package starts.
 //
 //	lease, err := cluster.Join(options, name, warn) // *MissingError: no lifeline-remote
 //	defer lease.Close()
@@ -30,8 +30,8 @@
 // a control character is written as strconv.Quote writes it. Durations and
 // times are in nanoseconds, times those of CLOCK_BOOTTIME. The first line of
 // each side is its hello. A program that receives nonsense leaves the other
-// one. Nonsense is an unknown verb, a field too few or too many, and a deadline
-// that goes back or lies beyond what can have been granted.
+// one. Nonsense is an unknown verb, a field too few or too many, or a deadline
+// that goes back or lies beyond what can be granted.
 //
 //	lifeline 1 KEY=VALUE…      hello; the fields are those of [Hello]
 //	want                       stand by for the lease; no worker lives

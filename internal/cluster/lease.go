@@ -26,7 +26,7 @@ type Lease struct {
 	fence    uint64
 	peer     *peer
 	told     Times           // the Stop and the Kill that the supervisor has been told
-	at       time.Duration   // when lifeline-remote is to be started, or looked after
+	at       time.Duration   // when to start lifeline-remote, or to check it
 	asked    bool            // lifeline-remote owes a pong
 	failures int             // starts of lifeline-remote in a row that failed
 	living   map[string]bool // generations that may have a living process
@@ -60,7 +60,7 @@ type peer struct {
 	queue []Message
 	hello bool          // it has said its hello
 	err   error         // why it will say no more
-	over  chan struct{} // closed then
+	over  chan struct{} // closed when it will say no more
 }
 
 const (
@@ -151,7 +151,8 @@ func (l *Lease) Release() {
 	}
 	l.wanted = false
 	l.forget()
-	l.out = slices.DeleteFunc(l.out, func(e Event) bool { return e.Verb != "refused" }) // they are about the lease that is given back
+	// The other events are about the lease that is given back.
+	l.out = slices.DeleteFunc(l.out, func(e Event) bool { return e.Verb != "refused" })
 	l.arm()
 }
 
@@ -162,19 +163,19 @@ func (l *Lease) Starting(generation, cgroup string) {
 	l.say("starting", generation, cgroup)
 }
 
-// Started is said when the process is known.
+// Started tells lifeline-remote which process the worker is.
 func (l *Lease) Started(generation string, id procscan.ID) {
 	l.say("started", generation, id.PID, strconv.FormatUint(id.Start, 10))
 }
 
-// Ended is said when every process of a generation has ended.
+// Ended tells lifeline-remote that every process of a generation has ended.
 func (l *Lease) Ended(generation string, up time.Duration, code int) {
 	delete(l.living, generation)
 	l.armKillTimer()
 	l.say("ended", generation, int64(up), code)
 }
 
-// Done is said when the run for a tick has ended.
+// Done tells lifeline-remote that the run for a tick has ended.
 func (l *Lease) Done(label string, code int) { l.say("done", label, code) }
 
 // Close ends lifeline-remote, which gives back the lease after the worker's
@@ -276,7 +277,7 @@ func (l *Lease) heard(m Message) error {
 		if err != nil || fence <= l.fence || l.held {
 			return nonsense("it grants the fence %.40q after %d", m.Fields[0], l.fence)
 		}
-		if !l.wanted { // it crossed with our release
+		if !l.wanted { // the grant crossed with the release
 			return nil
 		}
 		d, err := deadline(1)

@@ -132,9 +132,9 @@ func (c *census) isInProcess(s sighting, rec identity.Record, known bool) bool {
 	})
 }
 
-// trusts reports whether the marker of p may be believed. Every user can write
-// one into the environment of a process of his own, and must not be able to keep
-// root's worker from starting.
+// trusts reports whether the marker of p may be believed. Every user can write a
+// marker into the environment of his own process. That must not keep root's worker
+// from starting.
 func (c *census) trusts(p procscan.Process, m identity.Marker, rec identity.Record) bool {
 	switch {
 	case p.UID() == ownUID():
@@ -172,7 +172,7 @@ func (c *census) sort(s *sighting, name string, rec identity.Record, known bool)
 	if i := slices.IndexFunc(s.members, func(m member) bool { return known && m.ID == procscan.ID(rec.Worker) }); i >= 0 {
 		workers = append(workers, s.members[i])
 	}
-	named := len(workers) > 0 // what shows no marker is then a descendant of that one
+	named := len(workers) > 0 // a process without a marker is then a descendant of that worker
 	for _, m := range s.members {
 		generation := m.marker.Generation
 		switch {
@@ -211,18 +211,18 @@ func (c *census) ended(m member, rec identity.Record, known bool) bool {
 	case m.marker.Generation != "" && m.ID == sup: // --exec
 		return false
 	case m.marker.Generation != "" && c.table.Has(sup):
-		// The worker is the child of its supervisor; one whose supervisor is this
-		// process has ended, or this process would not ask.
+		// The worker is the child of its supervisor. A worker of this process has
+		// ended, or this process would not ask.
 		return m.PPID != sup.PID || sup == c.self
 	case !known:
 		return !mayBeWorker(m)
 	case m.marker.Generation == "":
-		return true // it has the run file of a worker that the record knows to have ended
+		return true // it has the run file of a worker that has ended, as the record says
 	case m.marker.Generation == rec.Generation:
 		return true
 	}
 	// The record names no worker, or one that has ended. A worker that was
-	// started since is one that its supervisor could not write down any more.
+	// started later is one that its supervisor had no time to write down.
 	return m.Start < rec.Since
 }
 
@@ -305,8 +305,8 @@ func (c *census) lockFileHolders(name string) (ids []procscan.ID) {
 }
 
 // holdsLockFile reports whether one of a process's descriptors is the lock file of
-// name, locked. A lock file says nothing of its directory: of one that was moved,
-// the record of the run file beside it tells.
+// name, locked. A moved lock file doesn't show its directory; the record of the run
+// file beside it does.
 func (c *census) holdsLockFile(open []procscan.Open, name string) bool {
 	return slices.ContainsFunc(open, func(o procscan.Open) bool {
 		if filepath.Base(o.Path) != identity.LockFile(name) || !isOwn(o) || !isLocked(o) {
@@ -382,8 +382,8 @@ func (c *census) holders(name string) (lock, run []procscan.ID) {
 	return lock, run
 }
 
-// takers are the processes that took the lock of the file at path: what another
-// user's process has open can't be seen.
+// takers are the processes that took the lock of the file at path. They are known
+// even where their descriptors are hidden, as another user's are.
 func (c *census) takers(path string) (ids []procscan.ID) {
 	c.readLocks()
 	ino := inodeOf(path)

@@ -32,7 +32,7 @@ type Guard struct {
 	Dir      string // the state directory; "" means DefaultDir()
 	AllowNFS bool   // use it even on a network file system
 	StateDir string // where journals and pauses are kept; "" means MemoryDir()
-	Group    string // may read them; "" is nobody
+	Group    string // may read them; "" for none
 
 	Wait    time.Duration // wait up to this long for the name; 0 refuses at once
 	Standby bool          // wait for the name without a limit
@@ -89,7 +89,7 @@ func (g Guard) Do(ctx context.Context, name string, block func(context.Context, 
 	if err != nil {
 		return err
 	}
-	defer hold.Ended() // this process lives on, the instance doesn't
+	defer hold.Ended() // the instance ends, and this process lives on
 	stop := hold.Keep()
 	defer stop()
 	return block(ctx, hold)
@@ -188,11 +188,11 @@ func (h *Hold) takeOver(ctx context.Context) error {
 	switch {
 	case prior.worker:
 		// The record names a living worker whose supervisor is gone.
-	case prior.free && worker.Zero(): // what a lost record doesn't know, the election finds
+	case prior.free && worker.Zero(): // the election finds what a lost record has forgotten
 		h.inherit(Inherited{}) // step 5
 		return nil
 	}
-	// What lives of the name has to be known before anything is started.
+	// A start has to know first what lives of the name.
 	s := takeCensus(h.dir).of(h.Name, prior.rec, prior.known)
 	switch {
 	case !s.supervisor.Zero():
@@ -202,8 +202,8 @@ func (h *Hold) takeOver(ctx context.Context) error {
 	case !s.worker.Zero():
 		h.inherit(Inherited{Worker: s.worker, Generation: s.generation, Second: s.second})
 	case !prior.free && len(s.leftovers) == 0 && (!prior.known || prior.foreign):
-		// What holds the lock can't be seen from here: another pid namespace's
-		// worker, for one. It is the instance.
+		// The lock's holder is hidden, a worker in another pid namespace for
+		// example. It is the instance.
 		return &HeldError{h.Name, Holder{}}
 	default:
 		h.inherit(Inherited{Leftovers: s.leftovers})
@@ -227,8 +227,8 @@ func (h *Hold) inherit(in Inherited) {
 	crash.Point("record.none")
 }
 
-// freeRun sees to it that this process holds the run file's lock. Leftovers may
-// hold the old one, and must not block the name: the name gets a new run file.
+// freeRun makes sure that this process holds the run file's lock. Where leftovers
+// hold the old file, the name gets a new one, so that they can't block the name.
 func (h *Hold) freeRun() error {
 	if h.held || without.runLock {
 		return nil
@@ -248,7 +248,7 @@ func (h *Hold) freeRun() error {
 type priorRecord struct {
 	rec     identity.Record
 	known   bool // it says which worker there is, if any
-	worker  bool // that worker lives, and its supervisor doesn't
+	worker  bool // that worker lives, and its supervisor is gone
 	free    bool // the run file is locked by this process now
 	foreign bool // it was written in another pid namespace
 }

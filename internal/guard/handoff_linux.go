@@ -103,6 +103,6 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 	return h, nil
 }
 
-// inheritedLock is K.lock after execve: the lock belongs to the open file,
+// inheritedLock is the lock file after execve: the lock belongs to the open file,
 // which came along.
 type inheritedLock struct{ *os.File }

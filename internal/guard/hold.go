@@ -16,7 +16,8 @@ import (
 	"lifeline/procscan"
 )
 
-// supervisorLock is K.lock: gofrs/flock's, or one that came through execve.
+// supervisorLock is the lock file's lock: gofrs/flock's, or one that came through
+// execve.
 type supervisorLock interface {
 	Stat() (fs.FileInfo, error)
 	Close() error
@@ -40,9 +41,9 @@ type Hold struct {
 	searched   bool   // the record knows of every worker there was
 	held       bool   // run is locked by this process; else by an adopted worker
 	sure       bool   // both files have been in their place since the last census
-	breaks     int    // how often they were seen not to be
+	breaks     int    // how often one of them was seen missing
 	watch      *watch // nil for none
-	released   bool   // nothing is put back any more
+	released   bool   // removed files stay removed
 	complained string // the last obstacle that was told
 	restored   chan struct{}
 	counted    int64 // of the lock file's length: see Skipped
@@ -108,7 +109,7 @@ func (h *Hold) Worker() procscan.ID {
 	return h.worker
 }
 
-// useRun makes run, which the path names now, the hold's K.run; held says that
+// useRun makes run, which the path names now, the hold's run file; held says that
 // it is locked.
 func (h *Hold) useRun(run *os.File, held bool) {
 	h.held = held
@@ -119,8 +120,8 @@ func (h *Hold) useRun(run *os.File, held bool) {
 	h.run, h.rec = run, openRecord(run, h.dir.run(h.Name))
 }
 
-// lost looks whether the record that stands there now is another's, and of
-// something that lives.
+// lost reports whether the record at the path is another supervisor's, and names a
+// living process.
 func (h *Hold) lost() *HeldError {
 	rec, ok := readRecordAt(h.dir.run(h.Name))
 	sup, worker := procscan.ID(rec.Supervisor), procscan.ID(rec.Worker)
@@ -134,7 +135,7 @@ func (h *Hold) lost() *HeldError {
 }
 
 // mayWrite reports whether the record is this process's to write. The holder of
-// the run file's lock may write without looking.
+// the run file's lock may write without checking.
 func (h *Hold) mayWrite() bool { return h.rec != nil && (h.held || h.lost() == nil) }
 
 func (h *Hold) writeRecord() {
@@ -157,7 +158,7 @@ func (h *Hold) Paused() bool {
 	return paused
 }
 
-// Release gives the name back. The unlock of K.run reaches every copy that
+// Release gives the name back. The unlock of the run file reaches every copy that
 // descendants have inherited.
 func (h *Hold) Release() {
 	h.mu.Lock()

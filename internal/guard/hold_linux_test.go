@@ -59,7 +59,8 @@ func TestDoPutsBack(t *testing.T) {
 			}
 			wantHeld(t, Guard{Dir: d.path}.Do(t.Context(), "job", nil), p.Process.Pid)
 			p.end()
-			if err := (Guard{Dir: d.path}).Do(t.Context(), "job", func(context.Context, *Hold) error { return nil }); err != nil {
+			if err := (Guard{Dir: d.path}).Do(t.Context(), "job",
+				func(context.Context, *Hold) error { return nil }); err != nil {
 				t.Errorf("after the end: %v", err)
 			}
 		})
@@ -138,8 +139,8 @@ func TestHolderOfEarlierBoot(t *testing.T) {
 	}
 }
 
-// When the record is lost the holder of K.lock is found all the same, by
-// whichever way to the directory one comes.
+// When the record is lost the holder of the lock file is still found, by every
+// path to the directory.
 func TestHolderWithoutRecord(t *testing.T) {
 	dir := stateDir(t)
 	p, said := start(t, dir)

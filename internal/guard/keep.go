@@ -20,8 +20,8 @@ const (
 
 // Keep is step 9. From now on a file of the name that is gone from its path is
 // made again and locked, and the record is written again. A new file is needed
-// because a removed file can't be linked back, and its lock stops no tick. Keep
-// ends when stop is called.
+// because a removed file can't be linked back. Ticks would ignore its lock.
+// Keep ends when stop is called.
 func (h *Hold) Keep() (stop func()) {
 	quit := make(chan struct{})
 	go func() {

@@ -14,7 +14,7 @@ import (
 )
 
 // standstill is how long a start waits for one contender, or one process in
-// execve, that doesn't get on.
+// execve, that makes no progress.
 const standstill = 3 * time.Second
 
 // OrphanError says what a census has found without a supervisor. That is a
@@ -83,11 +83,11 @@ func (h *Hold) secure() (sure bool, breaks int, err error) {
 	return h.sure && !without.flock && !without.runLock, h.breaks, err
 }
 
-// regain locks what the paths name now, where that isn't another one's.
+// regain locks the files that the paths name now, unless another process has them.
 func (h *Hold) regain() error {
 	h.breaks, h.sure, h.inherited = h.breaks+1, false, Inherited{}
 	if held := h.lost(); held != nil {
-		h.held = false // nothing is written any more
+		h.held = false // the record isn't written any more
 		return held
 	}
 	if !h.inPlaceLocked() {
@@ -106,7 +106,7 @@ func (h *Hold) regain() error {
 	return h.freeRun()
 }
 
-// elected notes that no worker lives but those that are started from now on.
+// elected notes that from now on only this process starts workers.
 func (h *Hold) elected(breaks int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -164,7 +164,7 @@ func (h *Hold) elect(ctx context.Context) error {
 	}
 }
 
-// found turns a sighting into the reason why nothing is started.
+// found turns a sighting into the reason why the start ends here.
 func (h *Hold) found(s sighting) error {
 	if s.supervisor.Zero() && s.worker != procscan.Self() {
 		h.SetWorker(s.generation, s.worker) // the next tick finds it in the record
@@ -199,7 +199,7 @@ func (h *Hold) resolveUnknown(ctx context.Context, c *census, unknown []procscan
 }
 
 // await waits until the younger contenders have withdrawn their announcement or
-// ended; it returns one that has done neither by the deadline.
+// ended. It returns a contender that still announces itself at the deadline.
 func (h *Hold) await(ctx context.Context, younger []procscan.Stat, deadline time.Time) (late procscan.Stat) {
 	for _, other := range younger {
 		for {
@@ -217,8 +217,8 @@ func (h *Hold) await(ctx context.Context, younger []procscan.Stat, deadline time
 	return procscan.Stat{}
 }
 
-// wakeUp continues a stopped contender: it must not go on later, when it has
-// forgotten what it has seen.
+// wakeUp continues a stopped contender, so that it doesn't go on later with an old
+// census.
 func wakeUp(s procscan.Stat) {
 	if s.Stopped() && s.ID.Alive() {
 		_ = unix.Kill(s.PID, unix.SIGCONT)

@@ -61,10 +61,10 @@ func lockPath(path string, wait bool) (*flock.Flock, error) {
 		"(inotifywait, auditctl) and stop it", path)
 }
 
-// runFlags are those of K.run: the worker inherits the open file, and it may be
-// one that has dropped root's privileges. It may hold the lock and read who it
-// is; the record is written through a descriptor of lifeline's own. NFS makes a
-// lock of the other kind of flock(2), which needs a file open for writing.
+// runFlags open the run file for reading only, because the worker inherits it and
+// may have dropped root's privileges. Such a worker may hold the lock and read the
+// record; lifeline writes the record through a descriptor of its own. On NFS,
+// flock(2) is a lock of the other kind, which needs a file open for writing.
 func runFlags(nfs bool) int {
 	if nfs {
 		return lockFlags
@@ -72,7 +72,7 @@ func runFlags(nfs bool) int {
 	return lockFlags&^os.O_RDWR | os.O_RDONLY
 }
 
-// openRun opens K.run, making it if there is none.
+// openRun opens the run file, and makes it if it is missing.
 func openRun(path string, nfs bool) (*os.File, error) {
 	for range 1000 {
 		f, err := os.OpenFile(path, runFlags(nfs), 0o600)
@@ -98,8 +98,8 @@ func openRun(path string, nfs bool) (*os.File, error) {
 		"(inotifywait, auditctl) and stop it", path)
 }
 
-// checkFile refuses an open file that isn't a plain one of our own, and tells
-// whether path still names it.
+// checkFile refuses an open file unless it is a regular file of this user. It tells
+// whether path still names the file.
 func checkFile(what, path string, st fs.FileInfo) (same bool, err error) {
 	sys := st.Sys().(*syscall.Stat_t)
 	switch {

@@ -20,14 +20,14 @@ import (
 
 // memory is the directory of what must survive a reboot: journals, pauses, the
 // link to the log and what a cluster's node remembers. Locks and run files are
-// in the state directory, which may be lost at any time; lifelines of before
-// kept everything there.
+// in the state directory, which may be lost at any time. Older lifelines kept
+// everything there.
 type memory struct {
 	path string
 	old  string // the state directory
 }
 
-// The endings of its files.
+// The endings of the memory's files.
 const (
 	stateFile   = ".state"
 	historyFile = ".history"
@@ -56,8 +56,8 @@ func (g Guard) MemoryDir() string {
 
 func (g Guard) memory(d dir) memory { return memory{g.MemoryDir(), d.path} }
 
-// file is where a reader finds a file of name: in the place of before, when it is
-// only there.
+// file is where a reader finds a file of name. It is in the state directory where
+// only an older lifeline has written it.
 func (m memory) file(name, ending string) string {
 	path := filepath.Join(m.path, identity.Key(name)+ending)
 	if _, err := os.Lstat(path); err == nil || m.old == m.path {
@@ -75,7 +75,8 @@ func (g Guard) openMemory() error {
 	path := g.MemoryDir()
 	if err := checkMemory(path); errors.Is(err, fs.ErrNotExist) {
 		if err := makeDir(path); err != nil {
-			return fmt.Errorf("cannot make the directory of the journals, %s: %w; give another with --state-dir", path, reason(err))
+			return fmt.Errorf("cannot make the directory of the journals, %s: %w; give another with --state-dir", path,
+				reason(err))
 		}
 		if err := checkMemory(path); err != nil {
 			return err
@@ -92,7 +93,8 @@ func (g Guard) openMemory() error {
 	}
 	gid, _ := strconv.Atoi(group.Gid)
 	if err := os.Chown(path, -1, gid); err != nil {
-		return fmt.Errorf("cannot give %s to the group %s: %w; do it as root, or leave out --state-group", path, g.Group, reason(err))
+		return fmt.Errorf("cannot give %s to the group %s: %w; do it as root, or leave out --state-group", path, g.Group,
+			reason(err))
 	}
 	if err := os.Chmod(path, 0o750|fs.ModeSetgid); err != nil {
 		return fmt.Errorf("cannot let the group %s read %s: %w", g.Group, path, reason(err))
@@ -111,14 +113,16 @@ func checkMemory(path string) error {
 	case mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("the directory of the journals, %s, is none: remove it, or give another with --state-dir", path)
 	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("the directory of the journals, %s, belongs to uid %d, not to uid %d: give another with --state-dir", path, st.Uid, os.Geteuid())
+		return fmt.Errorf("the directory of the journals, %s, belongs to uid %d, not to uid %d: give another with "+
+			"--state-dir", path, st.Uid, os.Geteuid())
 	case mode&0o022 != 0:
-		return fmt.Errorf("the directory of the journals, %s, may be written by others (mode %04o): chmod go-w it, or give another with --state-dir", path, mode&0o7777)
+		return fmt.Errorf("the directory of the journals, %s, may be written by others (mode %04o): chmod go-w it, or "+
+			"give another with --state-dir", path, mode&0o7777)
 	}
 	return nil
 }
 
-// Memory is where the journals are kept, and why they can't be.
+// Memory is where the journals are kept, or the reason why they can't be kept.
 func (g Guard) Memory() (path string, err error) {
 	path = g.MemoryDir()
 	if err := checkMemory(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +133,8 @@ func (g Guard) Memory() (path string, err error) {
 		above = filepath.Dir(above)
 	}
 	if err := unix.Access(above, unix.W_OK|unix.X_OK); err != nil {
-		return path, fmt.Errorf("journals and pauses can't be kept in %s: %w; make it (mkdir -m 700, your own), or give another with --state-dir", path, err)
+		return path, fmt.Errorf("journals and pauses can't be kept in %s: %w; make it (mkdir -m 700, your own), or give "+
+			"another with --state-dir", path, err)
 	}
 	return path, nil
 }
@@ -141,8 +146,8 @@ func (g Guard) IsOwnMemory() bool {
 	return unix.Stat(g.MemoryDir(), &st) != nil || int(st.Uid) == os.Geteuid()
 }
 
-// written is the directory to write name's files in, with those of before taken
-// over. What can't be kept in the memory goes where it was before.
+// written is the directory to write name's files in. It takes over the files of
+// older lifelines. A file that can't move into the memory stays where it was.
 func (g Guard) written(d dir, name string) string {
 	m := g.memory(d)
 	if m.path == m.old {
@@ -159,8 +164,8 @@ func (g Guard) written(d dir, name string) string {
 	return m.path
 }
 
-// move is rename(2) from one file system to another: to is there whole, or not
-// at all.
+// move is rename(2) from one file system to another: to is always whole or
+// missing.
 func move(from, to string) error {
 	if target, err := os.Readlink(from); err == nil {
 		if err := os.Symlink(target, to); err != nil {
@@ -188,9 +193,9 @@ func move(from, to string) error {
 	return os.Remove(from)
 }
 
-// Forget removes all files of name, the lock file last and locked: a tick that
-// has opened it finds that it isn't in its place, and makes a new one. A
-// *[HeldError] means that something of the name runs.
+// Forget removes all files of name, the lock file last and locked. A tick that
+// has opened the lock file finds that the path is empty, and makes a new file. A
+// *[HeldError] means that a process of the name runs.
 func (g Guard) Forget(ctx context.Context, name string) error {
 	d, err := g.forName(name)
 	if err != nil {
@@ -209,10 +214,12 @@ func (g Guard) Forget(ctx context.Context, name string) error {
 	}
 	var files []string
 	for _, ending := range memoryFiles {
-		files = append(files, filepath.Join(m.path, identity.Key(name)+ending), filepath.Join(m.old, identity.Key(name)+ending))
+		files = append(files, filepath.Join(m.path, identity.Key(name)+ending),
+			filepath.Join(m.old, identity.Key(name)+ending))
 	}
 	fifo, socket := d.output(name)
-	return removeAll(append(files, fifo, fifo+".err", socket, d.control(name), d.skipped(name), d.run(name), d.lock(name))...)
+	return removeAll(append(files, fifo, fifo+".err", socket, d.control(name), d.skipped(name), d.run(name),
+		d.lock(name))...)
 }
 
 func removeAll(paths ...string) error {

@@ -8,10 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// K.lock holds no data, so its length can count: a tick that finds it held
-// makes it one byte longer, the cheapest note there is. The supervisor reads
-// the length when it wants to know how many ticks its worker has kept from
-// starting.
+// The lock file holds no data, so its length can count. A tick that finds it held
+// makes it one byte longer, the cheapest note there is. The supervisor reads the
+// length to know how many ticks its worker has kept from starting.
 
 // maxSkipped is where counting starts again at zero: two years of ticks.
 const maxSkipped = 1 << 20
@@ -56,7 +55,7 @@ func (h *Hold) Skipped() int {
 }
 
 // CountSkipped counts the ticks that have found one and the same instance, for
-// those who ask for it (--on-skip-after); held is what [Guard.Acquire] said.
+// --on-skip-after; held is what [Guard.Acquire] said.
 func (g Guard) CountSkipped(name string, held *HeldError) (n int, err error) {
 	d, err := g.forName(name)
 	if err != nil {

@@ -45,12 +45,14 @@ type Process struct {
 
 // State is how a name's supervisor stands, or stood when it last wrote.
 type State struct {
-	Version    int        `json:"version"`
-	Name       string     `json:"name"`
-	Command    []string   `json:"command"`
-	Boot       string     `json:"boot"` // the boot that the pids belong to
-	Supervisor Process    `json:"supervisor"`
-	State      string     `json:"state"` // starting, running, ready, reloading, stopping, backing off, standing by, waiting, ended
+	Version    int      `json:"version"`
+	Name       string   `json:"name"`
+	Command    []string `json:"command"`
+	Boot       string   `json:"boot"` // the boot that the pids belong to
+	Supervisor Process  `json:"supervisor"`
+	// State is starting, running, ready, reloading, stopping, backing off,
+	// standing by, waiting or ended.
+	State      string     `json:"state"`
 	Since      time.Time  `json:"since"` // of State
 	Respawn    bool       `json:"respawn"`
 	Notify     bool       `json:"notify"`

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipe gives the ends of a new pipe, and the caller the care for them.
+// pipe gives the ends of a new pipe, which the caller closes.
 func pipe(t *testing.T) (r, w int) {
 	t.Helper()
 	var p [2]int
@@ -107,7 +107,7 @@ func TestStoreIsBounded(t *testing.T) {
 		}
 		s.Close()
 	}
-	// One that has hung up makes room.
+	// A descriptor that has hung up makes room.
 	s := Store{Max: 1}
 	r, w := pipe(t)
 	if err := s.Add("old", r, true); err != nil {
@@ -123,8 +123,8 @@ func TestStoreIsBounded(t *testing.T) {
 	}
 }
 
-// What goes to the next worker is as the last one left it: a listening socket
-// made blocking would stop both in accept.
+// Descriptors go to the next worker as the last worker left them. A listening
+// socket made blocking would stop both workers in accept.
 func TestStoreFilesStayNonBlocking(t *testing.T) {
 	var s Store
 	defer s.Close()
@@ -154,8 +154,7 @@ func TestStoreFilesStayNonBlocking(t *testing.T) {
 	}
 }
 
-// Different open files are never taken for one, also where the kernel can't be
-// asked.
+// Different open files stay different, also where the kernel can't compare them.
 func TestSameFile(t *testing.T) {
 	open := func() int {
 		f, err := os.Open("store_test.go")

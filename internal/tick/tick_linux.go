@@ -112,7 +112,8 @@ func parse(argv []string) (name, dir string, ok bool) {
 // locked reports whether another process holds the lock of a sound lock file
 // that is in its place; fd is then open for appending.
 func locked(path string) (fd int, held bool) {
-	fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	const flags = syscall.O_RDWR | syscall.O_APPEND | syscall.O_NOFOLLOW | syscall.O_NONBLOCK | syscall.O_CLOEXEC
+	fd, err := syscall.Open(path, flags, 0)
 	if err != nil {
 		return -1, false
 	}

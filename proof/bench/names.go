@@ -115,8 +115,9 @@ func (f *fleet) workers(count int) map[int][]int {
 	return all
 }
 
-// settle waits until every name runs, or no name has changed for five seconds.
-func (f *fleet) settle(count int) map[int][]int {
+// awaitQuiet waits until every name runs, or no name has changed for five
+// seconds.
+func (f *fleet) awaitQuiet(count int) map[int][]int {
 	last, since := 0, time.Now()
 	for {
 		w := f.workers(count)
@@ -185,7 +186,7 @@ func (b *bench) nameRound(count, round int, looks *[]string) (string, error) {
 			l, start = f, f.lifelines
 		}
 		err = start(count)
-		run = len(f.settle(count))
+		run = len(f.awaitQuiet(count))
 		stop()
 		used[what] = cpuOf(f.cmds)
 		if what == "flock" || err != nil {
@@ -220,7 +221,7 @@ func (b *bench) nameRound(count, round int, looks *[]string) (string, error) {
 	}
 	// Each of the ticks watches over an orphan, or has started one: it stays.
 	time.Sleep(3 * time.Second)
-	after := l.settle(count)
+	after := l.awaitQuiet(count)
 	stop()
 	doubled, fresh := 0, 0
 	for i, pids := range after {
@@ -248,7 +249,7 @@ func (b *bench) looks(l *fleet, count int) (lines []string, err error) {
 	if err := few.lifelines(3); err != nil {
 		return nil, err
 	}
-	few.settle(3)
+	few.awaitQuiet(3)
 	commands := [][]string{
 		{"ps", "axeww"},
 		{b.lifeline, "status", "--dir", few.dir}, {b.lifeline, "status", "--dir", l.dir},
@@ -304,7 +305,7 @@ func (b *bench) looks(l *fleet, count int) (lines []string, err error) {
 			if err := l.lifelines(count); err != nil {
 				return nil, err
 			}
-			l.settle(count)
+			l.awaitQuiet(count)
 		}
 	}
 	kill, terminate := check.Quantile(took[0], 0.5), check.Quantile(took[1], 0.5)

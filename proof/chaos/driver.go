@@ -344,7 +344,7 @@ func (d *driver) sweep() {
 	d.watch.Note("reset", "")
 	if d.subject.end != nil {
 		d.faults.Wait()
-		d.settle()
+		d.awaitQuiet()
 		if err := d.subject.end(d.programs, d.state); err != nil && d.err == nil {
 			d.err = fmt.Errorf("cannot end it: %w", err)
 		}
@@ -356,8 +356,8 @@ func (d *driver) sweep() {
 	d.watch.Note("reset", "")
 }
 
-// settle waits for the ticks under way, until at most one tick is left.
-func (d *driver) settle() {
+// awaitQuiet waits for the ticks under way, until at most one tick is left.
+func (d *driver) awaitQuiet() {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		d.mu.Lock()
 		n := len(d.running)

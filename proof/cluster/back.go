@@ -182,7 +182,7 @@ func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, er
 		if _, err := a.next(max(0, started-1), time.Minute); err != nil {
 			return nil, fmt.Errorf("before round %d: %w; %s", n, err, d.state())
 		}
-		if !ticks && !d.settle(time.Minute) {
+		if !ticks && !d.awaitQuiet(time.Minute) {
 			return nil, fmt.Errorf("before round %d none runs: %s", n, d.state())
 		}
 		if l.before != nil {
@@ -218,7 +218,7 @@ func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, er
 		}
 	}
 	if !ticks {
-		d.settle(time.Minute)
+		d.awaitQuiet(time.Minute)
 	}
 	a.watch.Note("end", "")
 	close(d.stop)

@@ -66,7 +66,7 @@ func run(c attack) (*outcome, error) {
 		d.crons.Go(func() { d.cron(n, uint64(i)) })
 	}
 	for n := range c.rounds {
-		if !d.settle(30*time.Second + 10*c.ttl) {
+		if !d.awaitQuiet(30*time.Second + 10*c.ttl) {
 			d.result.stuck = append(d.result.stuck, fmt.Sprintf("before round %d: %s", n, d.state()))
 			break
 		}
@@ -76,7 +76,7 @@ func run(c attack) (*outcome, error) {
 			return nil, err
 		}
 	}
-	d.settle(30*time.Second + 10*c.ttl)
+	d.awaitQuiet(30*time.Second + 10*c.ttl)
 	d.result.atEnd = len(d.watch.Living())
 	d.watch.Note("end", "")
 	close(d.stop)
@@ -127,8 +127,8 @@ func (d *driver) failed() error {
 	return nil
 }
 
-// settle waits until as many workers run as may.
-func (d *driver) settle(limit time.Duration) bool {
+// awaitQuiet waits until as many workers run as may.
+func (d *driver) awaitQuiet(limit time.Duration) bool {
 	deadline := time.After(limit)
 	for {
 		changed := d.watch.Changed()

@@ -3,7 +3,7 @@
 // Package crash kills lifeline at each of its own steps, by SIGKILL, and judges
 // what the next tick makes of it. There must be at most one instance at any
 // time, and one after that tick. Its end must leave no process. The steps are
-// those of the package lifeline/crash, which only a program built with the tag
+// those of package internal/crash, which only a program built with the tag
 // proof has.
 //
 //	make crash        every step 200 times

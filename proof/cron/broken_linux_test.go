@@ -12,8 +12,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// A scene is a file in /etc/cron.d that may be broken. @ stands for the line
-// that starts the scene's own name, up to the command's end.
+// scene is a file in /etc/cron.d that may be broken. @ stands for the line that
+// starts the scene's own name, up to the command's end.
 type scene struct {
 	name, text string
 	after      string // shell, with $f for the file
@@ -75,9 +75,9 @@ var scenes = []scene{
 	{name: "quote", text: "* * * * * root LIFELINE quote -- touch 'DIR/ran/quote\n"},
 }
 
-// In every scene, doctor is asked before cron's next minute. "all is well" where
-// cron then starts nothing is what must never be; an alarm where it starts it is
-// counted, and named here.
+// In every scene, doctor is asked before cron's next minute. It must never say
+// "all is well" where cron then starts nothing. An alarm where cron starts it
+// is counted, and named here.
 func TestBrokenCrontabs(t *testing.T) {
 	program, missing := debian()
 	if missing == "" {
@@ -120,7 +120,8 @@ while s=$(date +%S); s=${s#0}; [ "$s" -lt 3 ] || [ "$s" -gt 30 ]; do sleep .2; d
 minute=$(date +%M)
 `)
 	for _, s := range scenes {
-		fmt.Fprintf(&script, "code=0; ./lifeline doctor %s >%s.said || code=$?; echo $code >%s.code\n", s.name, s.name, s.name)
+		fmt.Fprintf(&script, "code=0; ./lifeline doctor %s >%s.said || code=$?; echo $code >%s.code\n", s.name, s.name,
+			s.name)
 	}
 	script.WriteString(`[ "$minute" = "$(date +%M)" ] || { echo "doctor took longer than the minute"; exit 3; }
 until [ -e ran/good ]; do sleep .05; done
@@ -128,7 +129,8 @@ until [ -e ran/good ]; do sleep .05; done
 n=0; while [ $n -lt 100 ] && pgrep -x lifeline >/dev/null; do n=$((n+1)); sleep .05; done
 sleep 2
 `)
-	cmd := exec.Command(unshare[0], append(unshare[1:len(unshare):len(unshare)], "--propagation", "private", "sh", "-c", script.String())...)
+	cmd := exec.Command(unshare[0], append(unshare[1:len(unshare):len(unshare)], "--propagation", "private", "sh", "-c",
+		script.String())...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "NO_COLOR=1"}
 	if out, err := cmd.CombinedOutput(); err != nil {

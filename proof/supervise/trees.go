@@ -38,7 +38,7 @@ func plan(r *rand.Rand, depth int) (text string, processes int) {
 	return p.String(), processes
 }
 
-// grown is a tree that stands.
+// grown is a tree whose processes all run.
 type grown struct {
 	*subject
 	marker string
@@ -127,8 +127,8 @@ func marked(text string) string {
 	return found.String()
 }
 
-// runaway ends one that forks as fast as it can. It would end by itself after
-// 20 s; terminate must be faster for this to mean anything.
+// runaway ends a tree that forks as fast as it can. The tree ends by itself after
+// 20 s, so terminate must be faster.
 func (b *bench) runaway(options ...string) (time.Duration, error) {
 	g, err := b.grow("r", 1, options...)
 	if err != nil {
@@ -138,7 +138,7 @@ func (b *bench) runaway(options ...string) (time.Duration, error) {
 	return b.fell(g)
 }
 
-// trees is the table of what becomes of them.
+// trees is the table of how the trees ended.
 func (b *bench) trees(o *options) error {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))

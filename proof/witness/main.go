@@ -1,13 +1,13 @@
 //go:build linux
 
-// Witness is the worker of the proofs, and its own independent witness: it
-// shares no code with lifeline. While it runs it holds a lock of its own; if
-// another witness has that, there are two, and it says so. What it sees goes
+// Witness is the worker of the proofs, and an independent witness: it shares no
+// code with lifeline. While it runs it holds a lock of its own. If another witness
+// has that lock, two instances run, and the witness says so. What it sees goes
 // into a log, a line and a write each:
 //
 //	start PID TICKS NS HOW  it runs; NS is CLOCK_MONOTONIC, HOW its bad habits
-//	overlap PID TICKS NS    another one has the lock
-//	stop PID TICKS NS       it ends by itself; a killed one can't say so
+//	overlap PID TICKS NS    another witness has the lock
+//	stop PID TICKS NS       it ends by itself; a killed witness can't say so
 //	pause PID TICKS NS NS   it runs again, and did not since the second time (-beats)
 //
 // Its flags make it behave badly in the ways that real programs do.
@@ -109,7 +109,7 @@ func run(o *options) error {
 		time.Sleep(o.length)
 		return nil
 	}
-	how := o.how() // before anything is wiped
+	how := o.how() // before the environment is wiped
 	// Forks come before the lock: a fork between clone and exec shares every
 	// descriptor. A lock that outlives its witness would be a false alarm.
 	if err := o.family(); err != nil {
@@ -174,7 +174,7 @@ func run(o *options) error {
 
 const nobody = 65534 // Debian's uid and gid of that name
 
-// line is the socket of LIFELINE_FD, where there is one.
+// line is the socket of LIFELINE_FD, if that is set.
 var line int
 
 // granted says takeover and waits for the ok; false when the supervisor is

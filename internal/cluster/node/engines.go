@@ -27,13 +27,13 @@ func unknown(url string) error {
 	return engine.Misused("%.40q is no engine's address: there are etcd://, etcds:// and postgres://", address.Hide(url))
 }
 
-// open connects to it.
+// open connects to the engine that the address names.
 func open(ctx context.Context, h cluster.Hello) (engine.Engine, error) {
 	switch kind(h.URL) {
 	case "etcd":
 		e, err := etcd.Open(ctx, h.URL, h.Name)
 		if err != nil {
-			return nil, err // not a nil *Etcd in an interface
+			return nil, err // a nil *Etcd in an interface wouldn't be nil
 		}
 		return e, nil
 	case "postgres":
@@ -50,7 +50,7 @@ func open(ctx context.Context, h cluster.Hello) (engine.Engine, error) {
 func initEngine(ctx context.Context, url string, show bool) error {
 	switch kind(url) {
 	case "etcd":
-		fmt.Println("etcd needs nothing to be made beforehand")
+		fmt.Println("etcd needs no preparation")
 		return nil
 	case "postgres":
 		if show {

@@ -21,8 +21,8 @@ func (r *rig) told(text string) (n int) {
 	return n
 }
 
-// An engine that has gone back doesn't tell who holds a lease: another node that
-// it has forgotten may run until its deadline.
+// An engine that has gone back may have forgotten a holder. That node may run
+// until its deadline.
 func TestSessionEngineGoesBack(t *testing.T) {
 	for what, back := range map[string]func(*fake){
 		"other data":     func(f *fake) { f.epoch, f.history = "i.1", "i" },
@@ -176,7 +176,7 @@ func TestSessionWaitsForAnEnd(t *testing.T) {
 	})
 }
 
-// A wrong clock runs nothing, and the node hands over.
+// A node with a wrong clock runs no tick, and hands over.
 func TestSessionClockIsWrong(t *testing.T) {
 	for _, ahead := range []time.Duration{-10 * 365 * 24 * time.Hour, 10 * 365 * 24 * time.Hour} {
 		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *", MaxClockSkew: time.Minute}, func(r *rig) {
@@ -242,7 +242,7 @@ func TestSessionSecondNode(t *testing.T) {
 	}
 }
 
-// What is known survives lifeline-remote.
+// What a node knows of the engine survives lifeline-remote.
 func TestKeeper(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web.cluster")
 	keep, end := writer(path)

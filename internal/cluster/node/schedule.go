@@ -19,7 +19,7 @@ import (
 type schedule struct {
 	expr  string
 	zone  *time.Location
-	fixed bool // it names hours
+	fixed bool // the schedule names hours
 }
 
 // parseSchedule reads 'CRON_TZ=ZONE FIELDS' or an @word.
@@ -53,8 +53,8 @@ func parseSchedule(text string) (*schedule, error) {
 func (s *schedule) next(t time.Time) time.Time {
 	t = t.Truncate(time.Second)
 	if !s.fixed {
-		// With one offset up to the next change of the clocks, then with the
-		// other one: gronx leaves out the hour that comes twice.
+		// Search with one offset up to the next change of the clocks, then with
+		// the other offset, because gronx leaves out the hour that comes twice.
 		for {
 			local := t.In(s.zone)
 			zone, offset := local.Zone()
@@ -75,8 +75,8 @@ func (s *schedule) next(t time.Time) time.Time {
 			t = end
 		}
 	}
-	// On the wall clock alone, where no hour is missing or comes twice; begun
-	// early enough for a time that a jump has moved.
+	// Search on the wall clock alone, where each hour comes once. Begin early
+	// enough for a time that a jump has moved.
 	for wall := wallClock(t.In(s.zone)).Add(-3 * time.Hour); ; {
 		next, err := gronx.NextTickAfter(s.expr, wall, false)
 		if err != nil {
@@ -94,7 +94,7 @@ func wallClock(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC)
 }
 
-// real is the first instant at which the wall clock shows at least that.
+// real is the first instant at which the wall clock shows wall or later.
 func (s *schedule) real(wall time.Time) time.Time {
 	t := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, s.zone)
 	if shown := wallClock(t); !shown.Equal(wall) { // a time that is left out: at the jump
@@ -114,7 +114,7 @@ func (s *schedule) real(wall time.Time) time.Time {
 	return t
 }
 
-// last is the latest tick not after t.
+// last is the latest tick up to t.
 func (s *schedule) last(t time.Time) (time.Time, error) {
 	for back := time.Minute; back < 10*366*24*time.Hour; back *= 4 {
 		var found time.Time
