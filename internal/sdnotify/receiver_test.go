@@ -131,7 +131,7 @@ func TestNobodyDrains(t *testing.T) {
 	}
 }
 
-// A worker that floods waits; nothing is lost and the queue stays bounded.
+// A worker that floods waits; every message is kept and the queue stays bounded.
 func TestFloodWithoutDrain(t *testing.T) {
 	const n = 3 * maxQueued
 	r := listen(t, ours())
@@ -164,7 +164,7 @@ func TestFloodOfHeartbeats(t *testing.T) {
 	wantNoWarnings(t, r)
 }
 
-// A worker that fills the queue with descriptors doesn't use up ours.
+// A worker that fills the queue with descriptors leaves the supervisor enough.
 func TestFloodOfDescriptors(t *testing.T) {
 	r := listen(t, nil)
 	before := openFds(t)
@@ -225,7 +225,7 @@ func TestDrainOrder(t *testing.T) {
 		}
 	}
 	drain := func() {
-		mu.Lock() // order can be seen only by one at a time
+		mu.Lock() // one reader at a time can see the order
 		defer mu.Unlock()
 		check(r.Drain())
 	}

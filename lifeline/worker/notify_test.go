@@ -123,7 +123,7 @@ func equal(t *testing.T, got []time.Duration, want ...time.Duration) {
 func TestWatchdogBeatsAtHalfThePeriod(t *testing.T) {
 	const s = time.Second
 	equal(t, beats(t, 35*s, nil), 0, 10*s, 20*s, 30*s)
-	slow := func(context.Context) error { <-time.After(3 * s); return nil } // what it asks answers then
+	slow := func(context.Context) error { <-time.After(3 * s); return nil } // a check that takes 3 s
 	equal(t, beats(t, 35*s, slow), 3*s, 13*s, 23*s, 33*s)
 }
 

@@ -1,6 +1,6 @@
-// Package await waits in tests for what nothing tells of: a state of another
-// process, a file that one leaves. And it is where a synctest bubble's time
-// goes on.
+// Package await waits in tests for states that can only be polled: of another
+// process, or of a file that it leaves. It also moves the time of a synctest
+// bubble on.
 package await
 
 import (
@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Limit is how long That waits.
+// Limit is how long That waits at most.
 const Limit = time.Minute
 
-// That waits until ok, which is what has to come.
+// That waits until ok, or fails the test; what names the state waited for.
 func That(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !Within(Limit, ok) {
@@ -20,8 +20,8 @@ func That(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Within looks every millisecond whether it is ok, for as long as limit, and
-// reports whether it came to that.
+// Within asks ok every millisecond, up to limit, and reports whether ok became
+// true.
 func Within(limit time.Duration, ok func() bool) bool {
 	end := time.After(limit)
 	clock := time.NewTicker(time.Millisecond)
@@ -36,8 +36,8 @@ func Within(limit time.Duration, ok func() bool) bool {
 	return true
 }
 
-// Pass lets the time of a synctest bubble go on by d, of which nothing real
-// passes, and waits until everything in the bubble waits.
+// Pass moves the time of a synctest bubble on by d, which takes no real time, and
+// waits until every goroutine in the bubble waits.
 func Pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()

@@ -15,8 +15,8 @@ import (
 	"lifeline/proof/pid"
 )
 
-// TestBusyTickDoesNotScan: what runs every minute costs the same however many
-// processes there are, because it looks at none but the one that has the name.
+// TestBusyTickDoesNotScan checks that a tick costs the same with any number of
+// processes, because it reads only the process that has the name.
 func TestBusyTickDoesNotScan(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "lifeline")

@@ -36,7 +36,7 @@ func (o *options) family() error {
 	}
 }
 
-// fork starts one that only waits.
+// fork starts a child that only waits.
 func (o *options) fork(how string) error {
 	if how != "close" {
 		how = "keep"
@@ -70,8 +70,8 @@ func (o *options) start(args []string, session bool) (int, error) {
 }
 
 // wipe writes a title over the arguments and zeros over the rest of them and
-// of the environment, as setproctitle(3) and redis-server do. Through
-// /proc/self/mem: the memory is the same, and no pointer is made of a number.
+// of the environment, as setproctitle(3) and redis-server do. It writes through
+// /proc/self/mem, which needs no pointer made of a number.
 func wipe() error {
 	s, err := pid.Look(os.Getpid())
 	if err != nil {
