@@ -209,6 +209,9 @@ func (o *options) attend(place logger.Place, job *supervisor.Job, generation str
 			client.Started(r)
 		}
 		r.Ended, r.Result, r.Code, r.Why = l.Ended, resultOf(l.Outcome), l.Code, l.Why
+		if l.Outcome == supervisor.OutcomeTimeout {
+			r.Code = supervisor.ExitTimeout // what lifeline exits with
+		}
 		if l.Signal != 0 {
 			r.Signal = process.SignalName(l.Signal)
 		}

@@ -184,3 +184,6 @@ func (l *loop) noteEnd(w *worker) {
 	}
 	l.ends = append(l.ends, r)
 }
+
+// ExitTimeout is the exit code where --max-runtime ran out, as timeout(1) has it.
+const ExitTimeout = 124

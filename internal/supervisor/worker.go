@@ -137,7 +137,7 @@ func (w *worker) onDeadline(now time.Time) {
 	case l.MaxRuntime > 0 && now.Sub(w.began) >= l.MaxRuntime:
 		w.spent = true
 		w.because(OutcomeTimeout, "--max-runtime %s", l.MaxRuntime)
-		w.verdict = &EndError{124, fmt.Sprintf("ended after %s (--max-runtime)", l.MaxRuntime)}
+		w.verdict = &EndError{ExitTimeout, fmt.Sprintf("ended after %s (--max-runtime)", l.MaxRuntime)}
 		w.stop(l.stopSignal())
 	case w.state == starting:
 		w.because(OutcomeUnready, "not ready within %s (--ready-timeout)%s", l.ReadyTimeout, w.check.why())
