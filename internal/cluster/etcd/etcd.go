@@ -245,7 +245,7 @@ func refine(err error) error {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		return engine.ErrLost
 	case errors.Is(err, rpctypes.ErrAuthFailed):
-		return engine.Refuse("etcd refuses this user and password: see %s and %s", engine.EnvUser,
+		return engine.Refuse("etcd doesn't take this user and password: see %s and %s", engine.EnvUser,
 			engine.EnvPasswordFile)
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return engine.Refuse("etcd wants a user and a password: set %s, and %s or %s", engine.EnvUser, engine.EnvPassword,
