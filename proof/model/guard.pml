@@ -426,7 +426,7 @@ end:	do
 	:: d_step { IS(noWorker) -> writeRecord(rn[i], i, 0); keeps[i] = 1; sup[i] = LAUNCH }
 
 	/* launch: each start of a worker */
-	:: d_step { IS(announce) -> announced[i] = 1; sup[i] = ANNOUNCED_NEXT }
+	:: d_step { IS(announce) -> announced[i] = 1; again[i] = 0; sup[i] = ANNOUNCED_NEXT }
 	:: d_step { IS(verifyLock) && !due[i] ->
 		if
 #if !defined(NO_LOCK) && !defined(NO_VERIFY)

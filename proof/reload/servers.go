@@ -17,7 +17,7 @@ type server struct {
 	ask     asker
 	clients whichClients
 	note    string   // its own ways: why something is lost
-	loses   bool     // also of connections that aren't kept alive, when it ends
+	loses   bool     // a few requests of a reload are lost: told, not judged
 	options []string // lifeline's
 	// argv starts it in dir: with the socket that was handed over, or with one
 	// of its own at address.
@@ -125,10 +125,10 @@ var servers = []server{
 		argv: lighttpd, options: []string{"--ready-after", "500ms"},
 		note: "SIGTERM is its end at once"},
 	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma, options: []string{"--ready-after", "2s"}, loses: true,
-		note: "when it ends it closes a few connections that it has accepted"},
+		note: "a few connections are closed without an answer while the old one ends; it was not traced by which side"},
 	{what: "nginx", needs: [2]string{"nginx", "nginx-light"}, ask: get("/", []byte(page)), clients: fresh, argv: nginx, options: []string{"--stop-signal", "QUIT", "--ready-after", "1s"}},
 	{what: "node's cluster", needs: [2]string{"node", "nodejs"}, ask: get("/", []byte(page)), clients: fresh, argv: node, options: []string{"--ready-after", "1s"},
-		loses: true, note: "when it ends its primary resets a few connections that it has accepted"},
+		loses: true, note: "a few connections are reset while its primary ends; it was not traced by which side"},
 }
 
 // reloadServer reloads one under load; then it restarts one that opens its
