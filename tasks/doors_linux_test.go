@@ -197,6 +197,7 @@ func TestOtherPIDNamespace(t *testing.T) {
 
 // Old container runtimes answer EPERM to the system calls for pidfds.
 func TestNoPidfd(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	strace := need.Program(t, "strace")
 	w := newWorld(t)
 	without := []string{strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=pidfd_open,pidfd_send_signal",

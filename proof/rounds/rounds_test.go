@@ -34,6 +34,7 @@ func rounds(t *testing.T) int {
 }
 
 func TestRounds(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
 	for _, mode := range []struct{ name, without string }{
 		{"as it is", ""},
 		{"without the flock", "flock"},
