@@ -17,7 +17,11 @@ import (
 // against it.
 func TestManual(t *testing.T) {
 	var page bytes.Buffer
-	if err := Manual(&page, "2026-01-02"); err != nil {
+	text, err := os.ReadFile("../packaging/man/lifeline.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Manual(&page, string(text), "2026-01-02"); err != nil {
 		t.Fatal(err)
 	}
 	plain := strings.NewReplacer(`\-`, "-", `\fB`, "", `\fR`, "", `\(aq`, "'", `\&`, "").Replace(page.String())
