@@ -58,7 +58,7 @@ func unknown(err error) error { return &codeError{3, err.Error()} }
 
 // performance is what a monitor draws: behind a |, in the form of the Nagios
 // plugin guidelines.
-func performance(list []standing, maxAge, warnAge time.Duration) string {
+func performance(list []instanceStatus, maxAge, warnAge time.Duration) string {
 	if len(list) == 0 {
 		return ""
 	}
@@ -82,13 +82,13 @@ func performance(list []standing, maxAge, warnAge time.Duration) string {
 // isDaemon reports whether s is kept up, not a job that ends. Without
 // --respawn it is one when no run has ever ended with 0, and its schedule
 // doesn't belong to a job.
-func (s standing) isDaemon() bool {
+func (s instanceStatus) isDaemon() bool {
 	plain := s.Schedule == "" || s.Schedule == "@reboot" || s.Schedule == install.EveryMinute
 	return s.daemon || s.LastSuccess == nil && plain
 }
 
 // judge gives Nagios's code and what there is to say.
-func judge(s standing, maxAge, warnAge time.Duration) (code int, text string) {
+func judge(s instanceStatus, maxAge, warnAge time.Duration) (code int, text string) {
 	good := s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading
 	if s.Paused {
 		text = "paused until lifeline resume " + s.Name

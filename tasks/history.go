@@ -63,7 +63,7 @@ func historyCommand() *cli.Command {
 	}
 }
 
-func printHistory(now standing, runs, shown []journal.Run) {
+func printHistory(now instanceStatus, runs, shown []journal.Run) {
 	if len(runs) == 0 && !now.Running {
 		fmt.Printf("%s has never run here\n", now.Name)
 		return

@@ -47,11 +47,11 @@ func metricsCommand() *cli.Command {
 // (https://prometheus.io/docs/instrumenting/exposition_formats).
 type metric struct {
 	name, kind, help string
-	value            func(s standing) (v float64, ok bool)
+	value            func(s instanceStatus) (v float64, ok bool)
 }
 
-func always(f func(standing) float64) func(standing) (float64, bool) {
-	return func(s standing) (float64, bool) { return f(s), true }
+func always(f func(instanceStatus) float64) func(instanceStatus) (float64, bool) {
+	return func(s instanceStatus) (float64, bool) { return f(s), true }
 }
 
 func seconds(t *time.Time) (float64, bool) {
@@ -69,41 +69,41 @@ func truth(b bool) float64 {
 }
 
 var metricList = []metric{
-	{"lifeline_up", "gauge", "Whether an instance runs.", always(func(s standing) float64 { return truth(s.Running) })},
-	{"lifeline_ready", "gauge", "Whether it is up, and with --notify has said so.", always(func(s standing) float64 {
+	{"lifeline_up", "gauge", "Whether an instance runs.", always(func(s instanceStatus) float64 { return truth(s.Running) })},
+	{"lifeline_ready", "gauge", "Whether it is up, and with --notify has said so.", always(func(s instanceStatus) float64 {
 		return truth(s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading)
 	})},
-	{"lifeline_paused", "gauge", "Whether somebody keeps it down.", always(func(s standing) float64 { return truth(s.Paused) })},
-	{"lifeline_scheduled", "gauge", "Whether a crontab starts it.", always(func(s standing) float64 { return truth(s.InCrontab) })},
-	{"lifeline_start_time_seconds", "gauge", "Start of the present worker, in seconds since the epoch.", func(s standing) (float64, bool) { return seconds(s.UpSince) }},
-	{"lifeline_restarts", "gauge", "Restarts by the present supervisor.", always(func(s standing) float64 { return float64(s.Restarts) })},
-	{"lifeline_memory_bytes", "gauge", "Resident memory of the whole process tree.", always(func(s standing) float64 { return float64(s.Memory) })},
-	{"lifeline_cpu_seconds", "gauge", "Processor time that the living processes of the tree have used.", always(func(s standing) float64 { return s.CPU })},
-	{"lifeline_processes", "gauge", "Processes of the tree.", always(func(s standing) float64 { return float64(s.Processes) })},
-	{"lifeline_skipped_ticks_total", "counter", "Ticks that found it running, of the runs that have ended.", always(func(s standing) float64 { return float64(s.Totals.Skipped) })},
-	{"lifeline_last_run_end_time_seconds", "gauge", "End of the last run.", func(s standing) (float64, bool) {
+	{"lifeline_paused", "gauge", "Whether it is paused.", always(func(s instanceStatus) float64 { return truth(s.Paused) })},
+	{"lifeline_scheduled", "gauge", "Whether a crontab starts it.", always(func(s instanceStatus) float64 { return truth(s.InCrontab) })},
+	{"lifeline_start_time_seconds", "gauge", "Start of the present worker, in seconds since the epoch.", func(s instanceStatus) (float64, bool) { return seconds(s.UpSince) }},
+	{"lifeline_restarts", "gauge", "Restarts by the present supervisor.", always(func(s instanceStatus) float64 { return float64(s.Restarts) })},
+	{"lifeline_memory_bytes", "gauge", "Resident memory of the whole process tree.", always(func(s instanceStatus) float64 { return float64(s.Memory) })},
+	{"lifeline_cpu_seconds", "gauge", "Processor time that the living processes of the tree have used.", always(func(s instanceStatus) float64 { return s.CPU })},
+	{"lifeline_processes", "gauge", "Processes of the tree.", always(func(s instanceStatus) float64 { return float64(s.Processes) })},
+	{"lifeline_skipped_ticks_total", "counter", "Ticks that found it running, of the runs that have ended.", always(func(s instanceStatus) float64 { return float64(s.Totals.Skipped) })},
+	{"lifeline_last_run_end_time_seconds", "gauge", "End of the last run.", func(s instanceStatus) (float64, bool) {
 		if s.Last == nil {
 			return 0, false
 		}
 		return seconds(&s.Last.End)
 	}},
-	{"lifeline_last_run_duration_seconds", "gauge", "Length of the last run.", func(s standing) (float64, bool) {
+	{"lifeline_last_run_duration_seconds", "gauge", "Length of the last run.", func(s instanceStatus) (float64, bool) {
 		if s.Last == nil {
 			return 0, false
 		}
 		return s.Last.Length().Seconds(), true
 	}},
-	{"lifeline_last_run_exit_code", "gauge", "Exit code of the last run, -1 if it isn't known.", func(s standing) (float64, bool) {
+	{"lifeline_last_run_exit_code", "gauge", "Exit code of the last run, -1 if it isn't known.", func(s instanceStatus) (float64, bool) {
 		if s.Last == nil {
 			return 0, false
 		}
 		return float64(s.Last.Code), true
 	}},
-	{"lifeline_last_success_time_seconds", "gauge", "End of the last run that ended with 0.", func(s standing) (float64, bool) { return seconds(s.LastSuccess) }},
+	{"lifeline_last_success_time_seconds", "gauge", "End of the last run that ended with 0.", func(s instanceStatus) (float64, bool) { return seconds(s.LastSuccess) }},
 }
 
 // writeMetrics writes every family, and the time of the look.
-func writeMetrics(b *bytes.Buffer, list []standing) {
+func writeMetrics(b *bytes.Buffer, list []instanceStatus) {
 	header := func(name, kind, help string) { fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind) }
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	for _, m := range metricList {

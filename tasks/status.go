@@ -66,7 +66,7 @@ func (o *options) status(ctx context.Context, out io.Writer, names []string, asJ
 		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")
 		if list == nil {
-			list = []standing{}
+			list = []instanceStatus{}
 		}
 		if err := enc.Encode(list); err != nil {
 			return err
@@ -78,7 +78,7 @@ func (o *options) status(ctx context.Context, out io.Writer, names []string, asJ
 			}
 		}
 		writeTable(out, list, colour, screenWidth())
-		scheduled := slices.ContainsFunc(list, func(s standing) bool { return s.InCrontab })
+		scheduled := slices.ContainsFunc(list, func(s instanceStatus) bool { return s.InCrontab })
 		if scheduled && !doctor.CronRuns() {
 			fmt.Fprintln(out, "\nno cron daemon runs here: nothing will be started; see lifeline doctor")
 		}
@@ -146,7 +146,7 @@ func windowOf(out *os.File) (width, height int) {
 }
 
 // notes is what belongs under a row, or behind it.
-func (s standing) notes() string {
+func (s instanceStatus) notes() string {
 	var list []string
 	switch {
 	case s.Problem != "":
@@ -172,7 +172,7 @@ func (s standing) notes() string {
 
 // writeTable is for people. A width above 0 is the terminal's: what is too wide
 // goes under its row.
-func writeTable(out io.Writer, list []standing, colour bool, screen int) {
+func writeTable(out io.Writer, list []instanceStatus, colour bool, screen int) {
 	if len(list) == 0 {
 		fmt.Fprintln(out, "nothing is known here; lifeline install NAME -- COMMAND puts something into the crontab")
 		return
@@ -310,7 +310,7 @@ func columns(out io.Writer, rows [][]string, paint func(row, column int, cell st
 }
 
 // stateText is the state with what belongs to it.
-func (s standing) stateText() string {
+func (s instanceStatus) stateText() string {
 	text := s.State
 	switch {
 	case s.State == supervisor.StateBackingOff && s.NextStart != nil:
@@ -326,7 +326,7 @@ func (s standing) stateText() string {
 }
 
 // shade is the colour of the state: green, yellow, red, grey.
-func (s standing) shade() string {
+func (s instanceStatus) shade() string {
 	switch {
 	case s.State == supervisor.StateRunning || s.State == supervisor.StateReady:
 		return "32"
@@ -347,7 +347,7 @@ func lastExit(r *journal.Run) string {
 }
 
 // cpuText is the share of one processor since the start.
-func cpuText(s standing) string {
+func cpuText(s instanceStatus) string {
 	if s.UpSince == nil {
 		return human.Length(time.Duration(s.CPU * float64(time.Second)))
 	}

@@ -166,7 +166,7 @@ func (c *check) looked(w *worker, err error) {
 		c.failures++
 		c.due = time.Now().Add(l.CheckInterval)
 		if c.failures >= l.CheckFailures {
-			w.bark(fmt.Sprintf("the health check failed %d times in a row, at last because %v (--health-check)", c.failures, err))
+			w.killHung(fmt.Sprintf("the health check failed %d times in a row, at last because %v (--health-check)", c.failures, err))
 		}
 	}
 }

@@ -3,14 +3,14 @@
 //	err := supervisor.Run(ctx, supervisor.Job{Options: &options, Hold: hold, Argv: argv, Warn: warn})
 //	var ended *supervisor.EndError // how the worker ended, if not well
 //
-// A state says what is; want, apart from it, says what was asked for. Each
+// A state says what is; desired, apart from it, says what was asked for. Each
 // state has exactly one thing that happens if nothing happens, and that is its
 // deadline. There is usually one generation of the worker; during a reload
 // there are two, each with a state of its own, and the timer is set to the
 // earliest of their deadlines.
 //
 //	            ┌──────────────────────────────────────────────┐
-//	            ▼ want up                                      │
+//	            ▼ up is desired                                │
 //	 ┌──────┐ delay over ┌──────────┐ ready  ┌────┐            │
 //	 │ down ├───────────►│ starting ├───────►│ up │            │
 //	 └──────┘            └────┬─────┘        └─┬──┘            │
@@ -34,6 +34,7 @@
 //	other signals      -         passed on           passed on             passed on
 //
 // "Stop the tree" is the signal to the main process, and to the rest when that
-// process has ended; with the kill mode control-group to all at once. "finish" ends the loop; "down" comes only when the options ask for another
-// start and want is still up.
+// process has ended; with the kill mode control-group to all at once. "finish"
+// ends the loop. "down" comes only when the options ask for another start and up
+// is still desired.
 package supervisor

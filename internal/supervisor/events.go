@@ -91,7 +91,7 @@ func (l *loop) snapshot() Snapshot {
 	if w == nil {
 		s.State, s.NextStart = StateBackingOff, l.at
 		switch {
-		case len(l.leaving) > 0 || !l.want:
+		case len(l.leaving) > 0 || !l.desired:
 			s.State = StateStopping
 		case l.Lease != nil && !held:
 			s.State = StateStandingBy

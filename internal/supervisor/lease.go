@@ -59,7 +59,7 @@ func (l *loop) standBy() {
 	l.answer("error it stands by for the lease again")
 	l.Lease.Release()
 	if l.Hold.Paused() {
-		l.want = false
+		l.desired = false
 		l.finishIfEmpty()
 		return
 	}
@@ -81,8 +81,8 @@ func (l *loop) onLease() {
 		case "stop", "kill":
 			l.onLeaseEnds(text, verb == "kill")
 		case "refused":
-			if l.want && len(l.workers()) == 0 {
-				l.want = false
+			if l.desired && len(l.workers()) == 0 {
+				l.desired = false
 				l.finish(&EndError{int(n), text})
 			}
 		}
@@ -91,7 +91,7 @@ func (l *loop) onLease() {
 
 func (l *loop) onGranted() {
 	switch {
-	case !l.want || len(l.workers()) > 0:
+	case !l.desired || len(l.workers()) > 0:
 	case l.Lease.Ticks():
 		_ = l.Above.Status("holds the lease, waiting for a tick")
 	default:
@@ -101,7 +101,7 @@ func (l *loop) onGranted() {
 
 // onTick: the command is to run for this tick.
 func (l *loop) onTick(label string) {
-	if !l.want || l.lease.leaving || len(l.workers()) > 0 {
+	if !l.desired || l.lease.leaving || len(l.workers()) > 0 {
 		l.Lease.Done(label, 125)
 		return
 	}
@@ -111,7 +111,7 @@ func (l *loop) onTick(label string) {
 
 // onLeaseEnds: the worker has to go, and then perhaps comes back.
 func (l *loop) onLeaseEnds(why string, atOnce bool) {
-	if !l.want {
+	if !l.desired {
 		if atOnce {
 			for _, w := range l.workers() {
 				w.kill()
@@ -141,7 +141,7 @@ func (l *loop) onLeaseEnds(why string, atOnce bool) {
 // comes next: before anything is written down, for others wait. What ran for a
 // tick is told of first.
 func (l *loop) releaseAfter(w *worker) {
-	if l.Lease == nil || l.want && !l.lease.leaving || l.lease.label != "" {
+	if l.Lease == nil || l.desired && !l.lease.leaving || l.lease.label != "" {
 		return
 	}
 	if !slices.ContainsFunc(l.workers(), func(o *worker) bool { return o != w }) {
@@ -152,7 +152,7 @@ func (l *loop) releaseAfter(w *worker) {
 // leaseAfter decides what comes after the worker that counted, where that
 // depends on the lease; false: it doesn't.
 func (l *loop) leaseAfter() bool {
-	if l.Lease == nil || !l.want {
+	if l.Lease == nil || !l.desired {
 		return false
 	}
 	if label := l.lease.label; label != "" {

@@ -139,7 +139,7 @@ func (w *worker) onWord(word string) {
 	case "takeover":
 		w.onTakeover()
 	case "shutdown":
-		w.l.want = false
+		w.l.desired = false
 		w.stop(w.l.stopSignal())
 	case "":
 	default:

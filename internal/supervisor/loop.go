@@ -20,12 +20,12 @@ type loop struct {
 	w   world
 	ctx context.Context // Run's
 
-	want bool      // up is wanted
-	done bool      // finish was called
-	cur  *worker   // the worker; nil in state down
-	at   time.Time // state down: when to start
-	last error     // how the last worker ended
-	back backoff
+	desired bool      // up is wanted
+	done    bool      // finish was called
+	cur     *worker   // the worker; nil in state down
+	at      time.Time // state down: when to start
+	last    error     // how the last worker ended
+	back    backoff
 
 	next    *worker   // a reload's new generation, until it takes over
 	leaving []*worker // old ones that drain
@@ -65,7 +65,7 @@ func (l *loop) post(e event) {
 }
 
 func newLoop(job Job, w world) *loop {
-	l := &loop{Job: job, w: w, want: true, timer: time.NewTimer(time.Hour), events: make(chan event), over: make(chan struct{})}
+	l := &loop{Job: job, w: w, desired: true, timer: time.NewTimer(time.Hour), events: make(chan event), over: make(chan struct{})}
 	l.back.o = job.Options
 	l.timer.Stop()
 	return l
@@ -156,10 +156,10 @@ func (l *loop) begin() {
 // wake up one after the other; what is left is slept by nanosleep(2).
 const early = 3 * time.Millisecond
 
-// unbornDelay is the least time between two tries to start what can't be
+// startFailedDelay is the least time between two tries to start what can't be
 // started, whatever --respawn-delay says: no descriptors, no processes to be
 // had. Without it the loop would do nothing else, and say so each time.
-const unbornDelay = 100 * time.Millisecond
+const startFailedDelay = 100 * time.Millisecond
 
 // arm sets the one timer to what is due next.
 func (l *loop) arm() {
@@ -249,7 +249,7 @@ func (l *loop) onSignal(sig unix.Signal) {
 		}
 	case unix.SIGCONT:
 		for _, w := range l.workers() {
-			w.forgive()
+			w.resetWatchdog()
 		}
 		l.passOn(sig)
 	case unix.SIGPIPE, unix.SIGXFSZ:
@@ -287,7 +287,7 @@ const typedAgain = 2 * time.Second
 // lifeline; when it ends, it isn't started again.
 func (l *loop) onTyped(sig unix.Signal) {
 	again := sig == unix.SIGINT && !l.typed.IsZero() && time.Since(l.typed) < typedAgain
-	l.want, l.at, l.reload.again, l.typed = false, time.Time{}, time.Time{}, time.Now()
+	l.desired, l.at, l.reload.again, l.typed = false, time.Time{}, time.Time{}, time.Now()
 	_ = l.Above.Stopping()
 	if again {
 		l.killAll("Ctrl-C was typed twice")
@@ -297,7 +297,7 @@ func (l *loop) onTyped(sig unix.Signal) {
 
 // onStop: the end is wanted. A second request waits with the first.
 func (l *loop) onStop() {
-	l.want, l.at, l.reload.again = false, time.Time{}, time.Time{}
+	l.desired, l.at, l.reload.again = false, time.Time{}, time.Time{}
 	_ = l.Above.Stopping()
 	for _, w := range l.workers() {
 		w.because(OutcomeStopped, "lifeline was asked to end")
@@ -308,7 +308,7 @@ func (l *loop) onStop() {
 
 // killAll ends every generation at once.
 func (l *loop) killAll(why string) {
-	l.want, l.at, l.reload.again = false, time.Time{}, time.Time{}
+	l.desired, l.at, l.reload.again = false, time.Time{}, time.Time{}
 	for _, w := range l.workers() {
 		w.because(OutcomeStopped, "%s", why)
 		w.kill()
@@ -324,7 +324,7 @@ func (l *loop) onRequest(r *request) {
 	case r.verb == "kill":
 		r.answer("ok")
 		l.killAll("lifeline terminate --now")
-	case !l.want:
+	case !l.desired:
 		r.answer("error it is being ended")
 	case l.leaseRefuses(r.verb) != "":
 		r.answer("error " + l.leaseRefuses(r.verb))
@@ -407,7 +407,7 @@ func (l *loop) after(w *worker) {
 	if !l.restart {
 		l.answer("error it ended: %v", l.last)
 	}
-	if !l.want {
+	if !l.desired {
 		l.finishIfEmpty()
 		return
 	}
@@ -429,7 +429,7 @@ func (l *loop) after(w *worker) {
 		l.Warn("%s", why)
 	}
 	if !yes {
-		l.want = false
+		l.desired = false
 		for _, o := range l.leaving {
 			o.stop(l.stopSignal())
 		}
@@ -437,8 +437,8 @@ func (l *loop) after(w *worker) {
 		return
 	}
 	delay := l.back.next(w.upFor(now))
-	if w.unborn {
-		delay = max(delay, unbornDelay)
+	if w.startFailed {
+		delay = max(delay, startFailedDelay)
 	}
 	if delay > 0 {
 		l.at = now.Add(delay)
@@ -450,7 +450,7 @@ func (l *loop) after(w *worker) {
 
 func (l *loop) startNext() {
 	if l.Hold.Paused() { // somebody keeps it down
-		l.want = false
+		l.desired = false
 		l.finishIfEmpty()
 		return
 	}
@@ -459,7 +459,7 @@ func (l *loop) startNext() {
 
 // finishIfEmpty: the end was wanted, and nothing lives any more.
 func (l *loop) finishIfEmpty() {
-	if !l.want && len(l.workers()) == 0 {
+	if !l.desired && len(l.workers()) == 0 {
 		l.finish(l.last)
 	}
 }

@@ -55,7 +55,7 @@ func (l *loop) onReload(r *request) {
 		}
 	}
 	switch {
-	case !l.want:
+	case !l.desired:
 		refuse("it is being ended")
 		return
 	case l.leaseRefuses("reload") != "":
@@ -215,7 +215,7 @@ func (l *loop) reloadFailed(w *worker) {
 	if lines := w.output.tail(); lines != "" {
 		why += "; it said: " + lines
 	}
-	if r := &l.reload; l.want && !r.asked && r.failed < l.ReloadRetries && l.cur != nil && l.cur.state == up {
+	if r := &l.reload; l.desired && !r.asked && r.failed < l.ReloadRetries && l.cur != nil && l.cur.state == up {
 		wait := min(retryDelay<<min(r.failed, 10), retryMaxDelay)
 		r.failed++
 		r.again = time.Now().Add(wait)
@@ -224,7 +224,7 @@ func (l *loop) reloadFailed(w *worker) {
 	}
 	what := "rolled back, the old one goes on"
 	switch {
-	case !l.want:
+	case !l.desired:
 		what = "given up, because all is being ended"
 	case l.reload.asked:
 		what = "failed when the old one was being ended, starting it again"

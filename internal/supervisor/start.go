@@ -36,7 +36,7 @@ func (l *loop) start() {
 		l.takeOn(orphan.Inherited)
 	case errors.Is(err, guard.ErrHeld):
 		l.drop(w)
-		l.want = false
+		l.desired = false
 		l.finish(err)
 	default:
 		l.fail(w, err)
@@ -163,12 +163,12 @@ func (l *loop) fail(w *worker, err error) {
 	w.enter(gone, 0)
 	w.close()
 	l.cur = nil
-	if l.Lease != nil && l.want && !l.Lease.Held() { // the lease ended under the start
+	if l.Lease != nil && l.desired && !l.Lease.Held() { // the lease ended under the start
 		l.standBy()
 		return
 	}
 	if !l.settled || !l.Respawn {
-		l.want = false
+		l.desired = false
 		w.verdict, w.pid = asEnd(err), 0
 		l.noteEnd(w)
 		l.finish(err)
@@ -176,7 +176,7 @@ func (l *loop) fail(w *worker, err error) {
 	}
 	l.Warn("%v", err)
 	l.last, w.verdict = asEnd(err), asEnd(err)
-	w.pid, w.unborn = 0, true
+	w.pid, w.startFailed = 0, true
 	l.noteEnd(w)
 	l.after(w)
 }

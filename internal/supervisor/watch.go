@@ -126,7 +126,7 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 		w.feed(m.Received)
 	}
 	if m.WatchdogTrigger && w.state == up {
-		w.bark("the worker asked for it (WATCHDOG=trigger)")
+		w.killHung("the worker asked for it (WATCHDOG=trigger)")
 	}
 	if m.ExtendTimeout > 0 && !w.deadline.IsZero() {
 		if later := time.Now().Add(m.ExtendTimeout); later.After(w.deadline) {
@@ -209,9 +209,9 @@ func (w *worker) feed(heard time.Time) {
 	}
 }
 
-// forgive: we were stopped, and could neither hear nor be spoken to. The
+// resetWatchdog: we were stopped, and could neither hear nor be spoken to. The
 // worker gets a whole period again.
-func (w *worker) forgive() {
+func (w *worker) resetWatchdog() {
 	if !w.alarm.IsZero() {
 		w.feed(time.Now())
 	}
@@ -226,15 +226,15 @@ const late = 50 * time.Millisecond
 
 func (w *worker) onAlarm(now time.Time) {
 	if now.Sub(w.alarm) > late {
-		w.forgive()
+		w.resetWatchdog()
 		return
 	}
-	w.bark(fmt.Sprintf("no heartbeat for %s (--watchdog)", w.period))
+	w.killHung(fmt.Sprintf("no heartbeat for %s (--watchdog)", w.period))
 }
 
-// bark ends a worker that hangs: SIGABRT, so that it may leave a core, and
+// killHung ends a worker that hangs: SIGABRT, so that it may leave a core, and
 // SIGKILL after KillAfter.
-func (w *worker) bark(why string) {
+func (w *worker) killHung(why string) {
 	w.because(OutcomeHung, "%s", why)
 	w.verdict = &EndError{128 + int(unix.SIGABRT), why + ": ended"}
 	w.stop(unix.SIGABRT)

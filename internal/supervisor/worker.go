@@ -34,26 +34,26 @@ type worker struct {
 	state      state
 	deadline   time.Time // what the state allows; zero for no end
 
-	id      procscan.ID // zero when it has ended
-	main    int         // the pid in id, also after its end
-	ours    bool        // a child of this process: its exit status will come
-	group   int
-	cgroup  *process.Cgroup // nil for none
-	began   time.Time
-	since   time.Time // its start, where another supervisor made it; else zero
-	ready   time.Time // when it became ready; zero before
-	pid     int       // it was this one; 0 if it never ran
-	exit    *process.Exit
-	outcome string // why it is being ended: see because
-	why     string
-	verdict error
-	spent   bool        // its time or memory is used up: with Respawn another one starts at once
-	asked   string      // what asked it to end
-	ordered bool        // lifeline asked it to end, by signal; false after its own STOPPING=1
-	signal  unix.Signal // by this one
-	rest    bool        // all of its tree have got that signal, not only the main process
-	killing bool
-	unborn  bool // it couldn't be started
+	id          procscan.ID // zero when it has ended
+	main        int         // the pid in id, also after its end
+	ours        bool        // a child of this process: its exit status will come
+	group       int
+	cgroup      *process.Cgroup // nil for none
+	began       time.Time
+	since       time.Time // its start, where another supervisor made it; else zero
+	ready       time.Time // when it became ready; zero before
+	pid         int       // it was this one; 0 if it never ran
+	exit        *process.Exit
+	outcome     string // why it is being ended: see because
+	why         string
+	verdict     error
+	spent       bool        // its time or memory is used up: with Respawn another one starts at once
+	asked       string      // what asked it to end
+	ordered     bool        // lifeline asked it to end, by signal; false after its own STOPPING=1
+	signal      unix.Signal // by this one
+	rest        bool        // all of its tree have got that signal, not only the main process
+	killing     bool
+	startFailed bool // it couldn't be started
 
 	adopted   int           // pid of one that another supervisor started; 0 for none
 	lost      string        // what of an adopted one can't be taken up
@@ -193,11 +193,11 @@ func (w *worker) judge(e process.Exit) error {
 	switch code := e.Code(); {
 	case code != 0 && e.Status.Signaled():
 		return &EndError{code, "the command was " + process.Describe(e.Status)}
-	case code == 0 && w.state == starting && w.l.waits() && !w.spoke && w.l.want:
+	case code == 0 && w.state == starting && w.l.waits() && !w.spoke && w.l.desired:
 		return &EndError{1, fmt.Sprintf("the command ended after %s %s", ran.Round(time.Millisecond), w.l.unready())}
 	case code != 0: // its own word, and its own business to explain
 		return &EndError{code, ""}
-	case ran < w.l.MinRuntime && w.l.want && w.state != stopping:
+	case ran < w.l.MinRuntime && w.l.desired && w.state != stopping:
 		return &EndError{1, fmt.Sprintf("the command ended after %s, which is less than %s (--min-runtime)", ran.Round(time.Millisecond), w.l.MinRuntime)}
 	}
 	return nil
@@ -410,7 +410,7 @@ func (w *worker) onKilled(err error) {
 		return
 	}
 	if err != nil {
-		l.want = false
+		l.desired = false
 		l.finish(&EndError{125, fmt.Sprintf("it can't be ended: %v", err)})
 		return
 	}

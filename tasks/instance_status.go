@@ -17,9 +17,9 @@ import (
 	"lifeline/procscan"
 )
 
-// standing is how a name stands: what `lifeline status --json` prints. Fields
+// instanceStatus is how a name stands: what `lifeline status --json` prints. Fields
 // may be added; their meaning doesn't change.
-type standing struct {
+type instanceStatus struct {
 	Name        string         `json:"name"`
 	State       string         `json:"state"`   // starting, running, ready, reloading, stopping, backing off, standing by, waiting, orphaned, paused, not running
 	Running     bool           `json:"running"` // a worker or a supervisor of it lives
@@ -64,7 +64,7 @@ const (
 const ticksPerSecond = 100
 
 // stand looks at the names; at all that are known, if none is given.
-func (o *options) stand(ctx context.Context, names []string) ([]standing, error) {
+func (o *options) stand(ctx context.Context, names []string) ([]instanceStatus, error) {
 	lines := scheduled(ctx)
 	if len(names) == 0 {
 		known, err := o.guard.Names()
@@ -81,7 +81,7 @@ func (o *options) stand(ctx context.Context, names []string) ([]standing, error)
 	if seen == nil && err != nil {
 		return nil, err
 	}
-	list := make([]standing, len(seen))
+	list := make([]instanceStatus, len(seen))
 	for i, in := range seen {
 		at, problem := o, err
 		if theirs, ok := o.ofLine(lines, in.Name); ok {
@@ -155,8 +155,8 @@ func scheduled(ctx context.Context) []install.Line {
 	return slices.DeleteFunc(lines, func(l install.Line) bool { return guard.CheckName(l.Name) != nil })
 }
 
-func (o *options) standOf(in guard.Instance, lines []install.Line) standing {
-	s := standing{Name: in.Name, State: stateDown, worker: in.Worker, Running: in.Alive() || len(in.Tree) > 0 && !in.Worker.Zero()}
+func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatus {
+	s := instanceStatus{Name: in.Name, State: stateDown, worker: in.Worker, Running: in.Alive() || len(in.Tree) > 0 && !in.Worker.Zero()}
 	for _, l := range lines {
 		if l.Name == in.Name && (!s.InCrontab || s.Schedule == "@reboot") {
 			s.InCrontab, s.Schedule, s.Command = true, l.Schedule, l.Command
@@ -239,7 +239,7 @@ func foreignInstance(in guard.Instance, written journal.State) guard.Instance {
 }
 
 // written reads what the supervisor has written down.
-func (o *options) written(name string, s *standing) journal.State {
+func (o *options) written(name string, s *instanceStatus) journal.State {
 	path, _, err := o.guard.Journal(name)
 	if err != nil {
 		return journal.State{}

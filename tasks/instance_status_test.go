@@ -17,7 +17,7 @@ import (
 
 func TestMetricsParse(t *testing.T) {
 	now := time.Now()
-	list := []standing{
+	list := []instanceStatus{
 		{Name: "web", State: supervisor.StateReady, Running: true, UpSince: &now, Memory: 1 << 33, Restarts: 3, Last: &journal.Run{Start: now, End: now, Outcome: "killed", Code: 137}},
 		{Name: "a.b:c@d+e", State: stateDown, LastSuccess: &now, Totals: journal.Totals{Runs: 3, OK: 2, Failed: 1, Skipped: 9}},
 	}
@@ -79,7 +79,7 @@ func TestJSONIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	fields := map[string]bool{}
-	for _, of := range []any{standing{}, journal.Run{}, journal.Totals{}} {
+	for _, of := range []any{instanceStatus{}, journal.Run{}, journal.Totals{}} {
 		for f := range reflect.TypeOf(of).Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if !f.IsExported() {
