@@ -46,7 +46,7 @@ func argsToPassOn() []string {
 	return os.Args
 }
 
-// warnOfSecret: what stands in a crontab stands in the process table as well,
+// warnOfSecret warns of a password: what stands in a crontab stands in the process table as well,
 // and /etc/cron.d everybody may read.
 func warnOfSecret(o *options, options []string) {
 	for _, option := range options {

@@ -47,7 +47,7 @@ func (d *Doctor) cron() {
 	}
 }
 
-// hasSystemdCron: systemd itself starts what stands in the crontabs.
+// hasSystemdCron reports whether systemd itself starts what stands in the crontabs.
 func hasSystemdCron() bool {
 	return exists("/run/systemd/system") && (exists("/usr/lib/systemd/system-generators/systemd-crontab-generator") || exists("/lib/systemd/system-generators/systemd-crontab-generator"))
 }
@@ -78,7 +78,7 @@ type crontab struct {
 
 func (t crontab) lines() []install.Line { return install.Entries(t.text, t.system) }
 
-// isMine: the line runs as the user who asks.
+// isMine reports whether the line runs as the user who asks.
 func (t crontab) isMine(l install.Line) bool { return !t.system || l.User == userName() }
 
 // crontabs reads the user's own and the system's.

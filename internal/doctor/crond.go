@@ -91,7 +91,7 @@ func inContainer(pid int) bool {
 	return false
 }
 
-// ignoresFiles: for one bad line, the daemon takes in nothing of the file. That is
+// ignoresFiles reports whether the daemon ignores a file because of one bad line. That is
 // Debian's cron, and Vixie's.
 func ignoresFiles(list []Crond) bool {
 	return !slices.ContainsFunc(list, func(d Crond) bool { return filepath.Base(d.program) != "cron" })

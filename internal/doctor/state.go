@@ -130,7 +130,7 @@ func (d *Doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
 	return ok
 }
 
-// mayHold: id has path open, or its descriptors can't be seen. /proc/locks tells
+// mayHold reports whether id has path open, or its descriptors can't be seen. /proc/locks tells
 // inodes, which another file system has, too.
 func mayHold(id procscan.ID, path string) bool {
 	file, err := os.Stat(path)
@@ -148,7 +148,7 @@ func mayHold(id procscan.ID, path string) bool {
 	})
 }
 
-// isLifeline: it runs this program, of whatever version.
+// isLifeline reports whether id runs this program, of whatever version.
 func isLifeline(id procscan.ID) bool {
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", id.PID))
 	if err != nil {

@@ -118,7 +118,7 @@ func (c *clerk) dismiss() {
 	}
 }
 
-// letGo: all is done, and only leftovers of the worker may still say something.
+// letGo lets the last client end: only leftovers of the worker may still print.
 // cron waits for whoever has its pipe open, so that is closed, unless it is
 // where they speak to.
 func (c *clerk) letGo() {
@@ -173,7 +173,7 @@ func (c *clerk) welcome(p *peer) {
 	}()
 }
 
-// leave: it has gone without a word, perhaps killed. Another one may come.
+// leave forgets a client that has gone without a word, perhaps killed. Another one may come.
 func (c *clerk) leave(p *peer) {
 	if _, ok := c.peers[p]; ok {
 		delete(c.peers, p)
@@ -367,7 +367,7 @@ func (c *clerk) drain() {
 	}
 }
 
-// ended: a run is over, and everything it has printed is in the pipes.
+// ended handles the end of a run: everything that the run has printed is in the pipes.
 func (c *clerk) ended(r Run) {
 	c.drain()
 	for _, s := range c.streams {

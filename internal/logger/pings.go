@@ -80,7 +80,7 @@ func (p *pings) send(ping Ping, start bool) {
 	})
 }
 
-// errGivenUp: the run has ended before its start got through.
+// errGivenUp means that the run ended before its start got through.
 var errGivenUp = errors.New("given up, because the run has ended")
 
 func (p *pings) run(remote string, ping Ping, start bool) error {

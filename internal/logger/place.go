@@ -10,7 +10,7 @@ import (
 )
 
 // Place is where a name's pipes and its clerk are found. The zero value is
-// nowhere: pipes without a name, which nobody can adopt (lifeline run).
+// nowhere has pipes without a name, which no logger can adopt (lifeline run).
 type Place struct {
 	FIFO   string // a second one has ".err" at its end
 	Socket string // short: the address of a socket is limited to about a hundred bytes

@@ -9,7 +9,7 @@ import (
 	"lifeline/procscan"
 )
 
-// sysProcAttr: there is no death signal here that Go can set on every system;
+// sysProcAttr sets no death signal: there is none here that Go can set on every system;
 // the run lock and its record find the orphan at the next tick.
 func sysProcAttr(s Spec) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: s.Group}

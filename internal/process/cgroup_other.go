@@ -8,7 +8,7 @@ import (
 	"lifeline/procscan"
 )
 
-// Cgroup: there are none here.
+// Cgroup stands for what Linux alone has.
 type Cgroup struct{}
 
 var errNoCgroup = errors.New("this system has no cgroups")
@@ -28,7 +28,7 @@ func (*Cgroup) FD() int { return 0 }
 // Kill fails here.
 func (*Cgroup) Kill() error { return errNoCgroup }
 
-// Killed: never.
+// Killed is never true.
 func (*Cgroup) Killed() bool { return false }
 
 // LimitMemory fails here.

@@ -123,7 +123,7 @@ func (l *loop) lookBy(w *worker, command string) (*look, error) {
 	return k, nil
 }
 
-// onLookEnd: the command of a look has ended.
+// onLookEnd handles the end of a look's command.
 func (l *loop) onLookEnd(e process.Exit) {
 	for i, k := range l.looks {
 		if k.id.PID != e.PID {
@@ -139,7 +139,7 @@ func (l *loop) onLookEnd(e process.Exit) {
 	}
 }
 
-// over: the look has ended. One that was given up counts no more.
+// over ends the look. A look that was given up counts no more.
 func (k *look) over(err error) {
 	k.cancel()
 	if c := &k.worker.check; c.looking == k {

@@ -58,7 +58,7 @@ type handedSocket struct {
 	FD int
 }
 
-// onSelf: a newer lifeline is to take over in place.
+// onSelf has a newer lifeline take over in place.
 func (l *loop) onSelf(r *request) {
 	first := false
 	l.w.thread(func() { first = onFirstThread() })

@@ -47,7 +47,7 @@ func (l *loop) leaseC() <-chan struct{} {
 	return l.Lease.C()
 }
 
-// mayStart: the deadline is looked at again before every start. Without the
+// mayStart looks at the deadline again before every start. Without the
 // lease it is waited for.
 func (l *loop) mayStart() bool { return l.Lease == nil || l.Lease.Held() }
 
@@ -99,7 +99,7 @@ func (l *loop) onGranted() {
 	}
 }
 
-// onTick: the command is to run for this tick.
+// onTick runs the command for a scheduled run.
 func (l *loop) onTick(label string) {
 	if !l.desired || l.lease.leaving || len(l.workers()) > 0 {
 		l.Lease.Done(label, 125)
@@ -109,7 +109,7 @@ func (l *loop) onTick(label string) {
 	l.startNext()
 }
 
-// onLeaseEnds: the worker has to go, and then perhaps comes back.
+// onLeaseEnds ends the worker, which perhaps comes back afterwards.
 func (l *loop) onLeaseEnds(why string, atOnce bool) {
 	if !l.desired {
 		if atOnce {
@@ -177,7 +177,7 @@ func (l *loop) leaseAfter() bool {
 	return true
 }
 
-// standByWhenEmpty: old generations may still drain.
+// standByWhenEmpty stands by as soon as no old generation drains any more.
 func (l *loop) standByWhenEmpty() {
 	if len(l.workers()) == 0 {
 		l.standBy()

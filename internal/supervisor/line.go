@@ -128,7 +128,7 @@ func (s *lineSocket) say(word string) {
 
 func (s *lineSocket) close() { _ = s.f.Close() }
 
-// onWord: the worker has said something on LIFELINE_FD.
+// onWord handles what the worker says on LIFELINE_FD.
 func (w *worker) onWord(word string) {
 	if w.state == gone || w.line == nil {
 		return

@@ -186,7 +186,7 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// onTimer: nothing has happened for as long as a state allows.
+// onTimer does what is due: nothing has happened for as long as a state allows.
 func (l *loop) onTimer() {
 	if d := time.Until(l.due()); d > 0 && d <= early {
 		l.w.nap(d)
@@ -203,8 +203,8 @@ func (l *loop) onTimer() {
 	}
 }
 
-// onChild: somebody has ended, perhaps a worker, perhaps an orphan that came
-// to us.
+// onChild reaps children that have ended: workers, and orphans that came to this
+// process.
 func (l *loop) onChild() {
 	for _, w := range l.workers() {
 		w.hear() // while the senders' pids still mean something
@@ -228,7 +228,7 @@ func (l *loop) onChild() {
 	}
 }
 
-// onSignal: ours, or the worker's.
+// onSignal acts on a signal, or passes it on to the worker.
 func (l *loop) onSignal(sig unix.Signal) {
 	switch sig {
 	case unix.SIGINT, unix.SIGQUIT:
@@ -266,8 +266,7 @@ func (l *loop) passOn(sig unix.Signal) {
 	}
 }
 
-// onHangUp: SIGHUP, which many daemons take as the word to read their files
-// again.
+// onHangUp acts on SIGHUP, at which many daemons read their files again.
 func (l *loop) onHangUp() {
 	switch {
 	case l.OnHUP == HUPReload:
@@ -282,8 +281,8 @@ func (l *loop) onHangUp() {
 // typedAgain is the time within which a second Ctrl-C means "at once".
 const typedAgain = 2 * time.Second
 
-// onTyped: Ctrl-C or Ctrl-\ on the terminal, which has sent the signal to the
-// worker, too. What that means is the worker's decision, as it is without
+// onTyped acts on Ctrl-C or Ctrl-\ on the terminal, which has sent the signal to
+// the worker, too. What that means is the worker's decision, as it is without
 // lifeline; when it ends, it isn't started again.
 func (l *loop) onTyped(sig unix.Signal) {
 	again := sig == unix.SIGINT && !l.typed.IsZero() && time.Since(l.typed) < typedAgain
@@ -295,7 +294,7 @@ func (l *loop) onTyped(sig unix.Signal) {
 	l.finishIfEmpty()
 }
 
-// onStop: the end is wanted. A second request waits with the first.
+// onStop ends every generation. A second request waits with the first.
 func (l *loop) onStop() {
 	l.desired, l.at, l.reload.again = false, time.Time{}, time.Time{}
 	_ = l.Above.Stopping()
@@ -316,7 +315,7 @@ func (l *loop) killAll(why string) {
 	l.finishIfEmpty()
 }
 
-// onRequest: somebody typed a command.
+// onRequest answers a command that was typed.
 func (l *loop) onRequest(r *request) {
 	switch {
 	case r.verb == "grace": // how long an end may take
@@ -366,8 +365,8 @@ func (l *loop) answer(format string, args ...any) {
 	l.waiting = nil
 }
 
-// ended: nothing of the worker is left. What that means depends on which one
-// it was.
+// ended handles the end of a generation: no process of the worker is left. What
+// follows depends on which worker it was.
 func (l *loop) ended(w *worker) {
 	l.releaseAfter(w)
 	l.noteEnd(w)
@@ -457,7 +456,7 @@ func (l *loop) startNext() {
 	l.start()
 }
 
-// finishIfEmpty: the end was wanted, and nothing lives any more.
+// finishIfEmpty ends the loop where the end was asked for and no worker lives.
 func (l *loop) finishIfEmpty() {
 	if !l.desired && len(l.workers()) == 0 {
 		l.finish(l.last)

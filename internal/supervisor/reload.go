@@ -46,7 +46,8 @@ func (r *reload) answer(format string, args ...any) {
 	r.waiting = nil
 }
 
-// onReload: SIGUSR2, or lifeline reload (which waits for the outcome).
+// onReload begins a reload, for SIGUSR2 or for lifeline reload, which waits for the
+// outcome.
 func (l *loop) onReload(r *request) {
 	refuse := func(why string) {
 		l.Warn("reload ignored: %s", why)
@@ -114,7 +115,7 @@ func (l *loop) try() {
 	w.running()
 }
 
-// takeOver: the new generation serves, and has shown that it stays. The old
+// takeOver ends the old generation: the new one serves, and has shown that it stays. The old
 // one may drain.
 func (l *loop) takeOver(w *worker) {
 	l.onChild() // it may have ended at this very moment
@@ -148,7 +149,7 @@ func (l *loop) reloaded(w *worker) {
 	_ = l.Above.Status(describe(w))
 }
 
-// succeed: the old generation is gone, and the new one is what there is,
+// succeed makes the new generation the worker: the old generation is gone,
 // whether it was waiting for that or not.
 func (l *loop) succeed() {
 	w := l.next
@@ -167,7 +168,7 @@ func (l *loop) succeed() {
 	}
 }
 
-// onTakeover: the new generation is ready and wants to be alone. The old one
+// onTakeover handles a new generation that is ready and wants to be alone. The old one
 // is ended first; after says when that is done.
 func (w *worker) onTakeover() {
 	l := w.l
@@ -200,7 +201,7 @@ func (l *loop) grant() {
 	}
 }
 
-// reloadFailed: the new generation is gone, the old one goes on.
+// reloadFailed handles the end of the new generation; the old one goes on.
 func (l *loop) reloadFailed(w *worker) {
 	why := "the new one ended at once"
 	var end *EndError
@@ -233,7 +234,8 @@ func (l *loop) reloadFailed(w *worker) {
 	l.reload.answer("error %s: %s", what, why)
 }
 
-// forgetRetry: what starts instead is the new code anyway, and its start the answer.
+// forgetRetry drops a planned retry: what starts instead is the new code anyway, and
+// its start the answer.
 func (l *loop) forgetRetry() {
 	if !l.reload.again.IsZero() {
 		l.reload.again = time.Time{}

@@ -50,7 +50,8 @@ func (l *loop) drop(w *worker) {
 	l.cur = nil
 }
 
-// begun: a first worker runs, and the name is ours beyond doubt.
+// begun opens the control socket when a first worker runs: the name is held beyond
+// doubt.
 func (l *loop) begun() {
 	if !l.settled {
 		l.settled = true
@@ -157,7 +158,7 @@ func shorter(a, b time.Duration) time.Duration {
 	return a
 }
 
-// fail: no worker could be started. The first time that is lifeline's own
+// fail handles a worker that could not be started. The first time that is lifeline's own
 // failure; later, an executable is perhaps just being replaced.
 func (l *loop) fail(w *worker, err error) {
 	w.enter(gone, 0)
@@ -190,8 +191,8 @@ func asEnd(err error) *EndError {
 	return &EndError{1, err.Error()}
 }
 
-// running: it is the command now. Without --notify that is all there is to
-// know.
+// running notes that the process is the command now. Without --notify there is no
+// more to know.
 func (w *worker) running() {
 	l := w.l
 	if w.state != starting {
@@ -209,7 +210,7 @@ func (w *worker) running() {
 	}
 }
 
-// onReady: it is up.
+// onReady handles a worker that is up.
 func (w *worker) onReady() {
 	l := w.l
 	if w == l.next { // it still has to show that it stays

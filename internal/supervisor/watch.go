@@ -183,7 +183,7 @@ func (l *loop) nameOf(pid int) string {
 	return " (" + s.Comm + ")"
 }
 
-// onMainPID: the worker names the process that counts. Only one of its own
+// onMainPID takes the process that counts from the worker's word. Only one of its own
 // tree is taken.
 func (w *worker) onMainPID(pid int) {
 	if pid == w.id.PID {
@@ -209,8 +209,8 @@ func (w *worker) feed(heard time.Time) {
 	}
 }
 
-// resetWatchdog: we were stopped, and could neither hear nor be spoken to. The
-// worker gets a whole period again.
+// resetWatchdog gives the worker a whole period again: lifeline was stopped, and
+// heard no heartbeat.
 func (w *worker) resetWatchdog() {
 	if !w.alarm.IsZero() {
 		w.feed(time.Now())

@@ -106,7 +106,7 @@ func (w *worker) due() time.Time {
 	return sooner(sooner(w.deadline, w.alarm), sooner(w.probation, sooner(w.check.due, sooner(w.weighAt, w.recycleAt))))
 }
 
-// onDeadline: nothing has happened for as long as the state allows.
+// onDeadline does what the state asks for when nothing has happened in time.
 func (w *worker) onDeadline(now time.Time) {
 	l := w.l
 	over := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
@@ -169,7 +169,7 @@ func (w *worker) onGone(id procscan.ID) {
 	}
 }
 
-// onExit: the process that is the worker has ended.
+// onExit handles the end of the worker's main process.
 func (w *worker) onExit(e process.Exit) {
 	if w.line != nil {
 		w.onLine() // and the worker's last word
@@ -203,7 +203,7 @@ func (w *worker) judge(e process.Exit) error {
 	return nil
 }
 
-// exited: the worker's process is gone; what it has left behind is dealt with.
+// exited notes that the main process is gone, and deals with what it left behind.
 func (w *worker) exited(verdict error) {
 	if !w.id.Zero() {
 		w.main = w.id.PID
@@ -285,7 +285,7 @@ func (w *worker) resume() {
 	w.follow(members)
 }
 
-// empty: nothing of the generation is alive.
+// empty ends the generation: no process of it is alive.
 func (w *worker) empty() {
 	w.enter(gone, 0)
 	w.close()
