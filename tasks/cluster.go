@@ -65,7 +65,7 @@ func (o *options) checkCluster(c *cli.Context) error {
 	}
 	switch {
 	case o.exec:
-		return usage("--exec and --cluster can't be had together: somebody has to watch the lease")
+		return usage("--exec and --cluster can't be had together: a supervisor has to watch the lease; leave out --exec")
 	case o.orphans == "adopt":
 		return usage("--orphans adopt and --cluster can't be had together: an orphan's lease has ended")
 	case o.sup.Leftovers == "keep" || o.sup.Leftovers == "follow":

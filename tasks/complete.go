@@ -165,7 +165,7 @@ func names(typed []string) []string {
 	}
 	g := guard.Guard{Dir: dir}
 	says := map[string]string{}
-	// Somebody waits with a finger on the key.
+	// A person waits for the answer.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if text, err := (install.Crontab{}).Read(ctx); err == nil {

@@ -27,7 +27,7 @@ type outputOptions struct {
 	setup     logger.Setup
 	onSkip    string
 	skipAfter int
-	client    *logger.Client // nil: nobody is needed
+	client    *logger.Client // nil: no logger is needed
 }
 
 func (o *options) outputOptions() []*option {
@@ -110,7 +110,7 @@ func (o *options) checkOutput() error {
 	case out.skipAfter > 0 && out.onSkip == "":
 		return usage("--on-skip-after %d: what is to be run then? give --on-skip COMMAND", out.skipAfter)
 	case o.exec && (s.Quiet || s.PingURL != "" || s.OnStart+s.OnSuccess+s.OnFailure != ""):
-		return usage("--exec: nobody stays who could tell how it ended; --quiet, --on-start, --on-success, --on-failure and --ping-url can't go with it")
+		return usage("--exec leaves no supervisor that could tell how it ended: leave out --exec, or --quiet, --on-start, --on-success, --on-failure and --ping-url")
 	case s.PingURL != "" && !isURL(s.PingURL) && (s.PingURL[0] != '@' || len(s.PingURL) == 1):
 		return usage("--ping-url: neither an address that begins with https:// (or http://) nor @FILE")
 	}
@@ -181,7 +181,7 @@ func (o *options) attend(place logger.Place, job *supervisor.Job, generation str
 	}
 	client, err := logger.Open(place, s, supervisor.Environ(nil), o.warn)
 	if err != nil && place != (logger.Place{}) { // no room for a FIFO: no reason not to run
-		o.warn("%v: should this lifeline be killed, nobody will write the output down", err)
+		o.warn("%v: should this lifeline be killed, the output is written nowhere", err)
 		client, err = logger.Open(logger.Place{}, s, supervisor.Environ(nil), o.warn)
 	}
 	if err != nil {
@@ -263,8 +263,8 @@ func (o *options) dismiss() {
 	c.Close(limit)
 }
 
-// skipped is for a tick that has found an instance: so many of them, and
-// somebody should know.
+// skipped counts a tick that has found an instance, and runs --on-skip when enough
+// of them have.
 func (o *options) skipped(_ context.Context, err error) {
 	var held *guard.HeldError
 	if o.out.onSkip == "" || !errors.As(err, &held) {

@@ -270,7 +270,7 @@ func TestLogNoFIFO(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := w.tick([]string{"--log", log}, "web", "echo", "said")
-	if code := p.ends(); code != 0 || !p.says("nobody will write the output down") {
+	if code := p.ends(); code != 0 || !p.says("the output is written nowhere") {
 		t.Errorf("exit code %d: %s", code, read(p.err))
 	}
 	if text, _ := logged(log); string(text) != "said\n" {

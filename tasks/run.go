@@ -270,7 +270,7 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 		return err
 	}
 	if c := o.out.client; c != nil {
-		c.Flush(time.Second) // from then on it reads until nobody can write any more
+		c.Flush(time.Second) // from then on it reads until the last writer has ended
 	}
 	generation := guard.NewGeneration()
 	launch := func() error {

@@ -369,7 +369,7 @@ func or(s, other string) string {
 	return s
 }
 
-// colours tells whether out is a terminal that shows them, and nobody has said
+// colours tells whether out is a terminal that shows them, and the user has not said
 // no (https://no-color.org).
 func colours(out *os.File) bool {
 	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" {

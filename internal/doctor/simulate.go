@@ -34,7 +34,7 @@ func (d *Doctor) CronEnviron(l install.Line, home string) []string {
 			vars[name] = value
 		}
 	}
-	vars["LOGNAME"] = userName() // cron lets nobody change that one
+	vars["LOGNAME"] = userName() // cron sets that one itself
 	var env []string
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, name+"="+vars[name])

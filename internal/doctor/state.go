@@ -16,7 +16,7 @@ import (
 	"lifeline/procscan"
 )
 
-// directory says whether locks can be made, and by nobody else.
+// directory says whether locks can be made, and by this user alone.
 func (d *Doctor) directory(g guard.Guard) {
 	path, there, err := g.Directory()
 	if slices.Contains(d.dirs, path) {
@@ -107,7 +107,7 @@ func (d *Doctor) record(name string, e guard.Exam) {
 	}
 }
 
-// locks says who holds them that shouldn't; false when somebody does.
+// locks says which strangers hold the locks; false when any does.
 func (d *Doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
 	foreign := func(path string, holders []procscan.ID) (who string, pids []string) {
 		var list []string

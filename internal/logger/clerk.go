@@ -87,7 +87,7 @@ func (c *clerk) run() {
 		c.tell()
 		c.dismiss()
 		if len(c.peers) == 0 && c.reading == 0 {
-			c.showRest() // of a run whose end nobody will tell
+			c.showRest() // of a run whose end is not told
 			if !c.busy() {
 				if c.log != nil {
 					c.log.Close()
@@ -127,7 +127,7 @@ func (c *clerk) letGo() {
 	}
 	for _, s := range c.streams {
 		s.mu.Lock()
-		s.sink.pass, s.sink.spool = nil, nil // nobody will decide about a spool
+		s.sink.pass, s.sink.spool = nil, nil // there is no run to decide about a spool
 		s.mu.Unlock()
 	}
 	c.dropStd()
@@ -403,7 +403,7 @@ func (c *clerk) show(spool *output.Spool, i int) {
 			spool.Drop()
 			return
 		}
-		_ = spool.Show(to) // nobody listens: nobody can be told
+		_ = spool.Show(to) // its reader has gone, so there is no place to tell it
 	})
 }
 

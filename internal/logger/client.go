@@ -30,7 +30,7 @@ type Client struct {
 
 type outgoing struct {
 	m    message
-	sent chan struct{} // nil: nobody waits
+	sent chan struct{} // nil: no caller waits
 }
 
 // readyPatience is how long a clerk that is there already may take to answer.
@@ -230,7 +230,7 @@ func (c *Client) start() (*peer, error) {
 	defer unix.Close(pair[1])
 	files := []int{pair[1]}
 	if c.place.Socket != "" {
-		_ = os.Remove(c.place.Socket) // nobody has answered there
+		_ = os.Remove(c.place.Socket) // no logger answers there
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.place.Socket, Net: "unix"})
 		if err != nil {
 			unix.Close(pair[0])

@@ -34,7 +34,7 @@ func (s *Setup) reads() bool { return s.Log != nil || s.Syslog != "" || s.Quiet 
 // keeps reports whether what the worker prints is written down.
 func (s *Setup) keeps() bool { return s.Log != nil || s.Syslog != "" }
 
-// tells reports whether somebody is told how it goes.
+// tells reports whether a hook or a ping tells how it goes.
 func (s *Setup) tells() bool {
 	return s.OnStart != "" || s.OnSuccess != "" || s.OnFailure != "" || s.PingURL != ""
 }
@@ -67,7 +67,7 @@ type Result string
 const (
 	Success Result = "success"
 	Failure Result = "failure"
-	Stopped Result = "stopped" // it was asked to end: nobody need know
+	Stopped Result = "stopped" // it was asked to end: no hook is run
 	Unknown Result = "unknown" // adopted: its exit code can't be known
 )
 

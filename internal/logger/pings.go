@@ -48,7 +48,7 @@ func (p *pings) end(r Run, said []byte) {
 		p.cancel()
 	}
 	p.mu.Unlock()
-	what := "log" // it was asked to end, or nobody knows: neither good nor bad
+	what := "log" // it was asked to end, or its end is unknown: neither good nor bad
 	switch {
 	case r.Result == Success:
 		what = "0"

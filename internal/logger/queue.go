@@ -7,7 +7,7 @@ type queue struct {
 	c    *clerk
 	jobs []func() // the first one is being done
 	max  int      // how many there may be: then the oldest that waits is left out; 0 for no limit
-	done int      // so many, with those left out
+	done int      // the number of those done, those left out included
 }
 
 func (q *queue) init(c *clerk, most int) { q.c, q.max = c, most }

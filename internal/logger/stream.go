@@ -37,7 +37,7 @@ type sink struct {
 	sys   *output.SyslogLines // nil: none
 	spool *output.Spool       // nil: not quiet
 	pass  *os.File            // nil: not passed on
-	tail  *tail               // nil: nobody wants the last words
+	tail  *tail               // nil: the last words are not kept
 }
 
 // tail is that of both streams.
@@ -66,7 +66,7 @@ func (s *stream) same(fd int) bool {
 	return unix.Fstat(fd, &st) == nil && uint64(st.Dev) == s.dev && st.Ino == s.ino
 }
 
-// read takes what comes until nobody can write any more.
+// read takes what comes until the last writer has closed the pipe.
 func (s *stream) read() {
 	for {
 		open := true
@@ -131,7 +131,7 @@ func (s *stream) take(p []byte) {
 	}
 	if k.pass != nil {
 		if _, err := k.pass.Write(p); err != nil && !errors.Is(err, unix.EAGAIN) {
-			k.pass = nil // nobody listens any more: what the worker would have got as SIGPIPE
+			k.pass = nil // its reader has gone: what the worker would have got as SIGPIPE
 		}
 	}
 	if k.sys != nil {

@@ -128,7 +128,7 @@ func (t Tree) look() (members []procscan.ID, sure bool) {
 
 // stillChild reports that id is alive and parent its parent. A table takes a
 // while to read, and where many processes come and go a pid in it may be
-// another's by now: nobody is to be ended for that.
+// another's by now: no process is ended for that.
 func stillChild(id, parent procscan.ID) bool {
 	s, err := procscan.Lookup(id.PID)
 	if err != nil || s.Start != id.Start || s.PPID != parent.PID {

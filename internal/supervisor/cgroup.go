@@ -37,7 +37,7 @@ func (g *groups) put(c *process.Cgroup) {
 	switch {
 	case c == nil:
 	case c.Killed() || len(c.Members()) > 0:
-		c.Remove() // in vain while anything lives in it; cleared away later
+		c.Remove() // fails while anything lives in it; cleared away later
 	default:
 		g.free = append(g.free, c)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // control is where commands for the supervisor come in: a socket in the state
-// directory, which nobody else may enter. A command is one line, the answer
+// directory, which only its owner may enter. A command is one line, the answer
 // one line too: "ok …" or "error …".
 type control struct {
 	requests chan *request
@@ -24,7 +24,7 @@ type request struct {
 	conn net.Conn
 }
 
-// answer is given once; whoever asked may be gone.
+// answer is given once. The asking command may be gone.
 func (r *request) answer(text string) {
 	_ = r.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = r.conn.Write([]byte(text + "\n"))

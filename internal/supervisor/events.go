@@ -56,7 +56,7 @@ const (
 	OutcomeMemory  = "memory"  // --max-memory
 	OutcomeUnready = "unready" // not ready in time
 	OutcomeNoStart = "nostart" // the command couldn't be executed
-	OutcomeUnknown = "unknown" // adopted from a supervisor that was killed: nobody knows
+	OutcomeUnknown = "unknown" // adopted from a supervisor that was killed: its exit code is lost
 )
 
 // Life is one worker's, told at its end.

@@ -29,7 +29,7 @@ type handed struct {
 	Down     time.Duration // to the next start, when there is no worker
 	Last     *EndError
 	Restarts int
-	Starts   []time.Duration // so long ago
+	Starts   []time.Duration // how long ago each was
 	Sockets  []handedSocket
 	Store    []sdnotify.Stored
 	Workers  int // started so far

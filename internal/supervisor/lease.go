@@ -10,7 +10,7 @@ import (
 )
 
 // Lease is the right to run, which a cluster gives for a time: package cluster
-// has the one that is real. nil stands for the right that nobody takes away.
+// has the one that is real. nil stands for a right that never ends.
 //
 //	want ──► granted ──► starting … up ──► (worker ends) ──► down, still held
 //	 ▲                                │ stop (due, or a planned hand-over), kill

@@ -315,7 +315,7 @@ func (s Socket) chown() error {
 	return os.Chown(s.Address, uid, gid)
 }
 
-// removeStale takes away a socket file that nobody listens at: its lifeline was
+// removeStale takes away a socket file at which no process listens: its lifeline was
 // killed. One that answers is left, and listening on it fails.
 func removeStale(path string) {
 	st, err := os.Lstat(path)

@@ -48,7 +48,7 @@ type loop struct {
 	turnedDown bool           // a message that wasn't the main process's has been told of
 	announce   bool           // READY has been said to who supervises us
 
-	starts, reloads int      // so many of each
+	starts, reloads int      // the number of each
 	told            Snapshot // what Events.State has heard last
 	ends            []Life   // not told yet
 }
@@ -83,7 +83,7 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 		if err := l.restore(l.Taken); err != nil {
 			return err
 		}
-		l.onChild() // whoever ended during execve
+		l.onChild() // children that ended during execve
 	} else {
 		l.begin()
 	}
@@ -448,7 +448,7 @@ func (l *loop) after(w *worker) {
 }
 
 func (l *loop) startNext() {
-	if l.Hold.Paused() { // somebody keeps it down
+	if l.Hold.Paused() { // by lifeline pause
 		l.desired = false
 		l.finishIfEmpty()
 		return

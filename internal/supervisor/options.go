@@ -51,12 +51,12 @@ type Options struct {
 	HealthCheck   probe.Target  // keeps it up; "" for none
 	CheckInterval time.Duration // between two looks
 	CheckTimeout  time.Duration // how long one may take
-	CheckFailures int           // so many in a row end it
+	CheckFailures int           // the number in a row that ends the worker
 
 	Listen         Sockets       // opened by us, handed to the worker
 	ReloadTimeout  time.Duration // how long a new generation may take to become ready
 	ReloadRetries  int           // how often a reload that has failed is tried again
-	ReadyAfter     time.Duration // without Notify: alive for so long means ready
+	ReadyAfter     time.Duration // without Notify, a worker that has lived for this time is ready
 	ReloadOnChange string        // a file: reload when it has changed
 	Settle         time.Duration // how long a ready one must live before the old one is asked to end
 }
@@ -147,7 +147,7 @@ func (l *Limit) Set(s string) error {
 	count, err := strconv.Atoi(n)
 	within, derr := time.ParseDuration(d)
 	if !ok || err != nil || derr != nil || count < 1 || within <= 0 {
-		return fmt.Errorf("not a limit such as 5/1m (so many starts in so long a time)")
+		return fmt.Errorf("not a limit such as 5/1m (5 starts within a minute)")
 	}
 	l.N, l.Within = count, within
 	return nil

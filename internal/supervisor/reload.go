@@ -177,7 +177,7 @@ func (w *worker) onTakeover() {
 	}
 	w.claims = true
 	if w != l.next {
-		if l.waits() && w.state == starting { // a first worker has nobody to take over from
+		if l.waits() && w.state == starting { // a first worker has no predecessor to take over from
 			w.spoke = true
 			w.onReady()
 		}
@@ -245,7 +245,7 @@ func (l *loop) forgetRetry() {
 
 // mark is a place in our own output, by which the new generation's last words
 // are found again if that output is a file: a log, or cron's own. From a pipe
-// or a terminal nothing can be read back, but there somebody reads along.
+// or a terminal nothing can be read back, but there a person reads along.
 type mark struct{ size [3]int64 }
 
 func markOutput() (m mark) {

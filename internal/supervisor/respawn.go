@@ -26,7 +26,7 @@ func (b *backoff) began(t time.Time) {
 }
 
 // again decides after a worker's end (nil: well). why says, for a person, why
-// there won't be another one; it is empty where nobody expects one.
+// there won't be another one; it is empty where none is expected.
 func (b *backoff) again(end error, now time.Time) (yes bool, why string) {
 	var failed *EndError
 	isFailed := errors.As(end, &failed)
@@ -53,7 +53,7 @@ func (b *backoff) again(end error, now time.Time) (yes bool, why string) {
 }
 
 // next gives the pause before the next start, after a worker that was up and
-// ready for so long.
+// ready for that time.
 func (b *backoff) next(up time.Duration) time.Duration {
 	if up >= max(stableAfter, b.delay()) {
 		b.restarts = 0

@@ -50,7 +50,7 @@ type Job struct {
 	Stdio [3]int
 	// Helpers are processes of ours that are no worker's, where there may be any.
 	Helpers func() []procscan.ID
-	// Above is who supervises lifeline itself, by sd_notify; zero for nobody.
+	// Above is the supervisor of lifeline itself, by sd_notify; zero for none.
 	Above sdnotify.Client
 	// Lease is the cluster's leave to run; nil where none is needed.
 	Lease Lease

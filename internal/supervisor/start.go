@@ -107,7 +107,7 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 		spec.CgroupFD = w.cgroup.FD()
 	}
 	w.limitMemory()
-	if l.Lease != nil { // before it exists: who is killed now leaves nobody who knows it
+	if l.Lease != nil { // before the worker exists: a supervisor killed in between would leave an unknown one
 		path := ""
 		if w.cgroup != nil {
 			path = w.cgroup.Path()

@@ -18,7 +18,7 @@ import (
 type Log struct {
 	Path    string // absolute
 	MaxSize int64  // bytes; 0 for no rotation
-	Keep    int    // so many old files, FILE.1 the newest
+	Keep    int    // the number of old files, FILE.1 the newest
 
 	Compress bool        // old files but for FILE.1
 	Mode     fs.FileMode // of the file; 0 for 0640 where it is made, and as it is else
@@ -82,7 +82,7 @@ func (l Log) openFile() (*os.File, error) {
 }
 
 // How long until what went wrong is tried again, and how often a look is taken
-// at whether somebody else (logrotate) has moved the file away.
+// at whether another program (logrotate) has moved the file away.
 const again = time.Second
 
 // LogFile is an open log. Its methods may be called from several goroutines.
@@ -250,7 +250,7 @@ func (l *LogFile) recover() bool {
 	return true
 }
 
-// look follows a log that somebody else has moved away or removed.
+// look follows a log that another program has moved away or removed.
 func (l *LogFile) look(now time.Time) {
 	l.looked = now
 	if !l.regular {
@@ -341,7 +341,7 @@ func (l *LogFile) shift() (*os.File, error) {
 		last++
 	}
 	if at, err := os.Lstat(old(1)); err == nil && os.SameFile(at, st) {
-		last = 0 // somebody was killed in the middle of this
+		last = 0 // a logger was killed in the middle of this
 	} else {
 		remove(last)
 	}

@@ -128,7 +128,7 @@ func tailOn(ctx context.Context, w io.Writer, path string, f **os.File) error {
 			continue
 		}
 		if at, err := (*f).Seek(0, io.SeekCurrent); err == nil {
-			if st, err := (*f).Stat(); err == nil && st.Size() < at { // somebody has cut it
+			if st, err := (*f).Stat(); err == nil && st.Size() < at { // another program has cut it
 				_, _ = (*f).Seek(0, io.SeekStart)
 			}
 		}

@@ -23,7 +23,7 @@ func (t *Tail) Write(p []byte) {
 	t.buf = append(t.buf, p...)
 }
 
-// Take gives what is kept and begins anew.
+// Take gives what is kept and empties the tail.
 func (t *Tail) Take() []byte {
 	out := t.buf
 	if len(out) > TailMax {
