@@ -197,7 +197,11 @@ func variantOf(rng *rand.Rand, e epoch, spare string) variant {
 	v.drop = os.Geteuid() == 0 && rng.IntN(6) == 0
 	v.background = rng.IntN(10) == 0
 	v.smallFiles = rng.IntN(30) == 0
+	if strings.Contains(spare, "odd") {
+		v.background, v.smallFiles = false, false
+	}
 	if e != plain {
+		v.smallFiles = false // the record, which then can't be written, is all that tells of some
 		if rng.IntN(2) == 0 {
 			v.closeFrom, v.wipe = true, true
 		}
