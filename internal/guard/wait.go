@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -77,6 +78,14 @@ func waitEnd(ctx context.Context, h Holder) bool {
 	return ctx.Err() == nil
 }
 
+// isReleased reports whether the lock of the file at path has been let go since it
+// was found busy; false where that can't be told.
+func isReleased(path string) bool {
+	ino := inodeOf(path)
+	locks, all := procscan.Flocks()
+	return all && !slices.ContainsFunc(locks, func(l procscan.Flock) bool { return l.Ino == ino })
+}
+
 // idle reports whether the holder of the lock does nothing for the name. Such a
 // holder is ending, after a SIGKILL for example, or it is stopped and has no
 // living worker. idle continues a stopped holder.
@@ -85,7 +94,7 @@ func idle(d dir, name string) bool {
 	s, err := procscan.Lookup(h.Supervisor.PID)
 	switch {
 	case h.Supervisor.Zero():
-		return false
+		return isReleased(d.lock(name))
 	case err != nil, s.ID != h.Supervisor, s.Exiting, s.Dead():
 		return true // it ended just now
 	case s.Stopped() && !h.Worker.Alive():

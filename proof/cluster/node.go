@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -101,7 +102,12 @@ func (n *node) beside() error {
 		return nil
 	}
 	argv := n.arena.subject.argv(n.arena, n, n.arena.worker())
-	cmd := exec.Command(argv[0], argv[1:]...)
+	// Where the guard was killed just before, this tick is the next guard, and
+	// doesn't end by itself.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.Env = append(environ(), "PROOF_NODE="+n.name)
 	text, err := cmd.CombinedOutput()
 	n.mu.Lock()
