@@ -12,14 +12,14 @@
 // The supervisor may be killed at any moment, and its worker lives on until
 // the next tick adopts it. If the supervisor itself read the worker's pipe, the
 // worker would then die of SIGPIPE at its next word, or hang for up to a minute
-// once the pipe is full. If the worker wrote straight into the log, nobody could
+// once the pipe is full. If the worker wrote straight into the log, no program could
 // rotate it without losing what is written between copying and cutting, a full
 // disk would be the worker's own problem, and there could be no stamps. So the
 // reader is a process of its own, which nothing that ends the supervisor ends:
 // in a session of its own, no descendant of the supervisor, without the
 // generation's marker, deaf to every signal but SIGKILL. It ends by itself when
-// nobody has the other end open any more, so a worker's descendants that
-// outlive everything are heard to the last word, and nobody waits for them.
+// the last writer has closed the pipe. So a worker's descendants that outlive
+// everything are heard to the last word, and no process waits for them.
 //
 // It costs memory, so it is there only where an option asks for it; without one
 // the worker has lifeline's own descriptors.
@@ -27,14 +27,14 @@
 // # How they find each other
 //
 // The pipe is a FIFO in the state directory, and beside it a socket on which
-// the logger listens. Whoever has the name opens the FIFO and connects; if nobody
-// answers, it starts a logger. Thus adopting a worker, and replacing lifeline in
+// the logger listens. The supervisor opens the FIFO and connects. Where no logger
+// answers, it starts one. Thus adopting a worker, and replacing lifeline in
 // place (reload --self), need nothing handed over: the new supervisor finds
 // pipe and logger by name. Two generations of a reload have the same pipe.
 //
 // The supervisor and the worker hold the FIFO for reading AND writing. So it
-// has a reader for as long as it has a writer, whoever is killed: with the logger
-// gone nobody gets SIGPIPE, and what is in the pipe waits for the next logger,
+// has a reader for as long as it has a writer, whichever is killed. With the logger
+// gone no process gets SIGPIPE, and what is in the pipe waits for the next logger,
 // which the supervisor starts at once. Only when both are killed may the worker
 // have to wait, if it prints a megabyte before the next tick.
 //

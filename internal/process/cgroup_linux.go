@@ -83,7 +83,7 @@ func (c *Cgroup) Kill() error {
 // has ever been killed is killed at once.
 func (c *Cgroup) Killed() bool { return c.killed.Load() }
 
-// LimitMemory has the kernel keep all that is in it within so many bytes: when
+// LimitMemory has the kernel keep all that is in it within that many bytes: when
 // there is no more to be had it kills everything in it. The error says that the
 // memory controller isn't to be had here (cgroup-v2, "Memory").
 func (c *Cgroup) LimitMemory(bytes int64) error {

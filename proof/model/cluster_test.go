@@ -23,9 +23,7 @@ const processCluster = "PROCESS HORIZON=4 GRANTS=2 FAULTS=2"
 
 // TestCluster holds the rules of the lease in every order of the steps.
 func TestCluster(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
-	}
+	need.Time(t, "minutes")
 	sizes := []string{smallCluster, processCluster}
 	if os.Getenv("LIFELINE_MODEL") == "full" {
 		sizes = append(sizes, smallCluster+" BEYOND", strings.Replace(processCluster, "HORIZON=4", "HORIZON=5", 1),
@@ -50,9 +48,7 @@ func TestCluster(t *testing.T) {
 
 // TestClusterRules takes one rule out at a time: each must be missed.
 func TestClusterRules(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
-	}
+	need.Time(t, "minutes")
 	for _, rule := range []string{"REACHED", "FROM_ANSWER", "UNCONFIRMED", "MONOTONIC", "MARGIN=1", "NO_LOOK",
 		"PLAIN_PUT", "PLAIN_DELETE", "EARLY_RELEASE", "ONE_GUARD", "NO_KILLTIMER", "NO_PDEATH", "BEYOND NO_FENCE"} {
 		t.Run(rule, func(t *testing.T) {

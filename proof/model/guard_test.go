@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"lifeline/proof/need"
 )
 
 // Sizes of the guard's model: how much may happen.
@@ -38,8 +40,8 @@ func TestGuard(t *testing.T) {
 			continue
 		}
 		t.Run(size.flags, func(t *testing.T) {
-			if testing.Short() && strings.Contains(size.flags, "TICKS=3") {
-				t.Skip("takes a minute")
+			if strings.Contains(size.flags, "TICKS=3") {
+				need.Time(t, "a minute")
 			}
 			t.Parallel()
 			r := check(t, "guard.pml", size.flags)
@@ -62,9 +64,7 @@ const (
 // suffice, the other one is out already: with the part the model holds, and
 // without it it fails.
 func TestGuardParts(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
-	}
+	need.Time(t, "minutes")
 	for _, part := range []struct {
 		part, with, without string
 		fails               string

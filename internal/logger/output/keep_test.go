@@ -17,7 +17,7 @@ import (
 	"lifeline/proof/await"
 )
 
-// lines are so many lines of 100 bytes.
+// lines gives the lines from to to, each of 100 bytes.
 func lines(from, to int) []byte {
 	var b bytes.Buffer
 	for n := from; n < to; n++ {
