@@ -19,6 +19,7 @@ type server struct {
 	note    string   // its own ways: why something is lost
 	loses   bool     // a few requests of a reload are lost: told, not judged
 	options []string // lifeline's
+	listen  string   // what --listen's address ends in
 	// argv starts it in dir: with the socket that was handed over, or with one
 	// of its own at address.
 	argv func(dir, address string, own bool) ([]string, error)
@@ -66,7 +67,9 @@ func puma(dir, address string, _ bool) ([]string, error) {
 	return []string{"/usr/bin/puma", "--quiet", "--dir", dir, "--bind", "tcp://" + address, app}, os.WriteFile(app, []byte(text), 0o644)
 }
 
-// nginx takes over sockets by its own variable, as from an nginx before.
+// nginx takes over sockets by its own variable, as from an nginx before. It
+// trusts them to be non-blocking as its own are: on a blocking one the slower of
+// two workers stops in accept, with its connections unanswered.
 func nginx(dir, address string, own bool) ([]string, error) {
 	conf := filepath.Join(dir, "nginx.conf")
 	text := fmt.Sprintf("daemon off; pid pid; error_log stderr; worker_processes 2; events {}\nhttp { access_log off; server { listen %s; location / { return 200 %q; } } }\n", address, page)
@@ -126,7 +129,8 @@ var servers = []server{
 		note: "SIGTERM is its end at once"},
 	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma, options: []string{"--ready-after", "2s"}, loses: true,
 		note: "a few connections are closed without an answer while the old one ends; it was not traced by which side"},
-	{what: "nginx", needs: [2]string{"nginx", "nginx-light"}, ask: get("/", []byte(page)), clients: fresh, argv: nginx, options: []string{"--stop-signal", "QUIT", "--ready-after", "1s"}},
+	{what: "nginx", needs: [2]string{"nginx", "nginx-light"}, ask: get("/", []byte(page)), clients: fresh, argv: nginx,
+		options: []string{"--stop-signal", "QUIT", "--ready-after", "1s"}, listen: "?nonblock"},
 	{what: "node's cluster", needs: [2]string{"node", "nodejs"}, ask: get("/", []byte(page)), clients: fresh, argv: node, options: []string{"--ready-after", "1s"},
 		loses: true, note: "a few connections are reset while its primary ends; it was not traced by which side"},
 }
@@ -168,7 +172,7 @@ func (s *site) serveOther(o server, n int, own bool) (row, error) {
 	}
 	options := append([]string{"--respawn", "--respawn-delay", "0s", "--kill-after", "40s"}, o.options...)
 	if !own {
-		options = append(options, "--listen", "tcp://"+at)
+		options = append(options, "--listen", "tcp://"+at+o.listen)
 	}
 	v, err := s.serve("", options, argv...)
 	if err != nil {
