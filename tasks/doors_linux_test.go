@@ -63,6 +63,38 @@ func TestDoors(t *testing.T) {
 	}
 }
 
+// A worker that hides in both ways is known by its supervisor alone, also while
+// that one stands still and its files are somewhere else.
+func TestStoppedSupervisor(t *testing.T) {
+	damaged := func(w *world) error { return os.WriteFile(w.file("web", "run"), []byte("garbage"), 0o600) }
+	moved := func(w *world) error { return os.Rename(w.dir, w.dir+"-moved") }
+	unlocked := func(w *world) error { return os.Remove(w.file("web", "lock")) }
+	for name, faults := range map[string][]func(*world) error{
+		"directory wiped":                     {func(w *world) error { return os.RemoveAll(w.dir) }},
+		"directory moved":                     {moved},
+		"record damaged, directory moved":     {damaged, moved},
+		"both, and the lock file removed":     {damaged, unlocked, moved},
+		"the same, and what was moved, wiped": {damaged, moved, func(w *world) error { return os.RemoveAll(w.dir + "-moved") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			first := w.tick(nil, "web", w.bad("first", "term", "close", "wipe")...)
+			w.at("first")
+			w.stop(first.id())
+			for _, fault := range faults {
+				if err := fault(w); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if code := w.tick([]string{"-E", "75"}, "web", w.bad("second")...).ends(); code != 75 {
+				t.Errorf("the next tick ended with %d; it said %q", code, w.said())
+			}
+			w.not("second")
+			_ = first.Process.Signal(unix.SIGCONT)
+		})
+	}
+}
+
 // A daemon that wipes its environment, as nginx does, is followed also by the
 // supervisor that comes after a killed one.
 func TestFollowHidden(t *testing.T) {

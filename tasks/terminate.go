@@ -158,8 +158,7 @@ func (e ending) terminate(ctx context.Context, g guard.Guard, names ...string) [
 		alive := false
 		var all sync.WaitGroup
 		for i, in := range list {
-			other := n > 0 && (in.Generation != first[i].Generation || in.Worker.Zero() && in.Supervisor != first[i].Supervisor)
-			if !in.Alive() || ends[i].err != nil || other {
+			if !in.Alive() || ends[i].err != nil || n > 0 && isNew(in, first[i]) {
 				continue
 			}
 			alive, ends[i].was = true, true
@@ -170,6 +169,18 @@ func (e ending) terminate(ctx context.Context, g guard.Guard, names ...string) [
 		}
 	}
 	return ends
+}
+
+// isNew reports whether in was started after this process, and is not what first
+// shows. What a tick hid that was about to find it is older than this process.
+func isNew(in, first guard.Instance) bool {
+	if in.Generation == first.Generation && (!in.Worker.Zero() || in.Supervisor == first.Supervisor) {
+		return false
+	}
+	self := procscan.Self()
+	return !slices.ContainsFunc([]procscan.ID{in.Supervisor, in.Worker}, func(id procscan.ID) bool {
+		return !id.Zero() && id.Older(self)
+	})
 }
 
 // end ends one instance. The supervisor is asked, because it knows best. What the

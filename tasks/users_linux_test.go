@@ -107,6 +107,7 @@ func TestForgedMarker(t *testing.T) {
 				if what == "announcement" {
 					cmd = exec.Command("setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/perl", "-e", `$0 = $ARGV[0]; print "ready\n"; sleep 600`, identity.Announcement(w.dir, "web"))
 				}
+				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a worker
 				other := w.start(cmd)
 				if what == "announcement" {
 					await.That(t, "the forged name", func() bool {

@@ -223,7 +223,7 @@ func (c *census) ended(m member, rec identity.Record, known bool) bool {
 	}
 	// The record names no worker, or one that has ended. A worker that was
 	// started later is one that its supervisor had no time to write down.
-	return m.Start < rec.Since
+	return m.Start < rec.Since || !mayBeWorker(m)
 }
 
 // mayBeWorker reports whether m can be the process that its supervisor forked.
@@ -313,8 +313,7 @@ func (c *census) holdsLockFile(open []procscan.Open, name string) bool {
 			return false
 		}
 		return filepath.Dir(o.Path) == c.dir.space || slices.ContainsFunc(open, func(o procscan.Open) bool {
-			rec, err := recordBehind(o)
-			return filepath.Base(o.Path) == identity.RunFile(name) && err == nil && rec.Space == identity.SpaceHash(c.dir.space)
+			return filepath.Base(o.Path) == identity.RunFile(name) && c.isOurs(o, name)
 		})
 	})
 }
@@ -463,24 +462,22 @@ func (c *census) isRunFile(o procscan.Open, name string) bool {
 	if filepath.Base(o.Path) != identity.RunFile(name) || !isOwn(o) {
 		return false
 	}
-	if filepath.Dir(o.Path) != c.dir.space {
-		rec, err := recordBehind(o)
-		if err == nil && rec.Space != identity.SpaceHash(c.dir.space) || err != nil && !c.mayBeOurs(o.PID, name) {
-			return false
-		}
-	}
-	return isLocked(o)
+	return (filepath.Dir(o.Path) == c.dir.space || c.isOurs(o, name)) && isLocked(o)
 }
 
-// mayBeOurs reports whether nothing shows that a process with a run file of name
-// belongs to another directory. It is asked where the file is in another place,
-// and its record is damaged.
-func (c *census) mayBeOurs(pid int, name string) bool {
-	p, _ := c.table.Get(pid)
+// isOurs reports whether a run file of name that is in another place was moved
+// there from this directory: its record says so. Where the record is damaged, the
+// file counts, unless the marker or the cgroup of its holder shows another
+// directory.
+func (c *census) isOurs(o procscan.Open, name string) bool {
+	if rec, err := recordBehind(o); err == nil {
+		return rec.Space == identity.SpaceHash(c.dir.space)
+	}
+	p, _ := c.table.Get(o.PID)
 	if space := p.Env[identity.EnvSpace]; space != "" {
 		return space == c.dir.space
 	}
-	group := filepath.Base(procscan.CgroupOf(pid))
+	group := filepath.Base(procscan.CgroupOf(o.PID))
 	return !strings.HasPrefix(group, "lifeline-") || strings.HasPrefix(group, CgroupPrefix(c.dir.space, name))
 }
 

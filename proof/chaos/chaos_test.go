@@ -34,7 +34,7 @@ func attack(t *testing.T, name string, seed uint64, ticks int) (config, *result)
 		t.Fatalf("no guard of the name %q", name)
 	}
 	c := config{subject: s, programs: programs, dir: filepath.Join(t.TempDir(), name), seed: seed,
-		rounds: ticks, tick: 60 * time.Millisecond, share: 0.3, calm: 20, spare: "odd"}
+		rounds: ticks, tick: 60 * time.Millisecond, share: 0.3, calm: 20}
 	r, err := run(c)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestSeeds(t *testing.T) {
 				t.Parallel()
 				s, _ := subjectOf("lifeline")
 				c := config{subject: s, programs: programs, dir: filepath.Join(t.TempDir(), "run"), seed: seed,
-					rounds: seedTicks, tick: 60 * time.Millisecond, share: 0.5, calm: 10, spare: "odd"}
+					rounds: seedTicks, tick: 60 * time.Millisecond, share: 0.5, calm: 10}
 				r, err := run(c)
 				if err != nil {
 					t.Fatal(err)

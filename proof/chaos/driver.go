@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -40,6 +41,7 @@ type result struct {
 	ticks     int      // as many were started; more than rounds, with the bursts
 	leftovers []string // processes that were alive after the end
 	atEnd     int      // instances after the last quiet ticks
+	standing  []string // what was alive then, where that was none
 	said      int      // lines that ticks printed
 }
 
@@ -86,9 +88,10 @@ func run(c config) (*result, error) {
 	if d.subject.verb != nil { // a pause may have outlived its end on a full disk
 		_ = d.subject.verb(d.programs, d.state, "resume").Run()
 	}
+	quiet := plan{burst: 1, workers: []variant{{follow: epochOf(c.seed, c.rounds-1) == followed}}}
 	for range c.calm {
 		<-clock.C
-		d.play(plan{burst: 1, workers: []variant{{}}})
+		d.play(quiet)
 	}
 	<-clock.C
 	// One whose workers end by themselves all the time may be between two, and on
@@ -99,9 +102,12 @@ func run(c config) (*result, error) {
 		}
 		select {
 		case <-clock.C:
-			d.play(plan{burst: 1, workers: []variant{{}}})
+			d.play(quiet)
 		case <-time.After(time.Millisecond):
 		}
+	}
+	if d.result.atEnd == 0 {
+		d.result.standing = d.standing()
 	}
 	d.watch.Note("end", "")
 	d.sweep()
@@ -325,14 +331,14 @@ func (d *driver) goOn(a action, ids ...pid.ID) {
 	}()
 }
 
-// change goes from one epoch to the next. A worker that hides in both ways must
-// end before the faults that it wasn't meant for.
+// change goes from one epoch to the next. A worker that hides in both ways, or
+// leaves a daemon, must end before the faults that it wasn't meant for.
 func (d *driver) change(n int) {
 	was, is := epochOf(d.seed, n-1), epochOf(d.seed, n)
 	if d.progress != nil {
 		fmt.Fprintf(d.progress, "tick %d: %s\n", n, is)
 	}
-	if was == is || was == plain {
+	if was == is || was == plain && is != followed {
 		return
 	}
 	d.sweep()
@@ -370,19 +376,50 @@ func (d *driver) awaitQuiet() {
 
 func (d *driver) leftovers() {
 	for _, id := range pid.Below(d.programs.Dir) {
-		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
-		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id.PID))
-		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", id.PID))
-		var marks []string
-		for _, kv := range strings.Split(string(env), "\x00") {
-			if strings.HasPrefix(kv, "LIFELINE_") {
-				marks = append(marks, kv)
-			}
-		}
-		line := fmt.Sprintf("%s: %q %q %.60s", id, strings.ReplaceAll(strings.Trim(string(args), "\x00"), "\x00", " "),
-			marks, status)
-		d.result.leftovers = append(d.result.leftovers, line)
+		d.result.leftovers = append(d.result.leftovers, describe(id))
 	}
+}
+
+// standing tells of an outage: each process of the run with what it waits in
+// and what it has open, the locks, and what a tick says.
+func (d *driver) standing() []string {
+	var all []string
+	for _, id := range pid.Below(d.programs.Dir) {
+		all = append(all, describe(id))
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", id.PID))
+		for _, t := range threads {
+			comm, _ := os.ReadFile(t + "/comm")
+			stack, _ := os.ReadFile(t + "/stack")
+			top, _, _ := strings.Cut(string(stack), "\n")
+			all = append(all, fmt.Sprintf("  thread %s %s %s", filepath.Base(t), strings.TrimSpace(string(comm)), top))
+		}
+		open, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", id.PID))
+		for _, fd := range open {
+			to, _ := os.Readlink(fd)
+			all = append(all, "  "+filepath.Base(fd)+" "+to)
+		}
+	}
+	locks, _ := os.ReadFile("/proc/locks")
+	all = append(all, "locks:", string(locks))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	said, err := exec.CommandContext(ctx, d.programs.Lifeline, "--dir", d.state, "-E", "75", "-v", name, "--", "true").
+		CombinedOutput()
+	return append(all, fmt.Sprintf("a tick: %v %s", err, said))
+}
+
+func describe(id pid.ID) string {
+	args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id.PID))
+	env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", id.PID))
+	var marks []string
+	for _, kv := range strings.Split(string(env), "\x00") {
+		if strings.HasPrefix(kv, "LIFELINE_") {
+			marks = append(marks, kv)
+		}
+	}
+	return fmt.Sprintf("%s: %q %q %.60s", id, strings.ReplaceAll(strings.Trim(string(args), "\x00"), "\x00", " "),
+		marks, status)
 }
 
 // environ is ours without what speaks to lifeline.

@@ -145,7 +145,8 @@ func verdict(r *result) string {
 		bad = append(bad, fmt.Sprintf("%d leftovers:\n%s", len(r.leftovers), strings.Join(r.leftovers, "\n")))
 	}
 	if r.atEnd != 1 {
-		bad = append(bad, fmt.Sprintf("%d instances after the quiet ticks at the end", r.atEnd))
+		bad = append(bad, fmt.Sprintf("%d instances after the quiet ticks at the end\n%s", r.atEnd,
+			strings.Join(r.standing, "\n")))
 	}
 	return strings.Join(bad, "\n")
 }

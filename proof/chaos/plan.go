@@ -22,7 +22,8 @@ type plan struct {
 // variant is how a worker behaves.
 type variant struct {
 	closeFrom, wipe, ignoreTerm bool
-	drop, background            bool // it becomes another user; it goes into the background
+	drop                        bool // it becomes another user
+	follow, background          bool // its tick has --leftovers follow; it goes into the background
 	daemon                      string
 	children                    int
 	length                      time.Duration // 0: until it is ended
@@ -124,13 +125,15 @@ func (a action) String() string {
 type epoch int
 
 const (
-	plain   epoch = iota // every fault, no worker that hides in both ways
-	noKills              // every worker, no supervisor is killed
-	noWipes              // every worker, nothing written is lost
+	plain    epoch = iota // every fault, no worker that hides in both ways
+	noKills               // every worker, no supervisor is killed
+	noWipes               // every worker, nothing written is lost
+	followed              // as plain, under --leftovers follow: what a worker leaves is the instance, so none leaves anything
 )
 
 func (e epoch) String() string {
-	return [...]string{"every fault", "hiding workers, no supervisor killed", "hiding workers, nothing removed"}[e]
+	return [...]string{"every fault", "hiding workers, no supervisor killed", "hiding workers, nothing removed",
+		"every fault, leftovers followed"}[e]
 }
 
 const epochLength = 80 // ticks
@@ -138,7 +141,7 @@ const epochLength = 80 // ticks
 // epochOf gives the stretch that tick n lies in.
 func epochOf(seed uint64, n int) epoch {
 	rng := rand.New(rand.NewPCG(seed, 1<<32+uint64(n/epochLength)))
-	return []epoch{plain, plain, noKills, noWipes}[rng.IntN(4)]
+	return []epoch{plain, plain, followed, noKills, noWipes}[rng.IntN(5)]
 }
 
 // planOf makes the plan of tick n. spare lists worker variants that hide in one
@@ -195,12 +198,11 @@ func variantOf(rng *rand.Rand, e epoch, spare string) variant {
 		v.length = 20*time.Millisecond + time.Duration(rng.Int64N(int64(400*time.Millisecond)))
 	}
 	v.drop = os.Geteuid() == 0 && rng.IntN(6) == 0
-	v.background = rng.IntN(10) == 0
-	v.smallFiles = rng.IntN(30) == 0
-	if strings.Contains(spare, "odd") {
-		v.background, v.smallFiles = false, false
+	if v.follow = e == followed; v.follow {
+		v.daemon, v.children, v.background = "", 0, rng.IntN(3) == 0
 	}
-	if e != plain {
+	v.smallFiles = rng.IntN(30) == 0
+	if e == noKills || e == noWipes {
 		v.smallFiles = false // the record, which then can't be written, is all that tells of some
 		if rng.IntN(2) == 0 {
 			v.closeFrom, v.wipe = true, true

@@ -39,9 +39,12 @@ func TestPlanNeverCombines(t *testing.T) {
 				bursts++
 			}
 			for _, v := range p.workers {
+				if (v.background || v.follow) != v.follow || v.follow && (v.daemon != "" || v.children > 0) {
+					t.Fatalf("seed %d tick %d: under follow, what a worker leaves is the instance: %+v", seed, n, v)
+				}
 				if v.closeFrom && v.wipe {
 					hidden++
-					if e == plain {
+					if e == plain || e == followed {
 						t.Fatalf("seed %d tick %d: a worker that hides in both ways among all faults", seed, n)
 					}
 				}
@@ -54,7 +57,7 @@ func TestPlanNeverCombines(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != int(kinds) || bursts == 0 || hidden == 0 || len(epochs) != 3 {
+	if len(seen) != int(kinds) || bursts == 0 || hidden == 0 || len(epochs) != 4 {
 		t.Errorf("%d of %d kinds of faults, %d bursts, %d hidden workers, %d epochs", len(seen), kinds, bursts, hidden,
 			len(epochs))
 	}

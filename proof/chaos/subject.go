@@ -41,7 +41,7 @@ var subjects = []subject{
 			if v.respawn {
 				argv = append(argv, "--respawn", "--respawn-delay", "0")
 			}
-			if v.background {
+			if v.follow {
 				argv = append(argv, "--leftovers", "follow")
 			}
 			// A reload starts the new one beside the old: it begins when that has gone.

@@ -52,6 +52,7 @@ type scene struct {
 	worker  []string
 	before  func(*stage) // without the step being armed
 	trigger func(*stage) // once the armed one is up; nil: its start alone does it
+	after   func(*stage) // once the armed one is dead
 }
 
 var (
@@ -97,6 +98,14 @@ var steps = []struct {
 	// A respawn takes the same way again, without a census.
 	{"start.announced", second}, {"start.elected", second}, {"fork.after", second}, {"start.recorded", second},
 	{"start.told", second},
+	// What a worker has left is no instance, also where its own pid was never written down.
+	{"fork.after", unwritten(start)}, {"fork.after", unwritten(second)}, {"start.forked", unwritten(second)},
+}
+
+func unwritten(sc scene) scene {
+	sc.worker = []string{"-daemon", "keep", "-children", "2"}
+	sc.after = func(s *stage) { s.worker(unix.SIGKILL) }
+	return sc
 }
 
 // second arms the step only when the first worker is up. The step is named in a
@@ -248,6 +257,9 @@ func (s *stage) play(step string, sc scene, n int) {
 		return err != nil || st.State == 'Z'
 	})
 	s.until("all comes to rest", s.atRest)
+	if sc.after != nil {
+		sc.after(s)
+	}
 
 	// The next tick, as cron starts it.
 	s.start(nil, sc.options, worker...)
