@@ -67,6 +67,17 @@ func puma(dir, address string, _ bool) ([]string, error) {
 	return []string{"/usr/bin/puma", "--quiet", "--dir", dir, "--bind", "tcp://" + address, app}, os.WriteFile(app, []byte(text), 0o644)
 }
 
+// starman takes the socket by SERVER_STARTER_PORT.
+func starman(dir, address string, own bool) ([]string, error) {
+	app := filepath.Join(dir, "app.psgi")
+	argv := []string{"/usr/bin/starman", "--workers", "4", "--disable-keepalive"}
+	if own {
+		argv = append(argv, "--listen", address)
+	}
+	text := fmt.Sprintf("sub { [200, ['Content-Type' => 'text/plain', 'Content-Length' => %d], [%q]] }\n", len(page), page)
+	return append(argv, app), os.WriteFile(app, []byte(text), 0o644)
+}
+
 // nginx takes over sockets by its own variable, as from an nginx before. It
 // trusts them to be non-blocking as its own are: on a blocking one the slower of
 // two workers stops in accept, with its connections unanswered.
@@ -82,6 +93,7 @@ func nginx(dir, address string, own bool) ([]string, error) {
 
 const nodeApp = `const cluster = require('cluster'), http = require('http');
 const [at, own] = process.argv.slice(2), page = %q;
+cluster.schedulingPolicy = cluster.%s;
 if (cluster.isPrimary) {
   for (let i = 0; i < 2; i++) cluster.fork();
   process.on('SIGTERM', () => cluster.disconnect(() => process.exit(0)));
@@ -92,13 +104,15 @@ if (cluster.isPrimary) {
 }
 `
 
-func node(dir, address string, own bool) ([]string, error) {
-	app := filepath.Join(dir, "app.js")
-	argv := []string{"/usr/bin/node", app, address}
-	if own {
-		argv = append(argv, "own")
+func node(policy string) func(dir, address string, own bool) ([]string, error) {
+	return func(dir, address string, own bool) ([]string, error) {
+		app := filepath.Join(dir, "app.js")
+		argv := []string{"/usr/bin/node", app, address}
+		if own {
+			argv = append(argv, "own")
+		}
+		return argv, os.WriteFile(app, fmt.Appendf(nil, nodeApp, page, policy), 0o644)
 	}
-	return argv, os.WriteFile(app, fmt.Appendf(nil, nodeApp, page), 0o644)
 }
 
 // Their own connections only, or also those that are kept alive.
@@ -107,7 +121,11 @@ var (
 	kept  = whichClients{8, 0}
 )
 
-var gunicornNeeds, lighttpdNeeds = [2]string{"gunicorn", "gunicorn"}, [2]string{"lighttpd", "lighttpd"}
+var (
+	gunicornNeeds = [2]string{"gunicorn", "gunicorn"}
+	lighttpdNeeds = [2]string{"lighttpd", "lighttpd"}
+	nodeNeeds     = [2]string{"node", "nodejs"}
+)
 
 var servers = []server{
 	{what: "gunicorn, sync workers", needs: gunicornNeeds, ask: echo, clients: eight, argv: gunicorn("sync"),
@@ -128,11 +146,17 @@ var servers = []server{
 		argv: lighttpd, options: []string{"--ready-after", "500ms"},
 		note: "SIGTERM is its end at once"},
 	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma, options: []string{"--ready-after", "2s"}, loses: true,
-		note: "a few connections are closed without an answer while the old one ends; it was not traced by which side"},
+		note: "at its end it closes connections that it has accepted and on which no request has come yet"},
+	{what: "starman", needs: [2]string{"starman", "starman"}, ask: get("/", []byte(page)), clients: fresh, argv: starman,
+		options: []string{"--stop-signal", "QUIT", "--ready-after", "2s"}, loses: true,
+		note: "a child that is told to end between its accept and its own mark of it closes the connection"},
 	{what: "nginx", needs: [2]string{"nginx", "nginx-light"}, ask: get("/", []byte(page)), clients: fresh, argv: nginx,
 		options: []string{"--stop-signal", "QUIT", "--ready-after", "1s"}, listen: "?nonblock"},
-	{what: "node's cluster", needs: [2]string{"node", "nodejs"}, ask: get("/", []byte(page)), clients: fresh, argv: node, options: []string{"--ready-after", "1s"},
-		loses: true, note: "a few connections are reset while its primary ends; it was not traced by which side"},
+	{what: "node's cluster, workers accept", needs: nodeNeeds, ask: get("/", []byte(page)), clients: fresh, argv: node("SCHED_NONE"),
+		options: []string{"--ready-after", "1s"}},
+	{what: "node's cluster, its primary accepts", needs: nodeNeeds, ask: get("/", []byte(page)), clients: fresh, argv: node("SCHED_RR"),
+		options: []string{"--ready-after", "1s"}, loses: true,
+		note: "its default: at its end the primary closes what it has accepted and not yet given to a worker"},
 }
 
 // reloadServer reloads one under load; then it restarts one that opens its
