@@ -75,7 +75,7 @@ func (o *options) guarded(c *cli.Context) error {
 	job := o.job(hold, argv)
 	if lease != nil {
 		defer lease.Close()
-		job.Lease = lease
+		job.Lease, job.Become = lease, nil // the lease can't be handed to a newer lifeline
 	}
 	generation := in.Generation
 	events, end := o.journal(hold, argv, generation)

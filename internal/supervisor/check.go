@@ -36,9 +36,9 @@ const firstWait = 50 * time.Millisecond
 
 // checked is what is asked in the worker's state; nil for nothing.
 func (w *worker) checked() *probe.Target {
-	o := w.l.Options
+	o := w.l.job.Options
 	switch {
-	case w.state == starting && o.readyBy() == ByCheck && !w.spoke:
+	case w.state == starting && o.readyBy() == ByCheck && w.word == silent:
 		return &o.ReadyCheck
 	case w.state == up && o.HealthCheck.Text != "":
 		return &o.HealthCheck
@@ -55,7 +55,7 @@ func (c *check) plan(w *worker) {
 	case w.state == starting:
 		c.due = time.Now()
 	default:
-		c.due = time.Now().Add(w.l.CheckInterval)
+		c.due = time.Now().Add(w.l.o.CheckInterval)
 	}
 }
 
@@ -72,7 +72,7 @@ func (c *check) onDue(w *worker) {
 	l := w.l
 	if c.looking != nil {
 		c.end(l)
-		c.looked(w, fmt.Errorf("it took longer than %s (--check-timeout)", l.CheckTimeout))
+		c.looked(w, fmt.Errorf("it took longer than %s (--check-timeout)", l.o.CheckTimeout))
 		return
 	}
 	target := w.checked()
@@ -80,7 +80,7 @@ func (c *check) onDue(w *worker) {
 		c.due = time.Time{}
 		return
 	}
-	c.due = time.Now().Add(l.CheckTimeout)
+	c.due = time.Now().Add(l.o.CheckTimeout)
 	if target.IsCommand() {
 		k, err := l.lookBy(w, target.Text)
 		if err != nil {
@@ -90,11 +90,11 @@ func (c *check) onDue(w *worker) {
 		c.looking = k
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, l.CheckTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, l.o.CheckTimeout)
 	k := &look{worker: w, cancel: cancel}
 	c.looking = k
 	go func() {
-		err := l.w.ask(ctx, *target)
+		err := l.sys.ask(ctx, *target)
 		l.post(func() { k.over(err) })
 	}()
 }
@@ -108,17 +108,17 @@ func (l *loop) lookBy(w *worker, command string) (*look, error) {
 	}
 	defer unix.Close(null)
 	stderr := 2
-	if l.Stdio != [3]int{} {
-		stderr = l.Stdio[2]
+	if l.job.Stdio != [3]int{} {
+		stderr = l.job.Stdio[2]
 	}
-	id, err := l.w.look(process.Spec{
-		Argv: []string{"/bin/sh", "-c", command}, Env: Environ(append(l.Env[:len(l.Env):len(l.Env)], fmt.Sprintf("LIFELINE_WORKER=%d", w.id.PID))),
-		Dir: l.Chdir, Umask: l.Umask, Conditions: l.Conditions, Stdio: [3]int{null, null, stderr}, Group: true, Deathsig: unix.SIGKILL,
+	id, err := l.sys.look(process.Spec{
+		Argv: []string{"/bin/sh", "-c", command}, Env: Environ(append(l.o.Env[:len(l.o.Env):len(l.o.Env)], fmt.Sprintf("LIFELINE_WORKER=%d", w.id.PID))),
+		Dir: l.o.Chdir, Umask: l.o.Umask, Conditions: l.o.Conditions, Stdio: [3]int{null, null, stderr}, Group: true, Deathsig: unix.SIGKILL,
 	})
 	if err != nil {
 		return nil, err
 	}
-	k := &look{id: id, worker: w, cancel: func() { l.w.killGroup(id.PID) }}
+	k := &look{id: id, worker: w, cancel: func() { l.sys.killGroup(id.PID) }}
 	l.looks = append(l.looks, k)
 	return k, nil
 }
@@ -155,17 +155,17 @@ func (c *check) looked(w *worker, err error) {
 	switch {
 	case w.state == starting && err == nil:
 		c.due = time.Time{}
-		w.spoke = true
+		w.word = max(w.word, saidReady)
 		w.onReady()
 	case w.state == starting:
-		c.wait = min(max(2*c.wait, firstWait), l.CheckInterval)
+		c.wait = min(max(2*c.wait, firstWait), l.o.CheckInterval)
 		c.due = time.Now().Add(c.wait)
 	case err == nil:
-		c.failures, c.due = 0, time.Now().Add(l.CheckInterval)
+		c.failures, c.due = 0, time.Now().Add(l.o.CheckInterval)
 	default:
 		c.failures++
-		c.due = time.Now().Add(l.CheckInterval)
-		if c.failures >= l.CheckFailures {
+		c.due = time.Now().Add(l.o.CheckInterval)
+		if c.failures >= l.o.CheckFailures {
 			w.killHung(fmt.Sprintf("the health check failed %d times in a row, at last because %v (--health-check)", c.failures, err))
 		}
 	}

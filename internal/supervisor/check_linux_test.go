@@ -199,7 +199,7 @@ func TestMaxMemory(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: time.Hour, MaxMemory: 500 << 20}
 	var lives []Life
 	supervised(t, o, func(f *fake) { f.memory = 500 << 20 }, func(f *fake) {
-		f.l.post(func() { f.l.Events.Ended = func(life Life) { lives = append(lives, life) } })
+		f.l.post(func() { f.l.job.Events.Ended = func(life Life) { lives = append(lives, life) } })
 		f.sleep(time.Minute)
 		if log := f.took(); !slices.Equal(log, []string{"start"}) {
 			t.Errorf("at the limit it did %q", log)

@@ -83,19 +83,19 @@ func (w *worker) because(outcome, format string, args ...any) {
 // snapshot is how it stands.
 func (l *loop) snapshot() Snapshot {
 	s := Snapshot{Restarts: max(l.starts-1, 0), Reloads: l.reloads}
-	held := l.Lease != nil && l.Lease.Held()
+	held := l.job.Lease.Held()
 	if held {
-		s.Fence = l.Lease.Fence()
+		s.Fence = l.job.Lease.Fence()
 	}
 	w := l.cur
 	if w == nil {
 		s.State, s.NextStart = StateBackingOff, l.at
 		switch {
-		case len(l.leaving) > 0 || !l.desired:
+		case len(l.leaving) > 0 || !l.goal.up():
 			s.State = StateStopping
-		case l.Lease != nil && !held:
+		case !held:
 			s.State = StateStandingBy
-		case l.Lease != nil && l.Lease.Ticks():
+		case l.job.Lease.Ticks():
 			s.State = StateWaiting
 		case l.at.IsZero():
 			s.State = StateStarting
@@ -111,7 +111,7 @@ func (l *loop) snapshot() Snapshot {
 		s.State = StateStarting
 	case l.next != nil, w.said == sdnotify.Reloading:
 		s.State = StateReloading
-	case (l.Notify || l.ReadyCheck.Text != "") && !w.ready.IsZero() && w.ours:
+	case (l.o.Notify || l.o.ReadyCheck.Text != "") && !w.ready.IsZero() && w.ours:
 		s.State = StateReady
 	default:
 		s.State = StateRunning
@@ -124,12 +124,12 @@ func (l *loop) snapshot() Snapshot {
 // way of the next worker's start.
 func (l *loop) tell() {
 	l.tellEnds()
-	if l.Events.State == nil {
+	if l.job.Events.State == nil {
 		return
 	}
 	if s := l.snapshot(); s != l.told {
 		l.told = s
-		l.Events.State(s)
+		l.job.Events.State(s)
 	}
 }
 
@@ -144,14 +144,14 @@ func (w *worker) lived() time.Time {
 
 func (l *loop) tellEnds() {
 	for _, life := range l.ends {
-		l.Events.Ended(life)
+		l.job.Events.Ended(life)
 	}
 	l.ends = nil
 }
 
 // noteEnd keeps how the worker's life was, to be told.
 func (l *loop) noteEnd(w *worker) {
-	if l.Events.Ended == nil || w.pid == 0 && w.verdict == nil {
+	if l.job.Events.Ended == nil || w.pid == 0 && w.verdict == nil {
 		return
 	}
 	r := Life{Generation: w.generation, PID: w.pid, Began: w.lived(), Ended: time.Now(), Ready: w.ready, Outcome: w.outcome, Why: w.why, Code: -1}

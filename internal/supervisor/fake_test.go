@@ -196,7 +196,7 @@ func (f *fake) handOver() {
 func (f *fake) state() string {
 	f.sleep(0)
 	switch {
-	case f.l.done:
+	case f.l.goal == over:
 		return "finished"
 	case f.l.cur == nil:
 		return "down"
@@ -236,7 +236,7 @@ func supervised(t *testing.T, o Options, setup func(*fake), test func(*fake)) {
 		test(f)
 		// Whatever the test left running is ended.
 		f.state()
-		if !f.l.done {
+		if f.l.goal != over {
 			f.l.post(func() {
 				f.deaf = map[int]bool{}
 				for pid := range f.alive {

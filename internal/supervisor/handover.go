@@ -61,10 +61,10 @@ type handedSocket struct {
 // onSelf has a newer lifeline take over in place.
 func (l *loop) onSelf(r *request) {
 	first := false
-	l.w.thread(func() { first = onFirstThread() })
+	l.sys.thread(func() { first = onFirstThread() })
 	switch w := l.cur; {
-	case l.Become == nil:
-		r.answer("error it can't be replaced in place")
+	case l.job.Become == nil:
+		r.answer("error a lifeline with --cluster can't replace itself: lifeline terminate hands the name over, and the next tick starts the new one")
 		return
 	case !first:
 		// execve ends every other thread, and with the one that started the
@@ -74,13 +74,13 @@ func (l *loop) onSelf(r *request) {
 	case l.next != nil || len(l.leaving) > 0 || !l.reload.again.IsZero():
 		r.answer("error a reload is on its way: ask again when it is over")
 		return
-	case w != nil && (w.state != up || w.killing):
+	case w != nil && (w.state != up || w.ending == killing):
 		r.answer(fmt.Sprintf("error the worker is %s: ask again when it is up", w.state))
 		return
 	}
 	err := l.handOver(r)
 	// Still here: the old one goes on.
-	l.Warn("reload --self failed, this lifeline goes on: %v", err)
+	l.job.Warn("reload --self failed, this lifeline goes on: %v", err)
 	r.answer(fmt.Sprintf("error the old lifeline goes on: %v", err))
 }
 
@@ -156,7 +156,7 @@ func (l *loop) handOver(r *request) (err error) {
 			defer func() { // back to listening
 				again, adoptErr := sdnotify.Adopt(fd, sdnotify.Options{Member: w.member})
 				if adoptErr != nil {
-					l.Warn("cannot listen to the worker any more: %v", adoptErr)
+					l.job.Warn("cannot listen to the worker any more: %v", adoptErr)
 					return
 				}
 				w.notify = again
@@ -176,7 +176,7 @@ func (l *loop) handOver(r *request) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot write the state down: %w", err)
 	}
-	l.w.thread(func() { err = l.Become(state) })
+	l.sys.thread(func() { err = l.job.Become(state) })
 	return err
 }
 
@@ -196,7 +196,7 @@ func (l *loop) restore(state []byte) error {
 	l.at, l.back.restarts, l.announce = after(h.Down), h.Restarts, h.Announce
 	l.starts, l.reloads, l.settled = h.Workers, h.Reloads, true
 	crash.Point("handover.restored")
-	l.control.listen(l.Hold.Control(), l.Warn)
+	l.control.listen(l.job.Hold.Control(), l.job.Warn)
 	if h.Last != nil {
 		l.last = h.Last
 	}
@@ -217,7 +217,7 @@ func (l *loop) restore(state []byte) error {
 	for _, s := range h.Store {
 		unix.CloseOnExec(s.FD)
 		if err := l.store.Add(s.Name, s.FD, s.Poll); err != nil {
-			l.Warn("cannot keep a descriptor for the worker: %v", err)
+			l.job.Warn("cannot keep a descriptor for the worker: %v", err)
 		}
 	}
 	if h.Reply != 0 {
@@ -247,17 +247,17 @@ func (l *loop) restore(state []byte) error {
 	w.limitMemory()
 	w.check.plan(w)
 	w.planWeighing()
-	w.recycleAt = l.Recycle.next(w.lived(), time.Now())
+	w.recycleAt = l.o.Recycle.next(w.lived(), time.Now())
 	if hw.Line != 0 {
 		unix.CloseOnExec(hw.Line)
 		if err := w.takeLine(hw.Line, hw.Rest); err != nil {
-			l.Warn("%v", err)
+			l.job.Warn("%v", err)
 		}
 	}
 	if hw.Notify != 0 {
 		r, err := sdnotify.Adopt(hw.Notify, sdnotify.Options{Member: w.member})
 		if err != nil {
-			l.Warn("cannot listen to the worker any more: %v", err)
+			l.job.Warn("cannot listen to the worker any more: %v", err)
 		} else {
 			w.notify = r
 			go w.listen(r)

@@ -6,11 +6,14 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/process"
 	"lifeline/procscan"
 )
 
-// Lease is the right to run, which a cluster gives for a time: package cluster
-// has the one that is real. nil stands for a right that never ends.
+// Lease is the right to run. A cluster gives it for a time (package cluster);
+// without one, it always holds.
 //
 //	want ──► granted ──► starting … up ──► (worker ends) ──► down, still held
 //	 ▲                                │ stop (due, or a planned hand-over), kill
@@ -21,12 +24,12 @@ type Lease interface {
 	// label), stop and kill (text is the reason), refused (text, n is the exit
 	// code).
 	Next() (verb, text string, n uint64, ok bool)
-	Want()       // stand by for it; nothing lives
-	Release()    // give it back, if it is held; nothing lives
-	Held() bool  // a worker may be started now
-	Ticks() bool // the command runs at ticks, not all the time
-	Until() int64
-	Fence() uint64
+	Want()         // stand by for it; nothing lives
+	Release()      // give it back, if it is held; nothing lives
+	Held() bool    // a worker may be started now
+	Ticks() bool   // the command runs at ticks, not all the time
+	Until() int64  // CLOCK_BOOTTIME in nanoseconds; 0 for a lease that never ends
+	Fence() uint64 // 0 for such a one
 	Starting(generation, cgroup string)
 	Started(generation string, id procscan.ID)
 	Ended(generation string, up time.Duration, code int)
@@ -40,36 +43,43 @@ type lease struct {
 	label   string // the tick that runs
 }
 
-func (l *loop) leaseC() <-chan struct{} {
-	if l.Lease == nil {
-		return nil
-	}
-	return l.Lease.C()
-}
+// always is the lease of a name that no cluster shares: it never ends.
+type always struct{}
 
-// mayStart looks at the deadline again before every start. Without the
-// lease it is waited for.
-func (l *loop) mayStart() bool { return l.Lease == nil || l.Lease.Held() }
+func (always) C() <-chan struct{}                   { return nil }
+func (always) Next() (string, string, uint64, bool) { return "", "", 0, false }
+func (always) Want()                                {}
+func (always) Release()                             {}
+func (always) Held() bool                           { return true }
+func (always) Ticks() bool                          { return false }
+func (always) Until() int64                         { return 0 }
+func (always) Fence() uint64                        { return 0 }
+func (always) Starting(string, string)              {}
+func (always) Started(string, procscan.ID)          {}
+func (always) Ended(string, time.Duration, int)     {}
+func (always) Done(string, int)                     {}
+func (always) Helpers() []procscan.ID               { return nil }
 
 // standBy waits for the lease. What was held is given back: nothing lives.
 func (l *loop) standBy() {
 	l.at = time.Time{}
 	l.lease = lease{}
-	l.last, l.restart = nil, false
+	l.last = nil
+	l.renewed()
 	l.answer("error it stands by for the lease again")
-	l.Lease.Release()
-	if l.Hold.Paused() {
-		l.desired = false
+	l.job.Lease.Release()
+	if l.job.Hold.Paused() {
+		l.endAll()
 		l.finishIfEmpty()
 		return
 	}
-	_ = l.Above.Status("standing by for the lease")
-	l.Lease.Want()
+	_ = l.job.Above.Status("standing by for the lease")
+	l.job.Lease.Want()
 }
 
 func (l *loop) onLease() {
-	for !l.done {
-		verb, text, n, ok := l.Lease.Next()
+	for l.goal != over {
+		verb, text, n, ok := l.job.Lease.Next()
 		if !ok {
 			return
 		}
@@ -81,8 +91,8 @@ func (l *loop) onLease() {
 		case "stop", "kill":
 			l.onLeaseEnds(text, verb == "kill")
 		case "refused":
-			if l.desired && len(l.workers()) == 0 {
-				l.desired = false
+			if l.goal.up() && len(l.workers()) == 0 {
+				l.endAll()
 				l.finish(&EndError{int(n), text})
 			}
 		}
@@ -91,9 +101,9 @@ func (l *loop) onLease() {
 
 func (l *loop) onGranted() {
 	switch {
-	case !l.desired || len(l.workers()) > 0:
-	case l.Lease.Ticks():
-		_ = l.Above.Status("holds the lease, waiting for a tick")
+	case !l.goal.up() || len(l.workers()) > 0:
+	case l.job.Lease.Ticks():
+		_ = l.job.Above.Status("holds the lease, waiting for a tick")
 	default:
 		l.startNext()
 	}
@@ -101,8 +111,8 @@ func (l *loop) onGranted() {
 
 // onTick runs the command for a scheduled run.
 func (l *loop) onTick(label string) {
-	if !l.desired || l.lease.leaving || len(l.workers()) > 0 {
-		l.Lease.Done(label, 125)
+	if !l.goal.up() || l.lease.leaving || len(l.workers()) > 0 {
+		l.job.Lease.Done(label, 125)
 		return
 	}
 	l.lease.label = label
@@ -111,7 +121,7 @@ func (l *loop) onTick(label string) {
 
 // onLeaseEnds ends the worker, which perhaps comes back afterwards.
 func (l *loop) onLeaseEnds(why string, atOnce bool) {
-	if !l.desired {
+	if !l.goal.up() {
 		if atOnce {
 			for _, w := range l.workers() {
 				w.kill()
@@ -120,9 +130,10 @@ func (l *loop) onLeaseEnds(why string, atOnce bool) {
 		return
 	}
 	if !l.lease.leaving {
-		l.Warn("standing by again: %s", why)
+		l.job.Warn("standing by again: %s", why)
 	}
-	l.lease.leaving, l.restart = true, false
+	l.lease.leaving = true
+	l.renewed()
 	if len(l.workers()) == 0 {
 		l.standBy()
 		return
@@ -132,7 +143,7 @@ func (l *loop) onLeaseEnds(why string, atOnce bool) {
 		if atOnce {
 			w.kill()
 		} else {
-			w.stop(l.stopSignal())
+			w.stop(l.o.stopSignal())
 		}
 	}
 }
@@ -141,36 +152,36 @@ func (l *loop) onLeaseEnds(why string, atOnce bool) {
 // comes next: before anything is written down, for others wait. What ran for a
 // tick is told of first.
 func (l *loop) releaseAfter(w *worker) {
-	if l.Lease == nil || l.desired && !l.lease.leaving || l.lease.label != "" {
+	if l.goal.up() && !l.lease.leaving || l.lease.label != "" {
 		return
 	}
 	if !slices.ContainsFunc(l.workers(), func(o *worker) bool { return o != w }) {
-		l.Lease.Release()
+		l.job.Lease.Release()
 	}
 }
 
 // leaseAfter decides what comes after the worker that counted, where that
 // depends on the lease; false: it doesn't.
 func (l *loop) leaseAfter() bool {
-	if l.Lease == nil || !l.desired {
+	if !l.goal.up() {
 		return false
 	}
 	if label := l.lease.label; label != "" {
 		l.lease.label = ""
-		l.Lease.Done(label, codeOf(l.last))
+		l.job.Lease.Done(label, codeOf(l.last))
 		if l.last != nil && l.last.Error() != "" && !l.lease.leaving {
-			l.Warn("the run for %s: %v", label, l.last)
+			l.job.Warn("the run for %s: %v", label, l.last)
 		}
 	}
 	switch {
-	case l.lease.leaving || !l.Lease.Held():
+	case l.lease.leaving || !l.job.Lease.Held():
 		if !l.lease.leaving { // its end is heard of before that of the lease
-			l.Warn("standing by again: the lease has ended")
+			l.job.Warn("standing by again: the lease has ended")
 			l.lease.leaving = true
 		}
 		l.standByWhenEmpty()
-	case l.Lease.Ticks():
-		_ = l.Above.Status("holds the lease, waiting for a tick")
+	case l.job.Lease.Ticks():
+		_ = l.job.Above.Status("holds the lease, waiting for a tick")
 	default:
 		return false
 	}
@@ -185,14 +196,11 @@ func (l *loop) standByWhenEmpty() {
 }
 
 // leaseRefuses says why a command can't be followed now; "" when it can.
-func (l *loop) leaseRefuses(verb string) string {
+func (l *loop) leaseRefuses() string {
 	switch {
-	case l.Lease == nil:
-	case verb == "self":
-		return "a lifeline with --cluster can't replace itself: lifeline terminate hands the name over, and the next tick starts the new one"
-	case l.Lease.Ticks():
+	case l.job.Lease.Ticks():
 		return "it runs at its ticks"
-	case !l.Lease.Held():
+	case !l.job.Lease.Held():
 		return "it stands by for the lease: another node runs it"
 	case l.lease.leaving:
 		return "it is being ended for another node"
@@ -211,11 +219,16 @@ func codeOf(err error) int {
 	return 125
 }
 
-// leaseEnviron is what the worker learns of the lease.
-func (l *loop) leaseEnviron() []string {
-	env := []string{"LIFELINE_FENCE=" + strconv.FormatUint(l.Lease.Fence(), 10)}
+// bind ties a worker to a lease that ends: its environment has the fence, and it
+// doesn't outlive the lease where both programs are killed at once.
+func (l *loop) bind(w *worker, spec *process.Spec) {
+	if spec.Until = l.job.Lease.Until(); spec.Until == 0 {
+		return
+	}
+	spec.Deathsig, w.fence = unix.SIGKILL, l.job.Lease.Fence()
+	env := []string{"LIFELINE_FENCE=" + strconv.FormatUint(l.job.Lease.Fence(), 10)}
 	if l.lease.label != "" {
 		env = append(env, "LIFELINE_TICK="+l.lease.label)
 	}
-	return env
+	spec.Env = merge(spec.Env, env)
 }

@@ -139,10 +139,10 @@ func (w *worker) onWord(word string) {
 	case "takeover":
 		w.onTakeover()
 	case "shutdown":
-		w.l.desired = false
-		w.stop(w.l.stopSignal())
+		w.l.endAll()
+		w.stop(w.l.o.stopSignal())
 	case "":
 	default:
-		w.l.Warn("the worker said %q on LIFELINE_FD, which can't be understood", word)
+		w.l.job.Warn("the worker said %q on LIFELINE_FD, which can't be understood", word)
 	}
 }

@@ -16,16 +16,16 @@ import (
 
 // loop is the supervisor. Everything in it belongs to the goroutine of run.
 type loop struct {
-	Job
-	w   world
+	job Job
+	o   *Options // job's
+	sys world
 	ctx context.Context // Run's
 
-	desired bool      // up is wanted
-	done    bool      // finish was called
-	cur     *worker   // the worker; nil in state down
-	at      time.Time // state down: when to start
-	last    error     // how the last worker ended
-	back    backoff
+	goal goal
+	cur  *worker   // the worker; nil in state down
+	at   time.Time // state down: when to start
+	last error     // how the last worker ended
+	back backoff
 
 	next    *worker   // a reload's new generation, until it takes over
 	leaving []*worker // old ones that drain
@@ -35,7 +35,6 @@ type loop struct {
 	over    chan struct{} // closed when the loop has finished
 	control control
 	typed   time.Time  // when Ctrl-C was typed last
-	restart bool       // start again as soon as the tree is empty
 	waiting []*request // those that asked for it
 	reload  reload
 	lease   lease
@@ -53,6 +52,35 @@ type loop struct {
 	ends            []Life   // not told yet
 }
 
+// goal is what the loop works towards.
+type goal int
+
+const (
+	keepUp    goal = iota // a worker, as long as the options start it again
+	renewing              // the same, with a new worker as soon as nothing of this one lives
+	endingAll             // nothing that lives
+	over                  // run returns
+)
+
+// up reports whether a worker is wanted.
+func (g goal) up() bool { return g <= renewing }
+
+// renew has a new worker follow as soon as nothing of this one lives.
+func (l *loop) renew() { l.goal = max(l.goal, renewing) }
+
+// renewed notes that the new worker is there, or isn't wanted any more.
+func (l *loop) renewed() {
+	if l.goal == renewing {
+		l.goal = keepUp
+	}
+}
+
+// endAll gives up every plan to start a worker.
+func (l *loop) endAll() {
+	l.goal = max(l.goal, endingAll)
+	l.at, l.reload.again = time.Time{}, time.Time{}
+}
+
 // event is what a waiting goroutine has to tell; it runs in the loop.
 type event func()
 
@@ -64,8 +92,11 @@ func (l *loop) post(e event) {
 	}
 }
 
-func newLoop(job Job, w world) *loop {
-	l := &loop{Job: job, w: w, desired: true, timer: time.NewTimer(time.Hour), events: make(chan event), over: make(chan struct{})}
+func newLoop(job Job, sys world) *loop {
+	if job.Lease == nil {
+		job.Lease = always{}
+	}
+	l := &loop{job: job, o: job.Options, sys: sys, timer: time.NewTimer(time.Hour), events: make(chan event), over: make(chan struct{})}
 	l.back.o = job.Options
 	l.timer.Stop()
 	return l
@@ -74,24 +105,24 @@ func newLoop(job Job, w world) *loop {
 func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 	l.ctx = ctx
 	var beat <-chan time.Time // our own heartbeat to who supervises us
-	if period := l.Above.WatchdogPeriod; period > 0 {
+	if period := l.job.Above.WatchdogPeriod; period > 0 {
 		ticker := time.NewTicker(period / 2)
 		defer ticker.Stop()
 		beat = ticker.C
 	}
-	if l.Taken != nil {
-		if err := l.restore(l.Taken); err != nil {
+	if l.job.Taken != nil {
+		if err := l.restore(l.job.Taken); err != nil {
 			return err
 		}
 		l.onChild() // children that ended during execve
 	} else {
 		l.begin()
 	}
-	if l.ReloadOnChange != "" {
-		go onChange(l.ReloadOnChange, l.over, printOf, func() { l.post(func() { l.onReload(nil) }) })
+	if l.o.ReloadOnChange != "" {
+		go onChange(l.o.ReloadOnChange, l.over, printOf, func() { l.post(func() { l.onReload(nil) }) })
 	}
 	stop := ctx.Done()
-	for !l.done {
+	for l.goal != over {
 		l.tell()
 		l.arm()
 		select {
@@ -106,21 +137,21 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 			happened()
 		case r := <-l.control.requests:
 			l.onRequest(r)
-		case <-l.Hold.Restored():
-			l.control.listen(l.Hold.Control(), l.Warn)
+		case <-l.job.Hold.Restored():
+			l.control.listen(l.job.Hold.Control(), l.job.Warn)
 		case <-l.sockets.removed:
-			l.sockets.putBack(l.Warn)
-		case <-l.leaseC():
+			l.sockets.putBack(l.job.Warn)
+		case <-l.job.Lease.C():
 			l.onLease()
 		case <-beat:
-			_ = l.Above.Watchdog()
+			_ = l.job.Above.Watchdog()
 		case <-l.timer.C:
 			l.onTimer()
 		}
 	}
 	l.tellEnds()
 	close(l.over)
-	_ = l.Above.Stopping()
+	_ = l.job.Above.Stopping()
 	return l.last
 }
 
@@ -138,12 +169,12 @@ func (l *loop) workers() []*worker {
 
 // begin takes on what lives already, or starts the first worker.
 func (l *loop) begin() {
-	in := l.Hold.Inherited()
+	in := l.job.Hold.Inherited()
 	switch {
 	case !in.Worker.Zero() || len(in.Leftovers) > 0:
 		l.takeOn(in)
-	case l.Lease != nil:
-		_ = l.Above.Ready()
+	case !l.job.Lease.Held():
+		_ = l.job.Above.Ready()
 		l.announce = true
 		l.standBy()
 	default:
@@ -189,7 +220,7 @@ func sooner(a, b time.Time) time.Time {
 // onTimer does what is due: nothing has happened for as long as a state allows.
 func (l *loop) onTimer() {
 	if d := time.Until(l.due()); d > 0 && d <= early {
-		l.w.nap(d)
+		l.sys.nap(d)
 	}
 	for _, w := range l.workers() {
 		w.hear() // what has come in already, first
@@ -209,7 +240,7 @@ func (l *loop) onChild() {
 	for _, w := range l.workers() {
 		w.hear() // while the senders' pids still mean something
 	}
-	ended := l.w.reap()
+	ended := l.sys.reap()
 	for _, e := range ended {
 		for _, w := range l.workers() {
 			if w.ours && w.id.PID == e.PID {
@@ -232,7 +263,7 @@ func (l *loop) onChild() {
 func (l *loop) onSignal(sig unix.Signal) {
 	switch sig {
 	case unix.SIGINT, unix.SIGQUIT:
-		if l.w.foreground() {
+		if l.sys.foreground() {
 			l.onTyped(sig)
 			return
 		}
@@ -244,7 +275,7 @@ func (l *loop) onSignal(sig unix.Signal) {
 	case unix.SIGUSR2:
 		l.onReload(nil)
 	case unix.SIGWINCH:
-		if !l.w.foreground() { // there the terminal has told the worker itself
+		if !l.sys.foreground() { // there the terminal has told the worker itself
 			l.passOn(sig)
 		}
 	case unix.SIGCONT:
@@ -262,16 +293,16 @@ func (l *loop) onSignal(sig unix.Signal) {
 // passOn sends sig to the main process.
 func (l *loop) passOn(sig unix.Signal) {
 	if w := l.cur; w != nil && !w.id.Zero() {
-		l.w.send(w.id, sig)
+		l.sys.send(w.id, sig)
 	}
 }
 
 // onHangUp acts on SIGHUP, at which many daemons read their files again.
 func (l *loop) onHangUp() {
 	switch {
-	case l.OnHUP == HUPReload:
+	case l.o.OnHUP == HUPReload:
 		l.onReload(nil)
-	case l.OnHUP == HUPPass, l.OnHUP == "" && l.Respawn:
+	case l.o.OnHUP == HUPPass, l.o.OnHUP == "" && l.o.Respawn:
 		l.passOn(unix.SIGHUP)
 	default:
 		l.onStop()
@@ -286,8 +317,9 @@ const typedAgain = 2 * time.Second
 // lifeline; when it ends, it isn't started again.
 func (l *loop) onTyped(sig unix.Signal) {
 	again := sig == unix.SIGINT && !l.typed.IsZero() && time.Since(l.typed) < typedAgain
-	l.desired, l.at, l.reload.again, l.typed = false, time.Time{}, time.Time{}, time.Now()
-	_ = l.Above.Stopping()
+	l.endAll()
+	l.typed = time.Now()
+	_ = l.job.Above.Stopping()
 	if again {
 		l.killAll("Ctrl-C was typed twice")
 	}
@@ -296,18 +328,18 @@ func (l *loop) onTyped(sig unix.Signal) {
 
 // onStop ends every generation. A second request waits with the first.
 func (l *loop) onStop() {
-	l.desired, l.at, l.reload.again = false, time.Time{}, time.Time{}
-	_ = l.Above.Stopping()
+	l.endAll()
+	_ = l.job.Above.Stopping()
 	for _, w := range l.workers() {
 		w.because(OutcomeStopped, "lifeline was asked to end")
-		w.stop(l.stopSignal())
+		w.stop(l.o.stopSignal())
 	}
 	l.finishIfEmpty()
 }
 
 // killAll ends every generation at once.
 func (l *loop) killAll(why string) {
-	l.desired, l.at, l.reload.again = false, time.Time{}, time.Time{}
+	l.endAll()
 	for _, w := range l.workers() {
 		w.because(OutcomeStopped, "%s", why)
 		w.kill()
@@ -319,14 +351,14 @@ func (l *loop) killAll(why string) {
 func (l *loop) onRequest(r *request) {
 	switch {
 	case r.verb == "grace": // how long an end may take
-		r.answer("ok " + l.KillAfter.String())
+		r.answer("ok " + l.o.KillAfter.String())
 	case r.verb == "kill":
 		r.answer("ok")
 		l.killAll("lifeline terminate --now")
-	case !l.desired:
+	case !l.goal.up():
 		r.answer("error it is being ended")
-	case l.leaseRefuses(r.verb) != "":
-		r.answer("error " + l.leaseRefuses(r.verb))
+	case l.leaseRefuses() != "":
+		r.answer("error " + l.leaseRefuses())
 	case r.verb == "reload":
 		l.onReload(r)
 	case r.verb == "self":
@@ -340,9 +372,9 @@ func (l *loop) onRequest(r *request) {
 			l.start()
 			return
 		}
-		l.restart = true
+		l.renew()
 		l.cur.because(OutcomeStopped, "lifeline restart")
-		l.cur.stop(l.stopSignal())
+		l.cur.stop(l.o.stopSignal())
 	default:
 		r.answer("error this lifeline doesn't know " + r.verb)
 	}
@@ -370,14 +402,14 @@ func (l *loop) answer(format string, args ...any) {
 func (l *loop) ended(w *worker) {
 	l.releaseAfter(w)
 	l.noteEnd(w)
-	if l.Events.EndsFirst {
+	if l.job.Events.EndsFirst {
 		l.tellEnds()
 	}
 	switch {
 	case w == l.next:
 		l.next = nil
 		if l.reload.asked { // the old one is being ended for its sake
-			l.restart = true
+			l.renew()
 		}
 		l.reloadFailed(w)
 		l.finishIfEmpty()
@@ -395,7 +427,7 @@ func (l *loop) ended(w *worker) {
 		l.forgetRetry()
 		l.last, l.cur = w.verdict, nil
 		crash.Point("end.worker")
-		l.Hold.Ended()
+		l.job.Hold.Ended()
 		crash.Point("end.vacated")
 		l.after(w)
 	}
@@ -403,10 +435,10 @@ func (l *loop) ended(w *worker) {
 
 // after decides what comes after the worker that counted.
 func (l *loop) after(w *worker) {
-	if !l.restart {
+	if l.goal != renewing {
 		l.answer("error it ended: %v", l.last)
 	}
-	if !l.desired {
+	if !l.goal.up() {
 		l.finishIfEmpty()
 		return
 	}
@@ -417,39 +449,40 @@ func (l *loop) after(w *worker) {
 		l.succeed()
 		return
 	}
-	if l.restart || w.spent && l.Respawn {
-		l.restart, l.back.restarts = false, 0
+	if l.goal == renewing || w.spent && l.o.Respawn {
+		l.renewed()
+		l.back.restarts = 0
 		l.startNext()
 		return
 	}
 	now := time.Now()
 	yes, why := l.back.again(l.last, now)
 	if why != "" {
-		l.Warn("%s", why)
+		l.job.Warn("%s", why)
 	}
 	if !yes {
-		l.desired = false
+		l.endAll()
 		for _, o := range l.leaving {
-			o.stop(l.stopSignal())
+			o.stop(l.o.stopSignal())
 		}
 		l.finishIfEmpty()
 		return
 	}
 	delay := l.back.next(w.upFor(now))
-	if w.startFailed {
+	if w.pid == 0 {
 		delay = max(delay, startFailedDelay)
 	}
 	if delay > 0 {
 		l.at = now.Add(delay)
-		_ = l.Above.Status(fmt.Sprintf("down, starting again in %s", delay.Round(time.Millisecond)))
+		_ = l.job.Above.Status(fmt.Sprintf("down, starting again in %s", delay.Round(time.Millisecond)))
 		return
 	}
 	l.startNext()
 }
 
 func (l *loop) startNext() {
-	if l.Hold.Paused() { // by lifeline pause
-		l.desired = false
+	if l.job.Hold.Paused() { // by lifeline pause
+		l.endAll()
 		l.finishIfEmpty()
 		return
 	}
@@ -458,13 +491,13 @@ func (l *loop) startNext() {
 
 // finishIfEmpty ends the loop where the end was asked for and no worker lives.
 func (l *loop) finishIfEmpty() {
-	if !l.desired && len(l.workers()) == 0 {
+	if !l.goal.up() && len(l.workers()) == 0 {
 		l.finish(l.last)
 	}
 }
 
 func (l *loop) finish(err error) {
-	l.last, l.done = err, true
+	l.last, l.goal = err, over
 	l.answer("error it has ended")
 	l.reload.answer("error it has ended")
 }

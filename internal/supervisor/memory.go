@@ -13,13 +13,13 @@ const weighPeriod = 10 * time.Second
 // limitMemory has the worker's cgroup keep --max-memory. Without one, or without
 // the memory controller there (cgroups(7)), the tree is weighed instead.
 func (w *worker) limitMemory() {
-	w.limited = w.cgroup != nil && w.l.MaxMemory > 0 && w.cgroup.LimitMemory(w.l.MaxMemory) == nil
+	w.limited = w.cgroup != nil && w.l.o.MaxMemory > 0 && w.cgroup.LimitMemory(w.l.o.MaxMemory) == nil
 }
 
 // planWeighing makes the next weighing due, where there is to be one.
 func (w *worker) planWeighing() {
 	w.weighAt = time.Time{}
-	if w.l.MaxMemory > 0 && !w.limited && (w.state == starting || w.state == up) {
+	if w.l.o.MaxMemory > 0 && !w.limited && (w.state == starting || w.state == up) {
 		w.weighAt = time.Now().Add(weighPeriod)
 	}
 }
@@ -29,7 +29,7 @@ func (w *worker) weigh() {
 	w.planWeighing()
 	l, tree := w.l, w.tree()
 	go func() {
-		n := l.w.memory(tree)
+		n := l.sys.memory(tree)
 		l.post(func() { w.onWeighed(n) })
 	}()
 }
@@ -38,14 +38,14 @@ func (w *worker) weigh() {
 // starts at once.
 func (w *worker) onWeighed(n int64) {
 	l := w.l
-	if n <= l.MaxMemory || w.state != starting && w.state != up {
+	if n <= l.o.MaxMemory || w.state != starting && w.state != up {
 		return
 	}
-	why := fmt.Sprintf("its tree used %s (--max-memory %s)", mebibytes(n), mebibytes(l.MaxMemory))
+	why := fmt.Sprintf("its tree used %s (--max-memory %s)", mebibytes(n), mebibytes(l.o.MaxMemory))
 	w.because(OutcomeMemory, "%s", why)
 	w.verdict, w.spent = &EndError{1, "ended: " + why}, true
-	l.Warn("ending pid %d: %s", w.id.PID, why)
-	w.stop(l.stopSignal())
+	l.job.Warn("ending pid %d: %s", w.id.PID, why)
+	w.stop(l.o.stopSignal())
 }
 
 // overLimit tells whether the kernel killed the worker because its cgroup had no

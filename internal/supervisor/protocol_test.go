@@ -23,7 +23,7 @@ func TestOwnWords(t *testing.T) {
 	} {
 		var lives []Life
 		supervised(t, o, nil, func(f *fake) {
-			f.l.post(func() { f.l.Events.Ended = func(life Life) { lives = append(lives, life) } })
+			f.l.post(func() { f.l.job.Events.Ended = func(life Life) { lives = append(lives, life) } })
 			f.say(sdnotify.Message{Ready: true})
 			f.state()
 			f.say(c.says)

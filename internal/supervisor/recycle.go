@@ -65,16 +65,16 @@ const recycleAgain = time.Hour
 func (w *worker) onRecycle() {
 	l := w.l
 	w.recycleAt = time.Now().Add(recycleAgain)
-	if d := l.Recycle.After; d > 0 && d < recycleAgain {
+	if d := l.o.Recycle.After; d > 0 && d < recycleAgain {
 		w.recycleAt = time.Now().Add(d)
 	}
 	switch {
 	case w != l.cur || l.next != nil || !l.reload.again.IsZero(): // it is being replaced
-	case (len(l.Listen) > 0 || l.readyBy() == ByTakeover) && l.leaseRefuses("reload") == "":
+	case (len(l.o.Listen) > 0 || l.o.readyBy() == ByTakeover) && l.leaseRefuses() == "":
 		l.onReload(nil)
 	default:
 		w.spent = true
-		w.because(OutcomeStopped, "--recycle-after %s", &l.Recycle)
-		w.stop(l.stopSignal())
+		w.because(OutcomeStopped, "--recycle-after %s", &l.o.Recycle)
+		w.stop(l.o.stopSignal())
 	}
 }

@@ -50,17 +50,17 @@ func (r *reload) answer(format string, args ...any) {
 // outcome.
 func (l *loop) onReload(r *request) {
 	refuse := func(why string) {
-		l.Warn("reload ignored: %s", why)
+		l.job.Warn("reload ignored: %s", why)
 		if r != nil {
 			r.answer("error " + why)
 		}
 	}
 	switch {
-	case !l.desired:
+	case !l.goal.up():
 		refuse("it is being ended")
 		return
-	case l.leaseRefuses("reload") != "":
-		refuse(l.leaseRefuses("reload"))
+	case l.leaseRefuses() != "":
+		refuse(l.leaseRefuses())
 		return
 	case l.next != nil:
 		refuse("a reload is on its way already")
@@ -75,7 +75,7 @@ func (l *loop) onReload(r *request) {
 		refuse(l.refused())
 		return
 	}
-	if w := l.cur; w != nil && !w.ours && len(l.Listen) > 0 && len(l.sockets.list) == 0 {
+	if w := l.cur; w != nil && !w.ours && len(l.o.Listen) > 0 && len(l.sockets.list) == 0 {
 		// Only the worker has it now, and a descriptor can't be taken from there
 		// without the right to trace it.
 		refuse("the listening socket was lost with the supervisor that was killed; lifeline restart makes a new one")
@@ -111,7 +111,7 @@ func (l *loop) try() {
 	}
 	l.next = w
 	crash.Point("reload.started")
-	w.enter(starting, l.ReloadTimeout)
+	w.enter(starting, l.o.ReloadTimeout)
 	w.running()
 }
 
@@ -126,7 +126,7 @@ func (l *loop) takeOver(w *worker) {
 	l.leaving = append(l.leaving, old)
 	l.promote()
 	old.because(OutcomeStopped, "replaced by a reload")
-	old.stop(l.stopSignal())
+	old.stop(l.o.stopSignal())
 }
 
 // promote makes the new generation the one that counts.
@@ -135,8 +135,8 @@ func (l *loop) promote() {
 	crash.Point("reload.ready")
 	l.next, l.cur = nil, w
 	l.reloads++
-	l.restart = false // one that was asked for meanwhile has got its new worker
-	l.Hold.SetWorker(w.generation, w.id)
+	l.renewed() // one that was asked for meanwhile has got its new worker
+	l.job.Hold.SetWorker(w.generation, w.id)
 	w.upNow()
 	crash.Point("reload.over")
 	l.reloaded(w)
@@ -146,7 +146,7 @@ func (l *loop) promote() {
 func (l *loop) reloaded(w *worker) {
 	l.answer("ok pid %d", w.id.PID)
 	l.reload.answer("ok pid %d, after %s", w.id.PID, time.Since(l.reload.began).Round(time.Millisecond))
-	_ = l.Above.Status(describe(w))
+	_ = l.job.Above.Status(describe(w))
 }
 
 // succeed makes the new generation the worker: the old generation is gone,
@@ -157,14 +157,14 @@ func (l *loop) succeed() {
 	case l.reload.asked:
 		l.promote()
 		l.grant()
-	case w.spoke || !w.probation.IsZero():
+	case w.word != silent || !w.probation.IsZero():
 		l.promote()
 	default: // it is still starting, and now that is all there is to it
 		l.next, l.cur = nil, w
-		l.restart = false
+		l.renewed()
 		l.waiting, l.reload.waiting = append(l.waiting, l.reload.waiting...), nil // its end is an answer, too
-		l.Hold.SetWorker(w.generation, w.id)
-		w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
+		l.job.Hold.SetWorker(w.generation, w.id)
+		w.enter(starting, shorter(l.readyTimeout(), l.o.MaxRuntime))
 	}
 }
 
@@ -175,28 +175,26 @@ func (w *worker) onTakeover() {
 	if w.state == stopping { // there is no ok for one that is being ended
 		return
 	}
-	w.claims = true
+	w.word = asksAlone
 	if w != l.next {
-		if l.waits() && w.state == starting { // a first worker has no predecessor to take over from
-			w.spoke = true
+		if l.o.waits() && w.state == starting { // a first worker has no predecessor to take over from
 			w.onReady()
 		}
 		l.grant()
 		return
 	}
-	w.spoke = true
 	l.reload.asked = true
 	w.deadline, w.probation = time.Time{}, time.Time{} // the old one's KillAfter counts now
 	l.cur.because(OutcomeStopped, "replaced by a reload")
-	l.cur.stop(l.stopSignal())
+	l.cur.stop(l.o.stopSignal())
 }
 
 // grant says ok to the worker that counts, if it has said takeover, when no
 // other generation is left: one may still drain from a reload before, or
 // because this one said takeover when it had been taken for ready already.
 func (l *loop) grant() {
-	if w := l.cur; w != nil && w.claims && len(l.leaving) == 0 {
-		w.claims = false
+	if w := l.cur; w != nil && w.word == asksAlone && len(l.leaving) == 0 {
+		w.word = saidReady
 		w.line.say("ok")
 	}
 }
@@ -216,21 +214,21 @@ func (l *loop) reloadFailed(w *worker) {
 	if lines := w.output.tail(); lines != "" {
 		why += "; it said: " + lines
 	}
-	if r := &l.reload; l.desired && !r.asked && r.failed < l.ReloadRetries && l.cur != nil && l.cur.state == up {
+	if r := &l.reload; l.goal.up() && !r.asked && r.failed < l.o.ReloadRetries && l.cur != nil && l.cur.state == up {
 		wait := min(retryDelay<<min(r.failed, 10), retryMaxDelay)
 		r.failed++
 		r.again = time.Now().Add(wait)
-		l.Warn("reload failed, the old one goes on: %s; trying again in %s (%d of %d, --reload-retries)", why, wait, r.failed, l.ReloadRetries)
+		l.job.Warn("reload failed, the old one goes on: %s; trying again in %s (%d of %d, --reload-retries)", why, wait, r.failed, l.o.ReloadRetries)
 		return
 	}
 	what := "rolled back, the old one goes on"
 	switch {
-	case !l.desired:
+	case !l.goal.up():
 		what = "given up, because all is being ended"
 	case l.reload.asked:
 		what = "failed when the old one was being ended, starting it again"
 	}
-	l.Warn("reload %s: %s", what, why)
+	l.job.Warn("reload %s: %s", what, why)
 	l.reload.answer("error %s: %s", what, why)
 }
 

@@ -33,7 +33,7 @@ func (d *duo) init() {
 		}
 		return pids
 	}
-	d.l.w.stop = func(t process.Tree, sig unix.Signal) (asked []procscan.ID) {
+	d.l.sys.stop = func(t process.Tree, sig unix.Signal) (asked []procscan.ID) {
 		d.did("%s %d", process.SignalName(sig), t.Root.PID)
 		for _, pid := range mine(t) {
 			asked = append(asked, d.id(pid))
@@ -43,13 +43,13 @@ func (d *duo) init() {
 		}
 		return asked
 	}
-	d.l.w.stopMain = func(id procscan.ID, sig unix.Signal) {
+	d.l.sys.stopMain = func(id procscan.ID, sig unix.Signal) {
 		d.did("%s %d", process.SignalName(sig), id.PID)
 		if d.alive[id.PID] && !d.deaf[id.PID] {
 			d.end(id.PID, unix.WaitStatus(sig))
 		}
 	}
-	d.l.w.kill = func(t process.Tree) error {
+	d.l.sys.kill = func(t process.Tree) error {
 		d.l.post(func() { // it runs beside the loop
 			d.did("kill %d", t.Root.PID)
 			for _, pid := range mine(t) {
@@ -58,17 +58,17 @@ func (d *duo) init() {
 		})
 		return nil
 	}
-	d.l.w.members = func(t process.Tree) (ids []procscan.ID) {
+	d.l.sys.members = func(t process.Tree) (ids []procscan.ID) {
 		for _, pid := range mine(t) {
 			ids = append(ids, d.id(pid))
 		}
 		return ids
 	}
-	d.l.w.hear = func(string, func(int) bool) (receiver, error) {
+	d.l.sys.hear = func(string, func(int) bool) (receiver, error) {
 		d.inbox = &fakeReceiver{c: make(chan struct{}, 1)}
 		return d.inbox, nil
 	}
-	d.l.w.line = func(w *worker) (int, error) {
+	d.l.sys.line = func(w *worker) (int, error) {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		w.line = &lineSocket{f: os.NewFile(uintptr(pair[0]), "line")}
 		d.lines = append(d.lines, pair[1])

@@ -39,10 +39,10 @@ type Hold interface {
 
 // Job is what to supervise.
 type Job struct {
-	*Options
-	Hold Hold
-	Argv []string
-	Warn func(format string, args ...any) // one line for a person
+	Options *Options
+	Hold    Hold
+	Argv    []string
+	Warn    func(format string, args ...any) // one line for a person
 	// Events, where not nil, are told what happens.
 	Events Events
 	// Stdio are the worker's descriptors 0, 1 and 2; the zero value means our
@@ -52,10 +52,11 @@ type Job struct {
 	Helpers func() []procscan.ID
 	// Above is the supervisor of lifeline itself, by sd_notify; zero for none.
 	Above sdnotify.Client
-	// Lease is the cluster's leave to run; nil where none is needed.
+	// Lease is the cluster's; nil for one that always holds.
 	Lease Lease
 	// Become replaces this process by a newer lifeline, to which it hands the
-	// state; it returns only when that fails. nil where that can't be done.
+	// state; it returns only when that fails. nil where that can't be done, in a
+	// cluster.
 	Become func(state []byte) error
 	// Taken is the state that an older lifeline has handed to this one.
 	Taken []byte
@@ -179,7 +180,7 @@ func Run(ctx context.Context, job Job) error {
 	}))
 	// The command has the terminal: in a group of its own it would be in the
 	// background there, and stopped as soon as it reads (termios(3)).
-	l.w.foreground, l.w.sharedGroup = terminal.Foreground, terminal != nil
+	l.sys.foreground, l.sys.sharedGroup = terminal.Foreground, terminal != nil
 	defer l.sockets.close()
 	defer l.groups.remove()
 	defer l.control.close()

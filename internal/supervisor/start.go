@@ -17,18 +17,18 @@ import (
 // start brings up the worker.
 func (l *loop) start() {
 	l.at = time.Time{}
-	if !l.mayStart() {
+	if !l.job.Lease.Held() { // the deadline may have come since it was granted
 		l.standBy()
 		return
 	}
 	w := l.newWorker(guard.NewGeneration())
-	_, err := l.Hold.Launch(l.ctx, w.generation, func() (procscan.ID, error) { return l.launch(w, false) })
+	_, err := l.job.Hold.Launch(l.ctx, w.generation, func() (procscan.ID, error) { return l.launch(w, false) })
 	var orphan *guard.OrphanError
 	switch {
 	case err == nil:
 		l.cur = w
 		crash.Point("start.told")
-		w.enter(starting, shorter(l.readyTimeout(), l.MaxRuntime))
+		w.enter(starting, shorter(l.readyTimeout(), l.o.MaxRuntime))
 		l.begun()
 		w.running()
 	case errors.As(err, &orphan):
@@ -36,7 +36,7 @@ func (l *loop) start() {
 		l.takeOn(orphan.Inherited)
 	case errors.Is(err, guard.ErrHeld):
 		l.drop(w)
-		l.desired = false
+		l.endAll()
 		l.finish(err)
 	default:
 		l.fail(w, err)
@@ -55,40 +55,40 @@ func (l *loop) drop(w *worker) {
 func (l *loop) begun() {
 	if !l.settled {
 		l.settled = true
-		l.control.listen(l.Hold.Control(), l.Warn)
+		l.control.listen(l.job.Hold.Control(), l.job.Warn)
 	}
 }
 
 // launch starts the worker, beside another one in a reload.
 func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
-	if err := l.sockets.open(l.Listen, len(l.workers()) == 0, l.Warn); err != nil {
+	if err := l.sockets.open(l.o.Listen, len(l.workers()) == 0, l.job.Warn); err != nil {
 		return none, err
 	}
 	spec := process.Spec{
-		Argv: l.Argv, Dir: l.Chdir, Umask: l.Umask, Conditions: l.Conditions, Stdio: l.Stdio,
+		Argv: l.job.Argv, Dir: l.o.Chdir, Umask: l.o.Umask, Conditions: l.o.Conditions, Stdio: l.job.Stdio,
 		Listen: l.sockets.fds(), ListenNames: l.sockets.names(),
-		Run: l.Hold.RunFile(), Group: !l.w.sharedGroup,
+		Run: l.job.Hold.RunFile(), Group: !l.sys.sharedGroup,
 	}
-	if l.EndOrphans {
-		spec.Deathsig = l.stopSignal()
+	if l.o.EndOrphans {
+		spec.Deathsig = l.o.stopSignal()
 	}
 	kept, names, err := l.store.Files()
 	if err != nil {
-		l.Warn("cannot hand the kept descriptors on: %v", err)
+		l.job.Warn("cannot hand the kept descriptors on: %v", err)
 	}
 	for _, f := range kept {
 		defer f.Close()
 		spec.Listen = append(spec.Listen, int(f.Fd()))
 	}
 	spec.ListenNames = append(spec.ListenNames, names...)
-	env := Environ(append(l.sockets.serverStarter(), l.Env...))
-	if l.hears() {
-		if w.notify, err = l.w.hear(notifyAddress(w.generation), w.member); err != nil {
+	env := Environ(append(l.sockets.serverStarter(), l.o.Env...))
+	if l.o.hears() {
+		if w.notify, err = l.sys.hear(notifyAddress(w.generation), w.member); err != nil {
 			return none, err
 		}
-		env = sdnotify.Environ(env, w.notify.Addr(), l.Watchdog)
+		env = sdnotify.Environ(env, w.notify.Addr(), l.o.Watchdog)
 	}
-	theirs, err := l.w.line(w)
+	theirs, err := l.sys.line(w)
 	if err != nil {
 		return none, err
 	}
@@ -96,48 +96,40 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 		defer unix.Close(theirs)
 	}
 	spec.Control = theirs
-	if l.Lease != nil {
-		env = merge(env, l.leaseEnviron())
-		// A worker that ignores its signal mustn't outlive the lease because
-		// both programs were killed at once.
-		spec.Deathsig, spec.Until = unix.SIGKILL, l.Lease.Until()
-	}
-	spec.Env = append(l.Hold.Environ(w.generation), env...)
-	if w.cgroup = l.groups.take(l.w.cgroup); w.cgroup != nil {
+	spec.Env = append(l.job.Hold.Environ(w.generation), env...)
+	l.bind(w, &spec)
+	if w.cgroup = l.groups.take(l.sys.cgroup); w.cgroup != nil {
 		spec.CgroupFD = w.cgroup.FD()
 	}
 	w.limitMemory()
-	if l.Lease != nil { // before the worker exists: a supervisor killed in between would leave an unknown one
-		path := ""
-		if w.cgroup != nil {
-			path = w.cgroup.Path()
-		}
-		l.Lease.Starting(w.generation, path)
+	path := ""
+	if w.cgroup != nil {
+		path = w.cgroup.Path()
 	}
+	// Before the worker exists: a supervisor killed in between would leave an unknown one.
+	l.job.Lease.Starting(w.generation, path)
 	w.began = time.Now()
 	if !beside { // a reload is no sign of trouble
 		l.back.began(w.began)
 	}
-	id, err := l.w.start(spec)
+	id, err := l.sys.start(spec)
 	if err != nil && w.cgroup != nil { // not in a cgroup, then: it may have been removed
 		l.groups.put(w.cgroup)
 		l.groups.none = true
 		w.cgroup, spec.CgroupFD, w.limited = nil, 0, false
-		id, err = l.w.start(spec)
+		id, err = l.sys.start(spec)
 	}
 	if err != nil {
 		return none, err
 	}
 	w.id, w.ours, w.pid, w.main = id, true, id.PID, id.PID
-	if !l.w.sharedGroup {
+	if !l.sys.sharedGroup {
 		w.group = id.PID
 	}
 	if !beside {
 		l.starts++
 	}
-	if l.Lease != nil {
-		l.Lease.Started(w.generation, w.id)
-	}
+	l.job.Lease.Started(w.generation, w.id)
 	if w.notify != nil {
 		go w.listen(w.notify)
 	}
@@ -145,8 +137,8 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 }
 
 func (l *loop) readyTimeout() time.Duration {
-	if l.waits() {
-		return l.ReadyTimeout
+	if l.o.waits() {
+		return l.o.ReadyTimeout
 	}
 	return 0
 }
@@ -164,20 +156,20 @@ func (l *loop) fail(w *worker, err error) {
 	w.enter(gone, 0)
 	w.close()
 	l.cur = nil
-	if l.Lease != nil && l.desired && !l.Lease.Held() { // the lease ended under the start
+	if l.goal.up() && !l.job.Lease.Held() { // the lease ended under the start
 		l.standBy()
 		return
 	}
-	if !l.settled || !l.Respawn {
-		l.desired = false
+	if !l.settled || !l.o.Respawn {
+		l.endAll()
 		w.verdict, w.pid = asEnd(err), 0
 		l.noteEnd(w)
 		l.finish(err)
 		return
 	}
-	l.Warn("%v", err)
+	l.job.Warn("%v", err)
 	l.last, w.verdict = asEnd(err), asEnd(err)
-	w.pid, w.startFailed = 0, true
+	w.pid = 0
 	l.noteEnd(w)
 	l.after(w)
 }
@@ -198,13 +190,13 @@ func (w *worker) running() {
 	if w.state != starting {
 		return
 	}
-	if !l.waits() {
+	if !l.o.waits() {
 		w.feed(time.Now())
 	}
 	switch {
-	case l.waits() && !w.spoke:
-	case w == l.next && !l.waits():
-		w.deadline, w.probation = time.Time{}, time.Now().Add(l.ReadyAfter)
+	case l.o.waits() && w.word == silent:
+	case w == l.next && !l.o.waits():
+		w.deadline, w.probation = time.Time{}, time.Now().Add(l.o.ReadyAfter)
 	default:
 		w.onReady()
 	}
@@ -215,14 +207,14 @@ func (w *worker) onReady() {
 	l := w.l
 	if w == l.next { // it still has to show that it stays
 		if !l.reload.asked { // else "ok" is what it waits for
-			w.deadline, w.probation = time.Time{}, time.Now().Add(l.Settle)
+			w.deadline, w.probation = time.Time{}, time.Now().Add(l.o.Settle)
 		}
 		return
 	}
 	w.upNow()
 	if !l.announce {
 		l.announce = true
-		_ = l.Above.Ready()
+		_ = l.job.Above.Ready()
 	}
 	l.answer("ok pid %d", w.id.PID)
 	l.reloaded(w)
@@ -232,8 +224,8 @@ func (w *worker) onReady() {
 func (w *worker) upNow() {
 	w.ready, w.probation = time.Now(), time.Time{}
 	w.enter(up, 0)
-	if w.l.MaxRuntime > 0 {
-		w.deadline = w.began.Add(w.l.MaxRuntime)
+	if w.l.o.MaxRuntime > 0 {
+		w.deadline = w.began.Add(w.l.o.MaxRuntime)
 	}
 	w.feed(time.Now())
 }
@@ -241,28 +233,28 @@ func (w *worker) upNow() {
 // takeOn takes on what lives of the name already.
 func (l *loop) takeOn(in guard.Inherited) {
 	for _, id := range in.Second {
-		l.Warn("ending pid %d, the other generation of a reload whose supervisor was killed", id.PID)
+		l.job.Warn("ending pid %d, the other generation of a reload whose supervisor was killed", id.PID)
 		tree := process.Tree{Also: []procscan.ID{id}}
 		go func() { // beside the loop: the worker runs already
-			l.w.stop(tree, l.stopSignal())
-			time.Sleep(min(l.KillAfter, time.Second))
-			_ = l.w.kill(tree)
+			l.sys.stop(tree, l.o.stopSignal())
+			time.Sleep(min(l.o.KillAfter, time.Second))
+			_ = l.sys.kill(tree)
 		}()
 	}
 	switch {
 	case !in.Worker.Zero():
 		l.adopt(in.Worker, in.Generation)
-	case l.Leftovers == "follow":
-		l.control.listen(l.Hold.Control(), l.Warn)
+	case l.o.Leftovers == "follow":
+		l.control.listen(l.job.Hold.Control(), l.job.Warn)
 		l.cur = l.newWorker(in.Generation)
 		l.cur.also = in.Leftovers
 		l.cur.resume()
 	default:
-		l.Warn("ending %s, which an earlier run has left behind (--leftovers follow watches over a daemon, keep lets it live)", list(in.Leftovers))
+		l.job.Warn("ending %s, which an earlier run has left behind (--leftovers follow watches over a daemon, keep lets it live)", list(in.Leftovers))
 		l.cur = l.newWorker(in.Generation)
 		l.cur.also = in.Leftovers
-		l.restart = true
-		l.cur.stop(l.stopSignal())
+		l.renew()
+		l.cur.stop(l.o.stopSignal())
 	}
 }
 
@@ -274,39 +266,39 @@ func (l *loop) adopt(id procscan.ID, generation string) {
 	w.since, _ = procscan.Describe(id)
 	l.cur = w
 	l.settled = true
-	l.control.listen(l.Hold.Control(), l.Warn)
-	if l.EndOrphans {
-		l.Warn("ending pid %d, whose supervisor was killed (--orphans terminate)", id.PID)
+	l.control.listen(l.job.Hold.Control(), l.job.Warn)
+	if l.o.EndOrphans {
+		l.job.Warn("ending pid %d, whose supervisor was killed (--orphans terminate)", id.PID)
 		w.watch(id)
-		l.restart = true
+		l.renew()
 		w.because(OutcomeStopped, "its supervisor was killed (--orphans terminate)")
-		w.stop(l.stopSignal())
+		w.stop(l.o.stopSignal())
 		return
 	}
-	l.Warn("watching over pid %d, whose supervisor was killed; %s", id.PID, l.lostWith(w))
+	l.job.Warn("watching over pid %d, whose supervisor was killed; %s", id.PID, l.lostWith(w))
 	w.ready = w.began
-	w.enter(up, l.MaxRuntime)
+	w.enter(up, l.o.MaxRuntime)
 	w.watch(id)
 	if w.period > 0 && w.notify != nil {
 		w.feed(time.Now())
 	}
-	_ = l.Above.Ready()
+	_ = l.job.Above.Ready()
 }
 
 // lostWith takes up the worker's notify address again, and says what of an
 // adopted worker can't be taken up.
 func (l *loop) lostWith(w *worker) string {
 	lost := []string{"its exit code", "LIFELINE_FD"}
-	if l.hears() {
+	if l.o.hears() {
 		var err error
-		if w.notify, err = l.w.hear(notifyAddress(w.generation), w.member); err != nil {
+		if w.notify, err = l.sys.hear(notifyAddress(w.generation), w.member); err != nil {
 			w.notify, w.period = nil, 0
 			lost = append(lost, "its NOTIFY_SOCKET")
 		} else {
 			go w.listen(w.notify)
 		}
 	}
-	if len(l.Listen) > 0 {
+	if len(l.o.Listen) > 0 {
 		lost = append(lost, "its sockets for a reload")
 	}
 	w.lost = strings.Join(lost, ", ")

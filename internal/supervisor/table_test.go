@@ -230,7 +230,7 @@ func TestVerdict(t *testing.T) {
 				f.state()
 				c.play(f)
 				f.state()
-				if !f.l.done {
+				if f.l.goal != over {
 					t.Fatal("it goes on")
 				}
 				err := <-f.result

@@ -69,7 +69,7 @@ func (w *worker) hear() {
 		return
 	}
 	for _, text := range w.notify.Warnings() {
-		w.l.Warn("%s", text)
+		w.l.job.Warn("%s", text)
 	}
 }
 
@@ -81,19 +81,19 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 		return
 	}
 	if m.Invalid != "" {
-		l.Warn("the worker said %q, which can't be understood", m.Invalid)
+		l.job.Warn("the worker said %q, which can't be understood", m.Invalid)
 	}
 	if m.MainPID != 0 {
 		w.onMainPID(m.MainPID)
 	}
 	if m.HasStatus {
 		w.status = m.Status
-		_ = l.Above.Status(describe(w))
+		_ = l.job.Above.Status(describe(w))
 	}
 	if m.HasWatchdogTimeout {
 		w.period = m.WatchdogTimeout
 		w.alarm = time.Time{}
-		if w.state == up || w.state == starting && !l.waits() {
+		if w.state == up || w.state == starting && !l.o.waits() {
 			w.feed(time.Now())
 		}
 	}
@@ -102,7 +102,7 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 	}
 	w.onCause(m)
 	if m.NotifyAccess != "" {
-		l.Warn("the worker said NOTIFYACCESS=%s, which changes nothing; --notify-access says who may speak", m.NotifyAccess)
+		l.job.Warn("the worker said NOTIFYACCESS=%s, which changes nothing; --notify-access says who may speak", m.NotifyAccess)
 	}
 	if said := m.Event(); said != sdnotify.None {
 		w.said = said
@@ -111,13 +111,13 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 	case sdnotify.Stopping:
 		if w.state != stopping {
 			w.asked = "it said STOPPING=1"
-			w.enter(stopping, max(l.KillAfter, 1))
+			w.enter(stopping, max(l.o.KillAfter, 1))
 		}
 	case sdnotify.Ready:
-		if l.readyBy() != ByNotify {
+		if l.o.readyBy() != ByNotify {
 			break
 		}
-		w.spoke = true
+		w.word = max(w.word, saidReady)
 		if w.state == starting {
 			w.onReady()
 		}
@@ -135,7 +135,7 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 	}
 	if m.FDStore || m.FDStoreRemove {
 		if err := l.store.Apply(m); err != nil {
-			l.Warn("cannot keep a descriptor for the worker: %v", err)
+			l.job.Warn("cannot keep a descriptor for the worker: %v", err)
 		}
 	}
 }
@@ -161,14 +161,14 @@ func (w *worker) maySpeak(m *sdnotify.Message) bool {
 		main = w.main // its last words may be read after its end
 	}
 	switch {
-	case !m.Sender.Known, pid == main, l.NotifyAccess == AccessAll:
+	case !m.Sender.Known, pid == main, l.o.NotifyAccess == AccessAll:
 		return true
-	case l.NotifyAccess == AccessExec && pid == w.pid:
+	case l.o.NotifyAccess == AccessExec && pid == w.pid:
 		return true
 	}
 	if !l.turnedDown {
 		l.turnedDown = true
-		l.Warn("turned down a notify message of pid %d%s, which isn't the main process (pid %d); --notify-access all takes it",
+		l.job.Warn("turned down a notify message of pid %d%s, which isn't the main process (pid %d); --notify-access all takes it",
 			pid, l.nameOf(pid), main)
 	}
 	return false
@@ -176,7 +176,7 @@ func (w *worker) maySpeak(m *sdnotify.Message) bool {
 
 // nameOf is " (NAME)" of a process that is alive, else empty.
 func (l *loop) nameOf(pid int) string {
-	s, err := l.w.lookup(pid)
+	s, err := l.sys.lookup(pid)
 	if err != nil || s.Comm == "" {
 		return ""
 	}
@@ -189,14 +189,14 @@ func (w *worker) onMainPID(pid int) {
 	if pid == w.id.PID {
 		return
 	}
-	s, err := w.l.w.lookup(pid)
+	s, err := w.l.sys.lookup(pid)
 	if err != nil || s.Dead() || !w.member(pid) {
-		w.l.Warn("the worker named pid %d as its main process, which isn't one of its own: ignored", pid)
+		w.l.job.Warn("the worker named pid %d as its main process, which isn't one of its own: ignored", pid)
 		return
 	}
 	w.id, w.main = s.ID, pid
 	if w == w.l.cur {
-		w.l.Hold.SetWorker(w.generation, s.ID)
+		w.l.job.Hold.SetWorker(w.generation, s.ID)
 	}
 	// As long as its parent lives it isn't our child, and no status comes.
 	w.watch(s.ID)
@@ -238,5 +238,5 @@ func (w *worker) killHung(why string) {
 	w.because(OutcomeHung, "%s", why)
 	w.verdict = &EndError{128 + int(unix.SIGABRT), why + ": ended"}
 	w.stop(unix.SIGABRT)
-	w.l.Warn("%s: ending it with SIGABRT", why)
+	w.l.job.Warn("%s: ending it with SIGABRT", why)
 }

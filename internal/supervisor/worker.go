@@ -22,6 +22,25 @@ const (
 
 func (s state) String() string { return [...]string{"starting", "up", "stopping", "gone"}[s] }
 
+// ending is how far the end of a worker has come.
+type ending int
+
+const (
+	unasked   ending = iota // it may have said STOPPING=1 by itself
+	mainAsked               // its main process was sent the stop signal
+	treeAsked               // so was everything of its tree that lived
+	killing                 // SIGKILL is sent to everything, until nothing lives
+)
+
+// word is what the worker has said about itself.
+type word int
+
+const (
+	silent    word = iota
+	saidReady      // READY=1, takeover, or its check has succeeded
+	asksAlone      // takeover: it waits for the ok
+)
+
 var none procscan.ID
 
 // marker is the variable that everything of a generation carries.
@@ -34,33 +53,30 @@ type worker struct {
 	state      state
 	deadline   time.Time // what the state allows; zero for no end
 
-	id          procscan.ID // zero when it has ended
-	main        int         // the pid in id, also after its end
-	ours        bool        // a child of this process: its exit status will come
-	group       int
-	cgroup      *process.Cgroup // nil for none
-	began       time.Time
-	since       time.Time // its start, where another supervisor made it; else zero
-	ready       time.Time // when it became ready; zero before
-	pid         int       // it was this one; 0 if it never ran
-	exit        *process.Exit
-	outcome     string // why it is being ended: see because
-	why         string
-	verdict     error
-	spent       bool        // its time or memory is used up: with Respawn another one starts at once
-	asked       string      // what asked it to end
-	ordered     bool        // lifeline asked it to end, by signal; false after its own STOPPING=1
-	signal      unix.Signal // by this one
-	rest        bool        // all of its tree have got that signal, not only the main process
-	killing     bool
-	startFailed bool // it couldn't be started
+	id      procscan.ID // zero when it has ended
+	main    int         // the pid in id, also after its end
+	ours    bool        // a child of this process: its exit status will come
+	group   int
+	cgroup  *process.Cgroup // nil for none
+	fence   uint64          // LIFELINE_FENCE; 0 without a cluster
+	began   time.Time
+	since   time.Time // its start, where another supervisor made it; else zero
+	ready   time.Time // when it became ready; zero before
+	pid     int       // it was this one; 0 if it never ran
+	exit    *process.Exit
+	outcome string // why it is being ended: see because
+	why     string
+	verdict error
+	spent   bool   // its time or memory is used up: with Respawn another one starts at once
+	asked   string // what asked it to end
+	ending  ending
+	signal  unix.Signal // the stop signal that it was sent
 
 	adopted   int           // pid of one that another supervisor started; 0 for none
 	lost      string        // what of an adopted one can't be taken up
 	also      []procscan.ID // known to belong to it from the start
-	spoke     bool          // it has said that it is ready
-	claims    bool          // it has said takeover, and is owed the ok
-	probation time.Time     // a reload's new one: when it has shown that it stays
+	word      word
+	probation time.Time // a reload's new one: when it has shown that it stays
 
 	notify    receiver
 	line      *lineSocket
@@ -78,7 +94,7 @@ type worker struct {
 }
 
 func (l *loop) newWorker(generation string) *worker {
-	return &worker{l: l, generation: generation, began: time.Now(), period: l.Watchdog, quit: make(chan struct{})}
+	return &worker{l: l, generation: generation, began: time.Now(), period: l.o.Watchdog, quit: make(chan struct{})}
 }
 
 // enter is the only place where the state changes; d is what the new state
@@ -94,10 +110,10 @@ func (w *worker) enter(s state, d time.Duration) {
 	w.check.plan(w)
 	w.planWeighing()
 	if w.recycleAt = (time.Time{}); s == up {
-		w.recycleAt = w.l.Recycle.next(w.lived(), time.Now())
+		w.recycleAt = w.l.o.Recycle.next(w.lived(), time.Now())
 	}
 	if s != gone && w == w.l.cur {
-		_ = w.l.Above.Status(describe(w))
+		_ = w.l.job.Above.Status(describe(w))
 	}
 }
 
@@ -128,21 +144,21 @@ func (w *worker) onDeadline(now time.Time) {
 		if w.id.Zero() {
 			who = "what the command has left behind"
 		}
-		l.Warn("%s still runs %s after %s: killing it", who, l.KillAfter, w.asked)
+		l.job.Warn("%s still runs %s after %s: killing it", who, l.o.KillAfter, w.asked)
 		w.kill()
 	case w == l.next:
-		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)%s", l.ReloadTimeout, w.check.why())}
-		w.because(OutcomeUnready, "not ready within %s (--reload-timeout)", l.ReloadTimeout)
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)%s", l.o.ReloadTimeout, w.check.why())}
+		w.because(OutcomeUnready, "not ready within %s (--reload-timeout)", l.o.ReloadTimeout)
 		w.kill()
-	case l.MaxRuntime > 0 && now.Sub(w.began) >= l.MaxRuntime:
+	case l.o.MaxRuntime > 0 && now.Sub(w.began) >= l.o.MaxRuntime:
 		w.spent = true
-		w.because(OutcomeTimeout, "--max-runtime %s", l.MaxRuntime)
-		w.verdict = &EndError{ExitTimeout, fmt.Sprintf("ended after %s (--max-runtime)", l.MaxRuntime)}
-		w.stop(l.stopSignal())
+		w.because(OutcomeTimeout, "--max-runtime %s", l.o.MaxRuntime)
+		w.verdict = &EndError{ExitTimeout, fmt.Sprintf("ended after %s (--max-runtime)", l.o.MaxRuntime)}
+		w.stop(l.o.stopSignal())
 	case w.state == starting:
-		w.because(OutcomeUnready, "not ready within %s (--ready-timeout)%s", l.ReadyTimeout, w.check.why())
-		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended%s", l.ReadyTimeout, w.check.why())}
-		w.stop(l.stopSignal())
+		w.because(OutcomeUnready, "not ready within %s (--ready-timeout)%s", l.o.ReadyTimeout, w.check.why())
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended%s", l.o.ReadyTimeout, w.check.why())}
+		w.stop(l.o.stopSignal())
 	}
 }
 
@@ -150,7 +166,7 @@ func (w *worker) onDeadline(now time.Time) {
 func (w *worker) watch(id procscan.ID) {
 	l := w.l
 	go func() {
-		l.w.wait(id)
+		l.sys.wait(id)
 		l.post(func() { w.onGone(id) })
 	}()
 }
@@ -186,19 +202,19 @@ func (w *worker) judge(e process.Exit) error {
 		return w.verdict
 	}
 	if w.overLimit(e) {
-		w.because(OutcomeMemory, "--max-memory %s", mebibytes(w.l.MaxMemory))
-		return &EndError{e.Code(), fmt.Sprintf("the kernel killed the command, because its tree had used up %s (--max-memory)", mebibytes(w.l.MaxMemory))}
+		w.because(OutcomeMemory, "--max-memory %s", mebibytes(w.l.o.MaxMemory))
+		return &EndError{e.Code(), fmt.Sprintf("the kernel killed the command, because its tree had used up %s (--max-memory)", mebibytes(w.l.o.MaxMemory))}
 	}
 	ran := time.Since(w.began)
 	switch code := e.Code(); {
 	case code != 0 && e.Status.Signaled():
 		return &EndError{code, "the command was " + process.Describe(e.Status)}
-	case code == 0 && w.state == starting && w.l.waits() && !w.spoke && w.l.desired:
-		return &EndError{1, fmt.Sprintf("the command ended after %s %s", ran.Round(time.Millisecond), w.l.unready())}
+	case code == 0 && w.state == starting && w.l.o.waits() && w.word == silent && w.l.goal.up():
+		return &EndError{1, fmt.Sprintf("the command ended after %s %s", ran.Round(time.Millisecond), w.l.o.unready())}
 	case code != 0: // its own word, and its own business to explain
 		return &EndError{code, ""}
-	case ran < w.l.MinRuntime && w.l.desired && w.state != stopping:
-		return &EndError{1, fmt.Sprintf("the command ended after %s, which is less than %s (--min-runtime)", ran.Round(time.Millisecond), w.l.MinRuntime)}
+	case ran < w.l.o.MinRuntime && w.l.goal.up() && w.state != stopping:
+		return &EndError{1, fmt.Sprintf("the command ended after %s, which is less than %s (--min-runtime)", ran.Round(time.Millisecond), w.l.o.MinRuntime)}
 	}
 	return nil
 }
@@ -217,33 +233,33 @@ func (w *worker) exited(verdict error) {
 // known at once.
 func (w *worker) leftovers() {
 	l := w.l
-	if w.killing {
+	if w.ending == killing {
 		return
 	}
-	if w.ours && l.w.alone(l.helpers()) {
+	if w.ours && l.sys.alone(l.helpers()) {
 		w.empty()
 		return
 	}
-	w.left(l.w.members(w.tree()))
+	w.left(l.sys.members(w.tree()))
 }
 
 // left is what to do about those that are left.
 func (w *worker) left(members []procscan.ID) {
 	l := w.l
 	switch {
-	case len(members) == 0 || l.Leftovers == "keep" && !w.ordered:
+	case len(members) == 0 || l.o.Leftovers == "keep" && w.ending == unasked:
 		w.empty()
-	case w.rest: // asked already, and the deadline runs
+	case w.ending >= treeAsked: // asked already, and the deadline runs
 		if !w.ours {
 			w.watch(members[0])
 		}
-	case w.ordered:
+	case w.ending == mainAsked:
 		w.stopRest()
-	case l.Leftovers == "follow":
+	case l.o.Leftovers == "follow":
 		w.follow(members)
 	default:
-		l.Warn("the command has ended and left %s behind: ending (--leftovers follow watches over a daemon, keep lets all live)", list(members))
-		w.stop(l.stopSignal())
+		l.job.Warn("the command has ended and left %s behind: ending (--leftovers follow watches over a daemon, keep lets all live)", list(members))
+		w.stop(l.o.stopSignal())
 	}
 }
 
@@ -261,15 +277,15 @@ func (w *worker) follow(members []procscan.ID) {
 	l := w.l
 	w.id, w.main, w.verdict, w.exit = members[0], members[0].PID, nil, nil
 	if w == l.cur {
-		l.Hold.SetWorker(w.generation, w.id)
+		l.job.Hold.SetWorker(w.generation, w.id)
 	}
-	if w.state == stopping || !w.ours || w.state == starting && !l.waits() {
+	if w.state == stopping || !w.ours || w.state == starting && !l.o.waits() {
 		if w.ready.IsZero() {
 			w.ready = time.Now()
 		}
 		w.enter(up, 0)
-		if l.MaxRuntime > 0 {
-			w.deadline = w.began.Add(l.MaxRuntime)
+		if l.o.MaxRuntime > 0 {
+			w.deadline = w.began.Add(l.o.MaxRuntime)
 		}
 	}
 	w.watch(w.id)
@@ -277,7 +293,7 @@ func (w *worker) follow(members []procscan.ID) {
 
 // resume goes on with what an ended supervisor's worker has left behind.
 func (w *worker) resume() {
-	members := w.l.w.members(w.tree())
+	members := w.l.sys.members(w.tree())
 	if len(members) == 0 {
 		w.empty()
 		return
@@ -294,10 +310,8 @@ func (w *worker) empty() {
 
 func (w *worker) close() {
 	close(w.quit)
-	if w.l.Lease != nil {
-		w.l.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict))
-	}
-	if w.cgroup != nil && (w.l.Lease != nil || w.limited && w.cgroup.OOMKills() > 0) {
+	w.l.job.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict))
+	if w.cgroup != nil && (w.fence != 0 || w.limited && w.cgroup.OOMKills() > 0) {
 		w.cgroup.Remove() // lifeline-remote may have killed it: see groups.put
 	} else {
 		w.l.groups.put(w.cgroup)
@@ -332,11 +346,9 @@ func (w *worker) tree() process.Tree {
 
 // helpers are the processes of ours that are no worker's.
 func (l *loop) helpers() (ids []procscan.ID) {
-	if l.Lease != nil {
-		ids = l.Lease.Helpers()
-	}
-	if l.Helpers != nil {
-		ids = append(ids, l.Helpers()...)
+	ids = append(ids, l.job.Lease.Helpers()...)
+	if l.job.Helpers != nil {
+		ids = append(ids, l.job.Helpers()...)
 	}
 	for _, k := range l.looks {
 		ids = append(ids, k.id)
@@ -356,33 +368,33 @@ func (w *worker) upFor(now time.Time) time.Duration {
 // mixed only the main process gets the signal. When that process has ended, the
 // rest of the tree gets it.
 func (w *worker) stop(sig unix.Signal) {
-	if w.ordered || w.state == gone {
+	if w.ending != unasked || w.state == gone {
 		return
 	}
-	w.ordered, w.signal = true, sig
+	w.ending, w.signal = mainAsked, sig
 	if w.state == stopping && !w.id.Zero() {
 		return // it has said STOPPING=1, and a second request could cut its work short
 	}
 	w.asked = process.SignalName(sig)
-	w.enter(stopping, max(w.l.KillAfter, 1))
+	w.enter(stopping, max(w.l.o.KillAfter, 1))
 	switch {
 	case w.refuses():
 		w.kill() // it says so at once, and ends what it may
-	case w.id.Zero() || w.l.KillMode == ControlGroup:
+	case w.id.Zero() || w.l.o.KillMode == ControlGroup:
 		w.stopRest()
 	default:
-		w.l.w.stopMain(w.id, sig)
+		w.l.sys.stopMain(w.id, sig)
 	}
 }
 
 // refuses reports whether the main process has become another user's, whose
 // processes lifeline may not signal.
-func (w *worker) refuses() bool { return !w.id.Zero() && !w.l.w.permitted(w.id) }
+func (w *worker) refuses() bool { return !w.id.Zero() && !w.l.sys.permitted(w.id) }
 
 // stopRest sends the stop signal to everything of the tree that is alive.
 func (w *worker) stopRest() {
-	w.rest = true
-	asked := w.l.w.stop(w.tree(), w.signal)
+	w.ending = treeAsked
+	asked := w.l.sys.stop(w.tree(), w.signal)
 	if w.id.Zero() {
 		w.left(asked)
 	}
@@ -390,14 +402,14 @@ func (w *worker) stopRest() {
 
 // kill ends everything for certain, beside the loop: it may take a while.
 func (w *worker) kill() {
-	if w.killing || w.state == gone {
+	if w.ending == killing || w.state == gone {
 		return
 	}
 	w.enter(stopping, 0)
-	w.killing = true
+	w.ending = killing
 	l, tree := w.l, w.tree()
 	go func() {
-		err := l.w.kill(tree)
+		err := l.sys.kill(tree)
 		l.post(func() { w.onKilled(err) })
 	}()
 }
@@ -405,12 +417,11 @@ func (w *worker) kill() {
 func (w *worker) onKilled(err error) {
 	l := w.l
 	l.onChild() // the worker's own end, if it hasn't been told yet
-	w.killing = false
 	if w.state == gone {
 		return
 	}
 	if err != nil {
-		l.desired = false
+		l.endAll()
 		l.finish(&EndError{125, fmt.Sprintf("it can't be ended: %v", err)})
 		return
 	}
