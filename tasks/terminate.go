@@ -172,15 +172,14 @@ func (e ending) terminate(ctx context.Context, g guard.Guard, names ...string) [
 }
 
 // isNew reports whether in was started after this process, and is not what first
-// shows. What a tick hid that was about to find it is older than this process.
+// shows. A supervisor may be older, where it has stood by for the name. What a tick
+// hid that had the lock for a moment has a process that is older.
 func isNew(in, first guard.Instance) bool {
 	if in.Generation == first.Generation && (!in.Worker.Zero() || in.Supervisor == first.Supervisor) {
 		return false
 	}
 	self := procscan.Self()
-	return !slices.ContainsFunc([]procscan.ID{in.Supervisor, in.Worker}, func(id procscan.ID) bool {
-		return !id.Zero() && id.Older(self)
-	})
+	return !slices.ContainsFunc(in.Tree, func(p procscan.Process) bool { return p.Older(self) })
 }
 
 // end ends one instance. The supervisor is asked, because it knows best. What the

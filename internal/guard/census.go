@@ -313,7 +313,14 @@ func (c *census) holdsLockFile(open []procscan.Open, name string) bool {
 			return false
 		}
 		return filepath.Dir(o.Path) == c.dir.space || slices.ContainsFunc(open, func(o procscan.Open) bool {
-			return filepath.Base(o.Path) == identity.RunFile(name) && c.isOurs(o, name)
+			if filepath.Base(o.Path) != identity.RunFile(name) {
+				return false
+			}
+			if rec, err := recordBehind(o); err == nil {
+				return rec.Space == identity.SpaceHash(c.dir.space)
+			}
+			// A damaged record leaves the worker to tell whose supervisor it is.
+			return c.mayBeOurs(c.childrenOf(o.PID), name)
 		})
 	})
 }
@@ -474,11 +481,32 @@ func (c *census) isOurs(o procscan.Open, name string) bool {
 		return rec.Space == identity.SpaceHash(c.dir.space)
 	}
 	p, _ := c.table.Get(o.PID)
-	if space := p.Env[identity.EnvSpace]; space != "" {
-		return space == c.dir.space
+	return c.mayBeOurs([]procscan.Process{p}, name)
+}
+
+// mayBeOurs reports whether nothing shows that processes of name belong to another
+// directory. A marker decides, then a cgroup.
+func (c *census) mayBeOurs(list []procscan.Process, name string) bool {
+	for _, p := range list {
+		if space := p.Env[identity.EnvSpace]; space != "" {
+			return space == c.dir.space
+		}
 	}
-	group := filepath.Base(procscan.CgroupOf(o.PID))
-	return !strings.HasPrefix(group, "lifeline-") || strings.HasPrefix(group, CgroupPrefix(c.dir.space, name))
+	return slices.ContainsFunc(list, func(p procscan.Process) bool {
+		group := filepath.Base(procscan.CgroupOf(p.PID))
+		return !strings.HasPrefix(group, "lifeline-") || strings.HasPrefix(group, CgroupPrefix(c.dir.space, name))
+	})
+}
+
+// childrenOf lists the children of a process.
+func (c *census) childrenOf(pid int) []procscan.Process {
+	if c.children == nil {
+		c.children = map[int][]procscan.Process{}
+		for _, p := range c.table.Processes {
+			c.children[p.PPID] = append(c.children[p.PPID], p)
+		}
+	}
+	return c.children[pid]
 }
 
 // isOwn reports whether the file is the caller's. Another user can make a file of

@@ -180,3 +180,29 @@ func TestNames(t *testing.T) {
 		t.Errorf("%q, %v", names, err)
 	}
 }
+
+// A reload starts nothing beside a worker that has ended, and announces the start
+// of what it starts.
+func TestLaunchBeside(t *testing.T) {
+	g := Guard{Dir: stateDir(t)}
+	err := g.Do(t.Context(), "job", func(_ context.Context, h *Hold) error {
+		_, err := h.LaunchBeside(procscan.ID{PID: os.Getpid(), Start: 1}, func() (procscan.ID, error) {
+			t.Error("it started one beside a worker that has ended")
+			return procscan.ID{}, nil
+		})
+		if !errors.Is(err, ErrEnded) {
+			t.Errorf("%v", err)
+		}
+		_, err = h.LaunchBeside(procscan.Self(), func() (procscan.ID, error) {
+			s, err := procscan.Lookup(os.Getpid())
+			if s.Comm != identity.Announcement(h.dir.space, "job") {
+				t.Errorf("the main thread's name is %q while it starts one", s.Comm)
+			}
+			return s.ID, err
+		})
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

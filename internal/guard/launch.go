@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -66,6 +67,22 @@ func (h *Hold) Launch(ctx context.Context, generation string, fork func() (procs
 	h.SetWorker(generation, id)
 	crash.Point("start.recorded")
 	return id, nil
+}
+
+// ErrEnded says that the worker has ended beside which another was to be started.
+var ErrEnded = errors.New("the worker has just ended")
+
+// LaunchBeside starts a second generation beside the worker old, for a reload.
+// It announces the start and then looks whether old lives. A contender that looked
+// before the announcement saw old; one that looks after it sees this process. Where
+// old has ended, which [ErrEnded] says, a new worker needs Launch.
+func (h *Hold) LaunchBeside(old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
+	withdraw := announce(identity.Announcement(h.dir.space, h.Name))
+	defer withdraw()
+	if !old.Alive() {
+		return procscan.ID{}, ErrEnded
+	}
+	return fork()
 }
 
 // secure makes sure that both files are in their place and locked by this

@@ -76,12 +76,6 @@ func (c *census) look(in *Instance) {
 // descendants lists the members and everything below them and below the
 // supervisor, each once: what shows nothing of the name is known by its parent.
 func (c *census) descendants(members []member, supervisor procscan.ID) (tree []procscan.Process) {
-	if c.children == nil {
-		c.children = map[int][]procscan.Process{}
-		for _, p := range c.table.Processes {
-			c.children[p.PPID] = append(c.children[p.PPID], p)
-		}
-	}
 	seen := map[int]bool{c.self.PID: true, supervisor.PID: true}
 	var add func(p procscan.Process)
 	add = func(p procscan.Process) {
@@ -90,7 +84,7 @@ func (c *census) descendants(members []member, supervisor procscan.ID) (tree []p
 		}
 		seen[p.PID] = true
 		tree = append(tree, p)
-		for _, child := range c.children[p.PID] {
+		for _, child := range c.childrenOf(p.PID) {
 			add(child)
 		}
 	}
@@ -98,7 +92,7 @@ func (c *census) descendants(members []member, supervisor procscan.ID) (tree []p
 		add(m.Process)
 	}
 	if c.table.Has(supervisor) {
-		for _, child := range c.children[supervisor.PID] {
+		for _, child := range c.childrenOf(supervisor.PID) {
 			add(child)
 		}
 	}

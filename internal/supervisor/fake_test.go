@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,6 +74,12 @@ func (f *fake) Inherited() guard.Inherited    { return f.inherit }
 func (f *fake) Paused() bool                  { return f.paused }
 func (f *fake) Control() string               { return "" }
 func (f *fake) Restored() <-chan struct{}     { return nil }
+func (f *fake) LaunchBeside(old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
+	if slices.ContainsFunc(f.ended, func(e process.Exit) bool { return e.PID == old.PID }) {
+		return procscan.ID{}, guard.ErrEnded
+	}
+	return fork()
+}
 func (f *fake) Launch(_ context.Context, _ string, fork func() (procscan.ID, error)) (procscan.ID, error) {
 	if f.elected != nil {
 		return procscan.ID{}, f.elected

@@ -13,6 +13,7 @@ import (
 
 	"lifeline/internal/crash"
 	"lifeline/internal/guard"
+	"lifeline/procscan"
 )
 
 // reload is one hot reload, from the wish to the outcome.
@@ -102,9 +103,15 @@ func (l *loop) try() {
 	at := markOutput()
 	w := l.newWorker(guard.NewGeneration())
 	w.output = at
-	if _, err := l.launch(w, true); err != nil {
+	_, err := l.job.Hold.LaunchBeside(l.cur.id, func() (procscan.ID, error) { return l.launch(w, true) })
+	if err != nil {
 		w.enter(gone, 0)
 		w.close()
+		if errors.Is(err, guard.ErrEnded) { // what follows on its end is the new code, and the answer
+			l.waiting, l.reload.waiting = append(l.waiting, l.reload.waiting...), nil
+			l.onChild()
+			return
+		}
 		w.verdict = asEnd(err)
 		l.reloadFailed(w)
 		return

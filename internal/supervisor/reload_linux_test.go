@@ -366,3 +366,23 @@ func TestTakeoverLate(t *testing.T) {
 		d.close()
 	})
 }
+
+// A reload that is asked for when the old worker has ended, and the loop hasn't
+// heard of it, starts a new one by the guard: another instance may have started
+// since.
+func TestReloadAfterTheEnd(t *testing.T) {
+	o := reloadOptions
+	o.Notify = false
+	supervised(t, o, nil, func(f *fake) {
+		f.state()
+		f.took()
+		f.l.post(func() {
+			f.exit(1)
+			f.l.onReload(nil)
+		})
+		f.sleep(10 * time.Second)
+		if log := f.took(); !slices.Equal(log, []string{"start"}) {
+			t.Errorf("it did %q, not one start by the guard", log)
+		}
+	})
+}

@@ -25,6 +25,11 @@ func (Unguarded) Launch(_ context.Context, _ string, fork func() (procscan.ID, e
 	return fork()
 }
 
+// LaunchBeside calls fork, too.
+func (Unguarded) LaunchBeside(_ procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
+	return fork()
+}
+
 // SetWorker does nothing: there is no record.
 func (Unguarded) SetWorker(string, procscan.ID) {}
 

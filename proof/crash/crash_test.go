@@ -74,6 +74,11 @@ var (
 		s.command("reload", "--dir", s.path("state"),
 			"web")
 	}}
+	// The step is armed when the first worker is up.
+	beside = scene{worker: reload.worker, before: second.before, trigger: func(s *stage) {
+		os.Remove(s.path("crashed"))
+		reload.trigger(s)
+	}}
 	alone = scene{options: []string{"--exec"}}
 	self  = scene{trigger: func(s *stage) { s.command("reload", "--self", "--dir", s.path("state"), "web") }}
 )
@@ -93,6 +98,7 @@ var steps = []struct {
 	{"start.announced", alone}, {"become.exec", alone},
 	{"keep.missing", removed}, {"keep.locked", removed}, {"keep.opened", removed}, {"keep.held", removed},
 	{"end.worker", ended}, {"end.vacated", ended}, {"end.unlocked", ended}, {"end.released", ended}, {"end.worker", again},
+	{"fork.before", beside}, {"fork.after", beside},
 	{"reload.asked", reload}, {"reload.started", reload}, {"reload.ready", reload}, {"reload.over", reload},
 	{"handover.exec", self}, {"handover.taken", self}, {"handover.restored", self},
 	// A respawn takes the same way again, without a census.
