@@ -28,6 +28,10 @@ type Options struct {
 	Memory       string        // a file for what must survive lifeline-remote; "" for none
 }
 
+// longestAddress is a limit for an address, in bytes: a whole cluster's hosts
+// and files fit.
+const longestAddress = 8192
+
 // Check refuses options that are wrong by themselves, and fills in the node.
 func (o *Options) Check(grace time.Duration) error {
 	scheme, rest, ok := strings.Cut(o.URL, "://")
@@ -38,6 +42,10 @@ func (o *Options) Check(grace time.Duration) error {
 		return fmt.Errorf("--cluster %s://…: the engines are etcd://, etcds:// (with TLS) and postgres://", scheme)
 	case address.Check(o.URL) != nil:
 		return fmt.Errorf("cannot read --cluster: %w", address.Check(o.URL))
+	case len(o.URL) > longestAddress:
+		return fmt.Errorf("--cluster is an address of %d bytes: at most %d fit", len(o.URL), longestAddress)
+	case len(o.Tick) > 1024:
+		return fmt.Errorf("--tick is a schedule of %d bytes: at most 1024 fit", len(o.Tick))
 	case o.Slots < 1 || o.Slots > 10000:
 		return fmt.Errorf("--slots %d: it is 1 to 10000", o.Slots)
 	case o.FailAfter < 0:

@@ -15,7 +15,9 @@ const Version = 1
 // Descriptor is the socket's number in lifeline-remote.
 const Descriptor = 3
 
-const longest = 4096
+// longest is a line with room for what lifeline says in its hello: the longest
+// address and path, each byte of them escaped.
+const longest = 64 << 10
 
 // ErrNonsense is what the other side must not say.
 var ErrNonsense = errors.New("it talks nonsense")

@@ -51,6 +51,9 @@ type Engine interface {
 	Claim(ctx context.Context, from, to Mark) error
 	// Mark reads the mark.
 	Mark(ctx context.Context, name string) (Mark, error)
+	// Reason finds out why a call had no answer in time; nil where that can't be
+	// told. It may be called beside another call.
+	Reason(ctx context.Context) error
 	// Changes has a value when something about the name may have changed.
 	Changes() <-chan struct{}
 	Close()

@@ -49,6 +49,7 @@ const (
 // Etcd is the engine.
 type Etcd struct {
 	c       *clientv3.Client
+	config  *clientv3.Config
 	name    string
 	m       engine.Member
 	lease   clientv3.LeaseID // of the member's key; 0 for no session

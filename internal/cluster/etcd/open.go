@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -31,15 +32,15 @@ func Open(ctx context.Context, typed, name string) (*Etcd, error) {
 		return nil, refine(err)
 	}
 	if err := check(ctx, c); err != nil {
-		if why := probe(ctx, config); why != nil {
+		if why := reason(ctx, config); why != nil && !errors.As(err, new(*engine.Refused)) {
 			err = why
 		}
 		_ = c.Close()
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background())
-	e := &Etcd{c: c, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]observation{},
-		http: &http.Client{Transport: &http.Transport{TLSClientConfig: config.TLS}}}
+	e := &Etcd{c: c, config: config, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]observation{},
+		http: &http.Client{Transport: &http.Transport{TLSClientConfig: config.TLS, DisableKeepAlives: true}}}
 	if name != "" {
 		e.over.Add(1)
 		go e.watch(watching)
@@ -69,29 +70,58 @@ func check(ctx context.Context, c *clientv3.Client) error {
 	return nil
 }
 
-// probe finds out why the TLS connection failed, because the client reports
-// only a timeout. A server that refuses the client's certificate says so after
-// the handshake (TLS 1.3), where it would otherwise begin to talk.
-func probe(ctx context.Context, config *clientv3.Config) error {
-	if config.TLS == nil {
-		return nil
-	}
+// Reason connects to the members by itself, because the client reports only a
+// timeout.
+func (e *Etcd) Reason(ctx context.Context) error { return reason(ctx, e.config) }
+
+// reason is why no member can be reached: what an operator has to set right, or
+// else the first member's error. It is nil where all can be reached.
+func reason(ctx context.Context, config *clientv3.Config) (first error) {
 	for _, endpoint := range config.Endpoints {
-		host, _, _ := net.SplitHostPort(strings.TrimPrefix(endpoint, "https://"))
-		own := config.TLS.Clone()
-		own.ServerName, own.NextProtos = host, []string{"h2"}
-		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 2 * time.Second}, Config: own}
-		c, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(endpoint, "https://"))
-		if err == nil {
-			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		err := probe(ctx, config, endpoint)
+		if errors.As(err, new(*engine.Refused)) {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// probe makes one connection. A server that refuses the client's certificate
+// says so after the handshake (TLS 1.3), where it would otherwise begin to
+// talk.
+func probe(ctx context.Context, config *clientv3.Config, endpoint string) error {
+	address := strings.TrimPrefix(strings.TrimPrefix(endpoint, "https://"), "http://")
+	host, _, _ := net.SplitHostPort(address)
+	dialer := &net.Dialer{Timeout: 2 * time.Second}
+	plain, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("no connection to etcd: %w", err)
+	}
+	_ = plain.Close()
+	own := &tls.Config{InsecureSkipVerify: true} // only whether it speaks TLS
+	if config.TLS != nil {
+		own = config.TLS.Clone()
+	}
+	own.ServerName, own.NextProtos = host, []string{"h2"}
+	d := tls.Dialer{NetDialer: dialer, Config: own}
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err == nil {
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		if config.TLS != nil {
 			_, err = c.Read(make([]byte, 1))
-			_ = c.Close()
 		}
-		if err != nil {
-			if err = refine(err); errors.As(err, new(*engine.Refused)) {
-				return err
-			}
+		_ = c.Close()
+	}
+	switch {
+	case config.TLS != nil:
+		if err = refine(err); errors.As(err, new(*engine.Refused)) {
+			return err
 		}
+	case err == nil:
+		return engine.Refuse("etcd at %s speaks TLS: give etcds://, or its authority as ?cacert=FILE", address)
 	}
 	return nil
 }

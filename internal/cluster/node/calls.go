@@ -15,12 +15,20 @@ import (
 // do calls the engine beside the loop; then follows in the loop.
 func (s *session) do(limit time.Duration, call func(context.Context) error, then func(error)) {
 	s.busy = true
+	e, told := s.engine, s.away
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		err := call(ctx)
 		if ctx.Err() != nil && err != nil {
 			err = fmt.Errorf("no answer within %s: %w", limit.Round(time.Millisecond), err)
+			if e != nil && !told {
+				asking, cancel := context.WithTimeout(context.Background(), limit/4)
+				defer cancel()
+				if why := e.Reason(asking); why != nil {
+					err = why
+				}
+			}
 		}
 		s.done <- func() { then(err) }
 	}()

@@ -30,6 +30,7 @@ type fake struct {
 	calls   []string
 	changed chan struct{}
 
+	reason   error
 	epoch    string
 	history  string
 	order    uint64
@@ -159,6 +160,8 @@ func (f *fake) Claim(ctx context.Context, from, to engine.Mark) error {
 func (f *fake) Mark(ctx context.Context, _ string) (engine.Mark, error) {
 	return f.mark, f.call(ctx, "mark")
 }
+
+func (f *fake) Reason(context.Context) error { return f.reason }
 
 func (f *fake) Changes() <-chan struct{} { return f.changed }
 
