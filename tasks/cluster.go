@@ -105,19 +105,34 @@ func (o *options) join(hold *guard.Hold) (*cluster.Lease, error) {
 // clusterStatus is `lifeline status --cluster [URL] [NAME...]`; without the
 // address it is the one in LIFELINE_CLUSTER.
 func (o *options) clusterStatus(args []string, asJSON bool) error {
+	args, err := o.clusterNames(args)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return o.remote("status", []string{"--json"}, args)
+	}
+	return o.remote("status", nil, args)
+}
+
+// clusterNames takes the address from the arguments or the environment, and
+// gives the names.
+func (o *options) clusterNames(args []string) (names []string, err error) {
 	o.cluster.URL = os.Getenv(variableOf("cluster"))
 	if len(args) > 0 && strings.Contains(args[0], "://") {
 		o.cluster.URL, args = args[0], args[1:]
 	}
 	for _, name := range args {
 		if err := guard.CheckName(name); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if asJSON {
-		return o.remote("status", []string{"--json"}, args)
-	}
-	return o.remote("status", nil, args)
+	return args, nil
+}
+
+// clusterToggle is --cluster of a command that has another meaning without it.
+func clusterToggle(on *bool, usage string) *option {
+	return &option{name: "cluster", to: toggle(on), noEnv: true, usage: usage + "; the address follows, or is in LIFELINE_CLUSTER"}
 }
 
 // installCluster makes a schedule the cluster's: cron has every node stand by,
@@ -184,6 +199,18 @@ func ticksCommand() *cli.Command {
 			return o.remote("reset-ticks", nil, args[1:])
 		},
 	}
+}
+
+// clusterForget has the engine forget a name.
+func (o *options) clusterForget(args []string) error {
+	names, err := o.clusterNames(args)
+	if err == nil && len(names) != 1 {
+		err = usage("forget takes one NAME: lifeline forget --cluster URL NAME")
+	}
+	if err != nil {
+		return err
+	}
+	return o.remote("forget", nil, names)
 }
 
 // remote has lifeline-remote do one of its subcommands. The address goes

@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -42,6 +44,10 @@ type Engine interface {
 	Raise(ctx context.Context, name string, floor Floor) error
 	// Clock is the time of day at the engine; zero where it can't be told.
 	Clock(ctx context.Context) (time.Time, error)
+	// Forget removes all of a name, except what keeps its fences rising. It
+	// refuses while a node stands by for the name or holds it, and waits until
+	// that is certain.
+	Forget(ctx context.Context, name string) error
 	// Wish asks that a node get the name, and stands for the duration; "" takes
 	// a wish back.
 	Wish(ctx context.Context, name, node string, lasts time.Duration) error
@@ -169,6 +175,13 @@ func Refuse(format string, args ...any) error { return &Refused{125, fmt.Sprintf
 
 // Misused is a refusal for what the command line says.
 func Misused(format string, args ...any) error { return &Refused{64, fmt.Sprintf(format, args...)} }
+
+// Lives refuses to forget a name.
+func Lives(name string, nodes []string) error {
+	slices.Sort(nodes)
+	return Refuse("%s: cannot forget it: it is alive on %s; run lifeline terminate %s there first", name,
+		strings.Join(slices.Compact(nodes), ", "), name)
+}
 
 // Disagree refuses options that differ from those of the nodes that were there
 // before.

@@ -142,6 +142,33 @@ func resetTicksCommand(ctx context.Context, args []string) error {
 	return nil
 }
 
+func forgetCommand(ctx context.Context, args []string) error {
+	url, rest, err := addressOf(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return engine.Misused("forget takes NAME")
+	}
+	e, err := open(ctx, cluster.Hello{URL: url, Name: rest[0]})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	view, err := e.Look(ctx, rest[0])
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(view.States, func(s engine.State) bool { return s.Name == rest[0] }) {
+		return engine.Refuse("%s: no node knows it", rest[0])
+	}
+	if err := e.Forget(ctx, rest[0]); err != nil {
+		return err
+	}
+	fmt.Printf("%s: forgotten in the cluster\n", rest[0])
+	return nil
+}
+
 func holds(s engine.State, node string) bool {
 	return slices.ContainsFunc(s.Members, func(m engine.Status) bool { return m.Node == node && m.Slot >= 0 })
 }

@@ -138,6 +138,8 @@ func (f *fake) Clock(ctx context.Context) (time.Time, error) {
 	return time.Now().Add(f.clock), f.err
 }
 
+func (f *fake) Forget(context.Context, string) error { return nil }
+
 func (f *fake) Wish(ctx context.Context, _, node string, _ time.Duration) error {
 	f.wish = node
 	return f.call(ctx, "wish "+node)

@@ -28,6 +28,7 @@ const usageText = `usage:
   lifeline-remote status [--json] URL [NAME...]
   lifeline-remote move URL NAME NODE      hand NAME over to NODE
   lifeline-remote reset-ticks URL NAME    let NAME's ticks go on from now
+  lifeline-remote forget URL NAME         remove a name that no node stands by for
   lifeline-remote ping URL start|log|fail|CODE   tell healthchecks.io or the like; the body comes from standard input
   lifeline-remote hold                    what lifeline starts; not for people
 `
@@ -56,6 +57,8 @@ func Main(args []string) int {
 		err = statusCommand(ctx, args[1:])
 	case "move":
 		err = moveCommand(ctx, args[1:])
+	case "forget":
+		err = forgetCommand(ctx, args[1:])
 	case "reset-ticks":
 		err = resetTicksCommand(ctx, args[1:])
 	case "-h", "--help", "help":

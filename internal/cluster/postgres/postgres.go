@@ -32,7 +32,7 @@ import (
 //go:embed schema.sql
 var Schema string
 
-const version = 2 // of the schema
+const version = 3 // of the schema
 
 // Postgres is the engine. It has one connection (line.go).
 type Postgres struct {
@@ -200,7 +200,7 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 			n.name, CASE WHEN n.wish_until > clock_timestamp() THEN coalesce(n.wish, '') ELSE '' END,
 			n.claimed, n.done, n.skipped, n.serial, n.fence, m.id, m.node, m.since, m.slot, m.fence, m.joined, m.beat, m.ttl,
 			clock_timestamp() - m.renewed
-		FROM (SELECT) one LEFT JOIN lifeline.name n ON $1 IN ('', n.name) LEFT JOIN lifeline.member m ON m.name = n.name
+		FROM (SELECT) one LEFT JOIN lifeline.name n ON $1 IN ('', n.name) AND n.name <> '' LEFT JOIN lifeline.member m ON m.name = n.name
 		ORDER BY n.name, m.slot NULLS LAST, m.since`, name)
 	if err != nil {
 		return v, refine(err, p.config)
@@ -269,6 +269,28 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 func (p *Postgres) Raise(ctx context.Context, name string, f engine.Floor) error {
 	return p.row(ctx, []any{nil}, "SELECT lifeline.raise_name($1, $2, $3, $4, $5, $6)", name, int64(f.Fence),
 		stamp(f.Mark.Claimed), stamp(f.Mark.Done), f.Mark.Skipped, f.Mark.Serial)
+}
+
+// Forget removes the rows of a name. It takes a session for dead when its beats
+// have stood still for a whole TTL, measured here.
+func (p *Postgres) Forget(ctx context.Context, name string) error {
+	ids, beats, nodes, longest := []string{}, []int64{}, []string{}, 0.0
+	err := p.row(ctx, []any{&ids, &beats, &nodes, &longest}, `SELECT coalesce(array_agg(id), '{}'), coalesce(array_agg(beat), '{}'),
+		coalesce(array_agg(node), '{}'), coalesce(max(extract(epoch FROM ttl)), 0)::float8 FROM lifeline.member WHERE name = $1`, name)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(longest * float64(time.Second))):
+	}
+	var gone bool
+	err = p.row(ctx, []any{&gone}, "SELECT lifeline.forget_name($1, $2, $3)", name, ids, beats)
+	if err == nil && !gone {
+		return engine.Lives(name, nodes)
+	}
+	return err
 }
 
 // Clock is the database's.
