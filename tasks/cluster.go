@@ -84,9 +84,10 @@ func (o *options) checkCluster(c *cli.Context) error {
 	return nil
 }
 
-// secretTyped refuses a password that stands on the command line.
+// secretTyped refuses a password that stands on the command line. An address
+// that can't be read is refused elsewhere.
 func secretTyped(url string) error {
-	if address.Secret(url) && slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.Contains(arg, url) }) {
+	if address.Check(url) == nil && address.Secret(url) && slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.Contains(arg, url) }) {
 		return usage("a password on the command line can be read by everybody on this machine: put the address into LIFELINE_CLUSTER, or the password into LIFELINE_CLUSTER_PASSWORD or the file LIFELINE_CLUSTER_PASSWORD_FILE")
 	}
 	return nil

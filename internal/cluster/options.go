@@ -38,6 +38,8 @@ func (o *Options) Check(grace time.Duration) error {
 	switch {
 	case !ok || rest == "":
 		return errors.New("--cluster is an address such as etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE")
+	case strings.ContainsFunc(scheme, func(r rune) bool { return r < 'a' || r > 'z' }):
+		return fmt.Errorf("cannot read --cluster: %w", address.Check(o.URL))
 	case scheme != "etcd" && scheme != "etcds" && scheme != "postgres" && scheme != "postgresql":
 		return fmt.Errorf("--cluster %s://…: the engines are etcd://, etcds:// (with TLS) and postgres://", scheme)
 	case address.Check(o.URL) != nil:

@@ -133,7 +133,7 @@ func TestFind(t *testing.T) {
 
 // The longest address that is taken fits into the hello, whatever is in it.
 func TestLongestHello(t *testing.T) {
-	o := Options{URL: "etcd://" + strings.Repeat("\xff", longestAddress-7), Node: strings.Repeat("ö", 127), Slots: 1, TTL: time.Second,
+	o := Options{URL: "postgres://h/" + strings.Repeat("\xff", longestAddress-13), Node: strings.Repeat("ö", 127), Slots: 1, TTL: time.Second,
 		Tick: strings.Repeat("ö", 512), Prefer: strings.Repeat("ö", 127)}
 	if err := o.Check(0); err != nil && strings.Contains(err.Error(), "bytes") {
 		t.Error(err)

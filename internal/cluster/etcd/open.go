@@ -166,8 +166,6 @@ func parse(typed string) (*clientv3.Config, error) {
 			secrets.User = v
 		case "password":
 			secrets.Password = v
-		default:
-			return nil, engine.Misused("--cluster: etcd's address has no %q; it has cacert, cert, key and user", key)
 		}
 	}
 	c := &clientv3.Config{
@@ -184,9 +182,6 @@ func parse(typed string) (*clientv3.Config, error) {
 	}
 	var all []string
 	for host := range strings.SplitSeq(hosts, ",") {
-		if host == "" || strings.ContainsAny(host, "/ ") {
-			return nil, engine.Misused("--cluster: %q is no host; an address is etcd://HOST:2379,HOST:2379", host)
-		}
 		if _, _, err := net.SplitHostPort(host); err != nil {
 			host = net.JoinHostPort(strings.Trim(host, "[]"), "2379")
 		}

@@ -19,6 +19,9 @@ import (
 // where a password may stand.
 func addressOf(args []string) (url string, rest []string, err error) {
 	if len(args) > 0 && strings.Contains(args[0], "://") {
+		if err := address.Check(args[0]); err != nil {
+			return "", nil, engine.Misused("%v", err)
+		}
 		if address.Secret(args[0]) {
 			return "", nil, engine.Misused("a password on the command line can be read by everybody here: put it into %s, "+
 				"or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
@@ -29,6 +32,9 @@ func addressOf(args []string) (url string, rest []string, err error) {
 		args = args[1:]
 	}
 	if url = os.Getenv("LIFELINE_CLUSTER"); url != "" {
+		if err := address.Check(url); err != nil {
+			return "", nil, engine.Misused("%v", err)
+		}
 		return url, args, nil
 	}
 	return "", nil, engine.Misused("the engine's address is missing: etcd://HOST:2379 or postgres://HOST/DATABASE")

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/healthcheck"
 )
@@ -70,15 +71,14 @@ func Main(args []string) int {
 }
 
 func codeOf(err error) int {
-	var refused *engine.Refused
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &refused):
-		fmt.Fprintln(os.Stderr, "lifeline-remote:", err)
+	}
+	fmt.Fprintln(os.Stderr, "lifeline-remote:", address.Scrub(err.Error(), os.Args))
+	var refused *engine.Refused
+	if errors.As(err, &refused) {
 		return refused.Code
 	}
-	fmt.Fprintln(os.Stderr, "lifeline-remote:", err)
 	return 125
 }
 

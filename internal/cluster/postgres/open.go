@@ -3,7 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
-	"regexp"
+	neturl "net/url"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,8 +19,6 @@ import (
 const settings = "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; " +
 	"SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on"
 
-var secret = regexp.MustCompile(`//[^@/]*@`)
-
 // parse reads the address as libpq does, and adds what must be so.
 func parse(url string) (*pgx.ConnConfig, error) {
 	if err := address.Check(url); err != nil {
@@ -33,10 +31,9 @@ func parse(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		var wrong *pgconn.ParseConfigError
-		if errors.As(err, &wrong) { // its own words have the address in them
-			if inner := errors.Unwrap(err); inner != nil {
-				return nil, engine.Misused("--cluster %s: %s", address.Hide(url), secret.ReplaceAllString(inner.Error(), "//"))
-			}
+		var text *neturl.Error
+		if inner := errors.Unwrap(err); errors.As(err, &wrong) && inner != nil && !errors.As(inner, &text) {
+			return nil, engine.Misused("--cluster %s: %v", address.Hide(url), inner) // the others have the address in them
 		}
 		return nil, engine.Misused("--cluster %s can't be read; an address is postgres://USER@HOST:5432/DATABASE",
 			address.Hide(url))
