@@ -59,6 +59,7 @@
 //	released                   the lease is given back
 //	refused CODE TEXT          the engine will refuse every try (wrong password,
 //	                           no table); lifeline-remote ends after it
+//	trouble TEXT               what keeps it from the engine now; empty for nothing
 //	say TEXT                   one line for a person
 //	ping                       say pong
 //	pong

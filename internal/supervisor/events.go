@@ -94,7 +94,7 @@ func (l *loop) snapshot() Snapshot {
 		case len(l.leaving) > 0 || !l.desired:
 			s.State = StateStopping
 		case l.Lease != nil && !held:
-			s.State = StateStandingBy
+			s.State, s.Status = StateStandingBy, l.Lease.Trouble()
 		case l.Lease != nil && l.Lease.Ticks():
 			s.State = StateWaiting
 		case l.at.IsZero():

@@ -26,6 +26,7 @@ type Lease interface {
 	Held() bool  // a worker may be started now
 	Ticks() bool // the command runs at ticks, not all the time
 	Until() int64
+	Trouble() string // with the engine, as last heard; "" for none
 	Fence() uint64
 	Starting(generation, cgroup string)
 	Started(generation string, id procscan.ID)
@@ -64,7 +65,20 @@ func (l *loop) standBy() {
 		return
 	}
 	_ = l.Above.Status("standing by for the lease")
+	l.control.listen(l.Hold.Control(), l.Warn)
 	l.Lease.Want()
+}
+
+// onPause ends an instance that waits for a lease, or holds one without a
+// worker: no other node may hand over to it while it is paused.
+func (l *loop) onPause(r *request) {
+	if l.Lease == nil || len(l.workers()) > 0 {
+		r.answer("ok")
+		return
+	}
+	r.answer("ok it no longer stands by for the lease")
+	l.desired, l.at = false, time.Time{}
+	l.finishIfEmpty()
 }
 
 func (l *loop) onLease() {

@@ -325,6 +325,8 @@ func (l *loop) onRequest(r *request) {
 		l.killAll("lifeline terminate --now")
 	case !l.desired:
 		r.answer("error it is being ended")
+	case r.verb == "pause":
+		l.onPause(r)
 	case l.leaseRefuses(r.verb) != "":
 		r.answer("error " + l.leaseRefuses(r.verb))
 	case r.verb == "reload":

@@ -57,6 +57,8 @@ type Engine interface {
 	Claim(ctx context.Context, from, to Mark) error
 	// Mark reads the mark.
 	Mark(ctx context.Context, name string) (Mark, error)
+	// Test writes without changing anything: nil where leases can be given.
+	Test(ctx context.Context) error
 	// Reason finds out why a call had no answer in time; nil where that can't be
 	// told. It may be called beside another call.
 	Reason(ctx context.Context) error

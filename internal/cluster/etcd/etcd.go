@@ -237,6 +237,13 @@ func (e *Etcd) Leave(ctx context.Context) error {
 	return nil
 }
 
+// Test writes the key of the version as it is, or as it will be.
+func (e *Etcd) Test(ctx context.Context) error {
+	_, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).Then(clientv3.OpPut(version, layout)).
+		Else(clientv3.OpPut(version, "", clientv3.WithIgnoreValue())).Commit()
+	return refine(err)
+}
+
 // refine tells errors that stay until an operator acts from errors that may pass.
 func refine(err error) error {
 	var refused *engine.Refused

@@ -44,7 +44,9 @@ func (s *session) failed(err error) {
 	s.fails++
 	if s.fails >= 2 && !s.away && !s.leaving {
 		s.away = true
-		s.say("say", fmt.Sprintf("the cluster's engine can't be reached, trying again: %v", err))
+		text := fmt.Sprintf("the cluster's engine can't be reached, trying again: %v", err)
+		s.say("say", text)
+		s.say("trouble", text)
 	}
 }
 
@@ -54,6 +56,7 @@ func (s *session) answered() {
 	if s.away {
 		s.away = false
 		s.say("say", "the cluster's engine answers again")
+		s.say("trouble", "")
 	}
 }
 

@@ -92,7 +92,8 @@ func move(ctx context.Context, url, name, node string) error {
 			return nil
 		}
 		if !standsBy(last, node) {
-			return engine.Refuse("%s: %s doesn't stand by for it; %s", name, node, whoDoes(last))
+			return engine.Refuse("%s: %s doesn't stand by for it; %s; where it is paused, lifeline resume %s lets it", name, node,
+				whoDoes(last), name)
 		}
 		if last.Wish != node {
 			if err := e.Wish(ctx, name, node, 60*time.Second); err != nil {

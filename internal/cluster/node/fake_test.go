@@ -163,6 +163,8 @@ func (f *fake) Mark(ctx context.Context, _ string) (engine.Mark, error) {
 	return f.mark, f.call(ctx, "mark")
 }
 
+func (f *fake) Test(context.Context) error { return f.err }
+
 func (f *fake) Reason(context.Context) error { return f.reason }
 
 func (f *fake) Changes() <-chan struct{} { return f.changed }

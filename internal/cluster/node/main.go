@@ -30,6 +30,7 @@ const usageText = `usage:
   lifeline-remote move URL NAME NODE      hand NAME over to NODE
   lifeline-remote reset-ticks URL NAME    let NAME's ticks go on from now
   lifeline-remote forget URL NAME         remove a name that no node stands by for
+  lifeline-remote doctor URL NAME         what lifeline doctor shows of the engine: a finding a line, in fields
   lifeline-remote ping URL start|log|fail|CODE   tell healthchecks.io or the like; the body comes from standard input
   lifeline-remote hold                    what lifeline starts; not for people
 `
@@ -60,6 +61,8 @@ func Main(args []string) int {
 		err = moveCommand(ctx, args[1:])
 	case "forget":
 		err = forgetCommand(ctx, args[1:])
+	case "doctor":
+		err = doctorCommand(ctx, args[1:])
 	case "reset-ticks":
 		err = resetTicksCommand(ctx, args[1:])
 	case "-h", "--help", "help":

@@ -299,6 +299,12 @@ func (p *Postgres) Clock(ctx context.Context) (at time.Time, err error) {
 	return at, err
 }
 
+// Test is a renewal of no session.
+func (p *Postgres) Test(ctx context.Context) error {
+	var ok bool
+	return p.row(ctx, []any{&ok}, "SELECT lifeline.renew('', 0)")
+}
+
 // Reason is left to the errors, which name it.
 func (p *Postgres) Reason(context.Context) error { return nil }
 
