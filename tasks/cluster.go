@@ -38,7 +38,7 @@ func (o *options) clusterOptions() []*option {
 // clusterAddress is the option that subcommands have, too.
 func (o *options) clusterAddress() []*option {
 	return []*option{{name: "cluster", value: "ADDRESS", group: aboutCluster, to: text(&o.cluster.URL),
-		usage: "run once in the whole cluster that meets at this address: etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE"}}
+		usage: "run once in the whole cluster that meets at this address: etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE, or in @FILE"}}
 }
 
 // checkCluster refuses what can't go together, before anything else is done.
@@ -120,7 +120,7 @@ func (o *options) clusterStatus(args []string, asJSON bool) error {
 // gives the names.
 func (o *options) clusterNames(args []string) (names []string, err error) {
 	o.cluster.URL = os.Getenv(variableOf("cluster"))
-	if len(args) > 0 && strings.Contains(args[0], "://") {
+	if len(args) > 0 && address.Is(args[0]) {
 		o.cluster.URL, args = args[0], args[1:]
 	}
 	for _, name := range args {

@@ -35,6 +35,13 @@ const longestAddress = 8192
 // Check refuses options that are wrong by themselves, and fills in the node.
 func (o *Options) Check(grace time.Duration) error {
 	scheme, rest, ok := strings.Cut(o.URL, "://")
+	if strings.HasPrefix(o.URL, "@") {
+		url, err := address.Read(o.URL)
+		if err != nil {
+			return err
+		}
+		scheme, rest, ok = strings.Cut(url, "://")
+	}
 	switch {
 	case !ok || rest == "":
 		return errors.New("--cluster is an address such as etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE")
@@ -42,7 +49,7 @@ func (o *Options) Check(grace time.Duration) error {
 		return fmt.Errorf("cannot read --cluster: %w", address.Check(o.URL))
 	case scheme != "etcd" && scheme != "etcds" && scheme != "postgres" && scheme != "postgresql":
 		return fmt.Errorf("--cluster %s://…: the engines are etcd://, etcds:// (with TLS) and postgres://", scheme)
-	case address.Check(o.URL) != nil:
+	case o.URL[0] != '@' && address.Check(o.URL) != nil:
 		return fmt.Errorf("cannot read --cluster: %w", address.Check(o.URL))
 	case len(o.URL) > longestAddress:
 		return fmt.Errorf("--cluster is an address of %d bytes: at most %d fit", len(o.URL), longestAddress)

@@ -5,12 +5,14 @@
 //	if address.Secret(typed) { … }                   // there is a password in it
 //	log(address.Hide(typed))
 //	log(address.Scrub(text, os.Args))                // of a text that may repeat what was typed
+//	url, err := address.Read(typed)                  // of the file, where @FILE was typed
 package address
 
 import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,6 +75,27 @@ func Check(address string) error {
 	return nil
 }
 
+// Is reports whether a word is an address or @FILE, not a name.
+func Is(word string) bool { return strings.Contains(word, "://") || strings.HasPrefix(word, "@") }
+
+// Read gives the address that stands in FILE where @FILE was typed, else what
+// was typed. It is called again for each connection: the file may be replaced.
+func Read(typed string) (string, error) {
+	file, ok := strings.CutPrefix(typed, "@")
+	if !ok {
+		return typed, Check(typed)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the engine's address: %w", err)
+	}
+	address := strings.TrimSpace(string(text))
+	if err := Check(address); err != nil {
+		return "", fmt.Errorf("in the file %s: %w", file, err)
+	}
+	return address, nil
+}
+
 // areHosts reports whether the text is HOST:PORT,HOST:PORT, where both may be
 // left out in PostgreSQL's addresses, and the port in etcd's.
 func areHosts(text, scheme string) bool {
@@ -122,6 +145,9 @@ func cutLast(authority string) (user, hosts string, found bool) {
 // that can't be parsed may have one, and counts.
 func Secret(address string) bool {
 	_, rest, ok := strings.Cut(address, "://")
+	if strings.HasPrefix(address, "@") {
+		return false
+	}
 	if Check(address) != nil {
 		return ok || strings.Contains(address, "@")
 	}
@@ -139,10 +165,13 @@ func Secret(address string) bool {
 	return false
 }
 
-// Hide shows an address without its password and its options. Of an address
-// that can't be parsed it shows only the scheme.
+// Hide shows an address without its password and its options, or @FILE. Of an
+// address that can't be parsed it shows only the scheme.
 func Hide(address string) string {
 	scheme, rest, _ := strings.Cut(address, "://")
+	if strings.HasPrefix(address, "@") {
+		return address
+	}
 	if optionsOf(scheme) == nil {
 		return "the address"
 	}

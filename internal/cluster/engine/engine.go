@@ -57,6 +57,10 @@ type Engine interface {
 	Claim(ctx context.Context, from, to Mark) error
 	// Mark reads the mark.
 	Mark(ctx context.Context, name string) (Mark, error)
+	// Reconnect is called after a failure and before the next call. The
+	// connection may be stale, or the address, a secret or a certificate may have
+	// been replaced in its file.
+	Reconnect(ctx context.Context) error
 	// Test writes without changing anything: nil where leases can be given.
 	Test(ctx context.Context) error
 	// Reason finds out why a call had no answer in time; nil where that can't be

@@ -39,13 +39,43 @@ func Open(ctx context.Context, typed, name string) (*Etcd, error) {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background())
-	e := &Etcd{c: c, config: config, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]observation{},
-		http: &http.Client{Transport: &http.Transport{TLSClientConfig: config.TLS, DisableKeepAlives: true}}}
+	e := &Etcd{typed: typed, c: c, now: c, config: config, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]observation{}}
+	e.http = &http.Client{Transport: e.transport()}
 	if name != "" {
 		e.over.Add(1)
 		go e.watch(watching)
 	}
 	return e, nil
+}
+
+// Reconnect makes a new client. The old one would keep a connection that no
+// longer hears anything until its keepalive gives it up (at least 10 s), and the
+// password and endpoints that it began with.
+func (e *Etcd) Reconnect(ctx context.Context) error {
+	config, err := parse(e.typed)
+	if err != nil {
+		return err
+	}
+	config.Context = context.Background()
+	if deadline, ok := ctx.Deadline(); ok { // the limit for the request for a token
+		config.DialTimeout = min(config.DialTimeout, max(time.Until(deadline), time.Millisecond))
+	}
+	c, err := clientv3.New(*config)
+	if err != nil {
+		return refine(err)
+	}
+	e.endBeat()
+	old := e.c
+	e.mu.Lock()
+	e.c, e.now, e.config = c, c, config
+	e.mu.Unlock()
+	e.http = &http.Client{Transport: e.transport()}
+	_ = old.Close() // which ends its watch
+	return nil
+}
+
+func (e *Etcd) transport() *http.Transport {
+	return &http.Transport{TLSClientConfig: e.config.TLS, DisableKeepAlives: true}
 }
 
 // check asks for what every call needs: an answer, a leader, permission, a
@@ -129,7 +159,11 @@ func probe(ctx context.Context, config *clientv3.Config, endpoint string) error 
 // parse reads an address. It splits the hosts at commas itself, because net/url
 // can't.
 func parse(typed string) (*clientv3.Config, error) {
-	if err := address.Check(typed); err != nil {
+	typed, err := address.Read(typed)
+	if err == nil && !strings.HasPrefix(typed, "etcd") {
+		err = errors.New("the address is another engine's now: lifeline terminate NAME, and the next tick uses that")
+	}
+	if err != nil {
 		return nil, engine.Misused("--cluster: %v", err)
 	}
 	scheme, rest, _ := strings.Cut(typed, "://")

@@ -18,8 +18,8 @@ import (
 // addressOf reads the URL argument; - or none means the one in LIFELINE_CLUSTER,
 // where a password may stand.
 func addressOf(args []string) (url string, rest []string, err error) {
-	if len(args) > 0 && strings.Contains(args[0], "://") {
-		if err := address.Check(args[0]); err != nil {
+	if len(args) > 0 && address.Is(args[0]) {
+		if _, err := address.Read(args[0]); err != nil {
 			return "", nil, engine.Misused("%v", err)
 		}
 		if address.Secret(args[0]) {
@@ -32,7 +32,7 @@ func addressOf(args []string) (url string, rest []string, err error) {
 		args = args[1:]
 	}
 	if url = os.Getenv("LIFELINE_CLUSTER"); url != "" {
-		if err := address.Check(url); err != nil {
+		if _, err := address.Read(url); err != nil {
 			return "", nil, engine.Misused("%v", err)
 		}
 		return url, args, nil

@@ -30,12 +30,14 @@ type fake struct {
 	calls   []string
 	changed chan struct{}
 
-	reason   error
-	epoch    string
-	history  string
-	order    uint64
-	revision uint64
-	clock    time.Duration // by how much its own is ahead
+	reason error
+
+	reconnects int
+	epoch      string
+	history    string
+	order      uint64
+	revision   uint64
+	clock      time.Duration // by how much its own is ahead
 }
 
 func (f *fake) call(ctx context.Context, what string) error {
@@ -161,6 +163,11 @@ func (f *fake) Claim(ctx context.Context, from, to engine.Mark) error {
 
 func (f *fake) Mark(ctx context.Context, _ string) (engine.Mark, error) {
 	return f.mark, f.call(ctx, "mark")
+}
+
+func (f *fake) Reconnect(context.Context) error {
+	f.reconnects++
+	return nil
 }
 
 func (f *fake) Test(context.Context) error { return f.err }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	neturl "net/url"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,8 +21,12 @@ const settings = "SET client_encoding = 'UTF8'; SET standard_conforming_strings 
 	"SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on"
 
 // parse reads the address as libpq does, and adds what must be so.
-func parse(url string) (*pgx.ConnConfig, error) {
-	if err := address.Check(url); err != nil {
+func parse(typed string) (*pgx.ConnConfig, error) {
+	url, err := address.Read(typed)
+	if err == nil && !strings.HasPrefix(url, "postgres") {
+		err = errors.New("the address is another engine's now: lifeline terminate NAME, and the next tick uses that")
+	}
+	if err != nil {
 		return nil, engine.Misused("--cluster: %v", err)
 	}
 	secrets, err := engine.ReadSecrets()

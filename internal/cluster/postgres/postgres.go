@@ -299,6 +299,9 @@ func (p *Postgres) Clock(ctx context.Context) (at time.Time, err error) {
 	return at, err
 }
 
+// Reconnect has nothing to do, because a connection that failed is closed.
+func (p *Postgres) Reconnect(context.Context) error { return nil }
+
 // Test is a renewal of no session.
 func (p *Postgres) Test(ctx context.Context) error {
 	var ok bool
