@@ -18,7 +18,7 @@ func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "check",
 		Usage:     "for Nagios and its like: one line and a code",
-		UsageText: "lifeline check NAME --max-age 15m\n\nOK (0) when its last success isn't older: a run that ended with 0; or now, for\na daemon that is up (with --notify: ready). A daemon has --respawn, or has\nnever ended with 0 and has no schedule but every minute. Else CRITICAL (2).\nWARNING (1) when a run since has failed, when it is older than --warn-age, or\nwhen it is paused; UNKNOWN (3) when that can't be told, or the command line\nis wrong. Performance data follow behind a |.",
+		UsageText: "lifeline check NAME --max-age 15m\n\nOK (0) when its last success isn't older: a run that ended with 0; or now, for\na daemon that is up (with --notify: ready). A daemon has --respawn, or has\nnever ended with 0 and has no schedule but every minute. A node of a cluster that\nstands by is OK while it reaches the engine. Else CRITICAL (2).\nWARNING (1) when a run since has failed, when it is older than --warn-age, or\nwhen it is paused; UNKNOWN (3) when that can't be told, or the command line\nis wrong. Performance data follow behind a |.",
 		Flags: flags(o.dirOptions(), []*option{
 			{name: "max-age", value: "TIME", to: duration(&maxAge, 0), usage: "the last success may be TIME ago"},
 			{name: "warn-age", value: "TIME", to: duration(&warnAge, 0), usage: "warn when it is TIME ago"}}),
@@ -99,6 +99,19 @@ func judge(s instanceStatus, maxAge, warnAge time.Duration) (code int, text stri
 			text += "; " + s.State + " for " + human.Age(*s.UpSince)
 		}
 		return 1, text
+	}
+	if s.State == supervisor.StateStandingBy || s.State == supervisor.StateWaiting && s.Last == nil {
+		text = s.State + " on node " + s.Node
+		if !s.since.IsZero() {
+			text += " for " + human.Age(s.since)
+		}
+		switch {
+		case s.Status != "":
+			return 2, text + "; " + s.Status
+		case s.State == supervisor.StateStandingBy:
+			return 0, text + ": another node has the lease, or will"
+		}
+		return 0, text
 	}
 	failed := s.Last != nil && !s.Last.Good() && s.Last.Outcome != supervisor.OutcomeStopped
 	if s.isDaemon() && good && s.UpSince != nil {

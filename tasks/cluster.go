@@ -38,7 +38,7 @@ func (o *options) clusterOptions() []*option {
 // clusterAddress is the option that subcommands have, too.
 func (o *options) clusterAddress() []*option {
 	return []*option{{name: "cluster", value: "ADDRESS", group: aboutCluster, to: text(&o.cluster.URL),
-		usage: "run once in the whole cluster that meets at this address: etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE"}}
+		usage: "run once in the whole cluster that meets at this address: etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE, or in @FILE"}}
 }
 
 // checkCluster refuses what can't go together, before anything else is done.
@@ -84,9 +84,10 @@ func (o *options) checkCluster(c *cli.Context) error {
 	return nil
 }
 
-// secretTyped refuses a password that stands on the command line.
+// secretTyped refuses a password that stands on the command line. An address
+// that can't be read is refused elsewhere.
 func secretTyped(url string) error {
-	if address.Secret(url) && slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.Contains(arg, url) }) {
+	if address.Check(url) == nil && address.Secret(url) && slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.Contains(arg, url) }) {
 		return usage("a password on the command line can be read by everybody on this machine: put the address into LIFELINE_CLUSTER, or the password into LIFELINE_CLUSTER_PASSWORD or the file LIFELINE_CLUSTER_PASSWORD_FILE")
 	}
 	return nil
@@ -105,19 +106,34 @@ func (o *options) join(hold *guard.Hold) (*cluster.Lease, error) {
 // clusterStatus is `lifeline status --cluster [URL] [NAME...]`; without the
 // address it is the one in LIFELINE_CLUSTER.
 func (o *options) clusterStatus(args []string, asJSON bool) error {
-	o.cluster.URL = os.Getenv(variableOf("cluster"))
-	if len(args) > 0 && strings.Contains(args[0], "://") {
-		o.cluster.URL, args = args[0], args[1:]
-	}
-	for _, name := range args {
-		if err := guard.CheckName(name); err != nil {
-			return err
-		}
+	args, err := o.clusterNames(args)
+	if err != nil {
+		return err
 	}
 	if asJSON {
 		return o.remote("status", []string{"--json"}, args)
 	}
 	return o.remote("status", nil, args)
+}
+
+// clusterNames takes the address from the arguments or the environment, and
+// gives the names.
+func (o *options) clusterNames(args []string) (names []string, err error) {
+	o.cluster.URL = os.Getenv(variableOf("cluster"))
+	if len(args) > 0 && address.Is(args[0]) {
+		o.cluster.URL, args = args[0], args[1:]
+	}
+	for _, name := range args {
+		if err := guard.CheckName(name); err != nil {
+			return nil, err
+		}
+	}
+	return args, nil
+}
+
+// clusterToggle is --cluster of a command that has another meaning without it.
+func clusterToggle(on *bool, usage string) *option {
+	return &option{name: "cluster", to: toggle(on), noEnv: true, usage: usage + "; the address follows, or is in LIFELINE_CLUSTER"}
 }
 
 // installCluster makes a schedule the cluster's: cron has every node stand by,
@@ -184,6 +200,18 @@ func ticksCommand() *cli.Command {
 			return o.remote("reset-ticks", nil, args[1:])
 		},
 	}
+}
+
+// clusterForget has the engine forget a name.
+func (o *options) clusterForget(args []string) error {
+	names, err := o.clusterNames(args)
+	if err == nil && len(names) != 1 {
+		err = usage("forget takes one NAME: lifeline forget --cluster URL NAME")
+	}
+	if err != nil {
+		return err
+	}
+	return o.remote("forget", nil, names)
 }
 
 // remote has lifeline-remote do one of its subcommands. The address goes

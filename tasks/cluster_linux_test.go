@@ -118,7 +118,7 @@ func TestClusterCommandLine(t *testing.T) { clusterScripts(t, "commandline", nil
 
 func TestClusterEtcd(t *testing.T) {
 	server := enginetest.Etcd(t)
-	clusterScripts(t, "run", map[string]string{"CLUSTER": server, "TTL": "2s"})
+	clusterScripts(t, "run", map[string]string{"CLUSTER": server, "TTL": "2s", "LONG": repeated(server)})
 }
 
 func TestClusterPostgres(t *testing.T) {
@@ -128,7 +128,20 @@ func TestClusterPostgres(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	clusterScripts(t, "run", map[string]string{"CLUSTER": server, "TTL": "800ms"})
+	clusterScripts(t, "run", map[string]string{"CLUSTER": server, "TTL": "800ms", "LONG": repeated(server)})
+}
+
+// repeated is an address of more than 4 kB that names its host often.
+func repeated(address string) string {
+	start := strings.LastIndexAny(address, "@/")
+	if i := strings.IndexByte(address, '@'); i >= 0 {
+		start = i
+	}
+	host, rest, _ := strings.Cut(address[start+1:], "/")
+	if rest != "" {
+		rest = "/" + rest
+	}
+	return address[:start+1] + strings.Repeat(host+",", 4500/len(host)) + host + rest
 }
 
 // An etcd that wants certificates.
@@ -185,6 +198,7 @@ func TestClusterPgbouncer(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	clusterScripts(t, "pooler", map[string]string{
+		"STATEMENT":   enginetest.Pgbouncer(t, server, "statement"),
 		"TRANSACTION": enginetest.Pgbouncer(t, server, "transaction"),
 		"SESSION":     enginetest.Pgbouncer(t, server, "session"),
 	})

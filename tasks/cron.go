@@ -322,15 +322,21 @@ func (k *cronOptions) suitBusybox(o *options) error {
 func absolute(options []string, table []*option, cwd string) []string {
 	var out []string
 	for _, w := range words(options, table) {
-		if slices.Contains([]string{"log", "env-file", "chdir", "dir", "state-dir", "reload-on-change"}, w.option) {
+		if slices.Contains([]string{"log", "env-file", "chdir", "dir", "state-dir", "reload-on-change", "cluster"}, w.option) {
 			name, value, joined := strings.Cut(w.text[0], "=")
 			if !joined && len(w.text) == 2 {
 				value = w.text[1]
 			}
-			if value != "" && !filepath.IsAbs(value) {
+			at := ""
+			if file, ok := strings.CutPrefix(value, "@"); ok && w.option == "cluster" {
+				at, value = "@", file
+			}
+			if value != "" && !filepath.IsAbs(value) && (at != "" || w.option != "cluster") {
 				value = filepath.Join(cwd, value)
 			}
-			w.text = []string{name + "=" + value}
+			if at != "" || w.option != "cluster" {
+				w.text = []string{name + "=" + at + value}
+			}
 		}
 		out = append(out, w.text...)
 	}

@@ -126,12 +126,16 @@ func stillRuns(before, name string, hasUser bool) string {
 
 func forgetCommand() *cli.Command {
 	var o options
+	var cluster bool
 	return &cli.Command{
 		Name:      "forget",
 		Usage:     "remove its history, when nothing starts it",
-		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks of a name that isn't in the\ncrontab and doesn't run. The file of --log stays.",
-		Flags:     flags(o.dirOptions()),
+		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks of a name that isn't in the\ncrontab and doesn't run. The file of --log stays. With --cluster it removes\nwhat the engine has of NAME instead, when no node stands by for it.",
+		Flags:     flags(o.dirOptions(), []*option{clusterToggle(&cluster, "have the engine forget it")}),
 		Action: func(c *cli.Context) error {
+			if cluster {
+				return o.clusterForget(c.Args().Slice())
+			}
 			name, err := o.oneName(c)
 			if err != nil {
 				return err

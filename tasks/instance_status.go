@@ -48,7 +48,8 @@ type instanceStatus struct {
 	NextTick    *time.Time     `json:"next_tick,omitempty"`     // when cron starts it next; none is given for every minute
 	Problem     string         `json:"problem,omitempty"`       // what couldn't be told
 
-	daemon bool // it is kept up (--respawn), not a job that ends
+	since  time.Time // of State, where that is known
+	daemon bool      // it is kept up (--respawn), not a job that ends
 	worker procscan.ID
 }
 
@@ -195,7 +196,7 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 	switch {
 	case current:
 		s.State, s.Restarts, s.Reloads, s.Status, s.Node, s.Fence = written.State, written.Restarts, written.Reloads, written.Status, written.Node, written.Fence
-		s.Lost = written.Lost
+		s.Lost, s.since = written.Lost, written.Since
 		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
 		if w := written.Worker; w == nil || !(procscan.ID{PID: w.PID, Start: w.Start}).Alive() {
 			if s.State == supervisor.StateRunning || s.State == supervisor.StateReady {

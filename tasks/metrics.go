@@ -73,6 +73,15 @@ var metricList = []metric{
 	{"lifeline_ready", "gauge", "Whether it is up, and with --notify has said so.", always(func(s instanceStatus) float64 {
 		return truth(s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading)
 	})},
+	{"lifeline_standing_by", "gauge", "Whether it stands by for a cluster's lease.", func(s instanceStatus) (float64, bool) {
+		return truth(s.State == supervisor.StateStandingBy), s.Node != ""
+	}},
+	{"lifeline_fence", "gauge", "Fence of the cluster's lease that it holds, 0 for none.", func(s instanceStatus) (float64, bool) {
+		return float64(s.Fence), s.Node != ""
+	}},
+	{"lifeline_engine_reachable", "gauge", "Whether a node that stands by reaches the cluster's engine.", func(s instanceStatus) (float64, bool) {
+		return truth(s.Status == ""), s.State == supervisor.StateStandingBy
+	}},
 	{"lifeline_paused", "gauge", "Whether it is paused.", always(func(s instanceStatus) float64 { return truth(s.Paused) })},
 	{"lifeline_scheduled", "gauge", "Whether a crontab starts it.", always(func(s instanceStatus) float64 { return truth(s.InCrontab) })},
 	{"lifeline_start_time_seconds", "gauge", "Start of the present worker, in seconds since the epoch.", func(s instanceStatus) (float64, bool) { return seconds(s.UpSince) }},

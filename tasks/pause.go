@@ -1,8 +1,11 @@
 package tasks
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -16,7 +19,7 @@ func pauseCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "pause",
 		Usage:     "keep it down (cron would bring it back)",
-		UsageText: "lifeline pause NAME [--for 30m]\n\nIt doesn't end what runs: lifeline terminate NAME does.",
+		UsageText: "lifeline pause NAME [--for 30m]\n\nIt doesn't end what runs: lifeline terminate NAME does. A node that stands by for\nNAME in a cluster no longer does.",
 		Flags:     flags(o.dirOptions(), []*option{{name: "for", value: "TIME", to: duration(&length, 0), preset: "until lifeline resume NAME", usage: "resume after TIME"}}),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
@@ -35,7 +38,9 @@ func pauseCommand() *cli.Command {
 			if length > 0 {
 				text += " until " + until.Format(time.DateTime)
 			}
-			if _, running, err := o.guard.Holder(name); err == nil && running {
+			if told := o.tellOfPause(name); told != "" {
+				text += "; " + told
+			} else if _, running, err := o.guard.Holder(name); err == nil && running {
 				text += fmt.Sprintf("; it still runs: lifeline terminate %s ends it", name)
 			}
 			if strange != "" {
@@ -45,6 +50,27 @@ func pauseCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// tellOfPause tells the supervisor of name, if there is one, and gives its words.
+func (o *options) tellOfPause(name string) string {
+	path, err := o.guard.Control(name)
+	if err != nil {
+		return ""
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return "" // a supervisor that only begins to stand by looks for the pause itself
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	_, _ = fmt.Fprintln(conn, "pause")
+	line, _ := bufio.NewReader(conn).ReadString('\n')
+	said, _ := strings.CutPrefix(strings.TrimSpace(line), "ok ")
+	if said == "ok" || strings.HasPrefix(said, "error") {
+		return ""
+	}
+	return said
 }
 
 func resumeCommand() *cli.Command {

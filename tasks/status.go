@@ -33,7 +33,7 @@ func statusCommand() *cli.Command {
 		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
 		Flags: flags(o.dirOptions(), []*option{
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"},
-			{name: "cluster", to: toggle(&cluster), noEnv: true, usage: "show all nodes of the cluster: who holds the name, who stands by; the address follows, or is in LIFELINE_CLUSTER"},
+			clusterToggle(&cluster, "show all nodes of the cluster: who holds the name, who stands by"),
 			{name: "watch", short: "w", to: toggle(&watch), usage: "show it again every second, until Ctrl-C"}}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/urfave/cli/v2" // flags, subcommands and help; built with the tag urfave_cli_no_docs
 
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/guard"
 	"lifeline/internal/logger"
 	"lifeline/internal/process"
@@ -177,6 +178,6 @@ func say(w io.Writer, name, text string) {
 	if name != "" {
 		prefix += name + ": "
 	}
-	text = strings.ReplaceAll(text, "\n", " ")
+	text = address.Scrub(strings.ReplaceAll(text, "\n", " "), os.Args)
 	_, _ = io.WriteString(w, prefix+text+"\n")
 }

@@ -26,7 +26,7 @@
 //
 // Lines of text over a stream socketpair(2), descriptor 3 in lifeline-remote. A
 // line is a verb and its fields, separated by single spaces and ended by a
-// newline, at most 4096 bytes. A field that is empty or has a space, a quote or
+// newline, at most 64 KiB. A field that is empty or has a space, a quote or
 // a control character is written as strconv.Quote writes it. Durations and
 // times are in nanoseconds, times those of CLOCK_BOOTTIME. The first line of
 // each side is its hello. A program that receives nonsense leaves the other
@@ -59,6 +59,7 @@
 //	released                   the lease is given back
 //	refused CODE TEXT          the engine will refuse every try (wrong password,
 //	                           no table); lifeline-remote ends after it
+//	trouble TEXT               what keeps it from the engine now; empty for nothing
 //	say TEXT                   one line for a person
 //	ping                       say pong
 //	pong

@@ -24,6 +24,7 @@ type Lease struct {
 	held     bool  // granted, and not given up since
 	times    Times // of the lease; kept while lifeline-remote is gone
 	fence    uint64
+	trouble  string // with the engine, as lifeline-remote has last told
 	peer     *peer
 	told     Times           // the Stop and the Kill that the supervisor has been told
 	at       time.Duration   // when to start lifeline-remote, or to check it
@@ -122,6 +123,9 @@ func (l *Lease) Until() int64 { return int64(l.times.Kill) }
 
 // Fence is the number of the grant.
 func (l *Lease) Fence() uint64 { return l.fence }
+
+// Trouble is what keeps lifeline-remote from the engine; "" for nothing.
+func (l *Lease) Trouble() string { return l.trouble }
 
 // Helpers are processes that belong to lifeline, not to a worker.
 func (l *Lease) Helpers() []procscan.ID {
@@ -323,6 +327,8 @@ func (l *Lease) heard(m Message) error {
 		return errors.New(m.Fields[1])
 	case "ping":
 		l.say("pong")
+	case "trouble":
+		l.trouble = m.Fields[0]
 	case "say":
 		l.warn("%s", m.Fields[0])
 	}
@@ -333,7 +339,7 @@ func (l *Lease) heard(m Message) error {
 // the worker is asked to end at once.
 func (l *Lease) leave(err error) {
 	p := l.peer
-	l.peer = nil
+	l.peer, l.trouble = nil, ""
 	_ = p.conn.Close()
 	l.w.kill(p.id)
 	why := "lifeline-remote has ended"

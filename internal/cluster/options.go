@@ -28,16 +28,33 @@ type Options struct {
 	Memory       string        // a file for what must survive lifeline-remote; "" for none
 }
 
+// longestAddress is a limit for an address, in bytes: a whole cluster's hosts
+// and files fit.
+const longestAddress = 8192
+
 // Check refuses options that are wrong by themselves, and fills in the node.
 func (o *Options) Check(grace time.Duration) error {
 	scheme, rest, ok := strings.Cut(o.URL, "://")
+	if strings.HasPrefix(o.URL, "@") {
+		url, err := address.Read(o.URL)
+		if err != nil {
+			return err
+		}
+		scheme, rest, ok = strings.Cut(url, "://")
+	}
 	switch {
 	case !ok || rest == "":
 		return errors.New("--cluster is an address such as etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE")
+	case strings.ContainsFunc(scheme, func(r rune) bool { return r < 'a' || r > 'z' }):
+		return fmt.Errorf("cannot read --cluster: %w", address.Check(o.URL))
 	case scheme != "etcd" && scheme != "etcds" && scheme != "postgres" && scheme != "postgresql":
 		return fmt.Errorf("--cluster %s://…: the engines are etcd://, etcds:// (with TLS) and postgres://", scheme)
-	case address.Check(o.URL) != nil:
+	case o.URL[0] != '@' && address.Check(o.URL) != nil:
 		return fmt.Errorf("cannot read --cluster: %w", address.Check(o.URL))
+	case len(o.URL) > longestAddress:
+		return fmt.Errorf("--cluster is an address of %d bytes: at most %d fit", len(o.URL), longestAddress)
+	case len(o.Tick) > 1024:
+		return fmt.Errorf("--tick is a schedule of %d bytes: at most 1024 fit", len(o.Tick))
 	case o.Slots < 1 || o.Slots > 10000:
 		return fmt.Errorf("--slots %d: it is 1 to 10000", o.Slots)
 	case o.FailAfter < 0:

@@ -16,6 +16,7 @@ func TestFits(t *testing.T) {
 		ok         bool
 	}{
 		{5 * time.Second, DefaultGrace(5 * time.Second), true},
+		{300 * time.Millisecond, DefaultGrace(300 * time.Millisecond), true},
 		{500 * time.Millisecond, DefaultGrace(500 * time.Millisecond), true},
 		{300 * time.Millisecond, 0, true},
 		{299 * time.Millisecond, 0, false},
@@ -127,5 +128,27 @@ func TestFind(t *testing.T) {
 	t.Setenv("PATH", ".")
 	if path, err := Find(); err == nil {
 		t.Fatalf("found %q", path)
+	}
+}
+
+// The longest address that is taken fits into the hello, whatever is in it.
+func TestLongestHello(t *testing.T) {
+	o := Options{URL: "postgres://h/" + strings.Repeat("\xff", longestAddress-13), Node: strings.Repeat("ö", 127), Slots: 1, TTL: time.Second,
+		Tick: strings.Repeat("ö", 512), Prefer: strings.Repeat("ö", 127)}
+	if err := o.Check(0); err != nil && strings.Contains(err.Error(), "bytes") {
+		t.Error(err)
+	}
+	h := Hello{URL: o.URL, Name: strings.Repeat("a", 128), Node: o.Node, TTL: o.TTL, Slots: 1, Tick: o.Tick, Prefer: o.Prefer,
+		Memory: strings.Repeat("\xff", 4096)}
+	m, err := NewReader(strings.NewReader(h.Line()), FromLifeline()).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ParseHello(m); err != nil || got != h {
+		t.Errorf("%v: %v", err, got)
+	}
+	o.URL += "x"
+	if err := o.Check(0); err == nil || !strings.Contains(err.Error(), "at most 8192 fit") {
+		t.Error(err)
 	}
 }

@@ -53,7 +53,7 @@ func need(grace time.Duration) time.Duration {
 }
 
 // DefaultGrace is --kill-after where the operator gave none.
-func DefaultGrace(ttl time.Duration) time.Duration { return min(ttl/4, 10*time.Second) }
+func DefaultGrace(ttl time.Duration) time.Duration { return min(ttl/4, room(ttl), 10*time.Second) }
 
 // RenewEvery is the pause between two renewals.
 func RenewEvery(ttl time.Duration) time.Duration { return ttl / 3 }

@@ -15,7 +15,9 @@ const Version = 1
 // Descriptor is the socket's number in lifeline-remote.
 const Descriptor = 3
 
-const longest = 4096
+// longest is a line with room for what lifeline says in its hello: the longest
+// address and path, each byte of them escaped.
+const longest = 64 << 10
 
 // ErrNonsense is what the other side must not say.
 var ErrNonsense = errors.New("it talks nonsense")
@@ -138,7 +140,7 @@ func (r *Reader) Next() (Message, error) {
 // is a function, because every tick would pay for a variable's map.
 func FromRemote() map[string]int {
 	return map[string]int{"remote": 1, "standing": 0, "granted": 2, "renewed": 1, "tick": 1, "yield": 1, "lost": 1,
-		"released": 0, "refused": 2, "say": 1, "ping": 0, "pong": 0}
+		"released": 0, "refused": 2, "say": 1, "trouble": 1, "ping": 0, "pong": 0}
 }
 
 // FromLifeline gives the verbs of lifeline, with their number of fields.

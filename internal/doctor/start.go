@@ -47,7 +47,7 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 		return Start{Guard: d.Guard}, false
 	}
 	d.command(o, path, dir, l)
-	d.helpers(o, path, dir, l)
+	d.helpers(name, o, path, dir, l)
 	mine, _, _ := d.Guard.Directory()
 	theirs, _, _ := o.Guard.Directory()
 	if mine != theirs {
@@ -58,7 +58,7 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 }
 
 // helpers looks for what the options need beside the command.
-func (d *Doctor) helpers(o Start, path, dir string, l tabled) {
+func (d *Doctor) helpers(name string, o Start, path, dir string, l tabled) {
 	if file := o.Log; file != "" {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(dir, file)
@@ -94,6 +94,9 @@ func (d *Doctor) helpers(o Start, path, dir string, l tabled) {
 		d.wrong("lifeline-remote", "install it there: it comes with lifeline", "%s needs %s, which is neither in %s nor on cron's PATH: %s", what, cluster.Program, beside, then)
 	} else {
 		d.fine("lifeline-remote", "%s", found)
+		if o.Cluster != "" {
+			d.engine(found, name, o, l)
+		}
 	}
 }
 

@@ -183,6 +183,8 @@ func (d *Doctor) running(c candidate, e guard.Exam) {
 		d.fine("state", "pid %d runs; its supervisor was killed, and the next tick takes it over", worker.PID)
 	case worker.Alive():
 		d.fine("state", "runs, pid %d", worker.PID)
+	case sup.Alive() && standsBy(c.guard, name):
+		d.fine("state", "stands by for the lease, supervisor pid %d: another node of the cluster runs it", sup.PID)
 	case sup.Alive():
 		d.fine("state", "its supervisor, pid %d, is about to start it", sup.PID)
 	case c.blocked:
@@ -200,6 +202,16 @@ func (d *Doctor) running(c candidate, e guard.Exam) {
 			d.overdue(c, e, path)
 		}
 	}
+}
+
+// standsBy reports whether the supervisor of name waits for a cluster's lease.
+func standsBy(g guard.Guard, name string) bool {
+	path, _, err := g.Journal(name)
+	if err != nil {
+		return false
+	}
+	state, err := journal.ReadState(path)
+	return err == nil && state.State == supervisor.StateStandingBy
 }
 
 // differs finds an instance that was started otherwise than cron would start it.

@@ -94,7 +94,7 @@ func (l *loop) snapshot() Snapshot {
 		case len(l.leaving) > 0 || !l.goal.up():
 			s.State = StateStopping
 		case !held:
-			s.State = StateStandingBy
+			s.State, s.Status = StateStandingBy, l.job.Lease.Trouble()
 		case l.job.Lease.Ticks():
 			s.State = StateWaiting
 		case l.at.IsZero():

@@ -24,12 +24,13 @@ type Lease interface {
 	// label), stop and kill (text is the reason), refused (text, n is the exit
 	// code).
 	Next() (verb, text string, n uint64, ok bool)
-	Want()         // stand by for it; nothing lives
-	Release()      // give it back, if it is held; nothing lives
-	Held() bool    // a worker may be started now
-	Ticks() bool   // the command runs at ticks, not all the time
-	Until() int64  // CLOCK_BOOTTIME in nanoseconds; 0 for a lease that never ends
-	Fence() uint64 // 0 for such a one
+	Want()           // stand by for it; nothing lives
+	Release()        // give it back, if it is held; nothing lives
+	Held() bool      // a worker may be started now
+	Ticks() bool     // the command runs at ticks, not all the time
+	Until() int64    // CLOCK_BOOTTIME in nanoseconds; 0 for a lease that never ends
+	Trouble() string // with the engine, as last heard; "" for none
+	Fence() uint64   // 0 for such a one
 	Starting(generation, cgroup string)
 	Started(generation string, id procscan.ID)
 	Ended(generation string, up time.Duration, code int)
@@ -53,6 +54,7 @@ func (always) Release()                             {}
 func (always) Held() bool                           { return true }
 func (always) Ticks() bool                          { return false }
 func (always) Until() int64                         { return 0 }
+func (always) Trouble() string                      { return "" }
 func (always) Fence() uint64                        { return 0 }
 func (always) Starting(string, string)              {}
 func (always) Started(string, procscan.ID)          {}
@@ -74,7 +76,20 @@ func (l *loop) standBy() {
 		return
 	}
 	_ = l.job.Above.Status("standing by for the lease")
+	l.control.listen(l.job.Hold.Control(), l.job.Warn)
 	l.job.Lease.Want()
+}
+
+// onPause ends an instance that waits for a lease, or holds one without a
+// worker: no other node may hand over to it while it is paused.
+func (l *loop) onPause(r *request) {
+	if l.job.Lease.Held() && !l.job.Lease.Ticks() || len(l.workers()) > 0 {
+		r.answer("ok") // the next start finds the pause
+		return
+	}
+	r.answer("ok it no longer stands by for the lease")
+	l.endAll()
+	l.finishIfEmpty()
 }
 
 func (l *loop) onLease() {

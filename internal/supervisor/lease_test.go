@@ -41,6 +41,7 @@ func (f *fakeLease) Release()                    { f.log = append(f.log, "releas
 func (f *fakeLease) Held() bool                  { return f.held }
 func (f *fakeLease) Ticks() bool                 { return f.ticks }
 func (f *fakeLease) Until() int64                { return 1 }
+func (f *fakeLease) Trouble() string             { return "" }
 func (f *fakeLease) Fence() uint64               { return f.fence }
 func (f *fakeLease) Starting(g, _ string)        { f.log = append(f.log, "starting") }
 func (f *fakeLease) Started(string, procscan.ID) { f.log = append(f.log, "started") }

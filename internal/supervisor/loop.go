@@ -357,6 +357,8 @@ func (l *loop) onRequest(r *request) {
 		l.killAll("lifeline terminate --now")
 	case !l.goal.up():
 		r.answer("error it is being ended")
+	case r.verb == "pause":
+		l.onPause(r)
 	case l.leaseRefuses() != "":
 		r.answer("error " + l.leaseRefuses())
 	case r.verb == "reload":

@@ -30,6 +30,7 @@ type Link struct {
 	mu     sync.Mutex
 	lost   Way
 	closed bool
+	epoch  int           // rises with each Forget
 	change chan struct{} // closed and made again at each change
 	conns  map[net.Conn]bool
 }
@@ -73,6 +74,15 @@ func (l *Link) Cut(lost Way) { l.set(lost, false) }
 // Heal lets everything through again.
 func (l *Link) Heal() { l.set(0, false) }
 
+// Forget loses for good what goes over the connections that are open now, as a
+// firewall does that has forgotten them. New ones work.
+func (l *Link) Forget() {
+	l.mu.Lock()
+	l.epoch++
+	l.mu.Unlock()
+	l.set(0, false)
+}
+
 // Close ends the link and every connection through it.
 func (l *Link) Close() {
 	l.set(0, true)
@@ -94,11 +104,15 @@ func (l *Link) set(lost Way, closed bool) {
 	l.change = make(chan struct{})
 }
 
-// pass waits until nothing goes lost on way; false when the link is closed.
-func (l *Link) pass(way Way) bool {
+// pass waits until nothing goes lost on way, for a connection that was opened in
+// an epoch; false when the link is closed.
+func (l *Link) pass(way Way, epoch int) bool {
 	for {
 		l.mu.Lock()
 		lost, closed, change := l.lost, l.closed, l.change
+		if epoch < l.epoch {
+			lost = Both
+		}
 		l.mu.Unlock()
 		if closed {
 			return false
@@ -140,7 +154,10 @@ func (l *Link) carry(node *net.TCPConn, target string) {
 	l.keep(node)
 	defer l.forget(node)
 	l.counter.connection()
-	if !l.pass(Both) { // the handshake needs both ways
+	l.mu.Lock()
+	epoch := l.epoch
+	l.mu.Unlock()
+	if !l.pass(Both, epoch) { // the handshake needs both ways
 		return
 	}
 	c, err := net.DialTimeout("tcp", target, 2*time.Second)
@@ -152,14 +169,14 @@ func (l *Link) carry(node *net.TCPConn, target string) {
 	l.keep(member)
 	defer l.forget(member)
 	var both sync.WaitGroup
-	both.Go(func() { l.copy(member, node, Requests, l.counter.reader()) })
-	both.Go(func() { l.copy(node, member, Replies, nil) })
+	both.Go(func() { l.copy(member, node, Requests, epoch, l.counter.reader()) })
+	both.Go(func() { l.copy(node, member, Replies, epoch, nil) })
 	both.Wait()
 }
 
 // copy carries one way. It reads on while the way is cut, as the sender's
 // kernel would take in a window full, and waits before it delivers.
-func (l *Link) copy(to, from *net.TCPConn, way Way, count func([]byte)) {
+func (l *Link) copy(to, from *net.TCPConn, way Way, epoch int, count func([]byte)) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
@@ -167,7 +184,7 @@ func (l *Link) copy(to, from *net.TCPConn, way Way, count func([]byte)) {
 			if count != nil {
 				count(buf[:n])
 			}
-			if !l.pass(way) {
+			if !l.pass(way, epoch) {
 				return
 			}
 			if _, err := to.Write(buf[:n]); err != nil {
@@ -176,13 +193,13 @@ func (l *Link) copy(to, from *net.TCPConn, way Way, count func([]byte)) {
 			}
 		}
 		if err == io.EOF {
-			if l.pass(way) {
+			if l.pass(way, epoch) {
 				_ = to.CloseWrite()
 			}
 			return
 		}
 		if err != nil { // reset: the other side learns of it when it can
-			if l.pass(way) {
+			if l.pass(way, epoch) {
 				_ = to.SetLinger(0)
 				to.Close()
 			}

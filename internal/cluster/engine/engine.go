@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -42,6 +44,10 @@ type Engine interface {
 	Raise(ctx context.Context, name string, floor Floor) error
 	// Clock is the time of day at the engine; zero where it can't be told.
 	Clock(ctx context.Context) (time.Time, error)
+	// Forget removes all of a name, except what keeps its fences rising. It
+	// refuses while a node stands by for the name or holds it, and waits until
+	// that is certain.
+	Forget(ctx context.Context, name string) error
 	// Wish asks that a node get the name, and stands for the duration; "" takes
 	// a wish back.
 	Wish(ctx context.Context, name, node string, lasts time.Duration) error
@@ -51,6 +57,15 @@ type Engine interface {
 	Claim(ctx context.Context, from, to Mark) error
 	// Mark reads the mark.
 	Mark(ctx context.Context, name string) (Mark, error)
+	// Reconnect is called after a failure and before the next call. The
+	// connection may be stale, or the address, a secret or a certificate may have
+	// been replaced in its file.
+	Reconnect(ctx context.Context) error
+	// Test writes without changing anything: nil where leases can be given.
+	Test(ctx context.Context) error
+	// Reason finds out why a call had no answer in time; nil where that can't be
+	// told. It may be called beside another call.
+	Reason(ctx context.Context) error
 	// Changes has a value when something about the name may have changed.
 	Changes() <-chan struct{}
 	Close()
@@ -166,6 +181,13 @@ func Refuse(format string, args ...any) error { return &Refused{125, fmt.Sprintf
 
 // Misused is a refusal for what the command line says.
 func Misused(format string, args ...any) error { return &Refused{64, fmt.Sprintf(format, args...)} }
+
+// Lives refuses to forget a name.
+func Lives(name string, nodes []string) error {
+	slices.Sort(nodes)
+	return Refuse("%s: cannot forget it: it is alive on %s; run lifeline terminate %s there first", name,
+		strings.Join(slices.Compact(nodes), ", "), name)
+}
 
 // Disagree refuses options that differ from those of the nodes that were there
 // before.

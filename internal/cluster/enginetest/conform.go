@@ -137,6 +137,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("slots", s.slots)
 	t.Run("many at once", s.race)
 	t.Run("look", s.look)
+	t.Run("forget", s.forget)
 	t.Run("wish", s.wish)
 	t.Run("ticks", s.ticks)
 	t.Run("ticks need the slot", s.ticksSlot)
@@ -322,6 +323,36 @@ func (s Suite) state(c client, name string) engine.State {
 		c.t.Fatalf("looking for %s gives %+v", name, states)
 	}
 	return states[0]
+}
+
+// forget removes a name that no node stands by for, and its fences go on.
+func (s Suite) forget(t *testing.T) {
+	name := fresh(t)
+	a := s.join(t, name, "a", 1)
+	a.must(a.Raise(t.Context(), name, engine.Floor{Fence: 1 << 40}))
+	first := a.acquire()
+	other := s.open(t, "")
+	keep := a.keep(s.TTL)
+	if err := other.Forget(t.Context(), name); err == nil || !strings.Contains(err.Error(), "alive on a") {
+		t.Fatalf("it is held, and forgotten: %v", err)
+	}
+	keep() // dead, and not given back
+	for {
+		err := other.Forget(t.Context(), name)
+		if err == nil {
+			break
+		}
+		if t.Context().Err() != nil || !strings.Contains(err.Error(), "alive") {
+			t.Fatal(err)
+		}
+	}
+	if _, err := a.Renew(t.Context()); !errors.Is(err, engine.ErrLost) {
+		t.Errorf("a session of a name that was forgotten is renewed: %v", err)
+	}
+	b := s.join(t, name, "b", 1)
+	if fence := b.acquire(); fence <= first {
+		t.Errorf("the fence is %d after %d", fence, first)
+	}
 }
 
 func (s Suite) look(t *testing.T) {

@@ -51,6 +51,11 @@ func (s *serial) Raise(ctx context.Context, name string, f engine.Floor) error {
 	return s.Engine.Raise(ctx, name, f)
 }
 
+func (s *serial) Forget(ctx context.Context, name string) error {
+	defer s.lock()()
+	return s.Engine.Forget(ctx, name)
+}
+
 func (s *serial) Wish(ctx context.Context, name, node string, lasts time.Duration) error {
 	defer s.lock()()
 	return s.Engine.Wish(ctx, name, node, lasts)

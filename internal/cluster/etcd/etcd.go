@@ -48,7 +48,10 @@ const (
 
 // Etcd is the engine.
 type Etcd struct {
-	c       *clientv3.Client
+	typed   string           // the address
+	c       *clientv3.Client // of the calls
+	config  *clientv3.Config
+	beat    *beat // nil until a lease is renewed
 	name    string
 	m       engine.Member
 	lease   clientv3.LeaseID // of the member's key; 0 for no session
@@ -62,6 +65,7 @@ type Etcd struct {
 	over    sync.WaitGroup
 
 	mu   sync.Mutex
+	now  *clientv3.Client       // c, for the watch
 	seen map[string]observation // of slots, by key
 
 	epoch    string // at the last Look
@@ -85,8 +89,9 @@ func (e *Etcd) Changes() <-chan struct{} { return e.changes }
 // Close ends the connection, not the session.
 func (e *Etcd) Close() {
 	e.stop()
-	e.over.Wait()
+	e.endBeat()
 	_ = e.c.Close()
+	e.over.Wait()
 }
 
 // watch rings until ctx ends. The client reconnects its watch by itself; where
@@ -96,7 +101,7 @@ func (e *Etcd) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		// The first response says that the watch has begun. Changes before it may
 		// have been missed, so it rings, too.
-		for r := range e.c.Watch(clientv3.WithRequireLeader(ctx), e.key(), clientv3.WithPrefix(),
+		for r := range e.latest().Watch(clientv3.WithRequireLeader(ctx), e.key(), clientv3.WithPrefix(),
 			clientv3.WithCreatedNotify()) {
 			if r.Err() != nil {
 				break
@@ -113,6 +118,12 @@ func (e *Etcd) watch(ctx context.Context) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+func (e *Etcd) latest() *clientv3.Client {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.now
 }
 
 // news notes what was heard of slots, and reports whether there was other news.
@@ -210,7 +221,7 @@ func (e *Etcd) Renew(ctx context.Context) (time.Duration, error) {
 			return 0, refine(err)
 		}
 	}
-	_, err := e.c.KeepAliveOnce(ctx, e.lease)
+	err := e.keepAlive(ctx, e.lease)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) && e.slot != "" {
 		err = e.enlist(ctx)
 	}
@@ -234,6 +245,13 @@ func (e *Etcd) Leave(ctx context.Context) error {
 	}
 	e.lease, e.slot, e.made = 0, "", 0
 	return nil
+}
+
+// Test writes the key of the version as it is, or as it will be.
+func (e *Etcd) Test(ctx context.Context) error {
+	_, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).Then(clientv3.OpPut(version, layout)).
+		Else(clientv3.OpPut(version, "", clientv3.WithIgnoreValue())).Commit()
+	return refine(err)
 }
 
 // refine tells errors that stay until an operator acts from errors that may pass.

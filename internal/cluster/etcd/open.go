@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -31,20 +32,50 @@ func Open(ctx context.Context, typed, name string) (*Etcd, error) {
 		return nil, refine(err)
 	}
 	if err := check(ctx, c); err != nil {
-		if why := probe(ctx, config); why != nil {
+		if why := reason(ctx, config); why != nil && !errors.As(err, new(*engine.Refused)) {
 			err = why
 		}
 		_ = c.Close()
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background())
-	e := &Etcd{c: c, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]observation{},
-		http: &http.Client{Transport: &http.Transport{TLSClientConfig: config.TLS}}}
+	e := &Etcd{typed: typed, c: c, now: c, config: config, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]observation{}}
+	e.http = &http.Client{Transport: e.transport()}
 	if name != "" {
 		e.over.Add(1)
 		go e.watch(watching)
 	}
 	return e, nil
+}
+
+// Reconnect makes a new client. The old one would keep a connection that no
+// longer hears anything until its keepalive gives it up (at least 10 s), and the
+// password and endpoints that it began with.
+func (e *Etcd) Reconnect(ctx context.Context) error {
+	config, err := parse(e.typed)
+	if err != nil {
+		return err
+	}
+	config.Context = context.Background()
+	if deadline, ok := ctx.Deadline(); ok { // the limit for the request for a token
+		config.DialTimeout = min(config.DialTimeout, max(time.Until(deadline), time.Millisecond))
+	}
+	c, err := clientv3.New(*config)
+	if err != nil {
+		return refine(err)
+	}
+	e.endBeat()
+	old := e.c
+	e.mu.Lock()
+	e.c, e.now, e.config = c, c, config
+	e.mu.Unlock()
+	e.http = &http.Client{Transport: e.transport()}
+	_ = old.Close() // which ends its watch
+	return nil
+}
+
+func (e *Etcd) transport() *http.Transport {
+	return &http.Transport{TLSClientConfig: e.config.TLS, DisableKeepAlives: true}
 }
 
 // check asks for what every call needs: an answer, a leader, permission, a
@@ -69,29 +100,58 @@ func check(ctx context.Context, c *clientv3.Client) error {
 	return nil
 }
 
-// probe finds out why the TLS connection failed, because the client reports
-// only a timeout. A server that refuses the client's certificate says so after
-// the handshake (TLS 1.3), where it would otherwise begin to talk.
-func probe(ctx context.Context, config *clientv3.Config) error {
-	if config.TLS == nil {
-		return nil
-	}
+// Reason connects to the members by itself, because the client reports only a
+// timeout.
+func (e *Etcd) Reason(ctx context.Context) error { return reason(ctx, e.config) }
+
+// reason is why no member can be reached: what an operator has to set right, or
+// else the first member's error. It is nil where all can be reached.
+func reason(ctx context.Context, config *clientv3.Config) (first error) {
 	for _, endpoint := range config.Endpoints {
-		host, _, _ := net.SplitHostPort(strings.TrimPrefix(endpoint, "https://"))
-		own := config.TLS.Clone()
-		own.ServerName, own.NextProtos = host, []string{"h2"}
-		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 2 * time.Second}, Config: own}
-		c, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(endpoint, "https://"))
-		if err == nil {
-			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		err := probe(ctx, config, endpoint)
+		if errors.As(err, new(*engine.Refused)) {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// probe makes one connection. A server that refuses the client's certificate
+// says so after the handshake (TLS 1.3), where it would otherwise begin to
+// talk.
+func probe(ctx context.Context, config *clientv3.Config, endpoint string) error {
+	address := strings.TrimPrefix(strings.TrimPrefix(endpoint, "https://"), "http://")
+	host, _, _ := net.SplitHostPort(address)
+	dialer := &net.Dialer{Timeout: 2 * time.Second}
+	plain, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("no connection to etcd: %w", err)
+	}
+	_ = plain.Close()
+	own := &tls.Config{InsecureSkipVerify: true} // only whether it speaks TLS
+	if config.TLS != nil {
+		own = config.TLS.Clone()
+	}
+	own.ServerName, own.NextProtos = host, []string{"h2"}
+	d := tls.Dialer{NetDialer: dialer, Config: own}
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err == nil {
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		if config.TLS != nil {
 			_, err = c.Read(make([]byte, 1))
-			_ = c.Close()
 		}
-		if err != nil {
-			if err = refine(err); errors.As(err, new(*engine.Refused)) {
-				return err
-			}
+		_ = c.Close()
+	}
+	switch {
+	case config.TLS != nil:
+		if err = refine(err); errors.As(err, new(*engine.Refused)) {
+			return err
 		}
+	case err == nil:
+		return engine.Refuse("etcd at %s speaks TLS: give etcds://, or its authority as ?cacert=FILE", address)
 	}
 	return nil
 }
@@ -99,7 +159,11 @@ func probe(ctx context.Context, config *clientv3.Config) error {
 // parse reads an address. It splits the hosts at commas itself, because net/url
 // can't.
 func parse(typed string) (*clientv3.Config, error) {
-	if err := address.Check(typed); err != nil {
+	typed, err := address.Read(typed)
+	if err == nil && !strings.HasPrefix(typed, "etcd") {
+		err = errors.New("the address is another engine's now: lifeline terminate NAME, and the next tick uses that")
+	}
+	if err != nil {
 		return nil, engine.Misused("--cluster: %v", err)
 	}
 	scheme, rest, _ := strings.Cut(typed, "://")
@@ -136,8 +200,6 @@ func parse(typed string) (*clientv3.Config, error) {
 			secrets.User = v
 		case "password":
 			secrets.Password = v
-		default:
-			return nil, engine.Misused("--cluster: etcd's address has no %q; it has cacert, cert, key and user", key)
 		}
 	}
 	c := &clientv3.Config{
@@ -154,9 +216,6 @@ func parse(typed string) (*clientv3.Config, error) {
 	}
 	var all []string
 	for host := range strings.SplitSeq(hosts, ",") {
-		if host == "" || strings.ContainsAny(host, "/ ") {
-			return nil, engine.Misused("--cluster: %q is no host; an address is etcd://HOST:2379,HOST:2379", host)
-		}
 		if _, _, err := net.SplitHostPort(host); err != nil {
 			host = net.JoinHostPort(strings.Trim(host, "[]"), "2379")
 		}

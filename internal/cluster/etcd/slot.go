@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -182,6 +183,56 @@ func (e *Etcd) abandoned(ctx context.Context, kv *mvccpb.KeyValue) bool {
 		clientv3.Compare(clientv3.Value(key), "=", string(kv.Value))).
 		Then(clientv3.OpDelete(key)).Commit()
 	return err == nil && r.Succeeded
+}
+
+// Forget removes the keys of a name, except the offset of its fences where
+// there is one. A slot without its member is abandoned after a whole TTL in
+// which it wasn't written, measured here.
+func (e *Etcd) Forget(ctx context.Context, name string) error {
+	prefix := names + name + "/"
+	for {
+		got, err := e.c.Get(ctx, prefix, clientv3.WithPrefix())
+		if err != nil {
+			return refine(err)
+		}
+		var alive []string
+		var wait time.Duration
+		cmps := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(prefix+"member/").WithPrefix(), "=", 0)}
+		var deletes []clientv3.Op
+		for _, kv := range got.Kvs {
+			key := string(kv.Key)
+			var w who
+			switch {
+			case strings.HasPrefix(key, prefix+"member/"):
+				_ = json.Unmarshal(kv.Value, &w)
+				alive = append(alive, w.Node)
+				continue
+			case strings.HasPrefix(key, prefix+"place/"):
+				wait = max(wait, e.left(kv))
+			case key == prefix+"fence" && string(kv.Value) != "0":
+				continue
+			}
+			cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision))
+			deletes = append(deletes, clientv3.OpDelete(key))
+		}
+		switch {
+		case len(alive) > 0:
+			return engine.Lives(name, alive)
+		case len(deletes) == 0:
+			return nil
+		case wait > 0:
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(wait):
+			}
+			continue
+		}
+		r, err := e.c.Txn(ctx).If(cmps...).Then(deletes...).Commit()
+		if err != nil || r.Succeeded {
+			return refine(err)
+		}
+	}
 }
 
 // Release deletes the very key that Acquire made.

@@ -15,12 +15,26 @@ import (
 // do calls the engine beside the loop; then follows in the loop.
 func (s *session) do(limit time.Duration, call func(context.Context) error, then func(error)) {
 	s.busy = true
+	e, told, again := s.engine, s.away, s.fails > 0
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
-		err := call(ctx)
+		var err error
+		if e != nil && again {
+			err = e.Reconnect(ctx)
+		}
+		if err == nil {
+			err = call(ctx)
+		}
 		if ctx.Err() != nil && err != nil {
 			err = fmt.Errorf("no answer within %s: %w", limit.Round(time.Millisecond), err)
+			if e != nil && !told {
+				asking, cancel := context.WithTimeout(context.Background(), limit/4)
+				defer cancel()
+				if why := e.Reason(asking); why != nil {
+					err = why
+				}
+			}
 		}
 		s.done <- func() { then(err) }
 	}()
@@ -36,7 +50,9 @@ func (s *session) failed(err error) {
 	s.fails++
 	if s.fails >= 2 && !s.away && !s.leaving {
 		s.away = true
-		s.say("say", fmt.Sprintf("the cluster's engine can't be reached, trying again: %v", err))
+		text := fmt.Sprintf("the cluster's engine can't be reached, trying again: %v", err)
+		s.say("say", text)
+		s.say("trouble", text)
 	}
 }
 
@@ -46,6 +62,7 @@ func (s *session) answered() {
 	if s.away {
 		s.away = false
 		s.say("say", "the cluster's engine answers again")
+		s.say("trouble", "")
 	}
 }
 
@@ -134,10 +151,10 @@ func (s *session) again(err error) bool {
 		s.fails++
 		s.lose("another node may have it: " + err.Error())
 		s.openAt = s.w.now() + s.pause()
-	case errors.As(err, &refused) && !s.holding:
+	case errors.As(err, &refused) && !s.holding && (!s.standingSaid || refused.Code == 64):
 		s.refuse(refused)
 		s.wanted = false
-	default:
+	default: // what was right before may be set right again while this node stands by
 		s.failed(err)
 		at := s.w.now() + s.pause()
 		s.openAt, s.tryAt = at, at

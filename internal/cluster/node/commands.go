@@ -18,7 +18,10 @@ import (
 // addressOf reads the URL argument; - or none means the one in LIFELINE_CLUSTER,
 // where a password may stand.
 func addressOf(args []string) (url string, rest []string, err error) {
-	if len(args) > 0 && strings.Contains(args[0], "://") {
+	if len(args) > 0 && address.Is(args[0]) {
+		if _, err := address.Read(args[0]); err != nil {
+			return "", nil, engine.Misused("%v", err)
+		}
 		if address.Secret(args[0]) {
 			return "", nil, engine.Misused("a password on the command line can be read by everybody here: put it into %s, "+
 				"or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
@@ -29,6 +32,9 @@ func addressOf(args []string) (url string, rest []string, err error) {
 		args = args[1:]
 	}
 	if url = os.Getenv("LIFELINE_CLUSTER"); url != "" {
+		if _, err := address.Read(url); err != nil {
+			return "", nil, engine.Misused("%v", err)
+		}
 		return url, args, nil
 	}
 	return "", nil, engine.Misused("the engine's address is missing: etcd://HOST:2379 or postgres://HOST/DATABASE")
@@ -86,7 +92,8 @@ func move(ctx context.Context, url, name, node string) error {
 			return nil
 		}
 		if !standsBy(last, node) {
-			return engine.Refuse("%s: %s doesn't stand by for it; %s", name, node, whoDoes(last))
+			return engine.Refuse("%s: %s doesn't stand by for it; %s; where it is paused, lifeline resume %s lets it", name, node,
+				whoDoes(last), name)
 		}
 		if last.Wish != node {
 			if err := e.Wish(ctx, name, node, 60*time.Second); err != nil {
@@ -139,6 +146,33 @@ func resetTicksCommand(ctx context.Context, args []string) error {
 	}
 	fmt.Printf("%s: the ticks go on from %s (they stood at %s)\n", rest[0], now.Format(time.RFC3339),
 		mark.Claimed.Format(time.RFC3339))
+	return nil
+}
+
+func forgetCommand(ctx context.Context, args []string) error {
+	url, rest, err := addressOf(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return engine.Misused("forget takes NAME")
+	}
+	e, err := open(ctx, cluster.Hello{URL: url, Name: rest[0]})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	view, err := e.Look(ctx, rest[0])
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(view.States, func(s engine.State) bool { return s.Name == rest[0] }) {
+		return engine.Refuse("%s: no node knows it", rest[0])
+	}
+	if err := e.Forget(ctx, rest[0]); err != nil {
+		return err
+	}
+	fmt.Printf("%s: forgotten in the cluster\n", rest[0])
 	return nil
 }
 

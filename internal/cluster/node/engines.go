@@ -29,7 +29,11 @@ func unknown(url string) error {
 
 // open connects to the engine that the address names.
 func open(ctx context.Context, h cluster.Hello) (engine.Engine, error) {
-	switch kind(h.URL) {
+	url, err := address.Read(h.URL)
+	if err != nil {
+		return nil, engine.Misused("%v", err)
+	}
+	switch kind(url) {
 	case "etcd":
 		e, err := etcd.Open(ctx, h.URL, h.Name)
 		if err != nil {
@@ -43,12 +47,16 @@ func open(ctx context.Context, h cluster.Hello) (engine.Engine, error) {
 		}
 		return e, nil
 	}
-	return nil, unknown(h.URL)
+	return nil, unknown(url)
 }
 
 // initEngine makes what the engine needs, or shows it.
 func initEngine(ctx context.Context, url string, show bool) error {
-	switch kind(url) {
+	read, err := address.Read(url)
+	if err != nil {
+		return engine.Misused("%v", err)
+	}
+	switch kind(read) {
 	case "etcd":
 		fmt.Println("etcd needs no preparation")
 		return nil
@@ -59,5 +67,5 @@ func initEngine(ctx context.Context, url string, show bool) error {
 		}
 		return postgres.Init(ctx, url)
 	}
-	return unknown(url)
+	return unknown(read)
 }

@@ -30,11 +30,14 @@ type fake struct {
 	calls   []string
 	changed chan struct{}
 
-	epoch    string
-	history  string
-	order    uint64
-	revision uint64
-	clock    time.Duration // by how much its own is ahead
+	reason error
+
+	reconnects int
+	epoch      string
+	history    string
+	order      uint64
+	revision   uint64
+	clock      time.Duration // by how much its own is ahead
 }
 
 func (f *fake) call(ctx context.Context, what string) error {
@@ -137,6 +140,8 @@ func (f *fake) Clock(ctx context.Context) (time.Time, error) {
 	return time.Now().Add(f.clock), f.err
 }
 
+func (f *fake) Forget(context.Context, string) error { return nil }
+
 func (f *fake) Wish(ctx context.Context, _, node string, _ time.Duration) error {
 	f.wish = node
 	return f.call(ctx, "wish "+node)
@@ -159,6 +164,15 @@ func (f *fake) Claim(ctx context.Context, from, to engine.Mark) error {
 func (f *fake) Mark(ctx context.Context, _ string) (engine.Mark, error) {
 	return f.mark, f.call(ctx, "mark")
 }
+
+func (f *fake) Reconnect(context.Context) error {
+	f.reconnects++
+	return nil
+}
+
+func (f *fake) Test(context.Context) error { return f.err }
+
+func (f *fake) Reason(context.Context) error { return f.reason }
 
 func (f *fake) Changes() <-chan struct{} { return f.changed }
 

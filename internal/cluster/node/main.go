@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/healthcheck"
 )
@@ -28,6 +29,8 @@ const usageText = `usage:
   lifeline-remote status [--json] URL [NAME...]
   lifeline-remote move URL NAME NODE      hand NAME over to NODE
   lifeline-remote reset-ticks URL NAME    let NAME's ticks go on from now
+  lifeline-remote forget URL NAME         remove a name that no node stands by for
+  lifeline-remote doctor URL NAME         what lifeline doctor shows of the engine: a finding a line, in fields
   lifeline-remote ping URL start|log|fail|CODE   tell healthchecks.io or the like; the body comes from standard input
   lifeline-remote hold                    what lifeline starts; not for people
 `
@@ -56,6 +59,10 @@ func Main(args []string) int {
 		err = statusCommand(ctx, args[1:])
 	case "move":
 		err = moveCommand(ctx, args[1:])
+	case "forget":
+		err = forgetCommand(ctx, args[1:])
+	case "doctor":
+		err = doctorCommand(ctx, args[1:])
 	case "reset-ticks":
 		err = resetTicksCommand(ctx, args[1:])
 	case "-h", "--help", "help":
@@ -67,15 +74,14 @@ func Main(args []string) int {
 }
 
 func codeOf(err error) int {
-	var refused *engine.Refused
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &refused):
-		fmt.Fprintln(os.Stderr, "lifeline-remote:", err)
+	}
+	fmt.Fprintln(os.Stderr, "lifeline-remote:", address.Scrub(err.Error(), os.Args))
+	var refused *engine.Refused
+	if errors.As(err, &refused) {
 		return refused.Code
 	}
-	fmt.Fprintln(os.Stderr, "lifeline-remote:", err)
 	return 125
 }
 

@@ -139,13 +139,8 @@ func (s *session) doClock() {
 		s.clock.off = s.MaxClockSkew > 0 && ahead.Abs() > s.MaxClockSkew
 		switch {
 		case s.clock.off && !was:
-			how := "ahead of"
-			if ahead < 0 {
-				how = "behind"
-			}
-			why := fmt.Sprintf("this node's clock is %s %s the engine's (--max-clock-skew %s): it runs no ticks until the "+
-				"clock is set right",
-				ahead.Abs().Round(time.Second), how, s.MaxClockSkew)
+			why := fmt.Sprintf("this node's clock is %s the engine's (--max-clock-skew %s): it runs no ticks until the "+
+				"clock is set right", aheadOf(ahead), s.MaxClockSkew)
 			s.say("say", why)
 		case was && !s.clock.off:
 			s.say("say", "this node's clock agrees with the engine's again")

@@ -437,3 +437,49 @@ func TestSessionFailAfter(t *testing.T) {
 		}
 	})
 }
+
+// After a call that failed, the next one is made with new connections.
+func TestSessionReconnects(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.sleep(5 * time.Second)
+		if r.f.reconnects != 0 {
+			t.Fatalf("connected again %d times, and nothing had failed", r.f.reconnects)
+		}
+		r.f.err = errAway
+		r.sleep(2 * time.Second)
+		r.f.err = nil
+		r.sleep(time.Second)
+		if n := r.f.reconnects; n < 2 {
+			t.Errorf("connected again %d times", n)
+		}
+		before := r.f.reconnects
+		r.sleep(20 * time.Second)
+		if r.f.reconnects != before || len(r.took("lost")) != 0 {
+			t.Error("it doesn't go on with the new connection")
+		}
+	})
+}
+
+// A refusal while a node stands by is told, and may pass: an operator replaces a
+// password, for example.
+func TestStandbyRefusedLater(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.f.others = []engine.Status{{ID: "x", Node: "b", Slot: 0, Fence: 1}}
+		r.say("want")
+		r.sleep(5 * time.Second)
+		r.f.err = engine.Refuse("the password is wrong")
+		r.sleep(10 * time.Second)
+		if got := r.took("refused"); len(got) != 0 {
+			t.Fatalf("it gives up: %q", got)
+		}
+		if got := strings.Join(r.took("trouble"), ""); !strings.Contains(got, "the password is wrong") {
+			t.Errorf("it doesn't say why: %q", got)
+		}
+		r.f.err, r.f.others = nil, nil
+		r.sleep(15 * time.Second)
+		if len(r.took("granted")) != 1 {
+			t.Error("it doesn't go on when the password is right again")
+		}
+	})
+}

@@ -3,8 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
-	"regexp"
+	neturl "net/url"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,15 +14,19 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// settings makes the functions look again after they have waited, and makes
-// every granted lease survive a crash.
-const settings = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on"
-
-var secret = regexp.MustCompile(`//[^@/]*@`)
+// settings lets pgx write SQL whatever the database's encoding and defaults are,
+// makes the functions look again after they have waited, and makes every
+// granted lease survive a crash.
+const settings = "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; " +
+	"SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on"
 
 // parse reads the address as libpq does, and adds what must be so.
-func parse(url string) (*pgx.ConnConfig, error) {
-	if err := address.Check(url); err != nil {
+func parse(typed string) (*pgx.ConnConfig, error) {
+	url, err := address.Read(typed)
+	if err == nil && !strings.HasPrefix(url, "postgres") {
+		err = errors.New("the address is another engine's now: lifeline terminate NAME, and the next tick uses that")
+	}
+	if err != nil {
 		return nil, engine.Misused("--cluster: %v", err)
 	}
 	secrets, err := engine.ReadSecrets()
@@ -32,10 +36,9 @@ func parse(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		var wrong *pgconn.ParseConfigError
-		if errors.As(err, &wrong) { // its own words have the address in them
-			if inner := errors.Unwrap(err); inner != nil {
-				return nil, engine.Misused("--cluster %s: %s", address.Hide(url), secret.ReplaceAllString(inner.Error(), "//"))
-			}
+		var text *neturl.Error
+		if inner := errors.Unwrap(err); errors.As(err, &wrong) && inner != nil && !errors.As(inner, &text) {
+			return nil, engine.Misused("--cluster %s: %v", address.Hide(url), inner) // the others have the address in them
 		}
 		return nil, engine.Misused("--cluster %s can't be read; an address is postgres://USER@HOST:5432/DATABASE",
 			address.Hide(url))
@@ -64,19 +67,19 @@ func parse(url string) (*pgx.ConnConfig, error) {
 }
 
 // check finds out whether this PostgreSQL can give leases.
-func (p *Postgres) check(ctx context.Context) error {
-	if err := p.pooled(ctx); err != nil {
+func (p *Postgres) check(ctx context.Context, c *pgx.Conn) error {
+	if err := p.pooled(ctx, c); err != nil {
 		return err
 	}
 	var number int
-	if err := p.row(ctx, []any{&number}, "SELECT current_setting('server_version_num')::int"); err != nil {
+	if err := p.ask(ctx, c, []any{&number}, "SELECT current_setting('server_version_num')::int"); err != nil {
 		return err
 	}
 	if number < 120000 {
 		return engine.Refuse("this PostgreSQL is version %d.%d: 12 or later is needed", number/10000, number/100%100)
 	}
 	var n int
-	if err := p.row(ctx, []any{&n}, "SELECT max(version) FROM lifeline.version"); err != nil {
+	if err := p.ask(ctx, c, []any{&n}, "SELECT max(version) FROM lifeline.version"); err != nil {
 		return err
 	}
 	if n != version {
@@ -86,21 +89,23 @@ func (p *Postgres) check(ctx context.Context) error {
 	return nil
 }
 
-// pooled refuses a pooler that gives each transaction another session: LISTEN
-// and all settings get lost in one. PostgreSQL tells every client its server
-// process at the start; where that isn't the one that answers, there is a
-// pooler in between. Whether it pools by transaction shows when two of its
-// clients meet the same server process, or one of them meets two.
-func (p *Postgres) pooled(ctx context.Context) error {
-	a, err := p.conn(ctx)
-	if err != nil {
-		return err
-	}
+// pooled refuses a pooler that gives each transaction or statement another
+// session: LISTEN and all settings get lost in one. PostgreSQL tells every
+// client its server process at the start; where that isn't the one that
+// answers, there is a pooler in between. It pools by statement where it refuses
+// transactions. It pools by transaction where two of its clients meet the same
+// server process, or one of them meets two.
+func (p *Postgres) pooled(ctx context.Context, a *pgx.Conn) error {
 	pid := func(c interface {
 		QueryRow(context.Context, string, ...any) pgx.Row
 	}) (n uint32, err error) {
 		err = c.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&n)
 		return n, refine(err, p.config)
+	}
+	refuse := func(unit string) error {
+		return engine.Refuse("%s:%d is a pooler that changes the session with every %s (pgbouncer's pool_mode=%s): a "+
+			"lease needs a session of its own; give the address of PostgreSQL itself, or of a pool with pool_mode=session",
+			p.config.Host, p.config.Port, unit, unit)
 	}
 	first, err := pid(a)
 	if err != nil || first == a.PgConn().PID() {
@@ -108,10 +113,14 @@ func (p *Postgres) pooled(ctx context.Context) error {
 	}
 	b, err := p.connect(ctx)
 	if err != nil {
-		return refine(err, p.config)
+		return err
 	}
 	defer b.Close(context.WithoutCancel(ctx))
 	tx, err := b.Begin(ctx)
+	var said *pgconn.PgError
+	if errors.As(err, &said) && said.Code == "08P01" { // protocol_violation, pgbouncer's word for it
+		return refuse("statement")
+	}
 	if err != nil {
 		return refine(err, p.config)
 	}
@@ -119,7 +128,7 @@ func (p *Postgres) pooled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	again, err := uint32(0), error(nil)
+	again := first
 	if other != first {
 		if again, err = pid(a); err != nil {
 			return err
@@ -127,10 +136,7 @@ func (p *Postgres) pooled(ctx context.Context) error {
 	}
 	_ = tx.Rollback(ctx)
 	if other == first || again != first {
-		return engine.Refuse("%s is a pooler that changes the session with every transaction (pgbouncer's "+
-			"pool_mode=transaction): a lease needs a session of its own; give the address of PostgreSQL itself, or of a "+
-			"pool with pool_mode=session",
-			fmt.Sprintf("%s:%d", p.config.Host, p.config.Port))
+		return refuse("transaction")
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,15 +32,14 @@ import (
 //go:embed schema.sql
 var Schema string
 
-const version = 2 // of the schema
+const version = 3 // of the schema
 
-// Postgres is the engine. It has two connections: one asks, one listens.
+// Postgres is the engine. It has one connection (line.go).
 type Postgres struct {
 	url          string
 	config       *pgx.ConnConfig // as it was read at first, for messages
 	name         string
-	mu           sync.Mutex
-	c            *pgx.Conn // nil after an error: it is opened again
+	line         *line
 	m            engine.Member
 	id           string // of the session, "" for none
 	fence        int64
@@ -57,36 +56,22 @@ func Open(ctx context.Context, url, name string) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{url: url, config: config, name: name, changes: make(chan struct{}, 1)}
-	if _, err := p.conn(ctx); err != nil {
-		return nil, err
-	}
-	if err := p.check(ctx); err != nil {
-		p.drop()
-		return nil, err
-	}
+	p := &Postgres{url: url, config: config, name: name, changes: make(chan struct{}, 1), line: newLine()}
 	listening, stop := context.WithCancel(context.Background())
 	p.stop = stop
+	err = p.use(ctx, p.check)
+	if err == nil && name != "" {
+		err = p.use(ctx, p.subscribe)
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
 	if name != "" {
 		p.over.Add(1)
 		go p.listen(listening)
 	}
 	return p, nil
-}
-
-// conn returns the connection, and opens it if need be.
-func (p *Postgres) conn(ctx context.Context) (*pgx.Conn, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.c != nil && !p.c.IsClosed() {
-		return p.c, nil
-	}
-	c, err := p.connect(ctx)
-	if err != nil {
-		return nil, refine(err, p.config)
-	}
-	p.c = c
-	return c, nil
 }
 
 // connect opens a connection with the password and the certificates that are in
@@ -96,89 +81,27 @@ func (p *Postgres) connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.ConnectConfig(ctx, config)
+	c, err := pgx.ConnectConfig(ctx, config)
+	return c, refine(err, p.config)
 }
 
-func (p *Postgres) drop() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.c != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		defer cancel()
-		_ = p.c.Close(ctx)
-		p.c = nil
-	}
-}
-
-// row asks for one row. A connection that has failed is not used again.
+// row asks for one row.
 func (p *Postgres) row(ctx context.Context, into []any, sql string, args ...any) error {
-	c, err := p.conn(ctx)
-	if err != nil {
-		return err
-	}
-	err = c.QueryRow(ctx, sql, args...).Scan(into...)
-	var said *pgconn.PgError
-	if err != nil && !errors.As(err, &said) && !errors.Is(err, pgx.ErrNoRows) {
-		p.drop()
-	}
-	return refine(err, p.config)
+	return p.use(ctx, func(ctx context.Context, c *pgx.Conn) error { return p.ask(ctx, c, into, sql, args...) })
+}
+
+func (p *Postgres) ask(ctx context.Context, c *pgx.Conn, into []any, sql string, args ...any) error {
+	return refine(c.QueryRow(ctx, sql, args...).Scan(into...), p.config)
 }
 
 // Changes rings when something about the name has changed.
 func (p *Postgres) Changes() <-chan struct{} { return p.changes }
 
-// Close ends the connections, not the session.
+// Close ends the connection, not the session.
 func (p *Postgres) Close() {
 	p.stop()
 	p.over.Wait()
-	p.drop()
-}
-
-// listen rings until ctx ends. It asks a server that is away at growing, random
-// intervals.
-func (p *Postgres) listen(ctx context.Context) {
-	defer p.over.Done()
-	for fails := 0; ctx.Err() == nil; fails++ {
-		if p.hear(ctx) {
-			fails = 0
-		}
-		pause := 300 * time.Millisecond << min(fails, 4)
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause/2 + mathrand.N(pause)):
-		}
-	}
-}
-
-// hear rings until the connection breaks; false: there was none.
-func (p *Postgres) hear(ctx context.Context) bool {
-	connecting, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	c, err := p.connect(connecting)
-	if err != nil {
-		return false
-	}
-	defer c.Close(context.WithoutCancel(connecting))
-	if _, err := c.Exec(connecting, "LISTEN lifeline"); err != nil {
-		return false
-	}
-	p.ring() // what was missed
-	for {
-		n, err := c.WaitForNotification(ctx)
-		if err != nil {
-			return true
-		}
-		if n.Payload == p.name {
-			p.ring()
-		}
-	}
-}
-
-func (p *Postgres) ring() {
-	select {
-	case p.changes <- struct{}{}:
-	default:
-	}
+	p.line.close()
 }
 
 func micros(d time.Duration) string { return fmt.Sprintf("%d microseconds", d.Microseconds()) }
@@ -261,21 +184,28 @@ func (p *Postgres) Leave(ctx context.Context) error {
 
 // Look reads the living sessions and removes the dead ones.
 func (p *Postgres) Look(ctx context.Context, name string) (v engine.View, err error) {
-	c, err := p.conn(ctx)
-	if err != nil {
-		return v, err
+	err = p.use(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		v, err = p.look(ctx, c, name)
+		return err
+	})
+	if dead, beats := p.observations.dead(p.id); err == nil && p.fence > 0 && len(dead) > 0 {
+		err = p.row(ctx, []any{nil}, "SELECT lifeline.bury($1, $2, $3)", name, dead, beats)
 	}
+	return v, err
+}
+
+func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine.View, err error) {
 	sent := time.Now()
 	rows, err := c.Query(ctx, `SELECT lifeline.epoch(), (pg_current_wal_insert_lsn() - '0/0')::bigint, clock_timestamp(),
 			n.name, CASE WHEN n.wish_until > clock_timestamp() THEN coalesce(n.wish, '') ELSE '' END,
 			n.claimed, n.done, n.skipped, n.serial, n.fence, m.id, m.node, m.since, m.slot, m.fence, m.joined, m.beat, m.ttl,
 			clock_timestamp() - m.renewed
-		FROM (SELECT) one LEFT JOIN lifeline.name n ON $1 IN ('', n.name) LEFT JOIN lifeline.member m ON m.name = n.name
+		FROM (SELECT) one LEFT JOIN lifeline.name n ON $1 IN ('', n.name) AND n.name <> '' LEFT JOIN lifeline.member m ON m.name = n.name
 		ORDER BY n.name, m.slot NULLS LAST, m.since`, name)
 	if err != nil {
-		p.drop()
 		return v, refine(err, p.config)
 	}
+	defer rows.Close()
 	type row struct {
 		name, wish, id, node *string
 		claimed, done, since *time.Time
@@ -292,14 +222,11 @@ func (p *Postgres) Look(ctx context.Context, name string) (v engine.View, err er
 		var r row
 		if err := rows.Scan(&v.Epoch, &lsn, &clock, &r.name, &r.wish, &r.claimed, &r.done, &r.skipped, &r.serial, &r.top,
 			&r.id, &r.node, &r.since, &r.slot, &r.fence, &r.joined, &r.beat, &r.ttl, &r.age); err != nil {
-			rows.Close()
-			p.drop()
 			return v, err
 		}
 		list = append(list, r)
 	}
 	if err := rows.Err(); err != nil {
-		p.drop()
 		return v, refine(err, p.config)
 	}
 	v.Revision = uint64(lsn)
@@ -335,9 +262,6 @@ func (p *Postgres) Look(ctx context.Context, name string) (v engine.View, err er
 		last := &v.States[len(v.States)-1]
 		last.Members = append(last.Members, m)
 	}
-	if dead, beats := p.observations.dead(p.id); p.fence > 0 && len(dead) > 0 {
-		return v, p.row(ctx, []any{nil}, "SELECT lifeline.bury($1, $2, $3)", name, dead, beats)
-	}
 	return v, nil
 }
 
@@ -347,11 +271,45 @@ func (p *Postgres) Raise(ctx context.Context, name string, f engine.Floor) error
 		stamp(f.Mark.Claimed), stamp(f.Mark.Done), f.Mark.Skipped, f.Mark.Serial)
 }
 
+// Forget removes the rows of a name. It takes a session for dead when its beats
+// have stood still for a whole TTL, measured here.
+func (p *Postgres) Forget(ctx context.Context, name string) error {
+	ids, beats, nodes, longest := []string{}, []int64{}, []string{}, 0.0
+	err := p.row(ctx, []any{&ids, &beats, &nodes, &longest}, `SELECT coalesce(array_agg(id), '{}'), coalesce(array_agg(beat), '{}'),
+		coalesce(array_agg(node), '{}'), coalesce(max(extract(epoch FROM ttl)), 0)::float8 FROM lifeline.member WHERE name = $1`, name)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(longest * float64(time.Second))):
+	}
+	var gone bool
+	err = p.row(ctx, []any{&gone}, "SELECT lifeline.forget_name($1, $2, $3)", name, ids, beats)
+	if err == nil && !gone {
+		return engine.Lives(name, nodes)
+	}
+	return err
+}
+
 // Clock is the database's.
 func (p *Postgres) Clock(ctx context.Context) (at time.Time, err error) {
 	err = p.row(ctx, []any{&at}, "SELECT clock_timestamp()")
 	return at, err
 }
+
+// Reconnect has nothing to do, because a connection that failed is closed.
+func (p *Postgres) Reconnect(context.Context) error { return nil }
+
+// Test is a renewal of no session.
+func (p *Postgres) Test(ctx context.Context) error {
+	var ok bool
+	return p.row(ctx, []any{&ok}, "SELECT lifeline.renew('', 0)")
+}
+
+// Reason is left to the errors, which name it.
+func (p *Postgres) Reason(context.Context) error { return nil }
 
 func instant(t *time.Time) time.Time {
 	if t == nil {
@@ -450,6 +408,9 @@ func refine(err error, config *pgx.ConnConfig) error {
 		case "42501":
 			return engine.Refuse("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,
 				grants(config.User))
+		case "22P05", "22021": // untranslatable_character, character_not_in_repertoire
+			return engine.Misused("the database %s can't hold it in its encoding: %s; keep --node to ASCII, or make the "+
+				"database with ENCODING 'UTF8'", config.Database, said.Message)
 		case "25006":
 			return engine.Refuse("this PostgreSQL is read-only, a standby perhaps: name the primary, or all of them")
 		}
@@ -461,5 +422,21 @@ func refine(err error, config *pgx.ConnConfig) error {
 			return engine.Refuse("no TLS connection to PostgreSQL: %s", text[i:])
 		}
 	}
+	var unconnected *pgconn.ConnectError
+	if errors.As(err, &unconnected) {
+		return fmt.Errorf("no connection to PostgreSQL: %s", shorter(unconnected.Unwrap().Error()))
+	}
 	return err
+}
+
+// shorter has each line of a text once, all in one line. pgx tries an address
+// again without TLS, and tells of both.
+func shorter(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }

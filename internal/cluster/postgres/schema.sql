@@ -1,4 +1,4 @@
--- What lifeline-remote needs in a PostgreSQL database (12 or later), version 2.
+-- What lifeline-remote needs in a PostgreSQL database (12 or later), version 3.
 -- No clock decides: a session renews its row by counting its beats, and standbys
 -- measure by their own clocks for how long the number has stood still. Each
 -- function is one statement for the client, so no lock is
@@ -8,10 +8,11 @@ BEGIN;
 CREATE SCHEMA IF NOT EXISTS lifeline;
 
 CREATE TABLE IF NOT EXISTS lifeline.version (version int PRIMARY KEY);
-INSERT INTO lifeline.version VALUES (2) ON CONFLICT DO NOTHING;
+INSERT INTO lifeline.version VALUES (3) ON CONFLICT DO NOTHING;
 
 -- One row for each name; its lock is what makes a decision about the name one
--- at a time.
+-- at a time. The row of the name '' has the highest fence of the names that were
+-- forgotten.
 CREATE TABLE IF NOT EXISTS lifeline.name (
 	name       text PRIMARY KEY,
 	fence      bigint NOT NULL DEFAULT 0,   -- of the latest grant; only rises
@@ -66,7 +67,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	stands text;
 BEGIN
-	INSERT INTO lifeline.name (name) VALUES (a_name) ON CONFLICT DO NOTHING;
+	INSERT INTO lifeline.name (name, fence)
+		SELECT a_name, coalesce((SELECT fence FROM lifeline.name WHERE name = ''), 0) ON CONFLICT DO NOTHING;
 	SELECT options INTO stands FROM lifeline.name WHERE name = a_name FOR UPDATE;
 	IF stands IS DISTINCT FROM a_options THEN
 		IF NOT force AND stands <> '' AND EXISTS (SELECT FROM lifeline.member
@@ -136,6 +138,23 @@ BEGIN
 	IF NOT FOUND THEN
 		granted := -1;
 	END IF;
+END $$;
+
+-- forget removes a name without living sessions; false: it has some.
+CREATE OR REPLACE FUNCTION lifeline.forget_name(a_name text, dead text[], beats bigint[]) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+	had bigint;
+BEGIN
+	SELECT fence INTO had FROM lifeline.name WHERE name = a_name FOR UPDATE;
+	PERFORM lifeline.bury(a_name, dead, beats);
+	IF EXISTS (SELECT FROM lifeline.member WHERE name = a_name) THEN
+		RETURN false;
+	END IF;
+	INSERT INTO lifeline.name AS n (name, fence) VALUES ('', coalesce(had, 0))
+		ON CONFLICT (name) DO UPDATE SET fence = greatest(n.fence, excluded.fence);
+	DELETE FROM lifeline.name WHERE name = a_name;
+	RETURN true;
 END $$;
 
 -- raise gives back what a database that went back in time has forgotten.

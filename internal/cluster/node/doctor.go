@@ -1,0 +1,101 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"lifeline/internal/cluster"
+	"lifeline/internal/cluster/address"
+	"lifeline/internal/cluster/engine"
+)
+
+// defaultSkew is --max-clock-skew where an operator gave none.
+const defaultSkew = time.Minute
+
+// doctorCommand prints what lifeline doctor shows of the engine: a finding a
+// line, its fields separated by tabs. They are ok or WRONG, what was looked at,
+// a text and, for what is wrong, an advice.
+func doctorCommand(ctx context.Context, args []string) error {
+	url, rest, err := addressOf(args)
+	if err == nil && len(rest) != 1 {
+		err = engine.Misused("doctor takes NAME")
+	}
+	if err != nil {
+		return err
+	}
+	examine(ctx, url, rest[0], func(words ...string) {
+		for i, word := range words {
+			words[i] = strings.NewReplacer("\t", " ", "\n", " ").Replace(word)
+		}
+		fmt.Println(strings.Join(words, "\t"))
+	})
+	return nil
+}
+
+func examine(ctx context.Context, url, name string, found func(words ...string)) {
+	shown := address.Hide(url)
+	began := time.Now()
+	e, err := open(ctx, cluster.Hello{URL: url, Name: name})
+	if err != nil {
+		found("WRONG", "engine", fmt.Sprintf("%s: %v", shown, err), "see docs/cluster.md; lifeline status --cluster asks again")
+		return
+	}
+	defer e.Close()
+	if err := e.Test(ctx); err != nil {
+		found("WRONG", "engine", fmt.Sprintf("%s answers, and takes no writes: %v", shown, err),
+			"see docs/cluster.md; lifeline status --cluster asks again")
+		return
+	}
+	found("ok", "engine", fmt.Sprintf("%s answers and takes writes, in %s", shown, time.Since(began).Round(time.Millisecond)))
+	before := wall()
+	switch theirs, err := e.Clock(ctx); {
+	case err != nil || theirs.IsZero():
+		found("ok", "clock", "the engine's can't be read, and stays uncompared")
+	default:
+		ahead := before.Add(wall().Sub(before) / 2).Sub(theirs)
+		if ahead.Abs() > defaultSkew {
+			found("WRONG", "clock", "this node's is "+aheadOf(ahead)+" the engine's: it runs no ticks where --max-clock-skew is less",
+				"set it right, by NTP for example: timedatectl")
+		} else {
+			found("ok", "clock", "this node's is within "+max(ahead.Abs(), time.Second).Round(time.Second).String()+" of the engine's")
+		}
+	}
+	view, err := e.Look(ctx, name)
+	if err != nil {
+		found("WRONG", "lease", err.Error(), "lifeline status --cluster "+shown+" "+name)
+		return
+	}
+	i := slices.IndexFunc(view.States, func(s engine.State) bool { return s.Name == name })
+	if i < 0 || len(view.States[i].Members) == 0 {
+		found("WRONG", "lease", "no node of the cluster stands by", "lifeline install "+name+", with --cluster, on each node")
+		return
+	}
+	state := view.States[i]
+	var holders []string
+	for _, m := range state.Members {
+		if m.Slot >= 0 {
+			holders = append(holders, fmt.Sprintf("%s (fence %d)", m.Node, m.Fence))
+		}
+	}
+	if len(holders) == 0 {
+		found("WRONG", "lease", "no node holds it; "+whoDoes(state), "lifeline status --cluster "+shown+" "+name+
+			", in some seconds; lifeline doctor "+name+" on those nodes")
+	} else {
+		found("ok", "lease", strings.Join(holders, ", ")+" holds it; stand-bys: "+whoDoes(state))
+	}
+	if ahead := state.Mark.Claimed.Sub(wall()); ahead > defaultSkew {
+		found("WRONG", "ticks", "the latest is of the future, "+state.Mark.Claimed.Format(time.RFC3339)+": nothing runs until then",
+			"lifeline ticks --cluster "+shown+" reset "+name)
+	}
+}
+
+// aheadOf is a difference of clocks in words.
+func aheadOf(d time.Duration) string {
+	if d < 0 {
+		return d.Abs().Round(time.Second).String() + " behind"
+	}
+	return d.Round(time.Second).String() + " ahead of"
+}

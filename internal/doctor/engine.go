@@ -1,0 +1,47 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"lifeline/internal/statedir"
+)
+
+// engine has lifeline-remote look at the cluster's engine and the clocks, in
+// the environment that cron gives.
+func (d *Doctor) engine(remote, name string, o Start, l tabled) {
+	settings := l.Line
+	settings.Environment = maps.Clone(l.Environment)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, remote, "doctor", "-", name)
+	cmd.Env = append(slices.DeleteFunc(d.CronEnviron(settings, statedir.UserHome(os.Geteuid())), func(kv string) bool {
+		return strings.HasPrefix(kv, "LIFELINE_CLUSTER=")
+	}), "LIFELINE_CLUSTER="+o.Cluster)
+	var said strings.Builder
+	cmd.Stderr = &said
+	text, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil {
+		why := strings.TrimSpace(said.String())
+		if !errors.As(err, &exit) || why == "" {
+			why = err.Error()
+		}
+		d.wrong("engine", "correct it: "+l.table.remedy, "%s", why)
+		return
+	}
+	for line := range strings.Lines(string(text)) {
+		switch f := strings.Split(strings.TrimSuffix(line, "\n"), "\t"); {
+		case len(f) == 4 && f[0] == "WRONG":
+			d.wrong(f[1], f[3], "%s", f[2])
+		case len(f) == 3:
+			d.fine(f[1], "%s", f[2])
+		}
+	}
+}
