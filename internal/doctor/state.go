@@ -332,6 +332,10 @@ func (d *Doctor) history(c candidate) {
 		d.wrong("last runs", "look at the file", "%s can't be read: %v", file, err)
 		return
 	}
+	if text, err := os.ReadFile(c.guard.PingTrouble(name)); err == nil && c.start.PingURL != "" {
+		_, what, _ := strings.Cut(strings.TrimSpace(string(text)), ": ")
+		d.wrong("pings", "see that --ping-url is right, and that its host can be reached from here", "%s", what)
+	}
 	if len(runs) == 0 {
 		return
 	}
