@@ -49,6 +49,7 @@ func installCommand(argv []string) *cli.Command {
 		UsageText: "lifeline install [options] NAME -- COMMAND [ARG...]\n\nOptions of lifeline itself are written into the crontab's line.",
 		Flags:     flags(own, passed),
 		Action: func(c *cli.Context) error {
+			o.own = optionsOf(c.Command.Flags)
 			command, err := o.command(argv, c.Args().Slice(), false)
 			if err != nil {
 				return err
@@ -225,7 +226,7 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 	if old, found, _ := install.Find(before, o.name, k.cronD); found && old.Block {
 		done = "replaced; it was: " + strings.Join(old.Command, " ")
 		if list, _ := o.guard.Look(o.name); len(list) == 1 && list[0].Alive() && !slices.Equal(old.Argv, newArgv(after, o.name, k.cronD)) {
-			done += fmt.Sprintf("\n%s: the old one still runs; end it, and the next tick starts the new one: lifeline terminate %s", o.name, o.name)
+			done += fmt.Sprintf("\n%s: the old one still runs: lifeline restart %s takes the new one", o.name, o.name)
 		}
 	}
 	k.tell(o.name, before, after, done)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/guard"
+	"lifeline/internal/human"
 	"lifeline/internal/logger"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
@@ -308,6 +309,7 @@ func runCommand(argv []string) *cli.Command {
 		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab line.",
 		Flags:     flags(table),
 		Action: func(c *cli.Context) error {
+			o.own = table
 			command, err := o.command(argv, c.Args().Slice(), true)
 			if err != nil {
 				return err
@@ -326,6 +328,7 @@ func runCommand(argv []string) *cli.Command {
 			if err := o.checkOutput(); err != nil {
 				return err
 			}
+			o.warnOfOthers(c.Context)
 			if err := o.prepare(c.Context); err != nil {
 				return err
 			}
@@ -337,6 +340,25 @@ func runCommand(argv []string) *cli.Command {
 			return o.supervise(c.Context, job)
 		},
 	}
+}
+
+// warnOfOthers tells of what runs, or is going to, beside a run without the guard.
+func (o *options) warnOfOthers(ctx context.Context) {
+	others := *o
+	others.followLine(ctx, o.name)
+	if pid := others.running(o.name); pid > 0 {
+		o.warn("runs already, pid %d, and this one is started beside it, because run has no guard; lifeline terminate %s ends the other", pid, o.name)
+		return
+	}
+	lines := linesOf(scheduled(ctx), o.name)
+	if _, paused, _ := others.guard.PausedUntil(o.name); len(lines) == 0 || paused {
+		return
+	}
+	when := lines[0].Schedule
+	if next := nextStart(lines[0]); !next.IsZero() {
+		when = human.ShortTime(next)
+	}
+	o.warn("cron starts it, too, at %s, beside this one, because run has no guard; lifeline pause --for 1h %s keeps that away, and lifeline start %s starts it under the guard", when, o.name, o.name)
 }
 
 func stopSignal(s process.Signal) unix.Signal {

@@ -204,23 +204,30 @@ func (d *Doctor) running(c candidate, e guard.Exam) {
 
 // differs finds an instance that was started otherwise than cron would start it.
 func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
-	if !c.scheduled || state.Supervisor.PID != e.Supervisor.PID || state.Supervisor.Start != e.Supervisor.Start || len(state.Command) == 0 || strings.HasSuffix(state.Command[len(state.Command)-1], "…") {
+	if !c.scheduled {
 		return
 	}
-	advice := fmt.Sprintf("lifeline terminate %s, and the next tick starts what the crontab has", c.name)
-	want, at := c.start.Command, where(c.line.table, c.line.Line)
-	if !slices.Equal(want[1:], state.Command[1:]) || !sameProgram(want[0], state.Command[0], e.Worker.PID) {
-		d.wrong("state", advice, "it runs `%s`, and %s has `%s`", strings.Join(state.Command, " "), at, strings.Join(want, " "))
-		return
+	if have, want := Differs(c.line.Line, c.start.Command, guard.Holder{Supervisor: e.Supervisor, Worker: e.Worker}, state); have != "" {
+		d.wrong("state", "lifeline restart "+c.name+" takes what the crontab has", "it runs %s, and %s has %s", have, where(c.line.table, c.line.Line), want)
 	}
-	argv := procscan.Argv(e.Supervisor)
+}
+
+// Differs compares an instance with what line starts, whose command is command. Where
+// they differ, it says in what: what the instance has, and what the line has.
+func Differs(line install.Line, command []string, h guard.Holder, state journal.State) (have, want string) {
+	sup := h.Supervisor
+	if state.Supervisor.PID != sup.PID || state.Supervisor.Start != sup.Start || len(state.Command) == 0 || strings.HasSuffix(state.Command[len(state.Command)-1], "…") {
+		return "", "" // that can't be told
+	}
+	if !slices.Equal(command[1:], state.Command[1:]) || !sameProgram(command[0], state.Command[0], h.Worker.PID) {
+		return fmt.Sprintf("`%s`", strings.Join(state.Command, " ")), fmt.Sprintf("`%s`", strings.Join(command, " "))
+	}
+	argv := procscan.Argv(sup)
 	end := slices.Index(argv, "--")
-	if !e.Supervisor.Alive() || len(argv) == 0 || end < 2 || argv[end-1] != c.name {
-		return
+	if !sup.Alive() || len(argv) == 0 || end < 2 || argv[end-1] != line.Name || slices.Equal(argv[1:end-1], line.Options) {
+		return "", ""
 	}
-	if have := argv[1 : end-1]; !slices.Equal(have, c.line.Options) {
-		d.wrong("state", advice, "it was started with the options %q, and %s has %q", strings.Join(have, " "), at, strings.Join(c.line.Options, " "))
-	}
+	return fmt.Sprintf("with the options %q", strings.Join(argv[1:end-1], " ")), fmt.Sprintf("%q", strings.Join(line.Options, " "))
 }
 
 // sameProgram compares two ways to write a program: a path may be relative to
