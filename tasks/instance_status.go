@@ -21,6 +21,7 @@ import (
 // may be added; their meaning doesn't change.
 type instanceStatus struct {
 	Name        string         `json:"name"`
+	User        string         `json:"user,omitempty"`
 	State       string         `json:"state"`   // starting, running, ready, reloading, stopping, backing off, standing by, waiting, orphaned, paused, not running
 	Running     bool           `json:"running"` // a worker or a supervisor of it lives
 	PID         int            `json:"pid,omitempty"`
@@ -198,8 +199,11 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 		s.Lost = written.Lost
 		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
 		if w := written.Worker; w == nil || !(procscan.ID{PID: w.PID, Start: w.Start}).Alive() {
-			if s.State == supervisor.StateRunning || s.State == supervisor.StateReady {
-				s.State = supervisor.StateStopping // gone this moment: it isn't written yet
+			switch {
+			case in.Worker.Alive(): // started this moment: it isn't written yet
+				s.State = supervisor.StateStarting
+			case s.State == supervisor.StateRunning || s.State == supervisor.StateReady:
+				s.State = supervisor.StateStopping // gone this moment
 			}
 			s.UpSince = nil
 		} else {
