@@ -32,7 +32,7 @@ func accounts() []account {
 	files, _ := filepath.Glob("/etc/cron.d/*")
 	for _, file := range append(files, "/etc/crontab") {
 		text, _ := os.ReadFile(file)
-		for _, l := range install.Entries(string(text), true) {
+		for _, l := range install.Entries(string(text), install.SystemTable) {
 			named[l.User] = true
 		}
 	}
@@ -72,7 +72,8 @@ func (o *options) standOfAll(ctx context.Context, names []string) ([]instanceSta
 		return nil, errors.New("only root sees the names of other users; sudo lifeline status --all-users")
 	}
 	if o.guard.Dir != "" || o.guard.StateDir != "" {
-		return nil, usage("--all-users looks where each user's names are: leave out --dir and --state-dir (LIFELINE_DIR, LIFELINE_STATE_DIR)")
+		return nil, usage("--all-users looks where each user's names are: leave out --dir and --state-dir " +
+			"(LIFELINE_DIR, LIFELINE_STATE_DIR)")
 	}
 	list, err := o.stand(ctx, nil)
 	if err != nil {
@@ -84,7 +85,8 @@ func (o *options) standOfAll(ctx context.Context, names []string) ([]instanceSta
 	for _, a := range accounts() {
 		theirs, err := a.stand(ctx)
 		if err != nil {
-			say(os.Stderr, "", fmt.Sprintf("cannot look at the names of %s: %v; sudo -u %s lifeline status", a.name, err, a.name))
+			say(os.Stderr, "", fmt.Sprintf("cannot look at the names of %s: %v; sudo -u %s lifeline status", a.name, err,
+				a.name))
 			continue
 		}
 		for i := range theirs {

@@ -33,6 +33,7 @@ type options struct {
 	out          outputOptions
 	user, group  string    // who the command runs as; "" for lifeline's own
 	left         string    // the working directory that the supervisor has left; "" for none
+	crontab      string    // the file of --crontab: the lines stand there, not in crontab(1)'s; "" for none
 	own          []*option // what this command line may have; nil for the guard's
 }
 

@@ -23,7 +23,7 @@ func restartCommand() *cli.Command {
 		Name:      "restart",
 		Usage:     "end the worker and start it again, keeping the name",
 		UsageText: "lifeline restart NAME\n\nWhere NAME's crontab line has another command or other options by now, it ends the\ninstance and starts that line, as cron would.",
-		Flags:     flags(o.dirOptions()),
+		Flags:     flags(o.lookOptions()),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {
@@ -46,7 +46,7 @@ func restartCommand() *cli.Command {
 // takeNewLine restarts what runs as name's crontab line has it now; false where the
 // line is what runs, or that can't be told.
 func (o *options) takeNewLine(ctx context.Context, name string) (taken bool, err error) {
-	line, err := crontabLine(ctx, name)
+	line, err := o.crontabLine(ctx, name)
 	if err != nil || line.User != "" && line.User != userName() {
 		return false, nil
 	}
@@ -88,7 +88,7 @@ func reloadCommand() *cli.Command {
 		Name:      "reload",
 		Usage:     "start the new code beside the old, then let it take over",
 		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says how it went. When the new\none is no good, the old one goes on, and the exit code is 1. With --self a newer\nlifeline takes over in place: same pid, same worker, nothing is ended.",
-		Flags:     flags(o.dirOptions(), []*option{{name: "self", to: toggle(&self), usage: "replace lifeline itself by the program now on disk"}}),
+		Flags:     flags(o.lookOptions(), []*option{{name: "self", to: toggle(&self), usage: "replace lifeline itself by the program now on disk"}}),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {

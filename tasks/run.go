@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -303,20 +304,21 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 func runCommand(argv []string) *cli.Command {
 	var o options
 	table := o.workerOptions()
+	own := append(slices.Clone(table), crontabOption(&o.crontab))
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "run it here and now, without the guard",
 		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab line.",
-		Flags:     flags(table),
+		Flags:     flags(own),
 		Action: func(c *cli.Context) error {
-			o.own = table
+			o.own = own
 			command, err := o.command(argv, c.Args().Slice(), true)
 			if err != nil {
 				return err
 			}
 			if command == nil {
-				typed := words(argv[2:len(argv)-c.NArg()], table)
-				whole, err := fromCrontab(c.Context, o.name, typed, table)
+				typed := words(argv[2:len(argv)-c.NArg()], own)
+				whole, err := o.fromCrontab(c.Context, o.name, typed, table)
 				if err != nil {
 					return err
 				}
@@ -347,18 +349,22 @@ func (o *options) warnOfOthers(ctx context.Context) {
 	others := *o
 	others.followLine(ctx, o.name)
 	if pid := others.running(o.name); pid > 0 {
-		o.warn("runs already, pid %d, and this one is started beside it, because run has no guard; lifeline terminate %s ends the other", pid, o.name)
+		o.warn("runs already, pid %d, and this one is started beside it, because run has no guard; lifeline terminate %s "+
+			"ends the other", pid, o.name)
 		return
 	}
-	lines := linesOf(scheduled(ctx), o.name)
+	lines := linesOf(o.scheduled(ctx), o.name)
 	if _, paused, _ := others.guard.PausedUntil(o.name); len(lines) == 0 || paused {
 		return
 	}
-	when := lines[0].Schedule
-	if next := nextStart(lines[0]); !next.IsZero() {
-		when = human.ShortTime(next)
+	when := "by " + lines[0].Schedule
+	for _, line := range lines {
+		if next := nextStart(line); !next.IsZero() {
+			when = "at " + human.ShortTime(next)
+		}
 	}
-	o.warn("cron starts it, too, at %s, beside this one, because run has no guard; lifeline pause --for 1h %s keeps that away, and lifeline start %s starts it under the guard", when, o.name, o.name)
+	o.warn("cron starts it, too, %s, beside this one, because run has no guard; lifeline pause --for 1h %s keeps "+
+		"that away, and lifeline start%s %s starts it under the guard", when, o.name, o.inFile(), o.name)
 }
 
 func stopSignal(s process.Signal) unix.Signal {

@@ -32,7 +32,7 @@ func statusCommand() *cli.Command {
 		Name:      "status",
 		Usage:     "what runs, since when, and how it stands",
 		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
-		Flags: flags(o.dirOptions(), []*option{
+		Flags: flags(o.lookOptions(), []*option{
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"},
 			{name: "cluster", to: toggle(&cluster), noEnv: true, usage: "show all nodes of the cluster: who holds the name, who stands by; the address follows, or is in LIFELINE_CLUSTER"},
 			{name: "all-users", to: toggle(&all), noEnv: true, usage: "show the names of every user; for root"},
@@ -95,7 +95,10 @@ func (o *options) status(ctx context.Context, out io.Writer, stand standing, nam
 		}
 		writeTable(out, list, colour, screenWidth())
 		scheduled := slices.ContainsFunc(list, func(s instanceStatus) bool { return s.InCrontab })
-		if scheduled && !doctor.CronRuns() {
+		switch {
+		case scheduled && o.crontab != "" && doctor.SupercronicOf(o.crontab) == 0:
+			fmt.Fprintf(out, "\nno supercronic reads %s: nothing will be started; see lifeline doctor --crontab %s\n", o.crontab, o.crontab)
+		case scheduled && o.crontab == "" && !doctor.CronRuns():
 			fmt.Fprintln(out, "\nno cron daemon runs here: nothing will be started; see lifeline doctor")
 		}
 	}

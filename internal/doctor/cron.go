@@ -69,6 +69,7 @@ type crontab struct {
 	title  string
 	text   string
 	system bool   // its lines have a user column
+	super  bool   // it is supercronic's
 	remedy string // how to change it
 	skip   string // why cron passes the whole of it over
 	advice string // what to do about that
@@ -76,7 +77,18 @@ type crontab struct {
 	changed time.Time // where that can be known
 }
 
-func (t crontab) lines() []install.Line { return install.Entries(t.text, t.system) }
+// kind is how its lines are written.
+func (t crontab) kind() install.Kind {
+	switch {
+	case t.system:
+		return install.SystemTable
+	case t.super:
+		return install.Supercronic
+	}
+	return install.UserTable
+}
+
+func (t crontab) lines() []install.Line { return install.Entries(t.text, t.kind()) }
 
 // isMine reports whether the line runs as the user who asks.
 func (t crontab) isMine(l install.Line) bool { return !t.system || l.User == userName() }
@@ -227,22 +239,26 @@ func (d *Doctor) line(name string) (tabled, bool) {
 }
 
 func (d *Doctor) noLine(name string, others []tabled) {
+	in := ""
+	if d.Crontab != "" {
+		in = "--crontab " + d.Crontab + " "
+	}
 	if len(others) > 0 {
 		l := others[0]
 		d.wrong("crontab", fmt.Sprintf("ask as that user: sudo -u %s lifeline doctor %s", l.User, name), "%s starts it as the user %s, whose names are not yours", where(l.table, l.Line), l.User)
 		return
 	}
 	for _, t := range d.tables {
-		for _, l := range install.Disabled(t.text, t.system) {
+		for _, l := range install.Disabled(t.text, t.kind()) {
 			if l.Name == name && t.isMine(l) {
-				d.wrong("crontab", "lifeline enable "+name, "%s starts it, and is commented out", where(t, l))
+				d.wrong("crontab", "lifeline enable "+in+name, "%s starts it, and is commented out", where(t, l))
 				return
 			}
 		}
 	}
-	advice := "lifeline install " + name + " -- COMMAND"
+	advice := "lifeline install " + in + name + " -- COMMAND"
 	if near := human.Nearest(name, d.everybody()); near != "" && near != name {
-		advice = fmt.Sprintf("lifeline install %s -- COMMAND; or is %s meant?", name, near)
+		advice = fmt.Sprintf("%s; or is %s meant?", advice, near)
 	}
 	d.wrong("crontab", advice, "no line starts %s", name)
 }
@@ -253,7 +269,7 @@ func (d *Doctor) checkLine(l tabled) {
 	if l.Problem != "" {
 		d.wrong("crontab", "write it plainly, or put it into a script: "+l.table.remedy, "%s can't be checked, and perhaps not run: %s", at, l.Problem)
 	}
-	if err := install.CheckSchedule(l.Schedule); err != nil {
+	if err := install.CheckSchedule(l.Schedule); err != nil && !l.table.super {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s: cron may never start it: %v", at, err)
 	}
 	if only, ok := onlyBusyboxOf(d.cronds); ok {
@@ -278,10 +294,7 @@ func (d *Doctor) checkLine(l tabled) {
 // before looks at what stands in front of lifeline: a program that isn't there,
 // or a condition that doesn't hold.
 func (d *Doctor) before(l tabled) {
-	path := l.Environment["PATH"]
-	if path == "" {
-		path = install.CronPath
-	}
+	path := d.path(l)
 	for part := range strings.SplitSeq(l.Before, "&&") {
 		words := strings.Fields(part)
 		if len(words) == 0 || strings.ContainsAny(part, ";|&()$`'\"\\<>{}") {
@@ -300,6 +313,17 @@ func (d *Doctor) before(l tabled) {
 			d.wrong("crontab", "correct it: "+l.table.remedy, "%s begins with %s, and lifeline isn't reached: %v", where(l.table, l.Line), words[0], err)
 		}
 	}
+}
+
+// path is the PATH that the line has from its crontab, or from what starts it.
+func (d *Doctor) path(l tabled) string {
+	switch path := l.Environment["PATH"]; {
+	case path != "":
+		return path
+	case l.table.super:
+		return d.super.variable("PATH")
+	}
+	return install.CronPath
 }
 
 // shellWords are what a shell has without a program.

@@ -48,6 +48,7 @@ type Start struct {
 // Doctor looks, and says what it finds.
 type Doctor struct {
 	Guard    guard.Guard
+	Crontab  string // a file that supercronic reads; "" for the crontabs of cron
 	Simulate bool
 	For      time.Duration // Simulate ends what it started after this time
 
@@ -63,7 +64,8 @@ type Doctor struct {
 	wrongs  int
 	machine int // of wrongs, those that concern every name
 
-	cronds []Crond   // that run
+	cronds []Crond // that run
+	super  supercronic
 	tables []crontab // where this user's lines may stand
 	dirs   []string  // that were looked at
 	exams  guard.Examiner
@@ -92,8 +94,13 @@ func oneLine(format string, args ...any) string {
 // Examine looks at the names, at all that are known here when there are none,
 // and returns the number of things that are wrong.
 func (d *Doctor) Examine(ctx context.Context, names []string) int {
-	d.cron()
-	d.tables = d.crontabs(ctx)
+	if d.Crontab != "" {
+		d.supercronic()
+		d.tables = []crontab{d.supercronicTable()}
+	} else {
+		d.cron()
+		d.tables = d.crontabs(ctx)
+	}
 	if names == nil {
 		d.directory(d.Guard)
 		names = d.everybody()

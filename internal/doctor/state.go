@@ -57,6 +57,7 @@ func (d *Doctor) state(c candidate) {
 	if _, there, err := g.Directory(); err != nil {
 		return // it was said
 	} else if !there {
+		d.unread(c.line.table, time.Time{})
 		d.fine("state", "has never been started here")
 		return
 	}
@@ -84,6 +85,11 @@ func (d *Doctor) state(c candidate) {
 	for _, err := range e.Broken {
 		c.blocked = true
 		d.failed("files", err)
+	}
+	if info, err := os.Stat(e.Lock); err == nil {
+		d.unread(c.line.table, info.ModTime())
+	} else {
+		d.unread(c.line.table, time.Time{})
 	}
 	d.record(name, e)
 	if d.locks(name, g, e) {
