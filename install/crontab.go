@@ -97,6 +97,9 @@ func (c Crontab) Edit(ctx context.Context, change func(text string) (string, err
 			return "", "", err
 		}
 		if err = c.Write(ctx, text, new); err == nil {
+			if now := time.Now(); c.Lock != "" && text != new {
+				_ = os.Chtimes(c.Lock, now, now) // doctor asks since when a line can be there
+			}
 			return old, new, nil
 		}
 		if !errors.Is(err, errRaced) {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lifeline/install"
 	"lifeline/internal/human"
 	"lifeline/internal/process"
@@ -44,6 +46,21 @@ func (d *Doctor) cron() {
 			}
 		}
 		d.wrong("cron", advice, "no cron daemon runs here: nothing will be started")
+	}
+}
+
+// outputPlace finds a /tmp where Debian's cron can make no file for the output of a
+// job: it starts none then, and says so in its log alone (do_command.c, tmpfile(3)).
+func (d *Doctor) outputPlace() {
+	var st unix.Statfs_t
+	if !ignoresFiles(d.cronds) || runtime.GOOS != "linux" || unix.Statfs("/tmp", &st) != nil {
+		return
+	}
+	switch {
+	case unix.Access("/tmp", unix.W_OK) == unix.EROFS:
+		d.wrong("cron", "mount -o remount,rw /tmp", "/tmp can't be written, and cron, which keeps the output of a job there, starts nothing")
+	case st.Files > 0 && st.Ffree == 0:
+		d.wrong("cron", "remove files there: df -i /tmp", "/tmp has no inode left, and cron, which keeps the output of a job there, starts nothing")
 	}
 }
 
@@ -102,6 +119,9 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	}
 	own := crontab{title: "your crontab", text: text, remedy: "crontab -e"}
 	own.skip, own.advice = d.spool()
+	if info, err := os.Stat(filepath.Join("/var/spool/cron/crontabs", userName())); err == nil { // for root
+		own.changed = info.ModTime()
+	}
 	list = append(list, own)
 	files, _ := filepath.Glob("/etc/cron.d/*")
 	for _, path := range append(files, "/etc/crontab") {
@@ -280,10 +300,12 @@ func (d *Doctor) checkLine(l tabled) {
 			d.wrong("crontab", "put it into root's crontab: lifeline install, without --cron-d", "%s: busybox crond doesn't read it", l.table.title)
 		}
 	}
-	if shell := l.Environment["SHELL"]; shell != "" {
-		if why := noShell(shell); why != "" {
-			d.wrong("crontab", "correct the line SHELL=: "+l.table.remedy, "its SHELL is %s, which %s", shell, why)
-		}
+	shell, advice := l.Environment["SHELL"], "correct the line SHELL=: "+l.table.remedy
+	if shell == "" {
+		shell, advice = "/bin/sh", "install it again (Debian: apt-get install --reinstall dash)"
+	}
+	if why := noShell(shell); why != "" {
+		d.wrong("crontab", advice, "its SHELL is %s, which %s", shell, why)
 	}
 	if zone := l.Environment["CRON_TZ"]; zone != "" && ignoresFiles(d.cronds) {
 		d.wrong("crontab", "give the hour in the machine's zone, or install a cron that knows CRON_TZ (cronie): "+l.table.remedy, "%s means the zone CRON_TZ=%s, which this cron doesn't know: it takes the machine's", at, zone)

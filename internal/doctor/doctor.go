@@ -58,6 +58,10 @@ type Doctor struct {
 	ReadEnvFile func(path string) ([]string, error)
 	Terminate   func(ctx context.Context, g guard.Guard, name string) error
 
+	// Unseen are names that nothing is wrong with, and that nothing shows cron to
+	// have started. Examine fills it in.
+	Unseen []string
+
 	Found func(Finding) // is called for each finding, as soon as there is one
 
 	name    string // that is examined
@@ -99,6 +103,8 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 		d.tables = []crontab{d.supercronicTable()}
 	} else {
 		d.cron()
+		d.outputPlace()
+		d.account()
 		d.tables = d.crontabs(ctx)
 	}
 	if names == nil {
@@ -148,6 +154,9 @@ func (d *Doctor) one(ctx context.Context, name string) {
 	}
 	c.blocked = d.machine+d.wrongs > before
 	d.state(c)
+	if _, there, err := c.guard.Directory(); err == nil && c.scheduled && d.wrongs == before && !(there && d.isSeen(c)) {
+		d.Unseen = append(d.Unseen, name)
+	}
 	if d.Simulate && c.scheduled {
 		d.run(ctx, c)
 	}

@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,7 +41,17 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 	if _, err := process.Find(l.Argv[0], path, dir); err != nil {
 		d.wrong("lifeline", fmt.Sprintf("write its path as it is: lifeline install %s -- ... does so; or %s", name, l.table.remedy), "%s can't start lifeline itself: %v", at, err)
 	}
-	o, err := d.Understand(l.Line)
+	asked := l.Line
+	if d.Crontab == "" {
+		asked.Environment = maps.Clone(l.Environment)
+		for _, kv := range d.pamEnviron("/etc/pam.d/cron") {
+			name, value, _ := strings.Cut(kv, "=")
+			if _, set := asked.Environment[name]; !set && strings.HasPrefix(name, "LIFELINE_") {
+				asked.Environment[name] = value
+			}
+		}
+	}
+	o, err := d.Understand(asked)
 	if err != nil {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s is refused by lifeline: %v", at, err)
 		return Start{Guard: d.Guard}, false

@@ -8,10 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lifeline/install"
 	"lifeline/internal/guard"
 	"lifeline/internal/human"
 	"lifeline/internal/journal"
+	"lifeline/internal/statedir"
 	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
@@ -59,6 +62,9 @@ func (d *Doctor) state(c candidate) {
 	} else if !there {
 		d.unread(c.line.table, time.Time{})
 		d.fine("state", "has never been started here")
+		if !c.blocked {
+			d.overdue(c, guard.Exam{}, "")
+		}
 		return
 	}
 	if until, paused, err := g.PausedUntil(name); err != nil {
@@ -146,12 +152,35 @@ func mayHold(id procscan.ID, path string) bool {
 	dir := fmt.Sprintf("/proc/%d/fd", id.PID)
 	list, err := os.ReadDir(dir)
 	if err != nil {
-		return true
+		return !locksElsewhere(id.PID, path)
 	}
 	return slices.ContainsFunc(list, func(fd os.DirEntry) bool {
 		open, err := os.Stat(filepath.Join(dir, fd.Name()))
 		return err == nil && os.SameFile(open, file)
 	})
+}
+
+// locksElsewhere reports that the kernel tells another device of the lock that pid has
+// on an inode of path's number. btrfs and overlayfs have two devices for one file.
+func locksElsewhere(pid int, path string) bool {
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil || unix.Stat(path, &st) != nil || unix.Statfs(path, &fs) != nil {
+		return false
+	}
+	const btrfs, overlay = 0x9123683e, 0x794c7630 // statfs(2)
+	if kind := uint32(fs.Type); kind == btrfs || kind == overlay {
+		return false
+	}
+	device := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) > 5 && f[4] == fmt.Sprint(pid) && f[5] == device {
+			return false
+		}
+	}
+	return true
 }
 
 // isLifeline reports whether id runs this program, of whatever version.
@@ -294,6 +323,13 @@ func isStuck(runs []journal.Run, now time.Duration) (usual time.Duration, stuck 
 	return usual, now >= 10*usual && now >= time.Minute
 }
 
+// isSeen reports whether something shows that the name was started here once.
+func (d *Doctor) isSeen(c candidate) bool {
+	path, _, err := c.guard.Journal(c.name)
+	e, examErr := d.exams.Examine(c.guard, c.name)
+	return err == nil && exists(path) || examErr == nil && exists(e.Lock)
+}
+
 // slack is how late the start of a tick may be.
 const slack = time.Minute
 
@@ -303,10 +339,14 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	if err != nil || !c.scheduled || strings.Contains(c.line.Before, "&&") || c.line.Environment["CRON_TZ"] != "" || c.start.Cluster != "" {
 		return
 	}
-	if !exists(state) {
+	since := c.line.table.changed
+	if info, err := os.Stat(statedir.Default() + ".crontab"); err == nil && c.line.Block && since.IsZero() {
+		since = info.ModTime() // lifeline has changed the crontab then
+	}
+	if since.IsZero() && !exists(state) {
 		return // it has never been started, and the line may be a new one
 	}
-	traces := []time.Time{procscan.Booted(), c.line.table.changed}
+	traces := []time.Time{procscan.Booted(), since}
 	for _, crond := range d.cronds {
 		since, _ := procscan.Describe(crond.id)
 		traces = append(traces, since)
@@ -318,7 +358,8 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	}
 	if due, seen, missed := missed(times, time.Now().Add(-slack-c.start.Jitter), traces); missed {
 		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
-			"cron was to start it at %s, and nothing shows that it did; the last trace of it is of %s", human.PastTime(due), human.PastTime(seen))
+			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of cron's start is of %s",
+			human.PastTime(due), human.PastTime(seen))
 	}
 }
 
