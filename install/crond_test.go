@@ -102,7 +102,7 @@ func TestCronD(t *testing.T) {
 		t.Errorf("left behind: %v", entries)
 	}
 	text, err := d.Read("web")
-	line, found, findErr := Find(text, "web", true)
+	line, found, findErr := Find(text, "web", SystemTable)
 	if err != nil || findErr != nil || !found || line.User != "www-data" || line.Environment["PATH"] != CronDPath || line.Environment["SHELL"] != "/bin/sh" {
 		t.Errorf("%+v, %v, %v, %v", line, found, err, findErr)
 	}

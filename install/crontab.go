@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -14,6 +16,7 @@ import (
 // Crontab is a user's crontab, behind crontab(1).
 type Crontab struct {
 	User    string // "" is the caller; another one needs root
+	File    string // a file that another program than crontab(1) reads, such as supercronic; "" is none
 	Program string // "" is "crontab"
 	Lock    string // the file by which lifelines wait for each other; "" is none
 }
@@ -34,6 +37,13 @@ const settle = 5 * time.Second
 
 // Read returns the crontab, byte for byte. No crontab is "" and no error.
 func (c Crontab) Read(ctx context.Context) (string, error) {
+	if c.File != "" {
+		text, err := os.ReadFile(c.File)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("cannot read the crontab%s: %w", c.of(), err)
+		}
+		return string(text), nil
+	}
 	text, message, err := c.run(ctx, nil, "-l")
 	if err != nil && text == "" && emptyMessage().MatchString(message) {
 		return "", nil
@@ -87,6 +97,9 @@ func (c Crontab) Edit(ctx context.Context, change func(text string) (string, err
 			return "", "", err
 		}
 		if err = c.Write(ctx, text, new); err == nil {
+			if now := time.Now(); c.Lock != "" && text != new {
+				_ = os.Chtimes(c.Lock, now, now) // doctor asks since when a line can be there
+			}
 			return old, new, nil
 		}
 		if !errors.Is(err, errRaced) {
@@ -126,8 +139,11 @@ func (c Crontab) Write(ctx context.Context, old, new string) error {
 		os.Remove(kept)
 		return fmt.Errorf("cannot write the crontab%s: %w; %s", c.of(), err, state)
 	}
-	return fmt.Errorf("cannot write the crontab%s: %w; %s; it was kept as it had been in %s: to put it back, run: crontab %s%s",
-		c.of(), err, state, kept, c.flag(), kept)
+	back := "crontab " + c.flag() + kept
+	if c.File != "" {
+		back = "cp " + kept + " " + c.File
+	}
+	return fmt.Errorf("cannot write the crontab%s: %w; %s; it was kept as it had been in %s: to put it back, run: %s", c.of(), err, state, kept, back)
 }
 
 // replace installs text and looks whether it is there.
@@ -156,6 +172,9 @@ func (c Crontab) replace(ctx context.Context, old, text string) error {
 }
 
 func (c Crontab) set(ctx context.Context, text string) error {
+	if c.File != "" {
+		return overwrite(c.File, text)
+	}
 	if text == "" {
 		_, _, err := c.run(ctx, nil, "-r")
 		return err
@@ -176,6 +195,44 @@ func (c Crontab) set(ctx context.Context, text string) error {
 	defer file.Close()
 	_, _, err = c.run(ctx, file, "-")
 	return err
+}
+
+// overwrite puts text into a file in one step, with the owner and mode that the
+// file has. A file that can't be replaced, because it is mounted by itself into a
+// container, is written where it is.
+func overwrite(path, text string) (err error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	mode := fs.FileMode(0o644)
+	info, statErr := os.Stat(path)
+	if statErr == nil {
+		mode = info.Mode().Perm()
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".lifeline-crontab-*")
+	if err == nil {
+		defer os.Remove(file.Name())
+		_, err = file.WriteString(text)
+		err = errors.Join(err, file.Chmod(mode), file.Sync())
+		if st, ok := sys(info); ok && err == nil {
+			err = file.Chown(int(st.Uid), int(st.Gid))
+		}
+		if err = errors.Join(err, file.Close()); err == nil {
+			err = os.Rename(file.Name(), path)
+		}
+	}
+	if err == nil || statErr != nil || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), mode)
+}
+
+func sys(info fs.FileInfo) (*syscall.Stat_t, bool) {
+	if info == nil {
+		return nil, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return st, ok
 }
 
 // state says, after a failure, what the crontab holds, and whether that is a
@@ -246,7 +303,10 @@ func (c Crontab) run(ctx context.Context, stdin *os.File, action string) (stdout
 }
 
 func (c Crontab) of() string {
-	if c.User == "" {
+	switch {
+	case c.File != "":
+		return " " + c.File
+	case c.User == "":
 		return ""
 	}
 	return " of " + c.User

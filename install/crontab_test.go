@@ -291,7 +291,7 @@ func TestManyAtOnce(t *testing.T) {
 					e.Name = fmt.Sprintf("web%d", i)
 					all.Go(func() {
 						_, new, err := c.Edit(t.Context(), func(text string) (string, error) { return Add(text, e) })
-						if _, found, _ := Find(new, e.Name, false); !found || err != nil {
+						if _, found, _ := Find(new, e.Name, UserTable); !found || err != nil {
 							t.Errorf("%s: %v", e.Name, err)
 						}
 					})
@@ -301,7 +301,7 @@ func TestManyAtOnce(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if n := len(Entries(string(text), false)); n != 2*writers {
+				if n := len(Entries(string(text), UserTable)); n != 2*writers {
 					t.Fatalf("%d lines of %d are there:\n%s", n, 2*writers, text)
 				}
 				if err := os.WriteFile(tab, []byte("# mine\n"), 0o600); err != nil {

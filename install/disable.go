@@ -31,9 +31,9 @@ func off(block string) bool {
 }
 
 // Disable comments out every line of crontab that starts name. n is how many.
-func Disable(crontab, name string, hasUser bool) (rest string, n int) {
+func Disable(crontab, name string, kind Kind) (rest string, n int) {
 	numbers := map[int]bool{}
-	for _, l := range Entries(crontab, hasUser) {
+	for _, l := range Entries(crontab, kind) {
 		numbers[l.Number] = l.Name == name
 	}
 	return eachLine(crontab, func(number int, line string) string {
@@ -47,9 +47,9 @@ func Disable(crontab, name string, hasUser bool) (rest string, n int) {
 
 // Enable takes the # off the lines that Disable put it on: those of name's
 // block. Without a block it takes one line, and refuses to choose among several.
-func Enable(crontab, name string, hasUser bool) (rest string, n int, err error) {
+func Enable(crontab, name string, kind Kind) (rest string, n int, err error) {
 	block, others := map[int]bool{}, map[int]bool{}
-	for _, l := range Disabled(crontab, hasUser) {
+	for _, l := range Disabled(crontab, kind) {
 		if l.Name == name && l.Block {
 			block[l.Number] = true
 		} else if l.Name == name {

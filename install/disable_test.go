@@ -13,27 +13,27 @@ func TestDisableAndEnable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	without, n := Disable(text, "web", false)
-	if n != 2 || len(Entries(without, false)) != 1 || len(Disabled(without, false)) != 2 {
-		t.Errorf("%d lines, still in force %v:\n%s", n, Entries(without, false), without)
+	without, n := Disable(text, "web", UserTable)
+	if n != 2 || len(Entries(without, UserTable)) != 1 || len(Disabled(without, UserTable)) != 2 {
+		t.Errorf("%d lines, still in force %v:\n%s", n, Entries(without, UserTable), without)
 	}
-	if back, n, err := Enable(without, "web", false); err != nil || n != 2 || back != text {
+	if back, n, err := Enable(without, "web", UserTable); err != nil || n != 2 || back != text {
 		t.Errorf("%d, %v:\n%s", n, err, back)
 	}
 	// A block that is replaced stays as it was: commented out.
 	web.Command = []string{"/srv/new"}
 	again, err := Add(without, web)
-	if lines := Disabled(again, false); err != nil || len(lines) != 2 || lines[0].Command[0] != "/srv/new" {
+	if lines := Disabled(again, UserTable); err != nil || len(lines) != 2 || lines[0].Command[0] != "/srv/new" {
 		t.Errorf("%v:\n%s", err, again)
 	}
 	if rest, found, err := Remove(again, "web"); err != nil || !found || rest != foreign {
 		t.Errorf("%v %v:\n%s", found, err, rest)
 	}
 	two := "#* * * * * lifeline web -- a\n#* * * * * lifeline web -- b\n"
-	if _, _, err := Enable(two, "web", false); err == nil {
+	if _, _, err := Enable(two, "web", UserTable); err == nil {
 		t.Error("one of two was chosen")
 	}
-	if rest, n, err := Enable("# * * * * * lifeline web -- a\n", "web", false); err != nil || n != 1 || rest != "* * * * * lifeline web -- a\n" {
+	if rest, n, err := Enable("# * * * * * lifeline web -- a\n", "web", UserTable); err != nil || n != 1 || rest != "* * * * * lifeline web -- a\n" {
 		t.Errorf("%q, %d, %v", rest, n, err)
 	}
 }
@@ -102,7 +102,7 @@ func TestEntriesOfOtherTools(t *testing.T) {
 		`sh -c 'sudo -u app lifeline web -- x'`:                                      {Before: "sh -c sudo -u app"},
 		`/bin/bash -l -c 'cd /srv/app && RAILS_ENV=production bundle exec rake web'`: {Problem: "none"},
 	} {
-		lines := Entries("* * * * * "+command+"\n", false)
+		lines := Entries("* * * * * "+command+"\n", UserTable)
 		if want.Problem == "none" {
 			if len(lines) != 0 {
 				t.Errorf("%s is taken for %+v", command, lines[0])

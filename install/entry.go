@@ -47,6 +47,7 @@ type Entry struct {
 	Schedule string // five fields or an @word; "" is every minute
 	Reboot   bool   // an @reboot line beside Schedule
 	User     string // the column that only system crontabs have; "" in a user's own
+	File     string // the file that it stands in, where that is supercronic's
 }
 
 // EveryMinute is the schedule of an Entry that names none.
@@ -170,6 +171,9 @@ func (e Entry) frame(lines string, joined bool) string {
 	begin, end := beginNote, "# lifeline "+e.Name+" end"
 	if e.User != "" {
 		begin = cronDNote
+	}
+	if e.File != "" {
+		begin = strings.Replace(begin, "uninstall", "uninstall --crontab "+e.File, 1)
 	}
 	if joined {
 		end += " -- " + joinedNote

@@ -97,3 +97,28 @@ func (f field) debianTakes(column string) bool {
 		column = rest
 	}
 }
+
+// CheckSupercronic says what in a crontab file makes supercronic end at its start:
+// one line that it can't read is enough (v0.2.33, crontab/crontab.go).
+func CheckSupercronic(crontab string) error {
+	number := 0
+	for line := range strings.Lines(crontab) {
+		number++
+		text := strings.TrimSpace(line)
+		if text == "" || text[0] == '#' {
+			continue
+		}
+		if _, _, ok := setting(text); ok {
+			continue
+		}
+		schedule, _, command, ok := columns(text, false)
+		words := strings.Fields(schedule)
+		switch {
+		case text[0] == '@' && (words[0] == "@reboot" || !slices.Contains(scheduleWords, words[0])):
+			return fmt.Errorf("line %d begins with %s, at which supercronic ends", number, shorten(words[0]))
+		case !ok || command == "" || text[0] != '@' && strings.Trim(words[0], "0123456789*/,-") != "":
+			return fmt.Errorf("line %d is no schedule with a command, and supercronic ends at it", number)
+		}
+	}
+	return nil
+}

@@ -35,13 +35,19 @@ func (i Imported) Words() []string {
 // systemd service. Which it is, the file's name and its text tell.
 func Import(file, text string) ([]Imported, error) {
 	base := filepath.Base(file)
-	switch {
-	case strings.HasSuffix(base, ".service"):
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell where %s is: %w", file, err)
+	}
+	switch ext := filepath.Ext(base); {
+	case ext == ".service":
 		return importUnit(strings.TrimSuffix(base, ".service"), text)
-	case strings.HasSuffix(base, ".json"):
-		return importPM2(text)
+	case ext == ".json":
+		return importPM2(text, dir)
+	case ext == ".js" || ext == ".cjs" || ext == ".mjs" || ext == ".ts":
+		return nil, fmt.Errorf("it is a program: give pm2's ecosystem file as JSON: node -p 'JSON.stringify(require(\"./%s\"))' >ecosystem.json", base)
 	case strings.HasPrefix(base, "Procfile"):
-		return importProcfile(text), nil
+		return importProcfile(text, dir), nil
 	case strings.Contains("\n"+text, "\n[program:"):
 		return importSupervisord(text), nil
 	}
@@ -89,7 +95,22 @@ func importCrontab(text string) []Imported {
 		if !ok {
 			continue
 		}
-		if i, ok := fromWrapper(lex(percent(command, false))); ok {
+		user := ""
+		if first, rest, more := strings.Cut(command, " "); more && isUserColumn(first, rest) {
+			user, command = first, strings.TrimLeft(rest, " \t")
+		}
+		shell := percent(command, false)
+		bare, log, other := redirected(shell)
+		if i, ok := fromWrapper(lex(bare)); ok {
+			if user != "" {
+				i.Options = append([]string{"--cron-d", "--user", user}, i.Options...)
+			}
+			if log != "" {
+				i.Options = append(i.Options, "--log", log)
+			}
+			if other != "" {
+				i.Missing = append(i.Missing, "the redirection "+other)
+			}
 			i.Schedule, i.Line = schedule, number
 			if _, fed := input(command); fed {
 				i.Missing = append(i.Missing, "the text behind % as its standard input: write it to a file")
@@ -99,6 +120,44 @@ func importCrontab(text string) []Imported {
 	}
 	return found
 }
+
+// isUserColumn reports that first is a user, as in /etc/cron.d: what follows it is a
+// guard.
+func isUserColumn(first, rest string) bool {
+	if !validUser().MatchString(first) || slices.Contains(guards, first) {
+		return false
+	}
+	next, _, _ := strings.Cut(strings.TrimLeft(rest, " \t"), " ")
+	return slices.Contains(guards, path.Base(next)) || next == "cd"
+}
+
+// guards are the tools that fromWrapper looks through.
+var guards = []string{"flock", "setlock", "run-one", "run-this-one", "run-one-constantly", "keep-one-running", "chronic", "timeout", "nice",
+	"ionice", "env", "exec", "cd"}
+
+// redirected takes the redirections off the end of a command: those that write down
+// all that it prints. log is the file; /dev/null is none. other is what is left out.
+func redirected(command string) (rest, log, other string) {
+	found := redirections().FindString(command)
+	if found == "" {
+		return command, "", ""
+	}
+	rest = strings.TrimSuffix(command, found)
+	if m := wholeOutput().FindStringSubmatch(found); m != nil {
+		log = m[1] + m[2]
+		if log == "/dev/null" {
+			return rest, "", ">/dev/null: what it prints is cron's mail, or give --quiet"
+		}
+		return rest, log, ""
+	}
+	return rest, "", strings.TrimSpace(found)
+}
+
+var (
+	redirections = lazy(`(\s*[0-9&]?>>?\s*&?[^\s<>&|;()'"]+)+\s*$`)
+	// >> FILE 2>&1, and &>> FILE.
+	wholeOutput = lazy(`^\s*(?:1?>>?\s*([^\s&>]+)\s+2>&1|&>>?\s*([^\s&>]+))\s*$`)
+)
 
 // fromWrapper reads one command that a tool guards. Others aren't ours to move.
 func fromWrapper(s script) (i Imported, ok bool) {
@@ -150,6 +209,20 @@ func fromWrapper(s script) (i Imported, ok bool) {
 					break
 				}
 				i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest), true
+			case "timeout": // timeout(1): options, a duration, the command
+				for len(rest) > 0 && strings.HasPrefix(rest[0].text, "-") {
+					n := 1
+					if option := rest[0].text; option == "-k" || option == "-s" || option == "--kill-after" || option == "--signal" {
+						n = 2
+					}
+					rest = rest[min(n, len(rest)):]
+				}
+				if len(rest) < 2 {
+					return Imported{}, false
+				}
+				i.Options = append(i.Options, "--max-runtime", seconds(rest[0].text))
+				words = rest[1:]
+				continue
 			case "exec", "nice", "ionice", "env":
 				words = rest
 				if tool != "exec" {
@@ -173,6 +246,7 @@ func fromWrapper(s script) (i Imported, ok bool) {
 func fromFlock(i Imported, words []word) (Imported, bool) {
 	waits, never := "", false
 	var rest []string
+	words = apart(words)
 	for n := 0; n < len(words); n++ {
 		text := words[n].text
 		if !strings.HasPrefix(text, "-") || len(rest) > 0 && text != "-c" && text != "--command" {
@@ -207,6 +281,7 @@ func fromFlock(i Imported, words []word) (Imported, bool) {
 		return Imported{}, false
 	}
 	switch {
+	case strings.Trim(waits, "0.s") == "" && waits != "":
 	case waits != "":
 		i.Options = append(i.Options, "--wait", waits)
 	case !never:
@@ -214,6 +289,27 @@ func fromFlock(i Imported, words []word) (Imported, bool) {
 	}
 	i.Name, i.Command = nameFrom(rest[0]), rest[1:]
 	return i, true
+}
+
+// apart writes flock's short options one by one: -xn is -x -n.
+func apart(words []word) []word {
+	var out []word
+	for n, w := range words {
+		if !strings.HasPrefix(w.text, "-") {
+			return append(out, words[n:]...)
+		}
+		letters := strings.TrimPrefix(w.text, "-")
+		for len(letters) > 1 && strings.Contains("xesnouF", letters[:1]) {
+			out = append(out, word{raw: "-" + letters[:1], text: "-" + letters[:1]})
+			letters = letters[1:]
+		}
+		if strings.HasPrefix(letters, "w") && len(letters) > 1 { // -w10
+			out = append(out, word{raw: "-w", text: "-w"}, word{raw: letters[1:], text: letters[1:]})
+			continue
+		}
+		out = append(out, word{raw: "-" + letters, text: "-" + letters})
+	}
+	return out
 }
 
 func texts(words []word) []string {
@@ -224,15 +320,19 @@ func texts(words []word) []string {
 	return list
 }
 
-func importProcfile(text string) []Imported {
+func importProcfile(text, dir string) []Imported {
 	var found []Imported
 	for line := range strings.Lines(text) {
 		name, command, ok := strings.Cut(strings.TrimSpace(line), ":")
 		if command = strings.TrimSpace(command); !ok || command == "" || !validName().MatchString(name) {
 			continue
 		}
-		i := Imported{Name: name, Options: []string{"--respawn"}, Command: commandOf(command)}
-		if strings.Contains(command, "$PORT") {
+		i := Imported{Name: name, Options: []string{"--chdir", dir, "--respawn"}, Command: commandOf(command)}
+		if name == "release" { // of a deployment, run once
+			i.Options = i.Options[:2]
+			i.Missing = append(i.Missing, "a release phase is no daemon: run it when you deploy")
+		}
+		if strings.Contains(command, "$PORT") || strings.Contains(command, "${PORT") {
 			i.Missing = append(i.Missing, "PORT: give --env PORT=…")
 		}
 		found = append(found, i)
@@ -248,8 +348,15 @@ type ini struct {
 
 func parseINI(text string) []ini {
 	var sections []ini
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\\\n", " ") // systemd.syntax(7)
 	for line := range strings.Lines(text) {
+		indented := strings.TrimLeft(line, " \t") != line
 		line = strings.TrimSpace(line)
+		if n := len(sections); n > 0 && indented && line != "" && !strings.Contains("#;[", line[:1]) && len(sections[n-1].lines) > 0 {
+			last := sections[n-1].lines // of Python's ConfigParser: it goes on
+			last[len(last)-1][1] += " " + line
+			continue
+		}
 		switch {
 		case line == "" || line[0] == '#' || line[0] == ';':
 		case line[0] == '[' && strings.HasSuffix(line, "]"):
@@ -275,15 +382,21 @@ func importSupervisord(text string) []Imported {
 		respawn := "failure"
 		for _, line := range section.lines {
 			key, value := line[0], line[1]
+			if n := strings.Index(strings.ReplaceAll(value, "\t;", " ;"), " ;"); n >= 0 {
+				value = value[:n]
+			}
+			value = strings.TrimSpace(strings.NewReplacer("%(program_name)s", name, "%(group_name)s", name, "%%", "%").Replace(value))
+			if m := expansion().FindString(value); m != "" && key != "process_name" {
+				i.Missing = append(i.Missing, key+": what "+m+" stands for")
+			}
 			switch key {
 			case "command":
 				i.Command = commandOf(value)
 			case "directory":
 				i.Options = append(i.Options, "--chdir", value)
 			case "environment":
-				for _, kv := range strings.Split(value, ",") {
-					k, v, _ := strings.Cut(strings.TrimSpace(kv), "=")
-					i.Options = append(i.Options, "--env", k+"="+strings.Trim(v, `"'`))
+				for _, kv := range environment().FindAllStringSubmatch(value, -1) {
+					i.Options = append(i.Options, "--env", kv[1]+"="+kv[2]+kv[3]+kv[4])
 				}
 			case "autorestart":
 				respawn = map[string]string{"true": "always", "false": "", "unexpected": "failure"}[value]
@@ -292,9 +405,13 @@ func importSupervisord(text string) []Imported {
 			case "stopwaitsecs":
 				i.Options = append(i.Options, "--kill-after", value+"s")
 			case "stdout_logfile":
-				if value != "NONE" && value != "AUTO" && value != "syslog" {
+				if value != "NONE" && value != "AUTO" && value != "syslog" && !strings.HasPrefix(value, "/dev/") {
 					i.Options = append(i.Options, "--log", value)
 				}
+			case "stdout_logfile_maxbytes":
+				i.Options = append(i.Options, "--log-max-size", value)
+			case "stdout_logfile_backups":
+				i.Options = append(i.Options, "--log-keep", value)
 			case "umask":
 				i.Options = append(i.Options, "--umask", value)
 			case "user":
@@ -303,10 +420,18 @@ func importSupervisord(text string) []Imported {
 				if value != "1" {
 					i.Missing = append(i.Missing, "numprocs="+value+": one name for each process")
 				}
-			case "autostart", "startsecs", "priority", "redirect_stderr", "process_name":
+			case "autostart":
+				if value == "false" {
+					i.Missing = append(i.Missing, "autostart=false: cron starts it; lifeline disable "+i.Name+" keeps it down")
+				}
+			case "startsecs", "startretries", "priority", "redirect_stderr", "process_name", "stopasgroup", "killasgroup",
+				"stderr_logfile_maxbytes", "stderr_logfile_backups":
 			default:
 				i.Missing = append(i.Missing, key)
 			}
+		}
+		if !slices.Contains(i.Options, "--log") {
+			i.Options = without2(i.Options, "--log-max-size", "--log-keep")
 		}
 		switch respawn {
 		case "always":
@@ -321,57 +446,143 @@ func importSupervisord(text string) []Imported {
 	return found
 }
 
-// importPM2 takes {"apps": [{"name", "script", "args", "cwd", "env"}]}.
-func importPM2(text string) ([]Imported, error) {
-	var file struct {
-		Apps []map[string]any `json:"apps"`
+var (
+	expansion   = lazy(`%\([A-Za-z_]+\)[sd]`)
+	environment = lazy(`([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^,\s]*))`)
+)
+
+// without2 takes options out, each with its value.
+func without2(options []string, names ...string) []string {
+	var out []string
+	for n := 0; n < len(options); n++ {
+		if slices.Contains(names, options[n]) {
+			n++
+			continue
+		}
+		out = append(out, options[n])
 	}
-	if err := json.Unmarshal([]byte(text), &file); err != nil {
+	return out
+}
+
+// importPM2 takes {"apps": [{"name", "script", "args", "cwd", "env"}]}.
+func importPM2(text, dir string) ([]Imported, error) {
+	type app = map[string]any
+	var file struct {
+		Apps []app `json:"apps"`
+	}
+	err := json.Unmarshal([]byte(text), &file)
+	if len(file.Apps) == 0 { // a list of them, or one alone
+		var one app
+		if json.Unmarshal([]byte(text), &file.Apps) == nil {
+			err = nil
+		} else if json.Unmarshal([]byte(text), &one) == nil && one["script"] != nil {
+			file.Apps, err = []app{one}, nil
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cannot read pm2's ecosystem file: %w; give it as JSON: node -p 'JSON.stringify(require(\"./ecosystem.config.js\"))'", err)
 	}
 	var found []Imported
 	for _, app := range file.Apps {
-		scriptFile, _ := app["script"].(string)
-		name, _ := app["name"].(string)
-		i := Imported{Name: nameFrom(name), Options: []string{"--respawn"}}
-		interpreter, _ := app["interpreter"].(string)
-		if interpreter == "" && strings.HasSuffix(scriptFile, ".js") {
-			interpreter = "node"
-		}
-		if interpreter != "" && interpreter != "none" {
-			i.Command = append(i.Command, interpreter)
-		}
-		i.Command = append(i.Command, scriptFile)
-		switch args := app["args"].(type) {
-		case string:
-			i.Command = append(i.Command, strings.Fields(args)...)
-		case []any:
-			for _, a := range args {
-				i.Command = append(i.Command, fmt.Sprint(a))
-			}
-		}
-		if cwd, ok := app["cwd"].(string); ok {
-			i.Options = append(i.Options, "--chdir", cwd)
-		}
-		if env, ok := app["env"].(map[string]any); ok {
-			for _, k := range sortedKeys(env) {
-				i.Options = append(i.Options, "--env", fmt.Sprintf("%s=%v", k, env[k]))
-			}
-		}
-		known := " name script args cwd env interpreter autorestart watch instances "
-		for _, k := range sortedKeys(app) {
-			if !strings.Contains(known, " "+k+" ") {
-				i.Missing = append(i.Missing, k)
-			}
-		}
-		if n, ok := app["instances"]; ok && fmt.Sprint(n) != "1" {
-			i.Missing = append(i.Missing, fmt.Sprintf("instances %v: one name for each, or a server that forks", n))
-		}
-		if scriptFile != "" {
+		if i, ok := fromPM2(app, dir); ok {
 			found = append(found, i)
 		}
 	}
 	return found, nil
+}
+
+func fromPM2(app map[string]any, dir string) (i Imported, ok bool) {
+	text := func(key string) string { value, _ := app[key].(string); return value }
+	scriptFile := text("script")
+	if scriptFile == "" {
+		return Imported{}, false
+	}
+	name := text("name")
+	if name == "" {
+		name = strings.TrimSuffix(path.Base(scriptFile), path.Ext(scriptFile))
+	}
+	cwd := text("cwd")
+	if !filepath.IsAbs(cwd) {
+		cwd = filepath.Join(dir, cwd)
+	}
+	i = Imported{Name: nameFrom(name), Options: []string{"--chdir", cwd}}
+	interpreter := text("interpreter")
+	if ext := path.Ext(scriptFile); interpreter == "" && (ext == ".js" || ext == ".cjs" || ext == ".mjs" || ext == "" && strings.Contains(scriptFile, "/") && !filepath.IsAbs(scriptFile)) {
+		interpreter = "node"
+	}
+	if interpreter != "" && interpreter != "none" {
+		i.Command = append(append(i.Command, interpreter), wordsOf(app["node_args"])...)
+		i.Command = append(i.Command, wordsOf(app["interpreter_args"])...)
+	}
+	i.Command = append(append(i.Command, scriptFile), wordsOf(app["args"])...)
+	if env, ok := app["env"].(map[string]any); ok {
+		for _, k := range sortedKeys(env) {
+			i.Options = append(i.Options, "--env", fmt.Sprintf("%s=%v", k, env[k]))
+		}
+	}
+	for _, k := range sortedKeys(app) {
+		value := fmt.Sprint(app[k])
+		switch k {
+		case "name", "script", "args", "cwd", "env", "interpreter", "interpreter_args", "node_args", "merge_logs", "error_file", "log_date_format",
+			"listen_timeout", "exec_mode":
+		case "autorestart":
+			if value == "true" {
+				i.Options = append(i.Options, "--respawn")
+			}
+		case "watch":
+			if value != "false" {
+				i.Missing = append(i.Missing, "watch: --reload-on-change FILE looks at one file")
+			}
+		case "instances":
+			if value != "1" {
+				i.Missing = append(i.Missing, fmt.Sprintf("instances %s: one name for each, or a server that forks", value))
+			}
+		case "max_memory_restart":
+			i.Options = append(i.Options, "--max-memory", value)
+		case "kill_timeout":
+			i.Options = append(i.Options, "--kill-after", value+"ms")
+		case "restart_delay":
+			i.Options = append(i.Options, "--respawn-delay", value+"ms")
+		case "out_file", "log_file":
+			file := value
+			if !filepath.IsAbs(file) {
+				file = filepath.Join(cwd, file)
+			}
+			if !slices.Contains(i.Options, "--log") {
+				i.Options = append(i.Options, "--log", file)
+			}
+		case "time":
+			if value == "true" {
+				i.Options = append(i.Options, "--timestamps")
+			}
+		default:
+			i.Missing = append(i.Missing, k)
+		}
+	}
+	if _, given := app["autorestart"]; !given {
+		i.Options = append(i.Options, "--respawn")
+	}
+	if !slices.Contains(i.Options, "--log") {
+		i.Options = slices.DeleteFunc(i.Options, func(o string) bool { return o == "--timestamps" })
+	}
+	if !slices.Contains(i.Options, "--respawn") {
+		i.Options = without2(i.Options, "--respawn-delay")
+	}
+	return i, true
+}
+
+// wordsOf is a list of words, or a text of words.
+func wordsOf(value any) []string {
+	var out []string
+	switch value := value.(type) {
+	case string:
+		out = strings.Fields(value)
+	case []any:
+		for _, v := range value {
+			out = append(out, fmt.Sprint(v))
+		}
+	}
+	return out
 }
 
 // importUnit takes a service of systemd.
@@ -393,8 +604,10 @@ func importUnit(name, text string) ([]Imported, error) {
 			case "WorkingDirectory":
 				i.Options = append(i.Options, "--chdir", strings.TrimPrefix(value, "-"))
 			case "Environment":
-				for _, w := range commandOf(value) {
-					i.Options = append(i.Options, "--env", w)
+				for _, words := range lex(value).commands {
+					for _, w := range words {
+						i.Options = append(i.Options, "--env", w.text)
+					}
 				}
 			case "EnvironmentFile":
 				i.Options = append(i.Options, "--env-file", strings.TrimPrefix(value, "-"))
@@ -410,6 +623,20 @@ func importUnit(name, text string) ([]Imported, error) {
 				i.Options = append(i.Options, "--watchdog", seconds(value))
 			case "KillSignal":
 				i.Options = append(i.Options, "--stop-signal", strings.TrimPrefix(value, "SIG"))
+			case "Nice":
+				i.Options = append(i.Options, "--nice", value)
+			case "OOMScoreAdjust":
+				i.Options = append(i.Options, "--oom-score-adj", value)
+			case "MemoryMax":
+				i.Options = append(i.Options, "--max-memory", value)
+			case "StandardOutput":
+				_, file, isFile := strings.Cut(value, ":")
+				if isFile && strings.HasPrefix(file, "/") {
+					i.Options = append(i.Options, "--log", file)
+				} else if value == "syslog" || value == "journal" {
+					i.Options = append(i.Options, "--log-to", "syslog")
+				}
+			case "StandardError", "SyslogIdentifier", "KillMode", "ExecReload":
 			case "UMask":
 				i.Options = append(i.Options, "--umask", value)
 			case "User":

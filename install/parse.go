@@ -50,20 +50,28 @@ type Line struct {
 	Problem string
 }
 
+// Kind is how the lines of a crontab are written.
+type Kind int
+
+const (
+	UserTable   Kind = iota // crontab(1)'s
+	SystemTable             // with a user column: /etc/crontab, /etc/cron.d
+	Supercronic             // a file of supercronic's: seconds and years may be there, and % is a letter
+)
+
 // Entries returns every line of crontab that starts lifeline with a NAME and
-// a "--", in order. hasUser is for system crontabs (/etc/crontab,
-// /etc/cron.d), which have a user column.
+// a "--", in order.
 //
 // Lines are read as cron and sh read them: lifeline may stand behind
 // "cd /x &&", assignments, exec, nice, env and the like, and in a script that is
 // given to a shell by -c.
-func Entries(crontab string, hasUser bool) []Line { return entries(crontab, hasUser, false) }
+func Entries(crontab string, kind Kind) []Line { return entries(crontab, kind, false) }
 
 // Disabled returns the lines that would be entries if they weren't commented
 // out: those of lifeline disable, and of an editor.
-func Disabled(crontab string, hasUser bool) []Line { return entries(crontab, hasUser, true) }
+func Disabled(crontab string, kind Kind) []Line { return entries(crontab, kind, true) }
 
-func entries(crontab string, hasUser, disabled bool) []Line {
+func entries(crontab string, kind Kind, disabled bool) []Line {
 	var found []Line
 	settings := map[string]string{}
 	number, inBlock := 0, ""
@@ -88,14 +96,18 @@ func entries(crontab string, hasUser, disabled bool) []Line {
 			}
 			continue
 		}
-		schedule, user, command, ok := columns(bare, hasUser)
+		schedule, user, command, ok := columns(bare, kind == SystemTable)
+		if kind == Supercronic {
+			schedule, command = moreFields(schedule, command)
+		}
 		if !ok || commented != disabled {
 			continue
 		}
-		if _, err := parseSchedule(schedule); disabled && err != nil {
+		figures := kind == Supercronic && strings.Trim(schedule, "0123456789*/,- ") == ""
+		if _, err := parseSchedule(schedule); disabled && err != nil && !figures {
 			continue // prose
 		}
-		line, ok := readCommand(command, inBlock != "")
+		line, ok := readCommand(command, kind, inBlock != "")
 		if !ok {
 			continue
 		}
@@ -113,9 +125,9 @@ func entries(crontab string, hasUser, disabled bool) []Line {
 // a block with its @reboot line, it prefers the one with a real schedule. The
 // error says why the line can't be run as it stands, or that several differ;
 // the Line is valid as far as it goes.
-func Find(crontab, name string, hasUser bool) (line Line, found bool, err error) {
+func Find(crontab, name string, kind Kind) (line Line, found bool, err error) {
 	var first Line
-	for _, l := range Entries(crontab, hasUser) {
+	for _, l := range Entries(crontab, kind) {
 		if l.Name != name {
 			continue
 		}
@@ -193,9 +205,27 @@ func columns(line string, hasUser bool) (schedule, user, command string, ok bool
 	return strings.Join(words, " "), user, rest, rest != ""
 }
 
+// moreFields takes up to two further fields of a schedule, seconds and years, from
+// the command: no program's name is made of their letters.
+func moreFields(schedule, command string) (string, string) {
+	for range 2 {
+		word, rest, ok := strings.Cut(command, " ")
+		if !ok || strings.Trim(word, "0123456789*/,-") != "" {
+			break
+		}
+		schedule, command = schedule+" "+word, strings.TrimLeft(rest, " \t")
+	}
+	return schedule, command
+}
+
 // readCommand finds lifeline in a command as it stands in the crontab. In a
 // block it is the first word, whatever its file is called.
-func readCommand(command string, inBlock bool) (Line, bool) {
+func readCommand(command string, kind Kind, inBlock bool) (Line, bool) {
+	percent, input := percent, input
+	if kind == Supercronic {
+		percent = func(command string, _ bool) string { return command }
+		input = func(string) (string, bool) { return "", false }
+	}
 	line, ok := findLifeline(lex(percent(command, false)), inBlock)
 	if !ok {
 		return Line{}, false

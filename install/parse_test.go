@@ -73,7 +73,7 @@ func TestEntriesReadsLinesByHand(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.command, func(t *testing.T) {
-			lines := Entries("# c\n\n 1 2\t3 4 5\t"+test.command, false)
+			lines := Entries("# c\n\n 1 2\t3 4 5\t"+test.command, UserTable)
 			if test.want == "" {
 				if len(lines) > 0 {
 					t.Errorf("got %+v", lines)
@@ -144,7 +144,7 @@ func TestEntriesKnowsWhereALineStands(t *testing.T) {
 		{13, "web", "* * * * *", true, late},
 	}
 	var got []place
-	for _, l := range Entries(crontab, false) {
+	for _, l := range Entries(crontab, UserTable) {
 		got = append(got, place{l.Number, l.Name, l.Schedule, l.Block, l.Environment})
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -156,7 +156,7 @@ func TestEntriesKnowsWhereALineStands(t *testing.T) {
 func TestAnOlderBlock(t *testing.T) {
 	for _, older := range []string{webBlock, strings.ReplaceAll(webBlock, "exec ", "")} {
 		older = strings.ReplaceAll(older, "/usr/bin/lifeline", "/opt/ll-1.2 --respawn")
-		line, found, err := Find(older, "web", false)
+		line, found, err := Find(older, "web", UserTable)
 		if !found || err != nil || !slices.Equal(line.Argv, []string{"/opt/ll-1.2", "--respawn", "web", "--", "/srv/serve"}) {
 			t.Errorf("%q: %t, %v, %q", older, found, err, line.Argv)
 		}
@@ -171,7 +171,7 @@ func TestBusyboxProblem(t *testing.T) {
 		"* * * * * lifeline web -- x 'issue #1'": "cuts the command at the #",
 		`* * * * * lifeline web -- date +\%F`:    "",
 	} {
-		line := Entries(crontab, false)[0]
+		line := Entries(crontab, UserTable)[0]
 		if got := line.BusyboxProblem(true); (want == "") != (got == "") || !strings.Contains(got, want) {
 			t.Errorf("%q: %q", crontab, got)
 		}
@@ -182,27 +182,27 @@ func TestBusyboxProblem(t *testing.T) {
 }
 
 func TestEntriesWithUserColumn(t *testing.T) {
-	lines := Entries("@daily\troot  lifeline web -- a\n1 2 3 4 5 www lifeline app -- b\n", true)
+	lines := Entries("@daily\troot  lifeline web -- a\n1 2 3 4 5 www lifeline app -- b\n", SystemTable)
 	if len(lines) != 2 || lines[0].User != "root" || lines[0].Schedule != "@daily" || lines[1].User != "www" || lines[1].Name != "app" {
 		t.Errorf("got %+v", lines)
 	}
 }
 
 func TestFind(t *testing.T) {
-	line, found, err := Find("* * * * * lifeline app -- x\n"+webBlock, "web", false)
+	line, found, err := Find("* * * * * lifeline app -- x\n"+webBlock, "web", UserTable)
 	if err != nil || !found || line.Number != 4 || line.Schedule != "* * * * *" || !slices.Equal(line.Command, []string{"/srv/serve"}) {
 		t.Errorf("got %+v, %v, %v", line, found, err)
 	}
-	_, found, err = Find(webBlock, "we", false)
+	_, found, err = Find(webBlock, "we", UserTable)
 	if found || err != nil {
 		t.Errorf("got %v, %v", found, err)
 	}
-	line, found, err = Find("@reboot lifeline web -- ~/x", "web", false)
+	line, found, err = Find("@reboot lifeline web -- ~/x", "web", UserTable)
 	if !found || line.Name != "web" {
 		t.Errorf("got %+v, %v", line, found)
 	}
 	wantError(t, err, `"web"`, "line 1", "~/x", "COMMAND")
-	_, found, err = Find(webBlock+"0 1 * * * lifeline web -- other\n", "web", false)
+	_, found, err = Find(webBlock+"0 1 * * * lifeline web -- other\n", "web", UserTable)
 	if !found {
 		t.Error("not found")
 	}
@@ -256,12 +256,12 @@ func FuzzEntries(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, hasUser := range []bool{false, true} {
-			for _, l := range Entries(text, hasUser) {
+		for _, kind := range []Kind{UserTable, SystemTable, Supercronic} {
+			for _, l := range Entries(text, kind) {
 				if len(l.Argv) != len(l.Options)+len(l.Command)+3 {
 					t.Fatalf("Argv does not fit: %+v", l)
 				}
-				Find(text, l.Name, hasUser)
+				Find(text, l.Name, kind)
 			}
 		}
 	})
@@ -279,7 +279,7 @@ func FuzzQuoteComesBack(f *testing.F) {
 		if err != nil {
 			return
 		}
-		l, found, err := Find(crontab, "web", false)
+		l, found, err := Find(crontab, "web", UserTable)
 		if err != nil || !found || !slices.Equal(l.Command, e.Command) || !slices.Equal(l.Options, e.Options) {
 			t.Fatalf("%v %v\n%q\n%+v", found, err, crontab, l)
 		}

@@ -169,7 +169,7 @@ func names(typed []string) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if text, err := (install.Crontab{}).Read(ctx); err == nil {
-		for _, line := range install.Entries(text, false) {
+		for _, line := range install.Entries(text, install.UserTable) {
 			says[line.Name] = "in the crontab"
 		}
 	}

@@ -24,6 +24,7 @@ type cronOptions struct {
 	entry  install.Entry
 	dryRun bool
 	cronD  bool
+	file   string // of --crontab
 
 	reboot, noReboot bool
 }
@@ -32,6 +33,7 @@ func (k *cronOptions) table() []*option {
 	return []*option{
 		{name: "dry-run", short: "n", to: toggle(&k.dryRun), usage: "print the change, make none"},
 		{name: "cron-d", to: toggle(&k.cronD), usage: "use a file in /etc/cron.d instead of your crontab, with --user as its user"},
+		crontabOption(&k.file),
 	}
 }
 
@@ -49,10 +51,12 @@ func installCommand(argv []string) *cli.Command {
 		UsageText: "lifeline install [options] NAME -- COMMAND [ARG...]\n\nOptions of lifeline itself are written into the crontab's line.",
 		Flags:     flags(own, passed),
 		Action: func(c *cli.Context) error {
+			o.own = optionsOf(c.Command.Flags)
 			command, err := o.command(argv, c.Args().Slice(), false)
 			if err != nil {
 				return err
 			}
+			o.crontab = k.file
 			e := &k.entry
 			e.Name = o.name
 			passed := passed
@@ -117,7 +121,7 @@ func (k *cronOptions) path(ctx context.Context, command []string) (string, error
 	if text, err = add(text, e); err != nil {
 		return install.CronPath, nil // it is going to be said
 	}
-	line, _, _ := install.Find(text, e.Name, k.cronD)
+	line, _, _ := install.Find(text, e.Name, k.kind())
 	return cmp.Or(line.Environment["PATH"], install.CronPath), nil
 }
 
@@ -126,15 +130,31 @@ func (k *cronOptions) read(ctx context.Context, name string) (string, error) {
 	if k.cronD {
 		return install.CronD{}.Read(name)
 	}
-	return install.Crontab{}.Read(ctx)
+	return install.Crontab{File: k.file}.Read(ctx)
+}
+
+// kind is how the lines are written.
+func (k *cronOptions) kind() install.Kind {
+	switch {
+	case k.cronD:
+		return install.SystemTable
+	case k.file != "":
+		return install.Supercronic
+	}
+	return install.UserTable
 }
 
 // atBoot decides about the @reboot line. What ticks every minute is to run at
 // all times, so from the boot on. A job with a schedule isn't to run at boot.
 func (k *cronOptions) atBoot() error {
 	always := strings.Join(strings.Fields(k.entry.Schedule), " ") == install.EveryMinute
-	k.entry.Reboot = always && !k.noReboot || k.reboot
+	k.entry.Reboot = always && !k.noReboot && k.file == "" || k.reboot
+	k.entry.File = k.file
 	switch {
+	case k.file != "" && k.cronD:
+		return usage("--crontab and --cron-d name two places: leave one out")
+	case k.file != "" && (k.reboot || k.noReboot || strings.TrimSpace(k.entry.Schedule) == "@reboot"):
+		return usage("--crontab: supercronic takes no @reboot line, and ends at one: leave out --reboot, --no-reboot and @reboot")
 	case k.reboot && k.noReboot:
 		return usage("--reboot and --no-reboot can't be had together: leave one out")
 	case k.reboot && always:
@@ -213,19 +233,19 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range install.Entries(before, k.cronD) {
+	for _, line := range install.Entries(before, k.kind()) {
 		if line.Name == o.name && !line.Block {
 			o.warn("line %d of the crontab starts it as well: take that out with crontab -e", line.Number)
 		}
 	}
-	done := "installed" + firstStart(after, o.name, k.cronD)
-	if len(linesOf(install.Disabled(after, k.cronD), o.name)) > 0 && len(linesOf(install.Entries(after, k.cronD), o.name)) == 0 {
+	done := "installed" + k.firstStart(after, o.name)
+	if len(linesOf(install.Disabled(after, k.kind()), o.name)) > 0 && len(linesOf(install.Entries(after, k.kind()), o.name)) == 0 {
 		done = "changed, and commented out as it was: lifeline enable " + o.name
 	}
-	if old, found, _ := install.Find(before, o.name, k.cronD); found && old.Block {
+	if old, found, _ := install.Find(before, o.name, k.kind()); found && old.Block {
 		done = "replaced; it was: " + strings.Join(old.Command, " ")
-		if list, _ := o.guard.Look(o.name); len(list) == 1 && list[0].Alive() && !slices.Equal(old.Argv, newArgv(after, o.name, k.cronD)) {
-			done += fmt.Sprintf("\n%s: the old one still runs; end it, and the next tick starts the new one: lifeline terminate %s", o.name, o.name)
+		if list, _ := o.guard.Look(o.name); len(list) == 1 && list[0].Alive() && !slices.Equal(old.Argv, newArgv(after, o.name, k.kind())) {
+			done += fmt.Sprintf("\n%s: the old one still runs: lifeline restart %s takes the new one", o.name, o.name)
 		}
 	}
 	k.tell(o.name, before, after, done)
@@ -238,8 +258,8 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 // warnOfLine tells what will keep the new line from starting it, as doctor sees
 // it.
 func (o *options) warnOfLine(ctx context.Context) {
-	d := doctor.Doctor{Guard: o.guard, Understand: understand, ReadEnvFile: readEnvFile, Found: func(f doctor.Finding) {
-		if !f.Wrong || f.What == "last runs" || f.What == "state" {
+	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Found: func(f doctor.Finding) {
+		if !f.Wrong || f.What == "last runs" || f.What == "state" || f.What == "supercronic" { // that was said
 			return
 		}
 		text := f.What + ": " + f.Text
@@ -252,10 +272,16 @@ func (o *options) warnOfLine(ctx context.Context) {
 }
 
 // firstStart says when cron starts name next.
-func firstStart(text, name string, hasUser bool) string {
-	line, found, _ := install.Find(text, name, hasUser)
+func (k *cronOptions) firstStart(text, name string) string {
+	line, found, _ := install.Find(text, name, k.kind())
 	if !found {
 		return ""
+	}
+	if k.file != "" {
+		if pid := doctor.SupercronicOf(k.file); pid > 0 {
+			return fmt.Sprintf("; supercronic takes it when it reads the file again: kill -USR2 %d", pid)
+		}
+		return "; start what is to start it: supercronic " + typedLine([]string{k.file})
 	}
 	if line.Schedule == install.EveryMinute {
 		return "; cron starts it within a minute"
@@ -283,15 +309,15 @@ func nextStart(l install.Line) time.Time {
 	return times.Next(now)
 }
 
-func newArgv(text, name string, hasUser bool) []string {
-	line, _, _ := install.Find(text, name, hasUser)
+func newArgv(text, name string, kind install.Kind) []string {
+	line, _, _ := install.Find(text, name, kind)
 	return line.Argv
 }
 
 // suitBusybox keeps out of the crontab what that daemon can't bear.
 func (k *cronOptions) suitBusybox(o *options) error {
 	d, only := doctor.OnlyBusybox()
-	if !only {
+	if !only || k.file != "" {
 		return nil
 	}
 	if k.cronD {
@@ -309,7 +335,7 @@ func (k *cronOptions) suitBusybox(o *options) error {
 	if err != nil {
 		return nil // it is going to be said
 	}
-	for _, line := range install.Entries(text, false) {
+	for _, line := range install.Entries(text, install.UserTable) {
 		if problem := line.BusyboxProblem(d.AtKills); problem != "" {
 			return usage("%s: %s: %s", o.name, problem, doctor.BusyboxAdvice(line))
 		}
@@ -346,7 +372,7 @@ func absolute(options []string, table []*option, cwd string) []string {
 // edit changes the crontab, or name's file in /etc/cron.d, and returns the
 // text before and after. With --dry-run it writes nothing.
 func (k *cronOptions) edit(ctx context.Context, name string, change func(string) (string, error)) (before, after string, err error) {
-	table, files := install.Crontab{}, install.CronD{}
+	table, files := install.Crontab{File: k.file}, install.CronD{}
 	if k.dryRun {
 		if before, err = k.read(ctx, name); err != nil {
 			return "", "", err
@@ -381,6 +407,8 @@ func (k *cronOptions) tell(name, before, after, done string) {
 	title := "crontab"
 	if k.cronD {
 		title, _ = install.CronD{}.Path(name)
+	} else if k.file != "" {
+		title = k.file
 	}
 	switch {
 	case k.dryRun:
@@ -401,9 +429,13 @@ func uninstallCommand() *cli.Command {
 		UsageText: "lifeline uninstall [options] NAME\n\nIt doesn't end what runs: lifeline terminate NAME does.",
 		Flags:     flags(k.table()),
 		Action: func(c *cli.Context) error {
+			o.crontab = k.file
 			name, err := o.oneName(c)
 			if err != nil {
 				return err
+			}
+			if k.file != "" && k.cronD {
+				return usage("--crontab and --cron-d name two places: leave one out")
 			}
 			found := false
 			before, after, err := k.edit(c.Context, name, func(text string) (string, error) {
@@ -418,8 +450,8 @@ func uninstallCommand() *cli.Command {
 			if err != nil || !found {
 				return k.notInstalled(name, err)
 			}
-			done := "uninstalled" + stillRuns(before, name, k.cronD)
-			for _, l := range linesOf(scheduled(c.Context), name) {
+			done := "uninstalled" + stillRuns(before, name, k.kind())
+			for _, l := range linesOf(o.scheduled(c.Context), name) {
 				done += fmt.Sprintf("; another line, %d, starts it all the same: lifeline doctor %s", l.Number, name)
 				break
 			}
@@ -434,6 +466,8 @@ func (k *cronOptions) notInstalled(name string, err error) error {
 		where := "the crontab"
 		if k.cronD {
 			where, err = install.CronD{}.Path(name)
+		} else if k.file != "" {
+			where = k.file
 		}
 		fmt.Printf("%s: is not in %s\n", name, where)
 	}
@@ -442,16 +476,19 @@ func (k *cronOptions) notInstalled(name string, err error) error {
 
 // crontabLine finds NAME in the caller's crontab, else among the files of
 // /etc/cron.d.
-func crontabLine(ctx context.Context, name string) (install.Line, error) {
-	text, err := install.Crontab{}.Read(ctx)
+func (o *options) crontabLine(ctx context.Context, name string) (install.Line, error) {
+	text, err := o.crontabFile().Read(ctx)
 	if err == nil {
-		line, found, findErr := install.Find(text, name, false)
+		line, found, findErr := install.Find(text, name, o.kind())
 		if found || findErr != nil {
 			return line, findErr
 		}
 	}
+	if o.crontab != "" && err == nil {
+		return install.Line{}, usage("%s is not in %s: lifeline install --crontab %s %s -- COMMAND puts it there", name, o.crontab, o.crontab, name)
+	}
 	if text, cronDErr := (install.CronD{}).Read(name); cronDErr == nil {
-		line, found, findErr := install.Find(text, name, true)
+		line, found, findErr := install.Find(text, name, install.SystemTable)
 		if found || findErr != nil {
 			return line, findErr
 		}
@@ -464,8 +501,8 @@ func crontabLine(ctx context.Context, name string) (install.Line, error) {
 
 // fromCrontab makes the whole command line of `lifeline run NAME`: what the
 // crontab has for the worker, then what was typed.
-func fromCrontab(ctx context.Context, name string, typed []word, table []*option) ([]string, error) {
-	line, err := crontabLine(ctx, name)
+func (o *options) fromCrontab(ctx context.Context, name string, typed []word, table []*option) ([]string, error) {
+	line, err := o.crontabLine(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -482,6 +519,9 @@ func fromCrontab(ctx context.Context, name string, typed []word, table []*option
 		return nil, usage("%s: cannot run line %d of the crontab: cron gives it the text behind the %% as standard input; %s", name, line.Number, instead)
 	}
 	argv := []string{"lifeline", "run"}
+	if o.crontab != "" {
+		argv = append(argv, "--crontab", o.crontab)
+	}
 	for _, k := range slices.Sorted(func(yield func(string) bool) {
 		for k := range line.Environment {
 			if !yield(k) {

@@ -21,14 +21,15 @@ func disableCommand() *cli.Command {
 		UsageText: "lifeline disable [options] NAME\n\nIt doesn't end what runs: lifeline terminate NAME does. lifeline enable NAME puts\nthe lines in force again; lifeline pause NAME needs no change of the crontab.",
 		Flags:     flags(k.table()),
 		Action: func(c *cli.Context) error {
+			o.crontab = k.file
 			name, err := o.oneName(c)
 			if err != nil {
 				return err
 			}
 			n := 0
 			before, after, err := k.edit(c.Context, name, func(text string) (rest string, err error) {
-				rest, n = install.Disable(text, name, k.cronD)
-				if n == 0 && len(linesOf(install.Disabled(text, k.cronD), name)) > 0 {
+				rest, n = install.Disable(text, name, k.kind())
+				if n == 0 && len(linesOf(install.Disabled(text, k.kind()), name)) > 0 {
 					return text, nil
 				}
 				if n == 0 {
@@ -39,7 +40,7 @@ func disableCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			k.tell(name, before, after, fmt.Sprintf("disabled; %s commented out", counted(n, "line is", "lines are"))+stillRuns(before, name, k.cronD))
+			k.tell(name, before, after, fmt.Sprintf("disabled; %s commented out", counted(n, "line is", "lines are"))+stillRuns(before, name, k.kind()))
 			return nil
 		},
 	}
@@ -54,16 +55,17 @@ func enableCommand() *cli.Command {
 		UsageText: "lifeline enable [options] NAME",
 		Flags:     flags(k.table()),
 		Action: func(c *cli.Context) error {
+			o.crontab = k.file
 			name, err := o.oneName(c)
 			if err != nil {
 				return err
 			}
 			before, after, err := k.edit(c.Context, name, func(text string) (string, error) {
-				rest, n, err := install.Enable(text, name, k.cronD)
+				rest, n, err := install.Enable(text, name, k.kind())
 				if err != nil {
 					return "", usage("%s: %v", name, err)
 				}
-				if n == 0 && len(linesOf(install.Entries(text, k.cronD), name)) == 0 {
+				if n == 0 && len(linesOf(install.Entries(text, k.kind()), name)) == 0 {
 					return "", k.noLine(name)
 				}
 				return rest, nil
@@ -71,7 +73,7 @@ func enableCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			k.tell(name, before, after, "enabled"+firstStart(after, name, k.cronD))
+			k.tell(name, before, after, "enabled"+k.firstStart(after, name))
 			return nil
 		},
 	}
@@ -82,6 +84,8 @@ func (k *cronOptions) noLine(name string) error {
 	where := "the crontab"
 	if k.cronD {
 		where, _ = install.CronD{}.Path(name)
+	} else if k.file != "" {
+		where = k.file
 	}
 	return usage("no line of %s starts %s: lifeline install %s -- COMMAND", where, name, name)
 }
@@ -104,8 +108,8 @@ func counted(n int, one, many string) string {
 }
 
 // stillRuns tells of an instance that the crontab's change doesn't end.
-func stillRuns(before, name string, hasUser bool) string {
-	line, found, _ := install.Find(before, name, hasUser)
+func stillRuns(before, name string, kind install.Kind) string {
+	line, found, _ := install.Find(before, name, kind)
 	if !found {
 		return ""
 	}
@@ -131,7 +135,7 @@ func forgetCommand() *cli.Command {
 		Name:      "forget",
 		Usage:     "remove its history, when nothing starts it",
 		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks of a name that isn't in the\ncrontab and doesn't run. The file of --log stays. With --cluster it removes\nwhat the engine has of NAME instead, when no node stands by for it.",
-		Flags:     flags(o.dirOptions(), []*option{clusterToggle(&cluster, "have the engine forget it")}),
+		Flags:     flags(o.lookOptions(), []*option{clusterToggle(&cluster, "have the engine forget it")}),
 		Action: func(c *cli.Context) error {
 			if cluster {
 				return o.clusterForget(c.Args().Slice())
@@ -140,7 +144,7 @@ func forgetCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if lines := linesOf(scheduled(c.Context), name); len(lines) > 0 {
+			if lines := linesOf(o.scheduled(c.Context), name); len(lines) > 0 {
 				return usage("%s: cannot forget it: line %d of the crontab starts it; lifeline uninstall %s", name, lines[0].Number, name)
 			}
 			known, err := o.guard.Names()

@@ -27,7 +27,7 @@ func doctorCommand() *cli.Command {
 		Name:      "doctor",
 		Usage:     "why did (or won't) it run?",
 		UsageText: "lifeline doctor [options] [NAME]\n\nIt looks at cron, the crontab, the command as cron would find it, the state directory, the record, the locks and the last runs; without NAME at all names that are known here. Each finding says what to do. It exits with 0 only when all is well, else with 1.\n\nIt changes nothing, unless --simulate is given: then what stands in the crontab is really run, in the environment that cron gives, and ended after a while. An instance that runs is left alone.",
-		Flags: flags(o.dirOptions(), []*option{
+		Flags: flags(o.lookOptions(), []*option{
 			{name: "simulate", to: toggle(&d.Simulate), usage: "start the command as cron would, for a while"},
 			{name: "for", value: "TIME", to: duration(&d.For, 5*time.Second), usage: "with --simulate: end it after TIME"}}),
 		Action: func(c *cli.Context) error {
@@ -42,9 +42,14 @@ func doctorCommand() *cli.Command {
 				return usage("NAME is missing: lifeline doctor --simulate NAME")
 			}
 			o.name = "" // what is said is for people, not in the name of one
-			d.Guard, d.Found = o.guard, printFindings(c.App.Writer, colours(os.Stdout))
+			d.Guard, d.Crontab, d.Found = o.guard, o.crontab, printFindings(c.App.Writer, colours(os.Stdout))
 			switch n := d.Examine(c.Context, names); n {
 			case 0:
+				if names := d.Unseen; len(names) > 0 {
+					fmt.Fprintf(c.App.Writer, "nothing is wrong, but nothing shows yet that cron starts %s: look again after its next tick\n",
+						strings.Join(names, ", "))
+					return nil
+				}
 				fmt.Fprintln(c.App.Writer, "all is well")
 				return nil
 			case 1:

@@ -106,7 +106,9 @@ func TestDoctorFindsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			said := inWard(t, tt.breaks, tt.options)
-			if !strings.HasSuffix(said, "\nall is well\ncode 0\n") || strings.Contains(said, "WRONG") || !strings.Contains(said, tt.want) {
+			content := strings.HasSuffix(said, "\nall is well\ncode 0\n") ||
+				strings.HasSuffix(said, "\nnothing is wrong, but nothing shows yet that cron starts web: look again after its next tick\ncode 0\n")
+			if !content || strings.Contains(said, "WRONG") || !strings.Contains(said, tt.want) {
 				t.Errorf("it must say %q:\n%s", tt.want, said)
 			}
 		})
@@ -160,8 +162,8 @@ func TestDoctorFinds(t *testing.T) {
 		"commented out":                   {breaks: `crontab -l | sed 's/^0/#0/' | crontab -`, want: "is commented out", advice: "lifeline enable web"},
 		"the disk is full":                {breaks: `mkdir -m 700 /run/lifeline; mount -t tmpfs -o size=64k,mode=700 none /run/lifeline; lifeline web -- true; cat /dev/zero >/run/lifeline/filler 2>/dev/null || :`, want: "is full: no state and no history can be written", advice: "df /run/lifeline"},
 		"the log's disk is full":          {breaks: `mkdir logs; mount -t tmpfs -o size=64k none logs; cat /dev/zero >logs/filler 2>/dev/null || :; instead "$never $L --log $work/logs/web web -- $work/serve"`, want: "the file system of --log WORK/logs/web is full", advice: "df WORK/logs"},
-		"it runs something else":          {breaks: `starts sleep 1000`, want: "it runs `sleep 1000`, and line", advice: "lifeline terminate web"},
-		"it runs with other options":      {breaks: `starts ./serve; { echo "$never $L --respawn web -- $work/serve"; } | crontab -`, want: "it was started with the options \"\", and line 1 of your crontab has \"--respawn\"", advice: "lifeline terminate web"},
+		"it runs something else":          {breaks: `starts sleep 1000`, want: "it runs `sleep 1000`, and line", advice: "lifeline restart web takes what the crontab has"},
+		"it runs with other options":      {breaks: `starts ./serve; { echo "$never $L --respawn web -- $work/serve"; } | crontab -`, want: "it runs with the options \"\", and line 1 of your crontab has \"--respawn\"", advice: "lifeline restart web takes what the crontab has"},
 		"MAILTO is empty":                 {breaks: `{ echo 'MAILTO=""'; crontab -l; } | crontab -; lifeline web -- sh -c 'exit 3' || :`, want: "the last one: exit 3", advice: "because the crontab has MAILTO=\"\": give it --log FILE"},
 		"its log":                         {breaks: `instead "$never $L --log $work/log web -- $work/serve"; lifeline --log $work/log web -- sh -c 'exit 3' || :`, want: "the last one: exit 3", advice: "lifeline logs web"},
 		"an unknown option":               {breaks: `instead "$never $L --repsawn web -- $work/serve"`, want: "there is no option --repsawn: did you mean --respawn?", advice: "correct it"},

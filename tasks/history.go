@@ -21,7 +21,7 @@ func historyCommand() *cli.Command {
 		Name:      "history",
 		Usage:     "how its runs went",
 		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: full for the whole time, half for a part of it,\na dot for not at all.",
-		Flags: flags(o.dirOptions(), []*option{
+		Flags: flags(o.lookOptions(), []*option{
 			{name: "lines", short: "n", value: "N", to: number(&last, 20), usage: "show the last N runs; 0 for all that are kept"},
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON object per line, oldest first"}}),
 		Action: func(c *cli.Context) error {

@@ -21,6 +21,7 @@ import (
 // may be added; their meaning doesn't change.
 type instanceStatus struct {
 	Name        string         `json:"name"`
+	User        string         `json:"user,omitempty"`
 	State       string         `json:"state"`   // starting, running, ready, reloading, stopping, backing off, standing by, waiting, orphaned, paused, not running
 	Running     bool           `json:"running"` // a worker or a supervisor of it lives
 	PID         int            `json:"pid,omitempty"`
@@ -66,7 +67,7 @@ const ticksPerSecond = 100
 
 // stand looks at the names; at all that are known, if none is given.
 func (o *options) stand(ctx context.Context, names []string) ([]instanceStatus, error) {
-	lines := scheduled(ctx)
+	lines := o.scheduled(ctx)
 	if len(names) == 0 {
 		known, err := o.guard.Names()
 		if err != nil {
@@ -129,25 +130,29 @@ func (o *options) followLine(ctx context.Context, name string) {
 	if o.guard.Dir != "" || o.guard.StateDir != "" {
 		return
 	}
-	if theirs, ok := o.ofLine(scheduled(ctx), name); ok {
+	if theirs, ok := o.ofLine(o.scheduled(ctx), name); ok {
 		o.guard = theirs.guard
 	}
 }
 
 // scheduled are the lines of the user's crontab, and of /etc/cron.d for this
 // user. One that can't be read has none.
-func scheduled(ctx context.Context) []install.Line {
+func (o *options) scheduled(ctx context.Context) []install.Line {
 	var lines []install.Line
-	if text, err := (install.Crontab{}).Read(ctx); err == nil {
-		lines = install.Entries(text, false)
+	if text, err := o.crontabFile().Read(ctx); err == nil {
+		lines = install.Entries(text, o.kind())
 	}
 	files, _ := filepath.Glob("/etc/cron.d/*")
-	for _, file := range append(files, "/etc/crontab") {
+	files = append(files, "/etc/crontab")
+	if o.crontab != "" { // what supercronic doesn't read
+		files = nil
+	}
+	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			continue
 		}
-		for _, l := range install.Entries(string(text), true) {
+		for _, l := range install.Entries(string(text), install.SystemTable) {
 			if l.User == userName() {
 				lines = append(lines, l)
 			}
@@ -199,8 +204,11 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 		s.Lost, s.since = written.Lost, written.Since
 		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
 		if w := written.Worker; w == nil || !(procscan.ID{PID: w.PID, Start: w.Start}).Alive() {
-			if s.State == supervisor.StateRunning || s.State == supervisor.StateReady {
-				s.State = supervisor.StateStopping // gone this moment: it isn't written yet
+			switch {
+			case in.Worker.Alive(): // started this moment: it isn't written yet
+				s.State = supervisor.StateStarting
+			case s.State == supervisor.StateRunning || s.State == supervisor.StateReady:
+				s.State = supervisor.StateStopping // gone this moment
 			}
 			s.UpSince = nil
 		} else {

@@ -20,7 +20,7 @@ func logsCommand() *cli.Command {
 		Name:      "logs",
 		Usage:     "show what it printed (--log)",
 		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, from older files too; -f goes on with what\ncomes, through rotations.",
-		Flags: flags(o.dirOptions(), []*option{
+		Flags: flags(o.lookOptions(), []*option{
 			{name: "follow", short: "f", to: toggle(&follow), usage: "go on with new lines, until Ctrl-C"},
 			{name: "lines", short: "n", value: "N", to: number(&lines, 20), usage: "show the last N lines"}}),
 		Action: func(c *cli.Context) error {
@@ -50,7 +50,7 @@ func (o *options) logOf(c *cli.Context, name string) (string, error) {
 		return path, err
 	}
 	none := &codeError{exitNotRunning, name + ": has no log: it hasn't been started with --log FILE, and without that its output goes where lifeline's own goes (under cron, into a mail)"}
-	line, err := crontabLine(c.Context, name)
+	line, err := o.crontabLine(c.Context, name)
 	if err != nil {
 		return "", none
 	}

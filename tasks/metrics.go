@@ -22,7 +22,7 @@ func metricsCommand() *cli.Command {
 		Name:      "metrics",
 		Usage:     "everything, in the Prometheus text format",
 		UsageText: "lifeline metrics [--out FILE]\n\nFor the node exporter's textfile directory, a line in the crontab:\n* * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
-		Flags: flags(o.dirOptions(), []*option{
+		Flags: flags(o.lookOptions(), []*option{
 			{name: "out", short: "o", value: "FILE", to: text(&out), usage: "replace this file as a whole, readable by every user"}}),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {

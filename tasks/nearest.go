@@ -141,7 +141,7 @@ func (o *options) warnOfVariables() {
 // ownVariables are those, without their prefix, that are no option's: of the
 // marker, the protocols and the hooks.
 var ownVariables = []string{"NAME", "SPACE", "ID", "SUPERVISOR", "FD", "FENCE", "NODE", "TICK", "STUB", "PID", "CLUSTER_PASSWORD", "CLUSTER_PASSWORD_FILE",
-	"WORKER", "STARTED", "SKIPPED", "SIGNAL", "SECONDS", "RUN", "REASON", "LOG_FILE", "EVENT", "ENDED", "COMMAND", "CODE"}
+	"CRONTAB", "WORKER", "STARTED", "SKIPPED", "SIGNAL", "SECONDS", "RUN", "REASON", "LOG_FILE", "EVENT", "ENDED", "COMMAND", "CODE"}
 
 // unknownName is what to say of a name that has never been here and that no line
 // starts; "" where it is known.
@@ -150,7 +150,7 @@ func (o *options) unknownName(ctx context.Context, name string) string {
 	if err != nil {
 		return ""
 	}
-	for _, l := range scheduled(ctx) {
+	for _, l := range o.scheduled(ctx) {
 		names = append(names, l.Name)
 	}
 	if slices.Contains(names, name) {

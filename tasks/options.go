@@ -31,8 +31,10 @@ type options struct {
 	verbose      bool
 	cluster      cluster.Options
 	out          outputOptions
-	user, group  string // who the command runs as; "" for lifeline's own
-	left         string // the working directory that the supervisor has left; "" for none
+	user, group  string    // who the command runs as; "" for lifeline's own
+	left         string    // the working directory that the supervisor has left; "" for none
+	crontab      string    // the file of --crontab: the lines stand there, not in crontab(1)'s; "" for none
+	own          []*option // what this command line may have; nil for the guard's
 }
 
 // The headings of the options in the help.
@@ -201,13 +203,21 @@ func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 	case len(args) == 1:
 		return nil, usage("%s: the command is missing: lifeline [options] %s -- COMMAND", o.name, o.name)
 	case args[1] != "--" && strings.HasPrefix(args[1], "-"):
-		return nil, usage("%s: options go before the name: %s", o.name, inOrder(argv, args, new(options).table()))
+		return nil, usage("%s: options go before the name: %s", o.name, inOrder(argv, args, o.known()))
 	case args[1] != "--":
 		return nil, usage("%s: -- is missing before the command: lifeline %s -- %s", o.name, o.name, strings.Join(args[1:], " "))
 	case len(args) == 2 || args[2] == "":
 		return nil, usage("%s: there is no command after --", o.name)
 	}
 	return args[2:], nil
+}
+
+// known are the options of this command line, for a hint.
+func (o *options) known() []*option {
+	if o.own == nil {
+		return new(options).table()
+	}
+	return o.own
 }
 
 // inOrder writes the command line again with the options before the name.

@@ -235,6 +235,10 @@ func resultOf(outcome string) logger.Result {
 // attendHold is attend for a name that is ours.
 func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation string) error {
 	fifo, socket := hold.Output()
+	o.out.setup.Trouble = o.guard.PingTrouble(o.name)
+	if text := logger.Untold(o.out.setup.Trouble); text != "" && o.out.setup.PingURL != "" {
+		o.warn("after the run before, %s", text)
+	}
 	if err := o.attend(logger.Place{FIFO: fifo, Socket: socket}, job, generation); err != nil {
 		return err
 	}
@@ -244,8 +248,9 @@ func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation s
 	return nil
 }
 
-// dismiss waits for hooks and pings, when the name is free again already: they
-// keep no tick from starting.
+// dismiss waits for hooks, when the name is free again already: they keep no tick
+// from starting. Pings are left to the logger, but where it is ended together with
+// lifeline: with pid 1 of a container, and with a service of systemd's.
 func (o *options) dismiss() {
 	c, s := o.out.client, &o.out.setup
 	if c == nil {
@@ -257,10 +262,11 @@ func (o *options) dismiss() {
 			limit = 24 * time.Hour
 		}
 	}
-	if s.PingURL != "" {
+	pings := s.PingURL != "" && (os.Getpid() == 1 || os.Getenv("INVOCATION_ID") != "") // systemd.exec(5)
+	if pings {
 		limit += 4 * time.Minute
 	}
-	c.Close(limit)
+	c.Close(limit, pings)
 }
 
 // skipped counts a tick that has found an instance, and runs --on-skip when enough

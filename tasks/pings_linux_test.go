@@ -1,8 +1,10 @@
 package tasks_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,8 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"lifeline/internal/guard"
 	"lifeline/proof/await"
 
 	"golang.org/x/sys/unix"
@@ -54,9 +58,11 @@ func (c *checks) heard() []string {
 	return got
 }
 
-// wants checks what was heard, "WHAT BODY" each, and that all has one run id.
+// wants checks what is heard, "WHAT BODY" each, and that all has one run id. The
+// logger sends it when lifeline is over.
 func (c *checks) wants(t *testing.T, want ...string) {
 	t.Helper()
+	await.That(t, fmt.Sprintf("the service hears %q", want), func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.got) >= len(want) })
 	got := c.heard()
 	rids := map[string]bool{}
 	for i, text := range got {
@@ -97,6 +103,11 @@ func TestPings(t *testing.T) {
 	if code := w.tick([]string{"--ping-url", c.url()}, "web", "echo", "up").ends(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+	await.That(t, "the end gets through", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.got) > 0 && strings.HasPrefix(c.got[len(c.got)-1], "0 ")
+	})
 	got := c.heard()
 	if len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "0 ") || !strings.HasSuffix(got[len(got)-1], "up\n") {
 		t.Errorf("heard %q", got)
@@ -115,6 +126,90 @@ func TestPings(t *testing.T) {
 	await.That(t, "the name is free again", func() bool { return w.tick([]string{"-E", "9"}, "web", "true").ends() == 0 })
 	_ = unix.Kill(p.Process.Pid, unix.SIGKILL) // it would try for a minute
 	p.ends()
+}
+
+// An endpoint that accepts and never answers, and one that takes no connection any
+// more, delay nobody: the name and lifeline's exit are free while the service hangs.
+// The logger goes on by itself, and what it gave up is told at the next start.
+func TestDeadPings(t *testing.T) {
+	w := newWorld(t)
+	held := make(chan struct{})
+	var mu sync.Mutex
+	var got []string
+	hangs := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-held
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, r.URL.Path)
+	}))
+	t.Cleanup(hangs.Close)
+	p := w.tick([]string{"--ping-url", hangs.URL + "/" + secret, "--on-failure", "echo hook $LIFELINE_CODE"}, "web", "sh", "-c", "echo printed; exit 3")
+	if code := p.ends(); code != 3 || read(p.out) != "printed\nhook 3\n" {
+		t.Errorf("exit code %d, %q, %q", code, read(p.out), read(p.err))
+	}
+	if code := w.tick([]string{"-E", "9"}, "web", "true").ends(); code != 0 {
+		t.Errorf("the name isn't free: %d", code)
+	}
+	close(held)
+	await.That(t, "the end gets through when lifeline is over", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(got) > 0 && strings.HasSuffix(got[len(got)-1], "/3")
+	})
+
+	full := fullListener(t)
+	if code := w.tick([]string{"--ping-url", "http://" + full + "/" + secret}, "drops", "true").ends(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+
+	// Refused for good: lifeline is over by then, or hears of it. One of the two says
+	// so, once, until a ping has got through.
+	var status atomic.Int32
+	status.Store(http.StatusNotFound)
+	answers := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(int(status.Load())) }))
+	t.Cleanup(answers.Close)
+	trouble := guard.Guard{Dir: w.dir}.PingTrouble("job")
+	run := func() string {
+		p := w.tick([]string{"--ping-url", answers.URL + "/" + secret}, "job", "true")
+		if code := p.ends(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		await.That(t, "its logger is over", func() bool { return exec.Command("pgrep", "-f", "lifeline-clerk . job").Run() != nil })
+		return read(p.err)
+	}
+	const refused = "didn't get through: 127.0.0.1: the service refused it: 404 Not Found; is the URL right?"
+	if said := run() + run() + run() + run(); strings.Count(said, refused) != 1 && !exists(trouble) || strings.Contains(said, secret) {
+		t.Errorf("four runs said %q", said)
+	}
+	status.Store(http.StatusOK)
+	if run(); exists(trouble) {
+		t.Errorf("%s: a ping has got through, and the file of the trouble is still there", trouble)
+	}
+}
+
+// fullListener listens, and takes no connection: its backlog is full.
+func fullListener(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", bound.(*unix.SockaddrInet4).Port)
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return address
 }
 
 // Who looks at the process table, or asks who has the name, doesn't see the

@@ -10,8 +10,11 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
+	"lifeline/internal/doctor"
 	"lifeline/internal/guard"
+	"lifeline/internal/journal"
 )
 
 func restartCommand() *cli.Command {
@@ -19,11 +22,14 @@ func restartCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "restart",
 		Usage:     "end the worker and start it again, keeping the name",
-		UsageText: "lifeline restart NAME",
-		Flags:     flags(o.dirOptions()),
+		UsageText: "lifeline restart NAME\n\nWhere NAME's crontab line has another command or other options by now, it ends the\ninstance and starts that line, as cron would.",
+		Flags:     flags(o.lookOptions()),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {
+				return err
+			}
+			if taken, err := o.takeNewLine(c.Context, name); taken || err != nil {
 				return err
 			}
 			began := time.Now()
@@ -37,6 +43,44 @@ func restartCommand() *cli.Command {
 	}
 }
 
+// takeNewLine restarts what runs as name's crontab line has it now; false where the
+// line is what runs, or that can't be told.
+func (o *options) takeNewLine(ctx context.Context, name string) (taken bool, err error) {
+	line, err := o.crontabLine(ctx, name)
+	if err != nil || line.User != "" && line.User != userName() {
+		return false, nil
+	}
+	start, err := understand(line)
+	if err != nil {
+		return false, nil
+	}
+	mine, _, _ := o.guard.Directory()
+	if theirs, _, _ := start.Guard.Directory(); theirs != mine {
+		return false, nil // another instance of this name
+	}
+	h, running, err := o.guard.Holder(name)
+	path, _, pathErr := o.guard.Journal(name)
+	if err != nil || pathErr != nil || !running {
+		return false, nil
+	}
+	state, err := journal.ReadState(path)
+	if err != nil {
+		return false, nil
+	}
+	have, want := doctor.Differs(line, start.Command, h, state)
+	if have == "" {
+		return false, nil
+	}
+	if _, paused, _ := o.guard.PausedUntil(name); paused {
+		return true, usage("%s: cannot restart it as the crontab has it now: it is paused; lifeline resume %s, then lifeline restart %s", name, name, name)
+	}
+	if end := (ending{signal: unix.SIGTERM, mixed: true, grace: -1}).terminate(ctx, o.guard, name)[0]; end.err != nil {
+		return true, end.err
+	}
+	fmt.Fprintf(os.Stdout, "%s: ended; it ran %s, and the crontab has %s now\n", name, have, want)
+	return true, o.start(ctx, name, line)
+}
+
 func reloadCommand() *cli.Command {
 	var o options
 	var self bool
@@ -44,7 +88,7 @@ func reloadCommand() *cli.Command {
 		Name:      "reload",
 		Usage:     "start the new code beside the old, then let it take over",
 		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says how it went. When the new\none is no good, the old one goes on, and the exit code is 1. With --self a newer\nlifeline takes over in place: same pid, same worker, nothing is ended.",
-		Flags:     flags(o.dirOptions(), []*option{{name: "self", to: toggle(&self), usage: "replace lifeline itself by the program now on disk"}}),
+		Flags:     flags(o.lookOptions(), []*option{{name: "self", to: toggle(&self), usage: "replace lifeline itself by the program now on disk"}}),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/guard"
+	"lifeline/internal/human"
 	"lifeline/internal/logger"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
@@ -302,19 +304,21 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 func runCommand(argv []string) *cli.Command {
 	var o options
 	table := o.workerOptions()
+	own := append(slices.Clone(table), crontabOption(&o.crontab))
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "run it here and now, without the guard",
 		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab line.",
-		Flags:     flags(table),
+		Flags:     flags(own),
 		Action: func(c *cli.Context) error {
+			o.own = own
 			command, err := o.command(argv, c.Args().Slice(), true)
 			if err != nil {
 				return err
 			}
 			if command == nil {
-				typed := words(argv[2:len(argv)-c.NArg()], table)
-				whole, err := fromCrontab(c.Context, o.name, typed, table)
+				typed := words(argv[2:len(argv)-c.NArg()], own)
+				whole, err := o.fromCrontab(c.Context, o.name, typed, table)
 				if err != nil {
 					return err
 				}
@@ -326,6 +330,7 @@ func runCommand(argv []string) *cli.Command {
 			if err := o.checkOutput(); err != nil {
 				return err
 			}
+			o.warnOfOthers(c.Context)
 			if err := o.prepare(c.Context); err != nil {
 				return err
 			}
@@ -337,6 +342,29 @@ func runCommand(argv []string) *cli.Command {
 			return o.supervise(c.Context, job)
 		},
 	}
+}
+
+// warnOfOthers tells of what runs, or is going to, beside a run without the guard.
+func (o *options) warnOfOthers(ctx context.Context) {
+	others := *o
+	others.followLine(ctx, o.name)
+	if pid := others.running(o.name); pid > 0 {
+		o.warn("runs already, pid %d, and this one is started beside it, because run has no guard; lifeline terminate %s "+
+			"ends the other", pid, o.name)
+		return
+	}
+	lines := linesOf(o.scheduled(ctx), o.name)
+	if _, paused, _ := others.guard.PausedUntil(o.name); len(lines) == 0 || paused {
+		return
+	}
+	when := "by " + lines[0].Schedule
+	for _, line := range lines {
+		if next := nextStart(line); !next.IsZero() {
+			when = "at " + human.ShortTime(next)
+		}
+	}
+	o.warn("cron starts it, too, %s, beside this one, because run has no guard; lifeline pause --for 1h %s keeps "+
+		"that away, and lifeline start%s %s starts it under the guard", when, o.name, o.inFile(), o.name)
 }
 
 func stopSignal(s process.Signal) unix.Signal {

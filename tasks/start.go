@@ -15,7 +15,6 @@ import (
 
 	"lifeline/install"
 	"lifeline/internal/doctor"
-	"lifeline/internal/statedir"
 )
 
 func startCommand() *cli.Command {
@@ -24,13 +23,13 @@ func startCommand() *cli.Command {
 		Name:      "start",
 		Usage:     "a tick, now, detached from the terminal",
 		UsageText: "lifeline start NAME\n\nIt starts NAME's crontab line as cron would, and returns when it runs.",
-		Flags:     flags(o.dirOptions()),
+		Flags:     flags(o.lookOptions()),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
 			if err != nil {
 				return err
 			}
-			line, err := crontabLine(c.Context, name)
+			line, err := o.crontabLine(c.Context, name)
 			if err != nil {
 				return err
 			}
@@ -64,8 +63,7 @@ func (o *options) start(ctx context.Context, name string, line install.Line) err
 		return err
 	}
 	defer input.Close()
-	home := statedir.UserHome(os.Geteuid())
-	env := (&doctor.Doctor{ReadEnvFile: readEnvFile}).CronEnviron(line, home)
+	env, home := (&doctor.Doctor{Crontab: o.crontab, ReadEnvFile: readEnvFile}).CronEnviron(line)
 	shell := "/bin/sh"
 	for _, kv := range env {
 		if value, ok := strings.CutPrefix(kv, "SHELL="); ok {
@@ -103,7 +101,7 @@ func (o *options) start(ctx context.Context, name string, line install.Line) err
 			}
 			var exit *exec.ExitError
 			if errors.As(err, &exit) {
-				return &codeError{1, fmt.Sprintf("%s: was started, and ended: %v; see lifeline doctor %s", name, exit, name)}
+				return &codeError{1, fmt.Sprintf("%s: was started, and ended: %v; see lifeline doctor%s %s", name, exit, o.inFile(), name)}
 			}
 			if err == nil {
 				fmt.Printf("%s: started, and is over, with success\n", name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,19 +27,27 @@ import (
 
 func statusCommand() *cli.Command {
 	var o options
-	var asJSON, watch, cluster bool
+	var asJSON, watch, cluster, all bool
 	return &cli.Command{
 		Name:      "status",
 		Usage:     "what runs, since when, and how it stands",
 		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
-		Flags: flags(o.dirOptions(), []*option{
+		Flags: flags(o.lookOptions(), []*option{
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"},
 			clusterToggle(&cluster, "show all nodes of the cluster: who holds the name, who stands by"),
+			{name: "all-users", to: toggle(&all), noEnv: true, usage: "show the names of every user; for root"},
 			{name: "watch", short: "w", to: toggle(&watch), usage: "show it again every second, until Ctrl-C"}}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()
+			if cluster && all {
+				return usage("--all-users and --cluster don't go together: leave one out")
+			}
 			if cluster {
 				return o.clusterStatus(names, asJSON)
+			}
+			stand := o.stand
+			if all {
+				stand = o.standOfAll
 			}
 			for _, name := range names {
 				if err := guard.CheckName(name); err != nil {
@@ -46,19 +55,26 @@ func statusCommand() *cli.Command {
 				}
 			}
 			if !watch {
-				return o.status(c.Context, os.Stdout, names, asJSON, colours(os.Stdout))
+				return o.status(c.Context, os.Stdout, stand, names, asJSON, colours(os.Stdout))
 			}
 			if asJSON {
 				return usage("--json and --watch don't go together")
 			}
-			return o.watch(c.Context, names)
+			return o.watch(c.Context, stand, names)
 		},
 	}
 }
 
+// standing looks at the names; at all that are known, if none is given.
+type standing func(ctx context.Context, names []string) ([]instanceStatus, error)
+
 // status prints once how things stand.
-func (o *options) status(ctx context.Context, out io.Writer, names []string, asJSON, colour bool) error {
-	list, err := o.stand(ctx, names)
+func (o *options) status(ctx context.Context, out io.Writer, stand standing, names []string, asJSON, colour bool) error {
+	list, err := stand(ctx, names)
+	var wrong *UsageError
+	if errors.As(err, &wrong) {
+		return err
+	}
 	if err != nil {
 		return &codeError{4, "cannot tell what runs: " + err.Error()}
 	}
@@ -79,7 +95,10 @@ func (o *options) status(ctx context.Context, out io.Writer, names []string, asJ
 		}
 		writeTable(out, list, colour, screenWidth())
 		scheduled := slices.ContainsFunc(list, func(s instanceStatus) bool { return s.InCrontab })
-		if scheduled && !doctor.CronRuns() {
+		switch {
+		case scheduled && o.crontab != "" && doctor.SupercronicOf(o.crontab) == 0:
+			fmt.Fprintf(out, "\nno supercronic reads %s: nothing will be started; see lifeline doctor --crontab %s\n", o.crontab, o.crontab)
+		case scheduled && o.crontab == "" && !doctor.CronRuns():
 			fmt.Fprintln(out, "\nno cron daemon runs here: nothing will be started; see lifeline doctor")
 		}
 	}
@@ -102,13 +121,13 @@ func (o *options) status(ctx context.Context, out io.Writer, names []string, asJ
 }
 
 // watch draws the table again and again.
-func (o *options) watch(ctx context.Context, names []string) error {
+func (o *options) watch(ctx context.Context, stand standing, names []string) error {
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	clear := colours(os.Stdout)
 	for {
 		var b bytes.Buffer
-		err := o.status(ctx, &b, names, false, clear)
+		err := o.status(ctx, &b, stand, names, false, clear)
 		if code, ok := err.(*codeError); err != nil && (!ok || code.text != "") {
 			return err
 		}
@@ -177,9 +196,10 @@ func writeTable(out io.Writer, list []instanceStatus, colour bool, screen int) {
 		fmt.Fprintln(out, "nothing is known here; lifeline install NAME -- COMMAND puts something into the crontab")
 		return
 	}
-	cluster := false
+	cluster, users := false, false
 	for _, s := range list {
 		cluster = cluster || s.Node != "" || s.Fence != 0
+		users = users || s.User != ""
 	}
 	head := []string{"NAME", "STATE", "PID", "UP", "RESTARTS", "LAST EXIT", "MEMORY", "CPU"}
 	if cluster {
@@ -201,6 +221,12 @@ func writeTable(out io.Writer, list []instanceStatus, colour bool, screen int) {
 			row = append(row, or(s.Node, "-"), dashed(int(s.Fence)))
 		}
 		rows = append(rows, append(row, s.notes()))
+	}
+	if users { // a name is one's own: whose it is belongs to it
+		rows[0][0] = "USER: NAME"
+		for i, s := range list {
+			rows[i+1][0] = s.User + ": " + s.Name
+		}
 	}
 	below := fit(rows, screen)
 	paint := func(row int, cell string) string {

@@ -31,7 +31,7 @@ func terminateCommand() *cli.Command {
 		Name:      "terminate",
 		Usage:     "end it, the whole process tree",
 		UsageText: "lifeline terminate [options] NAME...\n\nCron starts it again at the next tick: lifeline pause NAME keeps it down.",
-		Flags: flags(o.dirOptions(), []*option{
+		Flags: flags(o.lookOptions(), []*option{
 			{name: "now", to: toggle(&now), usage: "send SIGKILL at once"},
 			{name: "kill-mode", value: "MODE", to: oneOf(&o.sup.KillMode, string(supervisor.Mixed), string(supervisor.ControlGroup)), preset: "mixed", usage: "for processes without a supervisor"},
 			{name: "stop-signal", value: "SIGNAL", to: &o.sup.StopSignal, preset: "TERM", usage: "for processes without a supervisor"},
@@ -54,7 +54,7 @@ func terminateCommand() *cli.Command {
 				e.grace = o.sup.KillAfter
 			}
 			var failed []error
-			lines := scheduled(c.Context)
+			lines := o.scheduled(c.Context)
 			for i, e := range o.terminateAll(c.Context, e, lines, names) {
 				switch {
 				case e.err != nil:

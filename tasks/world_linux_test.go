@@ -191,7 +191,7 @@ func (w *world) start(cmd *exec.Cmd) *tick {
 func environ() []string {
 	var env []string
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "LIFELINE_") {
+		if !strings.HasPrefix(kv, "LIFELINE_") && !strings.HasPrefix(kv, "INVOCATION_ID=") { // see dismiss
 			env = append(env, kv)
 		}
 	}

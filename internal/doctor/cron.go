@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lifeline/install"
 	"lifeline/internal/human"
 	"lifeline/internal/process"
@@ -47,6 +49,21 @@ func (d *Doctor) cron() {
 	}
 }
 
+// outputPlace finds a /tmp where Debian's cron can make no file for the output of a
+// job: it starts none then, and says so in its log alone (do_command.c, tmpfile(3)).
+func (d *Doctor) outputPlace() {
+	var st unix.Statfs_t
+	if !ignoresFiles(d.cronds) || runtime.GOOS != "linux" || unix.Statfs("/tmp", &st) != nil {
+		return
+	}
+	switch {
+	case unix.Access("/tmp", unix.W_OK) == unix.EROFS:
+		d.wrong("cron", "mount -o remount,rw /tmp", "/tmp can't be written, and cron, which keeps the output of a job there, starts nothing")
+	case st.Files > 0 && st.Ffree == 0:
+		d.wrong("cron", "remove files there: df -i /tmp", "/tmp has no inode left, and cron, which keeps the output of a job there, starts nothing")
+	}
+}
+
 // hasSystemdCron reports whether systemd itself starts what stands in the crontabs.
 func hasSystemdCron() bool {
 	return exists("/run/systemd/system") && (exists("/usr/lib/systemd/system-generators/systemd-crontab-generator") || exists("/lib/systemd/system-generators/systemd-crontab-generator"))
@@ -69,6 +86,7 @@ type crontab struct {
 	title  string
 	text   string
 	system bool   // its lines have a user column
+	super  bool   // it is supercronic's
 	remedy string // how to change it
 	skip   string // why cron passes the whole of it over
 	advice string // what to do about that
@@ -76,7 +94,18 @@ type crontab struct {
 	changed time.Time // where that can be known
 }
 
-func (t crontab) lines() []install.Line { return install.Entries(t.text, t.system) }
+// kind is how its lines are written.
+func (t crontab) kind() install.Kind {
+	switch {
+	case t.system:
+		return install.SystemTable
+	case t.super:
+		return install.Supercronic
+	}
+	return install.UserTable
+}
+
+func (t crontab) lines() []install.Line { return install.Entries(t.text, t.kind()) }
 
 // isMine reports whether the line runs as the user who asks.
 func (t crontab) isMine(l install.Line) bool { return !t.system || l.User == userName() }
@@ -90,6 +119,9 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	}
 	own := crontab{title: "your crontab", text: text, remedy: "crontab -e"}
 	own.skip, own.advice = d.spool()
+	if info, err := os.Stat(filepath.Join("/var/spool/cron/crontabs", userName())); err == nil { // for root
+		own.changed = info.ModTime()
+	}
 	list = append(list, own)
 	files, _ := filepath.Glob("/etc/cron.d/*")
 	for _, path := range append(files, "/etc/crontab") {
@@ -227,22 +259,26 @@ func (d *Doctor) line(name string) (tabled, bool) {
 }
 
 func (d *Doctor) noLine(name string, others []tabled) {
+	in := ""
+	if d.Crontab != "" {
+		in = "--crontab " + d.Crontab + " "
+	}
 	if len(others) > 0 {
 		l := others[0]
 		d.wrong("crontab", fmt.Sprintf("ask as that user: sudo -u %s lifeline doctor %s", l.User, name), "%s starts it as the user %s, whose names are not yours", where(l.table, l.Line), l.User)
 		return
 	}
 	for _, t := range d.tables {
-		for _, l := range install.Disabled(t.text, t.system) {
+		for _, l := range install.Disabled(t.text, t.kind()) {
 			if l.Name == name && t.isMine(l) {
-				d.wrong("crontab", "lifeline enable "+name, "%s starts it, and is commented out", where(t, l))
+				d.wrong("crontab", "lifeline enable "+in+name, "%s starts it, and is commented out", where(t, l))
 				return
 			}
 		}
 	}
-	advice := "lifeline install " + name + " -- COMMAND"
+	advice := "lifeline install " + in + name + " -- COMMAND"
 	if near := human.Nearest(name, d.everybody()); near != "" && near != name {
-		advice = fmt.Sprintf("lifeline install %s -- COMMAND; or is %s meant?", name, near)
+		advice = fmt.Sprintf("%s; or is %s meant?", advice, near)
 	}
 	d.wrong("crontab", advice, "no line starts %s", name)
 }
@@ -253,7 +289,7 @@ func (d *Doctor) checkLine(l tabled) {
 	if l.Problem != "" {
 		d.wrong("crontab", "write it plainly, or put it into a script: "+l.table.remedy, "%s can't be checked, and perhaps not run: %s", at, l.Problem)
 	}
-	if err := install.CheckSchedule(l.Schedule); err != nil {
+	if err := install.CheckSchedule(l.Schedule); err != nil && !l.table.super {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s: cron may never start it: %v", at, err)
 	}
 	if only, ok := onlyBusyboxOf(d.cronds); ok {
@@ -264,10 +300,12 @@ func (d *Doctor) checkLine(l tabled) {
 			d.wrong("crontab", "put it into root's crontab: lifeline install, without --cron-d", "%s: busybox crond doesn't read it", l.table.title)
 		}
 	}
-	if shell := l.Environment["SHELL"]; shell != "" {
-		if why := noShell(shell); why != "" {
-			d.wrong("crontab", "correct the line SHELL=: "+l.table.remedy, "its SHELL is %s, which %s", shell, why)
-		}
+	shell, advice := l.Environment["SHELL"], "correct the line SHELL=: "+l.table.remedy
+	if shell == "" {
+		shell, advice = "/bin/sh", "install it again (Debian: apt-get install --reinstall dash)"
+	}
+	if why := noShell(shell); why != "" {
+		d.wrong("crontab", advice, "its SHELL is %s, which %s", shell, why)
 	}
 	if zone := l.Environment["CRON_TZ"]; zone != "" && ignoresFiles(d.cronds) {
 		d.wrong("crontab", "give the hour in the machine's zone, or install a cron that knows CRON_TZ (cronie): "+l.table.remedy, "%s means the zone CRON_TZ=%s, which this cron doesn't know: it takes the machine's", at, zone)
@@ -278,10 +316,7 @@ func (d *Doctor) checkLine(l tabled) {
 // before looks at what stands in front of lifeline: a program that isn't there,
 // or a condition that doesn't hold.
 func (d *Doctor) before(l tabled) {
-	path := l.Environment["PATH"]
-	if path == "" {
-		path = install.CronPath
-	}
+	path := d.path(l)
 	for part := range strings.SplitSeq(l.Before, "&&") {
 		words := strings.Fields(part)
 		if len(words) == 0 || strings.ContainsAny(part, ";|&()$`'\"\\<>{}") {
@@ -300,6 +335,17 @@ func (d *Doctor) before(l tabled) {
 			d.wrong("crontab", "correct it: "+l.table.remedy, "%s begins with %s, and lifeline isn't reached: %v", where(l.table, l.Line), words[0], err)
 		}
 	}
+}
+
+// path is the PATH that the line has from its crontab, or from what starts it.
+func (d *Doctor) path(l tabled) string {
+	switch path := l.Environment["PATH"]; {
+	case path != "":
+		return path
+	case l.table.super:
+		return d.super.variable("PATH")
+	}
+	return install.CronPath
 }
 
 // shellWords are what a shell has without a program.

@@ -48,6 +48,7 @@ type Start struct {
 // Doctor looks, and says what it finds.
 type Doctor struct {
 	Guard    guard.Guard
+	Crontab  string // a file that supercronic reads; "" for the crontabs of cron
 	Simulate bool
 	For      time.Duration // Simulate ends what it started after this time
 
@@ -57,13 +58,18 @@ type Doctor struct {
 	ReadEnvFile func(path string) ([]string, error)
 	Terminate   func(ctx context.Context, g guard.Guard, name string) error
 
+	// Unseen are names that nothing is wrong with, and that nothing shows cron to
+	// have started. Examine fills it in.
+	Unseen []string
+
 	Found func(Finding) // is called for each finding, as soon as there is one
 
 	name    string // that is examined
 	wrongs  int
 	machine int // of wrongs, those that concern every name
 
-	cronds []Crond   // that run
+	cronds []Crond // that run
+	super  supercronic
 	tables []crontab // where this user's lines may stand
 	dirs   []string  // that were looked at
 	exams  guard.Examiner
@@ -92,8 +98,15 @@ func oneLine(format string, args ...any) string {
 // Examine looks at the names, at all that are known here when there are none,
 // and returns the number of things that are wrong.
 func (d *Doctor) Examine(ctx context.Context, names []string) int {
-	d.cron()
-	d.tables = d.crontabs(ctx)
+	if d.Crontab != "" {
+		d.supercronic()
+		d.tables = []crontab{d.supercronicTable()}
+	} else {
+		d.cron()
+		d.outputPlace()
+		d.account()
+		d.tables = d.crontabs(ctx)
+	}
 	if names == nil {
 		d.directory(d.Guard)
 		names = d.everybody()
@@ -141,6 +154,9 @@ func (d *Doctor) one(ctx context.Context, name string) {
 	}
 	c.blocked = d.machine+d.wrongs > before
 	d.state(c)
+	if _, there, err := c.guard.Directory(); err == nil && c.scheduled && d.wrongs == before && !(there && d.isSeen(c)) {
+		d.Unseen = append(d.Unseen, name)
+	}
 	if d.Simulate && c.scheduled {
 		d.run(ctx, c)
 	}

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"time"
-
-	"lifeline/internal/statedir"
 )
 
 // engine has lifeline-remote look at the cluster's engine and the clocks, in
@@ -21,7 +18,8 @@ func (d *Doctor) engine(remote, name string, o Start, l tabled) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, remote, "doctor", "-", name)
-	cmd.Env = append(slices.DeleteFunc(d.CronEnviron(settings, statedir.UserHome(os.Geteuid())), func(kv string) bool {
+	env, _ := d.CronEnviron(settings)
+	cmd.Env = append(slices.DeleteFunc(env, func(kv string) bool {
 		return strings.HasPrefix(kv, "LIFELINE_CLUSTER=")
 	}), "LIFELINE_CLUSTER="+o.Cluster)
 	var said strings.Builder

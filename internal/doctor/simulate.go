@@ -24,9 +24,19 @@ import (
 	"lifeline/internal/supervisor"
 )
 
-// CronEnviron is what cron gives to the shell of a line: crontab(5), and what
-// PAM adds where cron asks it to.
-func (d *Doctor) CronEnviron(l install.Line, home string) []string {
+// CronEnviron is what cron gives to the shell of a line, and where the shell starts:
+// crontab(5), and what PAM adds where cron asks it to.
+func (d *Doctor) CronEnviron(l install.Line) (env []string, dir string) {
+	if d.Crontab != "" {
+		if d.super.env == nil {
+			d.super = findSupercronic(d.Crontab)
+		}
+		for _, name := range slices.Sorted(maps.Keys(l.Environment)) {
+			env = append(env, name+"="+l.Environment[name])
+		}
+		return append(slices.Clone(d.super.env), env...), d.super.dir
+	}
+	home := statedir.UserHome(os.Geteuid())
 	vars := map[string]string{"HOME": home, "LOGNAME": userName(), "SHELL": "/bin/sh", "PATH": install.CronPath}
 	maps.Copy(vars, l.Environment)
 	for _, kv := range d.pamEnviron("/etc/pam.d/cron") {
@@ -35,11 +45,10 @@ func (d *Doctor) CronEnviron(l install.Line, home string) []string {
 		}
 	}
 	vars["LOGNAME"] = userName() // cron sets that one itself
-	var env []string
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, name+"="+vars[name])
 	}
-	return env
+	return env, home
 }
 
 // pamEnviron reads the files that pam_env(8) would, as Debian's cron has it do
@@ -80,16 +89,15 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 		d.fine("simulate", "not tried: it runs (%s), and a second one is never started", h)
 		return
 	}
-	home := statedir.UserHome(os.Geteuid())
 	settings := l.Line
 	settings.Environment = maps.Clone(l.Environment)
-	env := d.CronEnviron(settings, home)
+	env, home := d.CronEnviron(settings)
 	shell := "/bin/sh"
 	for _, kv := range env {
 		if value, ok := strings.CutPrefix(kv, "SHELL="); ok {
 			shell = value
 		}
-		if value, ok := strings.CutPrefix(kv, "HOME="); ok {
+		if value, ok := strings.CutPrefix(kv, "HOME="); ok && d.Crontab == "" {
 			home = value
 		}
 	}

@@ -3,13 +3,13 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"lifeline/install"
 	"lifeline/internal/cluster"
 	"lifeline/internal/guard"
 	"lifeline/internal/process"
@@ -21,7 +21,10 @@ import (
 func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 	at := where(l.table, l.Line)
 	home := l.Environment["HOME"]
-	if home == "" {
+	switch {
+	case l.table.super:
+		home = d.super.dir
+	case home == "":
 		home = statedir.UserHome(os.Geteuid())
 	}
 	dir := l.Dir
@@ -34,14 +37,21 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		d.wrong("command", "make it, or correct the line: "+l.table.remedy, "%s starts in %s, which is no directory here", at, dir)
 	}
-	path := l.Environment["PATH"]
-	if path == "" {
-		path = install.CronPath
-	}
+	path := d.path(l)
 	if _, err := process.Find(l.Argv[0], path, dir); err != nil {
 		d.wrong("lifeline", fmt.Sprintf("write its path as it is: lifeline install %s -- ... does so; or %s", name, l.table.remedy), "%s can't start lifeline itself: %v", at, err)
 	}
-	o, err := d.Understand(l.Line)
+	asked := l.Line
+	if d.Crontab == "" {
+		asked.Environment = maps.Clone(l.Environment)
+		for _, kv := range d.pamEnviron("/etc/pam.d/cron") {
+			name, value, _ := strings.Cut(kv, "=")
+			if _, set := asked.Environment[name]; !set && strings.HasPrefix(name, "LIFELINE_") {
+				asked.Environment[name] = value
+			}
+		}
+	}
+	o, err := d.Understand(asked)
 	if err != nil {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s is refused by lifeline: %v", at, err)
 		return Start{Guard: d.Guard}, false

@@ -8,10 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lifeline/install"
 	"lifeline/internal/guard"
 	"lifeline/internal/human"
 	"lifeline/internal/journal"
+	"lifeline/internal/statedir"
 	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
@@ -57,7 +60,11 @@ func (d *Doctor) state(c candidate) {
 	if _, there, err := g.Directory(); err != nil {
 		return // it was said
 	} else if !there {
+		d.unread(c.line.table, time.Time{})
 		d.fine("state", "has never been started here")
+		if !c.blocked {
+			d.overdue(c, guard.Exam{}, "")
+		}
 		return
 	}
 	if until, paused, err := g.PausedUntil(name); err != nil {
@@ -84,6 +91,11 @@ func (d *Doctor) state(c candidate) {
 	for _, err := range e.Broken {
 		c.blocked = true
 		d.failed("files", err)
+	}
+	if info, err := os.Stat(e.Lock); err == nil {
+		d.unread(c.line.table, info.ModTime())
+	} else {
+		d.unread(c.line.table, time.Time{})
 	}
 	d.record(name, e)
 	if d.locks(name, g, e) {
@@ -140,12 +152,35 @@ func mayHold(id procscan.ID, path string) bool {
 	dir := fmt.Sprintf("/proc/%d/fd", id.PID)
 	list, err := os.ReadDir(dir)
 	if err != nil {
-		return true
+		return !locksElsewhere(id.PID, path)
 	}
 	return slices.ContainsFunc(list, func(fd os.DirEntry) bool {
 		open, err := os.Stat(filepath.Join(dir, fd.Name()))
 		return err == nil && os.SameFile(open, file)
 	})
+}
+
+// locksElsewhere reports that the kernel tells another device of the lock that pid has
+// on an inode of path's number. btrfs and overlayfs have two devices for one file.
+func locksElsewhere(pid int, path string) bool {
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil || unix.Stat(path, &st) != nil || unix.Statfs(path, &fs) != nil {
+		return false
+	}
+	const btrfs, overlay = 0x9123683e, 0x794c7630 // statfs(2)
+	if kind := uint32(fs.Type); kind == btrfs || kind == overlay {
+		return false
+	}
+	device := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) > 5 && f[4] == fmt.Sprint(pid) && f[5] == device {
+			return false
+		}
+	}
+	return true
 }
 
 // isLifeline reports whether id runs this program, of whatever version.
@@ -216,23 +251,30 @@ func standsBy(g guard.Guard, name string) bool {
 
 // differs finds an instance that was started otherwise than cron would start it.
 func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
-	if !c.scheduled || state.Supervisor.PID != e.Supervisor.PID || state.Supervisor.Start != e.Supervisor.Start || len(state.Command) == 0 || strings.HasSuffix(state.Command[len(state.Command)-1], "…") {
+	if !c.scheduled {
 		return
 	}
-	advice := fmt.Sprintf("lifeline terminate %s, and the next tick starts what the crontab has", c.name)
-	want, at := c.start.Command, where(c.line.table, c.line.Line)
-	if !slices.Equal(want[1:], state.Command[1:]) || !sameProgram(want[0], state.Command[0], e.Worker.PID) {
-		d.wrong("state", advice, "it runs `%s`, and %s has `%s`", strings.Join(state.Command, " "), at, strings.Join(want, " "))
-		return
+	if have, want := Differs(c.line.Line, c.start.Command, guard.Holder{Supervisor: e.Supervisor, Worker: e.Worker}, state); have != "" {
+		d.wrong("state", "lifeline restart "+c.name+" takes what the crontab has", "it runs %s, and %s has %s", have, where(c.line.table, c.line.Line), want)
 	}
-	argv := procscan.Argv(e.Supervisor)
+}
+
+// Differs compares an instance with what line starts, whose command is command. Where
+// they differ, it says in what: what the instance has, and what the line has.
+func Differs(line install.Line, command []string, h guard.Holder, state journal.State) (have, want string) {
+	sup := h.Supervisor
+	if state.Supervisor.PID != sup.PID || state.Supervisor.Start != sup.Start || len(state.Command) == 0 || strings.HasSuffix(state.Command[len(state.Command)-1], "…") {
+		return "", "" // that can't be told
+	}
+	if !slices.Equal(command[1:], state.Command[1:]) || !sameProgram(command[0], state.Command[0], h.Worker.PID) {
+		return fmt.Sprintf("`%s`", strings.Join(state.Command, " ")), fmt.Sprintf("`%s`", strings.Join(command, " "))
+	}
+	argv := procscan.Argv(sup)
 	end := slices.Index(argv, "--")
-	if !e.Supervisor.Alive() || len(argv) == 0 || end < 2 || argv[end-1] != c.name {
-		return
+	if !sup.Alive() || len(argv) == 0 || end < 2 || argv[end-1] != line.Name || slices.Equal(argv[1:end-1], line.Options) {
+		return "", ""
 	}
-	if have := argv[1 : end-1]; !slices.Equal(have, c.line.Options) {
-		d.wrong("state", advice, "it was started with the options %q, and %s has %q", strings.Join(have, " "), at, strings.Join(c.line.Options, " "))
-	}
+	return fmt.Sprintf("with the options %q", strings.Join(argv[1:end-1], " ")), fmt.Sprintf("%q", strings.Join(line.Options, " "))
 }
 
 // sameProgram compares two ways to write a program: a path may be relative to
@@ -293,6 +335,13 @@ func isStuck(runs []journal.Run, now time.Duration) (usual time.Duration, stuck 
 	return usual, now >= 10*usual && now >= time.Minute
 }
 
+// isSeen reports whether something shows that the name was started here once.
+func (d *Doctor) isSeen(c candidate) bool {
+	path, _, err := c.guard.Journal(c.name)
+	e, examErr := d.exams.Examine(c.guard, c.name)
+	return err == nil && exists(path) || examErr == nil && exists(e.Lock)
+}
+
 // slack is how late the start of a tick may be.
 const slack = time.Minute
 
@@ -302,10 +351,14 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	if err != nil || !c.scheduled || strings.Contains(c.line.Before, "&&") || c.line.Environment["CRON_TZ"] != "" || c.start.Cluster != "" {
 		return
 	}
-	if !exists(state) {
+	since := c.line.table.changed
+	if info, err := os.Stat(statedir.Default() + ".crontab"); err == nil && c.line.Block && since.IsZero() {
+		since = info.ModTime() // lifeline has changed the crontab then
+	}
+	if since.IsZero() && !exists(state) {
 		return // it has never been started, and the line may be a new one
 	}
-	traces := []time.Time{procscan.Booted(), c.line.table.changed}
+	traces := []time.Time{procscan.Booted(), since}
 	for _, crond := range d.cronds {
 		since, _ := procscan.Describe(crond.id)
 		traces = append(traces, since)
@@ -317,7 +370,8 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	}
 	if due, seen, missed := missed(times, time.Now().Add(-slack-c.start.Jitter), traces); missed {
 		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
-			"cron was to start it at %s, and nothing shows that it did; the last trace of it is of %s", human.PastTime(due), human.PastTime(seen))
+			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of cron's start is of %s",
+			human.PastTime(due), human.PastTime(seen))
 	}
 }
 
@@ -343,6 +397,10 @@ func (d *Doctor) history(c candidate) {
 	if err != nil {
 		d.wrong("last runs", "look at the file", "%s can't be read: %v", file, err)
 		return
+	}
+	if text, err := os.ReadFile(c.guard.PingTrouble(name)); err == nil && c.start.PingURL != "" {
+		_, what, _ := strings.Cut(strings.TrimSpace(string(text)), ": ")
+		d.wrong("pings", "see that --ping-url is right, and that its host can be reached from here", "%s", what)
 	}
 	if len(runs) == 0 {
 		return

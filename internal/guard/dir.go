@@ -32,6 +32,8 @@ func (d dir) control(name string) string {
 }
 func (d dir) skipped(name string) string { return filepath.Join(d.path, identity.Key(name)+".skipped") }
 
+func (d dir) trouble(name string) string { return filepath.Join(d.path, identity.Key(name)+".ping") }
+
 // output gives the FIFO and the socket through which a worker's output goes to
 // the log. See package logger.
 func (d dir) output(name string) (fifo, socket string) {

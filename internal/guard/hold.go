@@ -285,6 +285,15 @@ func (g Guard) Names() ([]string, error) {
 	return slices.Compact(names), err
 }
 
+// PingTrouble is the file that tells of a ping of name's that failed.
+func (g Guard) PingTrouble(name string) string {
+	d, err := g.forName(name)
+	if err != nil {
+		return ""
+	}
+	return d.trouble(name)
+}
+
 // Control is the path of the socket where the supervisor of name takes
 // commands.
 func (g Guard) Control(name string) (string, error) {

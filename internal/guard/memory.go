@@ -218,8 +218,8 @@ func (g Guard) Forget(ctx context.Context, name string) error {
 			filepath.Join(m.old, identity.Key(name)+ending))
 	}
 	fifo, socket := d.output(name)
-	return removeAll(append(files, fifo, fifo+".err", socket, d.control(name), d.skipped(name), d.run(name),
-		d.lock(name))...)
+	return removeAll(append(files, fifo, fifo+".err", socket, d.control(name), d.skipped(name), d.trouble(name),
+		d.run(name), d.lock(name))...)
 }
 
 func removeAll(paths ...string) error {

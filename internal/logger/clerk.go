@@ -235,7 +235,11 @@ func (c *clerk) on(p *peer, m *message) {
 		c.answer(p, answer{Done: true})
 	case m.Bye:
 		c.drain()
-		c.peers[p] = &farewell{c.hooks.all(), c.pings.all(), c.shows.all()}
+		bye := farewell{hooks: c.hooks.all(), shows: c.shows.all()}
+		if m.Pings {
+			bye.pings = c.pings.all()
+		}
+		c.peers[p] = &bye
 	}
 }
 

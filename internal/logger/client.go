@@ -137,10 +137,11 @@ func (c *Client) Flush(limit time.Duration) <-chan struct{} {
 	}
 }
 
-// Close waits until the clerk has done all there is to do, for up to limit. It
-// doesn't wait for leftovers of the worker that have the pipe open.
-func (c *Client) Close(limit time.Duration) {
-	c.tell(message{Bye: true})
+// Close waits until the hooks have run and all is shown, for up to limit. It
+// doesn't wait for leftovers of the worker that have the pipe open; for pings
+// only where they are wanted: the clerk goes on sending them by itself.
+func (c *Client) Close(limit time.Duration, pings bool) {
+	c.tell(message{Bye: true, Pings: pings})
 	select {
 	case <-c.over:
 	case <-time.After(limit):

@@ -5,7 +5,7 @@
 //	c, err := logger.Open(place, setup, warn)
 //	stdio := c.Stdio()         // the worker's descriptors; zero: lifeline's own
 //	c.Started(run); c.Ended(run) // return at once
-//	c.Close()                  // when all that is done, or took too long
+//	c.Close(limit, false)      // when the hooks have run, or took too long
 //
 // # Why a process
 //

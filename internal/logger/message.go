@@ -21,6 +21,7 @@ type Setup struct {
 
 	PingURL string
 	Remote  string // the program that sends it
+	Trouble string // the file that tells of a ping that failed; "" for none: see [Untold]
 
 	// Filled in by Open: how many ends of pipes come with it, and whether
 	// lifeline's own standard output and error do.
@@ -77,7 +78,8 @@ type message struct {
 	Started *Run   `json:",omitempty"`
 	Ended   *Run   `json:",omitempty"`
 	Flush   bool   `json:",omitempty"` // answer when what was printed up to now is written
-	Bye     bool   `json:",omitempty"` // close the connection when all work is done
+	Bye     bool   `json:",omitempty"` // close the connection when the hooks have run, and all is shown
+	Pings   bool   `json:",omitempty"` // with Bye: and the pings are sent
 }
 
 // answer is from the clerk.

@@ -67,17 +67,62 @@ func (p *pings) send(ping Ping, start bool) {
 		return
 	}
 	ping.URL = c.setup.PingURL
-	remote := c.setup.Remote
+	remote, trouble := c.setup.Remote, c.setup.Trouble
 	p.add(func() {
 		err := p.run(remote, ping, start)
 		if errors.Is(err, errGivenUp) {
 			return
 		}
-		if err != nil && !p.failed {
-			c.warn(fmt.Sprintf("the ping (%s) didn't get through: %v", ping.What, err))
-		}
+		failed := p.failed
 		p.failed = err != nil
+		if err == nil {
+			_ = os.Remove(trouble)
+			return
+		}
+		text := fmt.Sprintf("the ping (%s) didn't get through: %v", ping.What, err)
+		c.post(func() {
+			if len(c.peers) == 0 {
+				keepTrouble(trouble, text)
+			} else if !failed {
+				c.warn(text)
+			}
+		})
 	})
+}
+
+// untold begins the file of a ping that failed when no lifeline was there to say
+// so; told replaces it when one has.
+const untold, told = "untold: ", "told: "
+
+// keepTrouble writes down a failed ping, for the next lifeline and for doctor. What
+// stands there already is the beginning of the same trouble, and stays.
+func keepTrouble(path, text string) {
+	if path == "" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	_, _ = file.WriteString(untold + text + "\n")
+	_ = file.Close()
+}
+
+// Untold returns what the file of a failed ping says, once: the next call returns
+// "" until a ping has got through, and another has failed.
+func Untold(path string) string {
+	text, isNew := strings.CutPrefix(Trouble(path), untold)
+	if !isNew {
+		return ""
+	}
+	_ = os.WriteFile(path, []byte(told+text+"\n"), 0o600)
+	return text
+}
+
+// Trouble returns the whole of that file.
+func Trouble(path string) string {
+	text, _ := os.ReadFile(path)
+	return strings.TrimSpace(string(text))
 }
 
 // errGivenUp means that the run ended before its start got through.

@@ -1,0 +1,135 @@
+package tasks
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"lifeline/install"
+)
+
+// account is a user of this machine.
+type account struct {
+	name, home string
+	uid, gid   int
+}
+
+// accounts are the users, root left out, for whom something may be started by
+// lifeline: a line of a crontab of theirs names it, or they have a state directory.
+func accounts() []account {
+	named := map[string]bool{}
+	files, _ := filepath.Glob("/etc/cron.d/*")
+	for _, file := range append(files, "/etc/crontab") {
+		text, _ := os.ReadFile(file)
+		for _, l := range install.Entries(string(text), install.SystemTable) {
+			named[l.User] = true
+		}
+	}
+	for _, dir := range []string{"/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs", "/var/cron/tabs"} {
+		tables, _ := filepath.Glob(dir + "/*")
+		for _, table := range tables {
+			if text, err := os.ReadFile(table); err == nil && strings.Contains(string(text), "lifeline") {
+				named[filepath.Base(table)] = true
+			}
+		}
+	}
+	text, _ := os.ReadFile("/etc/passwd")
+	var list []account
+	for line := range strings.Lines(string(text)) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+		if len(f) < 6 {
+			continue
+		}
+		uid, uidErr := strconv.Atoi(f[2])
+		gid, gidErr := strconv.Atoi(f[3])
+		if uidErr != nil || gidErr != nil || uid == 0 {
+			continue
+		}
+		if named[f[0]] || exists(filepath.Join(f[5], ".local/state/lifeline")) || exists("/var/tmp/lifeline-"+f[2]) {
+			list = append(list, account{name: f[0], home: f[5], uid: uid, gid: gid})
+		}
+	}
+	return list
+}
+
+func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
+
+// standOfAll looks at the names of every user. For each of the others a process of
+// that user's own looks: root would trust, and open, what the user has prepared.
+func (o *options) standOfAll(ctx context.Context, names []string) ([]instanceStatus, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("only root sees the names of other users; sudo lifeline status --all-users")
+	}
+	if o.guard.Dir != "" || o.guard.StateDir != "" {
+		return nil, usage("--all-users looks where each user's names are: leave out --dir and --state-dir " +
+			"(LIFELINE_DIR, LIFELINE_STATE_DIR)")
+	}
+	list, err := o.stand(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		list[i].User = userName()
+	}
+	for _, a := range accounts() {
+		theirs, err := a.stand(ctx)
+		if err != nil {
+			say(os.Stderr, "", fmt.Sprintf("cannot look at the names of %s: %v; sudo -u %s lifeline status", a.name, err,
+				a.name))
+			continue
+		}
+		for i := range theirs {
+			theirs[i].User = a.name
+		}
+		list = append(list, theirs...)
+	}
+	if len(names) == 0 {
+		return list, nil
+	}
+	list = slices.DeleteFunc(list, func(s instanceStatus) bool { return !slices.Contains(names, s.Name) })
+	for _, name := range names {
+		if !slices.ContainsFunc(list, func(s instanceStatus) bool { return s.Name == name }) {
+			list = append(list, instanceStatus{Name: name, State: stateDown, Status: "no user has a name like that"})
+		}
+	}
+	return list, nil
+}
+
+// stand asks a lifeline that runs as the user.
+func (a account) stand(ctx context.Context) (list []instanceStatus, err error) {
+	self := "/proc/self/exe" // reached even where the user may not enter its directory
+	if runtime.GOOS != "linux" {
+		if self, err = os.Executable(); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var out, said bytes.Buffer
+	cmd := exec.CommandContext(ctx, self, "status", "--json")
+	cmd.Args[0] = "lifeline"
+	cmd.Env = []string{"PATH=" + install.CronDPath, "HOME=" + a.home, "LOGNAME=" + a.name}
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", &out, &said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}}
+	if err := cmd.Run(); err != nil {
+		if text := strings.TrimSpace(said.String()); text != "" {
+			return nil, errors.New(strings.TrimPrefix(text, "lifeline: "))
+		}
+		return nil, err
+	}
+	if err := json.Unmarshal(out.Bytes(), &list); err != nil {
+		return nil, fmt.Errorf("what was answered can't be read: %w", err)
+	}
+	return list, nil
+}
