@@ -88,7 +88,7 @@ func Find(variable, name string, more ...string) (string, error) {
 	if path := os.Getenv(variable); variable != "" && path != "" {
 		return path, nil
 	}
-	if root, err := moduleRoot(); err == nil {
+	if root, err := treeRoot(); err == nil {
 		if path := filepath.Join(root, "bin", name); executable(path) {
 			return path, nil
 		}
@@ -110,10 +110,11 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-func moduleRoot() (string, error) {
+// treeRoot is the top of the source, where bin/ is: its modules lie below.
+func treeRoot() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
+		if _, missing := os.Stat(filepath.Join(dir, "go.work")); missing == nil {
 			return dir, nil
 		}
 		if dir == "/" {
@@ -121,5 +122,5 @@ func moduleRoot() (string, error) {
 		}
 		dir = filepath.Dir(dir)
 	}
-	return "", fmt.Errorf("not inside a module")
+	return "", fmt.Errorf("not inside the source")
 }
