@@ -126,6 +126,12 @@ rounds:
 dist:
 	packaging/dist.sh dist
 
+# Moves the whole tree to another module path, and back with TO=lifeline: where
+# it will live isn't known.
+.PHONY: module-path
+module-path:
+	@go run ./packaging/modulepath "$(TO)"
+
 # The page of recorded sessions, from what the program does today.
 docs:
 	go run ./docs/record

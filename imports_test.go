@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,7 @@ var mayImport = map[string]rule{
 	"lifeline/cmd/lifeline-remote/internal/postgres": {"lifeline/internal/cluster/address lifeline/internal/cluster/engine github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype", "the engine's own client"},
 	"lifeline/internal/cluster/enginetest":           {"lifeline/internal/cluster/engine lifeline/proof/engine lifeline/proof/need", "one conformance test for every engine"},
 	"lifeline/cmd/lifeline-remote":                   {"lifeline/cmd/lifeline-remote/internal/node", "main only calls node.Main"},
+	"lifeline/packaging/modulepath":                  {"", "text in, text out"},
 	"lifeline/packaging/man":                         {"lifeline/tasks", "the manual is printed from the options table"},
 	"lifeline/docs/record":                           {"lifeline/proof/build lifeline/proof/engine", "records the program from outside"},
 }
@@ -73,7 +75,18 @@ func goList(t *testing.T, args ...string) []string {
 	if err != nil {
 		t.Fatalf("%s: %v", cmd, err)
 	}
-	return strings.Split(strings.TrimSpace(string(out)), "\n")
+	return strings.Split(strings.TrimSpace(canonical(t, string(out))), "\n")
+}
+
+// canonical has the module called lifeline, wherever it lives (make module-path).
+func canonical(t *testing.T, list string) string {
+	t.Helper()
+	text, err := os.ReadFile("go.mod")
+	path := regexp.MustCompile(`(?m)^module (\S+)$`).FindSubmatch(text)
+	if err != nil || path == nil {
+		t.Fatalf("go.mod names no module (%v)", err)
+	}
+	return regexp.MustCompile(`(?m)(^| )`+regexp.QuoteMeta(string(path[1]))+`\b`).ReplaceAllString(list, "${1}lifeline")
 }
 
 // foreign are the modules of others that an importer of lifeline's packages

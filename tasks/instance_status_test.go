@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,8 @@ func TestMetrics(t *testing.T) {
 	var got bytes.Buffer
 	writeMetrics(&got, list)
 	want, err := os.ReadFile("testdata/metrics.prom")
-	if err != nil || !bytes.Equal(got.Bytes(), want) {
+	printed := regexp.MustCompile(`(?m)^(lifeline_look_time_seconds) .*`).ReplaceAll(got.Bytes(), []byte("$1 1.7672688e+09"))
+	if err != nil || !bytes.Equal(printed, want) {
 		t.Errorf("testdata/metrics.prom (%v) isn't what is printed:\n%s", err, got.String())
 	}
 	for _, m := range metricList {
