@@ -17,6 +17,10 @@ SHELL = /bin/bash
 # name, at the end, where people look.
 GOTEST = bin/gotestsum --format standard-quiet -- -tags $(TAGS)
 
+# Every module of go.work is named to go test, so the top's need not ask for the
+# others.
+export LIFELINE_MODULES = tested
+
 .PHONY: build test test-all needs vet cross bench chaos model rounds dist deb docs clean crash fuzz modules vuln cover bench-all plots
 
 build:
@@ -26,7 +30,7 @@ build:
 # The short form, for a first look: without root's rights, the race detector
 # and the tests that take minutes. It prints each package when it is done.
 test: bin/gotestsum
-	@bin/gotestsum --format pkgname --hide-summary skipped --jsonfile bin/test.json -- -tags $(TAGS) -short -timeout 10m ./...; code=$$?; \
+	@bin/gotestsum --format pkgname --hide-summary skipped --jsonfile bin/test.json -- -tags $(TAGS) -short -timeout 10m work; code=$$?; \
 	left=$$(grep -c '"Action":"skip","Package":"[^"]*","Test"' bin/test.json); \
 	echo "Left out: $$left tests that this machine, this user or the short form has no room for, the race detector,"; \
 	echo "the other systems' builds, fuzzing. 'make test-all' runs them all (as root on Debian it installs packages)."; \
@@ -35,11 +39,11 @@ test: bin/gotestsum
 # Everything. A program built with -race waits a second at its end, unless told
 # not to.
 test-all: needs etcd bin/gotestsum vet cross
-	GORACE=atexit_sleep_ms=0 $(GOTEST) -race -timeout 25m ./...
+	GORACE=atexit_sleep_ms=0 $(GOTEST) -race -timeout 25m work
 
 vet:
-	go vet -tags $(TAGS) ./...
-	go tool staticcheck -tags $(TAGS) ./...
+	go vet -tags $(TAGS) work
+	go tool staticcheck -tags $(TAGS) $$(go list -tags $(TAGS) work)
 
 cross:
 	GOOS=darwin $(BUILD) -o /dev/null .
@@ -69,7 +73,7 @@ bench-all:
 	@go run ./proof/cluster failover
 
 plots:
-	cd proof/plot && go run . ../../BENCHMARKS.md ../../docs
+	cd proof/plot && GOWORK=off go run . ../../BENCHMARKS.md ../../docs
 
 ROUNDS ?= 2000
 SEED ?= 0
@@ -122,6 +126,12 @@ rounds:
 dist:
 	packaging/dist.sh dist
 
+# Moves the whole tree to another module path, and back with TO=lifeline: where
+# it will live isn't known.
+.PHONY: module-path
+module-path:
+	@go run ./packaging/modulepath "$(TO)"
+
 # The page of recorded sessions, from what the program does today.
 docs:
 	go run ./docs/record
@@ -135,11 +145,11 @@ deb: dist
 .PHONY: etcd
 etcd: bin/etcd bin/etcdctl
 bin/etcdctl: proof/tools/go.mod proof/tools/go.sum
-	cd proof/tools && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/etcdctl go.etcd.io/etcd/etcdctl/v3
+	cd proof/tools && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/etcdctl go.etcd.io/etcd/etcdctl/v3
 bin/etcd: proof/tools/go.mod proof/tools/go.sum
-	cd proof/tools && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/etcd go.etcd.io/etcd/server/v3
+	cd proof/tools && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/etcd go.etcd.io/etcd/server/v3
 bin/gotestsum: proof/tools/go.mod proof/tools/go.sum
-	cd proof/tools && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/gotestsum gotest.tools/gotestsum
+	cd proof/tools && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/gotestsum gotest.tools/gotestsum
 
 clean:
 	rm -rf bin dist

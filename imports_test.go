@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -46,16 +47,17 @@ var mayImport = map[string]rule{
 	"lifeline/internal/probe":          {"", "plain sockets alone: an HTTP client would make every tick dearer"},
 	"lifeline/internal/healthcheck":    {"", "the second program's HTTP client"},
 
-	"lifeline/internal/cluster/address":    {"", "what may be shown of an engine's address"},
-	"lifeline/internal/cluster":            {"lifeline/internal/cluster/address lifeline/internal/process lifeline/procscan", "lifeline's side of the lease links no network client"},
-	"lifeline/internal/cluster/node":       {"lifeline/internal/cluster lifeline/internal/cluster/address lifeline/internal/cluster/engine lifeline/internal/cluster/etcd lifeline/internal/cluster/postgres lifeline/internal/healthcheck lifeline/internal/process lifeline/procscan github.com/adhocore/gronx", "the second program: everything that speaks to a network"},
-	"lifeline/internal/cluster/engine":     {"", "what an engine has to do"},
-	"lifeline/internal/cluster/etcd":       {"lifeline/internal/cluster/address lifeline/internal/cluster/engine go.etcd.io/etcd/api/v3/etcdserverpb go.etcd.io/etcd/api/v3/mvccpb go.etcd.io/etcd/api/v3/v3rpc/rpctypes go.etcd.io/etcd/client/v3 go.uber.org/zap google.golang.org/grpc google.golang.org/grpc/codes google.golang.org/grpc/status google.golang.org/grpc/backoff google.golang.org/grpc/keepalive google.golang.org/grpc/connectivity google.golang.org/grpc/credentials google.golang.org/grpc/resolver", "the engine's own client"},
-	"lifeline/internal/cluster/postgres":   {"lifeline/internal/cluster/address lifeline/internal/cluster/engine github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype", "the engine's own client"},
-	"lifeline/internal/cluster/enginetest": {"lifeline/internal/cluster/engine go.etcd.io/etcd/client/v3 lifeline/proof/engine lifeline/proof/need", "one conformance test for every engine"},
-	"lifeline/cmd/lifeline-remote":         {"lifeline/internal/cluster/node", "main only calls node.Main"},
-	"lifeline/packaging/man":               {"lifeline/tasks", "the manual is printed from the options table"},
-	"lifeline/docs/record":                 {"lifeline/proof/build lifeline/proof/engine", "records the program from outside"},
+	"lifeline/internal/cluster/address":              {"", "what may be shown of an engine's address"},
+	"lifeline/internal/cluster":                      {"lifeline/internal/cluster/address lifeline/internal/process lifeline/procscan", "lifeline's side of the lease links no network client"},
+	"lifeline/cmd/lifeline-remote/internal/node":     {"lifeline/internal/cluster lifeline/internal/cluster/address lifeline/internal/cluster/engine lifeline/cmd/lifeline-remote/internal/etcd lifeline/cmd/lifeline-remote/internal/postgres lifeline/internal/healthcheck lifeline/internal/process lifeline/procscan github.com/adhocore/gronx", "the second program: everything that speaks to a network"},
+	"lifeline/internal/cluster/engine":               {"", "what an engine has to do"},
+	"lifeline/cmd/lifeline-remote/internal/etcd":     {"lifeline/internal/cluster/address lifeline/internal/cluster/engine go.etcd.io/etcd/api/v3/etcdserverpb go.etcd.io/etcd/api/v3/mvccpb go.etcd.io/etcd/api/v3/v3rpc/rpctypes go.etcd.io/etcd/client/v3 go.uber.org/zap google.golang.org/grpc google.golang.org/grpc/codes google.golang.org/grpc/status google.golang.org/grpc/backoff google.golang.org/grpc/keepalive google.golang.org/grpc/connectivity google.golang.org/grpc/credentials google.golang.org/grpc/resolver", "the engine's own client"},
+	"lifeline/cmd/lifeline-remote/internal/postgres": {"lifeline/internal/cluster/address lifeline/internal/cluster/engine github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype", "the engine's own client"},
+	"lifeline/internal/cluster/enginetest":           {"lifeline/internal/cluster/engine lifeline/proof/engine lifeline/proof/need", "one conformance test for every engine"},
+	"lifeline/cmd/lifeline-remote":                   {"lifeline/cmd/lifeline-remote/internal/node", "main only calls node.Main"},
+	"lifeline/packaging/modulepath":                  {"", "text in, text out"},
+	"lifeline/packaging/man":                         {"lifeline/tasks", "the manual is printed from the options table"},
+	"lifeline/docs/record":                           {"lifeline/proof/build lifeline/proof/engine", "records the program from outside"},
 }
 
 // neverLinked is what would make every tick dearer.
@@ -73,14 +75,50 @@ func goList(t *testing.T, args ...string) []string {
 	if err != nil {
 		t.Fatalf("%s: %v", cmd, err)
 	}
-	return strings.Split(strings.TrimSpace(string(out)), "\n")
+	return strings.Split(strings.TrimSpace(canonical(t, string(out))), "\n")
+}
+
+// canonical has the module called lifeline, wherever it lives (make module-path).
+func canonical(t *testing.T, list string) string {
+	t.Helper()
+	text, err := os.ReadFile("go.mod")
+	path := regexp.MustCompile(`(?m)^module (\S+)$`).FindSubmatch(text)
+	if err != nil || path == nil {
+		t.Fatalf("go.mod names no module (%v)", err)
+	}
+	return regexp.MustCompile(`(?m)(^| )`+regexp.QuoteMeta(string(path[1]))+`\b`).ReplaceAllString(list, "${1}lifeline")
+}
+
+// foreign are the modules of others that an importer of lifeline's packages
+// gets, with all that these need. More than these would burden every program
+// that guards itself: engines' clients and what only tests and tools need are
+// required by the other modules of go.work.
+var foreign = []string{"github.com/gofrs/flock", "github.com/shirou/gopsutil/v3", "github.com/urfave/cli/v2", "golang.org/x/sys"}
+
+func TestRequired(t *testing.T) {
+	text, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var direct []string
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) == 2 && strings.HasPrefix(words[1], "v") {
+			direct = append(direct, words[0])
+		}
+	}
+	if !slices.Equal(direct, foreign) {
+		t.Errorf("go.mod requires %q, not %q", direct, foreign)
+	}
+	if strings.Contains(string(text), "\ntool ") || strings.Contains(string(text), "\nreplace ") {
+		t.Error("go.mod has a tool or a replacement: put it into a module of its own")
+	}
 }
 
 func within(path, of string) bool { return path == of || strings.HasPrefix(path, of+"/") }
 
 func TestImports(t *testing.T) {
 	seen := map[string]bool{}
-	for _, line := range goList(t, "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...") {
+	for _, line := range goList(t, "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "work") {
 		words := strings.Fields(line)
 		path, imports := words[0], words[1:]
 		seen[path] = true

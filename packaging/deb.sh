@@ -28,6 +28,6 @@ for ARCH; do
 		"$VERSION" "$MAINTAINER" "$day" | gzip -9n >"$doc/changelog.gz"
 	find "$STAGE" -type f ! -path '*/bin/*' -exec chmod 644 {} +
 	find "$STAGE" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-	(cd "$here" && GOFLAGS= go tool -modfile=packaging/tools/go.mod nfpm package --config packaging/nfpm.yaml --packager deb --target "$out/")
+	(cd "$here" && GOFLAGS= GOWORK=off go tool -modfile=packaging/tools/go.mod nfpm package --config packaging/nfpm.yaml --packager deb --target "$out/")
 	rm -rf "$STAGE"
 done

@@ -5,19 +5,19 @@
 # too low. Whether tests pass is for make test to say.
 set -e
 tags=urfave_cli_no_docs,osusergo,netgo,proof
-of="lifeline/internal/guard lifeline/internal/process lifeline/internal/cluster lifeline/internal/sdnotify lifeline/internal/supervisor lifeline/procscan lifeline/install"
+of=$(go list ./internal/guard ./internal/process ./internal/cluster ./internal/sdnotify ./internal/supervisor ./procscan ./install)
 least=${LEAST:-85}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 data=${DATA:-$dir/data}
 mkdir -p "$data"
 pkgs=$(echo $of | tr ' ' ,)
-export LIFELINE_TEST_BIN=$dir/bin # for the scripts of package tasks
+export LIFELINE_TEST_BIN=$dir/bin # for the scripts of tasks/scripts
 # Only a main package that is measured itself writes it down at the end.
-go build -tags $tags -cover -covermode=atomic -coverpkg=lifeline/... -o "$dir/bin/lifeline" .
+go build -tags $tags -cover -covermode=atomic -coverpkg=./... -o "$dir/bin/lifeline" .
 # GOCOVERDIR is for the processes that are started, -test.gocoverdir for the
 # tests themselves; `go test` would put a directory of its own into the first.
-for test in ${TESTS:-./internal/guard ./internal/process ./internal/cluster ./internal/sdnotify ./internal/supervisor ./procscan ./install ./tasks ./proof/crash ./proof/supervise ./proof/reload ./proof/rounds ./proof/chaos}; do
+for test in ${TESTS:-./internal/guard ./internal/process ./internal/cluster ./internal/sdnotify ./internal/supervisor ./procscan ./install ./tasks ./tasks/scripts ./proof/crash ./proof/supervise ./proof/reload ./proof/rounds ./proof/chaos}; do
 	go test -c -tags $tags -cover -covermode=atomic -coverpkg=$pkgs -o "$dir/test" "$test"
 	(cd "$test" && GOCOVERDIR=$data LIFELINE_CRASHES=1 LIFELINE_ROUNDS=10 LIFELINE_SEEDS=6 "$dir/test" -test.timeout 10m -test.gocoverdir="$data" $ARGS) >"$dir/out" 2>&1 ||
 		# A few tests look at what a program prints, and one that counts says so.

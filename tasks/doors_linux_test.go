@@ -253,7 +253,7 @@ func TestNoPidfd(t *testing.T) {
 func TestPIE(t *testing.T) {
 	need.Time(t, "builds everything anew")
 	w := newWorld(t)
-	for program, source := range map[string]string{"pie": "lifeline", "own": "lifeline/examples/tasks"} {
+	for program, source := range map[string]string{"pie": "..", "own": "../examples/tasks"} {
 		build := exec.Command("go", "build", "-buildmode=pie", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", w.path(program), source)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {

@@ -5,7 +5,7 @@ package main
 import (
 	"os"
 
-	"lifeline/internal/cluster/node"
+	"lifeline/cmd/lifeline-remote/internal/node"
 )
 
 func main() { os.Exit(node.Main(os.Args[1:])) }

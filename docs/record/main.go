@@ -91,7 +91,7 @@ func record(page string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(dir)
-	for name, from := range map[string]string{"lifeline": "lifeline", "lifeline-remote": "lifeline/cmd/lifeline-remote"} {
+	for name, from := range map[string]string{"lifeline": ".", "lifeline-remote": "./cmd/lifeline-remote"} {
 		if err := build.One(filepath.Join(dir, name), from, "urfave_cli_no_docs,osusergo,netgo"); err != nil {
 			return "", err
 		}

@@ -87,8 +87,12 @@ func programs(ctx context.Context, dir string) (string, error) {
 	if path := os.Getenv("LIFELINE"); path != "" {
 		return filepath.Abs(path)
 	}
-	for name, from := range map[string]string{"lifeline": "lifeline", "lifeline-remote": "lifeline/cmd/lifeline-remote"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o",
+	work, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output() // go.work stands at the top of the source
+	if err != nil {
+		return "", fmt.Errorf("cannot find lifeline's source: %w", err)
+	}
+	for name, from := range map[string]string{"lifeline": ".", "lifeline-remote": "./cmd/lifeline-remote"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Dir(string(work)), "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o",
 			filepath.Join(dir, name), from)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {

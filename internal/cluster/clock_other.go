@@ -14,7 +14,7 @@ import (
 // fence.
 func Now() time.Duration {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+	if err := unix.ClockGettime(clockMonotonic, &ts); err != nil {
 		panic("there is no CLOCK_MONOTONIC: " + err.Error())
 	}
 	return time.Duration(ts.Nano())

@@ -1,7 +1,7 @@
 // Package cluster is lifeline's side of a lease: the right to run a name on
 // this node. An engine (etcd, PostgreSQL) gives it for a time. Everything that
 // speaks to a network is in a second program, lifeline-remote (package
-// [lifeline/internal/cluster/node]), which this package starts.
+// node), which this package starts.
 //
 //	lease, err := cluster.Join(options, name, warn) // *MissingError: no lifeline-remote
 //	defer lease.Close()

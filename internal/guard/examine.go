@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/identity"
+	"lifeline/internal/statedir"
 	"lifeline/procscan"
 )
 
@@ -50,8 +51,7 @@ func (g Guard) Directory() (path string, there bool, err error) {
 		return path, true, fmt.Errorf("the state directory %s can't be written: %w; chmod 700 it, or give another with --dir",
 			path, err)
 	}
-	var st unix.Statfs_t
-	if unix.Statfs(path, &st) == nil && st.Files > 0 && st.Ffree == 0 {
+	if on, err := statedir.Stat(path); err == nil && on.Inodes > 0 && on.FreeInodes == 0 {
 		return path, true, fmt.Errorf("the file system of the state directory %s has no inode left, so that no lock can "+
 			"be made: remove files there, or give another with --dir",
 			path)
@@ -61,12 +61,9 @@ func (g Guard) Directory() (path string, there bool, err error) {
 
 // IsFull reports a file system without room for a page that the caller may write.
 func IsFull(path string) bool {
-	var st unix.Statfs_t
-	return unix.Statfs(path, &st) == nil && st.Blocks > 0 && isNone(st.Bavail) && (os.Geteuid() != 0 || st.Bfree == 0)
+	on, err := statedir.Stat(path)
+	return err == nil && on.Blocks > 0 && on.Available <= 0 && (os.Geteuid() != 0 || on.Free == 0)
 }
-
-// isNone is for systems where the count may be negative: what is left for root.
-func isNone[N int64 | uint64](blocks N) bool { return blocks == 0 || int64(blocks) < 0 }
 
 // checkAbove refuses a directory that others could exchange for one of theirs.
 func checkAbove(path string) error {

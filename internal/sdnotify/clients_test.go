@@ -185,7 +185,13 @@ func TestLibsystemd(t *testing.T) {
 
 func TestGoSystemd(t *testing.T) {
 	r := listen(t, ours())
-	wantSaid(t, runServed(t, r, child(t, "go-systemd", r.Addr())), "ready | watchdog | stopping | barrier")
+	program := filepath.Join(t.TempDir(), "go-systemd")
+	build := exec.Command(need.Program(t, "go"), "build", "-C", "testdata/go-systemd", "-o", program)
+	build.Env = append(os.Environ(), "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", build, err, out)
+	}
+	wantSaid(t, runServed(t, r, child(t, "go-systemd", r.Addr(), "GO_SYSTEMD="+program)), "ready | watchdog | stopping | barrier")
 	wantNoWarnings(t, r)
 }
 

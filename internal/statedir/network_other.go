@@ -2,16 +2,14 @@
 
 package statedir
 
-import "golang.org/x/sys/unix"
+// mntLocal is MNT_LOCAL of mount(2), the same on the BSDs and on macOS.
+const mntLocal = 0x1000
 
 // OnNetwork names the network file system path lies on, "" for a local one.
 func OnNetwork(path string) (string, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
+	fs, err := Stat(path)
+	if err != nil || fs.flags&mntLocal != 0 {
 		return "", err
 	}
-	if st.Flags&unix.MNT_LOCAL == 0 {
-		return "a network file system", nil
-	}
-	return "", nil
+	return "a network file system", nil
 }

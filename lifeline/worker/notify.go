@@ -29,7 +29,7 @@ func Stopping() error { return Notify("STOPPING=1") }
 // Type=notify-reload).
 func Reloading() error {
 	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+	if err := unix.ClockGettime(clockMonotonic, &now); err != nil {
 		return fmt.Errorf("cannot read the monotonic clock: %w", err)
 	}
 	return Notify("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000))

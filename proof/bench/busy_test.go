@@ -20,7 +20,7 @@ import (
 func TestBusyTickDoesNotScan(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "lifeline")
-	if err := build.One(program, "lifeline", "urfave_cli_no_docs,osusergo,netgo"); err != nil {
+	if err := build.One(program, ".", "urfave_cli_no_docs,osusergo,netgo"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { pid.KillBelow(dir) })

@@ -87,11 +87,11 @@ func newBench() (*bench, error) {
 	b.lifeline, b.proof, b.floor, b.peer, b.witness = b.path("lifeline"), b.path("lifeline-proof"), b.path("floor"),
 		b.path("peer"), b.path("witness")
 	for _, p := range []struct{ out, from, tags string }{
-		{b.lifeline, "lifeline", "urfave_cli_no_docs,osusergo,netgo"},
-		{b.proof, "lifeline", "urfave_cli_no_docs,osusergo,netgo,proof"},
-		{b.floor, "lifeline/proof/bench/floor", ""},
-		{b.peer, "lifeline/proof/peer", ""},
-		{b.witness, "lifeline/proof/witness", ""},
+		{b.lifeline, ".", "urfave_cli_no_docs,osusergo,netgo"},
+		{b.proof, ".", "urfave_cli_no_docs,osusergo,netgo,proof"},
+		{b.floor, "./proof/bench/floor", ""},
+		{b.peer, "./proof/peer", ""},
+		{b.witness, "./proof/witness", ""},
 	} {
 		if err := build.One(p.out, p.from, p.tags); err != nil {
 			return b, err

@@ -8,6 +8,7 @@
 package build
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,9 +37,9 @@ func All(dir string) (Programs, error) {
 		Peer:     filepath.Join(dir, "peer"),
 	}
 	for _, b := range []struct{ out, from, tags string }{
-		{p.Lifeline, "lifeline", "urfave_cli_no_docs,osusergo,netgo,proof"},
-		{p.Witness, "lifeline/proof/witness", ""},
-		{p.Peer, "lifeline/proof/peer", ""},
+		{p.Lifeline, ".", "urfave_cli_no_docs,osusergo,netgo,proof"},
+		{p.Witness, "./proof/witness", ""},
+		{p.Peer, "./proof/peer", ""},
 	} {
 		if err := One(b.out, b.from, b.tags); err != nil {
 			return p, err
@@ -64,11 +65,34 @@ func Around(name string, tests func(Programs) int) int {
 	return 1
 }
 
-// One builds the package from into the file out.
+// Root is the top of the source, where go.work and bin/ are: its modules lie
+// below.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	for ; err == nil; dir = filepath.Dir(dir) {
+		if _, missing := os.Stat(filepath.Join(dir, "go.work")); missing == nil {
+			return dir, nil
+		}
+		if dir == "/" {
+			err = errors.New("not inside the source")
+		}
+	}
+	return "", err
+}
+
+// One builds the package in the directory from, seen from the top, into the
+// file out.
 func One(out, from, tags string) error {
-	args := []string{"build", "-trimpath", "-tags", tags, "-ldflags=-s -w", "-o", out}
+	root, err := Root()
+	if err == nil {
+		out, err = filepath.Abs(out)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot build %s: %w", from, err)
+	}
+	args := []string{"build", "-C", root, "-trimpath", "-tags", tags, "-ldflags=-s -w", "-o", out}
 	if os.Getenv("GOCOVERDIR") != "" { // see cover.sh
-		args = append(args, "-cover", "-covermode=atomic", "-coverpkg=lifeline/...")
+		args = append(args, "-cover", "-covermode=atomic", "-coverpkg=./...")
 	}
 	cmd := exec.Command("go", append(args, from)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: -race and coverage are for the tests themselves

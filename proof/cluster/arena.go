@@ -44,15 +44,12 @@ func with(p build.Programs) settings {
 	s := settings{programs: p, members: 3}
 	s.etcdctl, _ = engine.Find("LIFELINE_ETCDCTL", "etcdctl")
 	s.remote = filepath.Join(s.programs.Dir, "lifeline-remote")
-	if missing := build.One(s.remote, second, "osusergo,netgo,proof"); missing != nil {
+	if missing := build.One(s.remote, "./cmd/lifeline-remote", "osusergo,netgo,proof"); missing != nil {
 		s.remote = "" // the peers can do without
 		s.missing = missing
 	}
 	return s
 }
-
-// second is the program that speaks to the engines.
-const second = "lifeline/cmd/lifeline-remote"
 
 // open starts the engine, and a link for each node.
 func open(s settings) (a *arena, err error) {

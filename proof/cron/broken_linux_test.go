@@ -90,7 +90,7 @@ func TestBrokenCrontabs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := build.One(filepath.Join(dir, "lifeline"), "lifeline", "urfave_cli_no_docs,osusergo,netgo"); err != nil {
+	if err := build.One(filepath.Join(dir, "lifeline"), ".", "urfave_cli_no_docs,osusergo,netgo"); err != nil {
 		t.Fatal(err)
 	}
 	var script strings.Builder

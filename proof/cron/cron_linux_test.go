@@ -138,8 +138,8 @@ func lay(t *testing.T, program string) string {
 	for _, d := range []string{"bin", "sbin", "mail", "log"} {
 		must(os.Mkdir(filepath.Join(dir, d), 0o755))
 	}
-	must(build.One(filepath.Join(dir, "bin/lifeline"), "lifeline", "urfave_cli_no_docs,osusergo,netgo"))
-	must(build.One(filepath.Join(dir, "bin/witness"), "lifeline/proof/witness", ""))
+	must(build.One(filepath.Join(dir, "bin/lifeline"), ".", "urfave_cli_no_docs,osusergo,netgo"))
+	must(build.One(filepath.Join(dir, "bin/witness"), "./proof/witness", ""))
 	must(os.WriteFile(filepath.Join(dir, "crontab"), nil, 0o644))
 	if filepath.Base(program) == "busybox" {
 		must(os.Symlink(program, filepath.Join(dir, "bin", "crontab")))

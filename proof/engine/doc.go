@@ -24,6 +24,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"lifeline/proof/build"
 )
 
 // Engine is what the drivers do to any of them.
@@ -88,7 +90,7 @@ func Find(variable, name string, more ...string) (string, error) {
 	if path := os.Getenv(variable); variable != "" && path != "" {
 		return path, nil
 	}
-	if root, err := moduleRoot(); err == nil {
+	if root, err := build.Root(); err == nil {
 		if path := filepath.Join(root, "bin", name); executable(path) {
 			return path, nil
 		}
@@ -108,18 +110,4 @@ func Find(variable, name string, more ...string) (string, error) {
 func executable(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
-}
-
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
-			return dir, nil
-		}
-		if dir == "/" {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	return "", fmt.Errorf("not inside a module")
 }

@@ -43,8 +43,8 @@ func newSite() (*site, error) {
 		single: filepath.Join(dir, "single")}
 	for _, b := range []struct{ out, from, tags string }{
 		{s.lifeline, "lifeline", lifelineTags},
-		{s.webserver, "lifeline/examples/webserver", ""},
-		{s.single, "lifeline/proof/reload/single", ""},
+		{s.webserver, "./examples/webserver", ""},
+		{s.single, "./proof/reload/single", ""},
 	} {
 		if err := build.One(b.out, b.from, b.tags); err != nil {
 			s.close()

@@ -42,7 +42,7 @@ func newBench() (b *bench, err error) {
 			b.close()
 		}
 	}()
-	if err := build.One(b.lifeline, "lifeline", "urfave_cli_no_docs,osusergo,netgo"); err != nil {
+	if err := build.One(b.lifeline, ".", "urfave_cli_no_docs,osusergo,netgo"); err != nil {
 		return nil, err
 	}
 	for _, p := range []struct {

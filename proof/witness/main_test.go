@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		defer pid.KillBelow(dir)
 		program = filepath.Join(dir, "witness")
-		if err := build.One(program, "lifeline/proof/witness", ""); err != nil {
+		if err := build.One(program, "./proof/witness", ""); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

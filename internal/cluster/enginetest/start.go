@@ -5,15 +5,13 @@ package enginetest
 import (
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"lifeline/proof/engine"
 	"lifeline/proof/need"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Etcd starts an etcd, gives its address, and ends it with the test; args are
@@ -32,22 +30,27 @@ func Etcd(t testing.TB, args ...string) (address string) {
 // EtcdAuth makes a user with all rights and turns authentication on.
 func EtcdAuth(t testing.TB, address, user, password string) {
 	t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{strings.Replace(address, "etcd://", "http://", 1)},
-		DialTimeout: 10 * time.Second})
-	if err != nil {
-		t.Fatal(err)
+	ctl, err := engine.Find("LIFELINE_ETCDCTL", "etcdctl")
+	need.NoError(t, err)
+	endpoint := strings.TrimPrefix(address, "etcd://")
+	for _, args := range [][]string{{"user", "add", user + ":" + password}, {"role", "add", "root"},
+		{"user", "grant-role", user, "root"}, {"auth", "enable"}} {
+		out, err := exec.Command(ctl, append([]string{"--endpoints", endpoint}, args...)...).CombinedOutput()
+		if err != nil && args[0] != "role" { // root's may be there
+			t.Fatalf("etcdctl %s: %v: %s", args[0], err, out)
+		}
 	}
-	defer c.Close()
-	ctx := t.Context()
-	if _, err := c.UserAdd(ctx, user, password); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = c.RoleAdd(ctx, "root")
-	if _, err := c.UserGrantRole(ctx, user, "root"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.AuthEnable(ctx); err != nil {
-		t.Fatal(err)
+}
+
+// SQL runs statements in the PostgreSQL at address.
+func SQL(t testing.TB, address string, statements ...string) {
+	t.Helper()
+	psql, err := engine.Find("", "psql")
+	need.NoError(t, err)
+	for _, s := range statements {
+		if out, err := exec.Command(psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", address, "-c", s).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", s, err, out)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
-package tasks_test
+package scripts
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,11 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"lifeline/internal/cluster/enginetest"
-
 	"lifeline/proof/need"
 )
 
@@ -29,26 +26,11 @@ import (
 func buildRemote(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "lifeline-remote"), "../cmd/lifeline-remote")
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "lifeline-remote"), "../../cmd/lifeline-remote")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", cmd, err, out)
 	}
 	return dir
-}
-
-// sql runs statements in a PostgreSQL.
-func sql(t *testing.T, url string, statements ...string) {
-	t.Helper()
-	c, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close(context.Background())
-	for _, s := range statements {
-		if _, err := c.Exec(t.Context(), s); err != nil {
-			t.Fatalf("%s: %v", s, err)
-		}
-	}
 }
 
 // certificates writes an authority, a server's certificate and two clients',
@@ -98,7 +80,7 @@ func clusterScripts(t *testing.T, script string, vars map[string]string) {
 	t.Helper()
 	remote := buildRemote(t)
 	testscript.Run(t, testscript.Params{
-		Files:    []string{filepath.Join("testdata", "cluster", script+".txtar")},
+		Files:    []string{filepath.Join("..", "testdata", "cluster", script+".txtar")},
 		Deadline: time.Now().Add(2 * time.Minute),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("LIFELINE_DIR", filepath.Join(env.WorkDir, "state"))
@@ -169,7 +151,7 @@ func TestClusterPostgresPassword(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	sql(t, server, "CREATE USER root PASSWORD 'secret!word'", "GRANT USAGE ON SCHEMA lifeline TO root",
+	enginetest.SQL(t, server, "CREATE USER root PASSWORD 'secret!word'", "GRANT USAGE ON SCHEMA lifeline TO root",
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO root")
 	with := func(user string) string { return strings.Replace(server, "proof@", user+"@", 1) }
 	clusterScripts(t, "password", map[string]string{"CLUSTER": with("root"), "AS": with("root"), "WITH": with("root:secret!word"), "NOBODY": with("nobody")})
@@ -179,13 +161,13 @@ func TestClusterPostgresPassword(t *testing.T) {
 func TestClusterPostgresSchema(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
-	sql(t, server, "CREATE DATABASE other", "CREATE DATABASE old", "CREATE USER guest")
+	enginetest.SQL(t, server, "CREATE DATABASE other", "CREATE DATABASE old", "CREATE USER guest")
 	db := func(name string) string { return strings.TrimSuffix(server, "postgres") + name }
 	remote := filepath.Join(buildRemote(t), "lifeline-remote")
 	if out, err := exec.Command(remote, "init", db("old")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	sql(t, db("old"), "INSERT INTO lifeline.version VALUES (99)")
+	enginetest.SQL(t, db("old"), "INSERT INTO lifeline.version VALUES (99)")
 	clusterScripts(t, "schema", map[string]string{"CLUSTER": db("other"), "OLD": db("old"), "NONE": db("none"), "GUEST": strings.Replace(db("other"), "proof@", "guest@", 1)})
 }
 

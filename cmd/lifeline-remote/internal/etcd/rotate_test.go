@@ -20,9 +20,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"lifeline/cmd/lifeline-remote/internal/etcd"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
-	"lifeline/internal/cluster/etcd"
 
 	proof "lifeline/proof/engine"
 	"lifeline/proof/need"

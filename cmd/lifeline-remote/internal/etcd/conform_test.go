@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/cmd/lifeline-remote/internal/etcd"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
-	"lifeline/internal/cluster/etcd"
 
 	"lifeline/proof/need"
 )

@@ -1,4 +1,7 @@
-package tasks_test
+// Package scripts types the command line as a person would: it runs the real
+// main by the scripts in ../testdata. It is a module of its own, so that who
+// imports lifeline doesn't get what only these tests need.
+package scripts
 
 import (
 	"context"
@@ -59,7 +62,7 @@ func realProgram(env *testscript.Env) {
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:      "testdata",
+		Dir:      "../testdata",
 		Deadline: time.Now().Add(2 * time.Minute),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("LIFELINE_DIR", filepath.Join(env.WorkDir, "state"))

@@ -10,9 +10,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"lifeline/cmd/lifeline-remote/internal/postgres"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
-	"lifeline/internal/cluster/postgres"
 
 	"lifeline/proof/need"
 )

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"strings"
 
+	"lifeline/cmd/lifeline-remote/internal/etcd"
+	"lifeline/cmd/lifeline-remote/internal/postgres"
 	"lifeline/internal/cluster"
 	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
-	"lifeline/internal/cluster/etcd"
-	"lifeline/internal/cluster/postgres"
 )
 
 // kind is the engine that an address names: etcd, postgres or "".

@@ -5,7 +5,7 @@
 //	lifeline-remote status URL [NAME...]            who holds what (as lifeline status --cluster)
 //
 // The protocol of `lifeline-remote hold` is in the package doc of
-// lifeline/internal/cluster. Package engine beside it says what an engine does.
+// cluster. Package engine beside that one says what an engine does.
 package node
 
 import (

@@ -1,0 +1,17 @@
+// A program that needs a database's client: none of lifeline's own needs.
+module lifeline/examples/cluster-counter
+
+go 1.26.0
+
+replace lifeline => ../..
+
+require (
+	github.com/jackc/pgx/v5 v5.12.0
+	lifeline v0.0.0
+)
+
+require (
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	golang.org/x/text v0.41.0 // indirect
+)
