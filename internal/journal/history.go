@@ -33,8 +33,7 @@ func ReadHistory(path string) ([]Run, error) {
 func parseHistory(text []byte) []Run {
 	var runs []Run
 	for line := range bytes.Lines(text) {
-		var r Run
-		if len(line) > 2 && json.Unmarshal(line, &r) == nil && r.Outcome != "" && !r.End.Before(r.Start) {
+		if r, ok := parseRun(line); ok {
 			runs = append(runs, r)
 		}
 	}
