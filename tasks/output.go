@@ -235,6 +235,7 @@ func resultOf(outcome string) logger.Result {
 // attendHold is attend for a name that is ours.
 func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation string) error {
 	fifo, socket := hold.Output()
+	o.out.setup.Failed = hold.FailedOutput()
 	if err := o.attend(logger.Place{FIFO: fifo, Socket: socket}, job, generation); err != nil {
 		return err
 	}

@@ -241,8 +241,10 @@ func (d *Doctor) noLine(name string, others []tabled) {
 		}
 	}
 	advice := "lifeline install " + name + " -- COMMAND"
-	if near := human.Nearest(name, d.everybody()); near != "" && near != name {
-		advice = fmt.Sprintf("lifeline install %s -- COMMAND; or is %s meant?", name, near)
+	if known := d.everybody(); !slices.Contains(known, name) {
+		if near := human.Nearest(name, known); near != "" {
+			advice = fmt.Sprintf("lifeline install %s -- COMMAND; or is %s meant?", name, near)
+		}
 	}
 	d.wrong("crontab", advice, "no line starts %s", name)
 }

@@ -19,6 +19,7 @@ import (
 	"lifeline/install"
 	"lifeline/internal/guard"
 	"lifeline/internal/human"
+	"lifeline/internal/journal"
 	"lifeline/internal/statedir"
 )
 
@@ -50,12 +51,17 @@ type Doctor struct {
 	Guard    guard.Guard
 	Simulate bool
 	For      time.Duration // Simulate ends what it started after this time
+	Follows  bool          // a line with a directory of its own is looked at there, and nothing is wrong with that
 
 	// What the command line knows: how a line's options are read, how the
 	// file of --env-file is, and how an instance is ended.
 	Understand  func(install.Line) (Start, error)
 	ReadEnvFile func(path string) ([]string, error)
 	Terminate   func(ctx context.Context, g guard.Guard, name string) error
+
+	// History reads the runs of a file; nil is journal.ReadHistory. A caller that
+	// shows them reads each file once.
+	History func(path string) ([]journal.Run, error)
 
 	Found func(Finding) // is called for each finding, as soon as there is one
 
@@ -92,6 +98,9 @@ func oneLine(format string, args ...any) string {
 // Examine looks at the names, at all that are known here when there are none,
 // and returns the number of things that are wrong.
 func (d *Doctor) Examine(ctx context.Context, names []string) int {
+	if d.History == nil {
+		d.History = journal.ReadHistory
+	}
 	d.cron()
 	d.tables = d.crontabs(ctx)
 	if names == nil {

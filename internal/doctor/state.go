@@ -69,6 +69,9 @@ func (d *Doctor) state(c candidate) {
 		if !until.IsZero() {
 			text += ", until " + human.ShortTime(until)
 		}
+		if since := g.PausedSince(name); !since.IsZero() {
+			text += " (since " + human.PastTime(since) + ")"
+		}
 		d.wrong("pause", "lifeline resume "+name, "%s", text)
 	}
 	e, err := d.exams.Examine(g, name)
@@ -250,7 +253,7 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 	if err != nil || state.Respawn {
 		return // what is kept up isn't to end
 	}
-	runs, _ := journal.ReadHistory(file)
+	runs, _ := d.History(file)
 	since, _ := procscan.Describe(e.Worker)
 	now := time.Since(since)
 	usual, stuck := isStuck(runs, now)
@@ -327,7 +330,7 @@ func (d *Doctor) history(c candidate) {
 	if _, err := journal.ReadState(state); err != nil && !os.IsNotExist(err) {
 		d.wrong("record", "rm "+state+", if it isn't written again within a minute of the next start", "%v", err)
 	}
-	runs, err := journal.ReadHistory(file)
+	runs, err := d.History(file)
 	if err != nil {
 		d.wrong("last runs", "look at the file", "%s can't be read: %v", file, err)
 		return

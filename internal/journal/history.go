@@ -31,7 +31,7 @@ func ReadHistory(path string) ([]Run, error) {
 }
 
 func parseHistory(text []byte) []Run {
-	var runs []Run
+	runs := make([]Run, 0, bytes.Count(text, []byte("\n"))+1)
 	for line := range bytes.Lines(text) {
 		if r, ok := parseRun(line); ok {
 			runs = append(runs, r)
