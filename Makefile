@@ -122,9 +122,11 @@ rounds:
 dist:
 	packaging/dist.sh dist
 
-# The page of recorded sessions, from what the program does today.
+# The page of recorded sessions, from what the program does today; and the pictures
+# of the page that lifeline report writes (Chromium).
 docs:
 	go run ./docs/record
+	cd proof/page && go run ./shots ../../docs
 
 deb: dist
 	packaging/deb.sh dist

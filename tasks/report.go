@@ -94,7 +94,7 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 	d := doctor.Doctor{Guard: o.guard, Understand: understand, ReadEnvFile: readEnvFile, Follows: true, History: g.read, Found: func(f doctor.Finding) {
 		switch {
 		case f.Wrong:
-			p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: wordFor(f), Text: f.Text, Advice: f.Advice})
+			p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What), Text: f.Text, Advice: f.Advice})
 		case f.What == "cron":
 			cron = f.Text
 		}
@@ -145,17 +145,6 @@ func (g *gathering) read(path string) ([]journal.Run, error) {
 		delete(g.of, path)
 	}
 	return g.runs, g.err
-}
-
-// wordFor is what a finding is about, in the words of the page.
-func wordFor(f doctor.Finding) string {
-	switch f.What {
-	case "last runs":
-		return "failing"
-	case "pause":
-		return "paused"
-	}
-	return f.What
 }
 
 // onPage is the status in the page's words.

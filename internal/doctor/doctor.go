@@ -27,6 +27,7 @@ import (
 type Finding struct {
 	Name   string // of the instance, "" for what is the machine's
 	What   string // was looked at: cron, crontab, command
+	Word   string // for what is wrong, where What is not one: hanging, overdue
 	Text   string // one line
 	Wrong  bool   // it keeps something from running, or will
 	Advice string // what a person does about it; "" where Text says so
@@ -83,8 +84,13 @@ func (d *Doctor) fine(what, format string, args ...any) {
 
 // wrong is one that keeps something from running, or will.
 func (d *Doctor) wrong(what, advice, format string, args ...any) {
+	d.wrongAs("", what, advice, format, args...)
+}
+
+// wrongAs is wrong with a word for it.
+func (d *Doctor) wrongAs(word, what, advice, format string, args ...any) {
 	d.wrongs++
-	d.Found(Finding{Name: d.name, What: what, Text: oneLine(format, args...), Wrong: true, Advice: advice})
+	d.Found(Finding{Name: d.name, What: what, Word: word, Text: oneLine(format, args...), Wrong: true, Advice: advice})
 }
 
 // failed is wrong with an error, which says itself what to do, behind a

@@ -72,7 +72,7 @@ func (d *Doctor) state(c candidate) {
 		if since := g.PausedSince(name); !since.IsZero() {
 			text += " (since " + human.PastTime(since) + ")"
 		}
-		d.wrong("pause", "lifeline resume "+name, "%s", text)
+		d.wrongAs("paused", "pause", "lifeline resume "+name, "%s", text)
 	}
 	e, err := d.exams.Examine(g, name)
 	// One that is ending, or puts its lock file back, has done so soon.
@@ -174,11 +174,11 @@ func describe(id procscan.ID) string {
 func (d *Doctor) running(c candidate, e guard.Exam) {
 	sup, worker, name := e.Supervisor, e.Worker, c.name
 	if s, err := procscan.Lookup(sup.PID); err == nil && s.ID == sup && s.Stopped() {
-		d.wrong("state", fmt.Sprintf("kill -CONT %d", sup.PID), "its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
+		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", sup.PID), "its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
 		return
 	}
 	if s, err := procscan.Lookup(worker.PID); err == nil && s.ID == worker && s.Stopped() {
-		d.wrong("state", fmt.Sprintf("kill -CONT %d", worker.PID), "it is stopped (SIGSTOP), pid %d: it lives, so nothing else is started", worker.PID)
+		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", worker.PID), "it is stopped (SIGSTOP), pid %d: it lives, so nothing else is started", worker.PID)
 		return
 	}
 	switch {
@@ -213,7 +213,7 @@ func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
 	advice := fmt.Sprintf("lifeline terminate %s, and the next tick starts what the crontab has", c.name)
 	want, at := c.start.Command, where(c.line.table, c.line.Line)
 	if !slices.Equal(want[1:], state.Command[1:]) || !sameProgram(want[0], state.Command[0], e.Worker.PID) {
-		d.wrong("state", advice, "it runs `%s`, and %s has `%s`", strings.Join(state.Command, " "), at, strings.Join(want, " "))
+		d.wrongAs("differs", "state", advice, "it runs `%s`, and %s has `%s`", strings.Join(state.Command, " "), at, strings.Join(want, " "))
 		return
 	}
 	argv := procscan.Argv(e.Supervisor)
@@ -222,7 +222,7 @@ func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
 		return
 	}
 	if have := argv[1 : end-1]; !slices.Equal(have, c.line.Options) {
-		d.wrong("state", advice, "it was started with the options %q, and %s has %q", strings.Join(have, " "), at, strings.Join(c.line.Options, " "))
+		d.wrongAs("differs", "state", advice, "it was started with the options %q, and %s has %q", strings.Join(have, " "), at, strings.Join(c.line.Options, " "))
 	}
 }
 
@@ -264,7 +264,7 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 	if info, err := os.Stat(e.Lock); err == nil && info.ModTime().After(since) {
 		skipped = "; the latest tick that it skipped came at " + human.PastTime(info.ModTime())
 	}
-	d.wrong("state", fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does that by itself", c.name, c.name),
+	d.wrongAs("hanging", "state", fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does that by itself", c.name, c.name),
 		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
 }
 
@@ -307,7 +307,7 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 		}
 	}
 	if due, seen, missed := missed(times, time.Now().Add(-slack-c.start.Jitter), traces); missed {
-		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
+		d.wrongAs("overdue", "state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
 			"cron was to start it at %s, and nothing shows that it did; the last trace of it is of %s", human.PastTime(due), human.PastTime(seen))
 	}
 }
@@ -355,7 +355,7 @@ func (d *Doctor) history(c candidate) {
 	if bad > 1 {
 		what = fmt.Sprintf("the last %d failed, since %s; the latest", bad, human.PastTime(runs[len(runs)-bad].Start))
 	}
-	d.wrong("last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c), name), "%s: %s", what, how)
+	d.wrongAs("failing", "last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c), name), "%s: %s", what, how)
 }
 
 // remedyOf is where to look for the reason.

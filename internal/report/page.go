@@ -88,7 +88,7 @@ func (w *writer) wrongs(names []Name) {
 	p := w.page
 	if len(p.Wrong) == 0 {
 		w.f("<section><h2 id=wrong>Nothing is wrong</h2>")
-		w.lastDay()
+		w.lastDay(names)
 		w.f("</section>\n")
 		return
 	}
@@ -102,8 +102,8 @@ func (w *writer) wrongs(names []Name) {
 		list = list[:n]
 	}
 	w.f("<section><h2 id=wrong>What is wrong</h2>\n")
-	w.lastDay()
-	w.f("<ul class=wrong>\n")
+	w.lastDay(names)
+	w.f("<ul class=wrong role=list>\n") // some screen readers take a list without bullets for none
 	for i, f := range list {
 		about := key{f.Machine, f.Name}
 		if i == 0 || about != (key{list[i-1].Machine, list[i-1].Name}) {
@@ -147,7 +147,7 @@ func (w *writer) about(f Wrong, at markup) {
 
 // lastDay counts the runs that ended in the last 24 hours: did last night's
 // jobs run?
-func (w *writer) lastDay() {
+func (w *writer) lastDay(names []Name) {
 	runs, ok, failed, stopped, unknown := 0, 0, 0, 0, 0
 	known := false
 	for _, n := range w.page.Names {
@@ -167,7 +167,37 @@ func (w *writer) lastDay() {
 	if unknown > 0 {
 		parts = append(parts, fmt.Sprintf("%d with an unknown end", unknown))
 	}
-	w.f("<p>In the last 24 hours, % ended: %.</p>\n", counted(runs, "run"), strings.Join(parts, ", "))
+	w.f("<p>In the last 24 hours, % ended: %.", counted(runs, "run"), strings.Join(parts, ", "))
+	if failed > 0 {
+		w.lastDayFailed(names)
+	}
+	w.f("</p>\n")
+}
+
+// lastDayFailed names those that failed in the last 24 hours, whether they are
+// well again or not, the most failures first.
+func (w *writer) lastDayFailed(names []Name) {
+	const most = 20
+	var bad []int
+	for i, n := range names {
+		if n.History != nil && n.History.Day.Failed > 0 {
+			bad = append(bad, i)
+		}
+	}
+	slices.SortStableFunc(bad, func(a, b int) int { return names[b].History.Day.Failed - names[a].History.Day.Failed })
+	w.f(" Failed:")
+	for k, i := range bad[:min(len(bad), most)] {
+		if k > 0 {
+			w.f(",")
+		}
+		w.f(" ")
+		w.about(Wrong{Name: names[i].Name}, id(i))
+		w.f("(%)", names[i].History.Day.Failed)
+	}
+	if more := len(bad) - most; more > 0 {
+		w.f(", and % more", counted(more, "name"))
+	}
+	w.f(".")
 }
 
 // table is the list of names, one a row.
@@ -251,7 +281,7 @@ func (w *writer) row(i int, n *Name, fleet, charts bool) {
 
 // legend explains the shapes.
 func (w *writer) legend() {
-	w.f("<p class=legend>")
+	w.f("<p class=legend aria-hidden=true>")
 	for _, s := range shapes {
 		w.f("<span><svg class=t viewBox=\"0 0 8 20\" aria-hidden=true><path class=% d=\"M0 %h8\"/></svg> %</span> ", s.class, s.y, s.means)
 	}

@@ -263,7 +263,7 @@ func (w Wrong) rank() int {
 	switch {
 	case w.Name == "":
 		return 0
-	case w.What == "failing", w.What == "state":
+	case slices.Contains([]string{"failing", "hanging", "overdue", "frozen"}, w.What):
 		return 1
 	case w.What == "paused":
 		return 3

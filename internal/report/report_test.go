@@ -2,11 +2,15 @@ package report
 
 import (
 	"fmt"
+	"html"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"lifeline/internal/journal"
 )
@@ -124,4 +128,44 @@ func TestVisible(t *testing.T) {
 			t.Errorf("%q becomes %q, not %q", text, have, want)
 		}
 	}
+}
+
+// TestLastNight: a job that failed last night and is well again isn't wrong, but who
+// asks whether last night's jobs ran is told.
+func TestLastNight(t *testing.T) {
+	night := []journal.Run{run(9*time.Hour, time.Minute, "failed"), run(8*time.Hour, time.Minute, "ok")}
+	p := &Page{Host: "h", Written: noon, Names: []Name{{Name: "day", Kind: KindIdle}, {Name: "night", Kind: KindIdle, History: NewHistory(night, nil, noon, true)}}}
+	p.Sort()
+	text := string(p.HTML())
+	for _, want := range []string{"All is well: 2 names", "Nothing is wrong", "In the last 24 hours, 2 runs ended: 1 ok, 1 failed. Failed: <a href=#n1>night</a> (1).", "last failed run ended at 2026-11-30 03:00"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q isn't there", want)
+		}
+	}
+}
+
+// FuzzVisible: whatever text comes in, what goes out can be seen, and is text.
+func FuzzVisible(f *testing.F) {
+	f.Add("plain")
+	f.Add("\x1b[31m\u202e\u0301\u0301\u0301\xff</pre><script>")
+	f.Fuzz(func(t *testing.T, text string) {
+		w := &writer{page: &Page{}, limits: limits{text: 100}}
+		w.f("%", text)
+		out := w.String()
+		if strings.ContainsAny(out, "<>\"'") {
+			t.Errorf("%q becomes markup: %q", text, out)
+		}
+		marks := 0
+		for _, r := range out {
+			if marks++; !unicode.Is(unicode.M, r) {
+				marks = 0
+			}
+			if !strconv.IsPrint(r) || unicode.Is(unicode.Bidi_Control, r) || marks > maxMarks {
+				t.Errorf("%q becomes %q, with %U", text, out, r)
+			}
+		}
+		if n := utf8.RuneCountInString(html.UnescapeString(out)); n > 100*10+30 {
+			t.Errorf("%q becomes %d characters", text, n)
+		}
+	})
 }

@@ -1,12 +1,12 @@
 'use strict';
 (() => {
   const $ = id => document.getElementById(id);
-  const units = [[86400, 'd'], [3600, 'h'], [60, 'm'], [1, 's']];
   const length = s => {
-    const i = Math.max(0, units.findIndex(u => s >= u[0]));
-    const [big, name] = s < 1 ? units[3] : units[i];
-    const rest = i < 3 && s >= 60 ? Math.floor(s % big / units[i + 1][0]) : 0;
-    return Math.floor(s / big) + name + (rest ? rest + units[i + 1][1] : '');
+    const [m, h, d] = [60, 3600, 86400].map(u => Math.floor(s / u));
+    if (m < 1) return Math.floor(s) + 's';
+    if (h < 1) return m + 'm';
+    if (d < 1) return h + 'h' + (m % 60 ? m % 60 + 'm' : '');
+    return d + 'd' + (d < 7 && h % 24 ? h % 24 + 'h' : '');
   };
   const ago = t => {
     const s = (Date.now() - t) / 1000;

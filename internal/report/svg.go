@@ -100,7 +100,7 @@ func (w *writer) lengths(name string, l Lengths) {
 	height := func(b Bar) int {
 		return max(1, int(float64(b.Length)/float64(max(longest, 1))*barHeight))
 	}
-	w.f("<figure><figcaption>Lengths of the last %: %</figcaption><svg class=l viewBox=\"0 0 % %\" role=img><title>%, lengths</title>",
+	w.f("<figure><figcaption>Lengths of the last %: %</figcaption><svg class=l viewBox=\"0 0 % %\" preserveAspectRatio=none role=img><title>%, lengths</title>",
 		counted(len(l.Bars), "run"), l.facts(), len(l.Bars)*barWidth, barHeight, name)
 	var good, bad strings.Builder
 	for i, b := range l.Bars {

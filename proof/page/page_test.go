@@ -242,31 +242,74 @@ const overlaps = `(() => {
 // settled shows all of the page once, so that nothing is laid out by a guess.
 const settled = `(async () => { for (const a of document.querySelectorAll('article')) a.style.contentVisibility = 'visible'; await new Promise(requestAnimationFrame); return true })()`
 
-func TestPage(t *testing.T) {
-	need.Program(t, "chromium")
-	need.Program(t, "systemd-notify")
+// readAxe gives the accessibility checker's script.
+func readAxe(t *testing.T) string {
+	t.Helper()
 	axe, err := os.ReadFile("node_modules/axe-core/axe.min.js")
 	if err != nil {
 		need.NoError(t, fmt.Errorf("missing on this machine: axe-core (npm ci in proof/page): %w", err))
 	}
+	return string(axe)
+}
+
+// faults are what is wrong with how the page looks now.
+func (b *browser) faults(axe string) []string {
+	b.Helper()
+	ask[bool](b, settled)
+	list := ask[[]string](b, overlaps)
+	if over := ask[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
+		list = append(list, fmt.Sprintf("it scrolls sideways by %d", over))
+	}
+	ask[bool](b, axe+"; true")
+	return append(list, ask[[]string](b, `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => "axe: " + v.id + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + " " + n.failureSummary)))`)...)
+}
+
+// TestJudge: a page that has each of the faults is found guilty of each.
+func TestJudge(t *testing.T) {
+	axe := readAxe(t)
+	file := filepath.Join(t.TempDir(), "bad.html")
+	err := os.WriteFile(file, []byte(`<!doctype html><html lang=en><title>x</title><main><h1>x</h1><p>one text<p style="position:relative;top:-2em">another text<p style="color:#aaa;background:#fff">pale
+<svg role=img width=50 height=50></svg><p style="width:2000px">wide<p style="position:absolute;left:3000px">far away<img alt="" src="file:///no/such.png"><script>console.log("words")</script></main>`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := open(t)
+	b.show(file, 800, "light")
+	found := strings.Join(b.faults(axe), "\n")
+	for _, want := range []string{"one text / another text", "beyond the edge: far away", "it scrolls sideways", "axe: color-contrast", "axe: svg-img-alt"} {
+		if !strings.Contains(found, want) {
+			t.Errorf("%q isn't found, but\n%s", want, found)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Contains(b.requests, "file:///no/such.png") || !strings.Contains(strings.Join(b.said, ""), "log: ") {
+		t.Errorf("requests %q, words %q", b.requests, b.said)
+	}
+}
+
+func TestPage(t *testing.T) {
+	need.Program(t, "chromium")
+	need.Program(t, "systemd-notify")
+	axe := readAxe(t)
 	file := write(t, scene(t))
 	b := open(t)
 	for _, width := range []int64{360, 800, 1400} {
 		for _, scheme := range []string{"light", "dark"} {
 			b.show(file, width, scheme)
-			ask[bool](b, settled)
-			if over := ask[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
-				t.Errorf("at %d it scrolls sideways by %d", width, over)
-			}
-			for _, what := range ask[[]string](b, overlaps) {
-				t.Errorf("at %d: %s", width, what)
-			}
-			ask[bool](b, string(axe)+"; true")
-			violations := ask[string](b, `axe.run(document, {resultTypes: ["violations"]}).then(r => (r.violations.map(v => ({id: v.id, help: v.help, at: v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + " " + n.failureSummary)})))).then(JSON.stringify)`)
-			if violations != "[]" {
-				t.Errorf("at %d, %s: axe finds %s", width, scheme, violations)
+			for _, what := range b.faults(axe) {
+				t.Errorf("at %d, %s: %s", width, scheme, what)
 			}
 		}
+	}
+	// On paper: A4 less its margins, in CSS pixels.
+	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 718, Height: 1047, DeviceScaleFactor: 1})
+	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	for _, what := range ask[[]string](b, overlaps) {
+		t.Errorf("on paper: %s", what)
+	}
+	if ask[bool](b, "document.querySelector('#tools').checkVisibility()") {
+		t.Error("on paper there are controls")
 	}
 	if ask[bool](b, "'hacked' in window") || ask[int](b, "document.querySelectorAll('img').length") > 0 {
 		t.Error("foreign text became markup")
