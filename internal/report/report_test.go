@@ -1,6 +1,8 @@
 package report
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"html"
 	"math/rand/v2"
@@ -168,4 +170,14 @@ func FuzzVisible(f *testing.F) {
 			t.Errorf("%q becomes %d characters", text, n)
 		}
 	})
+}
+
+// TestHashes: a style or script that was changed would be refused by the browser.
+func TestHashes(t *testing.T) {
+	for _, c := range []struct{ name, text, hash string }{{"styleHash", style, styleHash}, {"scriptHash", script, scriptHash}} {
+		sum := sha256.Sum256([]byte(c.text))
+		if want := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; c.hash != want {
+			t.Errorf("%s is to be %q", c.name, want)
+		}
+	}
 }

@@ -3,9 +3,9 @@ package report
 import (
 	"bytes"
 	"fmt"
-	"html"
 	"strconv"
 	"strings"
+	"text/template" // its HTMLEscape has no init, which package html has
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -35,7 +35,7 @@ func (w *writer) f(m markup, args ...any) {
 		case markup:
 			w.WriteString(string(v))
 		case string:
-			w.WriteString(html.EscapeString(visible(v, w.limits.text)))
+			template.HTMLEscape(w, []byte(visible(v, w.limits.text)))
 		case int:
 			w.WriteString(strconv.Itoa(v))
 		case time.Time:
