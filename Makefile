@@ -132,9 +132,11 @@ dist:
 module-path:
 	@go run ./packaging/modulepath "$(TO)"
 
-# The page of recorded sessions, from what the program does today.
+# The page of recorded sessions, from what the program does today; and the pictures
+# of the page that lifeline report writes (Chromium).
 docs:
 	go run ./docs/record
+	cd proof/page && go run ./shots ../../docs
 
 deb: dist
 	packaging/deb.sh dist

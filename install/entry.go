@@ -48,6 +48,10 @@ type Entry struct {
 	Reboot   bool   // an @reboot line beside Schedule
 	User     string // the column that only system crontabs have; "" in a user's own
 	File     string // the file that it stands in, where that is supercronic's
+
+	// Task is what lifeline does itself, in the place of Options, Name and Command:
+	// report --out FILE. Name then only marks the block.
+	Task []string
 }
 
 // EveryMinute is the schedule of an Entry that names none.
@@ -115,7 +119,7 @@ func (e Entry) lines() (string, error) {
 	if !filepath.IsAbs(e.Binary) {
 		return "", fmt.Errorf("the path of lifeline is %q, and cron, which starts in another directory, needs one that begins with /", e.Binary)
 	}
-	if len(e.Command) == 0 {
+	if len(e.Command) == 0 && len(e.Task) == 0 {
 		return "", fmt.Errorf("there is no command: give it after --")
 	}
 	if e.User != "" && !validUser().MatchString(e.User) {
@@ -124,8 +128,11 @@ func (e Entry) lines() (string, error) {
 	words := append([]string{e.Binary}, e.Options...)
 	words = append(words, e.Name, "--")
 	words = append(words, e.Command...)
+	if len(e.Task) > 0 {
+		words = append([]string{e.Binary}, e.Task...)
+	}
 	for i, word := range words {
-		if word == "--" && i > 0 && i <= len(e.Options) {
+		if word == "--" && i > 0 && i <= len(e.Options) && len(e.Task) == 0 {
 			return "", fmt.Errorf("there is a -- before the name: leave it out")
 		}
 		quoted, err := Quote(word)
@@ -178,7 +185,11 @@ func (e Entry) frame(lines string, joined bool) string {
 	if joined {
 		end += " -- " + joinedNote
 	}
-	return "# lifeline " + e.Name + " begin -- " + strings.ReplaceAll(begin, "NAME", e.Name) + "\n" + lines + end + "\n"
+	undone := e.Name
+	if len(e.Task) > 0 {
+		undone = "--" + e.Name
+	}
+	return "# lifeline " + e.Name + " begin -- " + strings.ReplaceAll(begin, "NAME", undone) + "\n" + lines + end + "\n"
 }
 
 // marker reads a line as one of ours. The form is strict, so that a person's

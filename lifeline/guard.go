@@ -1,6 +1,6 @@
 // Package lifeline lets a Go program be the one running instance of a name.
 //
-//	err := lifeline.Guard{}.Do(ctx, "report", func(ctx context.Context) error {
+//	err := lifeline.Guard{}.Do(ctx, "billing", func(ctx context.Context) error {
 //		return makeReport(ctx)
 //	})
 //	if errors.Is(err, lifeline.ErrHeld) {

@@ -44,6 +44,8 @@ need groff groff
 need man man-db
 need dpkg-deb dpkg
 need git git
+need chromium chromium
+need npm npm
 command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 need pgbouncer pgbouncer
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
@@ -56,11 +58,18 @@ if [ -z "$(ls /usr/src/libserver-starter-perl_*.orig.tar.gz 2>/dev/null)" ] && [
 		echo "missing on this machine: the source of libserver-starter-perl in /usr/src"
 	rm -rf "$lists"
 fi
-[ -z "$missing" ] && exit 0
+# The accessibility checker of proof/page, in the version of its lock file.
+axe() {
+	[ -e proof/page/node_modules/axe-core/axe.min.js ] || ! command -v npm >/dev/null 2>&1 ||
+		(cd proof/page && npm ci --ignore-scripts --no-audit --no-fund) >/dev/null 2>&1 ||
+		echo "missing on this machine: axe-core in proof/page (npm ci)"
+}
+[ -z "$missing" ] && axe && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	echo "installing with apt-get what the tests need:$missing"
 	export DEBIAN_FRONTEND=noninteractive
 	if said=$({ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } 2>&1); then
+		axe
 		exit 0
 	fi
 	echo "apt-get failed:"

@@ -27,6 +27,9 @@ type cronOptions struct {
 	file   string // of --crontab
 
 	reboot, noReboot bool
+
+	report   string // a page's file, in the place of NAME and COMMAND
+	noOutput bool
 }
 
 func (k *cronOptions) table() []*option {
@@ -44,13 +47,21 @@ func installCommand(argv []string) *cli.Command {
 	own := append(k.table(), []*option{
 		{name: "schedule", value: "FIELDS", to: textOr(&k.entry.Schedule, install.EveryMinute), usage: "when to tick: five fields or an @word"},
 		{name: "reboot", to: toggle(&k.reboot), usage: "with --schedule: start it at boot, too"},
-		{name: "no-reboot", to: toggle(&k.noReboot), usage: "without --schedule: don't start it at boot"}}...)
+		{name: "no-reboot", to: toggle(&k.noReboot), usage: "without --schedule: don't start it at boot"},
+		{name: "report", value: "FILE", to: text(&k.report), noEnv: true, usage: "in the place of NAME and COMMAND: have lifeline report write FILE"},
+		{name: "no-output", to: toggle(&k.noOutput), noEnv: true, usage: "with --report: leave out what failed runs printed"}}...)
 	return &cli.Command{
 		Name:      "install",
 		Usage:     "put it into the crontab",
-		UsageText: "lifeline install [options] NAME -- COMMAND [ARG...]\n\nOptions of lifeline itself are written into the crontab's line.",
+		UsageText: "lifeline install [options] NAME -- COMMAND [ARG...]\nlifeline install --report FILE [--schedule FIELDS] [--no-output]\n\nOptions of lifeline itself are written into the crontab's line.",
 		Flags:     flags(own, passed),
 		Action: func(c *cli.Context) error {
+			if c.IsSet("report") {
+				return k.installReport(c, &o)
+			}
+			if k.noOutput {
+				return usage("--no-output has no effect without --report; leave it out")
+			}
 			o.own = optionsOf(c.Command.Flags)
 			command, err := o.command(argv, c.Args().Slice(), false)
 			if err != nil {
@@ -423,12 +434,17 @@ func (k *cronOptions) tell(name, before, after, done string) {
 func uninstallCommand() *cli.Command {
 	var k cronOptions
 	var o options
+	var report bool
 	return &cli.Command{
 		Name:      "uninstall",
 		Usage:     "take it out of the crontab",
-		UsageText: "lifeline uninstall [options] NAME\n\nIt doesn't end what runs: lifeline terminate NAME does.",
-		Flags:     flags(k.table()),
+		UsageText: "lifeline uninstall [options] NAME\nlifeline uninstall [options] --report\n\nIt doesn't end what runs: lifeline terminate NAME does.",
+		Flags: flags(k.table(), []*option{
+			{name: "report", to: toggle(&report), noEnv: true, usage: "in the place of NAME: the line of lifeline install --report"}}),
 		Action: func(c *cli.Context) error {
+			if report {
+				return k.uninstallReport(c)
+			}
 			o.crontab = k.file
 			name, err := o.oneName(c)
 			if err != nil {

@@ -31,6 +31,7 @@ func examples() map[string][2]string {
 		"logs":      {"lifeline logs web -f", "what it printed"},
 		"check":     {"lifeline check web --max-age 15m", "for Nagios: when did it last succeed?"},
 		"metrics":   {"lifeline metrics", "everything, for Prometheus"},
+		"report":    {"lifeline report --out FILE", ""},
 		"move":      {"lifeline move web NODE", ""},
 		"install":   {"lifeline install web -- serve", ""},
 		"uninstall": {"lifeline uninstall web", ""},
@@ -49,7 +50,7 @@ func examples() map[string][2]string {
 
 // further are the commands that the help's first screen only names: a terminal
 // has 24 lines.
-var further = []string{"disable", "enable", "forget", "import", "metrics", "move", "ping", "signal", "takeover"}
+var further = []string{"disable", "enable", "forget", "import", "metrics", "move", "ping", "report", "signal", "takeover"}
 
 const helpWidth = 80 // of a terminal that has not been made wider
 

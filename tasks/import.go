@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -42,6 +43,11 @@ func importCommand() *cli.Command {
 			}
 			if len(list) == 0 {
 				return usage("nothing in it is guarded or kept up by a tool that lifeline knows; see lifeline help import")
+			}
+			for n := range list { // a subcommand's name is no instance's
+				if slices.Contains(subcommands, list[n].Name) {
+					list[n].Name += "-job"
+				}
 			}
 			for _, i := range list {
 				line := typedLine(append([]string{"lifeline"}, i.Words()...))

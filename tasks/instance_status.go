@@ -38,6 +38,7 @@ type instanceStatus struct {
 	Processes   int            `json:"processes"`
 	Paused      bool           `json:"paused"`
 	PausedUntil *time.Time     `json:"paused_until,omitempty"`
+	PausedSince *time.Time     `json:"paused_since,omitempty"`
 	InCrontab   bool           `json:"in_crontab"`
 	Schedule    string         `json:"schedule,omitempty"`
 	Last        *journal.Run   `json:"last,omitempty"`
@@ -52,6 +53,7 @@ type instanceStatus struct {
 	since  time.Time // of State, where that is known
 	daemon bool      // it is kept up (--respawn), not a job that ends
 	worker procscan.ID
+	guard  guard.Guard // where the name's files are
 }
 
 // States that only the look from outside knows.
@@ -162,7 +164,7 @@ func (o *options) scheduled(ctx context.Context) []install.Line {
 }
 
 func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatus {
-	s := instanceStatus{Name: in.Name, State: stateDown, worker: in.Worker, Running: in.Alive() || len(in.Tree) > 0 && !in.Worker.Zero()}
+	s := instanceStatus{Name: in.Name, State: stateDown, worker: in.Worker, guard: o.guard, Running: in.Alive() || len(in.Tree) > 0 && !in.Worker.Zero()}
 	for _, l := range lines {
 		if l.Name == in.Name && (!s.InCrontab || s.Schedule == "@reboot") {
 			s.InCrontab, s.Schedule, s.Command = true, l.Schedule, l.Command
@@ -174,7 +176,7 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 	}
 	until, paused, err := o.guard.PausedUntil(in.Name)
 	if s.Paused = paused; paused {
-		s.PausedUntil = stamp(until)
+		s.PausedUntil, s.PausedSince = stamp(until), stamp(o.guard.PausedSince(in.Name))
 	}
 	if err != nil {
 		s.Problem = err.Error()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lifeline/internal/journal"
+	"lifeline/internal/report"
 	"lifeline/internal/supervisor"
 )
 
@@ -35,29 +36,30 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-func TestUpTime(t *testing.T) {
+// TestHistoryView: 80 columns, and colour only where there are colours.
+func TestHistoryView(t *testing.T) {
 	at := func(m int) time.Time { return time.Date(2026, 1, 1, 0, m, 0, 0, time.UTC) }
-	run := func(from, to int) journal.Run { return journal.Run{Start: at(from), End: at(to), Outcome: "ok"} }
-	up := at(50)
-	for name, c := range map[string]struct {
-		runs []journal.Run
-		up   *time.Time
-		want int
-	}{
-		"never":                {nil, nil, 0},
-		"always":               {[]journal.Run{run(-10, 70)}, nil, 60},
-		"before and after":     {[]journal.Run{run(-10, -5), run(65, 70)}, nil, 0},
-		"across the beginning": {[]journal.Run{run(-10, 5)}, nil, 5},
-		"a reload's overlap":   {[]journal.Run{run(0, 20), run(15, 30)}, nil, 30},
-		"one within another":   {[]journal.Run{run(5, 10), run(0, 20)}, nil, 15}, // what began before the other's end is lost: a bar, not an account
-		"up now":               {[]journal.Run{run(0, 10)}, &up, 20},
-	} {
-		if got := upTime(c.runs, c.up, at(0), at(60)); got != time.Duration(c.want)*time.Minute {
-			t.Errorf("%s: %s, not %d minutes", name, got, c.want)
-		}
+	run := func(from, to int, outcome string) journal.Run {
+		return journal.Run{Start: at(from), End: at(to), Outcome: outcome}
 	}
-	if got, want := timeline([]journal.Run{run(0, 10), run(20, 21)}, &up, at(60), time.Hour), strings.Repeat("█", 10)+strings.Repeat("·", 10)+"█"+strings.Repeat("·", 29)+strings.Repeat("█", 10); got != want {
+	up := at(50)
+	runs := []journal.Run{run(0, 10, "ok"), run(20, 21, "failed"), run(30, 32, "stopped")}
+	line := report.NewTimeline(runs, &up, at(60), time.Hour, timelineWidth, true)
+	h := historyView{}
+	want := strings.Repeat("█", 10) + "▌" + strings.Repeat("·", 9) + "█!" + strings.Repeat("·", 8) + "██-" + strings.Repeat("·", 17) + strings.Repeat("█", 10)
+	if got := h.bars(line); got != want {
 		t.Errorf("\n%s, not\n%s", got, want)
+	}
+	lengths := report.NewLengths(runs, 60)
+	if got := h.sparkline(lengths); got != "█▂" {
+		t.Errorf("lengths: %s", got)
+	}
+	h.colour = true
+	if got := h.sparkline(lengths); got != "█\x1b[31m▂\x1b[0m" {
+		t.Errorf("lengths: %q", got)
+	}
+	if got := h.bars(line); !strings.HasPrefix(got, "\x1b[32m"+strings.Repeat("█", 10)+"\x1b[0m\x1b[32m▌\x1b[0m·") || !strings.Contains(got, "\x1b[31m!\x1b[0m") {
+		t.Errorf("%q", got)
 	}
 }
 

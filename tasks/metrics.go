@@ -38,7 +38,7 @@ func metricsCommand() *cli.Command {
 				_, err := os.Stdout.Write(b.Bytes())
 				return err
 			}
-			return replaceFile(out, b.Bytes())
+			return replaceFile(out, "the metrics", 0o644, b.Bytes())
 		},
 	}
 }
@@ -137,12 +137,12 @@ func writeMetrics(b *bytes.Buffer, list []instanceStatus) {
 }
 
 // replaceFile writes path so that a reader sees the old or the new one, never
-// half of one.
-func replaceFile(path string, text []byte) error {
+// half of one. what is what stands in it.
+func replaceFile(path, what string, mode os.FileMode, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err == nil {
 		_, err = f.Write(text)
-		err = errors.Join(err, f.Chmod(0o644), f.Close())
+		err = errors.Join(err, f.Chmod(mode), f.Close())
 		if err == nil {
 			err = os.Rename(f.Name(), path)
 		}
@@ -155,7 +155,7 @@ func replaceFile(path string, text []byte) error {
 		if errors.As(err, &p) {
 			err = p.Err
 		}
-		return fmt.Errorf("cannot write the metrics to %s: %w; is the directory there, and yours to write?", path, err)
+		return fmt.Errorf("cannot write %s to %s: %w; is the directory there, and yours to write?", what, path, err)
 	}
 	return nil
 }

@@ -193,6 +193,9 @@ func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 	if err := guard.CheckName(args[0]); err != nil {
 		return nil, err
 	}
+	if slices.Contains(subcommands, args[0]) {
+		return nil, reserved(args[0])
+	}
 	o.name = args[0]
 	if err := meantCommand(args); err != nil && !mayLack {
 		return nil, err

@@ -239,6 +239,7 @@ func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation s
 	if text := logger.Untold(o.out.setup.Trouble); text != "" && o.out.setup.PingURL != "" {
 		o.warn("after the run before, %s", text)
 	}
+	o.out.setup.Failed = hold.FailedOutput()
 	if err := o.attend(logger.Place{FIFO: fifo, Socket: socket}, job, generation); err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@
 // A program with a command line of its own takes the three tasks of the guard
 // into it:
 //
-//	app := &cli.App{Commands: tasks.Define("report", makeReport)}
+//	app := &cli.App{Commands: tasks.Define("billing", bill)}
 package tasks
 
 import (
@@ -64,10 +64,10 @@ func newApp(o *options, argv []string) *cli.App {
 }
 
 // subcommands are the words that can't be names.
-var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "reload", "signal", "ping", "takeover", "status", "history", "check", "metrics", "logs", "doctor", "install", "uninstall", "disable", "enable", "forget", "import", "start", "move", "ticks", "help", "h"}
+var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "reload", "signal", "ping", "takeover", "status", "history", "check", "metrics", "logs", "doctor", "install", "uninstall", "disable", "enable", "forget", "import", "report", "start", "move", "ticks", "help", "h"}
 
 func commands(argv []string) []*cli.Command {
-	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), signalCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(), metricsCommand(), logsCommand(), doctorCommand(), installCommand(argv), uninstallCommand(), disableCommand(), enableCommand(), forgetCommand(), importCommand(), startCommand(), moveCommand(), ticksCommand(), helpCommand()}
+	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), signalCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(), metricsCommand(), logsCommand(), doctorCommand(), installCommand(argv), uninstallCommand(), disableCommand(), enableCommand(), forgetCommand(), importCommand(), reportCommand(), startCommand(), moveCommand(), ticksCommand(), helpCommand()}
 	for _, c := range list {
 		c.OnUsageError = usageErrorOf(argv)
 		if c.Name == "check" {
@@ -115,9 +115,15 @@ func refuseReserved(argv []string) error {
 		return usage("NAME is missing before --: lifeline [options] NAME -- COMMAND")
 	}
 	if len(argv) >= 3 && argv[2] == "--" && slices.Contains(subcommands, argv[1]) {
-		return usage("%q is the name of a subcommand: give the instance another name", argv[1])
+		return reserved(argv[1])
 	}
 	return nil
+}
+
+// reserved refuses a name that cron could not start: `lifeline NAME -- COMMAND`
+// would be a subcommand.
+func reserved(name string) error {
+	return usage("%q is the name of a subcommand: give the instance another name", name)
 }
 
 // The exit codes, in one place.

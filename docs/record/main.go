@@ -66,7 +66,7 @@ cat >/srv/web/server <<'X'
 echo "serving on port 8080"
 exec sleep 86400
 X
-cat >/srv/web/report <<'X'
+cat >/srv/web/billing <<'X'
 #!/bin/sh
 echo "42 lines counted"
 X

@@ -277,8 +277,10 @@ func (d *Doctor) noLine(name string, others []tabled) {
 		}
 	}
 	advice := "lifeline install " + in + name + " -- COMMAND"
-	if near := human.Nearest(name, d.everybody()); near != "" && near != name {
-		advice = fmt.Sprintf("%s; or is %s meant?", advice, near)
+	if known := d.everybody(); !slices.Contains(known, name) {
+		if near := human.Nearest(name, known); near != "" {
+			advice = fmt.Sprintf("%s; or is %s meant?", advice, near)
+		}
 	}
 	d.wrong("crontab", advice, "no line starts %s", name)
 }

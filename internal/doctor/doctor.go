@@ -19,6 +19,7 @@ import (
 	"lifeline/install"
 	"lifeline/internal/guard"
 	"lifeline/internal/human"
+	"lifeline/internal/journal"
 	"lifeline/internal/statedir"
 )
 
@@ -26,6 +27,7 @@ import (
 type Finding struct {
 	Name   string // of the instance, "" for what is the machine's
 	What   string // was looked at: cron, crontab, command
+	Word   string // for what is wrong, where What is not one: hanging, overdue
 	Text   string // one line
 	Wrong  bool   // it keeps something from running, or will
 	Advice string // what a person does about it; "" where Text says so
@@ -51,6 +53,7 @@ type Doctor struct {
 	Crontab  string // a file that supercronic reads; "" for the crontabs of cron
 	Simulate bool
 	For      time.Duration // Simulate ends what it started after this time
+	Follows  bool          // a line with a directory of its own is looked at there, and nothing is wrong with that
 
 	// What the command line knows: how a line's options are read, how the
 	// file of --env-file is, and how an instance is ended.
@@ -61,6 +64,10 @@ type Doctor struct {
 	// Unseen are names that nothing is wrong with, and that nothing shows cron to
 	// have started. Examine fills it in.
 	Unseen []string
+
+	// History reads the runs of a file; nil is journal.ReadHistory. A caller that
+	// shows them reads each file once.
+	History func(path string) ([]journal.Run, error)
 
 	Found func(Finding) // is called for each finding, as soon as there is one
 
@@ -83,8 +90,13 @@ func (d *Doctor) fine(what, format string, args ...any) {
 
 // wrong is one that keeps something from running, or will.
 func (d *Doctor) wrong(what, advice, format string, args ...any) {
+	d.wrongAs("", what, advice, format, args...)
+}
+
+// wrongAs is wrong with a word for it.
+func (d *Doctor) wrongAs(word, what, advice, format string, args ...any) {
 	d.wrongs++
-	d.Found(Finding{Name: d.name, What: what, Text: oneLine(format, args...), Wrong: true, Advice: advice})
+	d.Found(Finding{Name: d.name, What: what, Word: word, Text: oneLine(format, args...), Wrong: true, Advice: advice})
 }
 
 // failed is wrong with an error, which says itself what to do, behind a
@@ -98,6 +110,9 @@ func oneLine(format string, args ...any) string {
 // Examine looks at the names, at all that are known here when there are none,
 // and returns the number of things that are wrong.
 func (d *Doctor) Examine(ctx context.Context, names []string) int {
+	if d.History == nil {
+		d.History = journal.ReadHistory
+	}
 	if d.Crontab != "" {
 		d.supercronic()
 		d.tables = []crontab{d.supercronicTable()}

@@ -60,7 +60,7 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 	d.helpers(name, o, path, dir, l)
 	mine, _, _ := d.Guard.Directory()
 	theirs, _, _ := o.Guard.Directory()
-	if mine != theirs {
+	if mine != theirs && !d.Follows {
 		d.wrong("directory", fmt.Sprintf("lifeline doctor --dir %s %s; and unset LIFELINE_DIR, or give the line the same --dir", theirs, name), "%s works in %s, and you look in %s", at, theirs, mine)
 	}
 	o.Guard = guard.Guard{Dir: o.Guard.Dir, AllowNFS: o.Guard.AllowNFS, StateDir: o.Guard.StateDir}

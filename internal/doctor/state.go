@@ -76,7 +76,10 @@ func (d *Doctor) state(c candidate) {
 		if !until.IsZero() {
 			text += ", until " + human.ShortTime(until)
 		}
-		d.wrong("pause", "lifeline resume "+name, "%s", text)
+		if since := g.PausedSince(name); !since.IsZero() {
+			text += " (since " + human.PastTime(since) + ")"
+		}
+		d.wrongAs("paused", "pause", "lifeline resume "+name, "%s", text)
 	}
 	e, err := d.exams.Examine(g, name)
 	// One that is ending, or puts its lock file back, has done so soon.
@@ -206,11 +209,11 @@ func describe(id procscan.ID) string {
 func (d *Doctor) running(c candidate, e guard.Exam) {
 	sup, worker, name := e.Supervisor, e.Worker, c.name
 	if s, err := procscan.Lookup(sup.PID); err == nil && s.ID == sup && s.Stopped() {
-		d.wrong("state", fmt.Sprintf("kill -CONT %d", sup.PID), "its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
+		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", sup.PID), "its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
 		return
 	}
 	if s, err := procscan.Lookup(worker.PID); err == nil && s.ID == worker && s.Stopped() {
-		d.wrong("state", fmt.Sprintf("kill -CONT %d", worker.PID), "it is stopped (SIGSTOP), pid %d: it lives, so nothing else is started", worker.PID)
+		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", worker.PID), "it is stopped (SIGSTOP), pid %d: it lives, so nothing else is started", worker.PID)
 		return
 	}
 	switch {
@@ -255,7 +258,7 @@ func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
 		return
 	}
 	if have, want := Differs(c.line.Line, c.start.Command, guard.Holder{Supervisor: e.Supervisor, Worker: e.Worker}, state); have != "" {
-		d.wrong("state", "lifeline restart "+c.name+" takes what the crontab has", "it runs %s, and %s has %s", have, where(c.line.table, c.line.Line), want)
+		d.wrongAs("differs", "state", "lifeline restart "+c.name+" takes what the crontab has", "it runs %s, and %s has %s", have, where(c.line.table, c.line.Line), want)
 	}
 }
 
@@ -304,7 +307,7 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 	if err != nil || state.Respawn {
 		return // what is kept up isn't to end
 	}
-	runs, _ := journal.ReadHistory(file)
+	runs, _ := d.History(file)
 	since, _ := procscan.Describe(e.Worker)
 	now := time.Since(since)
 	usual, stuck := isStuck(runs, now)
@@ -315,7 +318,7 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 	if info, err := os.Stat(e.Lock); err == nil && info.ModTime().After(since) {
 		skipped = "; the latest tick that it skipped came at " + human.PastTime(info.ModTime())
 	}
-	d.wrong("state", fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does that by itself", c.name, c.name),
+	d.wrongAs("hanging", "state", fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does that by itself", c.name, c.name),
 		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
 }
 
@@ -369,7 +372,7 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 		}
 	}
 	if due, seen, missed := missed(times, time.Now().Add(-slack-c.start.Jitter), traces); missed {
-		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
+		d.wrongAs("overdue", "state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
 			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of cron's start is of %s",
 			human.PastTime(due), human.PastTime(seen))
 	}
@@ -393,7 +396,7 @@ func (d *Doctor) history(c candidate) {
 	if _, err := journal.ReadState(state); err != nil && !os.IsNotExist(err) {
 		d.wrong("record", "rm "+state+", if it isn't written again within a minute of the next start", "%v", err)
 	}
-	runs, err := journal.ReadHistory(file)
+	runs, err := d.History(file)
 	if err != nil {
 		d.wrong("last runs", "look at the file", "%s can't be read: %v", file, err)
 		return
@@ -422,7 +425,7 @@ func (d *Doctor) history(c candidate) {
 	if bad > 1 {
 		what = fmt.Sprintf("the last %d failed, since %s; the latest", bad, human.PastTime(runs[len(runs)-bad].Start))
 	}
-	d.wrong("last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c), name), "%s: %s", what, how)
+	d.wrongAs("failing", "last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c), name), "%s: %s", what, how)
 }
 
 // remedyOf is where to look for the reason.

@@ -266,6 +266,16 @@ func (g Guard) Log(name string) (string, error) {
 	return path, nil
 }
 
+// FailedOutput is where the end of what the last failed run printed is kept, if
+// a logger has done so.
+func (g Guard) FailedOutput(name string) (string, error) {
+	d, err := g.forName(name)
+	if err != nil {
+		return "", err
+	}
+	return g.memory(d).file(name, failedFile), nil
+}
+
 // Names lists the names that have files in the guard's directories.
 func (g Guard) Names() ([]string, error) {
 	path := g.Dir

@@ -34,9 +34,10 @@ const (
 	pausedFile  = ".paused"
 	logLink     = ".log"
 	clusterFile = ".cluster"
+	failedFile  = ".output"
 )
 
-var memoryFiles = []string{stateFile, historyFile, pausedFile, logLink, clusterFile}
+var memoryFiles = []string{stateFile, historyFile, pausedFile, logLink, clusterFile, failedFile}
 
 // MemoryDir is where journals and pauses are kept: StateDir, else a state
 // directory that was given, else the user's place.

@@ -21,6 +21,12 @@ func (h *Hold) Output() (fifo, socket string) {
 	return h.dir.output(h.Name)
 }
 
+// FailedOutput is where the logger keeps the end of what the last failed run
+// printed; see package journal.
+func (h *Hold) FailedOutput() string {
+	return filepath.Join(h.guard.written(h.dir, h.Name), identity.Key(h.Name)+failedFile)
+}
+
 // SetLog notes where the worker's output is written down; "" for nowhere.
 func (h *Hold) SetLog(path string) error {
 	link := filepath.Join(h.guard.written(h.dir, h.Name), identity.Key(h.Name)+logLink)

@@ -72,6 +72,20 @@ func (g Guard) PausedUntil(name string) (until time.Time, paused bool, err error
 	return pausedUntil(g.memory(d).file(name, pausedFile))
 }
 
+// PausedSince is when the pause of name began, or was last changed; zero where
+// there is none.
+func (g Guard) PausedSince(name string) time.Time {
+	d, err := g.forName(name)
+	if err != nil {
+		return time.Time{}
+	}
+	info, err := os.Lstat(g.memory(d).file(name, pausedFile))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
 func (g Guard) forName(name string) (dir, error) {
 	if err := CheckName(name); err != nil {
 		return dir{}, err

@@ -31,10 +31,9 @@ func ReadHistory(path string) ([]Run, error) {
 }
 
 func parseHistory(text []byte) []Run {
-	var runs []Run
+	runs := make([]Run, 0, bytes.Count(text, []byte("\n"))+1)
 	for line := range bytes.Lines(text) {
-		var r Run
-		if len(line) > 2 && json.Unmarshal(line, &r) == nil && r.Outcome != "" && !r.End.Before(r.Start) {
+		if r, ok := parseRun(line); ok {
 			runs = append(runs, r)
 		}
 	}

@@ -6,10 +6,12 @@
 //	w.Run(journal.Run{…})
 //	w.Close()
 //
-// Beside the locks of a name stand two files, of mode 0600:
+// Beside the locks of a name stand three files, of mode 0600:
 //
 // KEY.state holds one JSON object, [State], replaced as a whole by rename(2): a
 // reader sees the old one or the new one, always complete.
+//
+// KEY.output holds one JSON object, [Output], written by the logger.
 //
 // KEY.history holds one JSON object a line, [Run], the newest last. A line is
 // written by one call, after a line feed where the last one was torn. A reader
@@ -28,6 +30,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"lifeline/internal/statedir"
@@ -109,6 +112,13 @@ func (r Run) Length() time.Duration { return r.End.Sub(r.Start) }
 // Good reports a run that ended as it should.
 func (r Run) Good() bool { return r.Outcome == "ok" }
 
+// Output is the end of what the last failed run printed, which a logger keeps.
+type Output struct {
+	Generation string    `json:"generation,omitempty"`
+	End        time.Time `json:"end"` // of the run
+	Text       string    `json:"text"`
+}
+
 // ReadState reads a state file; fs.ErrNotExist when there is none.
 func ReadState(path string) (State, error) {
 	var s State
@@ -125,9 +135,35 @@ func ReadState(path string) (State, error) {
 	return s, nil
 }
 
-// writeState replaces the file.
-func writeState(path string, s State) error {
-	text, err := json.Marshal(s)
+// outputLines is how many lines of a failed run's output are kept.
+const outputLines = 20
+
+// WriteOutput replaces the file of what the last failed run printed.
+func WriteOutput(path string, o Output) error {
+	lines := strings.SplitAfter(o.Text, "\n")
+	if lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	o.Text = strings.Join(lines[max(0, len(lines)-outputLines):], "")
+	return replace(path, o)
+}
+
+// ReadOutput reads it.
+func ReadOutput(path string) (Output, error) {
+	var o Output
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &o)
+	}
+	return o, err
+}
+
+func writeState(path string, s State) error { return replace(path, s) }
+
+// replace writes v as the whole of a file: a reader sees the old one or the new
+// one.
+func replace(path string, v any) error {
+	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}

@@ -196,6 +196,53 @@ func TestReadState(t *testing.T) {
 	}
 }
 
+// FuzzRun: what is read by hand is what encoding/json reads.
+func FuzzRun(f *testing.F) {
+	ready := at(1)
+	line, err := json.Marshal(Run{Start: at(0), End: at(2), Ready: &ready, PID: 7, Generation: "g", Outcome: "failed", Code: -1, Signal: "SIGHUP",
+		Why: "it ended", MaxRSS: 1 << 40, CPU: 0.25, Skipped: 3, Supervisor: 9})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, ok := parseWritten(line); !ok {
+		f.Fatalf("%s isn't read by hand", line)
+	}
+	f.Add(line)
+	for _, text := range []string{`{}`, `{"outcome":"a\"b"}`, `{"code":01}`, `{"code":-0}`, `{"code":-}`, `{"cpu_seconds":1e3}`, `{"cpu_seconds":1.}`,
+		`{"cpu_seconds":-.5}`, `{"code":1,}`, `{"pid":99999999999999999999}`, `{"start":"2026-03-29T01:30:00+02:00","outcome":"ok"}`, `{"ready":null}`, `{"code":0}x`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		byHand, ok := parseWritten(text)
+		if !ok {
+			return
+		}
+		var want Run
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if a, b := fmt.Sprintf("%+v %v", byHand, byHand.Ready), fmt.Sprintf("%+v %v", want, want.Ready); byHand.Ready == nil && a != b {
+			t.Errorf("%s\n%s\n%s", text, a, b)
+		}
+		if byHand.Ready != nil && (want.Ready == nil || !byHand.Ready.Equal(*want.Ready)) {
+			t.Errorf("%s: ready at %v, not %v", text, byHand.Ready, want.Ready)
+		}
+	})
+}
+
+func BenchmarkRun(b *testing.B) {
+	line, err := json.Marshal(Run{Start: day, End: day.Add(3456789), PID: 123456, Generation: "0123456789abcdef", Outcome: "ok", MaxRSS: 1 << 24, CPU: 0.123, Supervisor: 9})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		if _, ok := parseRun(line); !ok {
+			b.Fatal("not read")
+		}
+	}
+}
+
 func FuzzHistory(f *testing.F) {
 	line, err := json.Marshal(Run{Start: at(0), End: at(1), Outcome: "ok"})
 	if err != nil {

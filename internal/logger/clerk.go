@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/logger/output"
 	"lifeline/internal/process"
 )
@@ -282,7 +283,7 @@ func (c *clerk) take(p *peer, s *Setup) error {
 	if s.Syslog != "" {
 		c.syslog = output.OpenSyslog(s.Syslog, s.Name, c.warn)
 	}
-	if c.tail = nil; s.PingURL != "" {
+	if c.tail = nil; s.PingURL != "" || s.Failed != "" {
 		c.tail = new(tail)
 	}
 	for i, fd := range fds[:s.Streams] {
@@ -394,6 +395,10 @@ func (c *clerk) ended(r Run) {
 	case Success:
 		c.hooks.start(c.setup.OnSuccess, "success", r)
 	case Failure:
+		if c.setup.Failed != "" {
+			// What can't be written is missing on a page, and stops nothing.
+			_ = journal.WriteOutput(c.setup.Failed, journal.Output{Generation: r.Generation, End: r.Ended, Text: string(said)})
+		}
 		c.hooks.start(c.setup.OnFailure, "failure", r)
 	}
 	c.pings.end(r, said)

@@ -18,6 +18,7 @@ type Setup struct {
 	HookTimeout                   time.Duration
 	Vars                          []string // for the hooks: K=V
 	Dir                           string   // where the hooks run
+	Failed                        string   // a file for the end of what a failed run prints; "" for none
 
 	PingURL string
 	Remote  string // the program that sends it

@@ -1,0 +1,400 @@
+//go:build linux
+
+// Package page judges the page of `lifeline report` in a browser. It is a module
+// of its own, so that nothing of the browser's driver comes into lifeline's.
+package page
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp" // drives Debian's chromium over its own protocol
+	"github.com/chromedp/chromedp/kb"
+
+	"lifeline/proof/need"
+)
+
+var program string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "lifeline-page-")
+	if err == nil {
+		program = filepath.Join(dir, "lifeline")
+		build := exec.Command("go", "build", "-trimpath", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", program, ".")
+		build.Dir, build.Stderr = "../..", os.Stderr
+		err = build.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "page:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// lifeline runs the program on a state directory.
+func lifeline(t *testing.T, dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "LIFELINE_DIR="+dir, "HOME="+dir)
+	return cmd
+}
+
+// write has the page of a state directory written.
+func write(t *testing.T, dir string, args ...string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "page.html")
+	if out, err := lifeline(t, dir, append([]string{"report", "--out", file}, args...)...).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("report: %v\n%s", err, out)
+	}
+	info, err := os.Stat(file)
+	if err != nil || info.Size() > 1<<20 {
+		t.Fatalf("the page has %d bytes, %v", info.Size(), err)
+	}
+	return file
+}
+
+// evil is text that must stay text.
+const evil = "<script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=1>&lt;b&gt; \x1b[31mred\x1b]0;title\a \u202eright to left\u2066 \u200bz\u0301\u0301\u0301\u0301\u0301\u0301 ${1} {{.}} %s"
+
+// scene is a state directory with a name in each state, and foreign text wherever
+// text comes from.
+func scene(t *testing.T) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "state")
+	run := func(args ...string) {
+		t.Helper()
+		_ = lifeline(t, dir, args...).Run() // its code is the command's
+	}
+	for range 5 {
+		run("job", "--", "sh", "-c", "exit 0 # "+evil)
+	}
+	run("--quiet", "fails", "--", "sh", "-c", `printf '%s\n' "$1"; yes "$1" | head -c 100000; exit 3`, "sh", evil)
+	run("--log", filepath.Join(dir, "log"), "fails.too", "--", "sh", "-c", "seq 100; exit 1")
+	run("long-line", "--", "sh", "-c", ": "+strings.Repeat("x", 100<<10))
+	run("long-line", "--", "sh", "-c", "kill -KILL $$")
+	run("pause", "job.paused")
+	run("job.paused", "--", "true")
+	for name, status := range map[string]string{"web": "serving 12 requests", "evil": evil, "a-very-long-name-" + strings.Repeat("n", 110): strings.Repeat("S", 1000)} {
+		up := lifeline(t, dir, "--respawn", "--notify", "--notify-access", "all", name, "--", "sh", "-c", `systemd-notify --ready --status="$1"; exec sleep 3600`, "sh", status)
+		if err := up.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = lifeline(t, dir, "terminate", "--now", name).Run()
+			_ = up.Wait()
+		})
+		deadline := time.Now().Add(40 * time.Second)
+		for {
+			out, _ := lifeline(t, dir, "status", "--json", name).Output()
+			if strings.Contains(string(out), `"state": "ready"`) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s never became ready: %s", name, out)
+			}
+			<-time.After(20 * time.Millisecond)
+		}
+	}
+	return dir
+}
+
+// browser is one tab of a headless chromium, and what it has heard there.
+type browser struct {
+	*testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	requests []string
+	said     []string
+}
+
+func open(t *testing.T) *browser {
+	t.Helper()
+	path := need.Program(t, "chromium")
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	b := &browser{T: t, ctx: ctx}
+	err := chromedp.Listen(ctx, func(event any) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		switch e := event.(type) {
+		case *network.EventRequestWillBeSent:
+			b.requests = append(b.requests, e.Request.URL)
+		case *runtime.EventConsoleAPICalled:
+			b.said = append(b.said, fmt.Sprintf("%s: %v", e.Type, e.Args))
+		case *runtime.EventExceptionThrown:
+			b.said = append(b.said, e.ExceptionDetails.Text)
+		case *log.EventEntryAdded:
+			b.said = append(b.said, e.Entry.Text)
+		case *page.EventJavascriptDialogOpening:
+			b.said = append(b.said, "a dialog: "+e.Message)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	command(b, network.Enable, network.EnableParams{})
+	command(b, log.Enable, cdp.Empty{})
+	return b
+}
+
+func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// command sends one command of the browser's protocol.
+func command[P, R any](b *browser, c cdp.Command[P, R], params P) R {
+	b.Helper()
+	answer, err := chromedp.Call(b.ctx, c, params)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return answer
+}
+
+// ask evaluates an expression in the page.
+func ask[T any](b *browser, expression string) (answer T) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	answer, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return answer
+}
+
+// show opens a file at a width, in light or dark.
+func (b *browser) show(file string, width int64, scheme string) {
+	b.Helper()
+	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1, Mobile: width < 500})
+	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	b.do(chromedp.Navigate("file://" + file))
+}
+
+// isQuiet: the page has asked for nothing but itself, and has said nothing.
+func (b *browser) isQuiet(file string) {
+	b.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, url := range b.requests {
+		if url != "file://"+file && url != "data:," {
+			b.Errorf("it asks for %s", url)
+		}
+	}
+	if len(b.said) > 0 {
+		b.Errorf("it says %q", b.said)
+	}
+}
+
+// overlaps finds texts that cover each other, and what stands out on the right.
+const overlaps = `(() => {
+	const found = [], wide = document.documentElement.clientWidth, boxes = [];
+	const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+	for (let n; n = walk.nextNode();) {
+		if (!n.data.trim() || n.parentElement.closest('script, style, svg, .skip') || !n.parentElement.checkVisibility({contentVisibilityAuto: true})) continue;
+		const range = document.createRange();
+		range.selectNodeContents(n);
+		for (const r of range.getClientRects()) {
+			if (r.width < 1 || r.height < 1) continue;
+			if (r.right > wide + 1) found.push('beyond the edge: ' + n.data.slice(0, 60));
+			// The lines of one text may touch: their middle doesn't.
+			boxes.push({n, t: r.top + r.height * .3, b: r.bottom - r.height * .3, l: r.left + 1, r: r.right - 1});
+		}
+	}
+	for (const s of document.querySelectorAll('svg')) {
+		const r = s.getBoundingClientRect();
+		if (r.width && !s.closest('.legend')) boxes.push({n: s, t: r.top + 1, b: r.bottom - 1, l: r.left, r: r.right});
+		if (r.right > wide + 1) found.push('a picture beyond the edge');
+	}
+	boxes.sort((a, b) => a.t - b.t);
+	for (let i = 0; i < boxes.length; i++)
+		for (let j = i + 1; j < boxes.length && boxes[j].t < boxes[i].b; j++)
+			if (boxes[j].n !== boxes[i].n && boxes[j].l < boxes[i].r && boxes[i].l < boxes[j].r)
+				found.push((boxes[i].n.data || 'picture').slice(0, 40) + ' / ' + (boxes[j].n.data || 'picture').slice(0, 40));
+	return found.slice(0, 5);
+})()`
+
+// settled shows all of the page once, so that nothing is laid out by a guess.
+const settled = `(async () => { for (const a of document.querySelectorAll('article')) a.style.contentVisibility = 'visible'; await new Promise(requestAnimationFrame); return true })()`
+
+// readAxe gives the accessibility checker's script.
+func readAxe(t *testing.T) string {
+	t.Helper()
+	axe, err := os.ReadFile("node_modules/axe-core/axe.min.js")
+	if err != nil {
+		need.NoError(t, fmt.Errorf("missing on this machine: axe-core (npm ci in proof/page): %w", err))
+	}
+	return string(axe)
+}
+
+// faults are what is wrong with how the page looks now.
+func (b *browser) faults(axe string) []string {
+	b.Helper()
+	ask[bool](b, settled)
+	list := ask[[]string](b, overlaps)
+	if over := ask[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
+		list = append(list, fmt.Sprintf("it scrolls sideways by %d", over))
+	}
+	ask[bool](b, axe+"; true")
+	return append(list, ask[[]string](b, `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => "axe: " + v.id + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + " " + n.failureSummary)))`)...)
+}
+
+// TestJudge: a page that has each of the faults is found guilty of each.
+func TestJudge(t *testing.T) {
+	axe := readAxe(t)
+	file := filepath.Join(t.TempDir(), "bad.html")
+	err := os.WriteFile(file, []byte(`<!doctype html><html lang=en><title>x</title><main><h1>x</h1><p>one text<p style="position:relative;top:-2em">another text<p style="color:#aaa;background:#fff">pale
+<svg role=img width=50 height=50></svg><p style="width:2000px">wide<p style="position:absolute;left:3000px">far away<img alt="" src="file:///no/such.png"><script>console.log("words")</script></main>`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := open(t)
+	b.show(file, 800, "light")
+	found := strings.Join(b.faults(axe), "\n")
+	for _, want := range []string{"one text / another text", "beyond the edge: far away", "it scrolls sideways", "axe: color-contrast", "axe: svg-img-alt"} {
+		if !strings.Contains(found, want) {
+			t.Errorf("%q isn't found, but\n%s", want, found)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Contains(b.requests, "file:///no/such.png") || !strings.Contains(strings.Join(b.said, ""), "log: ") {
+		t.Errorf("requests %q, words %q", b.requests, b.said)
+	}
+}
+
+func TestPage(t *testing.T) {
+	need.Program(t, "chromium")
+	need.Program(t, "systemd-notify")
+	axe := readAxe(t)
+	file := write(t, scene(t))
+	b := open(t)
+	for _, width := range []int64{360, 800, 1400} {
+		for _, scheme := range []string{"light", "dark"} {
+			b.show(file, width, scheme)
+			for _, what := range b.faults(axe) {
+				t.Errorf("at %d, %s: %s", width, scheme, what)
+			}
+		}
+	}
+	// On paper: A4 less its margins, in CSS pixels.
+	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 718, Height: 1047, DeviceScaleFactor: 1})
+	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	for _, what := range ask[[]string](b, overlaps) {
+		t.Errorf("on paper: %s", what)
+	}
+	if ask[bool](b, "document.querySelector('#tools').checkVisibility()") {
+		t.Error("on paper there are controls")
+	}
+	if ask[bool](b, "'hacked' in window") || ask[int](b, "document.querySelectorAll('img').length") > 0 {
+		t.Error("foreign text became markup")
+	}
+	if text := ask[string](b, "document.body.innerText"); strings.ContainsAny(text, "\x1b\a\u202e\u2066\u200b") || !strings.Contains(text, "<script>window.hacked=1</script>") || !strings.Contains(text, "‹U+202E›") {
+		t.Error("foreign text isn't shown as it is")
+	}
+	b.isQuiet(file)
+}
+
+// TestKeyboard: Tab comes to each control, and shows where it is.
+func TestKeyboard(t *testing.T) {
+	need.Program(t, "systemd-notify")
+	file := write(t, scene(t))
+	b := open(t)
+	b.show(file, 1400, "light")
+	// A caption that lies off the screen is there for whoever tabs to it.
+	want := ask[[]string](b, `[...document.querySelectorAll('a[href], button, input, [tabindex="0"]')].map((e, i) => e.dataset.i = i + ' ' + e.textContent.slice(0, 30))`)
+	if len(want) < 20 {
+		t.Fatalf("only %d controls: %q", len(want), want)
+	}
+	var have []string
+	for range len(want) + 5 {
+		b.do(chromedp.KeyEvent(kb.Tab))
+		at := ask[string](b, `document.activeElement.dataset.i ?? ''`)
+		if at == "" {
+			break
+		}
+		have = append(have, at)
+		if !ask[bool](b, `(() => { const s = getComputedStyle(document.activeElement), r = document.activeElement.getBoundingClientRect(); return s.outlineStyle != 'none' && parseFloat(s.outlineWidth) >= 2 && r.left >= 0 && r.top >= 0 && r.bottom <= innerHeight })()`) {
+			t.Errorf("at %q nothing shows that it has the focus", at)
+		}
+	}
+	if !slices.Equal(have, want) {
+		t.Errorf("Tab comes to %q, not to %q", have, want)
+	}
+	// Sorting and filtering by the keyboard alone.
+	b.do(chromedp.Focus("th:first-child button"), chromedp.KeyEvent(kb.Enter))
+	names := `[...document.querySelectorAll('tbody th')].filter(e => e.checkVisibility()).map(e => e.textContent)`
+	if list := ask[[]string](b, names); !slices.IsSorted(list) || len(list) != 8 {
+		t.Errorf("sorted by name: %q", list)
+	}
+	if sort := ask[string](b, `document.querySelector('th').getAttribute('aria-sort')`); sort != "ascending" {
+		t.Errorf("aria-sort is %q", sort)
+	}
+	b.do(chromedp.Focus("#filter"), chromedp.KeyEvent("fails"))
+	if list := ask[[]string](b, names); !slices.Equal(list, []string{"fails", "fails.too"}) {
+		t.Errorf("filtered: %q", list)
+	}
+	if count := ask[string](b, `document.querySelector('#count').textContent`); count != "2 of 8 names" {
+		t.Errorf("it says %q", count)
+	}
+	b.isQuiet(file)
+}
+
+// TestOld: who opens a page of yesterday is told so, in large letters. Without the
+// script the time of writing stands.
+func TestOld(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	_ = lifeline(t, dir, "job", "--", "true").Run()
+	file := write(t, dir)
+	b := open(t)
+	b.show(file, 800, "light")
+	if text := ask[string](b, "document.querySelector('#old').textContent"); text != "" {
+		t.Errorf("a fresh page says %q", text)
+	}
+	size := func() float64 {
+		return ask[float64](b, "parseFloat(getComputedStyle(document.querySelector('#written')).fontSize)")
+	}
+	fresh := size()
+	later := command(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: "const now = Date.now; Date.now = () => now() + 86400e3"})
+	b.show(file, 800, "light")
+	if text := ask[string](b, "document.querySelector('#old').innerText"); !strings.Contains(text, "written 1d ago") {
+		t.Errorf("a page of yesterday says %q", text)
+	}
+	if size() < 1.3*fresh {
+		t.Errorf("the time of writing has %g pixels, and had %g", size(), fresh)
+	}
+	command(b, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams{Identifier: later.Identifier})
+	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	b.show(file, 800, "light")
+	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{})
+	if text := ask[string](b, "document.body.innerText"); !strings.Contains(text, "Written "+time.Now().Format("2006-01-")) || strings.Contains(text, " ago)") ||
+		ask[bool](b, "document.querySelector('#tools').checkVisibility()") {
+		t.Errorf("without a script: %s", text)
+	}
+	b.isQuiet(file)
+}

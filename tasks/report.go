@@ -1,0 +1,209 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/doctor"
+	"lifeline/internal/journal"
+	"lifeline/internal/report"
+	"lifeline/internal/supervisor"
+)
+
+// reportOptions are those of report, and of install --report.
+type reportOptions struct {
+	out      string
+	every    time.Duration
+	noOutput bool
+	fleet    string
+}
+
+func reportCommand() *cli.Command {
+	var o options
+	var r reportOptions
+	return &cli.Command{
+		Name:  "report",
+		Usage: "write a page to look at",
+		UsageText: "lifeline report [options] --out FILE\n\nThe page is one HTML file: any web server or file share shows it, and it asks for nothing else. What is wrong stands first, then each name with its runs of the last day and week. It is replaced as a whole, and takes at most 1 MB.\n\n" +
+			"lifeline install --report FILE has cron write it every minute.\n\nThe page shows commands and what failed runs printed: keep it from those who aren't to see that, or give --no-output.",
+		Flags: flags(o.dirOptions(), []*option{
+			{name: "out", short: "o", value: "FILE", to: text(&r.out), usage: "replace this file as a whole; its mode is 0644, less the umask"},
+			{name: "every", value: "TIME", to: duration(&r.every, 5*time.Minute).atLeast(time.Second), usage: "tell the page how often it is written: it says that it is old after twice as long"},
+			{name: "no-output", to: toggle(&r.noOutput), usage: "leave out what failed runs printed"},
+			{name: "fleet", value: "DIRECTORY", to: text(&r.fleet), noEnv: true, usage: "show many machines: each FILE.json there is what lifeline status --json printed on the machine FILE"}}),
+		Action: func(c *cli.Context) error {
+			switch {
+			case c.NArg() > 0:
+				return usage("report takes no argument, but %q was given: it shows every name", c.Args().First())
+			case r.out == "":
+				return usage("--out FILE is missing: lifeline report --out FILE")
+			case r.fleet != "" && r.noOutput && c.IsSet("no-output"):
+				return usage("--no-output has no effect with --fleet: what status --json prints has no output; leave it out")
+			}
+			page, err := o.pageOf(c.Context, r)
+			if err != nil {
+				return err
+			}
+			return replaceFile(r.out, "the page", 0o644&^umaskOf(), page.HTML())
+		},
+	}
+}
+
+// umaskOf is the process's umask, which can only be asked by setting it.
+func umaskOf() os.FileMode {
+	mask := unix.Umask(0o077)
+	unix.Umask(mask)
+	return os.FileMode(mask)
+}
+
+func (o *options) pageOf(ctx context.Context, r reportOptions) (*report.Page, error) {
+	if r.fleet != "" {
+		return fleetPage(r)
+	}
+	return o.page(ctx, r)
+}
+
+// page gathers what the page shows: one census for how the names stand, and
+// doctor's look at them, which reads each history once.
+func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, error) {
+	// The histories of many names are read one after the other and dropped: a
+	// collection at each would take as long as the reading.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	at := time.Now()
+	list, err := o.stand(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	p := &report.Page{Host: or(host, "an unnamed machine"), Written: at, Every: r.every, NoOutput: r.noOutput}
+	g := gathering{at: at, list: list, histories: make([]*report.History, len(list)), of: map[string]int{}}
+	for i := range list {
+		if _, history, err := list[i].guard.Journal(list[i].Name); err == nil {
+			g.of[history] = i
+		}
+	}
+	cron := "runs" // unless a finding says something else
+	d := doctor.Doctor{Guard: o.guard, Understand: understand, ReadEnvFile: readEnvFile, Follows: true, History: g.read, Found: func(f doctor.Finding) {
+		switch {
+		case f.Wrong:
+			p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What), Text: f.Text, Advice: f.Advice})
+		case f.What == "cron":
+			cron = f.Text
+		}
+		if f.Wrong && f.What == "cron" {
+			cron = "doesn't run"
+		}
+	}}
+	d.Examine(ctx, nil)
+	for history := range g.of {
+		_, _ = g.read(history)
+	}
+	p.Facts = []report.Fact{{Name: "Load", Value: load()}, {Name: "Cron", Value: cron}, {Name: "User", Value: userName()}}
+	p.Facts = slices.DeleteFunc(p.Facts, func(f report.Fact) bool { return f.Value == "" })
+	for i := range list {
+		n := list[i].onPage()
+		n.History = g.histories[i]
+		if !r.noOutput && n.Failing != nil {
+			n.Output = list[i].failedOutput()
+		}
+		p.Names = append(p.Names, n)
+	}
+	p.Sort()
+	return p, nil
+}
+
+// gathering makes of each history what the page shows of it, when it is read
+// for the first time, and keeps no more than the last one.
+type gathering struct {
+	at        time.Time
+	list      []instanceStatus
+	histories []*report.History
+	of        map[string]int // whose a history file is
+
+	path string
+	runs []journal.Run
+	err  error
+}
+
+func (g *gathering) read(path string) ([]journal.Run, error) {
+	if path == g.path {
+		return g.runs, g.err
+	}
+	g.path = path
+	g.runs, g.err = journal.ReadHistory(path)
+	if i, known := g.of[path]; known {
+		s := &g.list[i]
+		g.histories[i] = report.NewHistory(g.runs, s.UpSince, g.at, s.Totals.Runs <= len(g.runs))
+		delete(g.of, path)
+	}
+	return g.runs, g.err
+}
+
+// onPage is the status in the page's words.
+func (s *instanceStatus) onPage() report.Name {
+	n := report.Name{
+		Name: s.Name, Kind: s.kind(), State: s.stateText(), Since: s.UpSince, Command: strings.Join(s.Command, " "), Schedule: s.Schedule,
+		Last: s.Last, LastOK: s.LastSuccess, Failing: s.Failing, Status: s.Status, Problem: s.Problem, Processes: s.Processes, Memory: s.Memory,
+		CPU: s.CPU, Supervised: s.Running, Restarts: s.Restarts, Reloads: s.Reloads, Node: s.Node, Totals: s.Totals,
+	}
+	if !s.Paused {
+		n.Next = s.NextTick
+	}
+	if s.NextStart != nil {
+		n.Next = s.NextStart
+	}
+	switch {
+	case s.State == statePaused:
+		n.Since = s.PausedSince
+	case n.Since == nil && !s.Running && s.Last != nil:
+		n.Since = &s.Last.End
+	}
+	return n
+}
+
+// failedOutput is the end of what the last failed run printed; nil where no
+// logger has kept it.
+func (s *instanceStatus) failedOutput() *journal.Output {
+	path, err := s.guard.FailedOutput(s.Name)
+	if err != nil {
+		return nil
+	}
+	o, err := journal.ReadOutput(path)
+	if err != nil {
+		return nil
+	}
+	return &o
+}
+
+// kind is what the state means, as far as the state alone tells.
+func (s *instanceStatus) kind() report.Kind {
+	switch {
+	case s.Failing != nil || s.Problem != "":
+		return report.KindBad
+	case s.Paused:
+		return report.KindPaused
+	case s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading:
+		return report.KindUp
+	case s.Running:
+		return report.KindBusy
+	}
+	return report.KindIdle
+}
+
+// load is how busy the machine is; "" where that can't be told.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg") // proc(5)
+	fields := strings.Fields(string(text))
+	if err != nil || len(fields) < 3 {
+		return ""
+	}
+	return fmt.Sprintf("%s, %s, %s in 1, 5 and 15 minutes", fields[0], fields[1], fields[2])
+}
