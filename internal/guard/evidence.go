@@ -1,0 +1,288 @@
+package guard
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"lifeline/internal/identity"
+	"lifeline/procscan"
+)
+
+// What a process has open, what it has locked, and whose files these are.
+
+// readLocks reads /proc/locks and the directory, once.
+func (c *census) readLocks() {
+	if c.lockFiles {
+		return
+	}
+	c.lockFiles = true
+	c.flocks, c.allFlocks = procscan.Flocks()
+	c.inodes = inodesIn(c.dir.path)
+}
+
+// strays are the locks on files that are not in the directory. They belong to
+// other programs, or to lifeline's files that were removed, moved, or hidden by
+// a mount.
+func (c *census) strays() []procscan.Flock {
+	c.readLocks()
+	return slices.DeleteFunc(slices.Clone(c.flocks), func(l procscan.Flock) bool { return c.inodes[l.Ino] })
+}
+
+// openOf lists the lock and run files that a process has open, in any
+// directory.
+func (c *census) openOf(id procscan.ID) []procscan.Open {
+	open, known := c.open[id]
+	if !known {
+		open, _ = procscan.OpenFiles(id, func(path string) bool {
+			return strings.HasSuffix(path, ".run") || strings.HasSuffix(path, ".lock")
+		})
+		c.open[id] = open
+	}
+	return open
+}
+
+// lockFileHolders are the processes that hold the lock file of name, as it is in
+// the directory or as it was.
+func (c *census) lockFileHolders(name string) (ids []procscan.ID) {
+	c.readLocks()
+	now := inodeOf(c.dir.lock(name))
+	for _, l := range c.flocks {
+		if l.Ino != now && c.inodes[l.Ino] {
+			continue
+		}
+		p, ok := c.table.Get(l.PID)
+		if ok && c.holdsLockFile(c.openOf(p.ID), name) {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// holdsLockFile reports whether one of a process's descriptors is the lock file of
+// name, locked. A moved lock file doesn't show its directory; the record of the run
+// file beside it does.
+func (c *census) holdsLockFile(open []procscan.Open, name string) bool {
+	return slices.ContainsFunc(open, func(o procscan.Open) bool {
+		if filepath.Base(o.Path) != identity.LockFile(name) || !isOwn(o) || !isLocked(o) {
+			return false
+		}
+		return filepath.Dir(o.Path) == c.dir.space || slices.ContainsFunc(open, func(o procscan.Open) bool {
+			if filepath.Base(o.Path) != identity.RunFile(name) {
+				return false
+			}
+			if rec, err := recordBehind(o); err == nil {
+				return rec.Space == identity.SpaceHash(c.dir.space)
+			}
+			// A damaged record leaves the worker to tell whose supervisor it is.
+			return c.mayBeOurs(c.childrenOf(o.PID), name)
+		})
+	})
+}
+
+// runFileHolders are the processes other than supervisors that hold a run file
+// of name. Every process is searched where hidden is set and something has
+// inherited a lock on a file that isn't in the directory any more.
+func (c *census) runFileHolders(name string, hidden bool) (ids []procscan.ID) {
+	if hidden && c.mayHide(name) || c.heldRun(name) {
+		c.searchAll()
+	}
+	for id, open := range c.open {
+		if id != c.self && slices.ContainsFunc(open, func(o procscan.Open) bool { return c.isInherited(o, name) }) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// isInherited reports whether a worker, or a process that a worker started, has
+// o open as a run file of name. A supervisor's own descriptor doesn't count.
+// The record says which process is which; where it can't be read, a descriptor
+// that came through execve is a worker's.
+func (c *census) isInherited(o procscan.Open, name string) bool {
+	if !c.isRunFile(o, name) {
+		return false
+	}
+	if rec, err := recordBehind(o); err == nil && here(rec) {
+		switch o.ID {
+		case procscan.ID(rec.Worker):
+			return true
+		case procscan.ID(rec.Supervisor):
+			return false
+		}
+	}
+	_, closeOnExec := o.Info()
+	return !closeOnExec
+}
+
+// holders are the processes that hold the lock file and the run file of name as
+// they are in the directory, supervisors among them.
+func (c *census) holders(name string) (lock, run []procscan.ID) {
+	if c.table == nil {
+		return nil, nil
+	}
+	c.searchAll()
+	lockFile, runFile := c.dir.space+"/"+identity.LockFile(name), c.dir.space+"/"+identity.RunFile(name)
+	for id, open := range c.open {
+		for _, o := range open {
+			switch {
+			case o.Deleted || o.Path != lockFile && o.Path != runFile || !isOwn(o) || !isLocked(o):
+			case o.Path == lockFile:
+				lock = append(lock, id)
+			default:
+				run = append(run, id)
+			}
+		}
+	}
+	if len(lock) == 0 {
+		lock = c.takers(c.dir.lock(name))
+	}
+	if len(run) == 0 {
+		run = c.takers(c.dir.run(name))
+	}
+	return lock, run
+}
+
+// takers are the processes that took the lock of the file at path. They are known
+// even where their descriptors are hidden, as another user's are.
+func (c *census) takers(path string) (ids []procscan.ID) {
+	c.readLocks()
+	ino := inodeOf(path)
+	for _, l := range c.flocks {
+		if p, ok := c.table.Get(l.PID); ok && l.Ino == ino && ino != 0 {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// heldRun reports whether the run file in the directory may be locked by what has
+// inherited the lock: its taker has ended.
+func (c *census) heldRun(name string) bool {
+	c.readLocks()
+	now := inodeOf(c.dir.run(name))
+	if now == 0 {
+		return false
+	}
+	for _, l := range c.flocks {
+		if l.Ino == now {
+			_, alive := c.table.Get(l.PID)
+			return !alive
+		}
+	}
+	return !c.allFlocks
+}
+
+// mayHide reports whether a process may hold an inherited lock of name on a
+// file outside the directory. The process that took the lock has ended or has
+// closed the file.
+func (c *census) mayHide(name string) bool {
+	strays := c.strays()
+	if !c.allFlocks {
+		return true
+	}
+	var closed []procscan.Flock // by their takers
+	for _, l := range strays {
+		p, alive := c.table.Get(l.PID)
+		open := c.openOf(p.ID)
+		switch {
+		case alive && slices.ContainsFunc(open, func(o procscan.Open) bool { return isOtherName(o, name) }):
+		case !alive || !procscan.HoldsInode(p.PID, l.Ino):
+			closed = append(closed, l)
+		}
+	}
+	if len(closed) == 0 {
+		return false
+	}
+	now, _ := procscan.Flocks() // most have been released since
+	return slices.ContainsFunc(closed, func(l procscan.Flock) bool { return slices.Contains(now, l) })
+}
+
+// isOtherName reports whether o is the lock file of another name: what its holder
+// has locked besides is that name's.
+func isOtherName(o procscan.Open, name string) bool {
+	base := filepath.Base(o.Path)
+	return strings.HasSuffix(base, ".lock") && base != identity.LockFile(name) && isOwn(o) && isLocked(o)
+}
+
+// searchAll looks at the descriptors of every process that may be looked at.
+func (c *census) searchAll() {
+	if c.searched {
+		return
+	}
+	c.searched = true
+	for _, p := range c.table.Processes {
+		if !p.Kernel {
+			c.openOf(p.ID)
+		}
+	}
+}
+
+// isRunFile reports whether o holds the lock of a run file of name, in this
+// directory or moved away from it.
+func (c *census) isRunFile(o procscan.Open, name string) bool {
+	if filepath.Base(o.Path) != identity.RunFile(name) || !isOwn(o) {
+		return false
+	}
+	return (filepath.Dir(o.Path) == c.dir.space || c.isOurs(o, name)) && isLocked(o)
+}
+
+// isOurs reports whether a run file of name that is in another place was moved
+// there from this directory: its record says so. Where the record is damaged, the
+// file counts, unless the marker or the cgroup of its holder shows another
+// directory.
+func (c *census) isOurs(o procscan.Open, name string) bool {
+	if rec, err := recordBehind(o); err == nil {
+		return rec.Space == identity.SpaceHash(c.dir.space)
+	}
+	p, _ := c.table.Get(o.PID)
+	return c.mayBeOurs([]procscan.Process{p}, name)
+}
+
+// mayBeOurs reports whether nothing shows that processes of name belong to another
+// directory. A marker decides, then a cgroup.
+func (c *census) mayBeOurs(list []procscan.Process, name string) bool {
+	for _, p := range list {
+		if space := p.Env[identity.EnvSpace]; space != "" {
+			return space == c.dir.space
+		}
+	}
+	return slices.ContainsFunc(list, func(p procscan.Process) bool {
+		group := filepath.Base(procscan.CgroupOf(p.PID))
+		return !strings.HasPrefix(group, "lifeline-") || strings.HasPrefix(group, CgroupPrefix(c.dir.space, name))
+	})
+}
+
+// childrenOf lists the children of a process.
+func (c *census) childrenOf(pid int) []procscan.Process {
+	if c.children == nil {
+		c.children = map[int][]procscan.Process{}
+		for _, p := range c.table.Processes {
+			c.children[p.PPID] = append(c.children[p.PPID], p)
+		}
+	}
+	return c.children[pid]
+}
+
+// isOwn reports whether the file is the caller's. Another user can make a file of
+// any content, and in a mount namespace of his own at any path.
+func isOwn(o procscan.Open) bool {
+	uid, ok := o.Owner()
+	return ok && uid == ownUID()
+}
+
+func isLocked(o procscan.Open) bool {
+	locked, _ := o.Info()
+	return locked
+}
+
+func recordBehind(o procscan.Open) (identity.Record, error) {
+	buf := make([]byte, identity.RecordSize)
+	if n, _ := o.ReadAt(buf); n != len(buf) {
+		return identity.Record{}, identity.ErrRecord
+	}
+	return identity.Decode(buf)
+}
+
+func ownUID() int { return os.Geteuid() }
