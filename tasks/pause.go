@@ -1,11 +1,9 @@
 package tasks
 
 import (
-	"bufio"
+	"context"
 	"fmt"
-	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -38,7 +36,7 @@ func pauseCommand() *cli.Command {
 			if length > 0 {
 				text += " until " + until.Format(time.DateTime)
 			}
-			if told := o.tellOfPause(name); told != "" {
+			if told := o.tellOfPause(c.Context, name); told != "" {
 				text += "; " + told
 			} else if _, running, err := o.guard.Holder(name); err == nil && running {
 				text += fmt.Sprintf("; it still runs: lifeline terminate %s ends it", name)
@@ -53,22 +51,10 @@ func pauseCommand() *cli.Command {
 }
 
 // tellOfPause tells the supervisor of name, if there is one, and gives its words.
-func (o *options) tellOfPause(name string) string {
-	path, err := o.guard.Control(name)
-	if err != nil {
-		return ""
-	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+func (o *options) tellOfPause(ctx context.Context, name string) string {
+	said, err := order(ctx, o.guard, name, "pause", 2*time.Second)
 	if err != nil {
 		return "" // a supervisor that only begins to stand by looks for the pause itself
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
-	_, _ = fmt.Fprintln(conn, "pause")
-	line, _ := bufio.NewReader(conn).ReadString('\n')
-	said, _ := strings.CutPrefix(strings.TrimSpace(line), "ok ")
-	if said == "ok" || strings.HasPrefix(said, "error") {
-		return ""
 	}
 	return said
 }

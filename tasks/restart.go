@@ -1,19 +1,15 @@
 package tasks
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/doctor"
-	"lifeline/internal/guard"
 	"lifeline/internal/journal"
 )
 
@@ -106,59 +102,4 @@ func reloadCommand() *cli.Command {
 			return nil
 		},
 	}
-}
-
-// firstMoments is how long a supervisor may take until it can be spoken to.
-const firstMoments = 5 * time.Second
-
-// holder tells who has the name. One that has only just taken it hasn't written
-// down yet what the caller needs to know: see enough.
-func (o *options) holder(name string, enough func(guard.Holder) bool) (h guard.Holder, running bool, err error) {
-	for deadline := time.Now().Add(firstMoments); ; time.Sleep(10 * time.Millisecond) {
-		h, running, err = o.guard.Holder(name)
-		if err != nil || !running || enough(h) || time.Now().After(deadline) {
-			return h, running, err
-		}
-	}
-}
-
-// ask has the supervisor of name do something and gives its answer.
-func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
-	h, running, err := o.holder(name, func(h guard.Holder) bool { return h.Supervisor.Alive() || h.Worker.Alive() })
-	if err != nil {
-		return "", err
-	}
-	if !running {
-		return "", &codeError{exitNotRunning, name + ": is not running; the next tick starts it, or lifeline run"}
-	}
-	path, err := o.guard.Control(name)
-	if err != nil {
-		return "", err
-	}
-	var conn net.Conn
-	for deadline := time.Now().Add(firstMoments); ; time.Sleep(10 * time.Millisecond) {
-		if conn, err = new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
-			break
-		}
-		why := "its supervisor doesn't answer"
-		if h.Supervisor == h.Worker || !h.Supervisor.Alive() {
-			why = "it has no supervisor (--exec, or one that was killed)"
-		} else if time.Now().Before(deadline) {
-			continue // it has only just started the worker, most likely
-		}
-		return "", fmt.Errorf("%s: cannot %s it: %s; lifeline terminate %s ends it, and the next tick starts it again", name, verb, why, name)
-	}
-	defer conn.Close()
-	if _, err := fmt.Fprintln(conn, verb); err != nil {
-		return "", fmt.Errorf("%s: cannot ask its supervisor: %w", name, err)
-	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
-		return "", fmt.Errorf("%s: its supervisor went away without an answer", name)
-	}
-	line = strings.TrimSpace(line)
-	if rest, ok := strings.CutPrefix(line, "ok"); ok {
-		return strings.TrimSpace(rest), nil
-	}
-	return "", &codeError{1, name + ": " + strings.TrimSpace(strings.TrimPrefix(line, "error"))}
 }

@@ -1,14 +1,11 @@
 package tasks
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -261,32 +258,4 @@ func supervisorGrace(ctx context.Context, g guard.Guard, name string) time.Durat
 		return grace
 	}
 	return standardGrace
-}
-
-// order has the supervisor of name do something, and gives the rest of its ok.
-func order(ctx context.Context, g guard.Guard, name, verb string, limit time.Duration) (string, error) {
-	path, err := g.Control(name)
-	if err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if err != nil {
-		return "", fmt.Errorf("its supervisor doesn't answer: %w", err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(limit))
-	if _, err := fmt.Fprintln(conn, verb); err != nil {
-		return "", fmt.Errorf("cannot ask its supervisor: %w", err)
-	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
-		return "", fmt.Errorf("its supervisor went away without an answer: %w", err)
-	}
-	rest, ok := strings.CutPrefix(strings.TrimSpace(line), "ok")
-	if !ok {
-		return "", errors.New(strings.TrimSpace(strings.TrimPrefix(rest, "error")))
-	}
-	return strings.TrimSpace(rest), nil
 }

@@ -141,15 +141,16 @@ func cutLast(authority string) (user, hosts string, found bool) {
 	return "", authority, false
 }
 
-// Secret reports that an address has a password in any of its forms. An address
-// that can't be parsed may have one, and counts.
+// Secret reports that an address has a password in any of its forms. An engine's
+// address that can't be parsed may have one, and counts; one of another kind, which
+// may be misspelt, counts where it has a user or any words of a password.
 func Secret(address string) bool {
-	_, rest, ok := strings.Cut(address, "://")
+	scheme, rest, ok := strings.Cut(address, "://")
 	if strings.HasPrefix(address, "@") {
 		return false
 	}
 	if Check(address) != nil {
-		return ok || strings.Contains(address, "@")
+		return ok && optionsOf(strings.ToLower(scheme)) != nil || strings.Contains(address, "@") || strings.Contains(strings.ToLower(address), "pass") || strings.Contains(address, "%")
 	}
 	authority, more := split(rest)
 	if user, _, _ := cutLast(authority); strings.Contains(user, ":") {
