@@ -2,13 +2,6 @@ module lifeline
 
 go 1.26.0
 
-// The runtime otherwise reads the cgroup's files at every start, and again
-// every second, to learn how many cores it may use: a guard needs one.
-godebug (
-	containermaxprocs=0
-	updatemaxprocs=0
-)
-
 require (
 	github.com/gofrs/flock v0.13.1
 	github.com/shirou/gopsutil/v3 v3.24.5

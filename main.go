@@ -1,3 +1,8 @@
+// The runtime otherwise reads the cgroup's files at every start, and again every
+// second, to learn how many cores it may use: a guard needs one.
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Lifeline keeps one instance of a command running, with cron as the only
 // thing that has to stay alive. See `lifeline help`.
 package main

@@ -4,12 +4,6 @@ module lifeline/cmd/lifeline-remote
 
 go 1.26.0
 
-// As in lifeline's own go.mod.
-godebug (
-	containermaxprocs=0
-	updatemaxprocs=0
-)
-
 replace lifeline => ../..
 
 require (
