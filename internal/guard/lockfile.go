@@ -25,7 +25,7 @@ const lockFlags = os.O_CREATE | os.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK
 // file that was removed between open and lock guards nothing, so lockPath
 // starts over. lifeline itself leaves lock files in place.
 func lockPath(path string, wait bool) (*flock.Flock, error) {
-	for range 1000 {
+	return inPlace("lock file", path, func() (*flock.Flock, error) {
 		f := flock.New(path, flock.SetFlag(lockFlags), flock.SetPermissions(0o600))
 		ok, err := true, error(nil)
 		if wait {
@@ -33,32 +33,46 @@ func lockPath(path string, wait bool) (*flock.Flock, error) {
 		} else {
 			ok, err = f.TryLock()
 		}
-		if err != nil {
-			f.Close()
-			return nil, openError("lock file", path, err)
-		}
-		if !ok {
-			f.Close()
-			return nil, errBusy
-		}
-		crash.Point("lock.taken")
-		st, err := f.Stat()
-		if err != nil {
-			f.Close()
-			return nil, fmt.Errorf("cannot look at the lock file %s: %w", path, reason(err))
-		}
-		same, err := checkFile("lock file", path, st)
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		if same {
+		switch {
+		case err != nil:
+			err = openError("lock file", path, err)
+		case !ok:
+			err = errBusy
+		default:
+			crash.Point("lock.taken")
 			return f, nil
 		}
 		f.Close()
+		return nil, err
+	})
+}
+
+// inPlace opens a file of the name until path still names what was opened.
+func inPlace[F interface {
+	Stat() (fs.FileInfo, error)
+	Close() error
+}](what, path string, open func() (F, error)) (none F, err error) {
+	for range 1000 {
+		f, err := open()
+		if err != nil {
+			return none, err
+		}
+		st, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return none, fmt.Errorf("cannot look at the %s %s: %w", what, path, reason(err))
+		}
+		same, err := checkFile(what, path, st)
+		if err == nil && same {
+			return f, nil
+		}
+		f.Close()
+		if err != nil {
+			return none, err
+		}
 	}
-	return nil, fmt.Errorf("cannot lock %s: another process removes it again and again; find that process "+
-		"(inotifywait, auditctl) and stop it", path)
+	return none, fmt.Errorf("cannot open the %s %s: another process removes it again and again; find that process "+
+		"(inotifywait, auditctl) and stop it", what, path)
 }
 
 // runFlags open the run file for reading only, because the worker inherits it and
@@ -74,28 +88,13 @@ func runFlags(nfs bool) int {
 
 // openRun opens the run file, and makes it if it is missing.
 func openRun(path string, nfs bool) (*os.File, error) {
-	for range 1000 {
+	return inPlace("run file", path, func() (*os.File, error) {
 		f, err := os.OpenFile(path, runFlags(nfs), 0o600)
 		if err != nil {
 			return nil, openError("run file", path, err)
 		}
-		st, err := f.Stat()
-		if err != nil {
-			f.Close()
-			return nil, fmt.Errorf("cannot look at the run file %s: %w", path, reason(err))
-		}
-		same, err := checkFile("run file", path, st)
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		if same {
-			return f, nil
-		}
-		f.Close()
-	}
-	return nil, fmt.Errorf("cannot open %s: another process removes it again and again; find that process "+
-		"(inotifywait, auditctl) and stop it", path)
+		return f, nil
+	})
 }
 
 // checkFile refuses an open file unless it is a regular file of this user. It tells
