@@ -3,6 +3,7 @@ package supervisor
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -91,4 +92,56 @@ func (c *control) close() {
 	}
 	_ = c.listener.Close()
 	c.listener = nil
+}
+
+// onRequest answers a command that was typed.
+func (l *loop) onRequest(r *request) {
+	switch {
+	case r.verb == "grace": // how long an end may take
+		r.answer("ok " + l.o.KillAfter.String())
+	case r.verb == "kill":
+		r.answer("ok")
+		l.killAll("lifeline terminate --now")
+	case !l.goal.up():
+		r.answer("error it is being ended")
+	case r.verb == "pause":
+		l.onPause(r)
+	case l.leaseRefuses() != "":
+		r.answer("error " + l.leaseRefuses())
+	case r.verb == "reload":
+		l.onReload(r)
+	case r.verb == "self":
+		l.onSelf(r)
+	case r.verb == "restart" && l.refused() != "":
+		r.answer("error " + l.refused())
+	case r.verb == "restart":
+		l.forgetRetry()
+		l.waiting = append(l.waiting, r)
+		if l.cur == nil {
+			l.start()
+			return
+		}
+		l.renew()
+		l.cur.because(OutcomeStopped, "lifeline restart")
+		l.cur.stop(l.o.stopSignal())
+	default:
+		r.answer("error this lifeline doesn't know " + r.verb)
+	}
+}
+
+// refused says why the worker can't be ended, "" where it can.
+func (l *loop) refused() string {
+	w := l.cur
+	if w == nil || !w.refuses() {
+		return ""
+	}
+	return fmt.Sprintf("cannot end pid %d: not permitted, it runs as another user; as root: kill %d", w.id.PID, w.id.PID)
+}
+
+// answer tells those that wait for a restart.
+func (l *loop) answer(format string, args ...any) {
+	for _, r := range l.waiting {
+		r.answer(fmt.Sprintf(format, args...))
+	}
+	l.waiting = nil
 }

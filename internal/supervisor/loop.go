@@ -259,73 +259,6 @@ func (l *loop) onChild() {
 	}
 }
 
-// onSignal acts on a signal, or passes it on to the worker.
-func (l *loop) onSignal(sig unix.Signal) {
-	switch sig {
-	case unix.SIGINT, unix.SIGQUIT:
-		if l.sys.foreground() {
-			l.onTyped(sig)
-			return
-		}
-		l.onStop()
-	case unix.SIGTERM:
-		l.onStop()
-	case unix.SIGHUP:
-		l.onHangUp()
-	case unix.SIGUSR2:
-		l.onReload(nil)
-	case unix.SIGWINCH:
-		if !l.sys.foreground() { // there the terminal has told the worker itself
-			l.passOn(sig)
-		}
-	case unix.SIGCONT:
-		for _, w := range l.workers() {
-			w.resetWatchdog()
-		}
-		l.passOn(sig)
-	case unix.SIGPIPE, unix.SIGXFSZ:
-		// Ours, not the worker's: see catch.
-	default:
-		l.passOn(sig)
-	}
-}
-
-// passOn sends sig to the main process.
-func (l *loop) passOn(sig unix.Signal) {
-	if w := l.cur; w != nil && !w.id.Zero() {
-		l.sys.send(w.id, sig)
-	}
-}
-
-// onHangUp acts on SIGHUP, at which many daemons read their files again.
-func (l *loop) onHangUp() {
-	switch {
-	case l.o.OnHUP == HUPReload:
-		l.onReload(nil)
-	case l.o.OnHUP == HUPPass, l.o.OnHUP == "" && l.o.Respawn:
-		l.passOn(unix.SIGHUP)
-	default:
-		l.onStop()
-	}
-}
-
-// typedAgain is the time within which a second Ctrl-C means "at once".
-const typedAgain = 2 * time.Second
-
-// onTyped acts on Ctrl-C or Ctrl-\ on the terminal, which has sent the signal to
-// the worker, too. What that means is the worker's decision, as it is without
-// lifeline; when it ends, it isn't started again.
-func (l *loop) onTyped(sig unix.Signal) {
-	again := sig == unix.SIGINT && !l.typed.IsZero() && time.Since(l.typed) < typedAgain
-	l.endAll()
-	l.typed = time.Now()
-	_ = l.job.Above.Stopping()
-	if again {
-		l.killAll("Ctrl-C was typed twice")
-	}
-	l.finishIfEmpty()
-}
-
 // onStop ends every generation. A second request waits with the first.
 func (l *loop) onStop() {
 	l.endAll()
@@ -345,58 +278,6 @@ func (l *loop) killAll(why string) {
 		w.kill()
 	}
 	l.finishIfEmpty()
-}
-
-// onRequest answers a command that was typed.
-func (l *loop) onRequest(r *request) {
-	switch {
-	case r.verb == "grace": // how long an end may take
-		r.answer("ok " + l.o.KillAfter.String())
-	case r.verb == "kill":
-		r.answer("ok")
-		l.killAll("lifeline terminate --now")
-	case !l.goal.up():
-		r.answer("error it is being ended")
-	case r.verb == "pause":
-		l.onPause(r)
-	case l.leaseRefuses() != "":
-		r.answer("error " + l.leaseRefuses())
-	case r.verb == "reload":
-		l.onReload(r)
-	case r.verb == "self":
-		l.onSelf(r)
-	case r.verb == "restart" && l.refused() != "":
-		r.answer("error " + l.refused())
-	case r.verb == "restart":
-		l.forgetRetry()
-		l.waiting = append(l.waiting, r)
-		if l.cur == nil {
-			l.start()
-			return
-		}
-		l.renew()
-		l.cur.because(OutcomeStopped, "lifeline restart")
-		l.cur.stop(l.o.stopSignal())
-	default:
-		r.answer("error this lifeline doesn't know " + r.verb)
-	}
-}
-
-// refused says why the worker can't be ended, "" where it can.
-func (l *loop) refused() string {
-	w := l.cur
-	if w == nil || !w.refuses() {
-		return ""
-	}
-	return fmt.Sprintf("cannot end pid %d: not permitted, it runs as another user; as root: kill %d", w.id.PID, w.id.PID)
-}
-
-// answer tells those that wait for a restart.
-func (l *loop) answer(format string, args ...any) {
-	for _, r := range l.waiting {
-		r.answer(fmt.Sprintf(format, args...))
-	}
-	l.waiting = nil
 }
 
 // ended handles the end of a generation: no process of the worker is left. What

@@ -208,25 +208,3 @@ func Run(ctx context.Context, job Job) error {
 		}
 	}
 }
-
-// realTimeDelay is how long after the start the real-time signals are caught. Go
-// changes threads twice for each signal that it begins to catch, which a command
-// of a few milliseconds would pay for 31 of them. One that comes before is lost.
-const realTimeDelay = 100 * time.Millisecond
-
-// catch takes a signal, to act on it or to pass it on. One that was ignored when
-// lifeline started (nohup) stays ignored. SIGPIPE and SIGXFSZ are caught:
-// ignored ones would be inherited, and a full disk or a closed pipe behind our
-// messages is no reason to leave the worker alone. SIGCONT tells that lifeline
-// was stopped. Go's runtime sends itself SIGURG all the time, so that one can't
-// be passed on. On a terminal the signals of job control stop lifeline as they
-// stop the command.
-func catch(c chan<- os.Signal, sig unix.Signal, terminal bool) {
-	switch {
-	case sig == unix.SIGKILL, sig == unix.SIGSTOP, sig == unix.SIGCHLD, sig == unix.SIGURG:
-	case terminal && (sig == unix.SIGTSTP || sig == unix.SIGTTIN || sig == unix.SIGTTOU):
-	case signal.Ignored(sig):
-	default:
-		signal.Notify(c, sig)
-	}
-}
