@@ -105,13 +105,14 @@ func (o Open) ReadAt(buf []byte) (n int, err error) {
 	return f.ReadAt(buf, 0)
 }
 
-// Owner is the uid that owns the file; ok is false where that can't be seen.
-func (o Open) Owner() (uid int, ok bool) {
+// Access is the uid that owns the file, and the file's permission bits; ok is
+// false where that can't be seen.
+func (o Open) Access() (uid int, perm uint32, ok bool) {
 	var st unix.Stat_t
 	if unix.Stat(procPath(o.PID, "fd/")+strconv.Itoa(o.FD), &st) != nil {
-		return 0, false
+		return 0, 0, false
 	}
-	return int(st.Uid), true
+	return int(st.Uid), st.Mode & 0o777, true
 }
 
 // Info tells of the descriptor (proc_pid_fdinfo(5)). locked says that flock(2)
@@ -145,6 +146,19 @@ func CgroupOf(pid int) string {
 		}
 	}
 	return ""
+}
+
+// CgroupOwner is the uid that owns a version 2 cgroup; ok is false where that can't
+// be seen. A user's own service manager has cgroups of any name made in his part of
+// the tree.
+func CgroupOwner(path string) (uid int, ok bool) {
+	for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} { // cgroups(7)
+		var st unix.Stat_t
+		if path != "" && unix.Stat(mount+path, &st) == nil {
+			return int(st.Uid), true
+		}
+	}
+	return 0, false
 }
 
 // CanSeeFlocks says whether the holder of a lock can be told on this system.

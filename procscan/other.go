@@ -68,11 +68,14 @@ func (Open) ReadAt([]byte) (int, error) { return 0, ErrBlind }
 // Info can't be known here.
 func (Open) Info() (locked, closeOnExec bool) { return false, false }
 
-// Owner fails, because the owner can't be told here.
-func (Open) Owner() (uid int, ok bool) { return 0, false }
+// Access fails, because the owner can't be told here.
+func (Open) Access() (uid int, perm uint32, ok bool) { return 0, 0, false }
 
 // CgroupOf returns "", because this system has no cgroups.
 func CgroupOf(int) string { return "" }
+
+// CgroupOwner fails, because this system has no cgroups.
+func CgroupOwner(string) (uid int, ok bool) { return 0, false }
 
 // CanSeeFlocks says whether the holder of a lock can be told on this system.
 const CanSeeFlocks = false

@@ -147,8 +147,10 @@ func (c *census) trusts(p procscan.Process, m identity.Marker, rec identity.Reco
 	if ok && parent.ID == procscan.ID(m.Supervisor) && parent.UID() == ownUID() {
 		return true
 	}
-	if strings.HasPrefix(filepath.Base(procscan.CgroupOf(p.PID)), CgroupPrefix(c.dir.space, m.Name)) {
-		return true
+	if path := procscan.CgroupOf(p.PID); strings.HasPrefix(filepath.Base(path), CgroupPrefix(c.dir.space, m.Name)) {
+		if uid, ok := procscan.CgroupOwner(path); ok && uid == ownUID() {
+			return true
+		}
 	}
 	return slices.ContainsFunc(c.openOf(p.ID), func(o procscan.Open) bool { return c.isRunFile(o, m.Name) })
 }

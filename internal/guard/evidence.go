@@ -265,11 +265,12 @@ func (c *census) childrenOf(pid int) []procscan.Process {
 	return c.children[pid]
 }
 
-// isOwn reports whether the file is the caller's. Another user can make a file of
-// any content, and in a mount namespace of his own at any path.
+// isOwn reports whether only the caller may open the file.
+// Another user can make a file of any content, and in a mount namespace of his own
+// he can give any file that he may open any path.
 func isOwn(o procscan.Open) bool {
-	uid, ok := o.Owner()
-	return ok && uid == ownUID()
+	uid, perm, ok := o.Access()
+	return ok && uid == ownUID() && perm&0o077 == 0
 }
 
 func isLocked(o procscan.Open) bool {
