@@ -34,7 +34,7 @@ func reportCommand() *cli.Command {
 		Usage: "write a page to look at",
 		UsageText: "lifeline report [options] --out FILE\n\nThe page is one HTML file: any web server or file share shows it, and it asks for nothing else. What is wrong stands first, then each name with its runs of the last day and week. It is replaced as a whole, and takes at most 1 MB.\n\n" +
 			"lifeline install --report FILE has cron write it every minute.\n\nThe page shows commands and what failed runs printed: keep it from those who aren't to see that, or give --no-output.",
-		Flags: flags(o.dirOptions(), []*option{
+		Flags: flags(o.lookOptions(), []*option{
 			{name: "out", short: "o", value: "FILE", to: text(&r.out), usage: "replace this file as a whole; its mode is 0644, less the umask"},
 			{name: "every", value: "TIME", to: duration(&r.every, 5*time.Minute).atLeast(time.Second), usage: "tell the page how often it is written: it says that it is old after twice as long"},
 			{name: "no-output", to: toggle(&r.noOutput), usage: "leave out what failed runs printed"},
@@ -91,7 +91,7 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 		}
 	}
 	cron := "runs" // unless a finding says something else
-	d := doctor.Doctor{Guard: o.guard, Understand: understand, ReadEnvFile: readEnvFile, Follows: true, History: g.read, Found: func(f doctor.Finding) {
+	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Follows: true, History: g.read, Found: func(f doctor.Finding) {
 		switch {
 		case f.Wrong:
 			p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What), Text: f.Text, Advice: f.Advice})
