@@ -45,7 +45,7 @@ func reportCommand() *cli.Command {
 				return usage("report takes no argument, but %q was given: it shows every name", c.Args().First())
 			case r.out == "":
 				return usage("--out FILE is missing: lifeline report --out FILE")
-			case r.fleet != "" && r.noOutput && c.IsSet("no-output"):
+			case r.fleet != "" && r.noOutput && os.Getenv(variableOf("no-output")) == "":
 				return usage("--no-output has no effect with --fleet: what status --json prints has no output; leave it out")
 			}
 			page, err := o.pageOf(c.Context, r)

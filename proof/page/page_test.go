@@ -2,6 +2,8 @@
 
 // Package page judges the page of `lifeline report` in a browser. It is a module
 // of its own, so that nothing of the browser's driver comes into lifeline's.
+//
+//	cd proof/page && GOWORK=off go test -count=1 .
 package page
 
 import (
