@@ -110,6 +110,8 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 	cron := "runs" // unless a finding says something else
 	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Follows: true, History: g.read, Found: func(f doctor.Finding) {
 		switch {
+		case f.Word == "paused" && slices.ContainsFunc(list, func(s instanceStatus) bool { return s.Name == f.Name && s.PausedUntil != nil }):
+			// It ends by itself: nothing was forgotten, and the state says it.
 		case f.Wrong:
 			p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What), Text: f.Text, Advice: f.Advice})
 		case f.What == "cron":
