@@ -375,6 +375,10 @@ func (w *writer) output(n *Name) {
 	if o == nil || w.page.NoOutput || w.limits.lines == 0 {
 		return
 	}
+	if strings.TrimSpace(o.Text) == "" {
+		w.f("<p>The run that failed at % printed nothing.</p>\n", o.End)
+		return
+	}
 	lines := strings.Split(strings.TrimRight(o.Text, "\n"), "\n")
 	if cut := len(lines) - w.limits.lines; cut > 0 {
 		lines = lines[cut:]
