@@ -136,7 +136,7 @@ module-path:
 # of the page that lifeline report writes (Chromium).
 docs:
 	go run ./docs/record
-	cd proof/page && go run ./shots ../../docs
+	cd proof/page && GOWORK=off go run ./shots ../../docs
 
 deb: dist
 	packaging/deb.sh dist

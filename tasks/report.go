@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ func reportCommand() *cli.Command {
 		Usage: "write a page to look at",
 		UsageText: "lifeline report [options] --out FILE\n\nThe page is one HTML file: any web server or file share shows it, and it asks for nothing else. What is wrong stands first, then each name with its runs of the last day and week. It is replaced as a whole, and takes at most 1 MB.\n\n" +
 			"lifeline install --report FILE has cron write it every minute.\n\nThe page shows commands and what failed runs printed: keep it from those who aren't to see that, or give --no-output.",
-		Flags: flags(o.dirOptions(), []*option{
+		Flags: flags(o.lookOptions(), []*option{
 			{name: "out", short: "o", value: "FILE", to: text(&r.out), usage: "replace this file as a whole; its mode is 0644, less the umask"},
 			{name: "every", value: "TIME", to: duration(&r.every, 5*time.Minute).atLeast(time.Second), usage: "tell the page how often it is written: it says that it is old after twice as long"},
 			{name: "no-output", to: toggle(&r.noOutput), usage: "leave out what failed runs printed"},
@@ -45,9 +46,10 @@ func reportCommand() *cli.Command {
 				return usage("report takes no argument, but %q was given: it shows every name", c.Args().First())
 			case r.out == "":
 				return usage("--out FILE is missing: lifeline report --out FILE")
-			case r.fleet != "" && r.noOutput && c.IsSet("no-output"):
+			case r.fleet != "" && r.noOutput && os.Getenv(variableOf("no-output")) == "":
 				return usage("--no-output has no effect with --fleet: what status --json prints has no output; leave it out")
 			}
+			giveWay()
 			page, err := o.pageOf(c.Context, r)
 			if err != nil {
 				return err
@@ -71,6 +73,21 @@ func (o *options) pageOf(ctx context.Context, r reportOptions) (*report.Page, er
 	return o.page(ctx, r)
 }
 
+// giveWay lowers the priority, so that a page delays no tick and no worker. Linux
+// has a priority for each thread (setpriority(2)), and a new thread has that of the
+// one that makes it.
+func giveWay() {
+	threads, _ := os.ReadDir("/proc/self/task")
+	for _, t := range threads {
+		if tid, err := strconv.Atoi(t.Name()); err == nil {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, 10)
+		}
+	}
+	if len(threads) == 0 {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
+	}
+}
+
 // page gathers what the page shows: one census for how the names stand, and
 // doctor's look at them, which reads each history once.
 func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, error) {
@@ -84,15 +101,17 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 	}
 	host, _ := os.Hostname()
 	p := &report.Page{Host: or(host, "an unnamed machine"), Written: at, Every: r.every, NoOutput: r.noOutput}
-	g := gathering{at: at, list: list, histories: make([]*report.History, len(list)), of: map[string]int{}}
+	g := gathering{at: at, list: list, histories: make([]*report.History, len(list)), paths: make([]string, len(list)), of: map[string]int{}}
 	for i := range list {
 		if _, history, err := list[i].guard.Journal(list[i].Name); err == nil {
-			g.of[history] = i
+			g.paths[i], g.of[history] = history, i
 		}
 	}
 	cron := "runs" // unless a finding says something else
-	d := doctor.Doctor{Guard: o.guard, Understand: understand, ReadEnvFile: readEnvFile, Follows: true, History: g.read, Found: func(f doctor.Finding) {
+	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Follows: true, History: g.read, Found: func(f doctor.Finding) {
 		switch {
+		case f.Word == "paused" && slices.ContainsFunc(list, func(s instanceStatus) bool { return s.Name == f.Name && s.PausedUntil != nil }):
+			// It ends by itself: nothing was forgotten, and the state says it.
 		case f.Wrong:
 			p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What), Text: f.Text, Advice: f.Advice})
 		case f.What == "cron":
@@ -103,8 +122,10 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 		}
 	}}
 	d.Examine(ctx, nil)
-	for history := range g.of {
-		_, _ = g.read(history)
+	for i, path := range g.paths {
+		if g.histories[i] == nil && path != "" { // one that doctor had no need of
+			_, _ = g.read(path)
+		}
 	}
 	p.Facts = []report.Fact{{Name: "Load", Value: load()}, {Name: "Cron", Value: cron}, {Name: "User", Value: userName()}}
 	p.Facts = slices.DeleteFunc(p.Facts, func(f report.Fact) bool { return f.Value == "" })
@@ -120,31 +141,60 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 	return p, nil
 }
 
-// gathering makes of each history what the page shows of it, when it is read
-// for the first time, and keeps no more than the last one.
+// gathering makes of each history what the page shows of it. Names are asked for
+// in their order, so the next history is read while the last one is looked at. No
+// more than these are kept.
 type gathering struct {
 	at        time.Time
 	list      []instanceStatus
 	histories []*report.History
-	of        map[string]int // whose a history file is
+	paths     []string       // of the histories, in the order of list
+	of        map[string]int // whose a path is
 
-	path string
-	runs []journal.Run
-	err  error
+	last, ahead *reading
+}
+
+// reading is a history that is being read.
+type reading struct {
+	path    string
+	runs    []journal.Run
+	err     error
+	history *report.History
+	done    chan struct{}
+}
+
+func (g *gathering) begin(path string) *reading {
+	r := &reading{path: path, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		r.runs, r.err = journal.ReadHistory(path)
+		if i, known := g.of[path]; known {
+			s := &g.list[i]
+			r.history = report.NewHistory(r.runs, s.UpSince, g.at, s.Totals.Runs <= len(r.runs))
+		}
+	}()
+	return r
 }
 
 func (g *gathering) read(path string) ([]journal.Run, error) {
-	if path == g.path {
-		return g.runs, g.err
+	if g.last != nil && g.last.path == path {
+		return g.last.runs, g.last.err
 	}
-	g.path = path
-	g.runs, g.err = journal.ReadHistory(path)
-	if i, known := g.of[path]; known {
-		s := &g.list[i]
-		g.histories[i] = report.NewHistory(g.runs, s.UpSince, g.at, s.Totals.Runs <= len(g.runs))
-		delete(g.of, path)
+	r := g.ahead
+	if r == nil || r.path != path {
+		r = g.begin(path)
 	}
-	return g.runs, g.err
+	g.ahead = nil
+	i, known := g.of[path]
+	if known && i+1 < len(g.paths) {
+		g.ahead = g.begin(g.paths[i+1])
+	}
+	<-r.done
+	if known {
+		g.histories[i] = r.history
+	}
+	g.last = r
+	return r.runs, r.err
 }
 
 // onPage is the status in the page's words.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -27,6 +28,12 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 			return usage("--%s has no effect with --report; leave it out", p.name)
 		}
 	}
+	switch {
+	case k.file != "" && k.cronD:
+		return usage("--crontab and --cron-d name two places: leave one out")
+	case strings.TrimSpace(k.entry.Schedule) == "@reboot":
+		return usage("--report: a page of the last boot would only grow old: give --schedule times, or leave it out")
+	}
 	file, err := filepath.Abs(k.report)
 	if err != nil {
 		return fmt.Errorf("cannot tell the current directory: %w", err)
@@ -38,11 +45,11 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	if e.Binary, err = binary(); err != nil {
 		return err
 	}
-	e.Name, e.Task = reportName, []string{"report", "--out", file, "--every", everyText(e.Schedule)}
+	e.Name, e.File, e.Task = reportName, k.file, []string{"report", "--out", file, "--every", everyText(e.Schedule)}
 	if k.noOutput {
 		e.Task = append(e.Task, "--no-output")
 	}
-	for _, place := range []struct{ option, path string }{{"dir", o.guard.Dir}, {"state-dir", o.guard.StateDir}} {
+	for _, place := range []struct{ option, path string }{{"dir", o.guard.Dir}, {"state-dir", o.guard.StateDir}, {"crontab", k.file}} {
 		if place.path != "" {
 			path, err := filepath.Abs(place.path)
 			if err != nil {

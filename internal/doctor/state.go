@@ -372,7 +372,7 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 		}
 	}
 	if due, seen, missed := missed(times, time.Now().Add(-slack-c.start.Jitter), traces); missed {
-		d.wrongAs("overdue", "state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
+		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
 			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of cron's start is of %s",
 			human.PastTime(due), human.PastTime(seen))
 	}

@@ -395,7 +395,7 @@ func (c *clerk) ended(r Run) {
 	case Success:
 		c.hooks.start(c.setup.OnSuccess, "success", r)
 	case Failure:
-		if c.setup.Failed != "" {
+		if c.setup.Failed != "" && c.setup.reads() {
 			// What can't be written is missing on a page, and stops nothing.
 			_ = journal.WriteOutput(c.setup.Failed, journal.Output{Generation: r.Generation, End: r.Ended, Text: string(said)})
 		}

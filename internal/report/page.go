@@ -22,7 +22,7 @@ var script string
 // compares them: crypto/sha256 would bring 15 package inits into every start.
 const (
 	styleHash  = "'sha256-OaZa9iMNsk0JQlLW8OjonVFyWAJNlOmwlbZ8cCKfT5I='"
-	scriptHash = "'sha256-SpsXOMCeDW/mxCrOC1iqUevQvZn1Shs7fvTgqvQ2uL0='"
+	scriptHash = "'sha256-ok8MTqDUNH4Eb9cYnW+gMBqoqcUG1gADbS8HX9QA7XI='"
 )
 
 // all writes the whole page.
@@ -234,7 +234,11 @@ func (w *writer) table(names []Name) {
 }
 
 func (w *writer) row(i int, n *Name, fleet, charts bool) {
-	w.f("<tr class=%>", n.Kind.class())
+	w.f("<tr class=%", n.Kind.class())
+	if n.wrong {
+		w.f(" data-w")
+	}
+	w.f(">")
 	if fleet {
 		w.f("<td class=machine>%", n.Machine)
 	}
@@ -369,6 +373,10 @@ func (w *writer) article(i int, n *Name) {
 func (w *writer) output(n *Name) {
 	o := n.Output
 	if o == nil || w.page.NoOutput || w.limits.lines == 0 {
+		return
+	}
+	if strings.TrimSpace(o.Text) == "" {
+		w.f("<p>The run that failed at % printed nothing.</p>\n", o.End)
 		return
 	}
 	lines := strings.Split(strings.TrimRight(o.Text, "\n"), "\n")

@@ -71,7 +71,8 @@ type Name struct {
 	History    *History // nil where it isn't known
 	Output     *journal.Output
 
-	trouble []string // in words, of what is wrong about it
+	wrong   bool     // something in Page.Wrong is about it
+	trouble []string // in words, of what is wrong, where the state doesn't say it
 }
 
 // History is what the page shows of a name's runs.
@@ -236,6 +237,7 @@ func (p *Page) Sort() {
 	for i := range p.Names {
 		n := &p.Names[i]
 		n.trouble = wrong[id{n.Machine, n.Name}]
+		n.wrong = len(n.trouble) > 0
 		if n.Kind == KindPaused { // its state says so
 			n.trouble = slices.DeleteFunc(n.trouble, func(what string) bool { return what == "paused" })
 		}

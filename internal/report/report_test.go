@@ -132,6 +132,20 @@ func TestVisible(t *testing.T) {
 	}
 }
 
+// TestOnlyWrong: "only what is wrong" shows each name of the list above, a pause
+// included, whose row isn't red.
+func TestOnlyWrong(t *testing.T) {
+	p := &Page{Host: "h", Written: noon, Names: []Name{{Name: "a", Kind: KindUp}, {Name: "b", Kind: KindPaused, State: "paused"}, {Name: "c", Kind: KindUp}},
+		Wrong: []Wrong{{Name: "b", What: "paused"}, {Name: "c", What: "crontab"}}}
+	p.Sort()
+	text := string(p.HTML())
+	for _, want := range []string{"To be looked at: 2 of 3 names", "<tr class=bad data-w><th scope=row><a href=#n0>c</a>", "<tr class=ok><th scope=row><a href=#n1>a</a>", "<tr class=warn data-w><th scope=row><a href=#n2>b</a>"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q isn't there", want)
+		}
+	}
+}
+
 // TestLastNight: a job that failed last night and is well again isn't wrong, but who
 // asks whether last night's jobs ran is told.
 func TestLastNight(t *testing.T) {

@@ -36,7 +36,7 @@
   const body = table.tBodies[0];
   const rows = [...body.rows].map(r => {
     const a = r.querySelector('th a');
-    return {r, article: a && $(a.hash.slice(1)), text: r.textContent.toLowerCase(), bad: r.classList.contains('bad')};
+    return {r, article: a && $(a.hash.slice(1)), text: r.textContent.toLowerCase(), bad: 'w' in r.dataset};
   });
 
   // On a phone the table is laid out as blocks; it stays a table for those who

@@ -2,10 +2,13 @@
 
 // Package page judges the page of `lifeline report` in a browser. It is a module
 // of its own, so that nothing of the browser's driver comes into lifeline's.
+//
+//	cd proof/page && GOWORK=off go test -count=1 .
 package page
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -316,6 +319,46 @@ func TestPage(t *testing.T) {
 	}
 	if text := ask[string](b, "document.body.innerText"); strings.ContainsAny(text, "\x1b\a\u202e\u2066\u200b") || !strings.Contains(text, "<script>window.hacked=1</script>") || !strings.Contains(text, "‹U+202E›") {
 		t.Error("foreign text isn't shown as it is")
+	}
+	b.isQuiet(file)
+}
+
+// TestFleet: a page of machines, one of which is hostile and one of which sends
+// nothing that can be used.
+func TestFleet(t *testing.T) {
+	axe := readAxe(t)
+	dir, fleet := scene(t), t.TempDir()
+	good, err := lifeline(t, dir, "status", "--json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hostile, err := json.Marshal([]map[string]any{{"name": "web", "state": evil, "status": strings.Repeat(evil, 50), "command": []string{evil, strings.Repeat("w", 5000)}, "schedule": evil, "problem": evil, "node": evil,
+		"failing_since": "9999-12-31T23:59:59Z", "last": map[string]any{"start": "0001-01-01T00:00:00Z", "end": "9999-12-31T23:59:59Z", "outcome": evil, "why": strings.Repeat(evil, 50)},
+		"memory_bytes": uint64(1<<64 - 1), "processes": -1, "cpu_seconds": -1e308}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"web1": string(good), "web2": string(good), "hostile": string(hostile), "damaged": "[{" + evil, evil[:len("<script>window.hacked=1<")]: "{}", strings.Repeat("long", 50): "[]"} {
+		if err := os.WriteFile(filepath.Join(fleet, name+".json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := write(t, dir, "--fleet", fleet)
+	b := open(t)
+	for _, width := range []int64{360, 1400} {
+		b.show(file, width, "light")
+		for _, what := range b.faults(axe) {
+			t.Errorf("at %d: %s", width, what)
+		}
+	}
+	if ask[bool](b, "'hacked' in window") || ask[int](b, "document.querySelectorAll('img').length") > 0 {
+		t.Error("foreign text became markup")
+	}
+	if n := ask[int](b, "document.querySelectorAll('tbody tr').length"); n != 17 {
+		t.Errorf("%d names are shown", n)
+	}
+	if text := ask[string](b, "document.querySelector('.wrong').innerText"); !strings.Contains(text, "damaged.json can't be used") {
+		t.Errorf("what is wrong: %s", text)
 	}
 	b.isQuiet(file)
 }

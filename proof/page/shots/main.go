@@ -2,7 +2,7 @@
 // machine at a fixed time, drawn by package report and shown in headless
 // chromium. The same code gives the same pictures, so they can't drift.
 //
-//	cd proof/page && go run ./shots ../../docs
+//	cd proof/page && GOWORK=off go run ./shots ../../docs
 package main
 
 import (
