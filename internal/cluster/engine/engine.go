@@ -172,15 +172,26 @@ func (*Taken) Error() string { return "taken" }
 type Refused struct {
 	Code int
 	Text string
+	// ReadOnly: the engine answers, and takes no writes of this node.
+	ReadOnly bool
 }
 
 func (r *Refused) Error() string { return r.Text }
 
 // Refuse makes a Refused with 125, lifeline's code for a failure of its own.
-func Refuse(format string, args ...any) error { return &Refused{125, fmt.Sprintf(format, args...)} }
+func Refuse(format string, args ...any) error {
+	return &Refused{Code: 125, Text: fmt.Sprintf(format, args...)}
+}
+
+// ReadOnly is a refusal of writes by an engine that answers.
+func ReadOnly(format string, args ...any) error {
+	return &Refused{Code: 125, Text: fmt.Sprintf(format, args...), ReadOnly: true}
+}
 
 // Misused is a refusal for what the command line says.
-func Misused(format string, args ...any) error { return &Refused{64, fmt.Sprintf(format, args...)} }
+func Misused(format string, args ...any) error {
+	return &Refused{Code: 64, Text: fmt.Sprintf(format, args...)}
+}
 
 // Lives refuses to forget a name.
 func Lives(name string, nodes []string) error {

@@ -269,8 +269,13 @@ func refine(err error) error {
 		return engine.Refuse("etcd wants a user and a password: set %s, and %s or %s", engine.EnvUser, engine.EnvPassword,
 			engine.EnvPasswordFile)
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
-		return engine.Refuse("etcd's user has no permission for the keys below %s: etcdctl role grant-permission ROLE "+
+		return engine.ReadOnly("etcd's user has no permission for the keys below %s: etcdctl role grant-permission ROLE "+
 			"readwrite --prefix=true %s", root, root)
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return engine.ReadOnly("etcd has no space left (--quota-backend-bytes), until old revisions are gone: etcdctl " +
+			"compact, etcdctl defrag, etcdctl alarm disarm")
+	case errors.Is(err, rpctypes.ErrCorrupt):
+		return engine.ReadOnly("etcd has found that a member's data are corrupt: etcdctl alarm list names it")
 	case errors.Is(err, rpctypes.ErrLeaseTTLTooLarge):
 		return engine.Misused("--ttl is larger than etcd allows")
 	}

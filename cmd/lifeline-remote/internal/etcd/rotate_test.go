@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -233,4 +234,25 @@ func TestCertificatesRotated(t *testing.T) {
 		t.Fatal(err)
 	}
 	renew(t, e)
+}
+
+// An etcd that has reached its quota answers reads. Its refusal of writes is
+// told as what it is.
+func TestFull(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
+	e, err := etcd.Open(t.Context(), enginetest.FullEtcd(t), "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if _, err := e.Look(t.Context(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	_, join := e.Join(t.Context(), engine.Member{Name: "web", Node: "a", TTL: time.Minute, Slots: 1})
+	for what, err := range map[string]error{"join": join, "test": e.Test(t.Context())} {
+		var refused *engine.Refused
+		if !errors.As(err, &refused) || !refused.ReadOnly || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -205,25 +206,51 @@ func statusCommand(ctx context.Context, args []string) error {
 	}
 	e, err := open(ctx, cluster.Hello{URL: url})
 	if err != nil {
-		return fmt.Errorf("cannot ask %s: %w", address.Hide(url), err)
+		return untold(url, err)
 	}
 	defer e.Close()
 	view, err := e.Look(ctx, "")
 	if err != nil {
-		return err
+		return untold(url, err)
 	}
 	states := view.States
 	if len(wanted) > 0 {
 		states = slices.DeleteFunc(states, func(s engine.State) bool { return !slices.Contains(wanted, s.Name) })
 	}
+	held := 0
 	if asJSON {
-		return printJSON(states)
+		if err := printJSON(states); err != nil {
+			return err
+		}
+		held = len(wanted)
+	} else {
+		held = printTable(states)
 	}
-	held := printTable(states)
+	if len(states) == 0 || slices.ContainsFunc(states, func(s engine.State) bool { return !isHeld(s) }) {
+		if err := e.Test(ctx); err != nil { // which may be why no node holds it
+			return untold(url, err)
+		}
+	}
 	if len(wanted) > 0 && held < len(wanted) {
 		return &engine.Refused{Code: 3, Text: "not all of them run"}
 	}
 	return nil
+}
+
+// untold is an error for which status can't tell who holds what.
+func untold(url string, err error) error {
+	var refused *engine.Refused
+	switch {
+	case errors.As(err, &refused) && refused.Code == 64:
+		return err
+	case errors.As(err, &refused) && refused.ReadOnly:
+		return &engine.Refused{Code: 4, Text: fmt.Sprintf("%s answers and refuses writes: %v", address.Hide(url), err)}
+	}
+	return &engine.Refused{Code: 4, Text: fmt.Sprintf("cannot ask %s: %v", address.Hide(url), err)}
+}
+
+func isHeld(s engine.State) bool {
+	return slices.ContainsFunc(s.Members, func(m engine.Status) bool { return m.Slot >= 0 })
 }
 
 // printTable writes a line for each member, and tells how many names are held.

@@ -17,6 +17,7 @@ var errAway = errors.New("connection refused")
 type fake struct {
 	now     func() time.Duration
 	err     error         // of every call, while it is set
+	full    error         // of the writes, while it is set; a standby renews without one, as in etcd
 	delay   time.Duration // before a call is carried out
 	after   time.Duration // after it, before its answer
 	member  bool
@@ -42,6 +43,9 @@ type fake struct {
 
 func (f *fake) call(ctx context.Context, what string) error {
 	f.calls = append(f.calls, what)
+	if f.full != nil && (what == "join" || what == "acquire" || what == "renew" && f.held) {
+		return f.full
+	}
 	return f.sleep(ctx, f.delay)
 }
 

@@ -55,7 +55,7 @@ func (s *session) considerHandOver(state engine.State) {
 	case state.Wish != "" && state.Wish != s.Node && standsBy(state, state.Wish):
 		s.handOver("handed over to " + state.Wish)
 	case s.Prefer != "" && s.Prefer != s.Node && s.isBack(state):
-		s.do(s.limit(), func(ctx context.Context) error {
+		s.do("wish", s.limit(), func(ctx context.Context) error {
 			return s.engine.Wish(ctx, s.Name, s.Prefer, s.Grace+s.Hello.TTL+5*time.Second)
 		}, func(err error) {
 			if !s.again(err) && s.holding && !s.handingOver {
@@ -118,7 +118,7 @@ func (s *session) isBack(state engine.State) bool {
 }
 
 func (s *session) withdrawWish() {
-	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Wish(ctx, s.Name, "", 0) }, func(error) {})
+	s.do("wish", s.limit(), func(ctx context.Context) error { return s.engine.Wish(ctx, s.Name, "", 0) }, func(error) {})
 }
 
 // doSit waits because the worker has failed too often on this node. It ends

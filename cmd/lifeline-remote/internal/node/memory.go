@@ -104,8 +104,9 @@ func (s *session) remember(m engine.Mark) {
 // doRaise gives back what the engine has forgotten.
 func (s *session) doRaise() {
 	floor := s.past.Floor
-	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Raise(ctx, s.Name, floor) }, func(err error) {
+	s.do("raise", s.limit(), func(ctx context.Context) error { return s.engine.Raise(ctx, s.Name, floor) }, func(err error) {
 		if !s.again(err) {
+			s.wrote()
 			s.tryAt = s.w.now()
 		}
 		if s.clock.off && s.holding && !s.handingOver && !s.ticks.running() {
@@ -123,7 +124,7 @@ type clock struct {
 // doClock compares the clocks. A node whose clock is wrong runs no ticks.
 func (s *session) doClock() {
 	var theirs, before, after time.Time
-	s.do(s.limit(), func(ctx context.Context) (err error) {
+	s.do("clock", s.limit(), func(ctx context.Context) (err error) {
 		before = s.w.wall()
 		theirs, err = s.engine.Clock(ctx)
 		after = s.w.wall()

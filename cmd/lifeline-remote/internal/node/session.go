@@ -49,7 +49,9 @@ type session struct {
 	tryAt        time.Duration // when to look for a free slot, or for a wish
 	openAt       time.Duration // when to open or join again
 	fails        int           // engine calls in a row that failed
-	away         bool          // the failures were told
+	away         string        // what was told of the failures, without the cause; "" for nothing
+	calling      string        // the call that is out, or was last
+	readOnly     string        // the call whose write was refused last; "" when writes are taken
 	standingSaid bool          // lifeline knows that the engine is usable
 	raised       bool          // a TTL that isn't what was asked for was told
 

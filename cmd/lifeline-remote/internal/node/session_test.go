@@ -483,3 +483,50 @@ func TestStandbyRefusedLater(t *testing.T) {
 		}
 	})
 }
+
+// An engine that answers reads and refuses writes is told of as that, once, on
+// holder and standby, until it takes writes again.
+func TestSessionReadOnly(t *testing.T) {
+	full := engine.ReadOnly("no space left")
+	want := func(t *testing.T, r *rig, text string, n int) {
+		t.Helper()
+		if got := r.took("say"); len(got) != n || n > 0 && !strings.Contains(got[0], text) {
+			t.Errorf("it says %q", got)
+		}
+	}
+	const refuses, takes = "answers and refuses writes, trying again: no space left", "takes writes again"
+	t.Run("holder", func(t *testing.T) {
+		rigged(t, cluster.Hello{}, func(r *rig) {
+			r.granted()
+			r.f.full = full
+			r.sleep(6 * time.Second) // two tries, which are after a third of the TTL
+			want(t, r, refuses, 1)
+			r.sleep(time.Minute)
+			want(t, r, "", 0)
+			if len(r.took("lost")) != 1 {
+				t.Error("it keeps the lease")
+			}
+			r.say("want")
+			r.sleep(time.Minute)
+			want(t, r, "", 0)
+			r.f.full = nil
+			r.sleep(20 * time.Second)
+			want(t, r, takes, 1)
+		})
+	})
+	t.Run("standby", func(t *testing.T) {
+		rigged(t, cluster.Hello{}, func(r *rig) {
+			r.f.others = []engine.Status{{ID: "x", Node: "b", Slot: 0, Fence: 1}}
+			r.say("want")
+			r.sleep(5 * time.Second)
+			r.f.full, r.f.others = full, nil // the holder has lost it
+			r.sleep(15 * time.Second)
+			want(t, r, refuses, 1)
+			r.sleep(time.Minute)
+			want(t, r, "", 0)
+			r.f.full, r.f.others = nil, []engine.Status{{ID: "x", Node: "b", Slot: 0, Fence: 2}} // and has it again
+			r.sleep(10 * time.Second)
+			want(t, r, takes, 1)
+		})
+	})
+}

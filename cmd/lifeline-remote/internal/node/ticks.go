@@ -214,7 +214,7 @@ func (s *session) runTick(label time.Time) {
 func (s *session) readMark() {
 	var mark engine.Mark
 	floor := s.past.Floor
-	s.do(s.limit(), func(ctx context.Context) (err error) {
+	s.do("mark", s.limit(), func(ctx context.Context) (err error) {
 		if mark, err = s.engine.Mark(ctx, s.Name); err == nil && mark.Serial < floor.Mark.Serial {
 			if err = s.engine.Raise(ctx, s.Name, floor); err == nil {
 				mark, err = s.engine.Mark(ctx, s.Name)
@@ -248,7 +248,7 @@ func (s *session) claim(to engine.Mark, then func()) {
 	t := &s.ticks
 	from := t.mark
 	to.Serial = from.Serial + 1
-	s.do(s.limit(), func(ctx context.Context) error {
+	s.do("claim", s.limit(), func(ctx context.Context) error {
 		err := s.engine.Claim(ctx, from, to)
 		if err == nil || errors.Is(err, engine.ErrLost) {
 			return err
@@ -282,6 +282,9 @@ func (s *session) claim(to engine.Mark, then func()) {
 
 func (s *session) tickFailed(err error) bool {
 	if err == nil {
+		if s.calling == "claim" {
+			s.wrote()
+		}
 		s.answered()
 		return false
 	}

@@ -406,17 +406,22 @@ func refine(err error, config *pgx.ConnConfig) error {
 		case "3F000", "42P01", "42883": // no schema, table, function
 			return engine.Refuse("lifeline's tables aren't in the database %s: lifeline-remote init makes them", config.Database)
 		case "42501":
-			return engine.Refuse("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,
+			return engine.ReadOnly("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,
 				grants(config.User))
 		case "22P05", "22021": // untranslatable_character, character_not_in_repertoire
 			return engine.Misused("the database %s can't hold it in its encoding: %s; keep --node to ASCII, or make the "+
 				"database with ENCODING 'UTF8'", config.Database, said.Message)
 		case "25006":
-			return engine.Refuse("this PostgreSQL is read-only, a standby perhaps: name the primary, or all of them")
+			return readOnly()
+		case "53100", "53400": // disk_full, configuration_limit_exceeded
+			return engine.ReadOnly("PostgreSQL has no room left: %s", said.Message)
 		}
 		return err
 	}
 	text := err.Error()
+	if strings.Contains(text, "read only connection") { // of pgconn.ValidateConnectTargetSessionAttrsReadWrite
+		return readOnly()
+	}
 	for _, sign := range []string{"x509: ", "tls: ", "server refused TLS"} {
 		if i := strings.Index(text, sign); i >= 0 {
 			return engine.Refuse("no TLS connection to PostgreSQL: %s", text[i:])
@@ -427,6 +432,11 @@ func refine(err error, config *pgx.ConnConfig) error {
 		return fmt.Errorf("no connection to PostgreSQL: %s", shorter(unconnected.Unwrap().Error()))
 	}
 	return err
+}
+
+func readOnly() error {
+	return engine.ReadOnly("this PostgreSQL is read-only, a standby or default_transaction_read_only perhaps: name the " +
+		"primary, or all of them")
 }
 
 // shorter has each line of a text once, all in one line. pgx tries an address
