@@ -416,14 +416,13 @@ func refine(err error, config *pgx.ConnConfig) error {
 		case "53100", "53400": // disk_full, configuration_limit_exceeded
 			return engine.ReadOnly("PostgreSQL has no room left: %s", said.Message)
 		}
-		return err
 	}
 	text := err.Error()
 	if strings.Contains(text, "read only connection") { // of pgconn.ValidateConnectTargetSessionAttrsReadWrite
 		return readOnly()
 	}
 	for _, sign := range []string{"x509: ", "tls: ", "server refused TLS"} {
-		if i := strings.Index(text, sign); i >= 0 {
+		if i := strings.Index(text, sign); i >= 0 && !mayBePlain(config) {
 			return engine.Refuse("no TLS connection to PostgreSQL: %s", text[i:])
 		}
 	}
@@ -432,6 +431,15 @@ func refine(err error, config *pgx.ConnConfig) error {
 		return fmt.Errorf("no connection to PostgreSQL: %s", shorter(unconnected.Unwrap().Error()))
 	}
 	return err
+}
+
+// mayBePlain reports whether a connection without TLS is tried, too (sslmode
+// prefer, which is the default). Then what it meets decides: a server without
+// TLS that is only starting must not be refused.
+func mayBePlain(config *pgx.ConnConfig) bool {
+	return config.TLSConfig == nil || slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool {
+		return f.TLSConfig == nil
+	})
 }
 
 func readOnly() error {
