@@ -105,15 +105,19 @@ func (o *options) join(hold *guard.Hold) (*cluster.Lease, error) {
 
 // clusterStatus is `lifeline status --cluster [URL] [NAME...]`; without the
 // address it is the one in LIFELINE_CLUSTER.
-func (o *options) clusterStatus(args []string, asJSON bool) error {
+func (o *options) clusterStatus(args []string, asJSON, nodes bool) error {
 	args, err := o.clusterNames(args)
 	if err != nil {
 		return err
 	}
+	var flags []string
 	if asJSON {
-		return o.remote("status", []string{"--json"}, args)
+		flags = append(flags, "--json")
 	}
-	return o.remote("status", nil, args)
+	if nodes {
+		flags = append(flags, "--nodes")
+	}
+	return o.remote("status", flags, args)
 }
 
 // clusterNames takes the address from the arguments or the environment, and
@@ -177,6 +181,51 @@ func moveCommand() *cli.Command {
 				return err
 			}
 			return o.remote("move", nil, args)
+		},
+	}
+}
+
+func drainCommand() *cli.Command {
+	var o options
+	var length time.Duration
+	return &cli.Command{
+		Name:  "drain",
+		Usage: "have a node of the cluster hand over everything",
+		UsageText: "lifeline drain --cluster URL NODE [--for 2h]\n\nNODE hands over each name that another node stands by for, and takes no lease until\n" +
+			"lifeline undrain NODE, also after a restart. It returns when NODE holds none.",
+		Flags: flags(o.clusterAddress(), []*option{{name: "for", value: "TIME", to: duration(&length, 0), preset: "until lifeline undrain NODE", usage: "end it after TIME"}}),
+		Action: func(c *cli.Context) error {
+			args := c.Args().Slice()
+			if len(args) != 1 {
+				return usage("drain takes NODE: lifeline drain --cluster URL NODE")
+			}
+			if err := cluster.CheckNode(args[0]); err != nil {
+				return usage("%v", err)
+			}
+			if length > 0 {
+				args = append(args, length.String())
+			}
+			return o.remote("drain", nil, args)
+		},
+	}
+}
+
+func undrainCommand() *cli.Command {
+	var o options
+	return &cli.Command{
+		Name:      "undrain",
+		Usage:     "let a drained node take leases again",
+		UsageText: "lifeline undrain --cluster URL NODE",
+		Flags:     flags(o.clusterAddress()),
+		Action: func(c *cli.Context) error {
+			args := c.Args().Slice()
+			if len(args) != 1 {
+				return usage("undrain takes NODE: lifeline undrain --cluster URL NODE")
+			}
+			if err := cluster.CheckNode(args[0]); err != nil {
+				return usage("%v", err)
+			}
+			return o.remote("undrain", nil, args)
 		},
 	}
 }

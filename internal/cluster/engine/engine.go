@@ -44,6 +44,12 @@ type Engine interface {
 	Raise(ctx context.Context, name string, floor Floor) error
 	// Clock is the time of day at the engine; zero where it can't be told.
 	Clock(ctx context.Context) (time.Time, error)
+	// Drain keeps a node from taking a lease for the duration, which is Always or
+	// Never, too. Look tells who is drained.
+	Drain(ctx context.Context, node string, lasts time.Duration) error
+	// Tell writes down how much this node's clock is ahead of the engine's, beside
+	// the session.
+	Tell(ctx context.Context, ahead time.Duration) error
 	// Forget removes all of a name, except what keeps its fences rising. It
 	// refuses while a node stands by for the name or holds it, and waits until
 	// that is certain.
@@ -71,6 +77,12 @@ type Engine interface {
 	Close()
 }
 
+// Durations of a drain that have no end, and that end it.
+const (
+	Always time.Duration = 0
+	Never  time.Duration = -1
+)
+
 // Member is a node that stands by.
 type Member struct {
 	Name, Node string
@@ -83,6 +95,8 @@ type Member struct {
 // View is what Look sees at one moment.
 type View struct {
 	States []State
+	// Drained are the nodes that are to take no lease.
+	Drained []string
 	// Epoch changes whenever the engine may have lost state: with each restart
 	// as a whole, each promotion, each election.
 	Epoch string
@@ -139,6 +153,7 @@ type Status struct {
 	Fence uint64
 	Mine  bool // this session
 	TTL   time.Duration
+	Ahead *time.Duration // its clock, of the engine's, as it has last told; nil where it hasn't
 }
 
 // Mark is how far the ticks of a name have been run.

@@ -23,7 +23,8 @@ type Suite struct {
 
 type client struct {
 	engine.Engine
-	t *testing.T
+	t    *testing.T
+	name string
 }
 
 var names = struct {
@@ -46,7 +47,7 @@ func (s Suite) open(t *testing.T, name string) client {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Close)
-	return client{&serial{Engine: e}, t}
+	return client{&serial{Engine: e}, t, name}
 }
 
 func (s Suite) join(t *testing.T, name, node string, slots int) client {
@@ -138,6 +139,8 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("many at once", s.race)
 	t.Run("look", s.look)
 	t.Run("forget", s.forget)
+	t.Run("drain", s.drain)
+	t.Run("tell", s.tell)
 	t.Run("wish", s.wish)
 	t.Run("ticks", s.ticks)
 	t.Run("ticks need the slot", s.ticksSlot)
@@ -325,6 +328,54 @@ func (s Suite) state(c client, name string) engine.State {
 	return states[0]
 }
 
+// drain says of a node that it is to take no lease, for a time or without end.
+func (s Suite) drain(t *testing.T) {
+	node := fresh(t)
+	a, other := s.join(t, fresh(t), "a", 1), s.open(t, "")
+	is := func(c client) bool {
+		view, err := c.Look(t.Context(), "")
+		c.must(err)
+		return slices.Contains(view.Drained, node)
+	}
+	if is(a) {
+		t.Fatal("it is drained from the beginning")
+	}
+	other.must(other.Drain(t.Context(), node, engine.Always))
+	if view, err := a.Look(t.Context(), a.name); err != nil || !slices.Contains(view.Drained, node) || !is(other) {
+		t.Fatalf("it isn't drained: %v, %v", view, err)
+	}
+	other.must(other.Drain(t.Context(), node, engine.Never))
+	if is(a) {
+		t.Fatal("it is still drained")
+	}
+	other.must(other.Drain(t.Context(), node, time.Second))
+	for is(a) {
+		if t.Context().Err() != nil {
+			t.Fatal("it stays drained")
+		}
+	}
+}
+
+// tell writes beside a session how its node's clock differs.
+func (s Suite) tell(t *testing.T) {
+	name := fresh(t)
+	a, other := s.join(t, name, "a", 1), s.open(t, "")
+	a.acquire()
+	if m := s.state(other, name).Members[0]; m.Ahead != nil {
+		t.Errorf("it is ahead by %s before it has told", m.Ahead)
+	}
+	for _, ahead := range []time.Duration{-90 * time.Second, time.Hour} {
+		a.must(a.Tell(t.Context(), ahead))
+		if m := s.state(other, name).Members[0]; m.Ahead == nil || *m.Ahead != ahead {
+			t.Errorf("told is %s, seen %v", ahead, m.Ahead)
+		}
+	}
+	a.must(a.Leave(t.Context()))
+	if err := a.Tell(t.Context(), 0); !errors.Is(err, engine.ErrLost) {
+		t.Errorf("without a session: %v", err)
+	}
+}
+
 // forget removes a name that no node stands by for, and its fences go on.
 func (s Suite) forget(t *testing.T) {
 	name := fresh(t)
@@ -396,7 +447,7 @@ func (s Suite) wish(t *testing.T) {
 	}
 	a.keep(s.TTL)
 	a.must(a.Wish(t.Context(), name, "c", 2*time.Second))
-	for deadline := time.Now().Add(10 * time.Second); s.state(client{s.open(t, ""), t}, name).Wish != ""; {
+	for deadline := time.Now().Add(10 * time.Second); s.state(s.open(t, ""), name).Wish != ""; {
 		if time.Now().After(deadline) {
 			t.Fatal("the wish never ends")
 		}

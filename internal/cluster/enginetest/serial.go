@@ -56,6 +56,11 @@ func (s *serial) Forget(ctx context.Context, name string) error {
 	return s.Engine.Forget(ctx, name)
 }
 
+func (s *serial) Tell(ctx context.Context, ahead time.Duration) error {
+	defer s.lock()()
+	return s.Engine.Tell(ctx, ahead)
+}
+
 func (s *serial) Wish(ctx context.Context, name, node string, lasts time.Duration) error {
 	defer s.lock()()
 	return s.Engine.Wish(ctx, name, node, lasts)

@@ -13,6 +13,8 @@
 //	wish           the node that is to have the name
 //	mark           how far the ticks have been run
 //
+// The key /lifeline/drain/NODE keeps a node from taking a lease.
+//
 // The key of a slot hangs on no lease of etcd. A member of etcd that was the
 // leader, was stopped and goes on, may end leases that the new leader has
 // renewed meanwhile. This is etcd's issue 15247; what 3.6 does about it leaves
@@ -44,6 +46,7 @@ const (
 	layout  = "2" // of the keys
 	version = root + "version"
 	names   = root + "v" + layout + "/"
+	drains  = root + "drain/"
 )
 
 // Etcd is the engine.
@@ -55,6 +58,7 @@ type Etcd struct {
 	name    string
 	m       engine.Member
 	lease   clientv3.LeaseID // of the member's key; 0 for no session
+	who     who              // what the member's key says
 	id      string           // of the session
 	slot    string           // key, "" for none
 	made    int64            // the revision that made it
@@ -77,6 +81,8 @@ type who struct {
 	Since time.Time `json:"since"`
 	ID    string    `json:"id"`
 	TTL   int64     `json:"ttl,omitempty"` // of a slot, in milliseconds
+
+	Ahead *time.Duration `json:"ahead,omitempty"` // of a member: its clock, in nanoseconds
 
 	Offset int64 `json:"offset,omitempty"` // of a slot: what its fence is above its revision
 }
@@ -186,7 +192,8 @@ func (e *Etcd) enlist(ctx context.Context) error {
 	if e.id == "" {
 		e.id = strconv.FormatInt(int64(g.ID), 16)
 	}
-	text, _ := json.Marshal(who{Node: e.m.Node, Since: time.Now().UTC(), ID: e.id})
+	e.who = who{Node: e.m.Node, Since: time.Now().UTC(), ID: e.id, Ahead: e.who.Ahead}
+	text, _ := json.Marshal(e.who)
 	put := clientv3.OpPut(e.key("member", e.id), string(text), clientv3.WithLease(g.ID))
 	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).
 		Then(clientv3.OpPut(version, layout), put).Else(clientv3.OpGet(version), put).Commit()

@@ -149,7 +149,7 @@ func (s *session) doJoin() {
 				"that much later", ttl, s.Hello.TTL))
 		}
 		s.ttl = min(ttl, s.Hello.TTL)
-		s.joined, s.joinedAt, s.ForceOptions = true, s.w.now(), false
+		s.joined, s.joinedAt, s.ForceOptions, s.clock.has = true, s.w.now(), false, false
 		s.confirm(sent)
 		s.tryAt = s.w.now()
 		if !s.standingSaid {
@@ -226,6 +226,7 @@ func (s *session) ask(then func(engine.State, error)) {
 			state = view.States[0]
 		}
 		if err == nil {
+			s.drained = view.Drained
 			s.believe(view, state)
 		}
 		then(state, err)
@@ -240,6 +241,7 @@ func (s *session) doLook() {
 			return
 		}
 		s.answered()
+		s.tellOfDrain()
 		switch {
 		case s.past.Above(state):
 			s.doRaise()
@@ -274,7 +276,7 @@ func (s *session) fallback() time.Duration {
 }
 
 func (s *session) compete(state engine.State) {
-	if s.leaving || !s.wanted || s.clock.off {
+	if s.leaving || !s.wanted || s.clock.off || s.isDrained(s.Node) {
 		return
 	}
 	if s.w.now() < s.freeAt {
@@ -300,7 +302,7 @@ func (s *session) compete(state engine.State) {
 		}
 		return
 	}
-	if w := state.Wish; w != "" && w != s.Node && standsBy(state, w) {
+	if w := state.Wish; w != "" && w != s.Node && standsBy(state, w) && !s.isDrained(w) {
 		s.tryAt = min(s.tryAt, s.w.now()+250*time.Millisecond)
 		return
 	}

@@ -92,6 +92,9 @@ func move(ctx context.Context, url, name, node string) error {
 			}
 			return nil
 		}
+		if slices.Contains(view.Drained, node) {
+			return engine.Refuse("%s: %s is drained; lifeline undrain %s", name, node, node)
+		}
 		if !standsBy(last, node) {
 			return engine.Refuse("%s: %s doesn't stand by for it; %s; where it is paused, lifeline resume %s lets it", name, node,
 				whoDoes(last), name)
@@ -196,10 +199,14 @@ func whoDoes(s engine.State) string {
 }
 
 func statusCommand(ctx context.Context, args []string) error {
-	asJSON := len(args) > 0 && args[0] == "--json"
-	if asJSON {
-		args = args[1:]
+	flag := func(name string) bool {
+		is := len(args) > 0 && args[0] == name
+		if is {
+			args = args[1:]
+		}
+		return is
 	}
+	asJSON, nodes := flag("--json"), flag("--nodes")
 	url, wanted, err := addressOf(args)
 	if err != nil {
 		return err
@@ -217,6 +224,10 @@ func statusCommand(ctx context.Context, args []string) error {
 	if len(wanted) > 0 {
 		states = slices.DeleteFunc(states, func(s engine.State) bool { return !slices.Contains(wanted, s.Name) })
 	}
+	if nodes {
+		view.States = states
+		return printNodes(view, asJSON)
+	}
 	held := 0
 	if asJSON {
 		if err := printJSON(states); err != nil {
@@ -224,7 +235,7 @@ func statusCommand(ctx context.Context, args []string) error {
 		}
 		held = len(wanted)
 	} else {
-		held = printTable(states)
+		held = printTable(states, view.Drained)
 	}
 	if len(states) == 0 || slices.ContainsFunc(states, func(s engine.State) bool { return !isHeld(s) }) {
 		if err := e.Test(ctx); err != nil { // which may be why no node holds it
@@ -254,7 +265,7 @@ func isHeld(s engine.State) bool {
 }
 
 // printTable writes a line for each member, and tells how many names are held.
-func printTable(states []engine.State) (held int) {
+func printTable(states []engine.State, drained []string) (held int) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tNODE\tSTATE\tSINCE\tFENCE\tLAST TICK")
 	for _, s := range states {
@@ -266,6 +277,9 @@ func printTable(states []engine.State) (held int) {
 			}
 			if s.Wish == m.Node && m.Slot < 0 {
 				state = "is to have it"
+			}
+			if slices.Contains(drained, m.Node) {
+				state += ", drained"
 			}
 			tick := "-"
 			if !s.Mark.Claimed.IsZero() && m.Slot >= 0 {

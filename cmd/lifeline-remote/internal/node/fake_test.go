@@ -33,6 +33,8 @@ type fake struct {
 
 	reason error
 
+	drained []string
+
 	reconnects int
 	epoch      string
 	history    string
@@ -126,7 +128,8 @@ func (f *fake) Look(ctx context.Context, name string) (engine.View, error) {
 		}
 		s.Members = append(s.Members, m)
 	}
-	return engine.View{States: []engine.State{s}, Epoch: f.epoch, History: f.history, Revision: f.revision}, nil
+	return engine.View{States: []engine.State{s}, Epoch: f.epoch, History: f.history, Revision: f.revision,
+		Drained: f.drained}, nil
 }
 
 func (f *fake) Raise(ctx context.Context, _ string, floor engine.Floor) error {
@@ -143,6 +146,10 @@ func (f *fake) Raise(ctx context.Context, _ string, floor engine.Floor) error {
 func (f *fake) Clock(ctx context.Context) (time.Time, error) {
 	return time.Now().Add(f.clock), f.err
 }
+
+func (f *fake) Drain(context.Context, string, time.Duration) error { return nil }
+
+func (f *fake) Tell(context.Context, time.Duration) error { return nil }
 
 func (f *fake) Forget(context.Context, string) error { return nil }
 

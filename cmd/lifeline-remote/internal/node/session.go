@@ -63,6 +63,8 @@ type session struct {
 	freeAt   time.Duration // no slot is taken before
 	joinedAt time.Duration
 	clock    clock
+	drained  []string // nodes, as last seen
+	isTold   bool     // that this node is drained
 
 	crash       crashes
 	handingOver bool // lifeline was asked to hand over
@@ -328,6 +330,8 @@ func (s *session) act() {
 		s.doTick()
 	case s.joined && now >= s.tryAt && (s.holding || s.wanted):
 		s.doLook()
+	case s.joined && now >= s.clock.at:
+		s.doClock()
 	case !s.joined && s.wanted && now >= s.openAt:
 		if s.crash.sitting(now) {
 			s.doSit()
@@ -361,9 +365,7 @@ func (s *session) arm(end time.Duration) {
 			if s.holding || s.wanted {
 				due(s.tryAt)
 			}
-			if s.ticks.schedule != nil {
-				due(s.clock.at)
-			}
+			due(s.clock.at)
 		} else if s.wanted {
 			due(s.openAt)
 		}

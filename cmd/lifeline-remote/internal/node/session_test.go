@@ -530,3 +530,35 @@ func TestSessionReadOnly(t *testing.T) {
 		})
 	})
 }
+
+// A drained node hands over to a node that isn't, and takes nothing until it is
+// drained no longer.
+func TestSessionDrained(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.f.drained = []string{"a", "c"}
+		r.f.others = []engine.Status{{ID: "z", Node: "c", Slot: -1}}
+		r.sleep(20 * time.Second)
+		if got := r.took("yield"); len(got) != 0 {
+			t.Fatalf("no node can take it, and it hands over: %q", got)
+		}
+		r.f.others = append(r.f.others, engine.Status{ID: "x", Node: "b", Slot: -1})
+		r.sleep(10 * time.Second)
+		if got := r.took("yield"); len(got) != 1 || !strings.Contains(got[0], "lifeline undrain a") {
+			t.Fatalf("it should hand over: %q", got)
+		}
+		r.say("release", "want")
+		r.sleep(time.Minute)
+		if got := r.took("granted"); len(got) != 0 {
+			t.Fatal("a drained node is granted the lease")
+		}
+		if got := r.took("say"); len(got) != 1 || !strings.Contains(got[0], "this node is drained") {
+			t.Errorf("it says %q", got)
+		}
+		r.f.drained = nil
+		r.sleep(10 * time.Second)
+		if got := r.took("granted"); len(got) != 1 {
+			t.Error("it isn't granted the lease afterwards")
+		}
+	})
+}

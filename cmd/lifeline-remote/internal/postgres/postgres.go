@@ -199,7 +199,8 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 	rows, err := c.Query(ctx, `SELECT lifeline.epoch(), (pg_current_wal_insert_lsn() - '0/0')::bigint, clock_timestamp(),
 			n.name, CASE WHEN n.wish_until > clock_timestamp() THEN coalesce(n.wish, '') ELSE '' END,
 			n.claimed, n.done, n.skipped, n.serial, n.fence, m.id, m.node, m.since, m.slot, m.fence, m.joined, m.beat, m.ttl,
-			clock_timestamp() - m.renewed
+			clock_timestamp() - m.renewed, m.ahead, (SELECT coalesce(array_agg(node), '{}') FROM lifeline.drain
+				WHERE until IS NULL OR until > clock_timestamp())
 		FROM (SELECT) one LEFT JOIN lifeline.name n ON $1 IN ('', n.name) AND n.name <> '' LEFT JOIN lifeline.member m ON m.name = n.name
 		ORDER BY n.name, m.slot NULLS LAST, m.since`, name)
 	if err != nil {
@@ -213,7 +214,7 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 		top, fence           *int64
 		slot                 *int
 		joined, beat         *int64
-		ttl, age             *time.Duration
+		ttl, age, ahead      *time.Duration
 	}
 	var list []row
 	var clock time.Time
@@ -221,7 +222,8 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 	for rows.Next() {
 		var r row
 		if err := rows.Scan(&v.Epoch, &lsn, &clock, &r.name, &r.wish, &r.claimed, &r.done, &r.skipped, &r.serial, &r.top,
-			&r.id, &r.node, &r.since, &r.slot, &r.fence, &r.joined, &r.beat, &r.ttl, &r.age); err != nil {
+			&r.id, &r.node, &r.since, &r.slot, &r.fence, &r.joined, &r.beat, &r.ttl, &r.age, &r.ahead,
+			&v.Drained); err != nil {
 			return v, err
 		}
 		list = append(list, r)
@@ -247,7 +249,8 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 		if r.id == nil {
 			continue
 		}
-		m := engine.Status{ID: *r.id, Node: *r.node, Since: *r.since, Slot: -1, Mine: *r.id == p.id, Order: uint64(*r.joined)}
+		m := engine.Status{ID: *r.id, Node: *r.node, Since: *r.since, Slot: -1, Mine: *r.id == p.id, Order: uint64(*r.joined),
+			Ahead: r.ahead}
 		if r.slot != nil && r.fence != nil {
 			m.Slot, m.Fence = *r.slot, uint64(*r.fence)
 		}
@@ -269,6 +272,30 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 func (p *Postgres) Raise(ctx context.Context, name string, f engine.Floor) error {
 	return p.row(ctx, []any{nil}, "SELECT lifeline.raise_name($1, $2, $3, $4, $5, $6)", name, int64(f.Fence),
 		stamp(f.Mark.Claimed), stamp(f.Mark.Done), f.Mark.Skipped, f.Mark.Serial)
+}
+
+// Drain writes a row.
+func (p *Postgres) Drain(ctx context.Context, node string, lasts time.Duration) error {
+	var until *string
+	if lasts != engine.Always {
+		text := micros(lasts)
+		if lasts == engine.Never {
+			text = "-1 second"
+		}
+		until = &text
+	}
+	return p.row(ctx, []any{nil}, "SELECT lifeline.drain_node($1, $2::interval)", node, until)
+}
+
+// Tell writes a column.
+func (p *Postgres) Tell(ctx context.Context, ahead time.Duration) error {
+	var ok bool
+	err := p.row(ctx, []any{&ok}, "WITH told AS (UPDATE lifeline.member SET ahead = $2::interval WHERE id = $1 RETURNING 1) "+
+		"SELECT EXISTS (SELECT FROM told)", p.id, micros(ahead))
+	if err == nil && !ok {
+		err = engine.ErrLost
+	}
+	return err
 }
 
 // Forget removes the rows of a name. It takes a session for dead when its beats

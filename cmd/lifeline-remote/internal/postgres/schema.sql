@@ -36,6 +36,12 @@ CREATE TABLE IF NOT EXISTS lifeline.member (
 	fence   bigint,
 	UNIQUE (name, slot)
 );
+ALTER TABLE lifeline.member ADD COLUMN IF NOT EXISTS ahead interval; -- the node's clock, of the database's
+
+-- One row for each node that is to take no lease; until is null where that has
+-- no end.
+CREATE TABLE IF NOT EXISTS lifeline.drain (node text PRIMARY KEY, until timestamptz);
+
 DO $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM information_schema.columns
@@ -138,6 +144,18 @@ BEGIN
 	IF NOT FOUND THEN
 		granted := -1;
 	END IF;
+END $$;
+
+-- drain_node keeps a node from taking a lease; a null interval has no end, and
+-- one below 0 ends a drain.
+CREATE OR REPLACE FUNCTION lifeline.drain_node(a_node text, lasts interval) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	DELETE FROM lifeline.drain WHERE node = a_node;
+	IF lasts IS NULL OR lasts > interval '0' THEN
+		INSERT INTO lifeline.drain (node, until) VALUES (a_node, clock_timestamp() + lasts);
+	END IF;
+	PERFORM pg_notify('lifeline', name) FROM lifeline.name;
 END $$;
 
 -- forget removes a name without living sessions; false: it has some.
