@@ -185,6 +185,34 @@ func moveCommand() *cli.Command {
 	}
 }
 
+func runsCommand() *cli.Command {
+	var o options
+	var asJSON, cluster bool
+	return &cli.Command{
+		Name:      "runs",
+		Usage:     "which node of the cluster ran which tick, and how it ended",
+		UsageText: "lifeline runs --cluster [URL] NAME\n\nThe latest scheduled runs of NAME (--tick), 100 of them or more.",
+		Flags: flags([]*option{clusterToggle(&cluster, "ask the cluster"),
+			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, the latest run first"}}),
+		Action: func(c *cli.Context) error {
+			if !cluster {
+				return usage("runs are a cluster's: lifeline runs --cluster NAME; lifeline history NAME has this node's")
+			}
+			names, err := o.clusterNames(c.Args().Slice())
+			if err == nil && len(names) != 1 {
+				err = usage("runs takes one NAME: lifeline runs --cluster URL NAME")
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return o.remote("runs", []string{"--json"}, names)
+			}
+			return o.remote("runs", nil, names)
+		},
+	}
+}
+
 func drainCommand() *cli.Command {
 	var o options
 	var length time.Duration

@@ -59,8 +59,11 @@ type Engine interface {
 	Wish(ctx context.Context, name, node string, lasts time.Duration) error
 	// Claim moves the mark of the name's ticks from one to another. It requires
 	// that the mark is still from, and that the session still has a slot.
-	// Otherwise it returns ErrClaimed.
-	Claim(ctx context.Context, from, to Mark) error
+	// Otherwise it returns ErrClaimed. With a run it writes that down, too, where
+	// it can.
+	Claim(ctx context.Context, from, to Mark, run *Run) error
+	// Runs are the latest scheduled runs of a name, the latest one first.
+	Runs(ctx context.Context, name string) ([]Run, error)
 	// Mark reads the mark.
 	Mark(ctx context.Context, name string) (Mark, error)
 	// Reconnect is called after a failure and before the next call. The
@@ -168,6 +171,24 @@ type Mark struct {
 func (m Mark) Equal(o Mark) bool {
 	return m.Claimed.Equal(o.Claimed) && m.Done.Equal(o.Done) && m.Skipped == o.Skipped && m.Serial == o.Serial
 }
+
+// KeptRuns is how many runs of a name are kept, at least. A run moves the mark
+// twice or more often, and its place is the mark's serial.
+const KeptRuns = 100
+
+// Run is a scheduled run, as the engine keeps it for people.
+type Run struct {
+	Serial int64     `json:"serial"` // of the mark that claimed it
+	Label  time.Time `json:"label"`
+	Node   string    `json:"node"`
+	Fence  uint64    `json:"fence"`
+	Began  time.Time `json:"began"`          // by the node's clock
+	Ended  time.Time `json:"ended,omitzero"` // zero while it runs, or where its end was never written
+	Code   int       `json:"code"`
+}
+
+// Place is which of the kept runs it replaces.
+func (r Run) Place() int64 { return r.Serial % (2 * KeptRuns) }
 
 // ErrLost says that the session has ended, and that another node may have what
 // it held.

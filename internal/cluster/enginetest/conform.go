@@ -141,6 +141,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("forget", s.forget)
 	t.Run("drain", s.drain)
 	t.Run("tell", s.tell)
+	t.Run("runs", s.runs)
 	t.Run("wish", s.wish)
 	t.Run("ticks", s.ticks)
 	t.Run("ticks need the slot", s.ticksSlot)
@@ -356,6 +357,45 @@ func (s Suite) drain(t *testing.T) {
 	}
 }
 
+// runs are kept with their ends, and the oldest ones go.
+func (s Suite) runs(t *testing.T) {
+	name := fresh(t)
+	a, other := s.join(t, name, "a", 1), s.open(t, "")
+	fence := a.acquire()
+	a.keep(s.TTL)
+	mark, at := engine.Mark{}, time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+	move := func(to engine.Mark, run engine.Run) {
+		to.Serial = mark.Serial + 1
+		a.must(a.Claim(t.Context(), mark, to, &run))
+		mark = to
+	}
+	const all = engine.KeptRuns + 5
+	for n := range all {
+		label := at.Add(time.Duration(n) * time.Minute)
+		run := engine.Run{Serial: mark.Serial + 1, Label: label, Node: "a", Fence: fence, Began: label.Add(time.Second)}
+		move(engine.Mark{Claimed: label, Done: mark.Done}, run)
+		if n < all-1 {
+			run.Ended, run.Code = label.Add(3*time.Second), n
+			move(engine.Mark{Claimed: label, Done: label}, run)
+		}
+	}
+	list, err := other.Runs(t.Context(), name)
+	if err != nil || len(list) < engine.KeptRuns || len(list) > 2*engine.KeptRuns {
+		t.Fatalf("%d runs are kept: %v", len(list), err)
+	}
+	last, before := list[0], list[1]
+	if label := at.Add((all - 1) * time.Minute); !last.Label.Equal(label) || !last.Ended.IsZero() || last.Node != "a" ||
+		last.Fence != fence || !last.Began.Equal(label.Add(time.Second)) {
+		t.Errorf("the latest is %+v", last)
+	}
+	if before.Code != all-2 || before.Ended.Sub(before.Label) != 3*time.Second {
+		t.Errorf("the one before is %+v", before)
+	}
+	if view, err := other.Look(t.Context(), name); err != nil || len(view.States) != 1 || len(view.States[0].Members) != 1 {
+		t.Errorf("beside the runs it stands as %+v, %v", view, err)
+	}
+}
+
 // tell writes beside a session how its node's clock differs.
 func (s Suite) tell(t *testing.T) {
 	name := fresh(t)
@@ -466,16 +506,16 @@ func (s Suite) ticks(t *testing.T) {
 	}
 	one := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
 	first := engine.Mark{Claimed: one}
-	a.must(a.Claim(t.Context(), mark, first))
-	if err := a.Claim(t.Context(), mark, first); !errors.Is(err, engine.ErrClaimed) {
+	a.must(a.Claim(t.Context(), mark, first, nil))
+	if err := a.Claim(t.Context(), mark, first, nil); !errors.Is(err, engine.ErrClaimed) {
 		t.Fatalf("claimed twice: %v", err)
 	}
 	second := engine.Mark{Claimed: one, Done: one, Skipped: 2}
-	a.must(a.Claim(t.Context(), first, second))
-	if err := a.Claim(t.Context(), first, second); !errors.Is(err, engine.ErrClaimed) {
+	a.must(a.Claim(t.Context(), first, second, nil))
+	if err := a.Claim(t.Context(), first, second, nil); !errors.Is(err, engine.ErrClaimed) {
 		t.Fatalf("from a mark that is gone: %v", err)
 	}
-	a.must(a.Claim(t.Context(), second, second)) // "still mine"
+	a.must(a.Claim(t.Context(), second, second, nil)) // "still mine"
 	mark, err = a.Mark(t.Context(), name)
 	a.must(err)
 	if !mark.Equal(second) {
@@ -491,16 +531,16 @@ func (s Suite) ticksSlot(t *testing.T) {
 	name := fresh(t)
 	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
 	first := engine.Mark{Claimed: time.Unix(1e9, 0).UTC()}
-	if err := b.Claim(t.Context(), engine.Mark{}, first); !errors.Is(err, engine.ErrLost) {
+	if err := b.Claim(t.Context(), engine.Mark{}, first, nil); !errors.Is(err, engine.ErrLost) {
 		t.Fatalf("without a slot: %v", err)
 	}
 	a.acquire()
 	b.keep(s.TTL)
 	s.inherit(t, b)
-	if err := a.Claim(t.Context(), engine.Mark{}, first); !errors.Is(err, engine.ErrLost) {
+	if err := a.Claim(t.Context(), engine.Mark{}, first, nil); !errors.Is(err, engine.ErrLost) {
 		t.Fatalf("with a slot that was lost: %v", err)
 	}
-	b.must(b.Claim(t.Context(), engine.Mark{}, first))
+	b.must(b.Claim(t.Context(), engine.Mark{}, first, nil))
 }
 
 // raise checks that an engine that has gone back gets the higher fence and mark

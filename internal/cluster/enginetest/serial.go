@@ -71,7 +71,7 @@ func (s *serial) Mark(ctx context.Context, name string) (engine.Mark, error) {
 	return s.Engine.Mark(ctx, name)
 }
 
-func (s *serial) Claim(ctx context.Context, from, to engine.Mark) error {
+func (s *serial) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run) error {
 	defer s.lock()()
-	return s.Engine.Claim(ctx, from, to)
+	return s.Engine.Claim(ctx, from, to, run)
 }

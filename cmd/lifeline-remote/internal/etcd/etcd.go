@@ -13,7 +13,8 @@
 //	wish           the node that is to have the name
 //	mark           how far the ticks have been run
 //
-// The key /lifeline/drain/NODE keeps a node from taking a lease.
+// The key /lifeline/drain/NODE keeps a node from taking a lease. Those below
+// /lifeline/run/NAME/ are the latest scheduled runs.
 //
 // The key of a slot hangs on no lease of etcd. A member of etcd that was the
 // leader, was stopped and goes on, may end leases that the new leader has
@@ -47,6 +48,7 @@ const (
 	version = root + "version"
 	names   = root + "v" + layout + "/"
 	drains  = root + "drain/"
+	runs    = root + "run/" // beside the names, which are read often
 )
 
 // Etcd is the engine.

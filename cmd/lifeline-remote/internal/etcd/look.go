@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -256,8 +257,25 @@ func (e *Etcd) Mark(ctx context.Context, name string) (engine.Mark, error) {
 	return m, nil
 }
 
+// Runs reads the runs' keys.
+func (e *Etcd) Runs(ctx context.Context, name string) ([]engine.Run, error) {
+	got, err := e.c.Get(ctx, runs+name+"/", clientv3.WithPrefix())
+	if err != nil {
+		return nil, refine(err)
+	}
+	var list []engine.Run
+	for _, kv := range got.Kvs {
+		var run engine.Run
+		if json.Unmarshal(kv.Value, &run) == nil {
+			list = append(list, run)
+		}
+	}
+	slices.SortFunc(list, func(a, b engine.Run) int { return cmp.Compare(b.Serial, a.Serial) })
+	return list, nil
+}
+
 // Claim moves the mark, if it is still from and this session has its slot.
-func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark) error {
+func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run) error {
 	if e.slot == "" {
 		return engine.ErrLost
 	}
@@ -266,8 +284,13 @@ func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark) error {
 	if from == (engine.Mark{}) {
 		was = clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
 	}
+	puts := []clientv3.Op{clientv3.OpPut(key, writeMark(to))}
+	if run != nil {
+		text, _ := json.Marshal(run)
+		puts = append(puts, clientv3.OpPut(fmt.Sprintf("%s%s/%03d", runs, e.name, run.Place()), string(text)))
+	}
 	r, err := e.c.Txn(ctx).If(append(e.own(), was)...).
-		Then(clientv3.OpPut(key, writeMark(to))).
+		Then(puts...).
 		Else(clientv3.OpGet(e.slot)).Commit()
 	if err != nil {
 		return refine(err)

@@ -338,7 +338,7 @@ func (s *session) doAcquire(wished bool) {
 		s.wrote()
 		s.past.Fence = max(s.past.Fence, grant.Fence)
 		s.w.keep(s.past)
-		s.holding, s.handingOver = true, false
+		s.holding, s.handingOver, s.fence = true, false, grant.Fence
 		s.times = cluster.TimesOf(s.deadline, s.Hello.TTL, s.Grace)
 		if !s.wanted || s.leaving || !s.times.Held(s.w.now()) { // too late: give it back
 			s.release = true
@@ -357,7 +357,7 @@ func (s *session) doRelease() {
 	revert := s.ticks.revert()
 	s.do("release", s.limit(), func(ctx context.Context) error {
 		if revert != nil {
-			if err := s.engine.Claim(ctx, revert.from, revert.to); err != nil && !errors.Is(err, engine.ErrClaimed) {
+			if err := s.engine.Claim(ctx, revert.from, revert.to, revert.run); err != nil && !errors.Is(err, engine.ErrClaimed) {
 				return err
 			}
 		}

@@ -34,6 +34,7 @@ type fake struct {
 	reason error
 
 	drained []string
+	runs    []engine.Run
 
 	reconnects int
 	epoch      string
@@ -147,6 +148,8 @@ func (f *fake) Clock(ctx context.Context) (time.Time, error) {
 	return time.Now().Add(f.clock), f.err
 }
 
+func (f *fake) Runs(context.Context, string) ([]engine.Run, error) { return f.runs, nil }
+
 func (f *fake) Drain(context.Context, string, time.Duration) error { return nil }
 
 func (f *fake) Tell(context.Context, time.Duration) error { return nil }
@@ -158,7 +161,7 @@ func (f *fake) Wish(ctx context.Context, _, node string, _ time.Duration) error 
 	return f.call(ctx, "wish "+node)
 }
 
-func (f *fake) Claim(ctx context.Context, from, to engine.Mark) error {
+func (f *fake) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run) error {
 	if err := f.call(ctx, "claim"); err != nil {
 		return err
 	}
@@ -169,6 +172,9 @@ func (f *fake) Claim(ctx context.Context, from, to engine.Mark) error {
 		return engine.ErrClaimed
 	}
 	f.mark = to
+	if run != nil {
+		f.runs = append(f.runs, *run)
+	}
 	return f.sleep(ctx, f.after)
 }
 

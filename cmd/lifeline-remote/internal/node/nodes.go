@@ -36,10 +36,19 @@ func drainCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	defer e.Close()
+	view, err := e.Look(ctx, "")
+	if err != nil {
+		return err
+	}
+	moved := 0
+	for _, s := range view.States {
+		if holds(s, node) {
+			moved++
+		}
+	}
 	if err := e.Drain(ctx, node, lasts); err != nil {
 		return err
 	}
-	moved := map[string]bool{}
 	for {
 		view, err := e.Look(ctx, "")
 		if err != nil {
@@ -50,7 +59,6 @@ func drainCommand(ctx context.Context, args []string) error {
 			if !holds(s, node) {
 				continue
 			}
-			moved[s.Name] = true
 			held = append(held, s.Name)
 			if !slices.ContainsFunc(s.Members, func(m engine.Status) bool {
 				return m.Slot < 0 && m.Node != node && !slices.Contains(view.Drained, m.Node)
@@ -60,7 +68,7 @@ func drainCommand(ctx context.Context, args []string) error {
 		}
 		switch {
 		case len(held) == 0:
-			fmt.Printf("%s: drained; %d handed over\n", node, len(moved))
+			fmt.Printf("%s: drained; %d handed over\n", node, moved)
 			return nil
 		case len(stuck) == len(held):
 			return engine.Refuse("%s: drained, and still holds %s: no other node stands by for it, and the first that does "+

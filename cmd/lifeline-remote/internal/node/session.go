@@ -39,6 +39,7 @@ type session struct {
 	ttl      time.Duration // the smaller one of asked for and granted
 	deadline time.Duration // of the session: the last confirmed renewal was sent, plus ttl
 	times    cluster.Times
+	fence    uint64
 	release  bool // lifeline wants the lease given back
 	trees    []tree
 
@@ -208,7 +209,11 @@ func (s *session) heard(m cluster.Message) error {
 			s.judge(time.Duration(up), m.Fields[2] == "0")
 		}
 	case "done":
-		s.ticks.ended(m.Fields[0])
+		code, err := m.Number(1)
+		if err != nil {
+			return err
+		}
+		s.ticks.ended(m.Fields[0], int(code), s.w.wall().UTC())
 		s.remember(s.ticks.finished())
 		if s.Tick != "" {
 			s.judge(0, m.Fields[1] == "0")

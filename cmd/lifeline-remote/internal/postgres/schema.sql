@@ -42,6 +42,20 @@ ALTER TABLE lifeline.member ADD COLUMN IF NOT EXISTS ahead interval; -- the node
 -- no end.
 CREATE TABLE IF NOT EXISTS lifeline.drain (node text PRIMARY KEY, until timestamptz);
 
+-- The latest scheduled runs of each name, for people; place goes round.
+CREATE TABLE IF NOT EXISTS lifeline.run (
+	name   text NOT NULL,
+	place  bigint NOT NULL,
+	serial bigint NOT NULL,
+	label  timestamptz NOT NULL,
+	node   text NOT NULL,
+	fence  bigint NOT NULL,
+	began  timestamptz NOT NULL,
+	ended  timestamptz,
+	code   int NOT NULL,
+	PRIMARY KEY (name, place)
+);
+
 DO $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM information_schema.columns
@@ -171,6 +185,7 @@ BEGIN
 	END IF;
 	INSERT INTO lifeline.name AS n (name, fence) VALUES ('', coalesce(had, 0))
 		ON CONFLICT (name) DO UPDATE SET fence = greatest(n.fence, excluded.fence);
+	DELETE FROM lifeline.run WHERE name = a_name;
 	DELETE FROM lifeline.name WHERE name = a_name;
 	RETURN true;
 END $$;
