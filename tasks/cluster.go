@@ -291,6 +291,21 @@ func (o *options) clusterForget(args []string) error {
 	return o.remote("forget", nil, names)
 }
 
+// clusterMetrics prints what the engine knows of all nodes.
+func (o *options) clusterMetrics(args []string, out string) error {
+	if out != "" {
+		return usage("--cluster and --out don't go together: lifeline metrics --cluster prints it")
+	}
+	names, err := o.clusterNames(args)
+	if err == nil && len(names) > 0 {
+		err = usage("metrics takes no name: lifeline metrics --cluster [URL]")
+	}
+	if err != nil {
+		return err
+	}
+	return o.remote("metrics", nil, nil)
+}
+
 // remote has lifeline-remote do one of its subcommands. The address goes
 // through the environment, because it may have a password in it.
 func (o *options) remote(verb string, flags, args []string) error {

@@ -31,6 +31,7 @@ const usageText = `usage:
   lifeline-remote reset-ticks URL NAME    let NAME's ticks go on from now
   lifeline-remote drain URL NODE [TIME]   have NODE hand over everything and take no lease, for TIME
   lifeline-remote undrain URL NODE        end that
+  lifeline-remote metrics URL             the cluster, in the Prometheus text format
   lifeline-remote runs [--json] URL NAME  the latest scheduled runs of NAME
   lifeline-remote forget URL NAME         remove a name that no node stands by for
   lifeline-remote doctor URL NAME         what lifeline doctor shows of the engine: a finding a line, in fields
@@ -66,6 +67,8 @@ func Main(args []string) int {
 		err = drainCommand(ctx, args[1:])
 	case "undrain":
 		err = undrainCommand(ctx, args[1:])
+	case "metrics":
+		err = metricsCommand(ctx, args[1:])
 	case "runs":
 		err = runsCommand(ctx, args[1:])
 	case "forget":
