@@ -105,15 +105,19 @@ func (o *options) join(hold *guard.Hold) (*cluster.Lease, error) {
 
 // clusterStatus is `lifeline status --cluster [URL] [NAME...]`; without the
 // address it is the one in LIFELINE_CLUSTER.
-func (o *options) clusterStatus(args []string, asJSON bool) error {
+func (o *options) clusterStatus(args []string, asJSON, nodes bool) error {
 	args, err := o.clusterNames(args)
 	if err != nil {
 		return err
 	}
+	var flags []string
 	if asJSON {
-		return o.remote("status", []string{"--json"}, args)
+		flags = append(flags, "--json")
 	}
-	return o.remote("status", nil, args)
+	if nodes {
+		flags = append(flags, "--nodes")
+	}
+	return o.remote("status", flags, args)
 }
 
 // clusterNames takes the address from the arguments or the environment, and
@@ -181,6 +185,79 @@ func moveCommand() *cli.Command {
 	}
 }
 
+func runsCommand() *cli.Command {
+	var o options
+	var asJSON, cluster bool
+	return &cli.Command{
+		Name:      "runs",
+		Usage:     "which node of the cluster ran which tick, and how it ended",
+		UsageText: "lifeline runs --cluster [URL] NAME\n\nThe latest scheduled runs of NAME (--tick), 100 of them or more.",
+		Flags: flags([]*option{clusterToggle(&cluster, "ask the cluster"),
+			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, the latest run first"}}),
+		Action: func(c *cli.Context) error {
+			if !cluster {
+				return usage("runs are a cluster's: lifeline runs --cluster NAME; lifeline history NAME has this node's")
+			}
+			names, err := o.clusterNames(c.Args().Slice())
+			if err == nil && len(names) != 1 {
+				err = usage("runs takes one NAME: lifeline runs --cluster URL NAME")
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return o.remote("runs", []string{"--json"}, names)
+			}
+			return o.remote("runs", nil, names)
+		},
+	}
+}
+
+func drainCommand() *cli.Command {
+	var o options
+	var length time.Duration
+	return &cli.Command{
+		Name:  "drain",
+		Usage: "have a node of the cluster hand over everything",
+		UsageText: "lifeline drain --cluster URL NODE [--for 2h]\n\nNODE hands over each name that another node stands by for, and takes no lease until\n" +
+			"lifeline undrain NODE, also after a restart. It returns when NODE holds none.",
+		Flags: flags(o.clusterAddress(), []*option{{name: "for", value: "TIME", to: duration(&length, 0), preset: "until lifeline undrain NODE", usage: "end it after TIME"}}),
+		Action: func(c *cli.Context) error {
+			args := c.Args().Slice()
+			if len(args) != 1 {
+				return usage("drain takes NODE: lifeline drain --cluster URL NODE")
+			}
+			if err := cluster.CheckNode(args[0]); err != nil {
+				return usage("%v", err)
+			}
+			if length > 0 {
+				args = append(args, length.String())
+			}
+			return o.remote("drain", nil, args)
+		},
+	}
+}
+
+func undrainCommand() *cli.Command {
+	var o options
+	return &cli.Command{
+		Name:      "undrain",
+		Usage:     "let a drained node take leases again",
+		UsageText: "lifeline undrain --cluster URL NODE",
+		Flags:     flags(o.clusterAddress()),
+		Action: func(c *cli.Context) error {
+			args := c.Args().Slice()
+			if len(args) != 1 {
+				return usage("undrain takes NODE: lifeline undrain --cluster URL NODE")
+			}
+			if err := cluster.CheckNode(args[0]); err != nil {
+				return usage("%v", err)
+			}
+			return o.remote("undrain", nil, args)
+		},
+	}
+}
+
 func ticksCommand() *cli.Command {
 	var o options
 	return &cli.Command{
@@ -212,6 +289,21 @@ func (o *options) clusterForget(args []string) error {
 		return err
 	}
 	return o.remote("forget", nil, names)
+}
+
+// clusterMetrics prints what the engine knows of all nodes.
+func (o *options) clusterMetrics(args []string, out string) error {
+	if out != "" {
+		return usage("--cluster and --out don't go together: lifeline metrics --cluster prints it")
+	}
+	names, err := o.clusterNames(args)
+	if err == nil && len(names) > 0 {
+		err = usage("metrics takes no name: lifeline metrics --cluster [URL]")
+	}
+	if err != nil {
+		return err
+	}
+	return o.remote("metrics", nil, nil)
 }
 
 // remote has lifeline-remote do one of its subcommands. The address goes

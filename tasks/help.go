@@ -33,6 +33,9 @@ func examples() map[string][2]string {
 		"metrics":   {"lifeline metrics", "everything, for Prometheus"},
 		"report":    {"lifeline report --out FILE", ""},
 		"move":      {"lifeline move web NODE", ""},
+		"runs":      {"lifeline runs --cluster NAME", ""},
+		"drain":     {"lifeline drain NODE --for 2h", ""},
+		"undrain":   {"lifeline undrain NODE", ""},
 		"install":   {"lifeline install web -- serve", ""},
 		"uninstall": {"lifeline uninstall web", ""},
 		"disable":   {"lifeline disable web", ""},
@@ -50,7 +53,7 @@ func examples() map[string][2]string {
 
 // further are the commands that the help's first screen only names: a terminal
 // has 24 lines.
-var further = []string{"disable", "enable", "forget", "import", "metrics", "move", "ping", "report", "signal", "takeover"}
+var further = []string{"disable", "drain", "enable", "forget", "import", "metrics", "move", "ping", "report", "runs", "signal", "takeover", "undrain"}
 
 const helpWidth = 80 // of a terminal that has not been made wider
 

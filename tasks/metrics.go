@@ -18,13 +18,18 @@ import (
 func metricsCommand() *cli.Command {
 	var o options
 	var out string
+	var cluster bool
 	return &cli.Command{
 		Name:      "metrics",
 		Usage:     "everything, in the Prometheus text format",
-		UsageText: "lifeline metrics [--out FILE]\n\nFor the node exporter's textfile directory, a line in the crontab:\n* * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
+		UsageText: "lifeline metrics [--out FILE]\nlifeline metrics --cluster [URL]\n\nFor the node exporter's textfile directory, a line in the crontab:\n* * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
 		Flags: flags(o.lookOptions(), []*option{
-			{name: "out", short: "o", value: "FILE", to: text(&out), usage: "replace this file as a whole, readable by every user"}}),
+			{name: "out", short: "o", value: "FILE", to: text(&out), usage: "replace this file as a whole, readable by every user"},
+			clusterToggle(&cluster, "print the whole cluster's metrics instead")}),
 		Action: func(c *cli.Context) error {
+			if cluster {
+				return o.clusterMetrics(c.Args().Slice(), out)
+			}
 			if c.NArg() > 0 {
 				return usage("metrics takes no argument, but %q was given", c.Args().First())
 			}

@@ -27,7 +27,7 @@ import (
 
 func statusCommand() *cli.Command {
 	var o options
-	var asJSON, watch, cluster, all bool
+	var asJSON, watch, cluster, nodes, all bool
 	return &cli.Command{
 		Name:      "status",
 		Usage:     "what runs, since when, and how it stands",
@@ -36,6 +36,7 @@ func statusCommand() *cli.Command {
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"},
 			clusterToggle(&cluster, "show all nodes of the cluster: who holds the name, who stands by"),
 			{name: "all-users", to: toggle(&all), noEnv: true, usage: "show the names of every user; for root"},
+			{name: "nodes", to: toggle(&nodes), noEnv: true, usage: "with --cluster: a line for each node, with its clock, and what it holds"},
 			{name: "watch", short: "w", to: toggle(&watch), usage: "show it again every second, until Ctrl-C"}}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()
@@ -43,7 +44,13 @@ func statusCommand() *cli.Command {
 				return usage("--all-users and --cluster don't go together: leave one out")
 			}
 			if cluster {
-				return o.clusterStatus(names, asJSON)
+				if watch {
+					return usage("--cluster and --watch don't go together")
+				}
+				return o.clusterStatus(names, asJSON, nodes)
+			}
+			if nodes {
+				return usage("--nodes is for a cluster: give --cluster, too")
 			}
 			stand := o.stand
 			if all {

@@ -75,11 +75,19 @@ func (o *Options) Check(grace time.Duration) error {
 		return fmt.Errorf("this node calls itself %s, as others may: give --node NAME, another one on each", o.Node)
 	}
 	for _, n := range []string{o.Node, o.Prefer} {
-		if len(n) > 255 || strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
-			return fmt.Errorf("%q can't be a node's name: no spaces and no slashes, at most 255 bytes", n)
+		if err := CheckNode(n); err != nil {
+			return err
 		}
 	}
 	return Fits(o.TTL, grace)
+}
+
+// CheckNode refuses what can't be a node's name.
+func CheckNode(n string) error {
+	if len(n) > 255 || strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
+		return fmt.Errorf("%q can't be a node's name: no spaces and no slashes, at most 255 bytes", n)
+	}
+	return nil
 }
 
 // Program is the name of the second program.

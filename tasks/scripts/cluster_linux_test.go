@@ -171,6 +171,23 @@ func TestClusterPostgresSchema(t *testing.T) {
 	clusterScripts(t, "schema", map[string]string{"CLUSTER": db("other"), "OLD": db("old"), "NONE": db("none"), "GUEST": strings.Replace(db("other"), "proof@", "guest@", 1)})
 }
 
+// An etcd that refuses writes: nothing is started, and status can't tell.
+func TestClusterEtcdFull(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
+	clusterScripts(t, "readonly", map[string]string{"CLUSTER": enginetest.FullEtcd(t), "WHY": "etcd has no space left"})
+}
+
+// A PostgreSQL that refuses writes.
+func TestClusterPostgresReadOnly(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
+	server := enginetest.Postgres(t)
+	if out, err := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	clusterScripts(t, "readonly", map[string]string{"CLUSTER": server + "?options=-cdefault_transaction_read_only%3Don",
+		"WHY": "this PostgreSQL is read-only"})
+}
+
 // Behind pgbouncer: refused where it pools by transaction, and not where it
 // gives each client a session.
 func TestClusterPgbouncer(t *testing.T) {

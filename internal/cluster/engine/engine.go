@@ -44,6 +44,12 @@ type Engine interface {
 	Raise(ctx context.Context, name string, floor Floor) error
 	// Clock is the time of day at the engine; zero where it can't be told.
 	Clock(ctx context.Context) (time.Time, error)
+	// Drain keeps a node from taking a lease for the duration, which is Always or
+	// Never, too. Look tells who is drained.
+	Drain(ctx context.Context, node string, lasts time.Duration) error
+	// Tell writes down how much this node's clock is ahead of the engine's, beside
+	// the session.
+	Tell(ctx context.Context, ahead time.Duration) error
 	// Forget removes all of a name, except what keeps its fences rising. It
 	// refuses while a node stands by for the name or holds it, and waits until
 	// that is certain.
@@ -53,8 +59,11 @@ type Engine interface {
 	Wish(ctx context.Context, name, node string, lasts time.Duration) error
 	// Claim moves the mark of the name's ticks from one to another. It requires
 	// that the mark is still from, and that the session still has a slot.
-	// Otherwise it returns ErrClaimed.
-	Claim(ctx context.Context, from, to Mark) error
+	// Otherwise it returns ErrClaimed. With a run it writes that down, too, where
+	// it can.
+	Claim(ctx context.Context, from, to Mark, run *Run) error
+	// Runs are the latest scheduled runs of a name, the latest one first.
+	Runs(ctx context.Context, name string) ([]Run, error)
 	// Mark reads the mark.
 	Mark(ctx context.Context, name string) (Mark, error)
 	// Reconnect is called after a failure and before the next call. The
@@ -71,6 +80,12 @@ type Engine interface {
 	Close()
 }
 
+// Durations of a drain that have no end, and that end it.
+const (
+	Always time.Duration = 0
+	Never  time.Duration = -1
+)
+
 // Member is a node that stands by.
 type Member struct {
 	Name, Node string
@@ -83,6 +98,8 @@ type Member struct {
 // View is what Look sees at one moment.
 type View struct {
 	States []State
+	// Drained are the nodes that are to take no lease.
+	Drained []string
 	// Epoch changes whenever the engine may have lost state: with each restart
 	// as a whole, each promotion, each election.
 	Epoch string
@@ -139,6 +156,7 @@ type Status struct {
 	Fence uint64
 	Mine  bool // this session
 	TTL   time.Duration
+	Ahead *time.Duration // its clock, of the engine's, as it has last told; nil where it hasn't
 }
 
 // Mark is how far the ticks of a name have been run.
@@ -153,6 +171,24 @@ type Mark struct {
 func (m Mark) Equal(o Mark) bool {
 	return m.Claimed.Equal(o.Claimed) && m.Done.Equal(o.Done) && m.Skipped == o.Skipped && m.Serial == o.Serial
 }
+
+// KeptRuns is how many runs of a name are kept, at least. A run moves the mark
+// twice or more often, and its place is the mark's serial.
+const KeptRuns = 100
+
+// Run is a scheduled run, as the engine keeps it for people.
+type Run struct {
+	Serial int64     `json:"serial"` // of the mark that claimed it
+	Label  time.Time `json:"label"`
+	Node   string    `json:"node"`
+	Fence  uint64    `json:"fence"`
+	Began  time.Time `json:"began"`          // by the node's clock
+	Ended  time.Time `json:"ended,omitzero"` // zero while it runs, or where its end was never written
+	Code   int       `json:"code"`
+}
+
+// Place is which of the kept runs it replaces.
+func (r Run) Place() int64 { return r.Serial % (2 * KeptRuns) }
 
 // ErrLost says that the session has ended, and that another node may have what
 // it held.
@@ -172,15 +208,26 @@ func (*Taken) Error() string { return "taken" }
 type Refused struct {
 	Code int
 	Text string
+	// ReadOnly: the engine answers, and takes no writes of this node.
+	ReadOnly bool
 }
 
 func (r *Refused) Error() string { return r.Text }
 
 // Refuse makes a Refused with 125, lifeline's code for a failure of its own.
-func Refuse(format string, args ...any) error { return &Refused{125, fmt.Sprintf(format, args...)} }
+func Refuse(format string, args ...any) error {
+	return &Refused{Code: 125, Text: fmt.Sprintf(format, args...)}
+}
+
+// ReadOnly is a refusal of writes by an engine that answers.
+func ReadOnly(format string, args ...any) error {
+	return &Refused{Code: 125, Text: fmt.Sprintf(format, args...), ReadOnly: true}
+}
 
 // Misused is a refusal for what the command line says.
-func Misused(format string, args ...any) error { return &Refused{64, fmt.Sprintf(format, args...)} }
+func Misused(format string, args ...any) error {
+	return &Refused{Code: 64, Text: fmt.Sprintf(format, args...)}
+}
 
 // Lives refuses to forget a name.
 func Lives(name string, nodes []string) error {

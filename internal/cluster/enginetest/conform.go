@@ -23,7 +23,8 @@ type Suite struct {
 
 type client struct {
 	engine.Engine
-	t *testing.T
+	t    *testing.T
+	name string
 }
 
 var names = struct {
@@ -46,7 +47,7 @@ func (s Suite) open(t *testing.T, name string) client {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Close)
-	return client{&serial{Engine: e}, t}
+	return client{&serial{Engine: e}, t, name}
 }
 
 func (s Suite) join(t *testing.T, name, node string, slots int) client {
@@ -138,6 +139,9 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("many at once", s.race)
 	t.Run("look", s.look)
 	t.Run("forget", s.forget)
+	t.Run("drain", s.drain)
+	t.Run("tell", s.tell)
+	t.Run("runs", s.runs)
 	t.Run("wish", s.wish)
 	t.Run("ticks", s.ticks)
 	t.Run("ticks need the slot", s.ticksSlot)
@@ -325,6 +329,93 @@ func (s Suite) state(c client, name string) engine.State {
 	return states[0]
 }
 
+// drain says of a node that it is to take no lease, for a time or without end.
+func (s Suite) drain(t *testing.T) {
+	node := fresh(t)
+	a, other := s.join(t, fresh(t), "a", 1), s.open(t, "")
+	is := func(c client) bool {
+		view, err := c.Look(t.Context(), "")
+		c.must(err)
+		return slices.Contains(view.Drained, node)
+	}
+	if is(a) {
+		t.Fatal("it is drained from the beginning")
+	}
+	other.must(other.Drain(t.Context(), node, engine.Always))
+	if view, err := a.Look(t.Context(), a.name); err != nil || !slices.Contains(view.Drained, node) || !is(other) {
+		t.Fatalf("it isn't drained: %v, %v", view, err)
+	}
+	other.must(other.Drain(t.Context(), node, engine.Never))
+	if is(a) {
+		t.Fatal("it is still drained")
+	}
+	other.must(other.Drain(t.Context(), node, time.Second))
+	for is(a) {
+		if t.Context().Err() != nil {
+			t.Fatal("it stays drained")
+		}
+	}
+}
+
+// runs are kept with their ends, and the oldest ones go.
+func (s Suite) runs(t *testing.T) {
+	name := fresh(t)
+	a, other := s.join(t, name, "a", 1), s.open(t, "")
+	fence := a.acquire()
+	a.keep(s.TTL)
+	mark, at := engine.Mark{}, time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+	move := func(to engine.Mark, run engine.Run) {
+		to.Serial = mark.Serial + 1
+		a.must(a.Claim(t.Context(), mark, to, &run))
+		mark = to
+	}
+	const all = engine.KeptRuns + 5
+	for n := range all {
+		label := at.Add(time.Duration(n) * time.Minute)
+		run := engine.Run{Serial: mark.Serial + 1, Label: label, Node: "a", Fence: fence, Began: label.Add(time.Second)}
+		move(engine.Mark{Claimed: label, Done: mark.Done}, run)
+		if n < all-1 {
+			run.Ended, run.Code = label.Add(3*time.Second), n
+			move(engine.Mark{Claimed: label, Done: label}, run)
+		}
+	}
+	list, err := other.Runs(t.Context(), name)
+	if err != nil || len(list) < engine.KeptRuns || len(list) > 2*engine.KeptRuns {
+		t.Fatalf("%d runs are kept: %v", len(list), err)
+	}
+	last, before := list[0], list[1]
+	if label := at.Add((all - 1) * time.Minute); !last.Label.Equal(label) || !last.Ended.IsZero() || last.Node != "a" ||
+		last.Fence != fence || !last.Began.Equal(label.Add(time.Second)) {
+		t.Errorf("the latest is %+v", last)
+	}
+	if before.Code != all-2 || before.Ended.Sub(before.Label) != 3*time.Second {
+		t.Errorf("the one before is %+v", before)
+	}
+	if view, err := other.Look(t.Context(), name); err != nil || len(view.States) != 1 || len(view.States[0].Members) != 1 {
+		t.Errorf("beside the runs it stands as %+v, %v", view, err)
+	}
+}
+
+// tell writes beside a session how its node's clock differs.
+func (s Suite) tell(t *testing.T) {
+	name := fresh(t)
+	a, other := s.join(t, name, "a", 1), s.open(t, "")
+	a.acquire()
+	if m := s.state(other, name).Members[0]; m.Ahead != nil {
+		t.Errorf("it is ahead by %s before it has told", m.Ahead)
+	}
+	for _, ahead := range []time.Duration{-90 * time.Second, time.Hour} {
+		a.must(a.Tell(t.Context(), ahead))
+		if m := s.state(other, name).Members[0]; m.Ahead == nil || *m.Ahead != ahead {
+			t.Errorf("told is %s, seen %v", ahead, m.Ahead)
+		}
+	}
+	a.must(a.Leave(t.Context()))
+	if err := a.Tell(t.Context(), 0); !errors.Is(err, engine.ErrLost) {
+		t.Errorf("without a session: %v", err)
+	}
+}
+
 // forget removes a name that no node stands by for, and its fences go on.
 func (s Suite) forget(t *testing.T) {
 	name := fresh(t)
@@ -396,7 +487,7 @@ func (s Suite) wish(t *testing.T) {
 	}
 	a.keep(s.TTL)
 	a.must(a.Wish(t.Context(), name, "c", 2*time.Second))
-	for deadline := time.Now().Add(10 * time.Second); s.state(client{s.open(t, ""), t}, name).Wish != ""; {
+	for deadline := time.Now().Add(10 * time.Second); s.state(s.open(t, ""), name).Wish != ""; {
 		if time.Now().After(deadline) {
 			t.Fatal("the wish never ends")
 		}
@@ -415,16 +506,16 @@ func (s Suite) ticks(t *testing.T) {
 	}
 	one := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
 	first := engine.Mark{Claimed: one}
-	a.must(a.Claim(t.Context(), mark, first))
-	if err := a.Claim(t.Context(), mark, first); !errors.Is(err, engine.ErrClaimed) {
+	a.must(a.Claim(t.Context(), mark, first, nil))
+	if err := a.Claim(t.Context(), mark, first, nil); !errors.Is(err, engine.ErrClaimed) {
 		t.Fatalf("claimed twice: %v", err)
 	}
 	second := engine.Mark{Claimed: one, Done: one, Skipped: 2}
-	a.must(a.Claim(t.Context(), first, second))
-	if err := a.Claim(t.Context(), first, second); !errors.Is(err, engine.ErrClaimed) {
+	a.must(a.Claim(t.Context(), first, second, nil))
+	if err := a.Claim(t.Context(), first, second, nil); !errors.Is(err, engine.ErrClaimed) {
 		t.Fatalf("from a mark that is gone: %v", err)
 	}
-	a.must(a.Claim(t.Context(), second, second)) // "still mine"
+	a.must(a.Claim(t.Context(), second, second, nil)) // "still mine"
 	mark, err = a.Mark(t.Context(), name)
 	a.must(err)
 	if !mark.Equal(second) {
@@ -440,16 +531,16 @@ func (s Suite) ticksSlot(t *testing.T) {
 	name := fresh(t)
 	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
 	first := engine.Mark{Claimed: time.Unix(1e9, 0).UTC()}
-	if err := b.Claim(t.Context(), engine.Mark{}, first); !errors.Is(err, engine.ErrLost) {
+	if err := b.Claim(t.Context(), engine.Mark{}, first, nil); !errors.Is(err, engine.ErrLost) {
 		t.Fatalf("without a slot: %v", err)
 	}
 	a.acquire()
 	b.keep(s.TTL)
 	s.inherit(t, b)
-	if err := a.Claim(t.Context(), engine.Mark{}, first); !errors.Is(err, engine.ErrLost) {
+	if err := a.Claim(t.Context(), engine.Mark{}, first, nil); !errors.Is(err, engine.ErrLost) {
 		t.Fatalf("with a slot that was lost: %v", err)
 	}
-	b.must(b.Claim(t.Context(), engine.Mark{}, first))
+	b.must(b.Claim(t.Context(), engine.Mark{}, first, nil))
 }
 
 // raise checks that an engine that has gone back gets the higher fence and mark

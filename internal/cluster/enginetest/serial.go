@@ -56,6 +56,11 @@ func (s *serial) Forget(ctx context.Context, name string) error {
 	return s.Engine.Forget(ctx, name)
 }
 
+func (s *serial) Tell(ctx context.Context, ahead time.Duration) error {
+	defer s.lock()()
+	return s.Engine.Tell(ctx, ahead)
+}
+
 func (s *serial) Wish(ctx context.Context, name, node string, lasts time.Duration) error {
 	defer s.lock()()
 	return s.Engine.Wish(ctx, name, node, lasts)
@@ -66,7 +71,7 @@ func (s *serial) Mark(ctx context.Context, name string) (engine.Mark, error) {
 	return s.Engine.Mark(ctx, name)
 }
 
-func (s *serial) Claim(ctx context.Context, from, to engine.Mark) error {
+func (s *serial) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run) error {
 	defer s.lock()()
-	return s.Engine.Claim(ctx, from, to)
+	return s.Engine.Claim(ctx, from, to, run)
 }

@@ -3,6 +3,7 @@
 package enginetest
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
@@ -25,6 +26,26 @@ func Etcd(t testing.TB, args ...string) (address string) {
 	}
 	t.Cleanup(e.Close)
 	return "etcd://" + e.Addresses()[0]
+}
+
+// FullEtcd starts an etcd that answers reads and refuses writes, because it has
+// reached its quota.
+func FullEtcd(t testing.TB) (address string) {
+	t.Helper()
+	address = Etcd(t, "--quota-backend-bytes=1000000")
+	ctl, err := engine.Find("LIFELINE_ETCDCTL", "etcdctl")
+	need.NoError(t, err)
+	for n := range 100 {
+		put := exec.Command(ctl, "--endpoints", strings.TrimPrefix(address, "etcd://"), "put", fmt.Sprint("filler", n))
+		put.Stdin = strings.NewReader(strings.Repeat("x", 200_000))
+		if out, err := put.CombinedOutput(); strings.Contains(string(out), "database space exceeded") {
+			return address
+		} else if err != nil {
+			t.Fatalf("etcdctl put: %v: %s", err, out)
+		}
+	}
+	t.Fatal("etcd isn't full")
+	return ""
 }
 
 // EtcdAuth makes a user with all rights and turns authentication on.

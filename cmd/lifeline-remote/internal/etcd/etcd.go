@@ -13,6 +13,9 @@
 //	wish           the node that is to have the name
 //	mark           how far the ticks have been run
 //
+// The key /lifeline/drain/NODE keeps a node from taking a lease. Those below
+// /lifeline/run/NAME/ are the latest scheduled runs.
+//
 // The key of a slot hangs on no lease of etcd. A member of etcd that was the
 // leader, was stopped and goes on, may end leases that the new leader has
 // renewed meanwhile. This is etcd's issue 15247; what 3.6 does about it leaves
@@ -44,6 +47,8 @@ const (
 	layout  = "2" // of the keys
 	version = root + "version"
 	names   = root + "v" + layout + "/"
+	drains  = root + "drain/"
+	runs    = root + "run/" // beside the names, which are read often
 )
 
 // Etcd is the engine.
@@ -55,6 +60,7 @@ type Etcd struct {
 	name    string
 	m       engine.Member
 	lease   clientv3.LeaseID // of the member's key; 0 for no session
+	who     who              // what the member's key says
 	id      string           // of the session
 	slot    string           // key, "" for none
 	made    int64            // the revision that made it
@@ -77,6 +83,8 @@ type who struct {
 	Since time.Time `json:"since"`
 	ID    string    `json:"id"`
 	TTL   int64     `json:"ttl,omitempty"` // of a slot, in milliseconds
+
+	Ahead *time.Duration `json:"ahead,omitempty"` // of a member: its clock, in nanoseconds
 
 	Offset int64 `json:"offset,omitempty"` // of a slot: what its fence is above its revision
 }
@@ -186,7 +194,8 @@ func (e *Etcd) enlist(ctx context.Context) error {
 	if e.id == "" {
 		e.id = strconv.FormatInt(int64(g.ID), 16)
 	}
-	text, _ := json.Marshal(who{Node: e.m.Node, Since: time.Now().UTC(), ID: e.id})
+	e.who = who{Node: e.m.Node, Since: time.Now().UTC(), ID: e.id, Ahead: e.who.Ahead}
+	text, _ := json.Marshal(e.who)
 	put := clientv3.OpPut(e.key("member", e.id), string(text), clientv3.WithLease(g.ID))
 	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).
 		Then(clientv3.OpPut(version, layout), put).Else(clientv3.OpGet(version), put).Commit()
@@ -269,8 +278,13 @@ func refine(err error) error {
 		return engine.Refuse("etcd wants a user and a password: set %s, and %s or %s", engine.EnvUser, engine.EnvPassword,
 			engine.EnvPasswordFile)
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
-		return engine.Refuse("etcd's user has no permission for the keys below %s: etcdctl role grant-permission ROLE "+
+		return engine.ReadOnly("etcd's user has no permission for the keys below %s: etcdctl role grant-permission ROLE "+
 			"readwrite --prefix=true %s", root, root)
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return engine.ReadOnly("etcd has no space left (--quota-backend-bytes), until old revisions are gone: etcdctl " +
+			"compact, etcdctl defrag, etcdctl alarm disarm")
+	case errors.Is(err, rpctypes.ErrCorrupt):
+		return engine.ReadOnly("etcd has found that a member's data are corrupt: etcdctl alarm list names it")
 	case errors.Is(err, rpctypes.ErrLeaseTTLTooLarge):
 		return engine.Misused("--ttl is larger than etcd allows")
 	}

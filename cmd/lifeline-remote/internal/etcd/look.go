@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,16 +25,21 @@ func (e *Etcd) Look(ctx context.Context, name string) (engine.View, error) {
 	if name != "" {
 		prefix += name + "/"
 	}
-	got, err := e.c.Get(ctx, prefix, clientv3.WithPrefix())
+	got, err := e.c.Txn(ctx).Then(clientv3.OpGet(prefix, clientv3.WithPrefix()),
+		clientv3.OpGet(drains, clientv3.WithPrefix(), clientv3.WithKeysOnly())).Commit()
 	if err != nil {
 		return engine.View{}, refine(err)
 	}
 	e.enter(got.Header)
-	states := e.states(got.Kvs)
+	states := e.states(got.Responses[0].GetResponseRange().Kvs)
+	var drained []string
+	for _, kv := range got.Responses[1].GetResponseRange().Kvs {
+		drained = append(drained, strings.TrimPrefix(string(kv.Key), drains))
+	}
 	for i := range states { // what no key says
 		states[i].Fence += uint64(got.Header.Revision)
 	}
-	return engine.View{States: states, Epoch: e.epoch, History: fmt.Sprintf("%x", got.Header.ClusterId),
+	return engine.View{States: states, Drained: drained, Epoch: e.epoch, History: fmt.Sprintf("%x", got.Header.ClusterId),
 		Revision: uint64(got.Header.Revision)}, nil
 }
 
@@ -137,12 +143,12 @@ func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 				continue
 			}
 			st := engine.Status{ID: w.ID, Node: w.Node, Since: w.Since, Slot: -1, Mine: w.ID == e.id,
-				Order: uint64(kv.CreateRevision)}
+				Order: uint64(kv.CreateRevision), Ahead: w.Ahead}
 			if parts[1] == "place" { // after all members, as keys are sorted
 				st.Slot, _ = strconv.Atoi(parts[2])
 				st.Fence, st.TTL = fenceOf(kv), e.left(kv)
 				m, is := members[s.Name][w.ID]
-				st.Order = m.Order
+				st.Order, st.Ahead = m.Order, m.Ahead
 				if st.TTL <= 0 && !st.Mine && e.lease != 0 || !is && e.lease == 0 {
 					continue
 				}
@@ -176,6 +182,34 @@ func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	return out
+}
+
+// Drain writes a key, with a lease where the drain ends by itself.
+func (e *Etcd) Drain(ctx context.Context, node string, lasts time.Duration) error {
+	var err error
+	switch lasts {
+	case engine.Never:
+		_, err = e.c.Delete(ctx, drains+node)
+	case engine.Always:
+		_, err = e.c.Put(ctx, drains+node, "")
+	default:
+		var g *clientv3.LeaseGrantResponse
+		if g, err = e.c.Grant(ctx, int64((lasts+time.Second-1)/time.Second)); err == nil {
+			_, err = e.c.Put(ctx, drains+node, "", clientv3.WithLease(g.ID))
+		}
+	}
+	return refine(err)
+}
+
+// Tell writes the member's key again.
+func (e *Etcd) Tell(ctx context.Context, ahead time.Duration) error {
+	if e.lease == 0 {
+		return engine.ErrLost
+	}
+	e.who.Ahead = &ahead
+	text, _ := json.Marshal(e.who)
+	_, err := e.c.Put(ctx, e.key("member", e.id), string(text), clientv3.WithLease(e.lease))
+	return refine(err)
 }
 
 // Wish writes a key with a lease of its own, so that the wish ends in time.
@@ -223,8 +257,25 @@ func (e *Etcd) Mark(ctx context.Context, name string) (engine.Mark, error) {
 	return m, nil
 }
 
+// Runs reads the runs' keys.
+func (e *Etcd) Runs(ctx context.Context, name string) ([]engine.Run, error) {
+	got, err := e.c.Get(ctx, runs+name+"/", clientv3.WithPrefix())
+	if err != nil {
+		return nil, refine(err)
+	}
+	var list []engine.Run
+	for _, kv := range got.Kvs {
+		var run engine.Run
+		if json.Unmarshal(kv.Value, &run) == nil {
+			list = append(list, run)
+		}
+	}
+	slices.SortFunc(list, func(a, b engine.Run) int { return cmp.Compare(b.Serial, a.Serial) })
+	return list, nil
+}
+
 // Claim moves the mark, if it is still from and this session has its slot.
-func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark) error {
+func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run) error {
 	if e.slot == "" {
 		return engine.ErrLost
 	}
@@ -233,8 +284,13 @@ func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark) error {
 	if from == (engine.Mark{}) {
 		was = clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
 	}
+	puts := []clientv3.Op{clientv3.OpPut(key, writeMark(to))}
+	if run != nil {
+		text, _ := json.Marshal(run)
+		puts = append(puts, clientv3.OpPut(fmt.Sprintf("%s%s/%03d", runs, e.name, run.Place()), string(text)))
+	}
 	r, err := e.c.Txn(ctx).If(append(e.own(), was)...).
-		Then(clientv3.OpPut(key, writeMark(to))).
+		Then(puts...).
 		Else(clientv3.OpGet(e.slot)).Commit()
 	if err != nil {
 		return refine(err)

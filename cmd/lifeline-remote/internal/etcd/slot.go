@@ -228,6 +228,7 @@ func (e *Etcd) Forget(ctx context.Context, name string) error {
 			}
 			continue
 		}
+		deletes = append(deletes, clientv3.OpDelete(runs+name+"/", clientv3.WithPrefix()))
 		r, err := e.c.Txn(ctx).If(cmps...).Then(deletes...).Commit()
 		if err != nil || r.Succeeded {
 			return refine(err)

@@ -13,9 +13,9 @@ import (
 )
 
 // do calls the engine beside the loop; then follows in the loop.
-func (s *session) do(limit time.Duration, call func(context.Context) error, then func(error)) {
-	s.busy = true
-	e, told, again := s.engine, s.away, s.fails > 0
+func (s *session) do(what string, limit time.Duration, call func(context.Context) error, then func(error)) {
+	s.busy, s.calling = true, what
+	e, told, again := s.engine, s.away != "", s.fails > 0
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
@@ -45,23 +45,57 @@ func (s *session) limit() time.Duration {
 	return min(max(s.ttl/4, 100*time.Millisecond), 5*time.Second)
 }
 
+// How failures are told of, and their end.
+const (
+	unreachable = "the cluster's engine can't be reached, trying again: "
+	refusing    = "the cluster's engine refuses this node, trying again: "
+	onlyReading = "the cluster's engine answers and refuses writes, trying again: "
+)
+
 // failed notes an engine call that failed, and says so once.
 func (s *session) failed(err error) {
 	s.fails++
-	if s.fails >= 2 && !s.away && !s.leaving {
-		s.away = true
-		text := fmt.Sprintf("the cluster's engine can't be reached, trying again: %v", err)
-		s.say("say", text)
-		s.say("trouble", text)
+	told := unreachable
+	var refused *engine.Refused
+	if errors.As(err, &refused) {
+		told = refusing
+		if refused.ReadOnly {
+			told, s.readOnly = onlyReading, s.calling
+		}
+	}
+	if s.fails >= 2 && s.away != told && !s.leaving {
+		s.away = told
+		s.say("say", told+err.Error())
+		s.say("trouble", told+err.Error())
 	}
 }
 
-// answered notes that the engine has answered.
+// answered notes that the engine has answered. That says nothing while it
+// refuses writes: it may answer reads all the time.
 func (s *session) answered() {
+	if s.readOnly == "" {
+		s.recovered()
+	}
+}
+
+// wrote notes that the engine has taken a write: the one that it had refused, or
+// one of the holder's.
+func (s *session) wrote() {
+	if s.holding || s.readOnly == s.calling || s.calling == "join" || s.calling == "acquire" {
+		s.readOnly = ""
+	}
+	s.answered()
+}
+
+func (s *session) recovered() {
 	s.fails = 0
-	if s.away {
-		s.away = false
-		s.say("say", "the cluster's engine answers again")
+	if s.away != "" {
+		text := "the cluster's engine answers again"
+		if s.away == onlyReading {
+			text = "the cluster's engine takes writes again"
+		}
+		s.away = ""
+		s.say("say", text)
 		s.say("trouble", "")
 	}
 }
@@ -79,7 +113,7 @@ func (s *session) pause() time.Duration {
 
 func (s *session) doOpen() {
 	var e engine.Engine
-	s.do(10*time.Second, func(ctx context.Context) (err error) {
+	s.do("open", 10*time.Second, func(ctx context.Context) (err error) {
 		e, err = s.open(ctx, s.Hello)
 		return err
 	}, func(err error) {
@@ -101,7 +135,7 @@ func (s *session) doOpen() {
 func (s *session) doJoin() {
 	sent := s.w.now()
 	var ttl time.Duration
-	s.do(s.limit(), func(ctx context.Context) (err error) {
+	s.do("join", s.limit(), func(ctx context.Context) (err error) {
 		ttl, err = s.engine.Join(ctx, engine.Member{Name: s.Name, Node: s.Node, TTL: s.Hello.TTL, Slots: s.Slots,
 			Options: s.Options(), Force: s.ForceOptions})
 		return err
@@ -115,7 +149,7 @@ func (s *session) doJoin() {
 				"that much later", ttl, s.Hello.TTL))
 		}
 		s.ttl = min(ttl, s.Hello.TTL)
-		s.joined, s.joinedAt, s.ForceOptions = true, s.w.now(), false
+		s.joined, s.joinedAt, s.ForceOptions, s.clock.has = true, s.w.now(), false, false
 		s.confirm(sent)
 		s.tryAt = s.w.now()
 		if !s.standingSaid {
@@ -128,7 +162,7 @@ func (s *session) doJoin() {
 // confirm moves the deadline after an answer. The new one counts from before the
 // request was sent.
 func (s *session) confirm(sent time.Duration) {
-	s.answered()
+	s.wrote()
 	s.deadline = sent + s.ttl
 	s.renewAt = sent + cluster.RenewEvery(s.ttl)
 	if s.holding {
@@ -166,7 +200,7 @@ func (s *session) again(err error) bool {
 func (s *session) doRenew() {
 	sent := s.w.now()
 	var ttl time.Duration
-	s.do(s.limit(), func(ctx context.Context) (err error) {
+	s.do("renew", s.limit(), func(ctx context.Context) (err error) {
 		ttl, err = s.engine.Renew(ctx)
 		return err
 	}, func(err error) {
@@ -183,7 +217,7 @@ func (s *session) doRenew() {
 // ask sees how the name stands.
 func (s *session) ask(then func(engine.State, error)) {
 	var view engine.View
-	s.do(s.limit(), func(ctx context.Context) (err error) {
+	s.do("look", s.limit(), func(ctx context.Context) (err error) {
 		view, err = s.engine.Look(ctx, s.Name)
 		return err
 	}, func(err error) {
@@ -192,6 +226,7 @@ func (s *session) ask(then func(engine.State, error)) {
 			state = view.States[0]
 		}
 		if err == nil {
+			s.drained = view.Drained
 			s.believe(view, state)
 		}
 		then(state, err)
@@ -206,6 +241,7 @@ func (s *session) doLook() {
 			return
 		}
 		s.answered()
+		s.tellOfDrain()
 		switch {
 		case s.past.Above(state):
 			s.doRaise()
@@ -240,7 +276,7 @@ func (s *session) fallback() time.Duration {
 }
 
 func (s *session) compete(state engine.State) {
-	if s.leaving || !s.wanted || s.clock.off {
+	if s.leaving || !s.wanted || s.clock.off || s.isDrained(s.Node) {
 		return
 	}
 	if s.w.now() < s.freeAt {
@@ -256,13 +292,17 @@ func (s *session) compete(state engine.State) {
 			}
 		}
 	}
+	if taken > 0 && s.readOnly == "acquire" { // it takes the writes of a holder
+		s.readOnly = ""
+		s.answered()
+	}
 	if taken >= s.Slots {
 		if soonest > 0 {
 			s.tryAt = min(s.tryAt, s.w.now()+soonest+time.Millisecond+rand.N(20*time.Millisecond))
 		}
 		return
 	}
-	if w := state.Wish; w != "" && w != s.Node && standsBy(state, w) {
+	if w := state.Wish; w != "" && w != s.Node && standsBy(state, w) && !s.isDrained(w) {
 		s.tryAt = min(s.tryAt, s.w.now()+250*time.Millisecond)
 		return
 	}
@@ -280,7 +320,7 @@ func standsBy(state engine.State, node string) bool {
 
 func (s *session) doAcquire(wished bool) {
 	var grant engine.Grant
-	s.do(s.limit(), func(ctx context.Context) (err error) {
+	s.do("acquire", s.limit(), func(ctx context.Context) (err error) {
 		grant, err = s.engine.Acquire(ctx, s.past.Fence)
 		return err
 	}, func(err error) {
@@ -295,10 +335,10 @@ func (s *session) doAcquire(wished bool) {
 		if s.again(err) || !s.joined {
 			return
 		}
-		s.answered()
+		s.wrote()
 		s.past.Fence = max(s.past.Fence, grant.Fence)
 		s.w.keep(s.past)
-		s.holding, s.handingOver = true, false
+		s.holding, s.handingOver, s.fence = true, false, grant.Fence
 		s.times = cluster.TimesOf(s.deadline, s.Hello.TTL, s.Grace)
 		if !s.wanted || s.leaving || !s.times.Held(s.w.now()) { // too late: give it back
 			s.release = true
@@ -315,9 +355,9 @@ func (s *session) doAcquire(wished bool) {
 // doRelease gives the slot back after the worker's tree has ended.
 func (s *session) doRelease() {
 	revert := s.ticks.revert()
-	s.do(s.limit(), func(ctx context.Context) error {
+	s.do("release", s.limit(), func(ctx context.Context) error {
 		if revert != nil {
-			if err := s.engine.Claim(ctx, revert.from, revert.to); err != nil && !errors.Is(err, engine.ErrClaimed) {
+			if err := s.engine.Claim(ctx, revert.from, revert.to, revert.run); err != nil && !errors.Is(err, engine.ErrClaimed) {
 				return err
 			}
 		}
@@ -334,7 +374,7 @@ func (s *session) doRelease() {
 			s.renewAt = s.backAt
 			return
 		}
-		s.answered()
+		s.wrote()
 		s.holding, s.release = false, false
 		s.times = cluster.Times{}
 		s.tryAt = s.w.now() + 50*time.Millisecond // the others first
@@ -346,7 +386,7 @@ func (s *session) doRelease() {
 
 // doLeave ends the session, so that the others needn't wait for its end.
 func (s *session) doLeave() {
-	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Leave(ctx) }, func(err error) {
+	s.do("leave", s.limit(), func(ctx context.Context) error { return s.engine.Leave(ctx) }, func(err error) {
 		s.joined = false
 	})
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -90,6 +91,9 @@ func move(ctx context.Context, url, name, node string) error {
 				return e.Wish(ctx, name, "", 0)
 			}
 			return nil
+		}
+		if slices.Contains(view.Drained, node) {
+			return engine.Refuse("%s: %s is drained; lifeline undrain %s", name, node, node)
 		}
 		if !standsBy(last, node) {
 			return engine.Refuse("%s: %s doesn't stand by for it; %s; where it is paused, lifeline resume %s lets it", name, node,
@@ -195,39 +199,73 @@ func whoDoes(s engine.State) string {
 }
 
 func statusCommand(ctx context.Context, args []string) error {
-	asJSON := len(args) > 0 && args[0] == "--json"
-	if asJSON {
-		args = args[1:]
+	flag := func(name string) bool {
+		is := len(args) > 0 && args[0] == name
+		if is {
+			args = args[1:]
+		}
+		return is
 	}
+	asJSON, nodes := flag("--json"), flag("--nodes")
 	url, wanted, err := addressOf(args)
 	if err != nil {
 		return err
 	}
 	e, err := open(ctx, cluster.Hello{URL: url})
 	if err != nil {
-		return fmt.Errorf("cannot ask %s: %w", address.Hide(url), err)
+		return untold(url, err)
 	}
 	defer e.Close()
 	view, err := e.Look(ctx, "")
 	if err != nil {
-		return err
+		return untold(url, err)
 	}
 	states := view.States
 	if len(wanted) > 0 {
 		states = slices.DeleteFunc(states, func(s engine.State) bool { return !slices.Contains(wanted, s.Name) })
 	}
-	if asJSON {
-		return printJSON(states)
+	if nodes {
+		view.States = states
+		return printNodes(view, asJSON)
 	}
-	held := printTable(states)
+	held := 0
+	if asJSON {
+		if err := printJSON(states); err != nil {
+			return err
+		}
+		held = len(wanted)
+	} else {
+		held = printTable(states, view.Drained)
+	}
+	if len(states) == 0 || slices.ContainsFunc(states, func(s engine.State) bool { return !isHeld(s) }) {
+		if err := e.Test(ctx); err != nil { // which may be why no node holds it
+			return untold(url, err)
+		}
+	}
 	if len(wanted) > 0 && held < len(wanted) {
 		return &engine.Refused{Code: 3, Text: "not all of them run"}
 	}
 	return nil
 }
 
+// untold is an error for which status can't tell who holds what.
+func untold(url string, err error) error {
+	var refused *engine.Refused
+	switch {
+	case errors.As(err, &refused) && refused.Code == 64:
+		return err
+	case errors.As(err, &refused) && refused.ReadOnly:
+		return &engine.Refused{Code: 4, Text: fmt.Sprintf("%s answers and refuses writes: %v", address.Hide(url), err)}
+	}
+	return &engine.Refused{Code: 4, Text: fmt.Sprintf("cannot ask %s: %v", address.Hide(url), err)}
+}
+
+func isHeld(s engine.State) bool {
+	return slices.ContainsFunc(s.Members, func(m engine.Status) bool { return m.Slot >= 0 })
+}
+
 // printTable writes a line for each member, and tells how many names are held.
-func printTable(states []engine.State) (held int) {
+func printTable(states []engine.State, drained []string) (held int) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tNODE\tSTATE\tSINCE\tFENCE\tLAST TICK")
 	for _, s := range states {
@@ -239,6 +277,9 @@ func printTable(states []engine.State) (held int) {
 			}
 			if s.Wish == m.Node && m.Slot < 0 {
 				state = "is to have it"
+			}
+			if slices.Contains(drained, m.Node) {
+				state += ", drained"
 			}
 			tick := "-"
 			if !s.Mark.Claimed.IsZero() && m.Slot >= 0 {

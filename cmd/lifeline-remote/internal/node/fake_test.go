@@ -17,6 +17,7 @@ var errAway = errors.New("connection refused")
 type fake struct {
 	now     func() time.Duration
 	err     error         // of every call, while it is set
+	full    error         // of the writes, while it is set; a standby renews without one, as in etcd
 	delay   time.Duration // before a call is carried out
 	after   time.Duration // after it, before its answer
 	member  bool
@@ -32,6 +33,9 @@ type fake struct {
 
 	reason error
 
+	drained []string
+	runs    []engine.Run
+
 	reconnects int
 	epoch      string
 	history    string
@@ -42,6 +46,9 @@ type fake struct {
 
 func (f *fake) call(ctx context.Context, what string) error {
 	f.calls = append(f.calls, what)
+	if f.full != nil && (what == "join" || what == "acquire" || what == "renew" && f.held) {
+		return f.full
+	}
 	return f.sleep(ctx, f.delay)
 }
 
@@ -122,7 +129,8 @@ func (f *fake) Look(ctx context.Context, name string) (engine.View, error) {
 		}
 		s.Members = append(s.Members, m)
 	}
-	return engine.View{States: []engine.State{s}, Epoch: f.epoch, History: f.history, Revision: f.revision}, nil
+	return engine.View{States: []engine.State{s}, Epoch: f.epoch, History: f.history, Revision: f.revision,
+		Drained: f.drained}, nil
 }
 
 func (f *fake) Raise(ctx context.Context, _ string, floor engine.Floor) error {
@@ -140,6 +148,12 @@ func (f *fake) Clock(ctx context.Context) (time.Time, error) {
 	return time.Now().Add(f.clock), f.err
 }
 
+func (f *fake) Runs(context.Context, string) ([]engine.Run, error) { return f.runs, nil }
+
+func (f *fake) Drain(context.Context, string, time.Duration) error { return nil }
+
+func (f *fake) Tell(context.Context, time.Duration) error { return nil }
+
 func (f *fake) Forget(context.Context, string) error { return nil }
 
 func (f *fake) Wish(ctx context.Context, _, node string, _ time.Duration) error {
@@ -147,7 +161,7 @@ func (f *fake) Wish(ctx context.Context, _, node string, _ time.Duration) error 
 	return f.call(ctx, "wish "+node)
 }
 
-func (f *fake) Claim(ctx context.Context, from, to engine.Mark) error {
+func (f *fake) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run) error {
 	if err := f.call(ctx, "claim"); err != nil {
 		return err
 	}
@@ -158,6 +172,9 @@ func (f *fake) Claim(ctx context.Context, from, to engine.Mark) error {
 		return engine.ErrClaimed
 	}
 	f.mark = to
+	if run != nil {
+		f.runs = append(f.runs, *run)
+	}
 	return f.sleep(ctx, f.after)
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"lifeline/internal/cluster/engine"
@@ -40,7 +41,16 @@ func (s *session) judge(up time.Duration, well bool) {
 
 // considerHandOver decides whether this node is to hand over.
 func (s *session) considerHandOver(state engine.State) {
-	if s.handingOver || s.ticks.running() || !s.isLowest(state) {
+	if s.handingOver || s.ticks.running() {
+		return
+	}
+	if s.isDrained(s.Node) {
+		if s.others(state) {
+			s.handOver("this node is drained, until lifeline undrain " + s.Node)
+		}
+		return
+	}
+	if !s.isLowest(state) {
 		return
 	}
 	switch {
@@ -52,10 +62,10 @@ func (s *session) considerHandOver(state engine.State) {
 		s.crash = crashes{rounds: s.crash.rounds + 1, until: s.w.now() + sit}
 		s.handOver(fmt.Sprintf("it has failed %d times in a row on this node (--fail-after): another node has its turn",
 			s.FailAfter))
-	case state.Wish != "" && state.Wish != s.Node && standsBy(state, state.Wish):
+	case state.Wish != "" && state.Wish != s.Node && standsBy(state, state.Wish) && !s.isDrained(state.Wish):
 		s.handOver("handed over to " + state.Wish)
 	case s.Prefer != "" && s.Prefer != s.Node && s.isBack(state):
-		s.do(s.limit(), func(ctx context.Context) error {
+		s.do("wish", s.limit(), func(ctx context.Context) error {
 			return s.engine.Wish(ctx, s.Name, s.Prefer, s.Grace+s.Hello.TTL+5*time.Second)
 		}, func(err error) {
 			if !s.again(err) && s.holding && !s.handingOver {
@@ -90,11 +100,25 @@ func (s *session) isLowest(state engine.State) bool {
 
 func (s *session) others(state engine.State) bool {
 	for _, m := range state.Members {
-		if m.Slot < 0 && !m.Mine && m.Node != s.Node {
+		if m.Slot < 0 && !m.Mine && m.Node != s.Node && !s.isDrained(m.Node) {
 			return true
 		}
 	}
 	return false
+}
+
+func (s *session) isDrained(node string) bool { return slices.Contains(s.drained, node) }
+
+// tellOfDrain says once that this node takes no lease, and once that it does again.
+func (s *session) tellOfDrain() {
+	if is := s.isDrained(s.Node); is != s.isTold {
+		s.isTold = is
+		text := "this node is drained: it takes no lease, until lifeline undrain " + s.Node
+		if !is {
+			text = "this node is drained no longer"
+		}
+		s.say("say", text)
+	}
 }
 
 // seen is since when a session has been seen, by this node's clock.
@@ -106,7 +130,7 @@ type seen struct {
 // isBack reports whether the preferred node has stood by for twice the TTL.
 func (s *session) isBack(state engine.State) bool {
 	for _, m := range state.Members {
-		if m.Node != s.Prefer || m.Slot >= 0 {
+		if m.Node != s.Prefer || m.Slot >= 0 || s.isDrained(m.Node) {
 			continue
 		}
 		if s.back.id != m.ID {
@@ -118,7 +142,7 @@ func (s *session) isBack(state engine.State) bool {
 }
 
 func (s *session) withdrawWish() {
-	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Wish(ctx, s.Name, "", 0) }, func(error) {})
+	s.do("wish", s.limit(), func(ctx context.Context) error { return s.engine.Wish(ctx, s.Name, "", 0) }, func(error) {})
 }
 
 // doSit waits because the worker has failed too often on this node. It ends

@@ -26,9 +26,13 @@ import (
 
 const usageText = `usage:
   lifeline-remote init [--print] URL      make what the engine needs (PostgreSQL: tables)
-  lifeline-remote status [--json] URL [NAME...]
+  lifeline-remote status [--json] [--nodes] URL [NAME...]
   lifeline-remote move URL NAME NODE      hand NAME over to NODE
   lifeline-remote reset-ticks URL NAME    let NAME's ticks go on from now
+  lifeline-remote drain URL NODE [TIME]   have NODE hand over everything and take no lease, for TIME
+  lifeline-remote undrain URL NODE        end that
+  lifeline-remote metrics URL             the cluster, in the Prometheus text format
+  lifeline-remote runs [--json] URL NAME  the latest scheduled runs of NAME
   lifeline-remote forget URL NAME         remove a name that no node stands by for
   lifeline-remote doctor URL NAME         what lifeline doctor shows of the engine: a finding a line, in fields
   lifeline-remote ping URL start|log|fail|CODE   tell healthchecks.io or the like; the body comes from standard input
@@ -59,6 +63,14 @@ func Main(args []string) int {
 		err = statusCommand(ctx, args[1:])
 	case "move":
 		err = moveCommand(ctx, args[1:])
+	case "drain":
+		err = drainCommand(ctx, args[1:])
+	case "undrain":
+		err = undrainCommand(ctx, args[1:])
+	case "metrics":
+		err = metricsCommand(ctx, args[1:])
+	case "runs":
+		err = runsCommand(ctx, args[1:])
 	case "forget":
 		err = forgetCommand(ctx, args[1:])
 	case "doctor":

@@ -104,12 +104,10 @@ func (s *session) remember(m engine.Mark) {
 // doRaise gives back what the engine has forgotten.
 func (s *session) doRaise() {
 	floor := s.past.Floor
-	s.do(s.limit(), func(ctx context.Context) error { return s.engine.Raise(ctx, s.Name, floor) }, func(err error) {
+	s.do("raise", s.limit(), func(ctx context.Context) error { return s.engine.Raise(ctx, s.Name, floor) }, func(err error) {
 		if !s.again(err) {
+			s.wrote()
 			s.tryAt = s.w.now()
-		}
-		if s.clock.off && s.holding && !s.handingOver && !s.ticks.running() {
-			s.handOver("the clock is wrong")
 		}
 	})
 }
@@ -118,25 +116,31 @@ func (s *session) doRaise() {
 type clock struct {
 	at  time.Duration // when to compare them again
 	off bool          // they differ by more than --max-clock-skew
+
+	told time.Duration // what the engine has of the difference
+	has  bool          // it has
 }
 
 // doClock compares the clocks. A node whose clock is wrong runs no ticks.
 func (s *session) doClock() {
 	var theirs, before, after time.Time
-	s.do(s.limit(), func(ctx context.Context) (err error) {
+	s.do("clock", s.limit(), func(ctx context.Context) (err error) {
 		before = s.w.wall()
 		theirs, err = s.engine.Clock(ctx)
 		after = s.w.wall()
 		return err
 	}, func(err error) {
 		s.clock.at = s.w.now() + 10*time.Second
+		if s.ticks.schedule == nil { // only for people
+			s.clock.at += 50 * time.Second
+		}
 		if s.again(err) || theirs.IsZero() || !s.joined {
 			return
 		}
 		s.answered()
 		ahead := before.Add(after.Sub(before) / 2).Sub(theirs)
 		was := s.clock.off
-		s.clock.off = s.MaxClockSkew > 0 && ahead.Abs() > s.MaxClockSkew
+		s.clock.off = s.ticks.schedule != nil && s.MaxClockSkew > 0 && ahead.Abs() > s.MaxClockSkew
 		switch {
 		case s.clock.off && !was:
 			why := fmt.Sprintf("this node's clock is %s the engine's (--max-clock-skew %s): it runs no ticks until the "+
@@ -148,6 +152,13 @@ func (s *session) doClock() {
 		}
 		if s.clock.off && s.holding && !s.handingOver && !s.ticks.running() {
 			s.handOver("the clock is wrong")
+		}
+		if near := ahead.Round(time.Second); !s.clock.has || (near-s.clock.told).Abs() >= time.Second {
+			s.do("tell", s.limit(), func(ctx context.Context) error { return s.engine.Tell(ctx, near) }, func(err error) {
+				if s.clock.has = err == nil; s.clock.has {
+					s.clock.told = near
+				}
+			})
 		}
 	})
 }

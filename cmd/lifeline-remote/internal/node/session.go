@@ -39,6 +39,7 @@ type session struct {
 	ttl      time.Duration // the smaller one of asked for and granted
 	deadline time.Duration // of the session: the last confirmed renewal was sent, plus ttl
 	times    cluster.Times
+	fence    uint64
 	release  bool // lifeline wants the lease given back
 	trees    []tree
 
@@ -49,7 +50,9 @@ type session struct {
 	tryAt        time.Duration // when to look for a free slot, or for a wish
 	openAt       time.Duration // when to open or join again
 	fails        int           // engine calls in a row that failed
-	away         bool          // the failures were told
+	away         string        // what was told of the failures, without the cause; "" for nothing
+	calling      string        // the call that is out, or was last
+	readOnly     string        // the call whose write was refused last; "" when writes are taken
 	standingSaid bool          // lifeline knows that the engine is usable
 	raised       bool          // a TTL that isn't what was asked for was told
 
@@ -61,6 +64,8 @@ type session struct {
 	freeAt   time.Duration // no slot is taken before
 	joinedAt time.Duration
 	clock    clock
+	drained  []string // nodes, as last seen
+	isTold   bool     // that this node is drained
 
 	crash       crashes
 	handingOver bool // lifeline was asked to hand over
@@ -204,7 +209,11 @@ func (s *session) heard(m cluster.Message) error {
 			s.judge(time.Duration(up), m.Fields[2] == "0")
 		}
 	case "done":
-		s.ticks.ended(m.Fields[0])
+		code, err := m.Number(1)
+		if err != nil {
+			return err
+		}
+		s.ticks.ended(m.Fields[0], int(code), s.w.wall().UTC())
 		s.remember(s.ticks.finished())
 		if s.Tick != "" {
 			s.judge(0, m.Fields[1] == "0")
@@ -326,6 +335,8 @@ func (s *session) act() {
 		s.doTick()
 	case s.joined && now >= s.tryAt && (s.holding || s.wanted):
 		s.doLook()
+	case s.joined && now >= s.clock.at:
+		s.doClock()
 	case !s.joined && s.wanted && now >= s.openAt:
 		if s.crash.sitting(now) {
 			s.doSit()
@@ -359,9 +370,7 @@ func (s *session) arm(end time.Duration) {
 			if s.holding || s.wanted {
 				due(s.tryAt)
 			}
-			if s.ticks.schedule != nil {
-				due(s.clock.at)
-			}
+			due(s.clock.at)
 		} else if s.wanted {
 			due(s.openAt)
 		}

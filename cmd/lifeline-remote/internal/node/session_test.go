@@ -483,3 +483,82 @@ func TestStandbyRefusedLater(t *testing.T) {
 		}
 	})
 }
+
+// An engine that answers reads and refuses writes is told of as that, once, on
+// holder and standby, until it takes writes again.
+func TestSessionReadOnly(t *testing.T) {
+	full := engine.ReadOnly("no space left")
+	want := func(t *testing.T, r *rig, text string, n int) {
+		t.Helper()
+		if got := r.took("say"); len(got) != n || n > 0 && !strings.Contains(got[0], text) {
+			t.Errorf("it says %q", got)
+		}
+	}
+	const refuses, takes = "answers and refuses writes, trying again: no space left", "takes writes again"
+	t.Run("holder", func(t *testing.T) {
+		rigged(t, cluster.Hello{}, func(r *rig) {
+			r.granted()
+			r.f.full = full
+			r.sleep(6 * time.Second) // two tries, which are after a third of the TTL
+			want(t, r, refuses, 1)
+			r.sleep(time.Minute)
+			want(t, r, "", 0)
+			if len(r.took("lost")) != 1 {
+				t.Error("it keeps the lease")
+			}
+			r.say("want")
+			r.sleep(time.Minute)
+			want(t, r, "", 0)
+			r.f.full = nil
+			r.sleep(20 * time.Second)
+			want(t, r, takes, 1)
+		})
+	})
+	t.Run("standby", func(t *testing.T) {
+		rigged(t, cluster.Hello{}, func(r *rig) {
+			r.f.others = []engine.Status{{ID: "x", Node: "b", Slot: 0, Fence: 1}}
+			r.say("want")
+			r.sleep(5 * time.Second)
+			r.f.full, r.f.others = full, nil // the holder has lost it
+			r.sleep(15 * time.Second)
+			want(t, r, refuses, 1)
+			r.sleep(time.Minute)
+			want(t, r, "", 0)
+			r.f.full, r.f.others = nil, []engine.Status{{ID: "x", Node: "b", Slot: 0, Fence: 2}} // and has it again
+			r.sleep(10 * time.Second)
+			want(t, r, takes, 1)
+		})
+	})
+}
+
+// A drained node hands over to a node that isn't, and takes nothing until it is
+// drained no longer.
+func TestSessionDrained(t *testing.T) {
+	rigged(t, cluster.Hello{}, func(r *rig) {
+		r.granted()
+		r.f.drained = []string{"a", "c"}
+		r.f.others = []engine.Status{{ID: "z", Node: "c", Slot: -1}}
+		r.sleep(20 * time.Second)
+		if got := r.took("yield"); len(got) != 0 {
+			t.Fatalf("no node can take it, and it hands over: %q", got)
+		}
+		r.f.others = append(r.f.others, engine.Status{ID: "x", Node: "b", Slot: -1})
+		r.sleep(10 * time.Second)
+		if got := r.took("yield"); len(got) != 1 || !strings.Contains(got[0], "lifeline undrain a") {
+			t.Fatalf("it should hand over: %q", got)
+		}
+		r.say("release", "want")
+		r.sleep(time.Minute)
+		if got := r.took("granted"); len(got) != 0 {
+			t.Fatal("a drained node is granted the lease")
+		}
+		if got := r.took("say"); len(got) != 1 || !strings.Contains(got[0], "this node is drained") {
+			t.Errorf("it says %q", got)
+		}
+		r.f.drained = nil
+		r.sleep(10 * time.Second)
+		if got := r.took("granted"); len(got) != 1 {
+			t.Error("it isn't granted the lease afterwards")
+		}
+	})
+}

@@ -28,6 +28,7 @@ type ticks struct {
 	retryAt  time.Duration
 	waited   int64 // for the end of a run of another node's: the serial of its mark, plus 1
 	future   time.Time
+	run      engine.Run // the tick's, as it is to be written down
 }
 
 // catchUp is how far back every missed tick is made up for. Of older ticks only
@@ -60,18 +61,22 @@ func (t *ticks) begun() {
 	}
 }
 
-func (t *ticks) ended(label string) {
+func (t *ticks) ended(label string, code int, at time.Time) {
 	if !t.label.IsZero() && t.label.Format(time.RFC3339) == label {
 		t.over, t.returned = t.started, !t.started
+		t.run.Ended, t.run.Code = at, code
 	}
 }
 
-// change is one change of the mark.
-type change struct{ from, to engine.Mark }
+// change is one change of the mark; run is what ended with it, or nil.
+type change struct {
+	from, to engine.Mark
+	run      *engine.Run
+}
 
 func moved(from, to engine.Mark) *change {
 	to.Serial = from.Serial + 1
-	return &change{from, to}
+	return &change{from: from, to: to}
 }
 
 // revert takes back the claim of a tick that was never begun. The tick stays
@@ -92,7 +97,9 @@ func (t *ticks) revert() *change {
 		to := from
 		to.Done = t.label
 		t.label = time.Time{}
-		return moved(from, to)
+		end, run := moved(from, to), t.run
+		end.run = &run
+		return end
 	case !t.started:
 		t.label = time.Time{}
 		return moved(from, t.before)
@@ -167,22 +174,24 @@ func (s *session) doTick() {
 	case t.over:
 		to := t.mark
 		to.Done = t.label
-		s.claim(to, func() { t.label, t.over, t.started = time.Time{}, false, false })
+		run := t.run
+		s.claim(to, &run, func() { t.label, t.over, t.started = time.Time{}, false, false })
 	case t.returned:
-		s.claim(t.before, func() { t.label, t.returned, t.retryAt = time.Time{}, false, s.w.now()+time.Second })
+		run := t.run // it wasn't begun: its end and code say why
+		s.claim(t.before, &run, func() { t.label, t.returned, t.retryAt = time.Time{}, false, s.w.now()+time.Second })
 	case t.mark.Claimed.IsZero(): // never before: begin with what is to come
 		last, err := t.schedule.last(s.w.wall())
 		if err != nil {
 			last = s.w.wall().Truncate(time.Second).UTC()
 		}
-		s.claim(engine.Mark{Claimed: last, Done: last}, func() {})
+		s.claim(engine.Mark{Claimed: last, Done: last}, nil, func() {})
 	case t.mark.Claimed.After(t.mark.Done) && t.waited != t.mark.Serial+1: // its node may live, and write the end
 		t.waited, t.known = t.mark.Serial+1, false
 		t.retryAt = s.w.now() + s.Hello.TTL
 	case t.mark.Claimed.After(t.mark.Done) && s.AtLeastOnce:
 		t.before = t.mark
 		label := t.mark.Claimed
-		s.claim(t.mark, func() {
+		s.claim(t.mark, s.begins(label), func() {
 			s.say("say", fmt.Sprintf("the run for %s was never finished: again (--at-least-once)", label.Format(time.RFC3339)))
 			s.runTick(label)
 		})
@@ -190,7 +199,7 @@ func (s *session) doTick() {
 		to := t.mark
 		label := to.Claimed
 		to.Done, to.Skipped = label, to.Skipped+1
-		s.claim(to, func() {
+		s.claim(to, nil, func() {
 			s.say("say", fmt.Sprintf("the run for %s was begun and never finished; it isn't begun again (--at-least-once "+
 				"would)", label.Format(time.RFC3339)))
 		})
@@ -202,8 +211,15 @@ func (s *session) doTick() {
 		t.before = t.mark
 		to := t.mark
 		to.Claimed, t.pending = label, label
-		s.claim(to, func() { t.pending = time.Time{}; s.runTick(label) })
+		s.claim(to, s.begins(label), func() { t.pending = time.Time{}; s.runTick(label) })
 	}
+}
+
+// begins is the run that the next claim begins.
+func (s *session) begins(label time.Time) *engine.Run {
+	s.ticks.run = engine.Run{Serial: s.ticks.mark.Serial + 1, Label: label, Node: s.Node, Fence: s.fence, Began: s.w.wall().UTC()}
+	run := s.ticks.run
+	return &run
 }
 
 func (s *session) runTick(label time.Time) {
@@ -214,7 +230,7 @@ func (s *session) runTick(label time.Time) {
 func (s *session) readMark() {
 	var mark engine.Mark
 	floor := s.past.Floor
-	s.do(s.limit(), func(ctx context.Context) (err error) {
+	s.do("mark", s.limit(), func(ctx context.Context) (err error) {
 		if mark, err = s.engine.Mark(ctx, s.Name); err == nil && mark.Serial < floor.Mark.Serial {
 			if err = s.engine.Raise(ctx, s.Name, floor); err == nil {
 				mark, err = s.engine.Mark(ctx, s.Name)
@@ -244,12 +260,12 @@ func (s *session) readMark() {
 
 // claim moves the mark, and goes on with then only if that is certain. Where
 // the answer was lost, it reads the mark, which only the holder moves.
-func (s *session) claim(to engine.Mark, then func()) {
+func (s *session) claim(to engine.Mark, run *engine.Run, then func()) {
 	t := &s.ticks
 	from := t.mark
 	to.Serial = from.Serial + 1
-	s.do(s.limit(), func(ctx context.Context) error {
-		err := s.engine.Claim(ctx, from, to)
+	s.do("claim", s.limit(), func(ctx context.Context) error {
+		err := s.engine.Claim(ctx, from, to, run)
 		if err == nil || errors.Is(err, engine.ErrLost) {
 			return err
 		}
@@ -282,6 +298,9 @@ func (s *session) claim(to engine.Mark, then func()) {
 
 func (s *session) tickFailed(err error) bool {
 	if err == nil {
+		if s.calling == "claim" {
+			s.wrote()
+		}
 		s.answered()
 		return false
 	}

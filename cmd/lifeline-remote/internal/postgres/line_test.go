@@ -128,3 +128,25 @@ func TestOneConnection(t *testing.T) {
 		}
 	}
 }
+
+// A server without TLS that takes no connections just now isn't refused for
+// having no TLS: by default both kinds are tried.
+func TestBusyServer(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
+	server := enginetest.Postgres(t)
+	if err := postgres.Init(t.Context(), server); err != nil {
+		t.Fatal(err)
+	}
+	c := owner(t, server)
+	exec(t, c, "CREATE USER worker CONNECTION LIMIT 0")
+	address := strings.Replace(server, "proof@", "worker@", 1)
+	_, err := postgres.Open(t.Context(), address, "web")
+	if err == nil || errors.As(err, new(*engine.Refused)) || !strings.Contains(err.Error(), "too many connections") ||
+		strings.Contains(err.Error(), "\n") {
+		t.Errorf("without a free connection: %v", err)
+	}
+	_, err = postgres.Open(t.Context(), address+"?sslmode=require", "web")
+	if !errors.As(err, new(*engine.Refused)) || !strings.Contains(err.Error(), "no TLS connection") {
+		t.Errorf("with TLS alone: %v", err)
+	}
+}

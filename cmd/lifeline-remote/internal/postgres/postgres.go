@@ -199,7 +199,8 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 	rows, err := c.Query(ctx, `SELECT lifeline.epoch(), (pg_current_wal_insert_lsn() - '0/0')::bigint, clock_timestamp(),
 			n.name, CASE WHEN n.wish_until > clock_timestamp() THEN coalesce(n.wish, '') ELSE '' END,
 			n.claimed, n.done, n.skipped, n.serial, n.fence, m.id, m.node, m.since, m.slot, m.fence, m.joined, m.beat, m.ttl,
-			clock_timestamp() - m.renewed
+			clock_timestamp() - m.renewed, m.ahead, (SELECT coalesce(array_agg(node), '{}') FROM lifeline.drain
+				WHERE until IS NULL OR until > clock_timestamp())
 		FROM (SELECT) one LEFT JOIN lifeline.name n ON $1 IN ('', n.name) AND n.name <> '' LEFT JOIN lifeline.member m ON m.name = n.name
 		ORDER BY n.name, m.slot NULLS LAST, m.since`, name)
 	if err != nil {
@@ -213,7 +214,7 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 		top, fence           *int64
 		slot                 *int
 		joined, beat         *int64
-		ttl, age             *time.Duration
+		ttl, age, ahead      *time.Duration
 	}
 	var list []row
 	var clock time.Time
@@ -221,7 +222,8 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 	for rows.Next() {
 		var r row
 		if err := rows.Scan(&v.Epoch, &lsn, &clock, &r.name, &r.wish, &r.claimed, &r.done, &r.skipped, &r.serial, &r.top,
-			&r.id, &r.node, &r.since, &r.slot, &r.fence, &r.joined, &r.beat, &r.ttl, &r.age); err != nil {
+			&r.id, &r.node, &r.since, &r.slot, &r.fence, &r.joined, &r.beat, &r.ttl, &r.age, &r.ahead,
+			&v.Drained); err != nil {
 			return v, err
 		}
 		list = append(list, r)
@@ -247,7 +249,8 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 		if r.id == nil {
 			continue
 		}
-		m := engine.Status{ID: *r.id, Node: *r.node, Since: *r.since, Slot: -1, Mine: *r.id == p.id, Order: uint64(*r.joined)}
+		m := engine.Status{ID: *r.id, Node: *r.node, Since: *r.since, Slot: -1, Mine: *r.id == p.id, Order: uint64(*r.joined),
+			Ahead: r.ahead}
 		if r.slot != nil && r.fence != nil {
 			m.Slot, m.Fence = *r.slot, uint64(*r.fence)
 		}
@@ -269,6 +272,30 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 func (p *Postgres) Raise(ctx context.Context, name string, f engine.Floor) error {
 	return p.row(ctx, []any{nil}, "SELECT lifeline.raise_name($1, $2, $3, $4, $5, $6)", name, int64(f.Fence),
 		stamp(f.Mark.Claimed), stamp(f.Mark.Done), f.Mark.Skipped, f.Mark.Serial)
+}
+
+// Drain writes a row.
+func (p *Postgres) Drain(ctx context.Context, node string, lasts time.Duration) error {
+	var until *string
+	if lasts != engine.Always {
+		text := micros(lasts)
+		if lasts == engine.Never {
+			text = "-1 second"
+		}
+		until = &text
+	}
+	return p.row(ctx, []any{nil}, "SELECT lifeline.drain_node($1, $2::interval)", node, until)
+}
+
+// Tell writes a column.
+func (p *Postgres) Tell(ctx context.Context, ahead time.Duration) error {
+	var ok bool
+	err := p.row(ctx, []any{&ok}, "WITH told AS (UPDATE lifeline.member SET ahead = $2::interval WHERE id = $1 RETURNING 1) "+
+		"SELECT EXISTS (SELECT FROM told)", p.id, micros(ahead))
+	if err == nil && !ok {
+		err = engine.ErrLost
+	}
+	return err
 }
 
 // Forget removes the rows of a name. It takes a session for dead when its beats
@@ -343,12 +370,23 @@ func (p *Postgres) Mark(ctx context.Context, name string) (m engine.Mark, err er
 }
 
 // Claim moves the mark.
-func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark) error {
+func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run) error {
 	var n int
-	err := p.row(ctx, []any{&n}, "SELECT lifeline.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", p.m.Name, p.id,
-		p.fence,
+	sql := "SELECT lifeline.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+	args := []any{p.m.Name, p.id, p.fence,
 		stamp(from.Claimed), stamp(from.Done), from.Skipped, from.Serial,
-		stamp(to.Claimed), stamp(to.Done), to.Skipped, to.Serial)
+		stamp(to.Claimed), stamp(to.Done), to.Skipped, to.Serial}
+	if run != nil {
+		sql = `WITH claim AS (` + sql + ` AS n), run AS (
+			INSERT INTO lifeline.run (name, place, serial, label, node, fence, began, ended, code)
+			SELECT $1, $12::bigint, $13::bigint, $14::timestamptz, $15::text, $16::bigint, $17::timestamptz, $18::timestamptz,
+				$19::int FROM claim WHERE n = 1
+			ON CONFLICT (name, place) DO UPDATE SET serial = excluded.serial, label = excluded.label, node = excluded.node,
+				fence = excluded.fence, began = excluded.began, ended = excluded.ended, code = excluded.code)
+			SELECT n FROM claim`
+		args = append(args, run.Place(), run.Serial, run.Label, run.Node, int64(run.Fence), run.Began, stamp(run.Ended), run.Code)
+	}
+	err := p.row(ctx, []any{&n}, sql, args...)
 	switch {
 	case err != nil:
 		return err
@@ -358,6 +396,29 @@ func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark) error {
 		return engine.ErrClaimed
 	}
 	return nil
+}
+
+// Runs reads the runs' rows.
+func (p *Postgres) Runs(ctx context.Context, name string) (runs []engine.Run, err error) {
+	err = p.use(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		rows, err := c.Query(ctx, "SELECT serial, label, node, fence, began, ended, code FROM lifeline.run WHERE name = $1 "+
+			"ORDER BY serial DESC", name)
+		if err != nil {
+			return refine(err, p.config)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var r engine.Run
+			var ended *time.Time
+			if err := rows.Scan(&r.Serial, &r.Label, &r.Node, &r.Fence, &r.Began, &ended, &r.Code); err != nil {
+				return err
+			}
+			r.Label, r.Began, r.Ended = r.Label.UTC(), r.Began.UTC(), instant(ended)
+			runs = append(runs, r)
+		}
+		return refine(rows.Err(), p.config)
+	})
+	return runs, err
 }
 
 // Init makes the tables and functions.
@@ -406,19 +467,23 @@ func refine(err error, config *pgx.ConnConfig) error {
 		case "3F000", "42P01", "42883": // no schema, table, function
 			return engine.Refuse("lifeline's tables aren't in the database %s: lifeline-remote init makes them", config.Database)
 		case "42501":
-			return engine.Refuse("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,
+			return engine.ReadOnly("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,
 				grants(config.User))
 		case "22P05", "22021": // untranslatable_character, character_not_in_repertoire
 			return engine.Misused("the database %s can't hold it in its encoding: %s; keep --node to ASCII, or make the "+
 				"database with ENCODING 'UTF8'", config.Database, said.Message)
 		case "25006":
-			return engine.Refuse("this PostgreSQL is read-only, a standby perhaps: name the primary, or all of them")
+			return readOnly()
+		case "53100", "53400": // disk_full, configuration_limit_exceeded
+			return engine.ReadOnly("PostgreSQL has no room left: %s", said.Message)
 		}
-		return err
 	}
 	text := err.Error()
+	if strings.Contains(text, "read only connection") { // of pgconn.ValidateConnectTargetSessionAttrsReadWrite
+		return readOnly()
+	}
 	for _, sign := range []string{"x509: ", "tls: ", "server refused TLS"} {
-		if i := strings.Index(text, sign); i >= 0 {
+		if i := strings.Index(text, sign); i >= 0 && !mayBePlain(config) {
 			return engine.Refuse("no TLS connection to PostgreSQL: %s", text[i:])
 		}
 	}
@@ -427,6 +492,20 @@ func refine(err error, config *pgx.ConnConfig) error {
 		return fmt.Errorf("no connection to PostgreSQL: %s", shorter(unconnected.Unwrap().Error()))
 	}
 	return err
+}
+
+// mayBePlain reports whether a connection without TLS is tried, too (sslmode
+// prefer, which is the default). Then what it meets decides: a server without
+// TLS that is only starting must not be refused.
+func mayBePlain(config *pgx.ConnConfig) bool {
+	return config.TLSConfig == nil || slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool {
+		return f.TLSConfig == nil
+	})
+}
+
+func readOnly() error {
+	return engine.ReadOnly("this PostgreSQL is read-only, a standby or default_transaction_read_only perhaps: name the " +
+		"primary, or all of them")
 }
 
 // shorter has each line of a text once, all in one line. pgx tries an address

@@ -36,6 +36,26 @@ CREATE TABLE IF NOT EXISTS lifeline.member (
 	fence   bigint,
 	UNIQUE (name, slot)
 );
+ALTER TABLE lifeline.member ADD COLUMN IF NOT EXISTS ahead interval; -- the node's clock, of the database's
+
+-- One row for each node that is to take no lease; until is null where that has
+-- no end.
+CREATE TABLE IF NOT EXISTS lifeline.drain (node text PRIMARY KEY, until timestamptz);
+
+-- The latest scheduled runs of each name, for people; place goes round.
+CREATE TABLE IF NOT EXISTS lifeline.run (
+	name   text NOT NULL,
+	place  bigint NOT NULL,
+	serial bigint NOT NULL,
+	label  timestamptz NOT NULL,
+	node   text NOT NULL,
+	fence  bigint NOT NULL,
+	began  timestamptz NOT NULL,
+	ended  timestamptz,
+	code   int NOT NULL,
+	PRIMARY KEY (name, place)
+);
+
 DO $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM information_schema.columns
@@ -140,6 +160,18 @@ BEGIN
 	END IF;
 END $$;
 
+-- drain_node keeps a node from taking a lease; a null interval has no end, and
+-- one below 0 ends a drain.
+CREATE OR REPLACE FUNCTION lifeline.drain_node(a_node text, lasts interval) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	DELETE FROM lifeline.drain WHERE node = a_node;
+	IF lasts IS NULL OR lasts > interval '0' THEN
+		INSERT INTO lifeline.drain (node, until) VALUES (a_node, clock_timestamp() + lasts);
+	END IF;
+	PERFORM pg_notify('lifeline', name) FROM lifeline.name;
+END $$;
+
 -- forget removes a name without living sessions; false: it has some.
 CREATE OR REPLACE FUNCTION lifeline.forget_name(a_name text, dead text[], beats bigint[]) RETURNS boolean
 LANGUAGE plpgsql AS $$
@@ -153,6 +185,7 @@ BEGIN
 	END IF;
 	INSERT INTO lifeline.name AS n (name, fence) VALUES ('', coalesce(had, 0))
 		ON CONFLICT (name) DO UPDATE SET fence = greatest(n.fence, excluded.fence);
+	DELETE FROM lifeline.run WHERE name = a_name;
 	DELETE FROM lifeline.name WHERE name = a_name;
 	RETURN true;
 END $$;
