@@ -173,6 +173,10 @@ func (s instanceStatus) notes() string {
 	case s.Status != "":
 		list = append(list, s.Status)
 	}
+	if s.Usual > 0 {
+		list = append(list, fmt.Sprintf("may hang: usually takes %s; %s found it running", human.Length(time.Duration(s.Usual*float64(time.Second))),
+			counted(s.Skipped, "tick has", "ticks have")))
+	}
 	if s.Lost != "" && s.Problem == "" {
 		list = append(list, "(adopted without "+s.Lost+")")
 	}
@@ -268,7 +272,11 @@ func fit(rows [][]string, screen int) (below [][]string) {
 			case head == "STATUS":
 				notes[i] = cell
 			default:
-				others[i] = append([]string{strings.ToLower(head) + " " + cell}, others[i]...)
+				label := strings.ToLower(head)
+				if head == "LAST EXIT" {
+					label = "last run" // "last exit exit 1"
+				}
+				others[i] = append([]string{label + " " + cell}, others[i]...)
 			}
 		}
 	}
