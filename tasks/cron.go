@@ -74,6 +74,8 @@ func installCommand(argv []string) *cli.Command {
 			if k.cronD { // there cron itself takes on the user
 				e.User = o.user
 				passed = slices.DeleteFunc(slices.Clone(passed), func(p *option) bool { return p.name == "user" })
+			} else if err := o.checkUser(); err != nil {
+				return err
 			}
 			typed := words(argv[2:len(argv)-c.NArg()], optionsOf(c.Command.Flags))
 			e.Options = append(fromEnviron(typed, passed), pick(typed, passed)...)
@@ -101,6 +103,10 @@ func installCommand(argv []string) *cli.Command {
 			e.Options = absolute(e.Options, passed, cwd)
 			if len(command) == 1 && strings.Contains(command[0], " ") && !isExecutable(command[0]) {
 				return usage("%s: %q is one word, and no such program is there: lifeline starts no shell; give it as: -- sh -c %s", o.name, command[0], shellWord(command[0]))
+			}
+			if at := slices.IndexFunc(command, isShellWord); at > 0 {
+				o.warn("%s is a word for %s like any other, because lifeline starts no shell; if one is meant: -- sh -c %s", command[at], command[0],
+					shellWord(strings.Join(command, " ")))
 			}
 			full, changed, err := install.CommandPath(command[0], path, os.Getenv("PATH"), cwd)
 			if err != nil {
@@ -209,6 +215,11 @@ func binary() (string, error) {
 func isExecutable(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// isShellWord reports a word that means something to a shell alone.
+func isShellWord(word string) bool {
+	return slices.Contains([]string{"|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>>", "2>&1", ">&2", "&>", "&>>", "1>", "1>>"}, word)
 }
 
 // shellWord writes text as one word for sh.
@@ -512,7 +523,15 @@ func (o *options) crontabLine(ctx context.Context, name string) (install.Line, e
 	if err != nil {
 		return install.Line{}, err
 	}
-	return install.Line{}, usage("%s is not in the crontab: give the command, lifeline run %s -- COMMAND, or lifeline install %s -- COMMAND first", name, name, name)
+	near := ""
+	var names []string
+	for _, l := range o.scheduled(ctx) {
+		names = append(names, l.Name)
+	}
+	if meant := human.Nearest(name, names); meant != "" {
+		near = "; or is " + meant + " meant?"
+	}
+	return install.Line{}, usage("%s is not in the crontab: lifeline install %s -- COMMAND puts it there%s", name, name, near)
 }
 
 // fromCrontab makes the whole command line of `lifeline run NAME`: what the

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -164,6 +165,9 @@ func textOr(at *string, preset string) textValue {
 }
 
 func (v textValue) Set(s string) error {
+	if s == "" {
+		return errors.New("its value is empty: give one, or leave the option out")
+	}
 	*v.at = s
 	return nil
 }

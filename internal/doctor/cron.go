@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -114,7 +115,10 @@ func (t crontab) isMine(l install.Line) bool { return !t.system || l.User == use
 func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	var list []crontab
 	text, err := install.Crontab{}.Read(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		d.failed("crontab", err)
+	case err != nil:
 		d.wrong("crontab", "see what crontab -l says; who may use it stands in /etc/cron.allow and /etc/cron.deny", "%v", err)
 	}
 	own := crontab{title: "your crontab", text: text, remedy: "crontab -e"}
