@@ -298,7 +298,8 @@ func (c Crontab) run(ctx context.Context, stdin *os.File, action string) (stdout
 	switch said := strings.Join(strings.Fields(message.String()), " "); {
 	case err == nil:
 	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist):
-		err = fmt.Errorf("there is no program %s here (%w); install cron, such as with apt-get install cron", program, exec.ErrNotFound)
+		err = fmt.Errorf("there is no program %s here (%w); install cron, such as with apt-get install cron", program,
+			exec.ErrNotFound)
 	case ctx.Err() != nil:
 		err = fmt.Errorf("%s %s was stopped: %w", program, strings.Join(args, " "), context.Cause(ctx))
 	case said != "":

@@ -78,6 +78,11 @@ func installCommand(argv []string) *cli.Command {
 				return err
 			}
 			typed := words(argv[2:len(argv)-c.NArg()], optionsOf(c.Command.Flags))
+			for _, w := range typed {
+				if name, value, given := strings.Cut(w.text[0], "="); w.option != "" && given && value == "" {
+					return usage("%s: its value is empty: give one, or leave the option out", name)
+				}
+			}
 			e.Options = append(fromEnviron(typed, passed), pick(typed, passed)...)
 			if err := k.atBoot(); err != nil {
 				return err
@@ -105,8 +110,8 @@ func installCommand(argv []string) *cli.Command {
 				return usage("%s: %q is one word, and no such program is there: lifeline starts no shell; give it as: -- sh -c %s", o.name, command[0], shellWord(command[0]))
 			}
 			if at := slices.IndexFunc(command, isShellWord); at > 0 {
-				o.warn("%s is a word for %s like any other, because lifeline starts no shell; if one is meant: -- sh -c %s", command[at], command[0],
-					shellWord(strings.Join(command, " ")))
+				o.warn("%s is a word for %s like any other, because lifeline starts no shell; if one is meant: -- sh -c %s",
+					command[at], command[0], shellWord(strings.Join(command, " ")))
 			}
 			full, changed, err := install.CommandPath(command[0], path, os.Getenv("PATH"), cwd)
 			if err != nil {
@@ -188,7 +193,7 @@ func fromEnviron(typed []word, table []*option) []string {
 	var out []string
 	for _, o := range table {
 		given := slices.ContainsFunc(typed, func(w word) bool { return slices.Contains(o.Names(), w.option) })
-		if value, ok := os.LookupEnv(o.env()); ok && !given && !o.noEnv {
+		if value := os.Getenv(o.env()); value != "" && !given && !o.noEnv {
 			out = append(out, "--"+o.name+"="+value)
 		}
 	}
@@ -219,7 +224,7 @@ func isExecutable(path string) bool {
 
 // isShellWord reports a word that means something to a shell alone.
 func isShellWord(word string) bool {
-	return slices.Contains([]string{"|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>>", "2>&1", ">&2", "&>", "&>>", "1>", "1>>"}, word)
+	return slices.Contains(strings.Fields("| || && & ; > >> < 1> 1>> 2> 2>> 2>&1 >&2 &> &>>"), word)
 }
 
 // shellWord writes text as one word for sh.
@@ -531,7 +536,8 @@ func (o *options) crontabLine(ctx context.Context, name string) (install.Line, e
 	if meant := human.Nearest(name, names); meant != "" {
 		near = "; or is " + meant + " meant?"
 	}
-	return install.Line{}, usage("%s is not in the crontab: lifeline install %s -- COMMAND puts it there%s", name, name, near)
+	return install.Line{}, usage("%s is not in the crontab: lifeline install %s -- COMMAND puts it there%s", name, name,
+		near)
 }
 
 // fromCrontab makes the whole command line of `lifeline run NAME`: what the

@@ -88,7 +88,8 @@ func noOption(c *cli.Context, argv []string, name string) error {
 	if where == "" && c.App != nil {
 		for _, command := range c.App.Commands {
 			if find(optionsOf(command.Flags), name) != nil {
-				return usage("there is no option --%s here: it goes with lifeline %s; see lifeline help %s", name, command.Name, command.Name)
+				return usage("there is no option --%s here: it goes with lifeline %s; see lifeline help %s", name,
+					command.Name, command.Name)
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package tasks
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -165,9 +164,6 @@ func textOr(at *string, preset string) textValue {
 }
 
 func (v textValue) Set(s string) error {
-	if s == "" {
-		return errors.New("its value is empty: give one, or leave the option out")
-	}
 	*v.at = s
 	return nil
 }

@@ -256,7 +256,8 @@ func inOrder(argv, args []string, table []*option) string {
 // checkUser refuses what only root can do.
 func (o *options) checkUser() error {
 	if o.user+o.group != "" && os.Geteuid() != 0 {
-		return usage("--user, --group: only root can run a command as another user or group; put the line into root's crontab, or leave the option out")
+		return usage("--user, --group: only root can run a command as another user or group; put the line into root's " +
+			"crontab, or leave the option out")
 	}
 	return nil
 }

@@ -101,7 +101,8 @@ func (o *options) oneName(c *cli.Context) (string, error) {
 	}
 	o.name = name
 	if len(args) > 1 {
-		return "", usage("%s: cannot understand %q after the name: it takes one, lifeline %s %s", name, args[1], c.Command.Name, name)
+		return "", usage("%s: cannot understand %q after the name: it takes one, lifeline %s %s", name, args[1],
+			c.Command.Name, name)
 	}
 	if find(optionsOf(c.Command.Flags), "dir") != nil {
 		o.followLine(c.Context, name)

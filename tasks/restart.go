@@ -68,7 +68,8 @@ func (o *options) takeNewLine(ctx context.Context, name string) (taken bool, err
 		return false, nil
 	}
 	if _, paused, _ := o.guard.PausedUntil(name); paused {
-		return true, usage("%s: cannot restart it as the crontab has it now: it is paused; lifeline resume %s, then lifeline restart %s", name, name, name)
+		return true, usage("%s: cannot restart it as the crontab has it now: it is paused; lifeline resume %s, then "+
+			"lifeline restart %s", name, name, name)
 	}
 	if end := (ending{signal: unix.SIGTERM, mixed: true, grace: -1}).terminate(ctx, o.guard, name)[0]; end.err != nil {
 		return true, end.err

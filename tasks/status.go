@@ -174,7 +174,8 @@ func (s instanceStatus) notes() string {
 		list = append(list, s.Status)
 	}
 	if s.Usual > 0 {
-		list = append(list, fmt.Sprintf("may hang: usually takes %s; %s found it running", human.Length(time.Duration(s.Usual*float64(time.Second))),
+		usual := time.Duration(s.Usual * float64(time.Second))
+		list = append(list, fmt.Sprintf("may hang: usually takes %s; %s found it running", human.Length(usual),
 			counted(s.Skipped, "tick has", "ticks have")))
 	}
 	if s.Lost != "" && s.Problem == "" {

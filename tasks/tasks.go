@@ -100,7 +100,8 @@ func usageErrorOf(argv []string) cli.OnUsageErrorFunc {
 			return noOption(c, argv, strings.TrimPrefix(rest, "-"))
 		}
 		if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
-			return usage("--%s: its value is missing: %s VALUE", strings.TrimPrefix(name, "-"), typedLine(append([]string{"lifeline"}, argv[1:]...)))
+			typed := typedLine(append([]string{"lifeline"}, argv[1:]...))
+			return usage("--%s: its value is missing: %s VALUE", strings.TrimPrefix(name, "-"), typed)
 		}
 		value, rest, ok := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
 		if !ok {

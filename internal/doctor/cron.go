@@ -59,9 +59,11 @@ func (d *Doctor) outputPlace() {
 	}
 	switch {
 	case unix.Access("/tmp", unix.W_OK) == unix.EROFS:
-		d.wrong("cron", "mount -o remount,rw /tmp", "/tmp can't be written, and cron, which keeps the output of a job there, starts nothing")
+		d.wrong("cron", "mount -o remount,rw /tmp",
+			"/tmp can't be written, and cron, which keeps the output of a job there, starts nothing")
 	case st.Files > 0 && st.Ffree == 0:
-		d.wrong("cron", "remove files there: df -i /tmp", "/tmp has no inode left, and cron, which keeps the output of a job there, starts nothing")
+		d.wrong("cron", "remove files there: df -i /tmp",
+			"/tmp has no inode left, and cron, which keeps the output of a job there, starts nothing")
 	}
 }
 

@@ -274,7 +274,10 @@ func Differs(line install.Line, command []string, h guard.Holder, state journal.
 	}
 	argv := procscan.Argv(sup)
 	end := slices.Index(argv, "--")
-	if !sup.Alive() || len(argv) == 0 || end < 2 || argv[end-1] != line.Name || slices.Equal(apart(argv[1:end-1]), apart(line.Options)) {
+	if !sup.Alive() || len(argv) == 0 || end < 2 || argv[end-1] != line.Name {
+		return "", ""
+	}
+	if slices.Equal(apart(argv[1:end-1]), apart(line.Options)) {
 		return "", ""
 	}
 	return fmt.Sprintf("with the options %q", strings.Join(argv[1:end-1], " ")), fmt.Sprintf("%q", strings.Join(line.Options, " "))
@@ -328,7 +331,8 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 	}
 	skipped := ""
 	if info, err := os.Stat(e.Lock); err == nil && info.ModTime().After(since) {
-		skipped = fmt.Sprintf("; ticks that found it running: %d, the latest at %s", c.guard.SkippedSince(c.name, state.SkippedAt), human.PastTime(info.ModTime()))
+		skipped = fmt.Sprintf("; ticks that found it running: %d, the latest at %s",
+			c.guard.SkippedSince(c.name, state.SkippedAt), human.PastTime(info.ModTime()))
 	}
 	d.wrongAs("hanging", "state", fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does that by itself", c.name, c.name),
 		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
