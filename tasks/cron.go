@@ -285,17 +285,28 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 // warnOfLine tells what will keep the new line from starting it, as doctor sees
 // it.
 func (o *options) warnOfLine(ctx context.Context) {
-	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Found: func(f doctor.Finding) {
-		if !f.Wrong || f.What == "last runs" || f.What == "state" || f.What == "supercronic" { // that was said
+	for _, text := range o.wrongOfLine(ctx) {
+		o.warn("%s", text)
+	}
+}
+
+// wrongOfLine is what doctor finds wrong with name's line, not with what has run;
+// with kinds only that.
+func (o *options) wrongOfLine(ctx context.Context, kinds ...string) (texts []string) {
+	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile}
+	d.Found = func(f doctor.Finding) {
+		told := f.What == "last runs" || f.What == "state" || f.What == "supercronic"
+		if !f.Wrong || told || len(kinds) > 0 && !slices.Contains(kinds, f.What) {
 			return
 		}
 		text := f.What + ": " + f.Text
 		if f.Advice != "" {
 			text += "; " + f.Advice
 		}
-		o.warn("%s", text)
-	}}
+		texts = append(texts, text)
+	}
 	d.Examine(ctx, []string{o.name})
+	return texts
 }
 
 // firstStart says when cron starts name next.
