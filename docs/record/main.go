@@ -261,6 +261,7 @@ var masks = []struct {
 }{
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?`), "TIME"},
 	{regexp.MustCompile(`\b\d\d:\d\d:\d\d\b`), "TIME"},
+	{regexp.MustCompile(`(holds it +TIME +)\d+`), "${1}FENCE"},
 	{regexp.MustCompile(`(?m)^lifeline(,| v).* go1\..*$`), "VERSION"},
 	{regexp.MustCompile(`\b(\d+(\.\d+)?(ms|µs|s|m|h|d))+\b`), "LONG"},
 	{regexp.MustCompile(`\b\d+(\.\d+)?[KMG]\b`), "SIZE"},
