@@ -40,7 +40,8 @@ named() { [ "$(cat /proc/$1/comm 2>/dev/null)" = "$2" ]; }
 until_true named $cron cron
 lifeline install --schedule "$never" --no-reboot web -- "$work/serve" >/dev/null
 instead() { printf '%s\n' "$@" | crontab -; }
-starts() { lifeline web -- "$@" & sup=$!; until_true holds; worker=$(tr -s ' ' <$run | cut -d' ' -f7 | cut -d: -f1); }
+noted() { grep -qs '"started"' /var/lib/lifeline/web-*.state; }
+starts() { lifeline web -- "$@" & sup=$!; until_true holds; until_true noted; worker=$(tr -s ' ' <$run | cut -d' ' -f7 | cut -d: -f1); }
 holds() { [ -s $run ] || return 1; w=$(tr -s ' ' <$run | cut -d' ' -f7 | cut -d: -f1); [ "${w:-0}" != 0 ] && [ "$(tr '\0' ' ' </proc/$w/cmdline)" != "" ]; }
 lesser() { kill $cron; wait $cron || :; mkdir none; ln -s "$(command -v busybox)" crond; "$work/crond" -f -c "$work/none" & until_true named $! crond; }
 eval "$break"
