@@ -204,6 +204,9 @@ func overwrite(path, text string) (err error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
+	if dir := filepath.Dir(path); !isDir(dir) {
+		return fmt.Errorf("there is no directory %s; mkdir -p %s", dir, dir)
+	}
 	mode := fs.FileMode(0o644)
 	info, statErr := os.Stat(path)
 	if statErr == nil {
@@ -225,6 +228,11 @@ func overwrite(path, text string) (err error) {
 		return err
 	}
 	return os.WriteFile(path, []byte(text), mode)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func sys(info fs.FileInfo) (*syscall.Stat_t, bool) {
@@ -257,15 +265,14 @@ func (c Crontab) state(ctx context.Context, old, new string) (text string, whole
 // keep writes text to a new file with mode 0600.
 func keep(text string) (name string, err error) {
 	file, err := os.CreateTemp("", "lifeline-crontab-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = file.WriteString(text)
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err == nil {
+		_, err = file.WriteString(text)
+		if err = errors.Join(err, file.Close()); err == nil {
+			return file.Name(), nil
+		}
 		os.Remove(file.Name())
-		return "", err
 	}
-	return file.Name(), nil
+	return "", fmt.Errorf("%w; make room in %s, or name another directory: TMPDIR=/var/tmp", err, os.TempDir())
 }
 
 func (c Crontab) run(ctx context.Context, stdin *os.File, action string) (stdout, stderr string, err error) {
@@ -291,7 +298,8 @@ func (c Crontab) run(ctx context.Context, stdin *os.File, action string) (stdout
 	switch said := strings.Join(strings.Fields(message.String()), " "); {
 	case err == nil:
 	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist):
-		err = fmt.Errorf("%w: install cron, or write a file for /etc/cron.d", err)
+		err = fmt.Errorf("there is no program %s here (%w); install cron, such as with apt-get install cron", program,
+			exec.ErrNotFound)
 	case ctx.Err() != nil:
 		err = fmt.Errorf("%s %s was stopped: %w", program, strings.Join(args, " "), context.Cause(ctx))
 	case said != "":

@@ -45,7 +45,7 @@ func Import(file, text string) ([]Imported, error) {
 	case ext == ".json":
 		return importPM2(text, dir)
 	case ext == ".js" || ext == ".cjs" || ext == ".mjs" || ext == ".ts":
-		return nil, fmt.Errorf("it is a program: give pm2's ecosystem file as JSON: node -p 'JSON.stringify(require(\"./%s\"))' >ecosystem.json", base)
+		return nil, fmt.Errorf("it is a program: give pm2's ecosystem file as JSON: "+asJSON+" >ecosystem.json", base)
 	case strings.HasPrefix(base, "Procfile"):
 		return importProcfile(text, dir), nil
 	case strings.Contains("\n"+text, "\n[program:"):
@@ -53,6 +53,9 @@ func Import(file, text string) ([]Imported, error) {
 	}
 	return importCrontab(text), nil
 }
+
+// asJSON is the command that prints what a JavaScript file exports.
+const asJSON = `node -p 'JSON.stringify(require("./%s"))'`
 
 // nameFrom makes a name of a word.
 func nameFrom(word string) string {
@@ -124,16 +127,22 @@ func importCrontab(text string) []Imported {
 // isUserColumn reports that first is a user, as in /etc/cron.d: what follows it is a
 // guard.
 func isUserColumn(first, rest string) bool {
-	if !validUser().MatchString(first) || slices.Contains(guards, first) {
+	if !validUser().MatchString(first) || isGuard(first) {
 		return false
 	}
 	next, _, _ := strings.Cut(strings.TrimLeft(rest, " \t"), " ")
-	return slices.Contains(guards, path.Base(next)) || next == "cd"
+	return isGuard(path.Base(next))
 }
 
-// guards are the tools that fromWrapper looks through.
-var guards = []string{"flock", "setlock", "run-one", "run-this-one", "run-one-constantly", "keep-one-running", "chronic", "timeout", "nice",
-	"ionice", "env", "exec", "cd"}
+// isGuard reports a tool that fromWrapper looks through.
+func isGuard(tool string) bool {
+	switch tool {
+	case "flock", "setlock", "run-one", "run-this-one", "run-one-constantly", "keep-one-running", "chronic", "timeout",
+		"nice", "ionice", "env", "exec", "cd":
+		return true
+	}
+	return false
+}
 
 // redirected takes the redirections off the end of a command: those that write down
 // all that it prints. log is the file; /dev/null is none. other is what is left out.
@@ -203,7 +212,7 @@ func fromWrapper(s script) (i Imported, ok bool) {
 				if len(rest) == 0 {
 					return Imported{}, false
 				}
-				if inner, isGuard := fromWrapper(script{commands: [][]word{rest}, ends: []string{""}}); isGuard {
+				if inner, guarded := fromWrapper(script{commands: [][]word{rest}, ends: []string{""}}); guarded {
 					inner.Options = append(i.Options, inner.Options...)
 					i, ok = inner, true
 					break
@@ -212,7 +221,7 @@ func fromWrapper(s script) (i Imported, ok bool) {
 			case "timeout": // timeout(1): options, a duration, the command
 				for len(rest) > 0 && strings.HasPrefix(rest[0].text, "-") {
 					n := 1
-					if option := rest[0].text; option == "-k" || option == "-s" || option == "--kill-after" || option == "--signal" {
+					if slices.Contains([]string{"-k", "-s", "--kill-after", "--signal"}, rest[0].text) {
 						n = 2
 					}
 					rest = rest[min(n, len(rest)):]
@@ -352,7 +361,8 @@ func parseINI(text string) []ini {
 	for line := range strings.Lines(text) {
 		indented := strings.TrimLeft(line, " \t") != line
 		line = strings.TrimSpace(line)
-		if n := len(sections); n > 0 && indented && line != "" && !strings.Contains("#;[", line[:1]) && len(sections[n-1].lines) > 0 {
+		goesOn := indented && line != "" && !strings.Contains("#;[", line[:1])
+		if n := len(sections); goesOn && n > 0 && len(sections[n-1].lines) > 0 {
 			last := sections[n-1].lines // of Python's ConfigParser: it goes on
 			last[len(last)-1][1] += " " + line
 			continue
@@ -385,7 +395,8 @@ func importSupervisord(text string) []Imported {
 			if n := strings.Index(strings.ReplaceAll(value, "\t;", " ;"), " ;"); n >= 0 {
 				value = value[:n]
 			}
-			value = strings.TrimSpace(strings.NewReplacer("%(program_name)s", name, "%(group_name)s", name, "%%", "%").Replace(value))
+			known := strings.NewReplacer("%(program_name)s", name, "%(group_name)s", name, "%%", "%")
+			value = strings.TrimSpace(known.Replace(value))
 			if m := expansion().FindString(value); m != "" && key != "process_name" {
 				i.Missing = append(i.Missing, key+": what "+m+" stands for")
 			}
@@ -480,7 +491,7 @@ func importPM2(text, dir string) ([]Imported, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read pm2's ecosystem file: %w; give it as JSON: node -p 'JSON.stringify(require(\"./ecosystem.config.js\"))'", err)
+		return nil, fmt.Errorf("cannot read pm2's ecosystem file: %w; give it as JSON: "+asJSON, err, "ecosystem.config.js")
 	}
 	var found []Imported
 	for _, app := range file.Apps {
@@ -507,7 +518,8 @@ func fromPM2(app map[string]any, dir string) (i Imported, ok bool) {
 	}
 	i = Imported{Name: nameFrom(name), Options: []string{"--chdir", cwd}}
 	interpreter := text("interpreter")
-	if ext := path.Ext(scriptFile); interpreter == "" && (ext == ".js" || ext == ".cjs" || ext == ".mjs" || ext == "" && strings.Contains(scriptFile, "/") && !filepath.IsAbs(scriptFile)) {
+	ext, isOwn := path.Ext(scriptFile), strings.Contains(scriptFile, "/") && !filepath.IsAbs(scriptFile)
+	if isJS := slices.Contains([]string{".js", ".cjs", ".mjs"}, ext); interpreter == "" && (isJS || ext == "" && isOwn) {
 		interpreter = "node"
 	}
 	if interpreter != "" && interpreter != "none" {
@@ -523,8 +535,8 @@ func fromPM2(app map[string]any, dir string) (i Imported, ok bool) {
 	for _, k := range sortedKeys(app) {
 		value := fmt.Sprint(app[k])
 		switch k {
-		case "name", "script", "args", "cwd", "env", "interpreter", "interpreter_args", "node_args", "merge_logs", "error_file", "log_date_format",
-			"listen_timeout", "exec_mode":
+		case "name", "script", "args", "cwd", "env", "interpreter", "interpreter_args", "node_args", "merge_logs",
+			"error_file", "log_date_format", "listen_timeout", "exec_mode":
 		case "autorestart":
 			if value == "true" {
 				i.Options = append(i.Options, "--respawn")

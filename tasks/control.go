@@ -71,7 +71,11 @@ func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
 		return "", err
 	}
 	if !running {
-		return "", &codeError{exitNotRunning, name + ": is not running; the next tick starts it, or lifeline run"}
+		if strange := o.unknownName(ctx, name); strange != "" {
+			return "", &codeError{exitNotRunning, name + ": is not running: " + strange}
+		}
+		text := fmt.Sprintf("%s: is not running; lifeline start%s %s starts it now", name, o.inFile(), name)
+		return "", &codeError{exitNotRunning, text}
 	}
 	for deadline := time.Now().Add(firstMoments); ; time.Sleep(10 * time.Millisecond) {
 		answer, err := order(ctx, o.guard, name, verb, 0)

@@ -74,8 +74,15 @@ func installCommand(argv []string) *cli.Command {
 			if k.cronD { // there cron itself takes on the user
 				e.User = o.user
 				passed = slices.DeleteFunc(slices.Clone(passed), func(p *option) bool { return p.name == "user" })
+			} else if err := o.checkUser(); err != nil {
+				return err
 			}
 			typed := words(argv[2:len(argv)-c.NArg()], optionsOf(c.Command.Flags))
+			for _, w := range typed {
+				if name, value, given := strings.Cut(w.text[0], "="); w.option != "" && given && value == "" {
+					return usage("%s: its value is empty: give one, or leave the option out", name)
+				}
+			}
 			e.Options = append(fromEnviron(typed, passed), pick(typed, passed)...)
 			if err := k.atBoot(); err != nil {
 				return err
@@ -101,6 +108,10 @@ func installCommand(argv []string) *cli.Command {
 			e.Options = absolute(e.Options, passed, cwd)
 			if len(command) == 1 && strings.Contains(command[0], " ") && !isExecutable(command[0]) {
 				return usage("%s: %q is one word, and no such program is there: lifeline starts no shell; give it as: -- sh -c %s", o.name, command[0], shellWord(command[0]))
+			}
+			if at := slices.IndexFunc(command, isShellWord); at > 0 {
+				o.warn("%s is a word for %s like any other, because lifeline starts no shell; if one is meant: -- sh -c %s",
+					command[at], command[0], shellWord(strings.Join(command, " ")))
 			}
 			full, changed, err := install.CommandPath(command[0], path, os.Getenv("PATH"), cwd)
 			if err != nil {
@@ -182,7 +193,7 @@ func fromEnviron(typed []word, table []*option) []string {
 	var out []string
 	for _, o := range table {
 		given := slices.ContainsFunc(typed, func(w word) bool { return slices.Contains(o.Names(), w.option) })
-		if value, ok := os.LookupEnv(o.env()); ok && !given && !o.noEnv {
+		if value := os.Getenv(o.env()); value != "" && !given && !o.noEnv {
 			out = append(out, "--"+o.name+"="+value)
 		}
 	}
@@ -209,6 +220,11 @@ func binary() (string, error) {
 func isExecutable(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// isShellWord reports a word that means something to a shell alone.
+func isShellWord(word string) bool {
+	return slices.Contains(strings.Fields("| || && & ; > >> < 1> 1>> 2> 2>> 2>&1 >&2 &> &>>"), word)
 }
 
 // shellWord writes text as one word for sh.
@@ -269,17 +285,28 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 // warnOfLine tells what will keep the new line from starting it, as doctor sees
 // it.
 func (o *options) warnOfLine(ctx context.Context) {
-	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Found: func(f doctor.Finding) {
-		if !f.Wrong || f.What == "last runs" || f.What == "state" || f.What == "supercronic" { // that was said
+	for _, text := range o.wrongOfLine(ctx) {
+		o.warn("%s", text)
+	}
+}
+
+// wrongOfLine is what doctor finds wrong with name's line, not with what has run;
+// with kinds only that.
+func (o *options) wrongOfLine(ctx context.Context, kinds ...string) (texts []string) {
+	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile}
+	d.Found = func(f doctor.Finding) {
+		told := f.What == "last runs" || f.What == "state" || f.What == "supercronic"
+		if !f.Wrong || told || len(kinds) > 0 && !slices.Contains(kinds, f.What) {
 			return
 		}
 		text := f.What + ": " + f.Text
 		if f.Advice != "" {
 			text += "; " + f.Advice
 		}
-		o.warn("%s", text)
-	}}
+		texts = append(texts, text)
+	}
 	d.Examine(ctx, []string{o.name})
+	return texts
 }
 
 // firstStart says when cron starts name next.
@@ -512,7 +539,16 @@ func (o *options) crontabLine(ctx context.Context, name string) (install.Line, e
 	if err != nil {
 		return install.Line{}, err
 	}
-	return install.Line{}, usage("%s is not in the crontab: give the command, lifeline run %s -- COMMAND, or lifeline install %s -- COMMAND first", name, name, name)
+	near := ""
+	var names []string
+	for _, l := range o.scheduled(ctx) {
+		names = append(names, l.Name)
+	}
+	if meant := human.Nearest(name, names); meant != "" {
+		near = "; or is " + meant + " meant?"
+	}
+	return install.Line{}, usage("%s is not in the crontab: lifeline install %s -- COMMAND puts it there%s", name, name,
+		near)
 }
 
 // fromCrontab makes the whole command line of `lifeline run NAME`: what the

@@ -99,6 +99,9 @@ func understand(l install.Line) (doctor.Start, error) {
 		if err == nil {
 			err = o.checkCluster(c)
 		}
+		if err == nil {
+			err = o.checkUser()
+		}
 		return err
 	}
 	for _, c := range app.Commands {

@@ -68,6 +68,10 @@ func historyCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if strange := o.unknownName(c.Context, name); len(runs) == 0 && strange != "" {
+				fmt.Printf("%s has never run here: %s\n", name, strange)
+				return nil
+			}
 			h := historyView{now: list[0], runs: runs, at: time.Now(), colour: colours(os.Stdout)}
 			h.print(shown, onlyFailed)
 			return nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lifeline/install"
+	"lifeline/internal/doctor"
 	"lifeline/internal/guard"
 	"lifeline/internal/journal"
 	"lifeline/internal/supervisor"
@@ -47,6 +48,8 @@ type instanceStatus struct {
 	Node        string         `json:"node,omitempty"`
 	Fence       uint64         `json:"fence,omitempty"`
 	Failing     *time.Time     `json:"failing_since,omitempty"` // the start of the first failure since the last success
+	Skipped     int            `json:"skipped,omitempty"`       // ticks that found the present worker running
+	Usual       float64        `json:"usual_seconds,omitempty"` // of a job that has run for ten times its usual length
 	NextTick    *time.Time     `json:"next_tick,omitempty"`     // when cron starts it next; none is given for every minute
 	Problem     string         `json:"problem,omitempty"`       // what couldn't be told
 
@@ -224,6 +227,16 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 		s.State = supervisor.StateStarting
 	case paused:
 		s.State = statePaused
+	}
+	if current && s.UpSince != nil {
+		s.Skipped = o.guard.SkippedSince(in.Name, written.SkippedAt)
+		if up := time.Since(*s.UpSince); !written.Respawn && up > time.Minute {
+			_, file, _ := o.guard.Journal(in.Name)
+			runs, _ := journal.ReadHistory(file)
+			if usual, stuck := doctor.IsStuck(runs, up); stuck {
+				s.Usual = usual.Seconds()
+			}
+		}
 	}
 	if s.UpSince == nil && in.Worker.Alive() && s.State != supervisor.StateStopping {
 		since, _ := procscan.Describe(in.Worker)

@@ -24,6 +24,9 @@ func (o *options) journal(hold *guard.Hold, argv []string, generation string) (e
 			if s.State != now.State {
 				s.State, s.Since = now.State, time.Now()
 			}
+			if now.Generation != s.Generation {
+				s.SkippedAt = hold.Counted()
+			}
 			s.Worker = nil
 			if !now.Worker.Zero() {
 				s.Worker = &journal.Process{PID: now.Worker.PID, Start: now.Worker.Start}

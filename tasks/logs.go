@@ -52,6 +52,9 @@ func (o *options) logOf(c *cli.Context, name string) (string, error) {
 	none := &codeError{exitNotRunning, name + ": has no log: it hasn't been started with --log FILE, and without that its output goes where lifeline's own goes (under cron, into a mail)"}
 	line, err := o.crontabLine(c.Context, name)
 	if err != nil {
+		if strange := o.unknownName(c.Context, name); strange != "" {
+			none.text = name + ": has no log: " + strange
+		}
 		return "", none
 	}
 	var all options

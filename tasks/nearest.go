@@ -82,10 +82,18 @@ func noOption(c *cli.Context, argv []string, name string) error {
 	if where != "" && find(all, name) != nil {
 		return usage("there is no option --%s here: it goes with lifeline NAME -- COMMAND; see lifeline help%s", name, where)
 	}
-	if where == "" {
-		where = " options"
+	if len(name) == 1 {
+		return usage("there is no option -%s; see lifeline help%s", name, or(where, " options"))
 	}
-	return usage("there is no option --%s; see lifeline help%s", name, where)
+	if where == "" && c.App != nil {
+		for _, command := range c.App.Commands {
+			if find(optionsOf(command.Flags), name) != nil {
+				return usage("there is no option --%s here: it goes with lifeline %s; see lifeline help %s", name,
+					command.Name, command.Name)
+			}
+		}
+	}
+	return usage("there is no option --%s; see lifeline help%s", name, or(where, " options"))
 }
 
 // renamed is argv with another name for one of its options.

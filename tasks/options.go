@@ -187,8 +187,17 @@ func (u *umask) String() string { return "" }
 // command takes NAME and COMMAND from the arguments, the last words of argv. A
 // wrong order is what people get wrong most: say it.
 func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
+	form := "lifeline [options]"
+	if o.own != nil { // a subcommand
+		form = "lifeline " + argv[1]
+	}
+	before := argv[:len(argv)-len(args)]
 	if len(args) == 0 {
-		return nil, usage("NAME is missing: lifeline [options] NAME -- COMMAND")
+		return nil, usage("NAME is missing: %s NAME -- COMMAND", form)
+	}
+	if n := len(before); n > 1 && before[n-1] == "--" { // an option took NAME for its value, or it was left out
+		typed := typedLine(append([]string{"lifeline"}, before[1:n-1]...))
+		return nil, usage("NAME is missing before --: %s NAME -- %s", typed, typedLine(args))
 	}
 	if err := guard.CheckName(args[0]); err != nil {
 		return nil, err
@@ -204,11 +213,12 @@ func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 	case len(args) == 1 && mayLack:
 		return nil, nil
 	case len(args) == 1:
-		return nil, usage("%s: the command is missing: lifeline [options] %s -- COMMAND", o.name, o.name)
+		return nil, usage("%s: the command is missing: %s %s -- COMMAND", o.name, form, o.name)
 	case args[1] != "--" && strings.HasPrefix(args[1], "-"):
 		return nil, usage("%s: options go before the name: %s", o.name, inOrder(argv, args, o.known()))
 	case args[1] != "--":
-		return nil, usage("%s: -- is missing before the command: lifeline %s -- %s", o.name, o.name, strings.Join(args[1:], " "))
+		typed := typedLine(append([]string{"lifeline"}, before[1:]...))
+		return nil, usage("%s: -- is missing before the command: %s %s -- %s", o.name, typed, o.name, typedLine(args[1:]))
 	case len(args) == 2 || args[2] == "":
 		return nil, usage("%s: there is no command after --", o.name)
 	}
@@ -241,6 +251,15 @@ func inOrder(argv, args []string, table []*option) string {
 		others = append([]string{"--"}, others...)
 	}
 	return typedLine(append(append(line, args[0]), others...))
+}
+
+// checkUser refuses what only root can do.
+func (o *options) checkUser() error {
+	if o.user+o.group != "" && os.Geteuid() != 0 {
+		return usage("--user, --group: only root can run a command as another user or group; put the line into root's " +
+			"crontab, or leave the option out")
+	}
+	return nil
 }
 
 func (o *options) warn(format string, args ...any) {

@@ -243,7 +243,7 @@ func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation s
 	if err := o.attend(logger.Place{FIFO: fifo, Socket: socket}, job, generation); err != nil {
 		return err
 	}
-	if err := hold.SetLog(o.out.log.Path); err != nil {
+	if err := hold.SetLog(o.out.log.Path); err != nil && o.out.log.Path != "" {
 		o.warn("lifeline logs %s won't find the log: %v", o.name, err)
 	}
 	return nil

@@ -78,7 +78,11 @@ func resumeCommand() *cli.Command {
 			if was {
 				fmt.Fprintf(os.Stdout, "%s: resumed; the next tick starts it\n", name)
 			} else {
-				fmt.Fprintf(os.Stdout, "%s: was not paused\n", name)
+				text := "was not paused"
+				if strange := o.unknownName(c.Context, name); strange != "" {
+					text += "; " + strange
+				}
+				fmt.Fprintf(os.Stdout, "%s: %s\n", name, text)
 			}
 			return nil
 		},
@@ -97,7 +101,8 @@ func (o *options) oneName(c *cli.Context) (string, error) {
 	}
 	o.name = name
 	if len(args) > 1 {
-		return "", usage("%s: cannot understand %q after the name", name, args[1])
+		return "", usage("%s: cannot understand %q after the name: it takes one, lifeline %s %s", name, args[1],
+			c.Command.Name, name)
 	}
 	if find(optionsOf(c.Command.Flags), "dir") != nil {
 		o.followLine(c.Context, name)

@@ -59,21 +59,26 @@ func (o *options) takeNewLine(ctx context.Context, name string) (taken bool, err
 	if err != nil || pathErr != nil || !running {
 		return false, nil
 	}
-	state, err := journal.ReadState(path)
-	if err != nil {
-		return false, nil
-	}
-	have, want := doctor.Differs(line, start.Command, h, state)
-	if have == "" {
+	state, _ := journal.ReadState(path) // --exec has none
+	what := ""
+	if have, want := doctor.Differs(line, start.Command, h, state); have != "" {
+		what = fmt.Sprintf("it ran %s, and the crontab has %s now", have, want)
+	} else if h.Supervisor == h.Worker || !h.Supervisor.Alive() {
+		what = "it had no supervisor that could restart it (--exec, or one that was killed)"
+	} else {
 		return false, nil
 	}
 	if _, paused, _ := o.guard.PausedUntil(name); paused {
-		return true, usage("%s: cannot restart it as the crontab has it now: it is paused; lifeline resume %s, then lifeline restart %s", name, name, name)
+		return true, usage("%s: cannot restart it as the crontab has it now: it is paused; lifeline resume %s, then "+
+			"lifeline restart %s", name, name, name)
+	}
+	if wrong := o.wrongOfLine(ctx, "command", "lifeline", "log"); len(wrong) > 0 {
+		return true, &codeError{1, fmt.Sprintf("%s: cannot restart it as the crontab has it now, so the old one goes on: %s", name, wrong[0])}
 	}
 	if end := (ending{signal: unix.SIGTERM, mixed: true, grace: -1}).terminate(ctx, o.guard, name)[0]; end.err != nil {
 		return true, end.err
 	}
-	fmt.Fprintf(os.Stdout, "%s: ended; it ran %s, and the crontab has %s now\n", name, have, want)
+	fmt.Fprintf(os.Stdout, "%s: ended; %s\n", name, what)
 	return true, o.start(ctx, name, line)
 }
 

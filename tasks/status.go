@@ -180,6 +180,11 @@ func (s instanceStatus) notes() string {
 	case s.Status != "":
 		list = append(list, s.Status)
 	}
+	if s.Usual > 0 {
+		usual := time.Duration(s.Usual * float64(time.Second))
+		list = append(list, fmt.Sprintf("may hang: usually takes %s; %s found it running", human.Length(usual),
+			counted(s.Skipped, "tick has", "ticks have")))
+	}
 	if s.Lost != "" && s.Problem == "" {
 		list = append(list, "(adopted without "+s.Lost+")")
 	}
@@ -275,7 +280,11 @@ func fit(rows [][]string, screen int) (below [][]string) {
 			case head == "STATUS":
 				notes[i] = cell
 			default:
-				others[i] = append([]string{strings.ToLower(head) + " " + cell}, others[i]...)
+				label := strings.ToLower(head)
+				if head == "LAST EXIT" {
+					label = "last run" // "last exit exit 1"
+				}
+				others[i] = append([]string{label + " " + cell}, others[i]...)
 			}
 		}
 	}

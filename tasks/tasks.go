@@ -13,12 +13,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2" // flags, subcommands and help; built with the tag urfave_cli_no_docs
+	"golang.org/x/sys/unix"
 
 	"lifeline/internal/cluster/address"
 	"lifeline/internal/guard"
@@ -96,6 +99,10 @@ func usageErrorOf(argv []string) cli.OnUsageErrorFunc {
 		if rest, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
 			return noOption(c, argv, strings.TrimPrefix(rest, "-"))
 		}
+		if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+			typed := typedLine(append([]string{"lifeline"}, argv[1:]...))
+			return usage("--%s: its value is missing: %s VALUE", strings.TrimPrefix(name, "-"), typed)
+		}
 		value, rest, ok := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
 		if !ok {
 			return usage("%s; see lifeline help", text)
@@ -104,7 +111,7 @@ func usageErrorOf(argv []string) cli.OnUsageErrorFunc {
 		if unquoted, err := strconv.Unquote(value); err == nil {
 			value = unquoted
 		}
-		return usage("--%s %s: %s", name, value, why)
+		return usage("%s: %s", strings.TrimSpace("--"+name+" "+value), why)
 	}
 }
 
@@ -113,6 +120,9 @@ func usageErrorOf(argv []string) cli.OnUsageErrorFunc {
 func refuseReserved(argv []string) error {
 	if len(argv) >= 2 && argv[1] == "--" {
 		return usage("NAME is missing before --: lifeline [options] NAME -- COMMAND")
+	}
+	if len(argv) >= 3 && argv[2] == "--" && (argv[1] == "install" || argv[1] == "run") {
+		return usage("NAME is missing before --: lifeline %s NAME -- %s", argv[1], typedLine(argv[3:]))
 	}
 	if len(argv) >= 3 && argv[2] == "--" && slices.Contains(subcommands, argv[1]) {
 		return reserved(argv[1])
@@ -166,8 +176,33 @@ func exitCode(w io.Writer, name string, conflict int, err error) int {
 		say(w, "", err.Error())
 		return exitUsage
 	}
-	say(w, name, err.Error())
+	say(w, name, err.Error()+remedy(err))
 	return exitOwn
+}
+
+// remedy is what to do about an error of the file system that doesn't say so itself.
+func remedy(err error) string {
+	text := err.Error()
+	if strings.Contains(text, "; ") {
+		return ""
+	}
+	where := "."
+	if at := strings.Index(text, "/"); at >= 0 { // the file that it is about
+		where, _, _ = strings.Cut(text[at:], " ")
+		where = strings.TrimRight(where, ":,")
+		if info, err := os.Stat(where); err != nil || !info.IsDir() {
+			where = filepath.Dir(where)
+		}
+	}
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return "; free some space there: df -h " + where
+	case errors.Is(err, unix.EROFS):
+		return `; make it writable: mount -o remount,rw "$(findmnt -no TARGET -T ` + where + `)"`
+	case errors.Is(err, fs.ErrPermission):
+		return "; do it as its owner or as root: ls -ld " + where
+	}
+	return ""
 }
 
 // codeError is an exit code with what there is to say about it.

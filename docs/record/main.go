@@ -4,7 +4,8 @@
 // show another command, write a block with the line to be typed, and run `make
 // docs`.
 //
-// A comment <!-- run: … --> is a line that is typed before, and isn't shown.
+// A comment <!-- run: … --> is a line that is typed before, and isn't shown. One
+// like <!-- size: 80x24 --> gives the terminal that size; 110x300 is the usual one.
 // The test beside records again, and compares: the page can't drift from the
 // program.
 package main
@@ -141,7 +142,13 @@ func (t *terminal) play(page string) (string, error) {
 	for line := range strings.Lines(page) {
 		bare := strings.TrimRight(line, "\n")
 		hidden, isHidden := strings.CutPrefix(bare, "<!-- run: ")
+		size, isSize := strings.CutPrefix(bare, "<!-- size: ")
 		switch {
+		case isSize:
+			width, height, _ := strings.Cut(strings.TrimSuffix(size, " -->"), "x")
+			if _, err := t.tmux("resize-window", "-x", width, "-y", height); err != nil {
+				return "", err
+			}
 		case isHidden:
 			if _, err := t.types(strings.TrimSuffix(hidden, " -->")); err != nil {
 				return "", err
@@ -205,8 +212,12 @@ func (t *terminal) types(line string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The first line is what was typed, the last one the next prompt.
-	_, shown, _ := strings.Cut(screen, "\n")
+	// The first line is what was typed, if the screen is high enough; the last one is
+	// the next prompt.
+	shown := screen
+	if strings.HasPrefix(screen, "$ ") {
+		_, shown, _ = strings.Cut(screen, "\n")
+	}
 	shown = strings.TrimRight(shown, " \n")
 	shown = strings.TrimSuffix(shown, "$")
 	var out strings.Builder
@@ -250,6 +261,7 @@ var masks = []struct {
 }{
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?`), "TIME"},
 	{regexp.MustCompile(`\b\d\d:\d\d:\d\d\b`), "TIME"},
+	{regexp.MustCompile(`(holds it +TIME +)\d+`), "${1}FENCE"},
 	{regexp.MustCompile(`(?m)^lifeline(,| v).* go1\..*$`), "VERSION"},
 	{regexp.MustCompile(`\b(\d+(\.\d+)?(ms|µs|s|m|h|d))+\b`), "LONG"},
 	{regexp.MustCompile(`\b\d+(\.\d+)?[KMG]\b`), "SIZE"},

@@ -26,7 +26,8 @@ func (d *Doctor) account() {
 	switch why := ageing(user, time.Now()); why {
 	case "":
 	case "account":
-		d.wrong("account", "usermod -e '' "+user, "the account of %s has expired (chage -l %s), and cron then starts nothing of it", user, user)
+		d.wrong("account", "usermod -e '' "+user,
+			"the account of %s has expired (chage -l %s), and cron then starts nothing of it", user, user)
 	default:
 		d.wrong("account", "passwd "+user+", or chage -M -1 -d today "+user,
 			"%s (chage -l %s), and cron then starts nothing of %s", why, user, user)

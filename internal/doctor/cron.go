@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -58,9 +59,11 @@ func (d *Doctor) outputPlace() {
 	}
 	switch {
 	case unix.Access("/tmp", unix.W_OK) == unix.EROFS:
-		d.wrong("cron", "mount -o remount,rw /tmp", "/tmp can't be written, and cron, which keeps the output of a job there, starts nothing")
+		d.wrong("cron", "mount -o remount,rw /tmp",
+			"/tmp can't be written, and cron, which keeps the output of a job there, starts nothing")
 	case st.Files > 0 && st.Ffree == 0:
-		d.wrong("cron", "remove files there: df -i /tmp", "/tmp has no inode left, and cron, which keeps the output of a job there, starts nothing")
+		d.wrong("cron", "remove files there: df -i /tmp",
+			"/tmp has no inode left, and cron, which keeps the output of a job there, starts nothing")
 	}
 }
 
@@ -114,7 +117,10 @@ func (t crontab) isMine(l install.Line) bool { return !t.system || l.User == use
 func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	var list []crontab
 	text, err := install.Crontab{}.Read(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		d.failed("crontab", err)
+	case err != nil:
 		d.wrong("crontab", "see what crontab -l says; who may use it stands in /etc/cron.allow and /etc/cron.deny", "%v", err)
 	}
 	own := crontab{title: "your crontab", text: text, remedy: "crontab -e"}

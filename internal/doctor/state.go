@@ -274,10 +274,25 @@ func Differs(line install.Line, command []string, h guard.Holder, state journal.
 	}
 	argv := procscan.Argv(sup)
 	end := slices.Index(argv, "--")
-	if !sup.Alive() || len(argv) == 0 || end < 2 || argv[end-1] != line.Name || slices.Equal(argv[1:end-1], line.Options) {
+	if !sup.Alive() || len(argv) == 0 || end < 2 || argv[end-1] != line.Name {
+		return "", ""
+	}
+	if slices.Equal(apart(argv[1:end-1]), apart(line.Options)) {
 		return "", ""
 	}
 	return fmt.Sprintf("with the options %q", strings.Join(argv[1:end-1], " ")), fmt.Sprintf("%q", strings.Join(line.Options, " "))
+}
+
+// apart writes --option=value as two words.
+func apart(options []string) (out []string) {
+	for _, word := range options {
+		if name, value, joined := strings.Cut(word, "="); joined && strings.HasPrefix(word, "--") {
+			out = append(out, name, value)
+		} else {
+			out = append(out, word)
+		}
+	}
+	return out
 }
 
 // sameProgram compares two ways to write a program: a path may be relative to
@@ -310,20 +325,21 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 	runs, _ := d.History(file)
 	since, _ := procscan.Describe(e.Worker)
 	now := time.Since(since)
-	usual, stuck := isStuck(runs, now)
+	usual, stuck := IsStuck(runs, now)
 	if since.IsZero() || !stuck {
 		return
 	}
 	skipped := ""
 	if info, err := os.Stat(e.Lock); err == nil && info.ModTime().After(since) {
-		skipped = "; the latest tick that it skipped came at " + human.PastTime(info.ModTime())
+		skipped = fmt.Sprintf("; ticks that found it running: %d, the latest at %s",
+			c.guard.SkippedSince(c.name, state.SkippedAt), human.PastTime(info.ModTime()))
 	}
 	d.wrongAs("hanging", "state", fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does that by itself", c.name, c.name),
 		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
 }
 
-// isStuck compares how long a run has taken by now with those that ended well.
-func isStuck(runs []journal.Run, now time.Duration) (usual time.Duration, stuck bool) {
+// IsStuck compares how long a run has taken by now with those that ended well.
+func IsStuck(runs []journal.Run, now time.Duration) (usual time.Duration, stuck bool) {
 	var lengths []time.Duration
 	for _, r := range runs {
 		if r.Good() {

@@ -24,7 +24,7 @@ func TestStuck(t *testing.T) {
 		{[]journal.Run{run(0, "ok"), run(0, "ok"), run(0, "ok")}, 59 * time.Second, false},
 		{[]journal.Run{run(0, "ok"), run(0, "ok"), run(0, "ok")}, time.Minute, true},
 	} {
-		if _, stuck := isStuck(tt.runs, tt.now); stuck != tt.want {
+		if _, stuck := IsStuck(tt.runs, tt.now); stuck != tt.want {
 			t.Errorf("after %s: %v", tt.now, stuck)
 		}
 	}

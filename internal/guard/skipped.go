@@ -54,6 +54,30 @@ func (h *Hold) Skipped() int {
 	return int(n)
 }
 
+// Counted is the length of the lock file up to which Skipped has counted.
+func (h *Hold) Counted() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.counted
+}
+
+// SkippedSince is how many ticks have found name held since its lock file had that
+// length.
+func (g Guard) SkippedSince(name string, length int64) int {
+	d, err := g.forName(name)
+	if err != nil {
+		return 0
+	}
+	st, err := os.Stat(d.lock(name))
+	if err != nil {
+		return 0
+	}
+	if st.Size() < length { // a new file, or counting has started again at zero
+		return int(st.Size())
+	}
+	return int(st.Size() - length)
+}
+
 // CountSkipped counts the ticks that have found one and the same instance, for
 // --on-skip-after; held is what [Guard.Acquire] said.
 func (g Guard) CountSkipped(name string, held *HeldError) (n int, err error) {

@@ -70,6 +70,7 @@ type State struct {
 	Lost       string     `json:"lost,omitempty"`   // what an adopter couldn't take up again
 	Node       string     `json:"node,omitempty"`
 	Fence      uint64     `json:"fence,omitempty"`
+	SkippedAt  int64      `json:"skipped_at,omitempty"` // the length of the lock file, which counts ticks, at the start
 
 	Last        *Run       `json:"last,omitempty"` // the last run that has ended
 	LastSuccess *time.Time `json:"last_success,omitempty"`
