@@ -6,7 +6,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 out=$1
 shift
-[ $# -gt 0 ] || set -- linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
+[ $# -gt 0 ] || set -- $(cat "$here/packaging/targets")
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 tmp=$(mktemp -d)
@@ -33,9 +33,11 @@ programs="lifeline=."
 [ -d "$src/cmd/lifeline-remote" ] && programs="$programs lifeline-remote=./cmd/lifeline-remote"
 programs=${PROGRAMS:-$programs}
 for target; do
-	os=${target%/*} arch=${target#*/}
+	os=${target%/*} arch=${target#*/} arm=
+	case $arch in armv?) arm=${arch#armv} ;; esac
 	for p in $programs; do
-		(cd "$src" && CGO_ENABLED=0 GOOS=$os GOARCH=$arch GOFLAGS=-mod=readonly \
+		# Routers' processors have no floating point; others run the same program.
+		(cd "$src" && CGO_ENABLED=0 GOOS=$os GOARCH=${arch%v[67]} GOARM=$arm GOMIPS=softfloat GOMIPS64=softfloat GOFLAGS=-mod=readonly \
 			go build -trimpath -buildvcs=$vcs -tags $tags -ldflags "-s -w" -o "$out/${os}_$arch/${p%%=*}" "${p#*=}")
 	done
 done

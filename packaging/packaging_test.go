@@ -53,7 +53,8 @@ func TestSameCommitSameBytes(t *testing.T) {
 	src := clone(t)
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "a", "second")
-	run(t, nil, src+"/packaging/dist.sh", first)
+	systems := []string{"linux/amd64", "linux/arm64", "linux/armv6", "linux/mips", "darwin/arm64", "openbsd/amd64"}
+	run(t, nil, src+"/packaging/dist.sh", append([]string{first}, systems...)...)
 	run(t, nil, src+"/packaging/deb.sh", first, "amd64")
 
 	// Everything is linked anew, and lifeline for this machine compiled anew.
@@ -62,7 +63,7 @@ func TestSameCommitSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir()}
-	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/dist.sh", second)
+	run(t, other, "sh", append([]string{"-c", `umask 077; "$@"`, "sh", moved + "/packaging/dist.sh", second}, systems...)...)
 	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", second, "linux/amd64")
 	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/deb.sh", second, "amd64")
 
