@@ -145,7 +145,7 @@ docs:
 	go run ./docs/record
 
 deb: dist
-	packaging/deb.sh dist
+	packaging/packages.sh dist
 
 # The engine to test with, and what sums the tests up: built from their own
 # modules, pinned in proof/tools/go.mod so that nothing of them comes into

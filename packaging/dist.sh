@@ -45,7 +45,11 @@ done
 rm -rf "$out/share"
 mkdir -p "$out/share"
 (cd "$src" && go run -tags $tags ./packaging/man -date "$day") >"$out/share/lifeline.1"
-gzip -9n <"$out/share/lifeline.1" >"$out/share/lifeline.1.gz"
+sed "s/@DATE@/$day/" "$src/packaging/man/lifeline-remote.1" >"$out/share/lifeline-remote.1"
+for page in lifeline lifeline-remote; do
+	gzip -9n <"$out/share/$page.1" >"$out/share/$page.1.gz"
+done
+(cd "$src" && go run ./proof/modules -notices) >"$out/share/NOTICES"
 cp "$src"/packaging/completions/* "$src/LICENSE" "$out/share/"
 chmod 644 "$out"/share/*
 
@@ -59,5 +63,11 @@ else
 fi
 echo "$version" >"$out/share/VERSION"
 echo "$epoch" >"$out/share/EPOCH"
-(cd "$out" && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
+# What get.sh fetches: one archive for each system.
+for dir in "$out"/*_*/; do
+	dir=${dir%/} name=lifeline_$(basename "$dir")
+	tar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner --mode=u+rw,go+r,go-w -cf - \
+		-C "$dir" . -C "$out/share" LICENSE NOTICES lifeline.1 lifeline-remote.1 | gzip -9n >"$out/$name.tar.gz"
+done
+(cd "$out" && find . -type f ! -name 'SHA256SUMS*' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
 find "$out" -exec touch -h -d "@$epoch" {} + 2>/dev/null || true
