@@ -53,13 +53,11 @@ done
 cp "$src"/packaging/completions/* "$src/LICENSE" "$out/share/"
 chmod 644 "$out"/share/*
 
-# The version: the tag, or how far behind which tag, or the day and the commit.
-if version=$(git -C "$src" describe --tags --match 'v[0-9]*' 2>/dev/null); then
-	version=$(echo "${version#v}" | sed 's/-\([0-9]*\)-g/+\1.g/')
-elif [ $vcs = true ]; then
-	version="0.0~git$(echo "$day" | tr -d -).$(git -C "$src" rev-parse --short=12 HEAD)"
-else
-	version=0.0
+# The version: internal/release has it. Before the commit has its tag, the day
+# and the commit follow; that sorts before the release.
+version=$(sed -n 's/^const Version = "\(.*\)"$/\1/p' "$src/internal/release/release.go")
+if [ "$(git -C "$src" describe --tags --exact-match 2>/dev/null)" != "v$version" ]; then
+	[ $vcs = false ] || version="$version~git$(echo "$day" | tr -d -).$(git -C "$src" rev-parse --short=12 HEAD)"
 fi
 echo "$version" >"$out/share/VERSION"
 echo "$epoch" >"$out/share/EPOCH"
