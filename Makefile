@@ -144,6 +144,12 @@ module-path:
 docs:
 	go run ./docs/record
 
+# A release: everything passes, then everything is made, signed with
+# LIFELINE_SIGN_KEY.
+.PHONY: release
+release: test-all vet-all
+	packaging/release.sh dist
+
 deb: dist
 	packaging/packages.sh dist
 

@@ -10,9 +10,10 @@ shift
 VERSION=$(cat "$out/share/VERSION")
 SOURCE_DATE_EPOCH=$(cat "$out/share/EPOCH")
 MAINTAINER=${MAINTAINER:-The lifeline authors <lifeline@localhost>}
-export VERSION SOURCE_DATE_EPOCH MAINTAINER ARCH STAGE
+export VERSION SOURCE_DATE_EPOCH MAINTAINER ARCH STAGE PACKAGE_ARCH
 
 for ARCH; do
+	case $ARCH in armv?) PACKAGE_ARCH=arm${ARCH#armv} ;; *) PACKAGE_ARCH=$ARCH ;; esac # nfpm's word
 	STAGE=$(mktemp -d)
 	trap 'rm -rf "$STAGE"' EXIT
 	doc=$STAGE/usr/share/doc/lifeline
