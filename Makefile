@@ -1,7 +1,7 @@
 # make test   the short form: no root, installs nothing; says what it left out
 # make test-all  everything, as CI runs it; installs what it needs, where it may
 # make bench  the figures, from interleaved runs on this machine
-# make deb    what is shipped, and the Debian packages of it, into dist/
+# make dist   what is shipped, for every system of packaging/targets, into dist/
 # make chaos  the attack on the two promises (ROUNDS=…, SEED=…)
 # make cluster  the same for the cluster, on etcd and PostgreSQL
 
@@ -45,10 +45,18 @@ vet:
 	go vet -tags $(TAGS) work
 	go tool staticcheck -tags $(TAGS) $$(go list -tags $(TAGS) work)
 
+# For every system that is shipped for: does it compile, and is each atomic
+# access aligned?
 cross:
-	GOOS=darwin $(BUILD) -o /dev/null .
-	GOOS=freebsd $(BUILD) -o /dev/null .
-	GOOS=linux GOARCH=arm64 $(BUILD) -o /dev/null .
+	go run ./proof/lint/cross
+
+# go vet for each of them: an hour of compiling at first, so it is for releases.
+.PHONY: vet-all
+vet-all:
+	@for target in $$(cat packaging/targets); do \
+		os=$${target%/*} arch=$${target#*/}; echo "vet $$target"; \
+		GOOS=$$os GOARCH=$${arch%v[67]} go vet -tags $(TAGS) . ./lifeline/... ./tasks ./install ./procscan ./internal/... ./cmd/lifeline-remote/... || exit 1; \
+	done
 
 # Real daemons and real clients to test with. Where they can't be installed,
 # the tests that need them are skipped by name.
@@ -138,8 +146,14 @@ docs:
 	go run ./docs/record
 	cd proof/page && GOWORK=off go run ./shots ../../docs
 
+# A release: everything passes, then everything is made, signed with
+# LIFELINE_SIGN_KEY.
+.PHONY: release
+release: test-all vet-all
+	packaging/release.sh dist
+
 deb: dist
-	packaging/deb.sh dist
+	packaging/packages.sh dist
 
 # The engine to test with, and what sums the tests up: built from their own
 # modules, pinned in proof/tools/go.mod so that nothing of them comes into

@@ -6,7 +6,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 out=$1
 shift
-[ $# -gt 0 ] || set -- linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
+[ $# -gt 0 ] || set -- $(cat "$here/packaging/targets")
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 tmp=$(mktemp -d)
@@ -33,9 +33,11 @@ programs="lifeline=."
 [ -d "$src/cmd/lifeline-remote" ] && programs="$programs lifeline-remote=./cmd/lifeline-remote"
 programs=${PROGRAMS:-$programs}
 for target; do
-	os=${target%/*} arch=${target#*/}
+	os=${target%/*} arch=${target#*/} arm=
+	case $arch in armv?) arm=${arch#armv} ;; esac
 	for p in $programs; do
-		(cd "$src" && CGO_ENABLED=0 GOOS=$os GOARCH=$arch GOFLAGS=-mod=readonly \
+		# Routers' processors have no floating point; others run the same program.
+		(cd "$src" && CGO_ENABLED=0 GOOS=$os GOARCH=${arch%v[67]} GOARM=$arm GOMIPS=softfloat GOMIPS64=softfloat GOFLAGS=-mod=readonly \
 			go build -trimpath -buildvcs=$vcs -tags $tags -ldflags "-s -w" -o "$out/${os}_$arch/${p%%=*}" "${p#*=}")
 	done
 done
@@ -43,19 +45,27 @@ done
 rm -rf "$out/share"
 mkdir -p "$out/share"
 (cd "$src" && go run -tags $tags ./packaging/man -date "$day") >"$out/share/lifeline.1"
-gzip -9n <"$out/share/lifeline.1" >"$out/share/lifeline.1.gz"
+sed "s/@DATE@/$day/" "$src/packaging/man/lifeline-remote.1" >"$out/share/lifeline-remote.1"
+for page in lifeline lifeline-remote; do
+	gzip -9n <"$out/share/$page.1" >"$out/share/$page.1.gz"
+done
+(cd "$src" && go run ./proof/modules -notices) >"$out/share/NOTICES"
 cp "$src"/packaging/completions/* "$src/LICENSE" "$out/share/"
 chmod 644 "$out"/share/*
 
-# The version: the tag, or how far behind which tag, or the day and the commit.
-if version=$(git -C "$src" describe --tags --match 'v[0-9]*' 2>/dev/null); then
-	version=$(echo "${version#v}" | sed 's/-\([0-9]*\)-g/+\1.g/')
-elif [ $vcs = true ]; then
-	version="0.0~git$(echo "$day" | tr -d -).$(git -C "$src" rev-parse --short=12 HEAD)"
-else
-	version=0.0
+# The version: internal/release has it. Before the commit has its tag, the day
+# and the commit follow; that sorts before the release.
+version=$(sed -n 's/^const Version = "\(.*\)"$/\1/p' "$src/internal/release/release.go")
+if [ "$(git -C "$src" describe --tags --exact-match 2>/dev/null)" != "v$version" ]; then
+	[ $vcs = false ] || version="$version~git$(echo "$day" | tr -d -).$(git -C "$src" rev-parse --short=12 HEAD)"
 fi
 echo "$version" >"$out/share/VERSION"
 echo "$epoch" >"$out/share/EPOCH"
-(cd "$out" && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
+# What get.sh fetches: one archive for each system.
+for dir in "$out"/*_*/; do
+	dir=${dir%/} name=lifeline_$(basename "$dir")
+	tar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner --mode=u+rw,go+r,go-w -cf - \
+		-C "$dir" . -C "$out/share" LICENSE NOTICES lifeline.1 lifeline-remote.1 | gzip -9n >"$out/$name.tar.gz"
+done
+(cd "$out" && find . -type f ! -name 'SHA256SUMS*' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
 find "$out" -exec touch -h -d "@$epoch" {} + 2>/dev/null || true

@@ -1,5 +1,5 @@
 // Package packaging tests what is shipped: that the same commit gives the same
-// bytes, and that the Debian package comes and goes.
+// bytes, and that packages come and go.
 package packaging
 
 import (
@@ -53,8 +53,9 @@ func TestSameCommitSameBytes(t *testing.T) {
 	src := clone(t)
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "a", "second")
-	run(t, nil, src+"/packaging/dist.sh", first)
-	run(t, nil, src+"/packaging/deb.sh", first, "amd64")
+	systems := []string{"linux/amd64", "linux/arm64", "linux/armv6", "linux/mips", "darwin/arm64", "openbsd/amd64"}
+	run(t, nil, src+"/packaging/dist.sh", append([]string{first}, systems...)...)
+	run(t, nil, src+"/packaging/packages.sh", first, "amd64")
 
 	// Everything is linked anew, and lifeline for this machine compiled anew.
 	moved := filepath.Join(dir, "moved elsewhere")
@@ -62,9 +63,9 @@ func TestSameCommitSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir()}
-	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/dist.sh", second)
+	run(t, other, "sh", append([]string{"-c", `umask 077; "$@"`, "sh", moved + "/packaging/dist.sh", second}, systems...)...)
 	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", second, "linux/amd64")
-	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/deb.sh", second, "amd64")
+	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/packages.sh", second, "amd64")
 
 	sums := func(dir string) string {
 		return run(t, nil, "sh", "-c", `cd "$0" && find . -type f | LC_ALL=C sort | xargs -d '\n' sha256sum`, dir)
@@ -145,6 +146,39 @@ version=$3
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb chroot "$top/root" sh /tmp/story /tmp/lifeline.deb "$version"
 `
 
+// otherPackages looks into the packages that this machine can't install: each
+// has the files that the Debian package has.
+func otherPackages(t *testing.T, out string) {
+	t.Helper()
+	need.Programs(t, "rpm", "tar", "zstd")
+	for pattern, list := range map[string]string{
+		"*.rpm": `rpm -qp --list "$0"`, "*.apk": `gzip -dc "$0" | tar -it | sed 's,^,/,'`, "*.pkg.tar.zst": `zstd -dcq "$0" | tar -t | sed 's,^,/,'`,
+	} {
+		files, _ := filepath.Glob(filepath.Join(out, pattern))
+		if len(files) != 1 {
+			t.Errorf("%s: %q", pattern, files)
+			continue
+		}
+		has := run(t, nil, "sh", "-c", list, files[0])
+		for _, want := range []string{"/usr/bin/lifeline", "/usr/bin/lifeline-remote", "/usr/share/man/man1/lifeline.1.gz",
+			"/usr/share/man/man1/lifeline-remote.1.gz", "/usr/share/doc/lifeline/copyright", "/usr/share/doc/lifeline/NOTICES",
+			"/usr/share/bash-completion/completions/lifeline", "/usr/share/fish/vendor_completions.d/lifeline.fish"} {
+			if !strings.Contains(has, want+"\n") {
+				t.Errorf("%s isn't in %s:\n%s", want, files[0], has)
+			}
+		}
+	}
+	// rpm itself unpacks its own, into a root of its own, and takes it out again.
+	rpms, _ := filepath.Glob(filepath.Join(out, "*.rpm"))
+	root := t.TempDir()
+	run(t, nil, "rpm", "--root", root, "--dbpath", "/db", "-i", "--nodeps", "--noscripts", "--ignorearch", rpms[0])
+	run(t, nil, root+"/usr/bin/lifeline", "--version")
+	run(t, nil, "rpm", "--root", root, "--dbpath", "/db", "-e", "--noscripts", "lifeline")
+	if _, err := os.Stat(root + "/usr/bin/lifeline"); err == nil {
+		t.Error("rpm -e leaves lifeline")
+	}
+}
+
 func TestPackageComesAndGoes(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	need.Root(t)
@@ -154,12 +188,13 @@ func TestPackageComesAndGoes(t *testing.T) {
 	src := clone(t)
 	out := filepath.Join(t.TempDir(), "dist")
 	run(t, nil, src+"/packaging/dist.sh", out, "linux/"+goarch(t))
-	run(t, nil, src+"/packaging/deb.sh", out, goarch(t))
+	run(t, nil, src+"/packaging/packages.sh", out, goarch(t))
 	debs, _ := filepath.Glob(out + "/*.deb")
 	version, err := os.ReadFile(out + "/share/VERSION")
 	if err != nil || len(debs) != 1 {
 		t.Fatalf("%q, %v", debs, err)
 	}
+	otherPackages(t, out)
 	script := filepath.Join(t.TempDir(), "story")
 	if err := os.WriteFile(script, []byte(story), 0o644); err != nil {
 		t.Fatal(err)
@@ -168,7 +203,9 @@ func TestPackageComesAndGoes(t *testing.T) {
 	for _, want := range []string{
 		"root 755 /usr/bin/lifeline\n",
 		"root 644 /usr/share/man/man1/lifeline.1.gz\n",
+		"root 644 /usr/share/man/man1/lifeline-remote.1.gz\n",
 		"root 644 /usr/share/doc/lifeline/copyright\n",
+		"root 644 /usr/share/doc/lifeline/NOTICES\n",
 		"root 644 /usr/share/bash-completion/completions/lifeline\n",
 		"root 644 /usr/share/zsh/vendor-completions/_lifeline\n",
 		"root 644 /usr/share/fish/vendor_completions.d/lifeline.fish\n",

@@ -13,5 +13,5 @@ func bootID() string {
 	if err != nil {
 		return ""
 	}
-	return strconv.FormatInt(tv.Sec, 10)
+	return strconv.FormatInt(int64(tv.Sec), 10)
 }

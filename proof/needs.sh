@@ -9,6 +9,11 @@ need crontab cron
 # Debian's busybox has no crond; busybox-static has one, and replaces it.
 busybox --list 2>/dev/null | grep -qx crond || missing="$missing busybox-static"
 need strace strace
+need qemu-arm-static qemu-user-static # its registration stays its own: see packaging/testdata/foreign.sh
+need rpm rpm
+need zstd zstd
+need curl curl
+need wget wget
 need flock util-linux
 need unshare util-linux
 need ip iproute2

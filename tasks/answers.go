@@ -1,6 +1,10 @@
 package tasks
 
-import "fmt"
+import (
+	"fmt"
+
+	"lifeline/internal/release"
+)
 
 // answered takes what isn't a command, but a question about this program.
 func answered(argv []string) bool {
@@ -8,7 +12,7 @@ func answered(argv []string) bool {
 	case len(argv) == 2 && argv[1] == canDoIt:
 		answerCan()
 	case argv[1] == "--version" && len(argv) == 2:
-		fmt.Println(version())
+		fmt.Println(release.String("lifeline"))
 	case argv[1] == completeWord:
 		complete(argv[2:])
 	default:

@@ -17,11 +17,15 @@ import (
 	"lifeline/internal/process"
 )
 
-// clerkName is what a clerk is called in the process table.
-const clerkName = "lifeline-clerk"
+// clerkName is what a clerk is called in the process table, and envClerk what
+// makes this program one: argv[0] isn't always what the caller gave.
+const (
+	clerkName = "lifeline-clerk"
+	envClerk  = "LIFELINE_CLERK"
+)
 
 // Is reports that this process is a clerk, or on the way to one: see [Main].
-func Is() bool { return process.IsAway() || len(os.Args) == 3 && os.Args[0] == clerkName }
+func Is() bool { return process.IsAway() || len(os.Args) == 3 && os.Getenv(envClerk) != "" }
 
 // Main is the clerk's whole life; it gives the exit code. Its descriptors are
 // 3, a socket to who started it, and 4, one to listen on, if there is one.
@@ -29,6 +33,7 @@ func Main() int {
 	if process.IsAway() {
 		return process.RunAway()
 	}
+	_ = os.Unsetenv(envClerk) // it isn't for hooks
 	// Caught, not ignored: ignored signals would be inherited by hooks.
 	deaf := make(chan os.Signal, 1)
 	signal.Notify(deaf, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGXFSZ,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -247,7 +248,7 @@ func (c *Client) start() (*peer, error) {
 		defer f.Close()
 		files = append(files, int(f.Fd()))
 	}
-	if err := process.Away(argv(len(files) > 1, c.setup.Name), c.env, files); err != nil {
+	if err := process.Away(argv(len(files) > 1, c.setup.Name), append(slices.Clip(c.env), envClerk+"=1"), files); err != nil {
 		unix.Close(pair[0])
 		return nil, fmt.Errorf("cannot start the clerk that writes the output down: %w", err)
 	}

@@ -3,14 +3,17 @@ package process
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// awayName is the program in between, see [Away].
-const awayName = "lifeline-away"
+// envAway makes this program the one in between, see [Away]. argv[0] couldn't:
+// where the kernel runs programs through an interpreter (binfmt_misc,
+// qemu-user), it is the file's path.
+const envAway = "LIFELINE_AWAY"
 
 // Away starts this program once more, as a process that isn't a child of this
 // one and no part of any worker's tree: in a session of its own, its parent
@@ -31,8 +34,8 @@ func Away(argv, env []string, files []int) error {
 		all = append(all, uintptr(fd))
 	}
 	defer notAdopting()()
-	pid, err := syscall.ForkExec(self(), append([]string{awayName, strconv.Itoa(len(files))}, argv...),
-		&syscall.ProcAttr{Env: env, Files: all, Sys: &syscall.SysProcAttr{Setsid: true}})
+	env = append(slices.Clip(env), envAway+"="+strconv.Itoa(len(files)))
+	pid, err := syscall.ForkExec(self(), argv, &syscall.ProcAttr{Env: env, Files: all, Sys: &syscall.SysProcAttr{Setsid: true}})
 	if err != nil {
 		return fmt.Errorf("cannot start a process: %w", err)
 	}
@@ -44,19 +47,19 @@ func Away(argv, env []string, files []int) error {
 }
 
 // IsAway reports that this process is the one in between.
-func IsAway() bool { return len(os.Args) > 2 && os.Args[0] == awayName }
+func IsAway() bool { return os.Getenv(envAway) != "" }
 
 // RunAway is its work; it gives the exit code.
 func RunAway() int {
-	n, err := strconv.Atoi(os.Args[1])
-	if err != nil {
+	n, err := strconv.Atoi(os.Getenv(envAway))
+	if err != nil || os.Unsetenv(envAway) != nil {
 		return 125
 	}
 	files := make([]uintptr, 3+n)
 	for i := range files {
 		files[i] = uintptr(i)
 	}
-	if _, err := syscall.ForkExec(self(), os.Args[2:], &syscall.ProcAttr{Env: os.Environ(), Files: files}); err != nil {
+	if _, err := syscall.ForkExec(self(), os.Args, &syscall.ProcAttr{Env: os.Environ(), Files: files}); err != nil {
 		return 125
 	}
 	return 0

@@ -128,9 +128,11 @@ func self() string {
 	if _, err := os.Lstat("/proc/self/exe"); err == nil {
 		return "/proc/self/exe"
 	}
-	path, err := os.Executable()
-	if err != nil {
-		return os.Args[0]
+	if path, err := os.Executable(); err == nil {
+		return path
 	}
-	return path
+	if path := executed(); path != "" {
+		return path
+	}
+	return os.Args[0]
 }

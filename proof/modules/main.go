@@ -2,6 +2,7 @@
 // module with its version, its checksum and its licence.
 //
 //	go run ./proof/modules >MODULES.md      (make modules)
+//	go run ./proof/modules -notices         the licences' texts, which packages carry
 package main
 
 import (
@@ -46,7 +47,11 @@ type module struct {
 }
 
 func main() {
-	text, err := list()
+	make := list
+	if len(os.Args) == 2 && os.Args[1] == "-notices" {
+		make = notices
+	}
+	text, err := make()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "modules:", err)
 		os.Exit(1)
@@ -70,6 +75,43 @@ func list() ([]byte, error) {
 				return nil, fmt.Errorf("%s: %w", m.Path, err)
 			}
 			fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", m.Path, m.Version, licence, m.Sum)
+		}
+	}
+	return out.Bytes(), nil
+}
+
+// notices has the licence and notice files of every module that is linked in.
+func notices() ([]byte, error) {
+	var out bytes.Buffer
+	seen := map[string]bool{}
+	for _, p := range programs {
+		modules, err := linked(p.from)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range modules {
+			if seen[m.Path] {
+				continue
+			}
+			seen[m.Path] = true
+			if _, err := licenceOf(m.Dir); err != nil {
+				return nil, fmt.Errorf("%s: %w", m.Path, err)
+			}
+			entries, err := os.ReadDir(m.Dir)
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range entries {
+				name := strings.ToUpper(e.Name())
+				if !strings.HasPrefix(name, "LICEN") && !strings.HasPrefix(name, "COPYING") && !strings.HasPrefix(name, "NOTICE") {
+					continue
+				}
+				text, err := os.ReadFile(filepath.Join(m.Dir, e.Name()))
+				if err != nil {
+					return nil, err
+				}
+				fmt.Fprintf(&out, "==== %s %s: %s\n\n%s\n\n", m.Path, m.Version, e.Name(), bytes.TrimSpace(text))
+			}
 		}
 	}
 	return out.Bytes(), nil

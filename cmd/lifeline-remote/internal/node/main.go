@@ -22,6 +22,7 @@ import (
 	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/healthcheck"
+	"lifeline/internal/release"
 )
 
 const usageText = `usage:
@@ -79,6 +80,8 @@ func Main(args []string) int {
 		err = resetTicksCommand(ctx, args[1:])
 	case "-h", "--help", "help":
 		fmt.Print(usageText)
+	case "--version":
+		fmt.Println(release.String("lifeline-remote"))
 	default:
 		err = engine.Misused("there is no %q; see lifeline-remote help", args[0])
 	}
