@@ -18,6 +18,7 @@ import (
 	"lifeline/install"
 	"lifeline/internal/human"
 	"lifeline/internal/process"
+	"lifeline/internal/statedir"
 )
 
 // cron looks for the daemon.
@@ -53,15 +54,15 @@ func (d *Doctor) cron() {
 // outputPlace finds a /tmp where Debian's cron can make no file for the output of a
 // job: it starts none then, and says so in its log alone (do_command.c, tmpfile(3)).
 func (d *Doctor) outputPlace() {
-	var st unix.Statfs_t
-	if !ignoresFiles(d.cronds) || runtime.GOOS != "linux" || unix.Statfs("/tmp", &st) != nil {
+	fs, err := statedir.Stat("/tmp")
+	if err != nil || !ignoresFiles(d.cronds) || runtime.GOOS != "linux" {
 		return
 	}
 	switch {
 	case unix.Access("/tmp", unix.W_OK) == unix.EROFS:
 		d.wrong("cron", "mount -o remount,rw /tmp",
 			"/tmp can't be written, and cron, which keeps the output of a job there, starts nothing")
-	case st.Files > 0 && st.Ffree == 0:
+	case fs.Inodes > 0 && fs.FreeInodes == 0:
 		d.wrong("cron", "remove files there: df -i /tmp",
 			"/tmp has no inode left, and cron, which keeps the output of a job there, starts nothing")
 	}
