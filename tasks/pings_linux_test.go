@@ -129,7 +129,7 @@ func TestPings(t *testing.T) {
 }
 
 // An endpoint that accepts and never answers, and one that takes no connection any
-// more, delay nobody: the name and lifeline's exit are free while the service hangs.
+// more, delay nothing: the name and lifeline's exit are free while the service hangs.
 // The logger goes on by itself, and what it gave up is told at the next start.
 func TestDeadPings(t *testing.T) {
 	w := newWorld(t)

@@ -111,7 +111,7 @@ const (
 
 // limits are how much of each name is shown.
 type limits struct {
-	day, week    int // slots are put together, so many into one; 0 for no drawings
+	day, week    int // the number of slots that are drawn as one; 0 for no drawings
 	bars         int
 	lines, width int // of output
 	text         int // characters of a command, a status, a reason

@@ -19,7 +19,7 @@ import (
 
 var noon = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
-// run is a run that ended so long before noon.
+// run is a run that ended that time before noon.
 func run(ago, length time.Duration, outcome string) journal.Run {
 	return journal.Run{Start: noon.Add(-ago - length), End: noon.Add(-ago), Outcome: outcome}
 }

@@ -369,7 +369,7 @@ func TestKeyboard(t *testing.T) {
 	file := write(t, scene(t))
 	b := open(t)
 	b.show(file, 1400, "light")
-	// A caption that lies off the screen is there for whoever tabs to it.
+	// A caption that lies off the screen is there for a reader who tabs to it.
 	want := ask[[]string](b, `[...document.querySelectorAll('a[href], button, input, [tabindex="0"]')].map((e, i) => e.dataset.i = i + ' ' + e.textContent.slice(0, 30))`)
 	if len(want) < 20 {
 		t.Fatalf("only %d controls: %q", len(want), want)
