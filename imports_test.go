@@ -41,7 +41,7 @@ var mayImport = map[string]rule{
 	"lifeline/internal/tick":           {"lifeline/internal/identity lifeline/internal/statedir", "its init has to run before those of heavy packages"},
 	"lifeline/internal/process":        {"lifeline/procscan lifeline/internal/process/launch lifeline/internal/crash", "starting and ending processes knows no names"},
 	"lifeline/internal/process/launch": {"", "its init becomes the command, so it stays light"},
-	"lifeline/internal/supervisor":     {"lifeline/internal/guard lifeline/internal/probe lifeline/internal/process lifeline/internal/crash lifeline/internal/sdnotify lifeline/procscan", "the loop starts workers under the hold of the guard; it takes no lock"},
+	"lifeline/internal/supervisor":     {"lifeline/internal/guard lifeline/internal/journal lifeline/internal/probe lifeline/internal/process lifeline/internal/crash lifeline/internal/sdnotify lifeline/procscan", "the loop starts workers under the hold of the guard; it takes no lock"},
 	"lifeline/internal/logger":         {"lifeline/internal/journal lifeline/internal/process lifeline/internal/logger/output lifeline/procscan", "the log process outlives lifeline and knows no guard"},
 	"lifeline/internal/logger/output":  {"", "files and rotation alone"},
 	"lifeline/internal/journal":        {"lifeline/internal/statedir", "files alone, and whom their directory lets read"},

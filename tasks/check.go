@@ -9,6 +9,7 @@ import (
 
 	"lifeline/install"
 	"lifeline/internal/human"
+	"lifeline/internal/journal"
 	"lifeline/internal/supervisor"
 )
 
@@ -113,7 +114,7 @@ func judge(s instanceStatus, maxAge, warnAge time.Duration) (code int, text stri
 		}
 		return 0, text
 	}
-	failed := s.Last != nil && !s.Last.Good() && s.Last.Outcome != supervisor.OutcomeStopped
+	failed := s.Last != nil && !s.Last.Good() && s.Last.Outcome != journal.Stopped
 	if s.isDaemon() && good && s.UpSince != nil {
 		text = s.State + " for " + human.Age(*s.UpSince)
 		if n := s.Restarts; n > 0 {

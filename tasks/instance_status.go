@@ -247,7 +247,7 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 
 // failed reports a run that didn't end as it should, nor because it was told to.
 func failed(r *journal.Run) bool {
-	return r != nil && !r.Good() && r.Outcome != supervisor.OutcomeStopped
+	return r != nil && !r.Good() && r.Outcome != journal.Stopped
 }
 
 // foreignInstance is what another user's journal tells, and the process table

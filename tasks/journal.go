@@ -5,7 +5,6 @@ import (
 
 	"lifeline/internal/guard"
 	"lifeline/internal/journal"
-	"lifeline/internal/process"
 	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
@@ -36,12 +35,8 @@ func (o *options) journal(hold *guard.Hold, argv []string, generation string) (e
 			s.Started, s.Ready, s.NextStart = stamp(now.Began), stamp(now.Ready), stamp(now.NextStart)
 		})
 	}
-	events.Ended = func(l supervisor.Life) {
-		r := journal.Run{Start: l.Began, End: l.Ended, Ready: stamp(l.Ready), PID: l.PID, Generation: l.Generation, Outcome: l.Outcome,
-			Code: l.Code, Why: l.Why, MaxRSS: l.MaxRSS, CPU: l.CPU.Seconds(), Skipped: hold.Skipped(), Supervisor: self.PID}
-		if l.Signal != 0 {
-			r.Signal = process.SignalName(l.Signal)
-		}
+	events.Ended = func(r journal.Run) {
+		r.Skipped, r.Supervisor = hold.Skipped(), self.PID
 		w.Run(r)
 	}
 	return events, func() {

@@ -14,9 +14,9 @@ import (
 
 	"lifeline/internal/cluster"
 	"lifeline/internal/guard"
+	"lifeline/internal/journal"
 	"lifeline/internal/logger"
 	"lifeline/internal/logger/output"
-	"lifeline/internal/process"
 	"lifeline/internal/supervisor"
 	"lifeline/procscan"
 )
@@ -196,40 +196,23 @@ func (o *options) attend(place logger.Place, job *supervisor.Job, generation str
 		}
 		if now.Generation != known && !now.Ready.IsZero() && !now.Worker.Zero() {
 			known = now.Generation
-			client.Started(logger.Run{Generation: now.Generation, PID: now.Worker.PID, Began: now.Began})
+			client.Started(journal.Run{Generation: now.Generation, PID: now.Worker.PID, Start: now.Began})
 		}
 	}
 	job.Events.EndsFirst = s.KeepsApart()
-	job.Events.Ended = func(l supervisor.Life) {
+	job.Events.Ended = func(r journal.Run) {
 		if others.Ended != nil {
-			others.Ended(l)
+			others.Ended(r)
 		}
-		r := logger.Run{Generation: l.Generation, PID: l.PID, Began: l.Began}
-		if l.Generation != known && !l.Ready.IsZero() { // it was over before its start could be told
-			client.Started(r)
+		if r.Generation != known && r.Ready != nil { // it was over before its start could be told
+			client.Started(journal.Run{Generation: r.Generation, PID: r.PID, Start: r.Start})
 		}
-		r.Ended, r.Result, r.Code, r.Why = l.Ended, resultOf(l.Outcome), l.Code, l.Why
-		if l.Outcome == supervisor.OutcomeTimeout {
+		if r.Outcome == journal.Timeout {
 			r.Code = supervisor.ExitTimeout // what lifeline exits with
-		}
-		if l.Signal != 0 {
-			r.Signal = process.SignalName(l.Signal)
 		}
 		client.Ended(r)
 	}
 	return nil
-}
-
-func resultOf(outcome string) logger.Result {
-	switch outcome {
-	case supervisor.OutcomeOK:
-		return logger.Success
-	case supervisor.OutcomeStopped:
-		return logger.Stopped
-	case supervisor.OutcomeUnknown:
-		return logger.Unknown
-	}
-	return logger.Failure
 }
 
 // attendHold is attend for a name that is ours.
@@ -285,9 +268,9 @@ func (o *options) skipped(_ context.Context, err error) {
 	if n%max(o.out.skipAfter, 1) != 0 {
 		return
 	}
-	r := logger.Run{Generation: held.Generation, PID: held.Worker.PID, Skipped: n}
+	r := journal.Run{Generation: held.Generation, PID: held.Worker.PID, Skipped: n}
 	if since, command := procscan.Describe(held.Worker); command != "" {
-		r.Began = since
+		r.Start = since
 	}
 	vars := logger.Facts(o.name, "skip", r)
 	if o.guard.Dir != "" {

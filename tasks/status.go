@@ -374,7 +374,7 @@ func (s instanceStatus) shade() string {
 		return "32"
 	case s.Running || s.State == statePaused:
 		return "33"
-	case s.Last != nil && !s.Last.Good() && s.Last.Outcome != supervisor.OutcomeStopped:
+	case s.Last != nil && !s.Last.Good() && s.Last.Outcome != journal.Stopped:
 		return "31"
 	}
 	return "90"

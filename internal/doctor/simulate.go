@@ -21,7 +21,6 @@ import (
 	"lifeline/internal/human"
 	"lifeline/internal/journal"
 	"lifeline/internal/statedir"
-	"lifeline/internal/supervisor"
 )
 
 // CronEnviron is what cron gives to the shell of a line, and where the shell starts:
@@ -158,7 +157,7 @@ func failures(g guard.Guard, name string, since time.Time) []journal.Run {
 	}
 	runs, _ := journal.ReadHistory(file)
 	return slices.DeleteFunc(runs, func(r journal.Run) bool {
-		return r.Start.Before(since) || r.Good() || r.Outcome == supervisor.OutcomeStopped
+		return r.Start.Before(since) || r.Good() || r.Outcome == journal.Stopped
 	})
 }
 

@@ -400,7 +400,7 @@ func (d *Doctor) history(c candidate) {
 		return
 	}
 	bad := 0
-	for i := len(runs) - 1; i >= 0 && !runs[i].Good() && runs[i].Outcome != supervisor.OutcomeStopped; i-- {
+	for i := len(runs) - 1; i >= 0 && !runs[i].Good() && runs[i].Outcome != journal.Stopped; i-- {
 		bad++
 	}
 	last := runs[len(runs)-1]
@@ -426,7 +426,7 @@ func remedyOf(r journal.Run, c candidate) string {
 		return "the command isn't found as cron looks for it: give its whole path"
 	case r.Code == 126:
 		return "make the command executable"
-	case r.Outcome == supervisor.OutcomeKilled && r.Signal == "SIGKILL":
+	case r.Outcome == journal.Killed && r.Signal == "SIGKILL":
 		return "who killed it? the kernel, when memory ran out (dmesg), or a person"
 	case r.Outcome == journal.Lost:
 		return "lifeline itself was killed, or the machine went down"

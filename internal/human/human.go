@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"lifeline/internal/journal"
-	"lifeline/internal/supervisor"
 )
 
 // Age is how long ago t was, for a person.
@@ -47,13 +46,13 @@ func two(d, big time.Duration, bigName string, small time.Duration, smallName st
 // End says what a run's end means.
 func End(r journal.Run) string {
 	switch {
-	case r.Outcome == supervisor.OutcomeFailed && r.Code == 0:
+	case r.Outcome == journal.Failed && r.Code == 0:
 		return "too short"
-	case r.Outcome == supervisor.OutcomeFailed:
+	case r.Outcome == journal.Failed:
 		return "exit " + strconv.Itoa(r.Code)
-	case r.Outcome == supervisor.OutcomeKilled:
+	case r.Outcome == journal.Killed:
 		return r.Signal
-	case r.Outcome == supervisor.OutcomeNoStart:
+	case r.Outcome == journal.NoStart:
 		return "couldn't start (" + strconv.Itoa(r.Code) + ")"
 	}
 	return r.Outcome

@@ -94,7 +94,7 @@ type Run struct {
 	Ready      *time.Time `json:"ready,omitempty"`
 	PID        int        `json:"pid,omitempty"`
 	Generation string     `json:"generation,omitempty"`
-	Outcome    string     `json:"outcome"` // ok, failed, killed, stopped, timeout, hung, unready, nostart, unknown, lost
+	Outcome    string     `json:"outcome"` // OK and those below
 	Code       int        `json:"code"`    // as a shell gives it; -1 where it isn't known
 	Signal     string     `json:"signal,omitempty"`
 	Why        string     `json:"why,omitempty"`        // what ended it and why
@@ -104,14 +104,29 @@ type Run struct {
 	Supervisor int        `json:"supervisor,omitempty"` // pid
 }
 
-// Lost is the outcome of a run whose supervisor didn't live to write it down.
-const Lost = "lost"
+// Outcomes of a [Run].
+const (
+	OK      = "ok"      // exit code 0
+	Failed  = "failed"  // another one
+	Killed  = "killed"  // by a signal that lifeline didn't send
+	Stopped = "stopped" // it was asked to end, and did
+	Timeout = "timeout" // --max-runtime
+	Hung    = "hung"    // --watchdog, --health-check
+	Memory  = "memory"  // --max-memory
+	Unready = "unready" // not ready in time
+	NoStart = "nostart" // the command couldn't be executed
+	Unknown = "unknown" // adopted from a supervisor that was killed: its exit code is lost
+	Lost    = "lost"    // its supervisor didn't live to write it down
+)
 
 // Length is how long the run took.
 func (r Run) Length() time.Duration { return r.End.Sub(r.Start) }
 
 // Good reports a run that ended as it should.
-func (r Run) Good() bool { return r.Outcome == "ok" }
+func (r Run) Good() bool { return r.Outcome == OK }
+
+// Bad reports a run that failed: not one that was stopped, or whose end isn't known.
+func (r Run) Bad() bool { return r.Outcome != OK && r.Outcome != Stopped && r.Outcome != Unknown }
 
 // Output is the end of what the last failed run printed, which a logger keeps.
 type Output struct {

@@ -49,12 +49,6 @@ const (
 	Ended   = "ended" // a supervisor that has ended as it should
 )
 
-// The outcomes that more than one package writes or asks for.
-const (
-	OK     = "ok"
-	Failed = "failed"
-)
-
 // lost is a run whose supervisor was killed with it, or went down with the
 // machine. Its end is unknown: it was before now, and before the machine came
 // up again.

@@ -378,13 +378,13 @@ func (c *clerk) drain() {
 }
 
 // ended handles the end of a run: everything that the run has printed is in the pipes.
-func (c *clerk) ended(r Run) {
+func (c *clerk) ended(r journal.Run) {
 	c.drain()
 	for _, s := range c.streams {
 		spool := s.cut()
 		switch {
 		case spool == nil:
-		case r.Result == Success || r.Result == Stopped || spool.Empty():
+		case r.Good() || r.Outcome == journal.Stopped || spool.Empty():
 			spool.Drop()
 		default:
 			c.show(spool, s.to)
@@ -396,13 +396,13 @@ func (c *clerk) ended(r Run) {
 		said = c.tail.Take()
 		c.tail.mu.Unlock()
 	}
-	switch r.Result {
-	case Success:
+	switch {
+	case r.Good():
 		c.hooks.start(c.setup.OnSuccess, "success", r)
-	case Failure:
+	case r.Bad():
 		if c.setup.Failed != "" && c.setup.reads() {
 			// What can't be written is missing on a page, and stops nothing.
-			_ = journal.WriteOutput(c.setup.Failed, journal.Output{Generation: r.Generation, End: r.Ended, Text: string(said)})
+			_ = journal.WriteOutput(c.setup.Failed, journal.Output{Generation: r.Generation, End: r.End, Text: string(said)})
 		}
 		c.hooks.start(c.setup.OnFailure, "failure", r)
 	}

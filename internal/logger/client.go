@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/process"
 	"lifeline/procscan"
 )
@@ -92,13 +93,13 @@ func (c *Client) Stdio() [3]int {
 }
 
 // Started tells of a run that has begun. Like Ended it returns at once.
-func (c *Client) Started(r Run) { c.tell(message{Started: &r}) }
+func (c *Client) Started(r journal.Run) { c.tell(message{Started: &r}) }
 
 // Ended tells how a run has ended. Where the run's output is kept apart from
 // the next one's, Ended returns when the clerk has taken all of it: what the
 // next run prints comes through the same pipe. A clerk that hangs holds the
 // supervisor up once, for endPatience, until it answers again.
-func (c *Client) Ended(r Run) {
+func (c *Client) Ended(r journal.Run) {
 	c.tell(message{Ended: &r})
 	if !c.setup.KeepsApart() {
 		return

@@ -3,6 +3,7 @@ package logger
 import (
 	"errors"
 	"fmt"
+	"lifeline/internal/journal"
 	"os"
 	"os/exec"
 	"strconv"
@@ -21,7 +22,7 @@ type hooks struct{ queue }
 // is told of by the newest ones.
 const maxHooks = 100
 
-func (h *hooks) start(command, event string, r Run) {
+func (h *hooks) start(command, event string, r journal.Run) {
 	if command == "" {
 		return
 	}
@@ -38,7 +39,7 @@ func (h *hooks) start(command, event string, r Run) {
 
 // Facts are what a hook finds in its environment. None of them is a variable
 // that lifeline would read as an option, or take for the mark of a worker.
-func Facts(name, event string, r Run) []string {
+func Facts(name, event string, r journal.Run) []string {
 	env := []string{
 		"LIFELINE_NAME=" + name, "LIFELINE_EVENT=" + event,
 		"LIFELINE_RUN=" + r.Generation, "LIFELINE_WORKER=" + strconv.Itoa(r.PID),
@@ -46,16 +47,16 @@ func Facts(name, event string, r Run) []string {
 	if r.Skipped > 0 {
 		env = append(env, "LIFELINE_SKIPPED="+strconv.Itoa(r.Skipped))
 	}
-	if !r.Began.IsZero() {
-		env = append(env, "LIFELINE_STARTED="+r.Began.Format(time.RFC3339))
+	if !r.Start.IsZero() {
+		env = append(env, "LIFELINE_STARTED="+r.Start.Format(time.RFC3339))
 	}
-	if !r.Ended.IsZero() {
+	if !r.End.IsZero() {
 		code := ""
 		if r.Code >= 0 {
 			code = strconv.Itoa(r.Code)
 		}
-		env = append(env, "LIFELINE_ENDED="+r.Ended.Format(time.RFC3339), "LIFELINE_CODE="+code, "LIFELINE_SIGNAL="+r.Signal,
-			"LIFELINE_REASON="+r.Why, fmt.Sprintf("LIFELINE_SECONDS=%.3f", r.Ended.Sub(r.Began).Seconds()))
+		env = append(env, "LIFELINE_ENDED="+r.End.Format(time.RFC3339), "LIFELINE_CODE="+code, "LIFELINE_SIGNAL="+r.Signal,
+			"LIFELINE_REASON="+r.Why, fmt.Sprintf("LIFELINE_SECONDS=%.3f", r.End.Sub(r.Start).Seconds()))
 	}
 	return env
 }

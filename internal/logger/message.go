@@ -3,6 +3,7 @@ package logger
 import (
 	"time"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/logger/output"
 )
 
@@ -50,37 +51,14 @@ func (s *Setup) KeepsApart() bool { return s.Quiet || s.PingURL != "" }
 // Needed reports whether there is anything to do for a clerk.
 func (s *Setup) Needed() bool { return s.reads() || s.tells() }
 
-// Run is one run of the worker, as hooks and pings are told of it.
-type Run struct {
-	Generation string
-	PID        int
-	Began      time.Time
-	Ended      time.Time `json:",omitzero"`
-	Result     Result
-	Code       int // -1 where it isn't known
-	Signal     string
-	Why        string
-	Skipped    int
-}
-
-// Result is what is made of an outcome.
-type Result string
-
-const (
-	Success Result = "success"
-	Failure Result = "failure"
-	Stopped Result = "stopped" // it was asked to end: no hook is run
-	Unknown Result = "unknown" // adopted: its exit code can't be known
-)
-
 // message is from the supervisor; one of its fields is set.
 type message struct {
-	Setup   *Setup `json:",omitempty"`
-	Started *Run   `json:",omitempty"`
-	Ended   *Run   `json:",omitempty"`
-	Flush   bool   `json:",omitempty"` // answer when what was printed up to now is written
-	Bye     bool   `json:",omitempty"` // close the connection when the hooks have run, and all is shown
-	Pings   bool   `json:",omitempty"` // with Bye: and the pings are sent
+	Setup   *Setup       `json:",omitempty"`
+	Started *journal.Run `json:",omitempty"`
+	Ended   *journal.Run `json:",omitempty"`
+	Flush   bool         `json:",omitempty"` // answer when what was printed up to now is written
+	Bye     bool         `json:",omitempty"` // close the connection when the hooks have run, and all is shown
+	Pings   bool         `json:",omitempty"` // with Bye: and the pings are sent
 }
 
 // answer is from the clerk.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"lifeline/internal/journal"
 	"os"
 	"os/exec"
 	"strings"
@@ -38,11 +39,11 @@ type Ping struct {
 	Body []byte `json:"body,omitempty"`
 }
 
-func (p *pings) start(r Run) {
+func (p *pings) start(r journal.Run) {
 	p.send(Ping{What: "start", RID: RID(r.Generation)}, true)
 }
 
-func (p *pings) end(r Run, said []byte) {
+func (p *pings) end(r journal.Run, said []byte) {
 	p.mu.Lock()
 	if p.cancel != nil {
 		p.cancel()
@@ -50,9 +51,9 @@ func (p *pings) end(r Run, said []byte) {
 	p.mu.Unlock()
 	what := "log" // it was asked to end, or its end is unknown: neither good nor bad
 	switch {
-	case r.Result == Success:
+	case r.Good():
 		what = "0"
-	case r.Result == Failure:
+	case r.Bad():
 		what = fmt.Sprint(min(max(r.Code, 1), 255))
 	}
 	if r.Why != "" {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/probe"
 	"lifeline/internal/process"
 )
@@ -197,9 +198,9 @@ func TestCheckCommand(t *testing.T) {
 // minute, ended by the stop signal, and started again at once.
 func TestMaxMemory(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: time.Hour, MaxMemory: 500 << 20}
-	var lives []Life
+	var lives []journal.Run
 	supervised(t, o, func(f *fake) { f.memory = 500 << 20 }, func(f *fake) {
-		f.l.post(func() { f.l.job.Events.Ended = func(life Life) { lives = append(lives, life) } })
+		f.l.post(func() { f.l.job.Events.Ended = func(life journal.Run) { lives = append(lives, life) } })
 		f.sleep(time.Minute)
 		if log := f.took(); !slices.Equal(log, []string{"start"}) {
 			t.Errorf("at the limit it did %q", log)
@@ -210,7 +211,7 @@ func TestMaxMemory(t *testing.T) {
 		if log := f.took(); !slices.Equal(log, []string{"SIGTERM", "start"}) {
 			t.Errorf("over the limit it did %q", log)
 		}
-		if len(lives) != 1 || lives[0].Outcome != OutcomeMemory || lives[0].Why != "its tree used 500.0M (--max-memory 500.0M)" {
+		if len(lives) != 1 || lives[0].Outcome != journal.Memory || lives[0].Why != "its tree used 500.0M (--max-memory 500.0M)" {
 			t.Errorf("it told %+v", lives)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"lifeline/internal/journal"
 	"net"
 	"os"
 	"strings"
@@ -122,7 +123,7 @@ func (l *loop) onRequest(r *request) {
 			return
 		}
 		l.renew()
-		l.cur.because(OutcomeStopped, "lifeline restart")
+		l.cur.because(journal.Stopped, "lifeline restart")
 		l.cur.stop(l.o.stopSignal())
 	default:
 		r.answer("error this lifeline doesn't know " + r.verb)

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"lifeline/internal/journal"
+	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
 )
@@ -13,9 +13,9 @@ import (
 // Events is for those who want to know what happens: the loop calls them, so
 // they must not block for longer than the next start may wait.
 type Events struct {
-	State     func(Snapshot) // how it stands now has changed
-	Ended     func(Life)     // a worker has ended, with all that came from it
-	EndsFirst bool           // the loop calls Ended before the next start, not beside it
+	State     func(Snapshot)    // how it stands now has changed
+	Ended     func(journal.Run) // a worker has ended, with all that came from it
+	EndsFirst bool              // the loop calls Ended before the next start, not beside it
 }
 
 // The states of a [Snapshot].
@@ -43,34 +43,6 @@ type Snapshot struct {
 	Status     string // the worker's own STATUS=
 	Lost       string // what of an adopted worker can't be taken up
 	Fence      uint64 // LIFELINE_FENCE; 0 without a cluster
-}
-
-// Outcomes of a [Life].
-const (
-	OutcomeOK      = "ok"      // exit code 0
-	OutcomeFailed  = "failed"  // another one
-	OutcomeKilled  = "killed"  // by a signal that lifeline didn't send
-	OutcomeStopped = "stopped" // it was asked to end, and did
-	OutcomeTimeout = "timeout" // --max-runtime
-	OutcomeHung    = "hung"    // --watchdog, --health-check
-	OutcomeMemory  = "memory"  // --max-memory
-	OutcomeUnready = "unready" // not ready in time
-	OutcomeNoStart = "nostart" // the command couldn't be executed
-	OutcomeUnknown = "unknown" // adopted from a supervisor that was killed: its exit code is lost
-)
-
-// Life is one worker's, told at its end.
-type Life struct {
-	Generation   string
-	PID          int
-	Began, Ended time.Time
-	Ready        time.Time // zero if it never was
-	Outcome      string
-	Code         int         // as a shell gives it; -1 where it isn't known
-	Signal       unix.Signal // that ended it, 0 for none
-	Why          string      // who ended it and why; "" if it ended by itself
-	MaxRSS       int64       // bytes: the largest of its processes that were waited for
-	CPU          time.Duration
 }
 
 // because notes why the worker is being ended: the first reason counts.
@@ -143,8 +115,8 @@ func (w *worker) lived() time.Time {
 }
 
 func (l *loop) tellEnds() {
-	for _, life := range l.ends {
-		l.job.Events.Ended(life)
+	for _, run := range l.ends {
+		l.job.Events.Ended(run)
 	}
 	l.ends = nil
 }
@@ -154,32 +126,36 @@ func (l *loop) noteEnd(w *worker) {
 	if l.job.Events.Ended == nil || w.pid == 0 && w.verdict == nil {
 		return
 	}
-	r := Life{Generation: w.generation, PID: w.pid, Began: w.lived(), Ended: time.Now(), Ready: w.ready, Outcome: w.outcome, Why: w.why, Code: -1}
+	r := journal.Run{Generation: w.generation, PID: w.pid, Start: w.lived(), End: time.Now(), Outcome: w.outcome, Why: w.why, Code: -1}
+	if !w.ready.IsZero() {
+		ready := w.ready.Round(0) // without the monotonic clock
+		r.Ready = &ready
+	}
 	if e := w.exit; e != nil {
 		r.Code = e.Code()
 		if e.Status.Signaled() {
-			r.Signal = e.Status.Signal()
+			r.Signal = process.SignalName(e.Status.Signal())
 		}
 		r.MaxRSS = int64(e.Usage.Maxrss) * maxrssUnit
-		r.CPU = time.Duration(e.Usage.Utime.Nano() + e.Usage.Stime.Nano())
+		r.CPU = time.Duration(e.Usage.Utime.Nano() + e.Usage.Stime.Nano()).Seconds()
 	}
 	end, failed := w.verdict.(*EndError)
 	switch {
 	case r.Outcome != "":
 	case w.exit == nil && failed && w.pid == 0:
-		r.Outcome, r.Code, r.Why = OutcomeNoStart, end.Code, end.Text
+		r.Outcome, r.Code, r.Why = journal.NoStart, end.Code, end.Text
 	case w.exit == nil:
-		r.Outcome = OutcomeUnknown
+		r.Outcome = journal.Unknown
 	case failed && r.Code == 0: // --min-runtime
-		r.Outcome, r.Why = OutcomeFailed, end.Text
-	case r.Signal != 0:
-		r.Outcome = OutcomeKilled
+		r.Outcome, r.Why = journal.Failed, end.Text
+	case r.Signal != "":
+		r.Outcome = journal.Killed
 	case r.Code != 0:
-		r.Outcome = OutcomeFailed
+		r.Outcome = journal.Failed
 	default:
-		r.Outcome = OutcomeOK
+		r.Outcome = journal.OK
 	}
-	if r.Why == "" && r.Outcome != OutcomeOK {
+	if r.Why == "" && r.Outcome != journal.OK {
 		r.Why = w.cause
 	}
 	l.ends = append(l.ends, r)

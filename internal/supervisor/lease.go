@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/process"
 	"lifeline/procscan"
 )
@@ -154,7 +155,7 @@ func (l *loop) onLeaseEnds(why string, atOnce bool) {
 		return
 	}
 	for _, w := range l.workers() {
-		w.because(OutcomeStopped, "%s", why)
+		w.because(journal.Stopped, "%s", why)
 		if atOnce {
 			w.kill()
 		} else {

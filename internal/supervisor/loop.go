@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/sdnotify"
 
 	"lifeline/internal/crash"
@@ -47,9 +48,9 @@ type loop struct {
 	turnedDown bool           // a message that wasn't the main process's has been told of
 	announce   bool           // READY has been said to who supervises us
 
-	starts, reloads int      // the number of each
-	told            Snapshot // what Events.State has heard last
-	ends            []Life   // not told yet
+	starts, reloads int           // the number of each
+	told            Snapshot      // what Events.State has heard last
+	ends            []journal.Run // not told yet
 }
 
 // goal is what the loop works towards.
@@ -264,7 +265,7 @@ func (l *loop) onStop() {
 	l.endAll()
 	_ = l.job.Above.Stopping()
 	for _, w := range l.workers() {
-		w.because(OutcomeStopped, "lifeline was asked to end")
+		w.because(journal.Stopped, "lifeline was asked to end")
 		w.stop(l.o.stopSignal())
 	}
 	l.finishIfEmpty()
@@ -274,7 +275,7 @@ func (l *loop) onStop() {
 func (l *loop) killAll(why string) {
 	l.endAll()
 	for _, w := range l.workers() {
-		w.because(OutcomeStopped, "%s", why)
+		w.because(journal.Stopped, "%s", why)
 		w.kill()
 	}
 	l.finishIfEmpty()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/process"
 )
 
@@ -42,7 +43,7 @@ func (w *worker) onWeighed(n int64) {
 		return
 	}
 	why := fmt.Sprintf("its tree used %s (--max-memory %s)", mebibytes(n), mebibytes(l.o.MaxMemory))
-	w.because(OutcomeMemory, "%s", why)
+	w.because(journal.Memory, "%s", why)
 	w.verdict, w.spent = &EndError{1, "ended: " + why}, true
 	l.job.Warn("ending pid %d: %s", w.id.PID, why)
 	w.stop(l.o.stopSignal())

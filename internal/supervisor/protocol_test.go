@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/sdnotify"
 )
 
@@ -21,9 +22,9 @@ func TestOwnWords(t *testing.T) {
 		{sdnotify.Message{BusError: "org.freedesktop.DBus.Error.TimedOut"}, "it said BUSERROR=org.freedesktop.DBus.Error.TimedOut"},
 		{sdnotify.Message{VarlinkError: "io.example.Bad"}, "it said VARLINKERROR=io.example.Bad"},
 	} {
-		var lives []Life
+		var lives []journal.Run
 		supervised(t, o, nil, func(f *fake) {
-			f.l.post(func() { f.l.job.Events.Ended = func(life Life) { lives = append(lives, life) } })
+			f.l.post(func() { f.l.job.Events.Ended = func(life journal.Run) { lives = append(lives, life) } })
 			f.say(sdnotify.Message{Ready: true})
 			f.state()
 			f.say(c.says)
@@ -31,7 +32,7 @@ func TestOwnWords(t *testing.T) {
 			f.exit(1)
 			f.state()
 		})
-		if len(lives) != 1 || lives[0].Why != c.why || lives[0].Outcome != OutcomeFailed {
+		if len(lives) != 1 || lives[0].Why != c.why || lives[0].Outcome != journal.Failed {
 			t.Errorf("%+v: it told %+v", c.says, lives)
 		}
 	}

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"lifeline/internal/journal"
 	"time"
 )
 
@@ -74,7 +75,7 @@ func (w *worker) onRecycle() {
 		l.onReload(nil)
 	default:
 		w.spent = true
-		w.because(OutcomeStopped, "--recycle-after %s", &l.o.Recycle)
+		w.because(journal.Stopped, "--recycle-after %s", &l.o.Recycle)
 		w.stop(l.o.stopSignal())
 	}
 }

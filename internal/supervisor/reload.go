@@ -13,6 +13,7 @@ import (
 
 	"lifeline/internal/crash"
 	"lifeline/internal/guard"
+	"lifeline/internal/journal"
 	"lifeline/procscan"
 )
 
@@ -132,7 +133,7 @@ func (l *loop) takeOver(w *worker) {
 	old := l.cur
 	l.leaving = append(l.leaving, old)
 	l.promote()
-	old.because(OutcomeStopped, "replaced by a reload")
+	old.because(journal.Stopped, "replaced by a reload")
 	old.stop(l.o.stopSignal())
 }
 
@@ -192,7 +193,7 @@ func (w *worker) onTakeover() {
 	}
 	l.reload.asked = true
 	w.deadline, w.probation = time.Time{}, time.Time{} // the old one's KillAfter counts now
-	l.cur.because(OutcomeStopped, "replaced by a reload")
+	l.cur.because(journal.Stopped, "replaced by a reload")
 	l.cur.stop(l.o.stopSignal())
 }
 

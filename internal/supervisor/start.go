@@ -9,6 +9,7 @@ import (
 
 	"lifeline/internal/crash"
 	"lifeline/internal/guard"
+	"lifeline/internal/journal"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
@@ -271,7 +272,7 @@ func (l *loop) adopt(id procscan.ID, generation string) {
 		l.job.Warn("ending pid %d, whose supervisor was killed (--orphans terminate)", id.PID)
 		w.watch(id)
 		l.renew()
-		w.because(OutcomeStopped, "its supervisor was killed (--orphans terminate)")
+		w.because(journal.Stopped, "its supervisor was killed (--orphans terminate)")
 		w.stop(l.o.stopSignal())
 		return
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
 )
@@ -235,7 +236,7 @@ func (w *worker) onAlarm(now time.Time) {
 // killHung ends a worker that hangs: SIGABRT, so that it may leave a core, and
 // SIGKILL after KillAfter.
 func (w *worker) killHung(why string) {
-	w.because(OutcomeHung, "%s", why)
+	w.because(journal.Hung, "%s", why)
 	w.verdict = &EndError{128 + int(unix.SIGABRT), why + ": ended"}
 	w.stop(unix.SIGABRT)
 	w.l.job.Warn("%s: ending it with SIGABRT", why)

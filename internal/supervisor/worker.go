@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/journal"
 	"lifeline/internal/process"
 	"lifeline/internal/sdnotify"
 	"lifeline/procscan"
@@ -148,15 +149,15 @@ func (w *worker) onDeadline(now time.Time) {
 		w.kill()
 	case w == l.next:
 		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)%s", l.o.ReloadTimeout, w.check.why())}
-		w.because(OutcomeUnready, "not ready within %s (--reload-timeout)", l.o.ReloadTimeout)
+		w.because(journal.Unready, "not ready within %s (--reload-timeout)", l.o.ReloadTimeout)
 		w.kill()
 	case l.o.MaxRuntime > 0 && now.Sub(w.began) >= l.o.MaxRuntime:
 		w.spent = true
-		w.because(OutcomeTimeout, "--max-runtime %s", l.o.MaxRuntime)
+		w.because(journal.Timeout, "--max-runtime %s", l.o.MaxRuntime)
 		w.verdict = &EndError{ExitTimeout, fmt.Sprintf("ended after %s (--max-runtime)", l.o.MaxRuntime)}
 		w.stop(l.o.stopSignal())
 	case w.state == starting:
-		w.because(OutcomeUnready, "not ready within %s (--ready-timeout)%s", l.o.ReadyTimeout, w.check.why())
+		w.because(journal.Unready, "not ready within %s (--ready-timeout)%s", l.o.ReadyTimeout, w.check.why())
 		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended%s", l.o.ReadyTimeout, w.check.why())}
 		w.stop(l.o.stopSignal())
 	}
@@ -202,7 +203,7 @@ func (w *worker) judge(e process.Exit) error {
 		return w.verdict
 	}
 	if w.overLimit(e) {
-		w.because(OutcomeMemory, "--max-memory %s", mebibytes(w.l.o.MaxMemory))
+		w.because(journal.Memory, "--max-memory %s", mebibytes(w.l.o.MaxMemory))
 		return &EndError{e.Code(), fmt.Sprintf("the kernel killed the command, because its tree had used up %s (--max-memory)", mebibytes(w.l.o.MaxMemory))}
 	}
 	ran := time.Since(w.began)
