@@ -53,17 +53,17 @@ func TestLogSurvivesSupervisor(t *testing.T) {
 		await.That(t, "the log grows", func() bool { now, _ := logged(log); return len(now) > len(text)+100_000 })
 	}
 	grown()
-	clerk := w.theClerk()
+	logger := w.theLogger()
 	first.kill()
 	grown() // with nobody there
-	if !worker.Alive() || !clerk.Alive() {
-		t.Fatalf("worker alive: %v, clerk alive: %v", worker.Alive(), clerk.Alive())
+	if !worker.Alive() || !logger.Alive() {
+		t.Fatalf("worker alive: %v, logger alive: %v", worker.Alive(), logger.Alive())
 	}
 	second := w.tick(options, "web", "never")
 	await.That(t, "adopted", func() bool { return second.says("whose supervisor was killed") })
 	grown()
-	if now := w.theClerk(); now != clerk || len(w.clerks()) != 1 {
-		t.Errorf("the clerk was %s and is %s; there are %d", clerk, now, len(w.clerks()))
+	if now := w.theLogger(); now != logger || len(w.loggers()) != 1 {
+		t.Errorf("the logger was %s and is %s; there are %d", logger, now, len(w.loggers()))
 	}
 	await.That(t, "the supervisor answers", func() bool {
 		out, err := exec.Command(w.lifeline, "reload", "--self", "--dir", w.dir, "web").CombinedOutput()
@@ -76,21 +76,21 @@ func TestLogSurvivesSupervisor(t *testing.T) {
 	w.touch("p.stop")
 	second.ends()
 	w.complete(log, w.printed("p"))
-	await.That(t, "the clerk has gone", func() bool { return !clerk.Alive() })
+	await.That(t, "the logger has gone", func() bool { return !logger.Alive() })
 }
 
-// The clerk is killed: the worker doesn't notice, another one goes on, and what
+// The logger is killed: the worker doesn't notice, another one goes on, and what
 // is missing is no more than the one had in its hands.
-func TestLogSurvivesClerk(t *testing.T) {
+func TestLogSurvivesLogger(t *testing.T) {
 	w := newWorld(t)
 	log := w.path("log")
 	p := w.print([]string{"--log", log}, "p", 0, 5e6)
 	for range 3 {
-		was := w.theClerk()
+		was := w.theLogger()
 		text, _ := logged(log)
 		await.That(t, "the log grows", func() bool { now, _ := logged(log); return len(now) > len(text)+200_000 })
 		_ = unix.Kill(was.PID, unix.SIGKILL)
-		await.That(t, "there is another", func() bool { return w.theClerk() != was })
+		await.That(t, "there is another", func() bool { return w.theLogger() != was })
 	}
 	w.touch("p.stop")
 	if code := p.ends(); code != 0 || read(p.err) != "" {
@@ -98,7 +98,7 @@ func TestLogSurvivesClerk(t *testing.T) {
 	}
 	said := w.printed("p")
 	var text []byte
-	await.That(t, "the clerks have gone", func() bool { return len(w.clerks()) == 0 })
+	await.That(t, "the loggers have gone", func() bool { return len(w.loggers()) == 0 })
 	text, _ = logged(log)
 	if missing := said.Bytes - int64(len(text)); missing < 0 || missing > 3*64<<10 {
 		t.Errorf("%d bytes were printed, %d are missing", said.Bytes, missing)
@@ -130,11 +130,11 @@ func TestLogSurvivesBoth(t *testing.T) {
 		text, _ := logged(log)
 		return strconv.Itoa(len(text)) == string(began)
 	})
-	worker, clerk := w.at("p.pid"), w.theClerk()
+	worker, logger := w.at("p.pid"), w.theLogger()
 	_ = unix.Kill(first.Process.Pid, unix.SIGSTOP) // so that it starts no other one
-	_ = unix.Kill(clerk.PID, unix.SIGKILL)
+	_ = unix.Kill(logger.PID, unix.SIGKILL)
 	first.kill()
-	await.That(t, "the clerk is dead", func() bool { return !clerk.Alive() })
+	await.That(t, "the logger is dead", func() bool { return !logger.Alive() })
 	w.touch("p.go")
 	said := w.printed("p") // it ends, although nobody reads
 	await.That(t, "the worker has ended", func() bool { return !worker.Alive() })
@@ -157,11 +157,11 @@ func TestLogAdoptsPipe(t *testing.T) {
 		text, _ := logged(log)
 		return strconv.Itoa(len(text)) == string(began)
 	})
-	clerk := w.theClerk()
+	logger := w.theLogger()
 	_ = unix.Kill(first.Process.Pid, unix.SIGSTOP)
-	_ = unix.Kill(clerk.PID, unix.SIGKILL)
+	_ = unix.Kill(logger.PID, unix.SIGKILL)
 	first.kill()
-	await.That(t, "the clerk is dead", func() bool { return !clerk.Alive() })
+	await.That(t, "the logger is dead", func() bool { return !logger.Alive() })
 	w.touch("p.go")
 	await.That(t, "it prints into the pipe", func() bool {
 		now, _ := os.ReadFile(w.path("p.bytes"))
@@ -229,22 +229,22 @@ func TestLogLeftovers(t *testing.T) {
 	if text, _ := logged(log); string(text) != "early\n" {
 		t.Errorf("the log has %q when lifeline has ended", text)
 	}
-	// The next instance has the same clerk.
-	old := w.theClerk()
+	// The next instance has the same logger.
+	old := w.theLogger()
 	next := w.tick([]string{"--log", log, "--leftovers", "keep"}, "web", "echo", "next")
 	if code := next.ends(); code != 0 {
 		t.Fatalf("exit code %d: %s", code, read(next.err))
 	}
-	if !old.Alive() || len(w.clerks()) != 1 {
-		t.Errorf("the clerk has gone, or there are two")
+	if !old.Alive() || len(w.loggers()) != 1 {
+		t.Errorf("the logger has gone, or there are two")
 	}
 	w.touch("late")
 	await.That(t, "the last word is in the log", func() bool { text, _ := logged(log); return string(text) == "early\nnext\nlate\n" })
-	await.That(t, "the clerk has gone", func() bool { return !old.Alive() })
+	await.That(t, "the logger has gone", func() bool { return !old.Alive() })
 }
 
 // As pid 1 of a container lifeline is the parent of whatever has none: the
-// clerk is no leftover of the worker.
+// logger is no leftover of the worker.
 func TestLogPidOne(t *testing.T) {
 	needRoot(t)
 	w := newWorld(t)

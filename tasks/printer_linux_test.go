@@ -185,8 +185,8 @@ func (w *world) complete(path string, p printed) (files int) {
 	return files
 }
 
-// clerks are the processes that read the world's pipe of web.
-func (w *world) clerks() (ids []procscan.ID) {
+// loggers are the processes that read the world's pipe of web.
+func (w *world) loggers() (ids []procscan.ID) {
 	w.t.Helper()
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
@@ -208,11 +208,11 @@ func (w *world) clerks() (ids []procscan.ID) {
 	return ids
 }
 
-// theClerk waits for one.
-func (w *world) theClerk() (id procscan.ID) {
+// theLogger waits for one.
+func (w *world) theLogger() (id procscan.ID) {
 	w.t.Helper()
-	await.That(w.t, "there is a clerk", func() bool {
-		all := w.clerks()
+	await.That(w.t, "there is a logger", func() bool {
+		all := w.loggers()
 		if len(all) > 0 {
 			id = all[0]
 		}

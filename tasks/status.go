@@ -72,12 +72,12 @@ func statusCommand() *cli.Command {
 	}
 }
 
-// standing looks at the names; at all that are known, if none is given.
-type standing func(ctx context.Context, names []string) ([]instanceStatus, error)
+// lookup looks at the names; at all that are known, if none is given.
+type lookup func(ctx context.Context, names []string) ([]instanceStatus, error)
 
 // status prints once how things stand.
-func (o *options) status(ctx context.Context, out io.Writer, stand standing, names []string, asJSON, colour bool) error {
-	list, err := stand(ctx, names)
+func (o *options) status(ctx context.Context, out io.Writer, look lookup, names []string, asJSON, colour bool) error {
+	list, err := look(ctx, names)
 	var wrong *UsageError
 	if errors.As(err, &wrong) {
 		return err
@@ -128,13 +128,13 @@ func (o *options) status(ctx context.Context, out io.Writer, stand standing, nam
 }
 
 // watch draws the table again and again.
-func (o *options) watch(ctx context.Context, stand standing, names []string) error {
+func (o *options) watch(ctx context.Context, look lookup, names []string) error {
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	clear := colours(os.Stdout)
 	for {
 		var b bytes.Buffer
-		err := o.status(ctx, &b, stand, names, false, clear)
+		err := o.status(ctx, &b, look, names, false, clear)
 		if code, ok := err.(*codeError); err != nil && (!ok || code.text != "") {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 	"lifeline/procscan"
 )
 
-// Client is a supervisor's side of its clerk.
+// Client is a supervisor's side of its logger.
 type Client struct {
 	place Place
 	setup Setup
@@ -24,7 +24,7 @@ type Client struct {
 	warn  func(format string, args ...any)
 	pipes []pipe
 
-	pid    atomic.Int64 // the clerk's
+	pid    atomic.Int64 // the logger's
 	outbox chan outgoing
 	over   chan struct{}   // closed when the last connection is
 	hung   <-chan struct{} // the answer that Ended didn't wait for any longer; nil: none
@@ -35,13 +35,13 @@ type outgoing struct {
 	sent chan struct{} // nil: no caller waits
 }
 
-// readyPatience is how long a clerk that is there already may take to answer.
+// readyPatience is how long a logger that is there already may take to answer.
 const readyPatience = 2 * time.Second
 
-// endPatience is how long a clerk may take for the rest of a run's output.
+// endPatience is how long a logger may take for the rest of a run's output.
 const endPatience = 10 * time.Second
 
-// Open has a clerk do what setup says: the one that is there, or a new one,
+// Open has a logger do what setup says: the one that is there, or a new one,
 // which gets env. The error says why there is none; nothing was started then.
 func Open(place Place, setup Setup, env []string, warn func(format string, args ...any)) (*Client, error) {
 	c := &Client{place: place, setup: setup, env: env, warn: warn, outbox: make(chan outgoing, 256), over: make(chan struct{})}
@@ -96,8 +96,8 @@ func (c *Client) Stdio() [3]int {
 func (c *Client) Started(r journal.Run) { c.tell(message{Started: &r}) }
 
 // Ended tells how a run has ended. Where the run's output is kept apart from
-// the next one's, Ended returns when the clerk has taken all of it: what the
-// next run prints comes through the same pipe. A clerk that hangs holds the
+// the next one's, Ended returns when the logger has taken all of it: what the
+// next run prints comes through the same pipe. A logger that hangs holds the
 // supervisor up once, for endPatience, until it answers again.
 func (c *Client) Ended(r journal.Run) {
 	c.tell(message{Ended: &r})
@@ -122,8 +122,8 @@ func (c *Client) tell(m message) {
 	}
 }
 
-// Flush waits until the clerk has heard everything that it was told, for up to
-// limit. After that it returns a channel that is closed when the clerk has.
+// Flush waits until the logger has heard everything that it was told, for up to
+// limit. After that it returns a channel that is closed when the logger has.
 func (c *Client) Flush(limit time.Duration) <-chan struct{} {
 	o := outgoing{message{Flush: true}, make(chan struct{})}
 	select {
@@ -141,18 +141,18 @@ func (c *Client) Flush(limit time.Duration) <-chan struct{} {
 
 // Close waits until the hooks have run and all is shown, for up to limit. It
 // doesn't wait for leftovers of the worker that have the pipe open; for pings
-// only where they are wanted: the clerk goes on sending them by itself.
+// only where they are wanted: the logger goes on sending them by itself.
 func (c *Client) Close(limit time.Duration, pings bool) {
 	c.tell(message{Bye: true, Pings: pings})
 	select {
 	case <-c.over:
 	case <-time.After(limit):
-		c.warn("what is left to write, to run or to send takes longer than %s: it is left to the clerk", limit)
+		c.warn("what is left to write, to run or to send takes longer than %s: it is left to the logger", limit)
 	}
 	c.closePipes()
 }
 
-// connect finds the clerk of the place, or starts one, and tells it what to do.
+// connect finds the logger of the place, or starts one, and tells it what to do.
 func (c *Client) connect() (*peer, error) {
 	if c.place.Socket != "" {
 		if p := c.find(); p != nil {
@@ -173,7 +173,7 @@ func (c *Client) hello(p *peer) error {
 	return p.send(message{Setup: &c.setup}, fds...)
 }
 
-// find asks the clerk that is there; nil when there is none that answers.
+// find asks the logger that is there; nil when there is none that answers.
 func (c *Client) find() *peer {
 	conn, err := net.DialTimeout("unix", c.place.Socket, readyPatience)
 	if err != nil {
@@ -187,7 +187,7 @@ func (c *Client) find() *peer {
 	return p
 }
 
-// ready waits until the clerk has taken the setup.
+// ready waits until the logger has taken the setup.
 func (c *Client) ready(p *peer) bool {
 	_ = p.conn.SetReadDeadline(time.Now().Add(readyPatience))
 	defer func() { _ = p.conn.SetReadDeadline(time.Time{}) }()
@@ -212,7 +212,7 @@ func (c *Client) hear(a *answer) {
 	}
 }
 
-// Helpers are the clerk, where it is a child of ours after all: for pid 1 of a
+// Helpers are the logger, where it is a child of ours after all: for pid 1 of a
 // container there is nobody else whose it could be.
 func (c *Client) Helpers() []procscan.ID {
 	s, err := procscan.Lookup(int(c.pid.Load()))
@@ -222,7 +222,7 @@ func (c *Client) Helpers() []procscan.ID {
 	return []procscan.ID{s.ID}
 }
 
-// start starts a clerk.
+// start starts a logger.
 func (c *Client) start() (*peer, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -237,21 +237,21 @@ func (c *Client) start() (*peer, error) {
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.place.Socket, Net: "unix"})
 		if err != nil {
 			unix.Close(pair[0])
-			return nil, fmt.Errorf("cannot make a socket for the clerk that writes the output down: %w", err)
+			return nil, fmt.Errorf("cannot make a socket for the logger that writes the output down: %w", err)
 		}
 		defer l.Close()
 		l.SetUnlinkOnClose(false)
 		f, err := l.File()
 		if err != nil {
 			unix.Close(pair[0])
-			return nil, fmt.Errorf("cannot make a socket for the clerk that writes the output down: %w", err)
+			return nil, fmt.Errorf("cannot make a socket for the logger that writes the output down: %w", err)
 		}
 		defer f.Close()
 		files = append(files, int(f.Fd()))
 	}
-	if err := process.Away(argv(len(files) > 1, c.setup.Name), append(slices.Clip(c.env), envClerk+"=1"), files); err != nil {
+	if err := process.StartDetached(argv(len(files) > 1, c.setup.Name), append(slices.Clip(c.env), envLogger+"=1"), files); err != nil {
 		unix.Close(pair[0])
-		return nil, fmt.Errorf("cannot start the clerk that writes the output down: %w", err)
+		return nil, fmt.Errorf("cannot start the logger that writes the output down: %w", err)
 	}
 	p, err := newPeer(pair[0])
 	if err != nil {
@@ -259,7 +259,7 @@ func (c *Client) start() (*peer, error) {
 	}
 	if err := c.hello(p); err != nil {
 		p.close()
-		return nil, fmt.Errorf("cannot start the clerk that writes the output down: %w", err)
+		return nil, fmt.Errorf("cannot start the logger that writes the output down: %w", err)
 	}
 	if os.Getpid() == 1 { // who it is has to be known: see Helpers
 		c.ready(p)
@@ -267,7 +267,7 @@ func (c *Client) start() (*peer, error) {
 	return p, nil
 }
 
-// serve speaks to the clerk, and replaces one that has gone.
+// serve speaks to the logger, and replaces one that has gone.
 func (c *Client) serve(p *peer) {
 	defer close(c.over)
 	bye := false
@@ -317,7 +317,7 @@ func (c *Client) speak(p *peer, bye bool) bool {
 			mu.Unlock()
 		}
 	}()
-	defer func() { // a clerk that has gone answers nothing more
+	defer func() { // a logger that has gone answers nothing more
 		for _, sent := range waiting {
 			close(sent)
 		}

@@ -20,7 +20,7 @@ type peer struct {
 }
 
 func newPeer(fd int) (*peer, error) {
-	f := os.NewFile(uintptr(fd), "clerk")
+	f := os.NewFile(uintptr(fd), "logger")
 	defer f.Close()
 	conn, err := net.FileConn(f)
 	if err != nil {

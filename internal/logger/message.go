@@ -7,7 +7,7 @@ import (
 	"lifeline/internal/logger/output"
 )
 
-// Setup is what a clerk is to do.
+// Setup is what a logger is to do.
 type Setup struct {
 	Name   string
 	Log    *output.Log // nil: none
@@ -31,7 +31,7 @@ type Setup struct {
 	Std     bool
 }
 
-// reads reports whether the worker's output goes through the clerk.
+// reads reports whether the worker's output goes through the logger.
 func (s *Setup) reads() bool { return s.Log != nil || s.Syslog != "" || s.Quiet || s.PingURL != "" }
 
 // keeps reports whether what the worker prints is written down.
@@ -48,7 +48,7 @@ func (s *Setup) shows() bool { return s.Quiet || s.tells() }
 // KeepsApart reports whether what each run prints is kept apart from the next one's.
 func (s *Setup) KeepsApart() bool { return s.Quiet || s.PingURL != "" }
 
-// Needed reports whether there is anything to do for a clerk.
+// Needed reports whether there is anything to do for a logger.
 func (s *Setup) Needed() bool { return s.reads() || s.tells() }
 
 // message is from the supervisor; one of its fields is set.
@@ -61,9 +61,9 @@ type message struct {
 	Pings   bool         `json:",omitempty"` // with Bye: and the pings are sent
 }
 
-// answer is from the clerk.
+// answer is from the logger.
 type answer struct {
-	Ready int    `json:",omitempty"` // the setup has been taken; the clerk's pid
+	Ready int    `json:",omitempty"` // the setup has been taken; the logger's pid
 	Done  bool   `json:",omitempty"` // to Flush
 	Warn  string `json:",omitempty"` // one line for a person
 }

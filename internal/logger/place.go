@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Place is where a name's pipes and its clerk are found. The zero value is
+// Place is where a name's pipes and its logger are found. The zero value is
 // nowhere has pipes without a name, which no logger can adopt (lifeline run).
 type Place struct {
 	FIFO   string // a second one has ".err" at its end
@@ -18,7 +18,7 @@ type Place struct {
 
 // pipe is one pipe, as a supervisor holds it.
 type pipe struct {
-	read  int // for the clerk; it is also what keeps the pipe alive without one
+	read  int // for the logger; it is also what keeps the pipe alive without one
 	write int // the worker's
 }
 
@@ -67,7 +67,7 @@ func named(path string) (pipe, error) {
 		return pipe{}, fmt.Errorf("%s is not a FIFO of our own: refused; remove it", path)
 	}
 	// What the worker gets must not be non-blocking; that is a matter of the
-	// open file, and the clerk has its own.
+	// open file, and the logger has its own.
 	read, err := unix.Open(path, unix.O_RDONLY|flags, 0)
 	if err == nil {
 		err = unix.SetNonblock(write, false)

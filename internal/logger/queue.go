@@ -4,13 +4,13 @@ import "slices"
 
 // queue does one thing after the other, beside the loop.
 type queue struct {
-	c    *clerk
+	c    *logger
 	jobs []func() // the first one is being done
 	max  int      // how many there may be: then the oldest that waits is left out; 0 for no limit
 	done int      // the number of those done, those left out included
 }
 
-func (q *queue) init(c *clerk, most int) { q.c, q.max = c, most }
+func (q *queue) init(c *logger, most int) { q.c, q.max = c, most }
 
 // all is what done will be when everything that was added up to now is.
 func (q *queue) all() int { return q.done + len(q.jobs) }

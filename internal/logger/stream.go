@@ -13,7 +13,7 @@ import (
 )
 
 // chunk is how much is read at once, and so what is lost at most when the
-// clerk is killed.
+// logger is killed.
 const chunk = 64 << 10
 
 // stream is one pipe that the worker writes into.

@@ -10,20 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// envAway makes this program the one in between, see [Away]. argv[0] couldn't:
-// where the kernel runs programs through an interpreter (binfmt_misc,
+// envAway makes this program the process in between, see [StartDetached]. argv[0]
+// can't: where the kernel runs programs through an interpreter (binfmt_misc,
 // qemu-user), it is the file's path.
 const envAway = "LIFELINE_AWAY"
 
-// Away starts this program once more, as a process that isn't a child of this
-// one and no part of any worker's tree: in a session of its own, its parent
-// gone. argv is its own; files are its descriptors from 3 on, and standard
-// input, output and error lead nowhere. What becomes of it, it has to tell by
-// one of them.
+// StartDetached starts this program once more in a session of its own, outside of
+// every worker's tree. argv are its arguments, and files its descriptors from 3 on;
+// standard input, output and error are /dev/null. The new process reports by one of
+// files how it went.
 //
-// The parent that goes is this program too, for an instant. Whoever has said
-// [Adopting] would get its child: that is set aside meanwhile.
-func Away(argv, env []string, files []int) error {
+// A process in between, which ends at once, takes the parent away. Where [Adopting]
+// is in force this process would be the parent then, so that is set aside meanwhile.
+func StartDetached(argv, env []string, files []int) error {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("cannot open /dev/null: %w", err)
@@ -46,11 +45,11 @@ func Away(argv, env []string, files []int) error {
 	}
 }
 
-// IsAway reports that this process is the one in between.
-func IsAway() bool { return os.Getenv(envAway) != "" }
+// IsDetached reports that this process is the one in between.
+func IsDetached() bool { return os.Getenv(envAway) != "" }
 
-// RunAway is its work; it gives the exit code.
-func RunAway() int {
+// RunDetached is the work of the process in between. It returns the exit code.
+func RunDetached() int {
 	n, err := strconv.Atoi(os.Getenv(envAway))
 	if err != nil || os.Unsetenv(envAway) != nil {
 		return 125

@@ -17,30 +17,30 @@ import (
 	"lifeline/internal/process"
 )
 
-// clerkName is what a clerk is called in the process table, and envClerk what
+// processName is what a logger is called in the process table, and envLogger what
 // makes this program one: argv[0] isn't always what the caller gave.
 const (
-	clerkName = "lifeline-clerk"
-	envClerk  = "LIFELINE_CLERK"
+	processName = "lifeline-clerk"
+	envLogger   = "LIFELINE_CLERK"
 )
 
-// Is reports that this process is a clerk, or on the way to one: see [Main].
-func Is() bool { return process.IsAway() || len(os.Args) == 3 && os.Getenv(envClerk) != "" }
+// Is reports that this process is a logger, or on the way to one: see [Main].
+func Is() bool { return process.IsDetached() || len(os.Args) == 3 && os.Getenv(envLogger) != "" }
 
-// Main is the clerk's whole life; it gives the exit code. Its descriptors are
+// Main is the logger's whole life; it gives the exit code. Its descriptors are
 // 3, a socket to who started it, and 4, one to listen on, if there is one.
 func Main() int {
-	if process.IsAway() {
-		return process.RunAway()
+	if process.IsDetached() {
+		return process.RunDetached()
 	}
-	_ = os.Unsetenv(envClerk) // it isn't for hooks
+	_ = os.Unsetenv(envLogger) // it isn't for hooks
 	// Caught, not ignored: ignored signals would be inherited by hooks.
 	deaf := make(chan os.Signal, 1)
 	signal.Notify(deaf, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGXFSZ,
 		unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
 	_ = os.Chdir("/") // all paths are absolute, and no directory is kept busy
 	unix.CloseOnExec(3)
-	c := &clerk{events: make(chan func()), peers: map[*peer]*farewell{}}
+	c := &logger{events: make(chan func()), peers: map[*peer]*farewell{}}
 	c.hooks.init(c, maxHooks)
 	c.pings.init(c, maxPings)
 	c.shows.init(c, 0)
@@ -51,7 +51,7 @@ func Main() int {
 	c.welcome(first)
 	if os.Args[1] == "1" {
 		unix.CloseOnExec(4)
-		f := os.NewFile(4, "clerk")
+		f := os.NewFile(4, "logger")
 		if l, err := net.FileListener(f); err == nil {
 			c.listener = l
 			go c.accept(l)
@@ -62,8 +62,8 @@ func Main() int {
 	return 0
 }
 
-// clerk is one loop, as the supervisor is; what waits does so beside it.
-type clerk struct {
+// logger is one loop, as the supervisor is; what waits does so beside it.
+type logger struct {
 	events   chan func()
 	listener net.Listener
 	peers    map[*peer]*farewell // nil: it hasn't said bye
@@ -84,10 +84,10 @@ type clerk struct {
 }
 
 // post has the loop run e.
-func (c *clerk) post(e func()) { c.events <- e }
+func (c *logger) post(e func()) { c.events <- e }
 
 // run handles one event after the other until there is nothing left to do.
-func (c *clerk) run() {
+func (c *logger) run() {
 	for {
 		(<-c.events)()
 		c.tell()
@@ -104,7 +104,7 @@ func (c *clerk) run() {
 	}
 }
 
-func (c *clerk) busy() bool { return c.hooks.busy() || c.pings.busy() || c.shows.busy() }
+func (c *logger) busy() bool { return c.hooks.busy() || c.pings.busy() || c.shows.busy() }
 
 // farewell is what a supervisor that has said bye waits for: what was to be
 // done then, not what the next one of the name may add.
@@ -112,7 +112,7 @@ type farewell struct{ hooks, pings, shows int }
 
 // dismiss closes the connections of those that have said bye, when all is done
 // that they wait for.
-func (c *clerk) dismiss() {
+func (c *logger) dismiss() {
 	for p, bye := range c.peers {
 		if bye != nil && c.hooks.done >= bye.hooks && c.pings.done >= bye.pings && c.shows.done >= bye.shows {
 			delete(c.peers, p)
@@ -127,7 +127,7 @@ func (c *clerk) dismiss() {
 // letGo lets the last client end: only leftovers of the worker may still print.
 // cron waits for whoever has its pipe open, so that is closed, unless it is
 // where they speak to.
-func (c *clerk) letGo() {
+func (c *logger) letGo() {
 	if c.reading > 0 && !c.setup.keeps() && !c.setup.Quiet {
 		return
 	}
@@ -139,7 +139,7 @@ func (c *clerk) letGo() {
 	c.dropStd()
 }
 
-func (c *clerk) dropStd() {
+func (c *logger) dropStd() {
 	for i, f := range c.std {
 		if f != nil {
 			_ = f.Close()
@@ -148,7 +148,7 @@ func (c *clerk) dropStd() {
 	}
 }
 
-func (c *clerk) accept(l net.Listener) {
+func (c *logger) accept(l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -165,7 +165,7 @@ func (c *clerk) accept(l net.Listener) {
 }
 
 // welcome begins to listen to a supervisor.
-func (c *clerk) welcome(p *peer) {
+func (c *logger) welcome(p *peer) {
 	c.peers[p] = nil
 	go func() {
 		for {
@@ -180,7 +180,7 @@ func (c *clerk) welcome(p *peer) {
 }
 
 // leave forgets a client that has gone without a word, perhaps killed. Another one may come.
-func (c *clerk) leave(p *peer) {
+func (c *logger) leave(p *peer) {
 	if _, ok := c.peers[p]; ok {
 		delete(c.peers, p)
 		p.close()
@@ -189,7 +189,7 @@ func (c *clerk) leave(p *peer) {
 
 // warn has a line told to whoever is there, or comes next. It may be called
 // from anywhere, also from below the loop.
-func (c *clerk) warn(text string) {
+func (c *logger) warn(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.untold) == maxUntold {
@@ -202,7 +202,7 @@ func (c *clerk) warn(text string) {
 const maxUntold = 20
 
 // tell tells what is to be told.
-func (c *clerk) tell() {
+func (c *logger) tell() {
 	if len(c.peers) == 0 {
 		return
 	}
@@ -218,12 +218,12 @@ func (c *clerk) tell() {
 }
 
 // answer doesn't wait for long: a supervisor reads all the time.
-func (c *clerk) answer(p *peer, a answer) {
+func (c *logger) answer(p *peer, a answer) {
 	_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_ = p.send(a)
 }
 
-func (c *clerk) on(p *peer, m *message) {
+func (c *logger) on(p *peer, m *message) {
 	switch {
 	case m.Setup != nil:
 		if err := c.take(p, m.Setup); err != nil {
@@ -251,7 +251,7 @@ func (c *clerk) on(p *peer, m *message) {
 
 // take takes a setup, the first or another one: an adopting supervisor has
 // other descriptors, and perhaps other options.
-func (c *clerk) take(p *peer, s *Setup) error {
+func (c *logger) take(p *peer, s *Setup) error {
 	if s.Streams < 0 || s.Streams > 2 {
 		return fmt.Errorf("%d streams", s.Streams)
 	}
@@ -300,7 +300,7 @@ func (c *clerk) take(p *peer, s *Setup) error {
 }
 
 // attach begins to read from fd, unless it is a pipe that is read already.
-func (c *clerk) attach(i, fd int) error {
+func (c *logger) attach(i, fd int) error {
 	var s *stream
 	for _, o := range c.streams {
 		if o.same(fd) {
@@ -337,7 +337,7 @@ func (s *stream) isEnded() bool {
 	return s.ended
 }
 
-func (c *clerk) forget(s *stream) {
+func (c *logger) forget(s *stream) {
 	for i, o := range c.streams {
 		if o == s {
 			c.streams = append(c.streams[:i:i], c.streams[i+1:]...)
@@ -348,7 +348,7 @@ func (c *clerk) forget(s *stream) {
 }
 
 // direct says where a stream goes.
-func (c *clerk) direct(s *stream, i int) {
+func (c *logger) direct(s *stream, i int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.to = i
@@ -371,14 +371,14 @@ func (c *clerk) direct(s *stream, i int) {
 }
 
 // drain takes what has been printed up to now.
-func (c *clerk) drain() {
+func (c *logger) drain() {
 	for _, s := range c.streams {
 		s.drain()
 	}
 }
 
 // ended handles the end of a run: everything that the run has printed is in the pipes.
-func (c *clerk) ended(r journal.Run) {
+func (c *logger) ended(r journal.Run) {
 	c.drain()
 	for _, s := range c.streams {
 		spool := s.cut()
@@ -410,7 +410,7 @@ func (c *clerk) ended(r journal.Run) {
 }
 
 // show prints a spool to where its stream would have gone.
-func (c *clerk) show(spool *output.Spool, i int) {
+func (c *logger) show(spool *output.Spool, i int) {
 	to := c.std[i]
 	c.shows.add(func() {
 		if to == nil {
@@ -423,7 +423,7 @@ func (c *clerk) show(spool *output.Spool, i int) {
 
 // showRest is for a run that ended when its supervisor was gone: that isn't
 // known to be a success.
-func (c *clerk) showRest() {
+func (c *logger) showRest() {
 	for _, s := range c.streams {
 		if spool := s.cut(); spool != nil && !spool.Empty() {
 			c.show(spool, s.to)
@@ -431,12 +431,12 @@ func (c *clerk) showRest() {
 	}
 }
 
-// Argv of a clerk: whether it has a socket to listen on, and a word for those
+// Argv of a logger: whether it has a socket to listen on, and a word for those
 // who look at the process table.
 func argv(listens bool, name string) []string {
 	n := 0
 	if listens {
 		n = 1
 	}
-	return []string{clerkName, strconv.Itoa(n), name}
+	return []string{processName, strconv.Itoa(n), name}
 }
