@@ -10,6 +10,7 @@ shift
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 tmp=$(mktemp -d)
+umask 022 # the archives tell the modes
 trap 'rm -rf "$tmp"' EXIT
 
 # A clone, so that what isn't committed stays out, and because the go command

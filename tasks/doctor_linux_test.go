@@ -295,7 +295,7 @@ func TestInstallKnowsBusybox(t *testing.T) {
 		"@daily is refused":   {`lesser; lifeline install --schedule @daily web -- ./serve; echo $?`, "crashes on a line that begins with @daily, and then runs nothing at all: give the schedule in five fields"},
 		"# is refused":        {`lesser; lifeline install web -- ./serve 'issue #1' || echo refused $?`, "put the command into a script, and give that\nrefused 64\n"},
 		"--cron-d is refused": {`lesser; lifeline install --cron-d web -- ./serve || echo refused $?`, "which doesn't read /etc/cron.d: leave out --cron-d\nrefused 64\n"},
-		"beside a real one":   {`ln -s "$(command -v busybox)" crond; mkdir none; ./crond -f -c none & until_true named $! crond; lifeline install web -- ./serve 'issue #1' && crontab -l | grep -c @`, "1\n"},
+		"beside a real one":   {`ln -s "$(command -v busybox)" crond; mkdir none; "$work/crond" -f -c "$work/none" & until_true named $! crond; lifeline install web -- ./serve 'issue #1' && crontab -l | grep -c @`, "1\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
