@@ -41,10 +41,10 @@ func withPrograms(run func() int) int {
 	}
 	self, err2 := os.Executable()
 	if err = errors.Join(err, err2); err == nil {
-		err = exec.Command("cp", self, dir+"/lifeline").Run() // a link would be lifeline-remote in /proc/PID/exe
+		err = exec.Command("/bin/cp", self, dir+"/lifeline").Run() // a link would be lifeline-remote in /proc/PID/exe
 	}
 	if err == nil {
-		err = exec.Command("cp", self, dir+"/lifeline-remote").Run()
+		err = exec.Command("/bin/cp", self, dir+"/lifeline-remote").Run()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cannot put the programs on PATH:", err)
