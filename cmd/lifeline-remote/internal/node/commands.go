@@ -41,15 +41,21 @@ func addressOf(args []string) (url string, rest []string, err error) {
 	return "", nil, engine.Misused("the engine's address is missing: etcd://HOST:2379 or postgres://HOST/DATABASE")
 }
 
+// wordsOf is addressOf for a command that takes n words after the address.
+func wordsOf(args []string, n int, takes string) (url string, words []string, err error) {
+	url, words, err = addressOf(args)
+	if err == nil && len(words) != n {
+		err = engine.Misused("%s", takes)
+	}
+	return url, words, err
+}
+
 func initCommand(ctx context.Context, args []string) error {
 	show := len(args) > 0 && args[0] == "--print"
 	if show {
 		args = args[1:]
 	}
-	url, rest, err := addressOf(args)
-	if err == nil && len(rest) > 0 {
-		err = engine.Misused("init takes one address")
-	}
+	url, _, err := wordsOf(args, 0, "init takes one address")
 	if err != nil {
 		return err
 	}
@@ -57,12 +63,9 @@ func initCommand(ctx context.Context, args []string) error {
 }
 
 func moveCommand(ctx context.Context, args []string) error {
-	url, rest, err := addressOf(args)
+	url, rest, err := wordsOf(args, 2, "move takes NAME and NODE")
 	if err != nil {
 		return err
-	}
-	if len(rest) != 2 {
-		return engine.Misused("move takes NAME and NODE")
 	}
 	return move(ctx, url, rest[0], rest[1])
 }
@@ -117,12 +120,9 @@ func move(ctx context.Context, url, name, node string) error {
 // resetTicksCommand sets the mark of a name to the engine's time. The holder
 // notices the new mark at its next tick.
 func resetTicksCommand(ctx context.Context, args []string) error {
-	url, rest, err := addressOf(args)
+	url, rest, err := wordsOf(args, 1, "reset-ticks takes NAME")
 	if err != nil {
 		return err
-	}
-	if len(rest) != 1 {
-		return engine.Misused("reset-ticks takes NAME")
 	}
 	e, err := open(ctx, cluster.Hello{URL: url, Name: rest[0]})
 	if err != nil {
@@ -154,12 +154,9 @@ func resetTicksCommand(ctx context.Context, args []string) error {
 }
 
 func forgetCommand(ctx context.Context, args []string) error {
-	url, rest, err := addressOf(args)
+	url, rest, err := wordsOf(args, 1, "forget takes NAME")
 	if err != nil {
 		return err
-	}
-	if len(rest) != 1 {
-		return engine.Misused("forget takes NAME")
 	}
 	e, err := open(ctx, cluster.Hello{URL: url, Name: rest[0]})
 	if err != nil {

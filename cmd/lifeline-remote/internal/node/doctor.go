@@ -19,10 +19,7 @@ const defaultSkew = time.Minute
 // line, its fields separated by tabs. They are ok or WRONG, what was looked at,
 // a text and, for what is wrong, an advice.
 func doctorCommand(ctx context.Context, args []string) error {
-	url, rest, err := addressOf(args)
-	if err == nil && len(rest) != 1 {
-		err = engine.Misused("doctor takes NAME")
-	}
+	url, rest, err := wordsOf(args, 1, "doctor takes NAME")
 	if err != nil {
 		return err
 	}

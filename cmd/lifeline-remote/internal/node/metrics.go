@@ -14,10 +14,7 @@ import (
 
 // metricsCommand prints the cluster in the Prometheus text format.
 func metricsCommand(ctx context.Context, args []string) error {
-	url, rest, err := addressOf(args)
-	if err == nil && len(rest) > 0 {
-		err = engine.Misused("metrics takes one address")
-	}
+	url, _, err := wordsOf(args, 0, "metrics takes one address")
 	if err != nil {
 		return err
 	}

@@ -84,10 +84,7 @@ func drainCommand(ctx context.Context, args []string) error {
 }
 
 func undrainCommand(ctx context.Context, args []string) error {
-	url, rest, err := addressOf(args)
-	if err == nil && len(rest) != 1 {
-		err = engine.Misused("undrain takes NODE")
-	}
+	url, rest, err := wordsOf(args, 1, "undrain takes NODE")
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,7 @@ func runsCommand(ctx context.Context, args []string) error {
 	if asJSON {
 		args = args[1:]
 	}
-	url, rest, err := addressOf(args)
-	if err == nil && len(rest) != 1 {
-		err = engine.Misused("runs takes NAME")
-	}
+	url, rest, err := wordsOf(args, 1, "runs takes NAME")
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -352,75 +351,6 @@ func stamp(t time.Time) *time.Time {
 	return &t
 }
 
-// Wish is a column with its own end.
-func (p *Postgres) Wish(ctx context.Context, name, node string, lasts time.Duration) error {
-	return p.row(ctx, []any{nil}, "SELECT lifeline.make_wish($1, $2, $3::interval)", name, node, micros(lasts))
-}
-
-// Mark reads the mark.
-func (p *Postgres) Mark(ctx context.Context, name string) (m engine.Mark, err error) {
-	var claimed, done *time.Time
-	err = p.row(ctx, []any{&claimed, &done, &m.Skipped, &m.Serial}, "SELECT claimed, done, skipped, serial FROM "+
-		"lifeline.name WHERE name = $1", name)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return engine.Mark{}, nil
-	}
-	m.Claimed, m.Done = instant(claimed), instant(done)
-	return m, err
-}
-
-// Claim moves the mark.
-func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run) error {
-	var n int
-	sql := "SELECT lifeline.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-	args := []any{p.m.Name, p.id, p.fence,
-		stamp(from.Claimed), stamp(from.Done), from.Skipped, from.Serial,
-		stamp(to.Claimed), stamp(to.Done), to.Skipped, to.Serial}
-	if run != nil {
-		sql = `WITH claim AS (` + sql + ` AS n), run AS (
-			INSERT INTO lifeline.run (name, place, serial, label, node, fence, began, ended, code)
-			SELECT $1, $12::bigint, $13::bigint, $14::timestamptz, $15::text, $16::bigint, $17::timestamptz, $18::timestamptz,
-				$19::int FROM claim WHERE n = 1
-			ON CONFLICT (name, place) DO UPDATE SET serial = excluded.serial, label = excluded.label, node = excluded.node,
-				fence = excluded.fence, began = excluded.began, ended = excluded.ended, code = excluded.code)
-			SELECT n FROM claim`
-		args = append(args, run.Place(), run.Serial, run.Label, run.Node, int64(run.Fence), run.Began, stamp(run.Ended), run.Code)
-	}
-	err := p.row(ctx, []any{&n}, sql, args...)
-	switch {
-	case err != nil:
-		return err
-	case n < 0:
-		return engine.ErrLost
-	case n == 0:
-		return engine.ErrClaimed
-	}
-	return nil
-}
-
-// Runs reads the runs' rows.
-func (p *Postgres) Runs(ctx context.Context, name string) (runs []engine.Run, err error) {
-	err = p.use(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := c.Query(ctx, "SELECT serial, label, node, fence, began, ended, code FROM lifeline.run WHERE name = $1 "+
-			"ORDER BY serial DESC", name)
-		if err != nil {
-			return refine(err, p.config)
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var r engine.Run
-			var ended *time.Time
-			if err := rows.Scan(&r.Serial, &r.Label, &r.Node, &r.Fence, &r.Began, &ended, &r.Code); err != nil {
-				return err
-			}
-			r.Label, r.Began, r.Ended = r.Label.UTC(), r.Began.UTC(), instant(ended)
-			runs = append(runs, r)
-		}
-		return refine(rows.Err(), p.config)
-	})
-	return runs, err
-}
-
 // Init makes the tables and functions.
 func Init(ctx context.Context, url string) error {
 	config, err := parse(url)
@@ -447,75 +377,4 @@ func grants(user string) string {
 	to := pgx.Identifier{user}.Sanitize()
 	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN " +
 		"SCHEMA lifeline TO " + to
-}
-
-// refine tells errors that stay until an operator acts from errors that may pass.
-// Codes: PostgreSQL, appendix A.
-func refine(err error, config *pgx.ConnConfig) error {
-	var said *pgconn.PgError
-	var refused *engine.Refused
-	switch {
-	case err == nil, errors.As(err, &refused):
-		return err
-	case errors.As(err, &said):
-		switch said.Code {
-		case "28P01", "28000":
-			return engine.Refuse("PostgreSQL doesn't let the user %s in: %s; see PGPASSWORD, PGPASSFILE or %s", config.User,
-				said.Message, engine.EnvPasswordFile)
-		case "3D000":
-			return engine.Refuse("there is no database %s: %s", config.Database, said.Message)
-		case "3F000", "42P01", "42883": // no schema, table, function
-			return engine.Refuse("lifeline's tables aren't in the database %s: lifeline-remote init makes them", config.Database)
-		case "42501":
-			return engine.ReadOnly("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,
-				grants(config.User))
-		case "22P05", "22021": // untranslatable_character, character_not_in_repertoire
-			return engine.Misused("the database %s can't hold it in its encoding: %s; keep --node to ASCII, or make the "+
-				"database with ENCODING 'UTF8'", config.Database, said.Message)
-		case "25006":
-			return readOnly()
-		case "53100", "53400": // disk_full, configuration_limit_exceeded
-			return engine.ReadOnly("PostgreSQL has no room left: %s", said.Message)
-		}
-	}
-	text := err.Error()
-	if strings.Contains(text, "read only connection") { // of pgconn.ValidateConnectTargetSessionAttrsReadWrite
-		return readOnly()
-	}
-	for _, sign := range []string{"x509: ", "tls: ", "server refused TLS"} {
-		if i := strings.Index(text, sign); i >= 0 && !mayBePlain(config) {
-			return engine.Refuse("no TLS connection to PostgreSQL: %s", text[i:])
-		}
-	}
-	var unconnected *pgconn.ConnectError
-	if errors.As(err, &unconnected) {
-		return fmt.Errorf("no connection to PostgreSQL: %s", shorter(unconnected.Unwrap().Error()))
-	}
-	return err
-}
-
-// mayBePlain reports whether a connection without TLS is tried, too (sslmode
-// prefer, which is the default). Then what it meets decides: a server without
-// TLS that is only starting must not be refused.
-func mayBePlain(config *pgx.ConnConfig) bool {
-	return config.TLSConfig == nil || slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool {
-		return f.TLSConfig == nil
-	})
-}
-
-func readOnly() error {
-	return engine.ReadOnly("this PostgreSQL is read-only, a standby or default_transaction_read_only perhaps: name the " +
-		"primary, or all of them")
-}
-
-// shorter has each line of a text once, all in one line. pgx tries an address
-// again without TLS, and tells of both.
-func shorter(text string) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "; ")
 }

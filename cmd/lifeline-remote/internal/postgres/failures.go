@@ -1,0 +1,84 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5" // PostgreSQL's wire protocol
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"lifeline/internal/cluster/engine"
+)
+
+// refine tells errors that stay until an operator acts from errors that may pass.
+// Codes: PostgreSQL, appendix A.
+func refine(err error, config *pgx.ConnConfig) error {
+	var said *pgconn.PgError
+	var refused *engine.Refused
+	switch {
+	case err == nil, errors.As(err, &refused):
+		return err
+	case errors.As(err, &said):
+		switch said.Code {
+		case "28P01", "28000":
+			return engine.Refuse("PostgreSQL doesn't let the user %s in: %s; see PGPASSWORD, PGPASSFILE or %s", config.User,
+				said.Message, engine.EnvPasswordFile)
+		case "3D000":
+			return engine.Refuse("there is no database %s: %s", config.Database, said.Message)
+		case "3F000", "42P01", "42883": // no schema, table, function
+			return engine.Refuse("lifeline's tables aren't in the database %s: lifeline-remote init makes them", config.Database)
+		case "42501":
+			return engine.ReadOnly("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,
+				grants(config.User))
+		case "22P05", "22021": // untranslatable_character, character_not_in_repertoire
+			return engine.Misused("the database %s can't hold it in its encoding: %s; keep --node to ASCII, or make the "+
+				"database with ENCODING 'UTF8'", config.Database, said.Message)
+		case "25006":
+			return readOnly()
+		case "53100", "53400": // disk_full, configuration_limit_exceeded
+			return engine.ReadOnly("PostgreSQL has no room left: %s", said.Message)
+		}
+	}
+	text := err.Error()
+	if strings.Contains(text, "read only connection") { // of pgconn.ValidateConnectTargetSessionAttrsReadWrite
+		return readOnly()
+	}
+	for _, sign := range []string{"x509: ", "tls: ", "server refused TLS"} {
+		if i := strings.Index(text, sign); i >= 0 && !mayBePlain(config) {
+			return engine.Refuse("no TLS connection to PostgreSQL: %s", text[i:])
+		}
+	}
+	var unconnected *pgconn.ConnectError
+	if errors.As(err, &unconnected) {
+		return fmt.Errorf("no connection to PostgreSQL: %s", shorter(unconnected.Unwrap().Error()))
+	}
+	return err
+}
+
+// mayBePlain reports whether a connection without TLS is tried, too (sslmode
+// prefer, which is the default). Then what it meets decides: a server without
+// TLS that is only starting must not be refused.
+func mayBePlain(config *pgx.ConnConfig) bool {
+	return config.TLSConfig == nil || slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool {
+		return f.TLSConfig == nil
+	})
+}
+
+func readOnly() error {
+	return engine.ReadOnly("this PostgreSQL is read-only, a standby or default_transaction_read_only perhaps: name the " +
+		"primary, or all of them")
+}
+
+// shorter has each line of a text once, all in one line. pgx tries an address
+// again without TLS, and tells of both.
+func shorter(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}

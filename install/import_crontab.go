@@ -1,0 +1,245 @@
+package install
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+func importCrontab(text string) []Imported {
+	var found []Imported
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		line = strings.TrimSpace(line)
+		if _, _, ok := setting(line); line == "" || line[0] == '#' || ok {
+			continue
+		}
+		schedule, _, command, ok := columns(line, false)
+		if !ok {
+			continue
+		}
+		user := ""
+		if first, rest, more := strings.Cut(command, " "); more && isUserColumn(first, rest) {
+			user, command = first, strings.TrimLeft(rest, " \t")
+		}
+		shell := percent(command, false)
+		bare, log, other := redirected(shell)
+		if i, ok := fromWrapper(lex(bare)); ok {
+			if user != "" {
+				i.Options = append([]string{"--cron-d", "--user", user}, i.Options...)
+			}
+			if log != "" {
+				i.Options = append(i.Options, "--log", log)
+			}
+			if other != "" {
+				i.Missing = append(i.Missing, "the redirection "+other)
+			}
+			i.Schedule, i.Line = schedule, number
+			if _, fed := input(command); fed {
+				i.Missing = append(i.Missing, "the text behind % as its standard input: write it to a file")
+			}
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+// isUserColumn reports that first is a user, as in /etc/cron.d: what follows it is a
+// guard.
+func isUserColumn(first, rest string) bool {
+	if !validUser().MatchString(first) || isGuard(first) {
+		return false
+	}
+	next, _, _ := strings.Cut(strings.TrimLeft(rest, " \t"), " ")
+	return isGuard(path.Base(next))
+}
+
+// isGuard reports a tool that fromWrapper looks through.
+func isGuard(tool string) bool {
+	switch tool {
+	case "flock", "setlock", "run-one", "run-this-one", "run-one-constantly", "keep-one-running", "chronic", "timeout",
+		"nice", "ionice", "env", "exec", "cd":
+		return true
+	}
+	return false
+}
+
+// redirected takes the redirections off the end of a command: those that write down
+// all that it prints. log is the file; /dev/null is none. other is what is left out.
+func redirected(command string) (rest, log, other string) {
+	found := redirections().FindString(command)
+	if found == "" {
+		return command, "", ""
+	}
+	rest = strings.TrimSuffix(command, found)
+	if m := wholeOutput().FindStringSubmatch(found); m != nil {
+		log = m[1] + m[2]
+		if log == "/dev/null" {
+			return rest, "", ">/dev/null: what it prints is cron's mail, or give --quiet"
+		}
+		return rest, log, ""
+	}
+	return rest, "", strings.TrimSpace(found)
+}
+
+// fromWrapper reads one command that a tool guards. Others aren't ours to move.
+func fromWrapper(s script) (i Imported, ok bool) {
+	for n, words := range s.commands {
+		if to, isCD := changeDir(words); isCD {
+			i.Options = append(i.Options, "--chdir", to.text)
+			continue
+		}
+		if n != len(s.commands)-1 || ok {
+			return Imported{}, false
+		}
+		for len(words) > 0 && !ok {
+			tool, rest := path.Base(words[0].text), words[1:]
+			switch tool {
+			case "flock":
+				i, ok = fromFlock(i, rest)
+			case "setlock":
+				for len(rest) > 0 && strings.HasPrefix(rest[0].text, "-") {
+					if strings.Contains(rest[0].text, "N") {
+						i.Options = append(i.Options, "--wait", "1d")
+					}
+					rest = rest[1:]
+				}
+				if len(rest) > 1 {
+					i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest[1:]), true
+				}
+			case "run-one":
+				if len(rest) > 0 {
+					i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest), true
+				}
+			case "run-this-one":
+				if len(rest) > 0 {
+					i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest), true
+					i.Missing = append(i.Missing, "ending the instance that runs: lifeline restart "+i.Name)
+				}
+			case "run-one-constantly", "keep-one-running":
+				if len(rest) > 0 {
+					i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest), true
+					i.Options = append(i.Options, "--respawn")
+				}
+			case "chronic":
+				i.Options = append(i.Options, "--quiet")
+				if len(rest) == 0 {
+					return Imported{}, false
+				}
+				if inner, guarded := fromWrapper(script{commands: [][]word{rest}, ends: []string{""}}); guarded {
+					inner.Options = append(i.Options, inner.Options...)
+					i, ok = inner, true
+					break
+				}
+				i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest), true
+			case "timeout": // timeout(1): options, a duration, the command
+				for len(rest) > 0 && strings.HasPrefix(rest[0].text, "-") {
+					n := 1
+					if slices.Contains([]string{"-k", "-s", "--kill-after", "--signal"}, rest[0].text) {
+						n = 2
+					}
+					rest = rest[min(n, len(rest)):]
+				}
+				if len(rest) < 2 {
+					return Imported{}, false
+				}
+				i.Options = append(i.Options, "--max-runtime", seconds(rest[0].text))
+				words = rest[1:]
+				continue
+			case "exec", "nice", "ionice", "env":
+				words = rest
+				if tool != "exec" {
+					i.Missing = append(i.Missing, tool+": put it into the command")
+				}
+				continue
+			}
+			if !ok {
+				return Imported{}, false
+			}
+			// The guard may stand before chronic: flock -n x chronic y.
+			if path.Base(i.Command[0]) == "chronic" && len(i.Command) > 1 {
+				i.Options, i.Command = append(i.Options, "--quiet"), i.Command[1:]
+			}
+		}
+	}
+	return i, ok
+}
+
+// fromFlock reads flock(1)'s options: -n, -w SECONDS, -E CODE, -c COMMAND.
+func fromFlock(i Imported, words []word) (Imported, bool) {
+	waits, never := "", false
+	var rest []string
+	words = apart(words)
+	for n := 0; n < len(words); n++ {
+		text := words[n].text
+		if !strings.HasPrefix(text, "-") || len(rest) > 0 && text != "-c" && text != "--command" {
+			rest = append(rest, text)
+			if len(rest) == 2 {
+				rest = append(rest[:1], texts(words[n:])...)
+				break
+			}
+			continue
+		}
+		next := func() string {
+			if n+1 < len(words) {
+				n++
+				return words[n].text
+			}
+			return ""
+		}
+		switch text {
+		case "-n", "--nb", "--nonblock":
+			never = true
+		case "-w", "--wait", "--timeout":
+			waits = next() + "s"
+		case "-E", "--conflict-exit-code":
+			i.Options = append(i.Options, "--conflict-exit-code", next())
+		case "-c", "--command":
+			rest = append(rest[:min(1, len(rest))], "sh", "-c", next())
+		case "-s", "--shared":
+			i.Missing = append(i.Missing, "a shared lock (flock -s): only one instance runs")
+		}
+	}
+	if len(rest) < 2 {
+		return Imported{}, false
+	}
+	switch {
+	case strings.Trim(waits, "0.s") == "" && waits != "":
+	case waits != "":
+		i.Options = append(i.Options, "--wait", waits)
+	case !never:
+		i.Missing = append(i.Missing, "waiting for the lock without a limit (flock without -n): --wait TIME, if it has to run after all")
+	}
+	i.Name, i.Command = nameFrom(rest[0]), rest[1:]
+	return i, true
+}
+
+// apart writes flock's short options one by one: -xn is -x -n.
+func apart(words []word) []word {
+	var out []word
+	for n, w := range words {
+		if !strings.HasPrefix(w.text, "-") {
+			return append(out, words[n:]...)
+		}
+		letters := strings.TrimPrefix(w.text, "-")
+		for len(letters) > 1 && strings.Contains("xesnouF", letters[:1]) {
+			out = append(out, word{raw: "-" + letters[:1], text: "-" + letters[:1]})
+			letters = letters[1:]
+		}
+		if strings.HasPrefix(letters, "w") && len(letters) > 1 { // -w10
+			out = append(out, word{raw: "-w", text: "-w"}, word{raw: letters[1:], text: letters[1:]})
+			continue
+		}
+		out = append(out, word{raw: "-" + letters, text: "-" + letters})
+	}
+	return out
+}
+
+func texts(words []word) []string {
+	var list []string
+	for _, w := range words {
+		list = append(list, w.text)
+	}
+	return list
+}
