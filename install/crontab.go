@@ -63,7 +63,8 @@ func (c Crontab) Read(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf(`cannot read the crontab%s exactly: crontab -l may show a carriage return as \r, and with the editor cat: %w`, c.of(), err)
 	case exact != text && shownControls.Replace(exact) != text:
-		return "", fmt.Errorf("cannot read the crontab%s exactly: crontab -l and crontab -e show different texts: take \\r and \\b out of it by hand, or try again", c.of())
+		return "", fmt.Errorf("cannot read the crontab%s exactly: crontab -l and crontab -e show different texts: take \\r "+
+			"and \\b out of it by hand, or try again", c.of())
 	}
 	return exact, nil
 }
@@ -106,7 +107,8 @@ func (c Crontab) Edit(ctx context.Context, change func(text string) (string, err
 			return "", "", err
 		}
 	}
-	return "", "", fmt.Errorf("cannot write the crontab%s: %w, %d times in a row: end the other program's change (crontab -e), then try again", c.of(), errRaced, attempts)
+	return "", "", fmt.Errorf("cannot write the crontab%s: %w, %d times in a row: end the other program's change "+
+		"(crontab -e), then try again", c.of(), errRaced, attempts)
 }
 
 // Write puts new in the place of old, which is what Read returned. It writes
@@ -126,7 +128,8 @@ func (c Crontab) Write(ctx context.Context, old, new string) error {
 	}
 	kept, err := keep(old)
 	if err != nil {
-		return fmt.Errorf("cannot write the crontab%s: cannot keep a copy of it first, so nothing was written: %w", c.of(), err)
+		return fmt.Errorf("cannot write the crontab%s: cannot keep a copy of it first, so nothing was written: %w", c.of(),
+			err)
 	}
 	err = c.replace(ctx, old, new)
 	if err == nil {
@@ -143,7 +146,8 @@ func (c Crontab) Write(ctx context.Context, old, new string) error {
 	if c.File != "" {
 		back = "cp " + kept + " " + c.File
 	}
-	return fmt.Errorf("cannot write the crontab%s: %w; %s; it was kept as it had been in %s: to put it back, run: %s", c.of(), err, state, kept, back)
+	return fmt.Errorf("cannot write the crontab%s: %w; %s; it was kept as it had been in %s: to put it back, run: %s",
+		c.of(), err, state, kept, back)
 }
 
 // replace installs text and looks whether it is there.

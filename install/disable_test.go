@@ -33,7 +33,8 @@ func TestDisableAndEnable(t *testing.T) {
 	if _, _, err := Enable(two, "web", UserTable); err == nil {
 		t.Error("one of two was chosen")
 	}
-	if rest, n, err := Enable("# * * * * * lifeline web -- a\n", "web", UserTable); err != nil || n != 1 || rest != "* * * * * lifeline web -- a\n" {
+	if rest, n, err := Enable("# * * * * * lifeline web -- a\n", "web", UserTable); err != nil || n != 1 ||
+		rest != "* * * * * lifeline web -- a\n" {
 		t.Errorf("%q, %d, %v", rest, n, err)
 	}
 }
@@ -70,18 +71,23 @@ func TestCheckFile(t *testing.T) {
 	users := func(name string) bool { return name == "root" }
 	const good = "* * * * * root true\n"
 	for _, ignored := range []string{
-		"99 * * * * root true\n", "hello world\n", "* * * * * nosuch true\n", "* * * * * true\n", "* * * * * root\n", "* * * * *\n",
+		"99 * * * * root true\n", "hello world\n", "* * * * * nosuch true\n", "* * * * * true\n", "* * * * * root\n",
+		"* * * * *\n",
 		"@sometimes root true\n", "@REBOOT root true\n", "@daily\n", "@daily root\n", "\r\n", "export A=b\n", `A="b" c` + "\n", "A=\"b\n",
-		"* * * * Monday root true\n", "1,,2 * * * * root true\n", "1, * * * * root true\n", "5/10 * * * * root true\n", "1-5/0 * * * * root true\n", "~ * * * * root true\n",
-		"* * 0 * * root true\n", "* * * 13 * root true\n", "* 24 * * * root true\n", "-1 * * * * root true\n", "? * * * * root true\n", "* * L * * root true\n",
-		"* * * * * 0 true\n", "* * * * * root:staff true\n", "-* * * * * root true\n", "0 0 * * 8 root true\n", "\xef\xbb\xbf# hello\n", "A=b", "* * * * * root true",
+		"* * * * Monday root true\n", "1,,2 * * * * root true\n", "1, * * * * root true\n", "5/10 * * * * root true\n",
+		"1-5/0 * * * * root true\n", "~ * * * * root true\n",
+		"* * 0 * * root true\n", "* * * 13 * root true\n", "* 24 * * * root true\n", "-1 * * * * root true\n",
+		"? * * * * root true\n", "* * L * * root true\n",
+		"* * * * * 0 true\n", "* * * * * root:staff true\n", "-* * * * * root true\n", "0 0 * * 8 root true\n",
+		"\xef\xbb\xbf# hello\n", "A=b", "* * * * * root true",
 	} {
 		if CheckFile(good+ignored, true, users) == nil {
 			t.Errorf("cron ignores all for %q, and that isn't seen", ignored)
 		}
 	}
 	for _, taken := range []string{
-		"", "# a comment", "\n", "  ", "5* * * * * root true\n", "5-1 * * * * root true\n", "*/100 * * * * root true\n", "0~30 * * * * root true\n", "* * * * 1#1 root true\n",
+		"", "# a comment", "\n", "  ", "5* * * * * root true\n", "5-1 * * * * root true\n", "*/100 * * * * root true\n",
+		"0~30 * * * * root true\n", "* * * * 1#1 root true\n",
 		"* * * * MON-FRI root true\n", "* * * * 5-7 root true\n", "*\t*\t*\t*\t*\troot true\n", "A-B=c\n", "  A=b\n", "A = b\n", "A=b # c\n", `"A"=b` + "\n", "=b\n", `""=b` + "\n", "@annually root true\n", "1A=b\n",
 	} {
 		if err := CheckFile(good+taken, true, users); err != nil {

@@ -209,7 +209,8 @@ func fromFlock(i Imported, words []word) (Imported, bool) {
 	case waits != "":
 		i.Options = append(i.Options, "--wait", waits)
 	case !never:
-		i.Missing = append(i.Missing, "waiting for the lock without a limit (flock without -n): --wait TIME, if it has to run after all")
+		i.Missing = append(i.Missing,
+			"waiting for the lock without a limit (flock without -n): --wait TIME, if it has to run after all")
 	}
 	i.Name, i.Command = nameFrom(rest[0]), rest[1:]
 	return i, true

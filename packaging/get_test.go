@@ -37,7 +37,8 @@ func TestGet(t *testing.T) {
 	// only gives a PATH with these programs and what get.sh always needs.
 	only := func(programs ...string) string {
 		dir := t.TempDir()
-		for _, p := range append(programs, "sh", "uname", "mktemp", "rm", "sed", "cut", "gzip", "tar", "mkdir", "cp", "chmod", "mv", "dd", "od", "tr") {
+		for _, p := range append(programs, "sh", "uname", "mktemp", "rm", "sed", "cut", "gzip", "tar", "mkdir", "cp", "chmod",
+			"mv", "dd", "od", "tr") {
 			if err := os.Symlink(need.Program(t, p), filepath.Join(dir, p)); err != nil {
 				t.Fatal(err)
 			}

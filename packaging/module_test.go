@@ -55,10 +55,14 @@ func main() {
 // need, and what these name in their own go.mod files.
 var wanted = []string{
 	"github.com/gofrs/flock", "github.com/shirou/gopsutil/v3", "github.com/urfave/cli/v2", "golang.org/x/sys",
-	"github.com/cpuguy83/go-md2man/v2", "github.com/russross/blackfriday/v2", "github.com/xrash/smetrics", "github.com/BurntSushi/toml",
-	"github.com/go-ole/go-ole", "github.com/lufia/plan9stats", "github.com/power-devops/perfstat", "github.com/shoenig/go-m1cpu",
-	"github.com/shoenig/test", "github.com/tklauser/go-sysconf", "github.com/tklauser/numcpus", "github.com/yusufpapurcu/wmi",
-	"github.com/google/go-cmp", "github.com/stretchr/testify", "github.com/davecgh/go-spew", "github.com/pmezard/go-difflib",
+	"github.com/cpuguy83/go-md2man/v2", "github.com/russross/blackfriday/v2", "github.com/xrash/smetrics",
+	"github.com/BurntSushi/toml",
+	"github.com/go-ole/go-ole", "github.com/lufia/plan9stats", "github.com/power-devops/perfstat",
+	"github.com/shoenig/go-m1cpu",
+	"github.com/shoenig/test", "github.com/tklauser/go-sysconf", "github.com/tklauser/numcpus",
+	"github.com/yusufpapurcu/wmi",
+	"github.com/google/go-cmp", "github.com/stretchr/testify", "github.com/davecgh/go-spew",
+	"github.com/pmezard/go-difflib",
 	"golang.org/x/xerrors", "go.yaml.in/yaml/v3", "gopkg.in/yaml.v3", "gopkg.in/check.v1",
 }
 
@@ -67,7 +71,8 @@ var wanted = []string{
 func importFrom(t *testing.T, dir, path string) {
 	t.Helper()
 	here := t.TempDir()
-	if err := os.WriteFile(filepath.Join(here, "main.go"), []byte(strings.ReplaceAll(outside, "PATH", path)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(here, "main.go"), []byte(strings.ReplaceAll(outside, "PATH", path)),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	do := func(args ...string) string {

@@ -65,7 +65,8 @@ func TestSameCommitSameBytes(t *testing.T) {
 	other := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir()}
 	run(t, other, "sh", append([]string{"-c", `umask 077; "$@"`, "sh", moved + "/packaging/dist.sh", second}, systems...)...)
 	third := filepath.Join(dir, "third")
-	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", third, "linux/amd64")
+	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", third,
+		"linux/amd64")
 	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/packages.sh", second, "amd64")
 
 	sums := func(dir string) string {
@@ -92,7 +93,8 @@ func TestSameCommitSameBytes(t *testing.T) {
 		}
 		f.Close()
 	}
-	if version := run(t, nil, first+"/linux_"+goarch(t)+"/lifeline", "--version"); !strings.Contains(version, "commit "+head(t, moved)) || strings.Contains(version, "changes") {
+	if version := run(t, nil, first+"/linux_"+goarch(t)+"/lifeline", "--version"); !strings.Contains(version,
+		"commit "+head(t, moved)) || strings.Contains(version, "changes") {
 		t.Errorf("lifeline --version says %q, and the commit is %s", version, head(t, moved))
 	}
 }
@@ -203,7 +205,8 @@ func TestPackageComesAndGoes(t *testing.T) {
 	if err := os.WriteFile(script, []byte(story), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	said := run(t, nil, "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-c", overlay, "sh", top, debs[0], script, string(bytes.TrimSpace(version)))
+	said := run(t, nil, "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-c",
+		overlay, "sh", top, debs[0], script, string(bytes.TrimSpace(version)))
 	for _, want := range []string{
 		"root 755 /usr/bin/lifeline\n",
 		"root 644 /usr/share/man/man1/lifeline.1.gz\n",
@@ -231,7 +234,8 @@ func TestPackageComesAndGoes(t *testing.T) {
 			t.Errorf("%s doesn't find its file:\n%s", program, said)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(src, "cmd/lifeline-remote")); err == nil && !strings.Contains(said, "root 755 /usr/bin/lifeline-remote\n") {
+	if _, err := os.Stat(filepath.Join(src, "cmd/lifeline-remote")); err == nil && !strings.Contains(said,
+		"root 755 /usr/bin/lifeline-remote\n") {
 		t.Errorf("lifeline-remote is missing:\n%s", said)
 	}
 }

@@ -63,7 +63,8 @@ ssh-keygen -Y verify -f "$1.allowed" -I lifeline -n lifeline-release -s SHA256SU
 	if err := os.WriteFile(src+"/uncommitted", nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(src+"/packaging/release.sh", filepath.Join(dir, "third"), "linux/"+goarch(t)).CombinedOutput(); err == nil || !strings.Contains(string(out), "uncommitted") {
+	if out, err := exec.Command(src+"/packaging/release.sh", filepath.Join(dir, "third"),
+		"linux/"+goarch(t)).CombinedOutput(); err == nil || !strings.Contains(string(out), "uncommitted") {
 		t.Errorf("a changed tree: %v: %s", err, out)
 	}
 }

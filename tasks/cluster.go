@@ -20,32 +20,41 @@ import (
 func (o *options) clusterOptions() []*option {
 	c := &o.cluster
 	return append(o.clusterAddress(), []*option{
-		{name: "node", value: "NAME", group: aboutCluster, to: text(&c.Node), preset: "the host name", usage: "this node's name in the cluster"},
+		{name: "node", value: "NAME", group: aboutCluster, to: text(&c.Node), preset: "the host name",
+			usage: "this node's name in the cluster"},
 		{name: "ttl", value: "TIME", group: aboutCluster, to: duration(&c.TTL, 5*time.Second),
-			usage: "a dead node's lease ends after TIME; --kill-after must fit into half of it, and is a quarter of it where it isn't given"},
+			usage: "a dead node's lease ends after TIME; --kill-after must fit into half of it, and is a quarter of it where " +
+				"it isn't given"},
 		{name: "slots", value: "N", group: aboutCluster, to: number(&c.Slots, 1), usage: "run on N nodes, not on one"},
-		{name: "prefer", value: "NODE", group: aboutCluster, to: text(&c.Prefer), usage: "give the lease back to this node when it is healthy again"},
-		{name: "fail-after", value: "N", group: aboutCluster, to: number(&c.FailAfter, 0), preset: "never", usage: "let another node have the lease after N failures in a row"},
+		{name: "prefer", value: "NODE", group: aboutCluster, to: text(&c.Prefer),
+			usage: "give the lease back to this node when it is healthy again"},
+		{name: "fail-after", value: "N", group: aboutCluster, to: number(&c.FailAfter, 0), preset: "never",
+			usage: "let another node have the lease after N failures in a row"},
 		{name: "tick", value: "SCHEDULE", group: aboutCluster, to: text(&c.Tick), noEnv: true, // a scheduled run finds its label in LIFELINE_TICK
-			usage: "run the command at each time of this schedule (cron's five fields, CRON_TZ=ZONE before them), once in the whole cluster"},
-		{name: "at-least-once", group: aboutCluster, to: toggle(&c.AtLeastOnce), usage: "repeat a scheduled run whose node died before the run was done"},
+			usage: "run the command at each time of this schedule (cron's five fields, CRON_TZ=ZONE before them), once in the " +
+				"whole cluster"},
+		{name: "at-least-once", group: aboutCluster, to: toggle(&c.AtLeastOnce),
+			usage: "repeat a scheduled run whose node died before the run was done"},
 		{name: "max-clock-skew", value: "TIME", group: aboutCluster, to: duration(&c.MaxClockSkew, time.Minute),
 			usage: "claim no scheduled run while this node's clock differs from the engine's by more than TIME"},
-		{name: "force-options", group: aboutCluster, to: toggle(&c.ForceOptions), usage: "change --slots, --ttl and --tick for all nodes to these"},
+		{name: "force-options", group: aboutCluster, to: toggle(&c.ForceOptions),
+			usage: "change --slots, --ttl and --tick for all nodes to these"},
 	}...)
 }
 
 // clusterAddress is the option that subcommands have, too.
 func (o *options) clusterAddress() []*option {
 	return []*option{{name: "cluster", value: "ADDRESS", group: aboutCluster, to: text(&o.cluster.URL),
-		usage: "run once in the whole cluster that meets at this address: etcd://HOST:2379,HOST:2379 or postgres://HOST/DATABASE, or in @FILE"}}
+		usage: "run once in the whole cluster that meets at this address: etcd://HOST:2379,HOST:2379 or " +
+			"postgres://HOST/DATABASE, or in @FILE"}}
 }
 
 // checkCluster refuses what can't go together, before anything else is done.
 func (o *options) checkCluster(c *cli.Context) error {
 	k := &o.cluster
 	if k.URL == "" {
-		for _, name := range []string{"slots", "prefer", "fail-after", "tick", "at-least-once", "max-clock-skew", "force-options"} {
+		for _, name := range []string{"slots", "prefer", "fail-after", "tick", "at-least-once", "max-clock-skew",
+			"force-options"} {
 			if c.IsSet(name) {
 				return usage("--%s is for a cluster: give --cluster, too", name)
 			}
@@ -87,8 +96,10 @@ func (o *options) checkCluster(c *cli.Context) error {
 // secretTyped refuses a password that stands on the command line. An address
 // that can't be read is refused elsewhere.
 func secretTyped(url string) error {
-	if address.Check(url) == nil && address.Secret(url) && slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.Contains(arg, url) }) {
-		return usage("a password on the command line can be read by everybody on this machine: put the address into LIFELINE_CLUSTER, or the password into LIFELINE_CLUSTER_PASSWORD or the file LIFELINE_CLUSTER_PASSWORD_FILE")
+	if address.Check(url) == nil && address.Secret(url) && slices.ContainsFunc(os.Args[1:],
+		func(arg string) bool { return strings.Contains(arg, url) }) {
+		return usage("a password on the command line can be read by everybody on this machine: put the address into " +
+			"LIFELINE_CLUSTER, or the password into LIFELINE_CLUSTER_PASSWORD or the file LIFELINE_CLUSTER_PASSWORD_FILE")
 	}
 	return nil
 }
@@ -137,7 +148,8 @@ func (o *options) clusterNames(args []string) (names []string, err error) {
 
 // clusterToggle is --cluster of a command that has another meaning without it.
 func clusterToggle(on *bool, usage string) *option {
-	return &option{name: "cluster", to: toggle(on), noEnv: true, usage: usage + "; the address follows, or is in LIFELINE_CLUSTER"}
+	return &option{name: "cluster", to: toggle(on), noEnv: true, usage: usage +
+		"; the address follows, or is in LIFELINE_CLUSTER"}
 }
 
 // installCluster makes a schedule the cluster's: cron has every node stand by,
@@ -147,7 +159,8 @@ func (o *options) installCluster(c *cli.Context, e *install.Entry) error {
 		return err
 	}
 	if address.Secret(o.cluster.URL) {
-		return usage("the password in --cluster would be in the crontab and in ps: leave it out, and write LIFELINE_CLUSTER_PASSWORD_FILE=FILE above the line in the crontab")
+		return usage("the password in --cluster would be in the crontab and in ps: leave it out, and write " +
+			"LIFELINE_CLUSTER_PASSWORD_FILE=FILE above the line in the crontab")
 	}
 	switch {
 	case !c.IsSet("schedule") || e.Schedule == install.EveryMinute && !c.IsSet("tick"):
@@ -219,9 +232,11 @@ func drainCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "drain",
 		Usage: "have a node of the cluster hand over everything",
-		UsageText: "lifeline drain --cluster URL NODE [--for 2h]\n\nNODE hands over each name that another node stands by for, and takes no lease until\n" +
+		UsageText: "lifeline drain --cluster URL NODE [--for 2h]\n\nNODE hands over each name that another node stands by " +
+			"for, and takes no lease until\n" +
 			"lifeline undrain NODE, also after a restart. It returns when NODE holds none.",
-		Flags: flags(o.clusterAddress(), []*option{{name: "for", value: "TIME", to: duration(&length, 0), preset: "until lifeline undrain NODE", usage: "end it after TIME"}}),
+		Flags: flags(o.clusterAddress(), []*option{{name: "for", value: "TIME", to: duration(&length, 0),
+			preset: "until lifeline undrain NODE", usage: "end it after TIME"}}),
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) != 1 {
@@ -261,11 +276,12 @@ func undrainCommand() *cli.Command {
 func ticksCommand() *cli.Command {
 	var o options
 	return &cli.Command{
-		Name:      "ticks",
-		Usage:     "set back how far the cluster's ticks have been run",
-		Hidden:    true, // the message that it is the remedy for names it
-		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this when a node's wrong clock has run ticks of the future.",
-		Flags:     flags(o.clusterAddress()),
+		Name:   "ticks",
+		Usage:  "set back how far the cluster's ticks have been run",
+		Hidden: true, // the message that it is the remedy for names it
+		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this when a node's wrong " +
+			"clock has run ticks of the future.",
+		Flags: flags(o.clusterAddress()),
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) != 2 || args[0] != "reset" {

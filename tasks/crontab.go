@@ -32,7 +32,8 @@ type cronOptions struct {
 func (k *cronOptions) table() []*option {
 	return []*option{
 		{name: "dry-run", short: "n", to: toggle(&k.dryRun), usage: "print the change, make none"},
-		{name: "cron-d", to: toggle(&k.cronD), usage: "use a file in /etc/cron.d instead of your crontab, with --user as its user"},
+		{name: "cron-d", to: toggle(&k.cronD),
+			usage: "use a file in /etc/cron.d instead of your crontab, with --user as its user"},
 		crontabOption(&k.file),
 	}
 }
@@ -98,7 +99,8 @@ func nextStart(l install.Line) time.Time {
 func absolute(options []string, table []*option, cwd string) []string {
 	var out []string
 	for _, w := range words(options, table) {
-		if slices.Contains([]string{"log", "env-file", "chdir", "dir", "state-dir", "reload-on-change", "cluster"}, w.option) {
+		if slices.Contains([]string{"log", "env-file", "chdir", "dir", "state-dir", "reload-on-change", "cluster"},
+			w.option) {
 			name, value, joined := strings.Cut(w.text[0], "=")
 			if !joined && len(w.text) == 2 {
 				value = w.text[1]
@@ -121,7 +123,8 @@ func absolute(options []string, table []*option, cwd string) []string {
 
 // edit changes the crontab, or name's file in /etc/cron.d, and returns the
 // text before and after. With --dry-run it writes nothing.
-func (k *cronOptions) edit(ctx context.Context, name string, change func(string) (string, error)) (before, after string, err error) {
+func (k *cronOptions) edit(ctx context.Context, name string, change func(string) (string, error)) (before, after string,
+	err error) {
 	table, files := install.Crontab{File: k.file}, install.CronD{}
 	if k.dryRun {
 		if before, err = k.read(ctx, name); err != nil {
@@ -181,7 +184,8 @@ func (o *options) crontabLine(ctx context.Context, name string) (install.Line, e
 		}
 	}
 	if o.crontab != "" && err == nil {
-		return install.Line{}, usage("%s is not in %s: lifeline install --crontab %s %s -- COMMAND puts it there", name, o.crontab, o.crontab, name)
+		return install.Line{}, usage("%s is not in %s: lifeline install --crontab %s %s -- COMMAND puts it there", name,
+			o.crontab, o.crontab, name)
 	}
 	if text, cronDErr := (install.CronD{}).Read(name); cronDErr == nil {
 		line, found, findErr := install.Find(text, name, install.SystemTable)
@@ -212,16 +216,19 @@ func (o *options) fromCrontab(ctx context.Context, name string, typed []word, ta
 		return nil, err
 	}
 	if line.Problem != "" || len(line.Command) == 0 {
-		return nil, usage("%s: line %d of the crontab can't be used (%s): give the command, lifeline run %s -- COMMAND", name, line.Number, line.Problem, name)
+		return nil, usage("%s: line %d of the crontab can't be used (%s): give the command, lifeline run %s -- COMMAND", name,
+			line.Number, line.Problem, name)
 	}
 	instead := fmt.Sprintf("lifeline start %s starts it as cron does", name)
 	switch {
 	case line.User != "" && line.User != userName():
-		return nil, usage("%s: cannot run line %d of the crontab: cron starts it as the user %s; sudo -u %s lifeline run %s", name, line.Number, line.User, line.User, name)
+		return nil, usage("%s: cannot run line %d of the crontab: cron starts it as the user %s; sudo -u %s lifeline run %s",
+			name, line.Number, line.User, line.User, name)
 	case line.Before != "":
 		return nil, usage("%s: cannot run line %d of the crontab: run leaves out what stands before lifeline there, `%s`; %s", name, line.Number, line.Before, instead)
 	case line.Fed:
-		return nil, usage("%s: cannot run line %d of the crontab: cron gives it the text behind the %% as standard input; %s", name, line.Number, instead)
+		return nil, usage("%s: cannot run line %d of the crontab: cron gives it the text behind the %% as standard input; %s",
+			name, line.Number, instead)
 	}
 	argv := []string{"lifeline", "run"}
 	if o.crontab != "" {

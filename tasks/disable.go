@@ -16,10 +16,11 @@ func disableCommand() *cli.Command {
 	var k cronOptions
 	var o options
 	return &cli.Command{
-		Name:      "disable",
-		Usage:     "comment its crontab lines out",
-		UsageText: "lifeline disable [options] NAME\n\nIt doesn't end what runs: lifeline terminate NAME does. lifeline enable NAME puts\nthe lines in force again; lifeline pause NAME needs no change of the crontab.",
-		Flags:     flags(k.table()),
+		Name:  "disable",
+		Usage: "comment its crontab lines out",
+		UsageText: "lifeline disable [options] NAME\n\nIt doesn't end what runs: lifeline terminate NAME does. lifeline " +
+			"enable NAME puts\nthe lines in force again; lifeline pause NAME needs no change of the crontab.",
+		Flags: flags(k.table()),
 		Action: func(c *cli.Context) error {
 			o.crontab = k.file
 			name, err := o.oneName(c)
@@ -40,7 +41,8 @@ func disableCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			k.tell(name, before, after, fmt.Sprintf("disabled; %s commented out", counted(n, "line is", "lines are"))+stillRuns(before, name, k.kind()))
+			k.tell(name, before, after, fmt.Sprintf("disabled; %s commented out", counted(n, "line is",
+				"lines are"))+stillRuns(before, name, k.kind()))
 			return nil
 		},
 	}
@@ -132,10 +134,12 @@ func forgetCommand() *cli.Command {
 	var o options
 	var cluster bool
 	return &cli.Command{
-		Name:      "forget",
-		Usage:     "remove its history, when nothing starts it",
-		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks of a name that isn't in the\ncrontab and doesn't run. The file of --log stays. With --cluster it removes\nwhat the engine has of NAME instead, when no node stands by for it.",
-		Flags:     flags(o.lookOptions(), []*option{clusterToggle(&cluster, "have the engine forget it")}),
+		Name:  "forget",
+		Usage: "remove its history, when nothing starts it",
+		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks of a name that isn't " +
+			"in the\ncrontab and doesn't run. The file of --log stays. With --cluster it removes\nwhat the engine has of NAME " +
+			"instead, when no node stands by for it.",
+		Flags: flags(o.lookOptions(), []*option{clusterToggle(&cluster, "have the engine forget it")}),
 		Action: func(c *cli.Context) error {
 			if cluster {
 				return o.clusterForget(c.Args().Slice())
@@ -145,7 +149,8 @@ func forgetCommand() *cli.Command {
 				return err
 			}
 			if lines := linesOf(o.scheduled(c.Context), name); len(lines) > 0 {
-				return usage("%s: cannot forget it: line %d of the crontab starts it; lifeline uninstall %s", name, lines[0].Number, name)
+				return usage("%s: cannot forget it: line %d of the crontab starts it; lifeline uninstall %s", name, lines[0].Number,
+					name)
 			}
 			known, err := o.guard.Names()
 			if err != nil {

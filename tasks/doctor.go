@@ -20,13 +20,18 @@ import (
 
 func doctorCommand() *cli.Command {
 	var o options
-	d := doctor.Doctor{Understand: understand, ReadEnvFile: readEnvFile, Terminate: func(ctx context.Context, g guard.Guard, name string) error {
+	d := doctor.Doctor{Understand: understand, ReadEnvFile: readEnvFile, Terminate: func(ctx context.Context,
+		g guard.Guard, name string) error {
 		return ending{signal: unix.SIGTERM, mixed: true, grace: 10 * time.Second}.terminate(ctx, g, name)[0].err
 	}}
 	return &cli.Command{
-		Name:      "doctor",
-		Usage:     "why did (or won't) it run?",
-		UsageText: "lifeline doctor [options] [NAME]\n\nIt looks at cron, the crontab, the command as cron would find it, the state directory, the record, the locks and the last runs; without NAME at all names that are known here. Each finding says what to do. It exits with 0 only when all is well, else with 1.\n\nIt changes nothing, unless --simulate is given: then what stands in the crontab is really run, in the environment that cron gives, and ended after a while. An instance that runs is left alone.",
+		Name:  "doctor",
+		Usage: "why did (or won't) it run?",
+		UsageText: "lifeline doctor [options] [NAME]\n\nIt looks at cron, the crontab, the command as cron would find it, " +
+			"the state directory, the record, the locks and the last runs; without NAME at all names that are known here. " +
+			"Each finding says what to do. It exits with 0 only when all is well, else with 1.\n\nIt changes nothing, unless " +
+			"--simulate is given: then what stands in the crontab is really run, in the environment that cron gives, and " +
+			"ended after a while. An instance that runs is left alone.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "simulate", to: toggle(&d.Simulate), usage: "start the command as cron would, for a while"},
 			{name: "for", value: "TIME", to: duration(&d.For, 5*time.Second), usage: "with --simulate: end it after TIME"}}),
@@ -46,7 +51,8 @@ func doctorCommand() *cli.Command {
 			switch n := d.Examine(c.Context, names); n {
 			case 0:
 				if names := d.Unseen; len(names) > 0 {
-					fmt.Fprintf(c.App.Writer, "nothing is wrong, but nothing shows yet that cron starts %s: look again after its next tick\n",
+					fmt.Fprintf(c.App.Writer,
+						"nothing is wrong, but nothing shows yet that cron starts %s: look again after its next tick\n",
 						strings.Join(names, ", "))
 					return nil
 				}
@@ -113,8 +119,9 @@ func understand(l install.Line) (doctor.Start, error) {
 	if err == nil && command == nil {
 		err = usage("no command is started by it")
 	}
-	return doctor.Start{Guard: o.guard, Command: command, Env: o.sup.Env, EnvFile: o.envFile, Chdir: o.sup.Chdir, ReloadOnChange: o.sup.ReloadOnChange,
-		Log: o.out.log.Path, Cluster: o.cluster.URL, PingURL: o.out.setup.PingURL, Jitter: o.jitter}, err
+	return doctor.Start{Guard: o.guard, Command: command, Env: o.sup.Env, EnvFile: o.envFile, Chdir: o.sup.Chdir,
+		ReloadOnChange: o.sup.ReloadOnChange,
+		Log:            o.out.log.Path, Cluster: o.cluster.URL, PingURL: o.out.setup.PingURL, Jitter: o.jitter}, err
 }
 
 // cronVariables puts this process's LIFELINE_ variables in the place of those

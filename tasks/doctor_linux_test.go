@@ -68,7 +68,8 @@ func inWard(t *testing.T, breaks, options string) string {
 	if err := os.Chmod(work, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+		"--mount-proc",
 		"sh", "-ec", ward, "sh", work, breaks, options)
 	cmd.Env = append(environ(), "GORACE=atexit_sleep_ms=0", "NO_COLOR=1", "TZ=UTC")
 	output, err := os.Create(filepath.Join(work, "output"))
@@ -108,7 +109,8 @@ func TestDoctorFindsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			said := inWard(t, tt.breaks, tt.options)
 			content := strings.HasSuffix(said, "\nall is well\ncode 0\n") ||
-				strings.HasSuffix(said, "\nnothing is wrong, but nothing shows yet that cron starts web: look again after its next tick\ncode 0\n")
+				strings.HasSuffix(said,
+					"\nnothing is wrong, but nothing shows yet that cron starts web: look again after its next tick\ncode 0\n")
 			if !content || strings.Contains(said, "WRONG") || !strings.Contains(said, tt.want) {
 				t.Errorf("it must say %q:\n%s", tt.want, said)
 			}
@@ -282,7 +284,9 @@ lifeline doctor --simulate web
 echo "--- what differs:"; diff real simulated && echo nothing
 echo "--- real:"; cat real
 `, "")
-	if !strings.Contains(said, "--- what differs:\nnothing\n") || !strings.Contains(said, "\nFROM_PAM=two words\n") && exists("/etc/environment") && exists("/etc/pam.d/cron") || !strings.Contains(said, "\nHOME=/usr\n") || !strings.Contains(said, "\nA=b c\n") {
+	if !strings.Contains(said, "--- what differs:\nnothing\n") || !strings.Contains(said, "\nFROM_PAM=two words\n") &&
+		exists("/etc/environment") && exists("/etc/pam.d/cron") || !strings.Contains(said, "\nHOME=/usr\n") ||
+		!strings.Contains(said, "\nA=b c\n") {
 		t.Errorf("%s", said)
 	}
 }
@@ -348,7 +352,8 @@ exit`, "")
 // Without a name, all that are known are looked at.
 func TestDoctorLooksAtAll(t *testing.T) {
 	out := inWard(t, `set +e; lifeline install --schedule "$never" --no-reboot app -- ./gone >/dev/null 2>&1; lifeline other -- true; lifeline doctor; echo "code $?"; exit`, "")
-	for _, want := range []string{"\napp\n", "WORK/gone: no such command", "\nother\n", "no line starts other", "\nweb\n", "WORK/serve is found", "\n2 things are wrong\ncode 1\n"} {
+	for _, want := range []string{"\napp\n", "WORK/gone: no such command", "\nother\n", "no line starts other", "\nweb\n",
+		"WORK/serve is found", "\n2 things are wrong\ncode 1\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it doesn't say %q:\n%s", want, out)
 		}

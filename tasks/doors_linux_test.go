@@ -70,11 +70,14 @@ func TestStoppedSupervisor(t *testing.T) {
 	moved := func(w *world) error { return os.Rename(w.dir, w.dir+"-moved") }
 	unlocked := func(w *world) error { return os.Remove(w.file("web", "lock")) }
 	for name, faults := range map[string][]func(*world) error{
-		"directory wiped":                     {func(w *world) error { return os.RemoveAll(w.dir) }},
-		"directory moved":                     {moved},
-		"record damaged, directory moved":     {damaged, moved},
-		"both, and the lock file removed":     {damaged, unlocked, moved},
-		"the same, and what was moved, wiped": {damaged, moved, func(w *world) error { return os.RemoveAll(w.dir + "-moved") }},
+		"directory wiped":                 {func(w *world) error { return os.RemoveAll(w.dir) }},
+		"directory moved":                 {moved},
+		"record damaged, directory moved": {damaged, moved},
+		"both, and the lock file removed": {damaged, unlocked, moved},
+		"the same, and what was moved, wiped": {damaged, moved, func(w *world) error {
+			return os.RemoveAll(w.dir +
+				"-moved")
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -118,7 +121,8 @@ func TestFollowHidden(t *testing.T) {
 			next := w.tick(follow, "web", w.bad("second")...)
 			await.That(t, "its supervisor", func() bool {
 				r := w.record("web")
-				return exists(w.path("second")) || r != nil && r.supervisor == strconv.Itoa(next.Process.Pid) && r.worker == strconv.Itoa(id.PID)
+				return exists(w.path("second")) || r != nil && r.supervisor == strconv.Itoa(next.Process.Pid) &&
+					r.worker == strconv.Itoa(id.PID)
 			})
 			w.tick(append([]string{"-E", "75"}, follow...), "web", w.bad("second")...).silent(75)
 			w.not("second")
@@ -254,7 +258,8 @@ func TestPIE(t *testing.T) {
 	need.Time(t, "builds everything anew")
 	w := newWorld(t)
 	for program, source := range map[string]string{"pie": "..", "own": "../examples/tasks"} {
-		build := exec.Command("go", "build", "-buildmode=pie", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", w.path(program), source)
+		build := exec.Command("go", "build", "-buildmode=pie", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o",
+			w.path(program), source)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)

@@ -45,14 +45,18 @@ func fleetPage(r reportOptions) (*report.Page, error) {
 			err = fmt.Errorf("with its %d names there are more than %d: split the fleet", len(list), maxFleetNames)
 		}
 		if err != nil {
-			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "file", Text: fmt.Sprintf("%s can't be used: %v", e.Name(), err), Advice: "on it: lifeline status --json >FILE.new && mv FILE.new FILE"})
+			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "file", Text: fmt.Sprintf("%s can't be used: %v",
+				e.Name(), err), Advice: "on it: lifeline status --json >FILE.new && mv FILE.new FILE"})
 			continue
 		}
 		switch age := p.Written.Sub(written); {
 		case age > max(fleetOld, 2*r.every):
-			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "old", Text: "its file is " + human.Length(age) + " old, so what stands here may be over", Advice: "see whether the machine is up, and what brings " + e.Name() + " here"})
+			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "old", Text: "its file is " + human.Length(age) +
+				" old, so what stands here may be over", Advice: "see whether the machine is up, and what brings " + e.Name() +
+				" here"})
 		case age < -fleetOld:
-			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "clock", Text: "its file will be written in " + human.Length(-age) + ": the clocks differ", Advice: "set the clocks by NTP"})
+			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "clock", Text: "its file will be written in " +
+				human.Length(-age) + ": the clocks differ", Advice: "set the clocks by NTP"})
 		}
 		for i := range list {
 			n := list[i].onPage()
@@ -61,9 +65,11 @@ func fleetPage(r reportOptions) (*report.Page, error) {
 			p.Wrong = append(p.Wrong, list[i].wrongs(machine)...)
 		}
 	}
-	p.Facts = []report.Fact{{Name: "Machines", Value: fmt.Sprint(machines)}, {Name: "Names", Value: fmt.Sprint(len(p.Names))}}
+	p.Facts = []report.Fact{{Name: "Machines", Value: fmt.Sprint(machines)}, {Name: "Names",
+		Value: fmt.Sprint(len(p.Names))}}
 	if machines == 0 {
-		p.Wrong = append(p.Wrong, report.Wrong{What: "fleet", Text: "no FILE.json is in " + r.fleet, Advice: "lifeline status --json >" + filepath.Join(r.fleet, "MACHINE.json")})
+		p.Wrong = append(p.Wrong, report.Wrong{What: "fleet", Text: "no FILE.json is in " + r.fleet,
+			Advice: "lifeline status --json >" + filepath.Join(r.fleet, "MACHINE.json")})
 	}
 	p.Sort()
 	return p, nil
@@ -87,7 +93,8 @@ func readFleetFile(path string) (list []instanceStatus, written time.Time, err e
 	case !info.Mode().IsRegular():
 		return nil, written, errors.New("it is no regular file")
 	case info.Size() > maxFleetFile:
-		return nil, written, fmt.Errorf("it has %s, and %s are taken at most", human.Size(uint64(info.Size())), human.Size(maxFleetFile))
+		return nil, written, fmt.Errorf("it has %s, and %s are taken at most", human.Size(uint64(info.Size())),
+			human.Size(maxFleetFile))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFleetFile+1))
 	if err != nil {

@@ -133,7 +133,8 @@ func TestForgedMount(t *testing.T) {
 	const forge = `exec 8>"$1"; exec unshare --user --map-root-user --mount sh -ec '
 		mount -t tmpfs none "$0"; mkdir "$0/state"; touch "$1"; mount --bind /etc/passwd "$1"
 		exec 9<"$1"; flock -n 9; echo >&8; exec env -i /bin/sleep 600' "$2" "$3"`
-	cmd := exec.Command(nobody[0], append(append([]string(nil), nobody[1:]...), "sh", "-c", forge, "sh", w.path("locked"), filepath.Dir(w.dir), run)...)
+	cmd := exec.Command(nobody[0], append(append([]string(nil), nobody[1:]...), "sh", "-c", forge, "sh", w.path("locked"),
+		filepath.Dir(w.dir), run)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a worker
 	other := w.start(cmd)
 	defer func() { _ = other.Process.Kill() }()

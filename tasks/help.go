@@ -53,7 +53,8 @@ func examples() map[string][2]string {
 
 // further are the commands that the help's first screen only names: a terminal
 // has 24 lines.
-var further = []string{"disable", "drain", "enable", "forget", "import", "metrics", "move", "ping", "report", "runs", "signal", "takeover", "undrain"}
+var further = []string{"disable", "drain", "enable", "forget", "import", "metrics", "move", "ping", "report", "runs",
+	"signal", "takeover", "undrain"}
 
 const helpWidth = 80 // of a terminal that has not been made wider
 

@@ -22,12 +22,17 @@ func historyCommand() *cli.Command {
 	var last int
 	var since moment
 	return &cli.Command{
-		Name:      "history",
-		Usage:     "how its runs went",
-		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: █ for the whole time, ▌ for a part of it, · for not at all. A ! is a failed run, a - one that was stopped, a ? an end that is not known, or a time without a record. The line of lengths shows how long the last runs took, the longest as the highest bar.",
+		Name:  "history",
+		Usage: "how its runs went",
+		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: █ for the whole time, ▌ for a part of " +
+			"it, · for not at all. A ! is a failed run, a - one that was stopped, a ? an end that is not known, or a time " +
+			"without a record. The line of lengths shows how long the last runs took, the longest as the highest bar.",
 		Flags: flags(o.lookOptions(), []*option{
-			{name: "lines", short: "n", value: "N", to: number(&last, 20), usage: "show the last N runs; 0 for all that are kept"},
-			{name: "since", value: "WHEN", to: &since, usage: "only runs that ended since WHEN: a length of time such as 2d, or a time such as 2026-11-30; all of them, unless --lines is given"},
+			{name: "lines", short: "n", value: "N", to: number(&last, 20),
+				usage: "show the last N runs; 0 for all that are kept"},
+			{name: "since", value: "WHEN", to: &since,
+				usage: "only runs that ended since WHEN: a length of time such as 2d, or a time such as 2026-11-30; all of them, " +
+					"unless --lines is given"},
 			{name: "failed", to: toggle(&onlyFailed), usage: "only runs that failed"},
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON object per line, oldest first"}}),
 		Action: func(c *cli.Context) error {
@@ -113,14 +118,16 @@ func (h *historyView) print(shown []journal.Run, onlyFailed bool) {
 	}
 	rows := [][]string{{"START", "LENGTH", "OUTCOME", "PEAK MEMORY", "CPU", "SKIPPED", "WHY"}}
 	for _, r := range shown {
-		row := []string{r.Start.Local().Format(time.DateTime), human.Length(r.Length()), human.End(r), "-", human.Length(time.Duration(r.CPU * float64(time.Second))), dashed(r.Skipped), human.Printable(r.Why)}
+		row := []string{r.Start.Local().Format(time.DateTime), human.Length(r.Length()), human.End(r), "-",
+			human.Length(time.Duration(r.CPU * float64(time.Second))), dashed(r.Skipped), human.Printable(r.Why)}
 		if r.MaxRSS > 0 {
 			row[3] = human.Size(uint64(r.MaxRSS))
 		}
 		rows = append(rows, row)
 	}
 	if now := &h.now; now.UpSince != nil && !onlyFailed {
-		rows = append(rows, []string{now.UpSince.Local().Format(time.DateTime), human.Age(*now.UpSince), now.State, human.Size(now.Memory), human.Length(time.Duration(now.CPU * float64(time.Second))), "-", ""})
+		rows = append(rows, []string{now.UpSince.Local().Format(time.DateTime), human.Age(*now.UpSince), now.State,
+			human.Size(now.Memory), human.Length(time.Duration(now.CPU * float64(time.Second))), "-", ""})
 	}
 	below := fit(rows, screenWidth())
 	columns(os.Stdout, rows, func(row, column int, cell string) string {
@@ -138,10 +145,12 @@ func (h *historyView) print(shown []journal.Run, onlyFailed bool) {
 		fmt.Printf("last %-5s %s %.1f%%\n", span.name, h.bars(line), 100*line.Share())
 	}
 	if l := report.NewLengths(h.runs, timelineWidth); l.Runs > 1 {
-		fmt.Printf("lengths    %s\n           half within %s, longest %s, of %d runs\n", h.sparkline(l), human.Length(l.Median), human.Length(l.Longest), l.Runs)
+		fmt.Printf("lengths    %s\n           half within %s, longest %s, of %d runs\n", h.sparkline(l),
+			human.Length(l.Median), human.Length(l.Longest), l.Runs)
 	}
 	t := h.now.Totals
-	fmt.Printf("\n%d runs: %d ok, %d stopped, %d failed; %d ticks found it running\n", t.Runs, t.OK, t.Stopped, t.Failed, t.Skipped)
+	fmt.Printf("\n%d runs: %d ok, %d stopped, %d failed; %d ticks found it running\n", t.Runs, t.OK, t.Stopped, t.Failed,
+		t.Skipped)
 }
 
 // paint gives text a colour, on a terminal that has them.
@@ -158,7 +167,8 @@ const timelineWidth = 60
 // bars shows when it was up.
 func (h *historyView) bars(t report.Timeline) string {
 	var b strings.Builder
-	glyphs := map[report.Slot][2]string{report.None: {"·", ""}, report.Part: {"▌", "32"}, report.Up: {"█", "32"}, report.Stopped: {"-", "33"}, report.Unknown: {"?", "90"}, report.Failed: {"!", "31"}}
+	glyphs := map[report.Slot][2]string{report.None: {"·", ""}, report.Part: {"▌", "32"}, report.Up: {"█", "32"},
+		report.Stopped: {"-", "33"}, report.Unknown: {"?", "90"}, report.Failed: {"!", "31"}}
 	for same := range chunksOf(t.Slots) {
 		g := glyphs[same[0]]
 		text := strings.Repeat(g[0], len(same))

@@ -21,16 +21,20 @@ func installCommand(argv []string) *cli.Command {
 	var o options
 	passed := o.table()
 	own := append(k.table(), []*option{
-		{name: "schedule", value: "FIELDS", to: textOr(&k.entry.Schedule, install.EveryMinute), usage: "when to tick: five fields or an @word"},
+		{name: "schedule", value: "FIELDS", to: textOr(&k.entry.Schedule, install.EveryMinute),
+			usage: "when to tick: five fields or an @word"},
 		{name: "reboot", to: toggle(&k.reboot), usage: "with --schedule: start it at boot, too"},
 		{name: "no-reboot", to: toggle(&k.noReboot), usage: "without --schedule: don't start it at boot"},
-		{name: "report", value: "FILE", to: text(&k.report), noEnv: true, usage: "in the place of NAME and COMMAND: have lifeline report write FILE"},
-		{name: "no-output", to: toggle(&k.noOutput), noEnv: true, usage: "with --report: leave out what failed runs printed"}}...)
+		{name: "report", value: "FILE", to: text(&k.report), noEnv: true,
+			usage: "in the place of NAME and COMMAND: have lifeline report write FILE"},
+		{name: "no-output", to: toggle(&k.noOutput), noEnv: true,
+			usage: "with --report: leave out what failed runs printed"}}...)
 	return &cli.Command{
-		Name:      "install",
-		Usage:     "put it into the crontab",
-		UsageText: "lifeline install [options] NAME -- COMMAND [ARG...]\nlifeline install --report FILE [--schedule FIELDS] [--no-output]\n\nOptions of lifeline itself are written into the crontab's line.",
-		Flags:     flags(own, passed),
+		Name:  "install",
+		Usage: "put it into the crontab",
+		UsageText: "lifeline install [options] NAME -- COMMAND [ARG...]\nlifeline install --report FILE [--schedule " +
+			"FIELDS] [--no-output]\n\nOptions of lifeline itself are written into the crontab's line.",
+		Flags: flags(own, passed),
 		Action: func(c *cli.Context) error {
 			if c.IsSet("report") {
 				return k.installReport(c, &o)
@@ -83,7 +87,8 @@ func installCommand(argv []string) *cli.Command {
 			}
 			e.Options = absolute(e.Options, passed, cwd)
 			if len(command) == 1 && strings.Contains(command[0], " ") && !isExecutable(command[0]) {
-				return usage("%s: %q is one word, and no such program is there: lifeline starts no shell; give it as: -- sh -c %s", o.name, command[0], shellWord(command[0]))
+				return usage("%s: %q is one word, and no such program is there: lifeline starts no shell; give it as: -- sh -c %s",
+					o.name, command[0], shellWord(command[0]))
 			}
 			if at := slices.IndexFunc(command, isShellWord); at > 0 {
 				o.warn("%s is a word for %s like any other, because lifeline starts no shell; if one is meant: -- sh -c %s",
@@ -112,7 +117,8 @@ func (k *cronOptions) atBoot() error {
 	case k.file != "" && k.cronD:
 		return usage("--crontab and --cron-d name two places: leave one out")
 	case k.file != "" && (k.reboot || k.noReboot || strings.TrimSpace(k.entry.Schedule) == "@reboot"):
-		return usage("--crontab: supercronic takes no @reboot line, and ends at one: leave out --reboot, --no-reboot and @reboot")
+		return usage("--crontab: supercronic takes no @reboot line, and ends at one: leave out --reboot, --no-reboot and " +
+			"@reboot")
 	case k.reboot && k.noReboot:
 		return usage("--reboot and --no-reboot can't be had together: leave one out")
 	case k.reboot && always:
@@ -180,7 +186,8 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 		k.entry.User = userName()
 	}
 	if k.cronD && !doctor.IsUser(k.entry.User) {
-		return usage("%s: --user %s: this machine has no such user, and cron would ignore the whole file", o.name, k.entry.User)
+		return usage("%s: --user %s: this machine has no such user, and cron would ignore the whole file", o.name,
+			k.entry.User)
 	}
 	before, after, err := k.edit(ctx, o.name, func(text string) (string, error) {
 		add := install.Add
@@ -202,12 +209,14 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 		}
 	}
 	done := "installed" + k.firstStart(after, o.name)
-	if len(linesOf(install.Disabled(after, k.kind()), o.name)) > 0 && len(linesOf(install.Entries(after, k.kind()), o.name)) == 0 {
+	if len(linesOf(install.Disabled(after, k.kind()), o.name)) > 0 && len(linesOf(install.Entries(after, k.kind()),
+		o.name)) == 0 {
 		done = "changed, and commented out as it was: lifeline enable " + o.name
 	}
 	if old, found, _ := install.Find(before, o.name, k.kind()); found && old.Block {
 		done = "replaced; it was: " + strings.Join(old.Command, " ")
-		if list, _ := o.guard.Look(o.name); len(list) == 1 && list[0].Alive() && !slices.Equal(old.Argv, newArgv(after, o.name, k.kind())) {
+		if list, _ := o.guard.Look(o.name); len(list) == 1 && list[0].Alive() && !slices.Equal(old.Argv, newArgv(after,
+			o.name, k.kind())) {
 			done += fmt.Sprintf("\n%s: the old one still runs: lifeline restart %s takes the new one", o.name, o.name)
 		}
 	}

@@ -123,7 +123,8 @@ func (o *options) ofLine(lines []install.Line, name string) (*options, bool) {
 		if start, err := understand(l); err == nil {
 			theirs := new(options)
 			*theirs = *o
-			theirs.guard.Dir, theirs.guard.AllowNFS, theirs.guard.StateDir = start.Guard.Dir, start.Guard.AllowNFS, start.Guard.StateDir
+			theirs.guard.Dir, theirs.guard.AllowNFS, theirs.guard.StateDir = start.Guard.Dir, start.Guard.AllowNFS,
+				start.Guard.StateDir
 			return theirs, true
 		}
 	}
@@ -167,7 +168,8 @@ func (o *options) scheduled(ctx context.Context) []install.Line {
 }
 
 func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatus {
-	s := instanceStatus{Name: in.Name, State: stateDown, worker: in.Worker, guard: o.guard, Running: in.Alive() || len(in.Tree) > 0 && !in.Worker.Zero()}
+	s := instanceStatus{Name: in.Name, State: stateDown, worker: in.Worker, guard: o.guard, Running: in.Alive() ||
+		len(in.Tree) > 0 && !in.Worker.Zero()}
 	for _, l := range lines {
 		if l.Name == in.Name && (!s.InCrontab || s.Schedule == "@reboot") {
 			s.InCrontab, s.Schedule, s.Command = true, l.Schedule, l.Command
@@ -205,7 +207,8 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 	current := written.Boot == procscan.BootID() && written.Supervisor == sup && in.Supervisor.Alive()
 	switch {
 	case current:
-		s.State, s.Restarts, s.Reloads, s.Status, s.Node, s.Fence = written.State, written.Restarts, written.Reloads, written.Status, written.Node, written.Fence
+		s.State, s.Restarts, s.Reloads, s.Status, s.Node, s.Fence = written.State, written.Restarts, written.Reloads,
+			written.Status, written.Node, written.Fence
 		s.Lost, s.since = written.Lost, written.Since
 		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
 		if w := written.Worker; w == nil || !(procscan.ID{PID: w.PID, Start: w.Start}).Alive() {

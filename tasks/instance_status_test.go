@@ -19,8 +19,10 @@ import (
 func TestMetrics(t *testing.T) {
 	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	list := []instanceStatus{
-		{Name: "web", State: supervisor.StateReady, Running: true, UpSince: &at, Memory: 1 << 33, Restarts: 3, Last: &journal.Run{Start: at, End: at, Outcome: "killed", Code: 137}},
-		{Name: "a.b:c@d+e", State: stateDown, LastSuccess: &at, Totals: journal.Totals{Runs: 3, OK: 2, Failed: 1, Skipped: 9}},
+		{Name: "web", State: supervisor.StateReady, Running: true, UpSince: &at, Memory: 1 << 33, Restarts: 3,
+			Last: &journal.Run{Start: at, End: at, Outcome: "killed", Code: 137}},
+		{Name: "a.b:c@d+e", State: stateDown, LastSuccess: &at, Totals: journal.Totals{Runs: 3, OK: 2, Failed: 1,
+			Skipped: 9}},
 	}
 	var got bytes.Buffer
 	writeMetrics(&got, list)
@@ -30,7 +32,8 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("testdata/metrics.prom (%v) isn't what is printed:\n%s", err, got.String())
 	}
 	for _, m := range metricList {
-		if head := "# HELP " + m.name + " " + m.help + "\n# TYPE " + m.name + " " + m.kind + "\n"; !strings.Contains(got.String(), head) {
+		if head := "# HELP " + m.name + " " + m.help + "\n# TYPE " + m.name + " " + m.kind +
+			"\n"; !strings.Contains(got.String(), head) {
 			t.Errorf("no %q in\n%s", head, got.String())
 		}
 	}
@@ -46,7 +49,8 @@ func TestHistoryView(t *testing.T) {
 	runs := []journal.Run{run(0, 10, "ok"), run(20, 21, "failed"), run(30, 32, "stopped")}
 	line := report.NewTimeline(runs, &up, at(60), time.Hour, timelineWidth, true)
 	h := historyView{}
-	want := strings.Repeat("█", 10) + "▌" + strings.Repeat("·", 9) + "█!" + strings.Repeat("·", 8) + "██-" + strings.Repeat("·", 17) + strings.Repeat("█", 10)
+	want := strings.Repeat("█", 10) + "▌" + strings.Repeat("·", 9) + "█!" + strings.Repeat("·", 8) + "██-" +
+		strings.Repeat("·", 17) + strings.Repeat("█", 10)
 	if got := h.bars(line); got != want {
 		t.Errorf("\n%s, not\n%s", got, want)
 	}
@@ -58,7 +62,8 @@ func TestHistoryView(t *testing.T) {
 	if got := h.sparkline(lengths); got != "█\x1b[31m▂\x1b[0m" {
 		t.Errorf("lengths: %q", got)
 	}
-	if got := h.bars(line); !strings.HasPrefix(got, "\x1b[32m"+strings.Repeat("█", 10)+"\x1b[0m\x1b[32m▌\x1b[0m·") || !strings.Contains(got, "\x1b[31m!\x1b[0m") {
+	if got := h.bars(line); !strings.HasPrefix(got, "\x1b[32m"+strings.Repeat("█", 10)+"\x1b[0m\x1b[32m▌\x1b[0m·") ||
+		!strings.Contains(got, "\x1b[31m!\x1b[0m") {
 		t.Errorf("%q", got)
 	}
 }

@@ -51,7 +51,8 @@ func TestManual(t *testing.T) {
 		t.Errorf("%v: %s", err, complaints.String())
 	}
 	// What is to be typed is shown as it is typed.
-	if !bytes.Contains(out, []byte("lifeline install --schedule '*/5 * * * *' --max-runtime 10m billing -- /usr/local/bin/billing")) {
+	if !bytes.Contains(out,
+		[]byte("lifeline install --schedule '*/5 * * * *' --max-runtime 10m billing -- /usr/local/bin/billing")) {
 		t.Errorf("the example is not what people can type:\n%s", out)
 	}
 }

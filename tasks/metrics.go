@@ -20,11 +20,13 @@ func metricsCommand() *cli.Command {
 	var out string
 	var cluster bool
 	return &cli.Command{
-		Name:      "metrics",
-		Usage:     "everything, in the Prometheus text format",
-		UsageText: "lifeline metrics [--out FILE]\nlifeline metrics --cluster [URL]\n\nFor the node exporter's textfile directory, a line in the crontab:\n* * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
+		Name:  "metrics",
+		Usage: "everything, in the Prometheus text format",
+		UsageText: "lifeline metrics [--out FILE]\nlifeline metrics --cluster [URL]\n\nFor the node exporter's textfile " +
+			"directory, a line in the crontab:\n* * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
 		Flags: flags(o.lookOptions(), []*option{
-			{name: "out", short: "o", value: "FILE", to: text(&out), usage: "replace this file as a whole, readable by every user"},
+			{name: "out", short: "o", value: "FILE", to: text(&out),
+				usage: "replace this file as a whole, readable by every user"},
 			clusterToggle(&cluster, "print the whole cluster's metrics instead")}),
 		Action: func(c *cli.Context) error {
 			if cluster {
@@ -74,27 +76,40 @@ func truth(b bool) float64 {
 }
 
 var metricList = []metric{
-	{"lifeline_up", "gauge", "Whether an instance runs.", always(func(s instanceStatus) float64 { return truth(s.Running) })},
+	{"lifeline_up", "gauge", "Whether an instance runs.",
+		always(func(s instanceStatus) float64 { return truth(s.Running) })},
 	{"lifeline_ready", "gauge", "Whether it is up, and with --notify has said so.", always(func(s instanceStatus) float64 {
-		return truth(s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading)
+		return truth(s.State == supervisor.StateRunning || s.State == supervisor.StateReady ||
+			s.State == supervisor.StateReloading)
 	})},
-	{"lifeline_standing_by", "gauge", "Whether it stands by for a cluster's lease.", func(s instanceStatus) (float64, bool) {
+	{"lifeline_standing_by", "gauge", "Whether it stands by for a cluster's lease.", func(s instanceStatus) (float64,
+		bool) {
 		return truth(s.State == supervisor.StateStandingBy), s.Node != ""
 	}},
-	{"lifeline_fence", "gauge", "Fence of the cluster's lease that it holds, 0 for none.", func(s instanceStatus) (float64, bool) {
+	{"lifeline_fence", "gauge", "Fence of the cluster's lease that it holds, 0 for none.", func(s instanceStatus) (float64,
+		bool) {
 		return float64(s.Fence), s.Node != ""
 	}},
-	{"lifeline_engine_reachable", "gauge", "Whether a node that stands by reaches the cluster's engine.", func(s instanceStatus) (float64, bool) {
-		return truth(s.Status == ""), s.State == supervisor.StateStandingBy
-	}},
-	{"lifeline_paused", "gauge", "Whether it is paused.", always(func(s instanceStatus) float64 { return truth(s.Paused) })},
-	{"lifeline_scheduled", "gauge", "Whether a crontab starts it.", always(func(s instanceStatus) float64 { return truth(s.InCrontab) })},
-	{"lifeline_start_time_seconds", "gauge", "Start of the present worker, in seconds since the epoch.", func(s instanceStatus) (float64, bool) { return seconds(s.UpSince) }},
-	{"lifeline_restarts", "gauge", "Restarts by the present supervisor.", always(func(s instanceStatus) float64 { return float64(s.Restarts) })},
-	{"lifeline_memory_bytes", "gauge", "Resident memory of the whole process tree.", always(func(s instanceStatus) float64 { return float64(s.Memory) })},
-	{"lifeline_cpu_seconds", "gauge", "Processor time that the living processes of the tree have used.", always(func(s instanceStatus) float64 { return s.CPU })},
-	{"lifeline_processes", "gauge", "Processes of the tree.", always(func(s instanceStatus) float64 { return float64(s.Processes) })},
-	{"lifeline_skipped_ticks_total", "counter", "Ticks that found it running, of the runs that have ended.", always(func(s instanceStatus) float64 { return float64(s.Totals.Skipped) })},
+	{"lifeline_engine_reachable", "gauge", "Whether a node that stands by reaches the cluster's engine.",
+		func(s instanceStatus) (float64, bool) {
+			return truth(s.Status == ""), s.State == supervisor.StateStandingBy
+		}},
+	{"lifeline_paused", "gauge", "Whether it is paused.",
+		always(func(s instanceStatus) float64 { return truth(s.Paused) })},
+	{"lifeline_scheduled", "gauge", "Whether a crontab starts it.",
+		always(func(s instanceStatus) float64 { return truth(s.InCrontab) })},
+	{"lifeline_start_time_seconds", "gauge", "Start of the present worker, in seconds since the epoch.",
+		func(s instanceStatus) (float64, bool) { return seconds(s.UpSince) }},
+	{"lifeline_restarts", "gauge", "Restarts by the present supervisor.",
+		always(func(s instanceStatus) float64 { return float64(s.Restarts) })},
+	{"lifeline_memory_bytes", "gauge", "Resident memory of the whole process tree.",
+		always(func(s instanceStatus) float64 { return float64(s.Memory) })},
+	{"lifeline_cpu_seconds", "gauge", "Processor time that the living processes of the tree have used.",
+		always(func(s instanceStatus) float64 { return s.CPU })},
+	{"lifeline_processes", "gauge", "Processes of the tree.",
+		always(func(s instanceStatus) float64 { return float64(s.Processes) })},
+	{"lifeline_skipped_ticks_total", "counter", "Ticks that found it running, of the runs that have ended.",
+		always(func(s instanceStatus) float64 { return float64(s.Totals.Skipped) })},
 	{"lifeline_last_run_end_time_seconds", "gauge", "End of the last run.", func(s instanceStatus) (float64, bool) {
 		if s.Last == nil {
 			return 0, false
@@ -107,13 +122,15 @@ var metricList = []metric{
 		}
 		return s.Last.Length().Seconds(), true
 	}},
-	{"lifeline_last_run_exit_code", "gauge", "Exit code of the last run, -1 if it isn't known.", func(s instanceStatus) (float64, bool) {
-		if s.Last == nil {
-			return 0, false
-		}
-		return float64(s.Last.Code), true
-	}},
-	{"lifeline_last_success_time_seconds", "gauge", "End of the last run that ended with 0.", func(s instanceStatus) (float64, bool) { return seconds(s.LastSuccess) }},
+	{"lifeline_last_run_exit_code", "gauge", "Exit code of the last run, -1 if it isn't known.",
+		func(s instanceStatus) (float64, bool) {
+			if s.Last == nil {
+				return 0, false
+			}
+			return float64(s.Last.Code), true
+		}},
+	{"lifeline_last_success_time_seconds", "gauge", "End of the last run that ended with 0.",
+		func(s instanceStatus) (float64, bool) { return seconds(s.LastSuccess) }},
 }
 
 // writeMetrics writes every family, and the time of the look.

@@ -14,15 +14,18 @@ import (
 // meant are commands of other tools, and what they are here. NAME stands for the
 // names that were typed, and the options.
 var meant = map[string]string{
-	"stop": "terminate NAME", "kill": "terminate NAME", "end": "terminate NAME", "quit": "terminate NAME", "down": "terminate NAME", "term": "terminate NAME",
-	"ls": "status NAME", "list": "status NAME", "ps": "status NAME", "info": "status NAME", "show": "status NAME", "st": "status NAME", "top": "status --watch NAME", "watch": "status --watch NAME", "monit": "status --watch NAME",
+	"stop": "terminate NAME", "kill": "terminate NAME", "end": "terminate NAME", "quit": "terminate NAME",
+	"down": "terminate NAME", "term": "terminate NAME",
+	"ls": "status NAME", "list": "status NAME", "ps": "status NAME", "info": "status NAME", "show": "status NAME",
+	"st": "status NAME", "top": "status --watch NAME", "watch": "status --watch NAME", "monit": "status --watch NAME",
 	"remove": "uninstall NAME", "delete": "uninstall NAME", "rm": "uninstall NAME", "del": "uninstall NAME",
 	"log": "logs NAME", "output": "logs NAME", "tail": "logs -f NAME",
 	"add": "install NAME -- COMMAND", "create": "install NAME -- COMMAND", "schedule": "install NAME -- COMMAND",
 	"up": "start NAME", "trigger": "start NAME", "launch": "start NAME", "tick": "start NAME", "now": "start NAME",
 	"unpause": "resume NAME", "continue": "resume NAME", "suspend": "pause NAME", "hold": "pause NAME",
-	"bounce": "restart NAME", "hup": "signal NAME HUP", "why": "doctor NAME", "diagnose": "doctor NAME", "debug": "doctor NAME",
-	"runs": "history NAME", "version": "--version", "edit": "install NAME -- COMMAND",
+	"bounce": "restart NAME", "hup": "signal NAME HUP", "why": "doctor NAME", "diagnose": "doctor NAME",
+	"debug": "doctor NAME",
+	"runs":  "history NAME", "version": "--version", "edit": "install NAME -- COMMAND",
 }
 
 // meantCommand is an error when args begin with what may be a slip in a
@@ -148,8 +151,10 @@ func (o *options) warnOfVariables() {
 
 // ownVariables are those, without their prefix, that are no option's: of the
 // marker, the protocols and the hooks.
-var ownVariables = []string{"NAME", "SPACE", "ID", "SUPERVISOR", "FD", "FENCE", "NODE", "TICK", "STUB", "PID", "CLUSTER_PASSWORD", "CLUSTER_PASSWORD_FILE",
-	"CRONTAB", "WORKER", "STARTED", "SKIPPED", "SIGNAL", "SECONDS", "RUN", "REASON", "LOG_FILE", "EVENT", "ENDED", "COMMAND", "CODE"}
+var ownVariables = []string{"NAME", "SPACE", "ID", "SUPERVISOR", "FD", "FENCE", "NODE", "TICK", "STUB", "PID",
+	"CLUSTER_PASSWORD", "CLUSTER_PASSWORD_FILE",
+	"CRONTAB", "WORKER", "STARTED", "SKIPPED", "SIGNAL", "SECONDS", "RUN", "REASON", "LOG_FILE", "EVENT", "ENDED",
+	"COMMAND", "CODE"}
 
 // unknownName is what to say of a name that has never been here and that no line
 // starts; "" where it is known.

@@ -33,22 +33,34 @@ type outputOptions struct {
 func (o *options) outputOptions() []*option {
 	s := &o.out.setup
 	return []*option{
-		{name: "log", value: "FILE", group: aboutOutput, to: text(&o.out.log.Path), usage: "write what the command prints to this file"},
-		{name: "log-max-size", value: "SIZE", group: aboutOutput, to: sizeOf(&o.out.log.MaxSize, 10<<20), usage: "begin a new file at this size, such as 500k, 10M or 1G; 0 for never"},
-		{name: "log-keep", value: "N", group: aboutOutput, to: number(&o.out.log.Keep, 5).from(0, 10000), usage: "keep N old files; FILE.1 is the newest"},
-		{name: "log-compress", group: aboutOutput, to: toggle(&o.out.log.Compress), usage: "compress old files with gzip, but for the newest of them"},
-		{name: "log-mode", value: "MODE", group: aboutOutput, to: set(o.out.setLogMode), preset: "0640, less the umask", usage: "give the file this mode, in octal"},
+		{name: "log", value: "FILE", group: aboutOutput, to: text(&o.out.log.Path),
+			usage: "write what the command prints to this file"},
+		{name: "log-max-size", value: "SIZE", group: aboutOutput, to: sizeOf(&o.out.log.MaxSize, 10<<20),
+			usage: "begin a new file at this size, such as 500k, 10M or 1G; 0 for never"},
+		{name: "log-keep", value: "N", group: aboutOutput, to: number(&o.out.log.Keep, 5).from(0, 10000),
+			usage: "keep N old files; FILE.1 is the newest"},
+		{name: "log-compress", group: aboutOutput, to: toggle(&o.out.log.Compress),
+			usage: "compress old files with gzip, but for the newest of them"},
+		{name: "log-mode", value: "MODE", group: aboutOutput, to: set(o.out.setLogMode), preset: "0640, less the umask",
+			usage: "give the file this mode, in octal"},
 		{name: "log-to", value: "WHERE", group: aboutOutput, to: set(o.out.setSyslog),
 			usage: "send what the command prints to syslog, or to the syslog socket unix:///PATH; standard error as errors"},
 		{name: "timestamps", group: aboutOutput, to: toggle(&s.Stamps), usage: "put the time before each line"},
 		{name: "quiet", group: aboutOutput, to: toggle(&s.Quiet), usage: "show what the command prints only if it fails"},
-		{name: "on-start", value: "COMMAND", group: aboutOutput, to: text(&s.OnStart), usage: "run this shell command after a start"},
-		{name: "on-success", value: "COMMAND", group: aboutOutput, to: text(&s.OnSuccess), usage: "run this shell command after a success"},
-		{name: "on-failure", value: "COMMAND", group: aboutOutput, to: text(&s.OnFailure), usage: "run this shell command after a failure"},
-		{name: "on-skip", value: "COMMAND", group: aboutOutput, to: text(&o.out.onSkip), usage: "run this shell command when ticks find the instance still running"},
-		{name: "on-skip-after", value: "N", group: aboutOutput, to: number(&o.out.skipAfter, 0).from(1, math.MaxInt), preset: "1", usage: "run it once for every N such ticks"},
-		{name: "hook-timeout", value: "TIME", group: aboutOutput, to: duration(&s.HookTimeout, time.Minute), usage: "end such a command after TIME"},
-		{name: "ping-url", value: "URL", group: aboutOutput, to: text(&s.PingURL), usage: "tell healthchecks.io or the like; @FILE reads the URL from a file"},
+		{name: "on-start", value: "COMMAND", group: aboutOutput, to: text(&s.OnStart),
+			usage: "run this shell command after a start"},
+		{name: "on-success", value: "COMMAND", group: aboutOutput, to: text(&s.OnSuccess),
+			usage: "run this shell command after a success"},
+		{name: "on-failure", value: "COMMAND", group: aboutOutput, to: text(&s.OnFailure),
+			usage: "run this shell command after a failure"},
+		{name: "on-skip", value: "COMMAND", group: aboutOutput, to: text(&o.out.onSkip),
+			usage: "run this shell command when ticks find the instance still running"},
+		{name: "on-skip-after", value: "N", group: aboutOutput, to: number(&o.out.skipAfter, 0).from(1, math.MaxInt),
+			preset: "1", usage: "run it once for every N such ticks"},
+		{name: "hook-timeout", value: "TIME", group: aboutOutput, to: duration(&s.HookTimeout, time.Minute),
+			usage: "end such a command after TIME"},
+		{name: "ping-url", value: "URL", group: aboutOutput, to: text(&s.PingURL),
+			usage: "tell healthchecks.io or the like; @FILE reads the URL from a file"},
 	}
 }
 
@@ -77,7 +89,8 @@ func sizeOf(at *int64, standard int64) *byteSize {
 func (s *byteSize) Set(text string) error {
 	digits := strings.TrimRight(text, "kKMGiB")
 	n, err := strconv.ParseInt(digits, 10, 64)
-	shift, known := map[string]int{"": 0, "B": 0, "k": 10, "K": 10, "kB": 10, "KiB": 10, "M": 20, "MB": 20, "MiB": 20, "G": 30, "GB": 30, "GiB": 30}[text[len(digits):]]
+	shift, known := map[string]int{"": 0, "B": 0, "k": 10, "K": 10, "kB": 10, "KiB": 10, "M": 20, "MB": 20, "MiB": 20,
+		"G": 30, "GB": 30, "GiB": 30}[text[len(digits):]]
 	if err != nil || !known || n < 0 || n > 1<<62>>shift {
 		return errors.New("not a size such as 500k, 10M or 1G")
 	}
@@ -110,7 +123,8 @@ func (o *options) checkOutput() error {
 	case out.skipAfter > 0 && out.onSkip == "":
 		return usage("--on-skip-after %d: what is to be run then? give --on-skip COMMAND", out.skipAfter)
 	case o.exec && (s.Quiet || s.PingURL != "" || s.OnStart+s.OnSuccess+s.OnFailure != ""):
-		return usage("--exec: nobody stays who could tell how it ended; leave out --exec, or --quiet, --on-start, --on-success, --on-failure and --ping-url")
+		return usage("--exec: nobody stays who could tell how it ended; leave out --exec, or --quiet, --on-start, " +
+			"--on-success, --on-failure and --ping-url")
 	case s.PingURL != "" && !isURL(s.PingURL) && (s.PingURL[0] != '@' || len(s.PingURL) == 1):
 		return usage("--ping-url: neither an address that begins with https:// (or http://) nor @FILE")
 	}
@@ -276,7 +290,8 @@ func (o *options) skipped(_ context.Context, err error) {
 	if o.guard.Dir != "" {
 		vars = append(vars, "LIFELINE_DIR="+o.guard.Dir)
 	}
-	if err := logger.RunHook(o.out.onSkip, "", append(supervisor.Environ(nil), vars...), o.out.setup.HookTimeout, os.Stdout, os.Stderr); err != nil {
+	if err := logger.RunHook(o.out.onSkip, "", append(supervisor.Environ(nil), vars...), o.out.setup.HookTimeout,
+		os.Stdout, os.Stderr); err != nil {
 		o.warn("--on-skip: %v", err)
 	}
 }

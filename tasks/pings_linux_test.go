@@ -62,7 +62,8 @@ func (c *checks) heard() []string {
 // logger sends it when lifeline is over.
 func (c *checks) wants(t *testing.T, want ...string) {
 	t.Helper()
-	await.That(t, fmt.Sprintf("the service hears %q", want), func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.got) >= len(want) })
+	await.That(t, fmt.Sprintf("the service hears %q", want),
+		func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.got) >= len(want) })
 	got := c.heard()
 	rids := map[string]bool{}
 	for i, text := range got {
@@ -144,7 +145,8 @@ func TestDeadPings(t *testing.T) {
 		got = append(got, r.URL.Path)
 	}))
 	t.Cleanup(hangs.Close)
-	p := w.tick([]string{"--ping-url", hangs.URL + "/" + secret, "--on-failure", "echo hook $LIFELINE_CODE"}, "web", "sh", "-c", "echo printed; exit 3")
+	p := w.tick([]string{"--ping-url", hangs.URL + "/" + secret, "--on-failure", "echo hook $LIFELINE_CODE"}, "web", "sh",
+		"-c", "echo printed; exit 3")
 	if code := p.ends(); code != 3 || read(p.out) != "printed\nhook 3\n" {
 		t.Errorf("exit code %d, %q, %q", code, read(p.out), read(p.err))
 	}
@@ -167,7 +169,10 @@ func TestDeadPings(t *testing.T) {
 	// so, once, until a ping has got through.
 	var status atomic.Int32
 	status.Store(http.StatusNotFound)
-	answers := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(int(status.Load())) }))
+	answers := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter,
+		_ *http.Request) {
+		rw.WriteHeader(int(status.Load()))
+	}))
 	t.Cleanup(answers.Close)
 	trouble := guard.Guard{Dir: w.dir}.PingTrouble("job")
 	run := func() string {
@@ -175,11 +180,15 @@ func TestDeadPings(t *testing.T) {
 		if code := p.ends(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		await.That(t, "its logger is over", func() bool { return exec.Command("pgrep", "-f", "lifeline-clerk . job").Run() != nil })
+		await.That(t, "its logger is over", func() bool {
+			return exec.Command("pgrep", "-f",
+				"lifeline-clerk . job").Run() != nil
+		})
 		return read(p.err)
 	}
 	const refused = "didn't get through: 127.0.0.1: the service refused it: 404 Not Found; is the URL right?"
-	if said := run() + run() + run() + run(); strings.Count(said, refused) != 1 && !exists(trouble) || strings.Contains(said, secret) {
+	if said := run() + run() + run() + run(); strings.Count(said, refused) != 1 && !exists(trouble) ||
+		strings.Contains(said, secret) {
 		t.Errorf("four runs said %q", said)
 	}
 	status.Store(http.StatusOK)
@@ -196,7 +205,8 @@ func fullListener(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd,
+		0)); err != nil {
 		t.Fatal(err)
 	}
 	bound, err := unix.Getsockname(fd)
@@ -218,7 +228,12 @@ func TestPingSecret(t *testing.T) {
 	w, c := newWorld(t), newChecks(t)
 	for _, address := range [][]string{{"--ping-url", c.url()}, {"--ping-url=" + c.url()}} {
 		p := w.tick(append(address, "--on-start", "touch "+w.path("hooked")), "web", "sh", "-c", `env >"$0"; exec sleep 9093`, w.path("env"))
-		await.That(t, "the start is told", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.got) == 1 && exists(w.path("hooked")) })
+		await.That(t, "the start is told", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return len(c.got) == 1 &&
+				exists(w.path("hooked"))
+		})
 		if out, err := exec.Command(w.lifeline, "reload", "--self", "--dir", w.dir, "web").CombinedOutput(); err != nil {
 			t.Fatalf("%s", out)
 		}
@@ -226,7 +241,10 @@ func TestPingSecret(t *testing.T) {
 			text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.Process.Pid))
 			return strings.ReplaceAll(string(text), "\x00", " ")
 		}
-		await.That(t, "the address is hidden again", func() bool { return strings.Contains(line(), "--ping-url") && strings.Contains(line(), "http://*") })
+		await.That(t, "the address is hidden again", func() bool {
+			return strings.Contains(line(), "--ping-url") &&
+				strings.Contains(line(), "http://*")
+		})
 		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		for _, f := range files {
 			if text, _ := os.ReadFile(f); strings.Contains(string(text), secret) {

@@ -33,13 +33,19 @@ func reportCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "report",
 		Usage: "write a page to look at",
-		UsageText: "lifeline report [options] --out FILE\n\nThe page is one HTML file: any web server or file share shows it, and it asks for nothing else. What is wrong stands first, then each name with its runs of the last day and week. It is replaced as a whole, and takes at most 1 MB.\n\n" +
-			"lifeline install --report FILE has cron write it every minute.\n\nThe page shows commands and what failed runs printed: keep it from those who aren't to see that, or give --no-output.",
+		UsageText: "lifeline report [options] --out FILE\n\nThe page is one HTML file: any web server or file share shows " +
+			"it, and it asks for nothing else. What is wrong stands first, then each name with its runs of the last day and " +
+			"week. It is replaced as a whole, and takes at most 1 MB.\n\n" +
+			"lifeline install --report FILE has cron write it every minute.\n\nThe page shows commands and what failed runs " +
+			"printed: keep it from those who aren't to see that, or give --no-output.",
 		Flags: flags(o.lookOptions(), []*option{
-			{name: "out", short: "o", value: "FILE", to: text(&r.out), usage: "replace this file as a whole; its mode is 0644, less the umask"},
-			{name: "every", value: "TIME", to: duration(&r.every, 5*time.Minute).atLeast(time.Second), usage: "tell the page how often it is written: it says that it is old after twice as long"},
+			{name: "out", short: "o", value: "FILE", to: text(&r.out),
+				usage: "replace this file as a whole; its mode is 0644, less the umask"},
+			{name: "every", value: "TIME", to: duration(&r.every, 5*time.Minute).atLeast(time.Second),
+				usage: "tell the page how often it is written: it says that it is old after twice as long"},
 			{name: "no-output", to: toggle(&r.noOutput), usage: "leave out what failed runs printed"},
-			{name: "fleet", value: "DIRECTORY", to: text(&r.fleet), noEnv: true, usage: "show many machines: each FILE.json there is what lifeline status --json printed on the machine FILE"}}),
+			{name: "fleet", value: "DIRECTORY", to: text(&r.fleet), noEnv: true,
+				usage: "show many machines: each FILE.json there is what lifeline status --json printed on the machine FILE"}}),
 		Action: func(c *cli.Context) error {
 			switch {
 			case c.NArg() > 0:
@@ -101,26 +107,31 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 	}
 	host, _ := os.Hostname()
 	p := &report.Page{Host: or(host, "an unnamed machine"), Written: at, Every: r.every, NoOutput: r.noOutput}
-	g := gathering{at: at, list: list, histories: make([]*report.History, len(list)), paths: make([]string, len(list)), of: map[string]int{}}
+	g := gathering{at: at, list: list, histories: make([]*report.History, len(list)), paths: make([]string, len(list)),
+		of: map[string]int{}}
 	for i := range list {
 		if _, history, err := list[i].guard.Journal(list[i].Name); err == nil {
 			g.paths[i], g.of[history] = history, i
 		}
 	}
 	cron := "runs" // unless a finding says something else
-	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Follows: true, History: g.read, Found: func(f doctor.Finding) {
-		switch {
-		case f.Word == "paused" && slices.ContainsFunc(list, func(s instanceStatus) bool { return s.Name == f.Name && s.PausedUntil != nil }):
-			// It ends by itself: nothing was forgotten, and the state says it.
-		case f.Wrong:
-			p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What), Text: f.Text, Advice: f.Advice})
-		case f.What == "cron":
-			cron = f.Text
-		}
-		if f.Wrong && f.What == "cron" {
-			cron = "doesn't run"
-		}
-	}}
+	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Follows: true,
+		History: g.read, Found: func(f doctor.Finding) {
+			switch {
+			case f.Word == "paused" && slices.ContainsFunc(list, func(s instanceStatus) bool {
+				return s.Name == f.Name &&
+					s.PausedUntil != nil
+			}):
+				// It ends by itself: nothing was forgotten, and the state says it.
+			case f.Wrong:
+				p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What), Text: f.Text, Advice: f.Advice})
+			case f.What == "cron":
+				cron = f.Text
+			}
+			if f.Wrong && f.What == "cron" {
+				cron = "doesn't run"
+			}
+		}}
 	d.Examine(ctx, nil)
 	for i, path := range g.paths {
 		if g.histories[i] == nil && path != "" { // one that doctor had no need of
@@ -200,9 +211,11 @@ func (g *gathering) read(path string) ([]journal.Run, error) {
 // onPage is the status in the page's words.
 func (s *instanceStatus) onPage() report.Name {
 	n := report.Name{
-		Name: s.Name, Kind: s.kind(), State: s.stateText(), Since: s.UpSince, Command: strings.Join(s.Command, " "), Schedule: s.Schedule,
-		Last: s.Last, LastOK: s.LastSuccess, Failing: s.Failing, Status: s.Status, Problem: s.Problem, Processes: s.Processes, Memory: s.Memory,
-		CPU: s.CPU, Supervised: s.Running, Restarts: s.Restarts, Reloads: s.Reloads, Node: s.Node, Totals: s.Totals,
+		Name: s.Name, Kind: s.kind(), State: s.stateText(), Since: s.UpSince, Command: strings.Join(s.Command, " "),
+		Schedule: s.Schedule,
+		Last:     s.Last, LastOK: s.LastSuccess, Failing: s.Failing, Status: s.Status, Problem: s.Problem, Processes: s.Processes,
+		Memory: s.Memory,
+		CPU:    s.CPU, Supervised: s.Running, Restarts: s.Restarts, Reloads: s.Reloads, Node: s.Node, Totals: s.Totals,
 	}
 	if !s.Paused {
 		n.Next = s.NextTick

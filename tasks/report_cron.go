@@ -23,7 +23,8 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	}
 	places := o.dirOptions()
 	for _, p := range optionsOf(c.Command.Flags) {
-		may := find(append(k.table(), places...), p.name) != nil || slices.Contains([]string{"report", "no-output", "schedule"}, p.name) || p.name == "user" && k.cronD
+		may := find(append(k.table(), places...), p.name) != nil || slices.Contains([]string{"report", "no-output",
+			"schedule"}, p.name) || p.name == "user" && k.cronD
 		if c.IsSet(p.name) && !p.given && !may {
 			return usage("--%s has no effect with --report; leave it out", p.name)
 		}
@@ -49,7 +50,8 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	if k.noOutput {
 		e.Task = append(e.Task, "--no-output")
 	}
-	for _, place := range []struct{ option, path string }{{"dir", o.guard.Dir}, {"state-dir", o.guard.StateDir}, {"crontab", k.file}} {
+	for _, place := range []struct{ option, path string }{{"dir", o.guard.Dir}, {"state-dir", o.guard.StateDir},
+		{"crontab", k.file}} {
 		if place.path != "" {
 			path, err := filepath.Abs(place.path)
 			if err != nil {
@@ -66,7 +68,8 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	}
 	before, after, err := k.edit(c.Context, reportName, func(text string) (string, error) {
 		if _, found, _ := install.Find(text, reportName, k.kind()); found {
-			return "", usage("the crontab starts an instance that is called %s, which is a subcommand's name now: give it another name (crontab -e) first", reportName)
+			return "", usage("the crontab starts an instance that is called %s, which is a subcommand's name now: give it "+
+				"another name (crontab -e) first", reportName)
 		}
 		add := install.Add
 		if k.cronD {

@@ -101,7 +101,8 @@ func (o *options) start(ctx context.Context, name string, line install.Line) err
 			}
 			var exit *exec.ExitError
 			if errors.As(err, &exit) {
-				return &codeError{1, fmt.Sprintf("%s: was started, and ended: %v; see lifeline doctor%s %s", name, exit, o.inFile(), name)}
+				return &codeError{1, fmt.Sprintf("%s: was started, and ended: %v; see lifeline doctor%s %s", name, exit, o.inFile(),
+					name)}
 			}
 			if err == nil {
 				fmt.Printf("%s: started, and is over, with success\n", name)

@@ -29,14 +29,16 @@ func statusCommand() *cli.Command {
 	var o options
 	var asJSON, watch, cluster, nodes, all bool
 	return &cli.Command{
-		Name:      "status",
-		Usage:     "what runs, since when, and how it stands",
-		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
+		Name:  "status",
+		Usage: "what runs, since when, and how it stands",
+		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code " +
+			"tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"},
 			clusterToggle(&cluster, "show all nodes of the cluster: who holds the name, who stands by"),
 			{name: "all-users", to: toggle(&all), noEnv: true, usage: "show the names of every user; for root"},
-			{name: "nodes", to: toggle(&nodes), noEnv: true, usage: "with --cluster: a line for each node, with its clock, and what it holds"},
+			{name: "nodes", to: toggle(&nodes), noEnv: true,
+				usage: "with --cluster: a line for each node, with its clock, and what it holds"},
 			{name: "watch", short: "w", to: toggle(&watch), usage: "show it again every second, until Ctrl-C"}}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()
@@ -104,7 +106,8 @@ func (o *options) status(ctx context.Context, out io.Writer, look lookup, names 
 		scheduled := slices.ContainsFunc(list, func(s instanceStatus) bool { return s.InCrontab })
 		switch {
 		case scheduled && o.crontab != "" && doctor.SupercronicOf(o.crontab) == 0:
-			fmt.Fprintf(out, "\nno supercronic reads %s: nothing will be started; see lifeline doctor --crontab %s\n", o.crontab, o.crontab)
+			fmt.Fprintf(out, "\nno supercronic reads %s: nothing will be started; see lifeline doctor --crontab %s\n", o.crontab,
+				o.crontab)
 		case scheduled && o.crontab == "" && !doctor.CronRuns():
 			fmt.Fprintln(out, "\nno cron daemon runs here: nothing will be started; see lifeline doctor")
 		}

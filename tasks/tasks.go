@@ -67,10 +67,16 @@ func newApp(o *options, argv []string) *cli.App {
 }
 
 // subcommands are the words that can't be names.
-var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "reload", "signal", "ping", "takeover", "status", "history", "check", "metrics", "logs", "doctor", "install", "uninstall", "disable", "enable", "forget", "import", "report", "start", "move", "runs", "drain", "undrain", "ticks", "help", "h"}
+var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "reload", "signal", "ping", "takeover",
+	"status", "history", "check", "metrics", "logs", "doctor", "install", "uninstall", "disable", "enable", "forget",
+	"import", "report", "start", "move", "runs", "drain", "undrain", "ticks", "help", "h"}
 
 func commands(argv []string) []*cli.Command {
-	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(), reloadCommand(), signalCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(), metricsCommand(), logsCommand(), doctorCommand(), installCommand(argv), uninstallCommand(), disableCommand(), enableCommand(), forgetCommand(), importCommand(), reportCommand(), startCommand(), moveCommand(), runsCommand(), drainCommand(), undrainCommand(), ticksCommand(), helpCommand()}
+	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(),
+		reloadCommand(), signalCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(),
+		metricsCommand(), logsCommand(), doctorCommand(), installCommand(argv), uninstallCommand(), disableCommand(),
+		enableCommand(), forgetCommand(), importCommand(), reportCommand(), startCommand(), moveCommand(), runsCommand(),
+		drainCommand(), undrainCommand(), ticksCommand(), helpCommand()}
 	for _, c := range list {
 		c.OnUsageError = usageErrorOf(argv)
 		if c.Name == "check" {

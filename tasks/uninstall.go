@@ -13,11 +13,13 @@ func uninstallCommand() *cli.Command {
 	var o options
 	var report bool
 	return &cli.Command{
-		Name:      "uninstall",
-		Usage:     "take it out of the crontab",
-		UsageText: "lifeline uninstall [options] NAME\nlifeline uninstall [options] --report\n\nIt doesn't end what runs: lifeline terminate NAME does.",
+		Name:  "uninstall",
+		Usage: "take it out of the crontab",
+		UsageText: "lifeline uninstall [options] NAME\nlifeline uninstall [options] --report\n\nIt doesn't end what runs: " +
+			"lifeline terminate NAME does.",
 		Flags: flags(k.table(), []*option{
-			{name: "report", to: toggle(&report), noEnv: true, usage: "in the place of NAME: the line of lifeline install --report"}}),
+			{name: "report", to: toggle(&report), noEnv: true,
+				usage: "in the place of NAME: the line of lifeline install --report"}}),
 		Action: func(c *cli.Context) error {
 			if report {
 				return k.uninstallReport(c)

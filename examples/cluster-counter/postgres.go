@@ -92,7 +92,8 @@ func programs(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("cannot find lifeline's source: %w", err)
 	}
 	for name, from := range map[string]string{"lifeline": ".", "lifeline-remote": "./cmd/lifeline-remote"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Dir(string(work)), "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o",
+		cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Dir(string(work)), "-tags",
+			"urfave_cli_no_docs,osusergo,netgo", "-o",
 			filepath.Join(dir, name), from)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {

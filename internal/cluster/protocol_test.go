@@ -133,12 +133,14 @@ func TestFind(t *testing.T) {
 
 // The longest address that is taken fits into the hello, whatever is in it.
 func TestLongestHello(t *testing.T) {
-	o := Options{URL: "postgres://h/" + strings.Repeat("\xff", longestAddress-13), Node: strings.Repeat("ö", 127), Slots: 1, TTL: time.Second,
+	o := Options{URL: "postgres://h/" + strings.Repeat("\xff", longestAddress-13), Node: strings.Repeat("ö", 127),
+		Slots: 1, TTL: time.Second,
 		Tick: strings.Repeat("ö", 512), Prefer: strings.Repeat("ö", 127)}
 	if err := o.Check(0); err != nil && strings.Contains(err.Error(), "bytes") {
 		t.Error(err)
 	}
-	h := Hello{URL: o.URL, Name: strings.Repeat("a", 128), Node: o.Node, TTL: o.TTL, Slots: 1, Tick: o.Tick, Prefer: o.Prefer,
+	h := Hello{URL: o.URL, Name: strings.Repeat("a", 128), Node: o.Node, TTL: o.TTL, Slots: 1, Tick: o.Tick,
+		Prefer: o.Prefer,
 		Memory: strings.Repeat("\xff", 4096)}
 	m, err := NewReader(strings.NewReader(h.Line()), FromLifeline()).Next()
 	if err != nil {

@@ -24,7 +24,8 @@ func TestAgeing(t *testing.T) {
 		}
 	}
 	chage := func(changed, password, account string) string {
-		return "Last password change\t: " + changed + "\nPassword expires\t: " + password + "\nPassword inactive\t: never\nAccount expires\t: " +
+		return "Last password change\t: " + changed + "\nPassword expires\t: " + password +
+			"\nPassword inactive\t: never\nAccount expires\t: " +
 			account + "\nMinimum number of days between password change\t: 0\n"
 	}
 	for text, want := range map[string]string{

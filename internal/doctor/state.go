@@ -30,14 +30,16 @@ func (d *Doctor) directory(g guard.Guard) {
 	case !there:
 		d.fine("directory", "%s isn't there yet; the first start makes it", path)
 	case guard.IsFull(path):
-		d.wrong("directory", "free some space there: df "+path, "the file system of the state directory %s is full: no state and no history can be written", path)
+		d.wrong("directory", "free some space there: df "+path,
+			"the file system of the state directory %s is full: no state and no history can be written", path)
 	default:
 		d.fine("directory", "%s is yours, closed to others and local", path)
 	}
 	if memory, err := g.Memory(); err != nil {
 		d.failed("directory", err)
 	} else if memory != path && guard.IsFull(existing(memory)) {
-		d.wrong("directory", "free some space there: df "+existing(memory), "the file system of %s is full: no journal and no pause can be written", memory)
+		d.wrong("directory", "free some space there: df "+existing(memory),
+			"the file system of %s is full: no journal and no pause can be written", memory)
 	}
 	if _, err := procscan.Pids(); err != nil {
 		d.wrong("processes", "mount /proc, if that can be; else nothing: the locks alone keep it single", "%v", err)
@@ -108,11 +110,14 @@ func (d *Doctor) state(c candidate) {
 func (d *Doctor) record(name string, e guard.Exam) {
 	switch e.Record {
 	case guard.RecordDamaged:
-		d.wrong("record", fmt.Sprintf("lifeline restart %s writes a new one; if it doesn't run: rm %s", name, e.Run), "%s can't be read: who the instance is has to be found by the process table", e.Run)
+		d.wrong("record", fmt.Sprintf("lifeline restart %s writes a new one; if it doesn't run: rm %s", name, e.Run),
+			"%s can't be read: who the instance is has to be found by the process table", e.Run)
 	case guard.RecordForeign:
-		d.wrong("record", "give each container a state directory of its own (--dir)", "%s was written in another pid namespace: a container shares this state directory", e.Run)
+		d.wrong("record", "give each container a state directory of its own (--dir)",
+			"%s was written in another pid namespace: a container shares this state directory", e.Run)
 	case guard.RecordUnlocked:
-		d.wrong("record", "look again in ten seconds: it puts its lock file back; if not: lifeline restart "+name, "pid %d runs it, and doesn't hold the lock %s", e.Supervisor.PID, e.Lock)
+		d.wrong("record", "look again in ten seconds: it puts its lock file back; if not: lifeline restart "+name,
+			"pid %d runs it, and doesn't hold the lock %s", e.Supervisor.PID, e.Lock)
 	default:
 		if e.Record != guard.RecordNone {
 			d.fine("record", "%s is sound", e.Run)
@@ -134,11 +139,14 @@ func (d *Doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
 	ok := true
 	if who, pids := foreign(e.Lock, e.LockHolders); who != "" {
 		ok = false
-		d.wrong("lock", "find out what it wants with it, and end it: kill "+strings.Join(pids, " "), "%s is held by %s, which isn't lifeline: nothing can start", e.Lock, who)
+		d.wrong("lock", "find out what it wants with it, and end it: kill "+strings.Join(pids, " "),
+			"%s is held by %s, which isn't lifeline: nothing can start", e.Lock, who)
 	}
 	if who, pids := foreign(e.Run, e.RunHolders); who != "" && !e.Worker.Alive() {
 		ok = false
-		d.wrong("lock", fmt.Sprintf("if it isn't %s, end it: kill %s", name, strings.Join(pids, " ")), "%s is held by %s, which shows nothing of %s: it is taken for an instance that has lost its environment, or holds up each start", e.Run, who, name)
+		d.wrong("lock", fmt.Sprintf("if it isn't %s, end it: kill %s", name, strings.Join(pids, " ")),
+			"%s is held by %s, which shows nothing of %s: it is taken for an instance that has lost its environment, or holds "+
+				"up each start", e.Run, who, name)
 	}
 	return ok
 }
@@ -184,11 +192,13 @@ func describe(id procscan.ID) string {
 func (d *Doctor) running(c candidate, e guard.Exam) {
 	sup, worker, name := e.Supervisor, e.Worker, c.name
 	if s, err := procscan.Lookup(sup.PID); err == nil && s.ID == sup && s.Stopped() {
-		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", sup.PID), "its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
+		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", sup.PID),
+			"its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
 		return
 	}
 	if s, err := procscan.Lookup(worker.PID); err == nil && s.ID == worker && s.Stopped() {
-		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", worker.PID), "it is stopped (SIGSTOP), pid %d: it lives, so nothing else is started", worker.PID)
+		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", worker.PID),
+			"it is stopped (SIGSTOP), pid %d: it lives, so nothing else is started", worker.PID)
 		return
 	}
 	switch {
@@ -232,8 +242,10 @@ func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
 	if !c.scheduled {
 		return
 	}
-	if have, want := Differs(c.line.Line, c.start.Command, guard.Holder{Supervisor: e.Supervisor, Worker: e.Worker}, state); have != "" {
-		d.wrongAs("differs", "state", "lifeline restart "+c.name+" takes what the crontab has", "it runs %s, and %s has %s", have, where(c.line.table, c.line.Line), want)
+	if have, want := Differs(c.line.Line, c.start.Command, guard.Holder{Supervisor: e.Supervisor, Worker: e.Worker},
+		state); have != "" {
+		d.wrongAs("differs", "state", "lifeline restart "+c.name+" takes what the crontab has", "it runs %s, and %s has %s",
+			have, where(c.line.table, c.line.Line), want)
 	}
 }
 
@@ -241,7 +253,8 @@ func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
 // they differ, it says in what: what the instance has, and what the line has.
 func Differs(line install.Line, command []string, h guard.Holder, state journal.State) (have, want string) {
 	sup := h.Supervisor
-	if state.Supervisor.PID != sup.PID || state.Supervisor.Start != sup.Start || len(state.Command) == 0 || strings.HasSuffix(state.Command[len(state.Command)-1], "…") {
+	if state.Supervisor.PID != sup.PID || state.Supervisor.Start != sup.Start || len(state.Command) == 0 ||
+		strings.HasSuffix(state.Command[len(state.Command)-1], "…") {
 		return "", "" // that can't be told
 	}
 	if !slices.Equal(command[1:], state.Command[1:]) || !sameProgram(command[0], state.Command[0], h.Worker.PID) {
@@ -255,7 +268,8 @@ func Differs(line install.Line, command []string, h guard.Holder, state journal.
 	if slices.Equal(apart(argv[1:end-1]), apart(line.Options)) {
 		return "", ""
 	}
-	return fmt.Sprintf("with the options %q", strings.Join(argv[1:end-1], " ")), fmt.Sprintf("%q", strings.Join(line.Options, " "))
+	return fmt.Sprintf("with the options %q", strings.Join(argv[1:end-1], " ")), fmt.Sprintf("%q",
+		strings.Join(line.Options, " "))
 }
 
 // apart writes --option=value as two words.
@@ -309,7 +323,9 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 		skipped = fmt.Sprintf("; ticks that found it running: %d, the latest at %s",
 			c.guard.SkippedSince(c.name, state.SkippedAt), human.PastTime(info.ModTime()))
 	}
-	d.wrongAs("hanging", "state", fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does that by itself", c.name, c.name),
+	d.wrongAs("hanging", "state",
+		fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does "+
+			"that by itself", c.name, c.name),
 		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
 }
 
@@ -342,7 +358,8 @@ const slack = time.Minute
 // overdue finds a tick that came, by the schedule, and that left no trace.
 func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	times, err := install.ParseTimes(c.line.Schedule)
-	if err != nil || !c.scheduled || strings.Contains(c.line.Before, "&&") || c.line.Environment["CRON_TZ"] != "" || c.start.Cluster != "" {
+	if err != nil || !c.scheduled || strings.Contains(c.line.Before, "&&") || c.line.Environment["CRON_TZ"] != "" ||
+		c.start.Cluster != "" {
 		return
 	}
 	since := c.line.table.changed
@@ -363,8 +380,10 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 		}
 	}
 	if due, seen, missed := missed(times, time.Now().Add(-slack-c.start.Jitter), traces); missed {
-		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it now", c.name),
-			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of cron's start is of %s",
+		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s "+
+			"starts it now", c.name),
+			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of cron's start "+
+				"is of %s",
 			human.PastTime(due), human.PastTime(seen))
 	}
 }
@@ -416,7 +435,8 @@ func (d *Doctor) history(c candidate) {
 	if bad > 1 {
 		what = fmt.Sprintf("the last %d failed, since %s; the latest", bad, human.PastTime(runs[len(runs)-bad].Start))
 	}
-	d.wrongAs("failing", "last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c), name), "%s: %s", what, how)
+	d.wrongAs("failing", "last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c), name),
+		"%s: %s", what, how)
 }
 
 // remedyOf is where to look for the reason.

@@ -199,7 +199,8 @@ func TestReadState(t *testing.T) {
 // FuzzRun: what is read by hand is what encoding/json reads.
 func FuzzRun(f *testing.F) {
 	ready := at(1)
-	line, err := json.Marshal(Run{Start: at(0), End: at(2), Ready: &ready, PID: 7, Generation: "g", Outcome: "failed", Code: -1, Signal: "SIGHUP",
+	line, err := json.Marshal(Run{Start: at(0), End: at(2), Ready: &ready, PID: 7, Generation: "g", Outcome: "failed",
+		Code: -1, Signal: "SIGHUP",
 		Why: "it ended", MaxRSS: 1 << 40, CPU: 0.25, Skipped: 3, Supervisor: 9})
 	if err != nil {
 		f.Fatal(err)
@@ -221,7 +222,8 @@ func FuzzRun(f *testing.F) {
 		if err := json.Unmarshal(text, &want); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		if a, b := fmt.Sprintf("%+v %v", byHand, byHand.Ready), fmt.Sprintf("%+v %v", want, want.Ready); byHand.Ready == nil && a != b {
+		if a, b := fmt.Sprintf("%+v %v", byHand, byHand.Ready), fmt.Sprintf("%+v %v", want,
+			want.Ready); byHand.Ready == nil && a != b {
 			t.Errorf("%s\n%s\n%s", text, a, b)
 		}
 		if byHand.Ready != nil && (want.Ready == nil || !byHand.Ready.Equal(*want.Ready)) {
@@ -231,7 +233,8 @@ func FuzzRun(f *testing.F) {
 }
 
 func BenchmarkRun(b *testing.B) {
-	line, err := json.Marshal(Run{Start: day, End: day.Add(3456789), PID: 123456, Generation: "0123456789abcdef", Outcome: "ok", MaxRSS: 1 << 24, CPU: 0.123, Supervisor: 9})
+	line, err := json.Marshal(Run{Start: day, End: day.Add(3456789), PID: 123456, Generation: "0123456789abcdef",
+		Outcome: "ok", MaxRSS: 1 << 24, CPU: 0.123, Supervisor: 9})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -44,7 +44,8 @@ const endPatience = 10 * time.Second
 // Open has a logger do what setup says: the one that is there, or a new one,
 // which gets env. The error says why there is none; nothing was started then.
 func Open(place Place, setup Setup, env []string, warn func(format string, args ...any)) (*Client, error) {
-	c := &Client{place: place, setup: setup, env: env, warn: warn, outbox: make(chan outgoing, 256), over: make(chan struct{})}
+	c := &Client{place: place, setup: setup, env: env, warn: warn, outbox: make(chan outgoing, 256),
+		over: make(chan struct{})}
 	if setup.reads() {
 		c.setup.Streams = 1
 		if setup.Syslog != "" || (setup.Log == nil || setup.Quiet) && !sameFile(1, 2) {
@@ -249,7 +250,8 @@ func (c *Client) start() (*peer, error) {
 		defer f.Close()
 		files = append(files, int(f.Fd()))
 	}
-	if err := process.StartDetached(argv(len(files) > 1, c.setup.Name), append(slices.Clip(c.env), envLogger+"=1"), files); err != nil {
+	if err := process.StartDetached(argv(len(files) > 1, c.setup.Name), append(slices.Clip(c.env), envLogger+"=1"),
+		files); err != nil {
 		unix.Close(pair[0])
 		return nil, fmt.Errorf("cannot start the logger that writes the output down: %w", err)
 	}

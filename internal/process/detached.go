@@ -34,7 +34,8 @@ func StartDetached(argv, env []string, files []int) error {
 	}
 	defer notAdopting()()
 	env = append(slices.Clip(env), envAway+"="+strconv.Itoa(len(files)))
-	pid, err := syscall.ForkExec(self(), argv, &syscall.ProcAttr{Env: env, Files: all, Sys: &syscall.SysProcAttr{Setsid: true}})
+	pid, err := syscall.ForkExec(self(), argv, &syscall.ProcAttr{Env: env, Files: all,
+		Sys: &syscall.SysProcAttr{Setsid: true}})
 	if err != nil {
 		return fmt.Errorf("cannot start a process: %w", err)
 	}

@@ -28,5 +28,6 @@ func String(program string) string {
 			}
 		}
 	}
-	return fmt.Sprintf("%s %s, %s%s%s, %s %s/%s", program, Version, commit, from, changed, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s %s, %s%s%s, %s %s/%s", program, Version, commit, from, changed, runtime.Version(), runtime.GOOS,
+		runtime.GOARCH)
 }

@@ -45,7 +45,8 @@ func (w *writer) all() {
 <title>% – %</title>
 <style>%</style>
 `, markup(styleHash), markup(scriptHash), verdict, title, markup(style))
-	w.f("<body data-every=%>\n<a class=skip href=#names>To the list of names</a>\n<header>\n<h1>%</h1>\n", int(p.Every.Seconds()), title)
+	w.f("<body data-every=%>\n<a class=skip href=#names>To the list of names</a>\n<header>\n<h1>%</h1>\n",
+		int(p.Every.Seconds()), title)
 	kind := markup("ok")
 	if bad {
 		kind = "bad"
@@ -55,7 +56,8 @@ func (w *writer) all() {
 	if strings.HasPrefix(zone, "UTC ") {
 		zone = "UTC"
 	}
-	w.f("<p class=written id=written>Written %. <span class=zone>All times are in %.</span></p>\n<p class=old id=old role=status></p>\n", w.time(p.Written, time.DateTime), zone)
+	w.f("<p class=written id=written>Written %. <span class=zone>All times are in %.</span></p>\n<p class=old id=old "+
+		"role=status></p>\n", w.time(p.Written, time.DateTime), zone)
 	if len(p.Facts) > 0 {
 		w.f("<dl class=facts>")
 		for _, f := range p.Facts {
@@ -122,7 +124,8 @@ func (w *writer) wrongs(names []Name) {
 	}
 	w.f("</ul>\n")
 	if more := len(p.Wrong) - len(list); more > 0 {
-		w.f("<p>% more are left out here, so that the page stays small: <code>lifeline doctor</code> has them all.</p>\n", more)
+		w.f("<p>% more are left out here, so that the page stays small: <code>lifeline doctor</code> has them all.</p>\n",
+			more)
 	}
 	w.f("</section>\n")
 }
@@ -207,12 +210,14 @@ func (w *writer) table(names []Name) {
 		w.f("<p>% are left out, so that the page stays small.</p>\n", len(p.Names)-len(names))
 	}
 	if len(names) == 0 {
-		w.f("<p>Nothing is known here: <code>lifeline install NAME -- COMMAND</code> puts something into the crontab.</p></section>\n")
+		w.f("<p>Nothing is known here: <code>lifeline install NAME -- COMMAND</code> puts something into the " +
+			"crontab.</p></section>\n")
 		return
 	}
 	fleet := slices.ContainsFunc(names, func(n Name) bool { return n.Machine != "" })
 	charts := slices.ContainsFunc(names, func(n Name) bool { return n.History != nil })
-	w.f("<form id=tools hidden><label>Show names with <input type=search id=filter autocomplete=off></label> <label><input type=checkbox id=only> only what is wrong</label> <span id=count role=status></span></form>\n")
+	w.f("<form id=tools hidden><label>Show names with <input type=search id=filter autocomplete=off></label> " +
+		"<label><input type=checkbox id=only> only what is wrong</label> <span id=count role=status></span></form>\n")
 	if charts {
 		w.legend()
 	}
@@ -286,7 +291,8 @@ func (w *writer) row(i int, n *Name, fleet, charts bool) {
 func (w *writer) legend() {
 	w.f("<p class=legend aria-hidden=true>")
 	for _, s := range shapes {
-		w.f("<span><svg class=t viewBox=\"0 0 8 20\" aria-hidden=true><path class=% d=\"M0 %h8\"/></svg> %</span> ", s.class, s.y, s.means)
+		w.f("<span><svg class=t viewBox=\"0 0 8 20\" aria-hidden=true><path class=% d=\"M0 %h8\"/></svg> %</span> ", s.class,
+			s.y, s.means)
 	}
 	w.f("</p>\n")
 }
@@ -352,7 +358,8 @@ func (w *writer) article(i int, n *Name) {
 		fact("Restarts", fmt.Sprintf("%d, and %s", n.Restarts, counted(n.Reloads, "reload")))
 	}
 	if t := n.Totals; t.Runs > 0 {
-		fact("All runs", fmt.Sprintf("%d: %d ok, %d stopped, %d failed; %s skipped", t.Runs, t.OK, t.Stopped, t.Failed, counted(t.Skipped, "tick")))
+		fact("All runs", fmt.Sprintf("%d: %d ok, %d stopped, %d failed; %s skipped", t.Runs, t.OK, t.Stopped, t.Failed,
+			counted(t.Skipped, "tick")))
 	}
 	fact("Node", n.Node)
 	w.f("</dl>\n")

@@ -221,7 +221,8 @@ func (t Timeline) short() string {
 
 // facts says in a line how long the runs took.
 func (l Lengths) facts() string {
-	return fmt.Sprintf("half within %s, longest %s, of %s", human.Length(l.Median), human.Length(l.Longest), counted(l.Runs, "run"))
+	return fmt.Sprintf("half within %s, longest %s, of %s", human.Length(l.Median), human.Length(l.Longest),
+		counted(l.Runs, "run"))
 }
 
 // Sort puts what is wrong first: the machine's before the names', what fails
@@ -253,10 +254,12 @@ func (p *Page) Sort() {
 		}
 	}
 	slices.SortStableFunc(p.Wrong, func(a, b Wrong) int {
-		return cmp.Or(cmp.Compare(worst[id{a.Machine, a.Name}], worst[id{b.Machine, b.Name}]), cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Name, b.Name), cmp.Compare(a.rank(), b.rank()))
+		return cmp.Or(cmp.Compare(worst[id{a.Machine, a.Name}], worst[id{b.Machine, b.Name}]), cmp.Compare(a.Machine,
+			b.Machine), cmp.Compare(a.Name, b.Name), cmp.Compare(a.rank(), b.rank()))
 	})
 	slices.SortStableFunc(p.Names, func(a, b Name) int {
-		return cmp.Or(cmp.Compare(min(a.Kind, KindPaused), min(b.Kind, KindPaused)), cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(min(a.Kind, KindPaused), min(b.Kind, KindPaused)), cmp.Compare(a.Machine, b.Machine),
+			cmp.Compare(a.Name, b.Name))
 	})
 }
 

@@ -45,24 +45,31 @@ func TestTimeline(t *testing.T) {
 		want     string
 		share    float64
 	}{
-		"nothing":                    {nil, nil, true, "........", 0},
-		"up by now":                  {nil, &up, true, "......pu", 1.5 / 8},
-		"a day and more":             {[]journal.Run{run(2*h, 30*h, "ok")}, nil, true, "uuuuuup.", 6.0 / 8},
-		"a short one":                {[]journal.Run{run(150*time.Minute, time.Second, "ok")}, nil, true, ".....p..", 1.0 / 3600 / 8},
-		"failed":                     {[]journal.Run{run(90*time.Minute, 2*h, "killed")}, nil, true, "....puf.", 2.0 / 8},
-		"failed and up again":        {[]journal.Run{run(90*time.Minute, h, "hung")}, &up, true, ".....pfu", 2.5 / 8},
-		"stopped and lost":           {[]journal.Run{run(5*h+1, h, "stopped"), run(2*h+1, h, "lost")}, nil, true, ".ps.pk..", 2.0 / 8},
-		"the worst of a slot":        {[]journal.Run{run(30*time.Minute, time.Second, "failed"), run(20*time.Minute, time.Second, "ok")}, nil, true, ".......f", 2.0 / 3600 / 8},
-		"two at once count once":     {[]journal.Run{run(2*h, 2*h, "stopped"), run(h, 3*h, "ok")}, nil, true, "....uusp", 3.0 / 8},
+		"nothing":        {nil, nil, true, "........", 0},
+		"up by now":      {nil, &up, true, "......pu", 1.5 / 8},
+		"a day and more": {[]journal.Run{run(2*h, 30*h, "ok")}, nil, true, "uuuuuup.", 6.0 / 8},
+		"a short one": {[]journal.Run{run(150*time.Minute, time.Second, "ok")}, nil, true, ".....p..",
+			1.0 / 3600 / 8},
+		"failed":              {[]journal.Run{run(90*time.Minute, 2*h, "killed")}, nil, true, "....puf.", 2.0 / 8},
+		"failed and up again": {[]journal.Run{run(90*time.Minute, h, "hung")}, &up, true, ".....pfu", 2.5 / 8},
+		"stopped and lost": {[]journal.Run{run(5*h+1, h, "stopped"), run(2*h+1, h, "lost")}, nil, true, ".ps.pk..",
+			2.0 / 8},
+		"the worst of a slot": {[]journal.Run{run(30*time.Minute, time.Second, "failed"), run(20*time.Minute,
+			time.Second, "ok")}, nil, true, ".......f", 2.0 / 3600 / 8},
+		"two at once count once": {[]journal.Run{run(2*h, 2*h, "stopped"), run(h, 3*h, "ok")}, nil, true, "....uusp",
+			3.0 / 8},
 		"the older runs are dropped": {[]journal.Run{run(2*h+1, h, "ok")}, nil, false, "kkkkpu..", 1.0 / 8},
-		"before and after":           {[]journal.Run{run(20*h, h, "failed"), run(-2*h, h, "failed")}, nil, true, "........", 0},
+		"before and after": {[]journal.Run{run(20*h, h, "failed"), run(-2*h, h, "failed")}, nil, true, "........",
+			0},
 	} {
 		line := NewTimeline(c.runs, c.up, noon, 8*h, 8, c.complete)
-		if have := drawn(line); have != c.want && strings.ReplaceAll(have, "p", "u") != strings.ReplaceAll(c.want, "p", "u") || line.Share()-c.share > 1e-9 || c.share-line.Share() > 1e-9 {
+		if have := drawn(line); have != c.want && strings.ReplaceAll(have, "p", "u") != strings.ReplaceAll(c.want, "p",
+			"u") || line.Share()-c.share > 1e-9 || c.share-line.Share() > 1e-9 {
 			t.Errorf("%s: %s and %.5f, not %s and %.5f", name, have, line.Share(), c.want, c.share)
 		}
 	}
-	line := NewTimeline([]journal.Run{{Start: noon.Add(-h), End: noon.Add(-h), Outcome: "ok", Skipped: 3}}, &up, noon, 8*h, 8, true)
+	line := NewTimeline([]journal.Run{{Start: noon.Add(-h), End: noon.Add(-h), Outcome: "ok", Skipped: 3}}, &up, noon, 8*h,
+		8, true)
 	if !slices.Equal(line.Skipped, []bool{7: true}) || !slices.Equal(line.Coarser(4).Skipped, []bool{false, true}) {
 		t.Errorf("skipped: %v", line.Skipped)
 	}
@@ -78,7 +85,8 @@ func worst(names int) *Page {
 	outcomes := []string{"ok", "ok", "ok", "failed", "stopped", "killed", "lost"}
 	var runs []journal.Run
 	for i := range 2000 {
-		r := run(time.Duration(2000-i)*5*time.Minute, time.Duration(random.IntN(300))*time.Second, outcomes[random.IntN(len(outcomes))])
+		r := run(time.Duration(2000-i)*5*time.Minute, time.Duration(random.IntN(300))*time.Second,
+			outcomes[random.IntN(len(outcomes))])
 		r.Skipped = random.IntN(2)
 		runs = append(runs, r)
 	}
@@ -86,11 +94,14 @@ func worst(names int) *Page {
 	for n := range names {
 		name := fmt.Sprintf("%0128d", n)
 		p.Names = append(p.Names, Name{
-			Name: name, State: "backing off until 12:00:00", Since: &last.End, Command: strings.Repeat("command ", 500), Schedule: "* * * * *", Next: &noon, Last: &last, LastOK: &noon,
-			Failing: &noon, Status: strings.Repeat("<&>", 3000), Processes: 3, Memory: 1 << 20, CPU: 3, Supervised: true, Totals: journal.Totals{Runs: 500},
+			Name: name, State: "backing off until 12:00:00", Since: &last.End, Command: strings.Repeat("command ", 500),
+			Schedule: "* * * * *", Next: &noon, Last: &last, LastOK: &noon,
+			Failing: &noon, Status: strings.Repeat("<&>", 3000), Processes: 3, Memory: 1 << 20, CPU: 3, Supervised: true,
+			Totals:  journal.Totals{Runs: 500},
 			History: history, Output: &journal.Output{End: noon, Text: strings.Repeat(strings.Repeat("\x1b&", 250)+"\n", 30)},
 		})
-		p.Wrong = append(p.Wrong, Wrong{Name: name, What: "failing", Text: strings.Repeat("why ", 200), Advice: strings.Repeat("do ", 200)})
+		p.Wrong = append(p.Wrong, Wrong{Name: name, What: "failing", Text: strings.Repeat("why ", 200),
+			Advice: strings.Repeat("do ", 200)})
 	}
 	p.Sort()
 	return p
@@ -101,14 +112,16 @@ func worst(names int) *Page {
 func TestSizes(t *testing.T) {
 	for _, names := range []int{0, 1, 30, 300, 1200} {
 		text := worst(names).HTML()
-		t.Logf("%d names: %d kB, %d rows, %d articles, %d drawings", names, len(text)>>10, strings.Count(string(text), "<tr ")-1, strings.Count(string(text), "<article"), strings.Count(string(text), "<figure"))
+		t.Logf("%d names: %d kB, %d rows, %d articles, %d drawings", names, len(text)>>10, strings.Count(string(text),
+			"<tr ")-1, strings.Count(string(text), "<article"), strings.Count(string(text), "<figure"))
 		if len(text) > MaxSize {
 			t.Errorf("%d names make %d bytes", names, len(text))
 		}
 		if rows := strings.Count(string(text), "scope=row"); rows != min(names, 500) && rows < min(names, 300) {
 			t.Errorf("of %d names %d are shown", names, rows)
 		}
-		if left := strings.Contains(string(text), "are left out"); left != (strings.Count(string(text), "scope=row") < names) {
+		if left := strings.Contains(string(text), "are left out"); left != (strings.Count(string(text),
+			"scope=row") < names) {
 			t.Errorf("%d names: left out: %v", names, left)
 		}
 	}
@@ -135,11 +148,13 @@ func TestVisible(t *testing.T) {
 // TestOnlyWrong: "only what is wrong" shows each name of the list above, a pause
 // included, whose row isn't red.
 func TestOnlyWrong(t *testing.T) {
-	p := &Page{Host: "h", Written: noon, Names: []Name{{Name: "a", Kind: KindUp}, {Name: "b", Kind: KindPaused, State: "paused"}, {Name: "c", Kind: KindUp}},
+	p := &Page{Host: "h", Written: noon, Names: []Name{{Name: "a", Kind: KindUp}, {Name: "b", Kind: KindPaused,
+		State: "paused"}, {Name: "c", Kind: KindUp}},
 		Wrong: []Wrong{{Name: "b", What: "paused"}, {Name: "c", What: "crontab"}}}
 	p.Sort()
 	text := string(p.HTML())
-	for _, want := range []string{"To be looked at: 2 of 3 names", "<tr class=bad data-w><th scope=row><a href=#n0>c</a>", "<tr class=ok><th scope=row><a href=#n1>a</a>", "<tr class=warn data-w><th scope=row><a href=#n2>b</a>"} {
+	for _, want := range []string{"To be looked at: 2 of 3 names", "<tr class=bad data-w><th scope=row><a href=#n0>c</a>",
+		"<tr class=ok><th scope=row><a href=#n1>a</a>", "<tr class=warn data-w><th scope=row><a href=#n2>b</a>"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q isn't there", want)
 		}
@@ -150,10 +165,13 @@ func TestOnlyWrong(t *testing.T) {
 // asks whether last night's jobs ran is told.
 func TestLastNight(t *testing.T) {
 	night := []journal.Run{run(9*time.Hour, time.Minute, "failed"), run(8*time.Hour, time.Minute, "ok")}
-	p := &Page{Host: "h", Written: noon, Names: []Name{{Name: "day", Kind: KindIdle}, {Name: "night", Kind: KindIdle, History: NewHistory(night, nil, noon, true)}}}
+	p := &Page{Host: "h", Written: noon, Names: []Name{{Name: "day", Kind: KindIdle}, {Name: "night", Kind: KindIdle,
+		History: NewHistory(night, nil, noon, true)}}}
 	p.Sort()
 	text := string(p.HTML())
-	for _, want := range []string{"All is well: 2 names", "Nothing is wrong", "In the last 24 hours, 2 runs ended: 1 ok, 1 failed. Failed: <a href=#n1>night</a> (1).", "last failed run ended at 2026-11-30 03:00"} {
+	for _, want := range []string{"All is well: 2 names", "Nothing is wrong",
+		"In the last 24 hours, 2 runs ended: 1 ok, 1 failed. Failed: <a href=#n1>night</a> (1).",
+		"last failed run ended at 2026-11-30 03:00"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q isn't there", want)
 		}
@@ -188,7 +206,8 @@ func FuzzVisible(f *testing.F) {
 
 // TestHashes: a style or script that was changed would be refused by the browser.
 func TestHashes(t *testing.T) {
-	for _, c := range []struct{ name, text, hash string }{{"styleHash", style, styleHash}, {"scriptHash", script, scriptHash}} {
+	for _, c := range []struct{ name, text, hash string }{{"styleHash", style, styleHash}, {"scriptHash", script,
+		scriptHash}} {
 		sum := sha256.Sum256([]byte(c.text))
 		if want := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; c.hash != want {
 			t.Errorf("%s is to be %q", c.name, want)

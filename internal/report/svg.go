@@ -31,7 +31,8 @@ const skippedSlot Slot = 255
 // timeline draws a span, a day or a week; key is the id that the table draws it
 // by again.
 func (w *writer) timeline(name, span string, key markup, t Timeline) {
-	w.f("<figure><figcaption>The last %: %</figcaption><svg class=t viewBox=\"0 0 % 20\" preserveAspectRatio=none role=img><title>%, last %</title><desc>%</desc>",
+	w.f("<figure><figcaption>The last %: %</figcaption><svg class=t viewBox=\"0 0 % 20\" preserveAspectRatio=none "+
+		"role=img><title>%, last %</title><desc>%</desc>",
 		span, t.facts(), len(t.Slots), name, span, t.inWords())
 	if key != "" {
 		w.f("<g id=%>", key)
@@ -100,7 +101,8 @@ func (w *writer) lengths(name string, l Lengths) {
 	height := func(b Bar) int {
 		return max(1, int(float64(b.Length)/float64(max(longest, 1))*barHeight))
 	}
-	w.f("<figure><figcaption>Lengths of the last %: %</figcaption><svg class=l viewBox=\"0 0 % %\" preserveAspectRatio=none role=img><title>%, lengths</title>",
+	w.f("<figure><figcaption>Lengths of the last %: %</figcaption><svg class=l viewBox=\"0 0 % %\" "+
+		"preserveAspectRatio=none role=img><title>%, lengths</title>",
 		counted(len(l.Bars), "run"), l.facts(), len(l.Bars)*barWidth, barHeight, name)
 	var good, bad strings.Builder
 	for i, b := range l.Bars {

@@ -49,7 +49,8 @@ func (w *writer) f(m markup, args ...any) {
 
 // time is a time element. The page's script adds how long ago that is.
 func (w *writer) time(t time.Time, layout string) markup {
-	return markup("<time datetime=" + t.UTC().Format("2006-01-02T15:04:05Z") + ">" + t.In(w.page.Written.Location()).Format(layout) + "</time>")
+	return markup("<time datetime=" + t.UTC().Format("2006-01-02T15:04:05Z") + ">" +
+		t.In(w.page.Written.Location()).Format(layout) + "</time>")
 }
 
 // maxMarks is how many combining marks one character may have: a tower of them

@@ -191,7 +191,8 @@ func TestGoSystemd(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", build, err, out)
 	}
-	wantSaid(t, runServed(t, r, child(t, "go-systemd", r.Addr(), "GO_SYSTEMD="+program)), "ready | watchdog | stopping | barrier")
+	wantSaid(t, runServed(t, r, child(t, "go-systemd", r.Addr(), "GO_SYSTEMD="+program)),
+		"ready | watchdog | stopping | barrier")
 	wantNoWarnings(t, r)
 }
 

@@ -112,8 +112,10 @@ func (l *loop) lookBy(w *worker, command string) (*look, error) {
 		stderr = l.job.Stdio[2]
 	}
 	id, err := l.sys.look(process.Spec{
-		Argv: []string{"/bin/sh", "-c", command}, Env: Environ(append(l.o.Env[:len(l.o.Env):len(l.o.Env)], fmt.Sprintf("LIFELINE_WORKER=%d", w.id.PID))),
-		Dir: l.o.Chdir, Umask: l.o.Umask, Conditions: l.o.Conditions, Stdio: [3]int{null, null, stderr}, Group: true, Deathsig: unix.SIGKILL,
+		Argv: []string{"/bin/sh", "-c", command}, Env: Environ(append(l.o.Env[:len(l.o.Env):len(l.o.Env)],
+			fmt.Sprintf("LIFELINE_WORKER=%d", w.id.PID))),
+		Dir: l.o.Chdir, Umask: l.o.Umask, Conditions: l.o.Conditions, Stdio: [3]int{null, null, stderr}, Group: true,
+		Deathsig: unix.SIGKILL,
 	})
 	if err != nil {
 		return nil, err
@@ -166,7 +168,8 @@ func (c *check) looked(w *worker, err error) {
 		c.failures++
 		c.due = time.Now().Add(l.o.CheckInterval)
 		if c.failures >= l.o.CheckFailures {
-			w.killHung(fmt.Sprintf("the health check failed %d times in a row, at last because %v (--health-check)", c.failures, err))
+			w.killHung(fmt.Sprintf("the health check failed %d times in a row, at last because %v (--health-check)", c.failures,
+				err))
 		}
 	}
 }

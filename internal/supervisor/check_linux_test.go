@@ -27,7 +27,8 @@ func target(t *testing.T, text string) probe.Target {
 // --ready-check is asked until it succeeds, and no longer.
 func TestReadyCheck(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, ReadyTimeout: 90 * time.Second, Umask: -1,
-		ReadyCheck: target(t, "tcp://127.0.0.1:1"), CheckInterval: 10 * time.Second, CheckTimeout: 5 * time.Second, CheckFailures: 3}
+		ReadyCheck: target(t, "tcp://127.0.0.1:1"), CheckInterval: 10 * time.Second, CheckTimeout: 5 * time.Second,
+		CheckFailures: 3}
 	looks, serves := 0, false
 	setup := func(f *fake) {
 		f.asked = func(context.Context) error {
@@ -55,7 +56,8 @@ func TestReadyCheck(t *testing.T) {
 	supervised(t, o, setup, func(f *fake) {
 		f.sleep(91 * time.Second)
 		var end *EndError
-		if !errors.As(<-f.result, &end) || end.Code != 1 || !strings.Contains(end.Text, "(--ready-timeout): ended; --ready-check: connection refused") {
+		if !errors.As(<-f.result, &end) || end.Code != 1 || !strings.Contains(end.Text,
+			"(--ready-timeout): ended; --ready-check: connection refused") {
 			t.Errorf("it ended as %+v", end)
 		}
 	})
@@ -63,7 +65,8 @@ func TestReadyCheck(t *testing.T) {
 		f.state()
 		f.exit(0)
 		var end *EndError
-		if !errors.As(<-f.result, &end) || end.Code != 1 || !strings.Contains(end.Text, "before its check succeeded (--ready-check)") {
+		if !errors.As(<-f.result, &end) || end.Code != 1 || !strings.Contains(end.Text,
+			"before its check succeeded (--ready-check)") {
 			t.Errorf("it ended as %+v", end)
 		}
 	})
@@ -72,7 +75,8 @@ func TestReadyCheck(t *testing.T) {
 // In a reload the new generation is ready when its check succeeds.
 func TestReadyCheckOfReload(t *testing.T) {
 	o := reloadOptions
-	o.Notify, o.ReadyCheck, o.CheckInterval, o.CheckTimeout = false, target(t, "tcp://127.0.0.1:1"), 10*time.Second, 5*time.Second
+	o.Notify, o.ReadyCheck, o.CheckInterval, o.CheckTimeout = false, target(t, "tcp://127.0.0.1:1"), 10*time.Second,
+		5*time.Second
 	var found error
 	setup := func(f *fake) { found, f.asked = nil, func(context.Context) error { return found } }
 	begin := func(f *fake) *duo {
@@ -98,7 +102,8 @@ func TestReadyCheckOfReload(t *testing.T) {
 	supervised(t, o, setup, func(f *fake) {
 		d := begin(f)
 		f.sleep(time.Minute)
-		if got := <-d.answer; !strings.Contains(got, "not ready within 1m0s (--reload-timeout); --ready-check: connection refused") || d.pid() != 1001 {
+		if got := <-d.answer; !strings.Contains(got,
+			"not ready within 1m0s (--reload-timeout); --ready-check: connection refused") || d.pid() != 1001 {
 			t.Errorf("it answered %q, and pid %d counts", got, d.pid())
 		}
 		d.close()
@@ -108,7 +113,8 @@ func TestReadyCheckOfReload(t *testing.T) {
 // --health-check ends one that fails again and again, as the watchdog does.
 func TestHealthCheck(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: 5 * time.Second,
-		HealthCheck: target(t, "tcp://127.0.0.1:1"), CheckInterval: 10 * time.Second, CheckTimeout: 5 * time.Second, CheckFailures: 3}
+		HealthCheck: target(t, "tcp://127.0.0.1:1"), CheckInterval: 10 * time.Second, CheckTimeout: 5 * time.Second,
+		CheckFailures: 3}
 	var found error
 	setup := func(f *fake) { f.asked = func(context.Context) error { return found } }
 	supervised(t, o, setup, func(f *fake) {
@@ -126,7 +132,8 @@ func TestHealthCheck(t *testing.T) {
 		if log := f.took(); !slices.Equal(log, []string{"SIGABRT"}) {
 			t.Errorf("it did %q", log)
 		}
-		if len(f.warned) == 0 || !strings.Contains(f.warned[0], "failed 3 times in a row, at last because connection refused (--health-check)") {
+		if len(f.warned) == 0 || !strings.Contains(f.warned[0],
+			"failed 3 times in a row, at last because connection refused (--health-check)") {
 			t.Errorf("it said %q", f.warned)
 		}
 		f.sleep(6 * time.Second)
@@ -162,7 +169,8 @@ func TestHealthCheck(t *testing.T) {
 
 // The command of a check is no worker: its end is the look's.
 func TestCheckCommand(t *testing.T) {
-	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: time.Hour, HealthCheck: target(t, "check it"),
+	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: time.Hour, HealthCheck: target(t,
+		"check it"),
 		CheckInterval: 10 * time.Second, CheckTimeout: 5 * time.Second, CheckFailures: 2}
 	ends := func(f *fake, pid int, status unix.WaitStatus) {
 		f.l.post(func() {
@@ -177,7 +185,8 @@ func TestCheckCommand(t *testing.T) {
 		f.sleep(11 * time.Second)
 		ends(f, 1003, 1<<8)
 		f.sleep(11 * time.Second)
-		if log := f.took(); !slices.Equal(log, []string{"start", "look", "kill group 1002", "look", "kill group 1003", "look"}) {
+		if log := f.took(); !slices.Equal(log, []string{"start", "look", "kill group 1002", "look", "kill group 1003",
+			"look"}) {
 			t.Errorf("it did %q", log)
 		}
 		if ids := f.l.helpers(); len(ids) != 1 || ids[0].PID != 1004 {
@@ -211,7 +220,8 @@ func TestMaxMemory(t *testing.T) {
 		if log := f.took(); !slices.Equal(log, []string{"SIGTERM", "start"}) {
 			t.Errorf("over the limit it did %q", log)
 		}
-		if len(lives) != 1 || lives[0].Outcome != journal.Memory || lives[0].Why != "its tree used 500.0M (--max-memory 500.0M)" {
+		if len(lives) != 1 || lives[0].Outcome != journal.Memory ||
+			lives[0].Why != "its tree used 500.0M (--max-memory 500.0M)" {
 			t.Errorf("it told %+v", lives)
 		}
 	})

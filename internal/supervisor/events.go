@@ -126,7 +126,8 @@ func (l *loop) noteEnd(w *worker) {
 	if l.job.Events.Ended == nil || w.pid == 0 && w.verdict == nil {
 		return
 	}
-	r := journal.Run{Generation: w.generation, PID: w.pid, Start: w.lived(), End: time.Now(), Outcome: w.outcome, Why: w.why, Code: -1}
+	r := journal.Run{Generation: w.generation, PID: w.pid, Start: w.lived(), End: time.Now(), Outcome: w.outcome,
+		Why: w.why, Code: -1}
 	if !w.ready.IsZero() {
 		ready := w.ready.Round(0) // without the monotonic clock
 		r.Ready = &ready

@@ -97,7 +97,8 @@ func newLoop(job Job, sys world) *loop {
 	if job.Lease == nil {
 		job.Lease = always{}
 	}
-	l := &loop{job: job, o: job.Options, sys: sys, timer: time.NewTimer(time.Hour), events: make(chan event), over: make(chan struct{})}
+	l := &loop{job: job, o: job.Options, sys: sys, timer: time.NewTimer(time.Hour), events: make(chan event),
+		over: make(chan struct{})}
 	l.back.o = job.Options
 	l.timer.Stop()
 	return l

@@ -226,7 +226,8 @@ func (l *loop) reloadFailed(w *worker) {
 		wait := min(retryDelay<<min(r.failed, 10), retryMaxDelay)
 		r.failed++
 		r.again = time.Now().Add(wait)
-		l.job.Warn("reload failed, the old one goes on: %s; trying again in %s (%d of %d, --reload-retries)", why, wait, r.failed, l.o.ReloadRetries)
+		l.job.Warn("reload failed, the old one goes on: %s; trying again in %s (%d of %d, --reload-retries)", why, wait,
+			r.failed, l.o.ReloadRetries)
 		return
 	}
 	what := "rolled back, the old one goes on"

@@ -103,7 +103,8 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 	}
 	w.onCause(m)
 	if m.NotifyAccess != "" {
-		l.job.Warn("the worker said NOTIFYACCESS=%s, which changes nothing; --notify-access says who may speak", m.NotifyAccess)
+		l.job.Warn("the worker said NOTIFYACCESS=%s, which changes nothing; --notify-access says who may speak",
+			m.NotifyAccess)
 	}
 	if said := m.Event(); said != sdnotify.None {
 		w.said = said
@@ -169,7 +170,8 @@ func (w *worker) maySpeak(m *sdnotify.Message) bool {
 	}
 	if !l.turnedDown {
 		l.turnedDown = true
-		l.job.Warn("turned down a notify message of pid %d%s, which isn't the main process (pid %d); --notify-access all takes it",
+		l.job.Warn("turned down a notify message of pid %d%s, which isn't the main process (pid %d); --notify-access all "+
+			"takes it",
 			pid, l.nameOf(pid), main)
 	}
 	return false

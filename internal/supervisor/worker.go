@@ -158,7 +158,8 @@ func (w *worker) onDeadline(now time.Time) {
 		w.stop(l.o.stopSignal())
 	case w.state == starting:
 		w.because(journal.Unready, "not ready within %s (--ready-timeout)%s", l.o.ReadyTimeout, w.check.why())
-		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended%s", l.o.ReadyTimeout, w.check.why())}
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--ready-timeout): ended%s", l.o.ReadyTimeout,
+			w.check.why())}
 		w.stop(l.o.stopSignal())
 	}
 }
@@ -204,7 +205,9 @@ func (w *worker) judge(e process.Exit) error {
 	}
 	if w.overLimit(e) {
 		w.because(journal.Memory, "--max-memory %s", mebibytes(w.l.o.MaxMemory))
-		return &EndError{e.Code(), fmt.Sprintf("the kernel killed the command, because its tree had used up %s (--max-memory)", mebibytes(w.l.o.MaxMemory))}
+		return &EndError{e.Code(),
+			fmt.Sprintf("the kernel killed the command, because its tree had used up %s (--max-memory)",
+				mebibytes(w.l.o.MaxMemory))}
 	}
 	ran := time.Since(w.began)
 	switch code := e.Code(); {
@@ -215,7 +218,8 @@ func (w *worker) judge(e process.Exit) error {
 	case code != 0: // its own word, and its own business to explain
 		return &EndError{code, ""}
 	case ran < w.l.o.MinRuntime && w.l.goal.up() && w.state != stopping:
-		return &EndError{1, fmt.Sprintf("the command ended after %s, which is less than %s (--min-runtime)", ran.Round(time.Millisecond), w.l.o.MinRuntime)}
+		return &EndError{1, fmt.Sprintf("the command ended after %s, which is less than %s (--min-runtime)",
+			ran.Round(time.Millisecond), w.l.o.MinRuntime)}
 	}
 	return nil
 }
@@ -259,7 +263,8 @@ func (w *worker) left(members []procscan.ID) {
 	case l.o.Leftovers == "follow":
 		w.follow(members)
 	default:
-		l.job.Warn("the command has ended and left %s behind: ending (--leftovers follow watches over a daemon, keep lets all live)", list(members))
+		l.job.Warn("the command has ended and left %s behind: ending (--leftovers follow watches over a daemon, keep lets "+
+			"all live)", list(members))
 		w.stop(l.o.stopSignal())
 	}
 }

@@ -41,7 +41,8 @@ func move(to string) error {
 		return errors.New("go.mod has no line that begins with module")
 	}
 	// The go command knows what a path may look like.
-	if out, err := exec.Command("go", "mod", "edit", "-module="+to, "-require="+to+"/x@v0.0.0", "-print").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "mod", "edit", "-module="+to, "-require="+to+"/x@v0.0.0",
+		"-print").CombinedOutput(); err != nil {
 		return fmt.Errorf("%s can't be a module's path: %s", to, bytes.TrimSpace(out))
 	}
 	from := regexp.QuoteMeta(string(module[1]))

@@ -47,7 +47,8 @@ func TestHang(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"may hang: usually takes ", " found it running", "WRONG  state: it has run for ", "it may hang"} {
+	for _, want := range []string{"may hang: usually takes ", " found it running", "WRONG  state: it has run for ",
+		"it may hang"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("it doesn't say %q:\n%s", want, out)
 		}

@@ -156,7 +156,8 @@ func TestSickMachines(t *testing.T) {
 				t.Errorf("%s: %v: %s", m.name, err, out)
 				return
 			}
-			argv := append(unshare[1:len(unshare):len(unshare)], "--propagation", "private", "sh", "-c", machineScript, "sh", dir, user, m.spoil, known)
+			argv := append(unshare[1:len(unshare):len(unshare)], "--propagation", "private", "sh", "-c", machineScript, "sh",
+				dir, user, m.spoil, known)
 			cmd := exec.Command(unshare[0], argv...)
 			cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
 			out, err := cmd.CombinedOutput()
@@ -171,9 +172,11 @@ func TestSickMachines(t *testing.T) {
 			_, statErr := os.Stat(filepath.Join(dir, "out/ran"))
 			ran := statErr == nil
 			content, after := strings.HasSuffix(read("said"), "all is well"), strings.HasSuffix(read("said2"), "all is well")
-			results[i] = fmt.Sprintf("%-30s ran=%-5v before: %s | after: %s", m.name, ran, verdict(read("said")), verdict(read("said2")))
+			results[i] = fmt.Sprintf("%-30s ran=%-5v before: %s | after: %s", m.name, ran, verdict(read("said")),
+				verdict(read("said2")))
 			if !ran && (content || after) {
-				t.Errorf("%s: doctor is content (before %v, after %v), and cron started nothing:\n%s\n%s\n%s", m.name, content, after, read("said"), read("said2"), out)
+				t.Errorf("%s: doctor is content (before %v, after %v), and cron started nothing:\n%s\n%s\n%s", m.name, content,
+					after, read("said"), read("said2"), out)
 			}
 			if ran && (read("code") != "0" || read("code2") != "0") && !stricter[m.name] {
 				t.Errorf("%s: doctor is alarmed, and cron started it:\n%s\n%s", m.name, read("said"), read("said2"))

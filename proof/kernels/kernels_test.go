@@ -53,7 +53,8 @@ func TestKernels(t *testing.T) {
 			}
 			cmd := exec.Command("timeout", "-k", "1", "180", "sh", "-ec", line)
 			cmd.Dir = "/"
-			cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LIFELINE_") }), "DIR="+dir, "TMPDIR=/tmp")
+			cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LIFELINE_") }),
+				"DIR="+dir, "TMPDIR=/tmp")
 			if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "\npassed\n") {
 				t.Errorf("%s: %v\n%s", line, err, out)
 			}
@@ -69,7 +70,8 @@ func TestKernels(t *testing.T) {
 			play(name+" "+errno, "$DIR/kernels "+errno+" "+name+" "+scene)
 		}
 		play("a user "+errno, unprivileged+"$DIR/kernels "+errno+" "+old+" "+scene)
-		play("a user without subreaper and inotify "+errno, unprivileged+"$DIR/kernels "+errno+" prctl:SUBREAPER,inotify_init1 "+scene)
+		play("a user without subreaper and inotify "+errno,
+			unprivileged+"$DIR/kernels "+errno+" prctl:SUBREAPER,inotify_init1 "+scene)
 	}
 	for name, prepare := range map[string]string{
 		"no proc":        "mount -t tmpfs none /proc",
@@ -90,7 +92,8 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	need.Program(t, "strace")
-	out, _ := exec.Command("strace", "-f", "-e", "trace=memfd_create,openat2,statx", program, "EPERM", "statx", "stat", "/").CombinedOutput()
+	out, _ := exec.Command("strace", "-f", "-e", "trace=memfd_create,openat2,statx", program, "EPERM", "statx", "stat",
+		"/").CombinedOutput()
 	if !strings.Contains(string(out), "EPERM") {
 		t.Errorf("stat(1) could call statx: %s", out)
 	}

@@ -62,7 +62,8 @@ func lifeline(t *testing.T, dir string, args ...string) *exec.Cmd {
 func write(t *testing.T, dir string, args ...string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "page.html")
-	if out, err := lifeline(t, dir, append([]string{"report", "--out", file}, args...)...).CombinedOutput(); err != nil || len(out) > 0 {
+	if out, err := lifeline(t, dir, append([]string{"report", "--out", file}, args...)...).CombinedOutput(); err != nil ||
+		len(out) > 0 {
 		t.Fatalf("report: %v\n%s", err, out)
 	}
 	info, err := os.Stat(file)
@@ -73,7 +74,8 @@ func write(t *testing.T, dir string, args ...string) (file string) {
 }
 
 // evil is text that must stay text.
-const evil = "<script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=1>&lt;b&gt; \x1b[31mred\x1b]0;title\a \u202eright to left\u2066 \u200bz\u0301\u0301\u0301\u0301\u0301\u0301 ${1} {{.}} %s"
+const evil = "<script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=1>&lt;b&gt; " +
+	"\x1b[31mred\x1b]0;title\a \u202eright to left\u2066 \u200bz\u0301\u0301\u0301\u0301\u0301\u0301 ${1} {{.}} %s"
 
 // scene is a state directory with a name in each state, and foreign text wherever
 // text comes from.
@@ -93,7 +95,8 @@ func scene(t *testing.T) (dir string) {
 	run("long-line", "--", "sh", "-c", "kill -KILL $$")
 	run("pause", "job.paused")
 	run("job.paused", "--", "true")
-	for name, status := range map[string]string{"web": "serving 12 requests", "evil": evil, "a-very-long-name-" + strings.Repeat("n", 110): strings.Repeat("S", 1000)} {
+	for name, status := range map[string]string{"web": "serving 12 requests", "evil": evil, "a-very-long-name-" +
+		strings.Repeat("n", 110): strings.Repeat("S", 1000)} {
 		up := lifeline(t, dir, "--respawn", "--notify", "--notify-access", "all", name, "--", "sh", "-c", `systemd-notify --ready --status="$1"; exec sleep 3600`, "sh", status)
 		if err := up.Start(); err != nil {
 			t.Fatal(err)
@@ -130,7 +133,8 @@ type browser struct {
 func open(t *testing.T) *browser {
 	t.Helper()
 	path := need.Program(t, "chromium")
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.DisableGPU)
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -194,8 +198,10 @@ func ask[T any](b *browser, expression string) (answer T) {
 // show opens a file at a width, in light or dark.
 func (b *browser) show(file string, width int64, scheme string) {
 	b.Helper()
-	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1, Mobile: width < 500})
-	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900,
+		DeviceScaleFactor: 1, Mobile: width < 500})
+	command(b, emulation.SetEmulatedMedia,
+		emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 	b.do(chromedp.Navigate("file://" + file))
 }
 
@@ -279,7 +285,8 @@ func TestJudge(t *testing.T) {
 	b := open(t)
 	b.show(file, 800, "light")
 	found := strings.Join(b.faults(axe), "\n")
-	for _, want := range []string{"one text / another text", "beyond the edge: far away", "it scrolls sideways", "axe: color-contrast", "axe: svg-img-alt"} {
+	for _, want := range []string{"one text / another text", "beyond the edge: far away", "it scrolls sideways",
+		"axe: color-contrast", "axe: svg-img-alt"} {
 		if !strings.Contains(found, want) {
 			t.Errorf("%q isn't found, but\n%s", want, found)
 		}
@@ -306,7 +313,8 @@ func TestPage(t *testing.T) {
 		}
 	}
 	// On paper: A4 less its margins, in CSS pixels.
-	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 718, Height: 1047, DeviceScaleFactor: 1})
+	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 718, Height: 1047,
+		DeviceScaleFactor: 1})
 	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
 	for _, what := range ask[[]string](b, overlaps) {
 		t.Errorf("on paper: %s", what)
@@ -317,7 +325,8 @@ func TestPage(t *testing.T) {
 	if ask[bool](b, "'hacked' in window") || ask[int](b, "document.querySelectorAll('img').length") > 0 {
 		t.Error("foreign text became markup")
 	}
-	if text := ask[string](b, "document.body.innerText"); strings.ContainsAny(text, "\x1b\a\u202e\u2066\u200b") || !strings.Contains(text, "<script>window.hacked=1</script>") || !strings.Contains(text, "‹U+202E›") {
+	if text := ask[string](b, "document.body.innerText"); strings.ContainsAny(text, "\x1b\a\u202e\u2066\u200b") ||
+		!strings.Contains(text, "<script>window.hacked=1</script>") || !strings.Contains(text, "‹U+202E›") {
 		t.Error("foreign text isn't shown as it is")
 	}
 	b.isQuiet(file)
@@ -332,13 +341,16 @@ func TestFleet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hostile, err := json.Marshal([]map[string]any{{"name": "web", "state": evil, "status": strings.Repeat(evil, 50), "command": []string{evil, strings.Repeat("w", 5000)}, "schedule": evil, "problem": evil, "node": evil,
-		"failing_since": "9999-12-31T23:59:59Z", "last": map[string]any{"start": "0001-01-01T00:00:00Z", "end": "9999-12-31T23:59:59Z", "outcome": evil, "why": strings.Repeat(evil, 50)},
+	hostile, err := json.Marshal([]map[string]any{{"name": "web", "state": evil, "status": strings.Repeat(evil, 50),
+		"command": []string{evil, strings.Repeat("w", 5000)}, "schedule": evil, "problem": evil, "node": evil,
+		"failing_since": "9999-12-31T23:59:59Z", "last": map[string]any{"start": "0001-01-01T00:00:00Z",
+			"end": "9999-12-31T23:59:59Z", "outcome": evil, "why": strings.Repeat(evil, 50)},
 		"memory_bytes": uint64(1<<64 - 1), "processes": -1, "cpu_seconds": -1e308}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"web1": string(good), "web2": string(good), "hostile": string(hostile), "damaged": "[{" + evil, evil[:len("<script>window.hacked=1<")]: "{}", strings.Repeat("long", 50): "[]"} {
+	for name, text := range map[string]string{"web1": string(good), "web2": string(good), "hostile": string(hostile),
+		"damaged": "[{" + evil, evil[:len("<script>window.hacked=1<")]: "{}", strings.Repeat("long", 50): "[]"} {
 		if err := os.WriteFile(filepath.Join(fleet, name+".json"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -357,7 +369,8 @@ func TestFleet(t *testing.T) {
 	if n := ask[int](b, "document.querySelectorAll('tbody tr').length"); n != 17 {
 		t.Errorf("%d names are shown", n)
 	}
-	if text := ask[string](b, "document.querySelector('.wrong').innerText"); !strings.Contains(text, "damaged.json can't be used") {
+	if text := ask[string](b, "document.querySelector('.wrong').innerText"); !strings.Contains(text,
+		"damaged.json can't be used") {
 		t.Errorf("what is wrong: %s", text)
 	}
 	b.isQuiet(file)
@@ -423,7 +436,8 @@ func TestOld(t *testing.T) {
 		return ask[float64](b, "parseFloat(getComputedStyle(document.querySelector('#written')).fontSize)")
 	}
 	fresh := size()
-	later := command(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: "const now = Date.now; Date.now = () => now() + 86400e3"})
+	later := command(b, page.AddScriptToEvaluateOnNewDocument,
+		page.AddScriptToEvaluateOnNewDocumentParams{Source: "const now = Date.now; Date.now = () => now() + 86400e3"})
 	b.show(file, 800, "light")
 	if text := ask[string](b, "document.querySelector('#old').innerText"); !strings.Contains(text, "written 1d ago") {
 		t.Errorf("a page of yesterday says %q", text)
@@ -431,11 +445,13 @@ func TestOld(t *testing.T) {
 	if size() < 1.3*fresh {
 		t.Errorf("the time of writing has %g pixels, and had %g", size(), fresh)
 	}
-	command(b, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams{Identifier: later.Identifier})
+	command(b, page.RemoveScriptToEvaluateOnNewDocument,
+		page.RemoveScriptToEvaluateOnNewDocumentParams{Identifier: later.Identifier})
 	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.show(file, 800, "light")
 	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{})
-	if text := ask[string](b, "document.body.innerText"); !strings.Contains(text, "Written "+time.Now().Format("2006-01-")) || strings.Contains(text, " ago)") ||
+	if text := ask[string](b, "document.body.innerText"); !strings.Contains(text,
+		"Written "+time.Now().Format("2006-01-")) || strings.Contains(text, " ago)") ||
 		ask[bool](b, "document.querySelector('#tools').checkVisibility()") {
 		t.Errorf("without a script: %s", text)
 	}

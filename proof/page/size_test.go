@@ -33,8 +33,10 @@ func many(t *testing.T) (dir string) {
 		ok := 0
 		for i := range 2000 {
 			start := at.Add(time.Duration(i-2000) * 5 * time.Minute)
-			run := map[string]any{"start": start, "end": start.Add(time.Duration(random.IntN(200)+1) * time.Second), "pid": 1000 + i,
-				"generation": fmt.Sprintf("%016x", random.Uint64()), "outcome": "ok", "code": 0, "max_rss": 12345678, "cpu_seconds": 0.25, "supervisor": 999}
+			run := map[string]any{"start": start, "end": start.Add(time.Duration(random.IntN(200)+1) * time.Second),
+				"pid":        1000 + i,
+				"generation": fmt.Sprintf("%016x", random.Uint64()), "outcome": "ok", "code": 0, "max_rss": 12345678,
+				"cpu_seconds": 0.25, "supervisor": 999}
 			switch bad := random.IntN(40); {
 			case bad == 0 || i == 1999 && n%10 == 0:
 				run["outcome"], run["code"], run["why"] = "failed", 1, "it ended by itself"
@@ -52,16 +54,20 @@ func many(t *testing.T) (dir string) {
 			history.Write(append(line, '\n'))
 			last = run
 		}
-		state, err := json.Marshal(map[string]any{"version": 1, "name": name, "command": []string{"/srv/import/bin/import", "--customer", fmt.Sprint(n), "--config", "/etc/import/customers.d/config.toml"},
-			"state": "ended", "since": at, "last": last, "last_success": at.Add(-time.Hour), "totals": map[string]int{"runs": 2000, "ok": ok, "failed": 2000 - ok}})
+		state, err := json.Marshal(map[string]any{"version": 1, "name": name, "command": []string{"/srv/import/bin/import",
+			"--customer", fmt.Sprint(n), "--config", "/etc/import/customers.d/config.toml"},
+			"state": "ended", "since": at, "last": last, "last_success": at.Add(-time.Hour),
+			"totals": map[string]int{"runs": 2000, "ok": ok, "failed": 2000 - ok}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		output, err := json.Marshal(map[string]any{"end": at, "text": strings.Repeat("a line of what the import printed, of some length, with a reason at its end\n", 20)})
+		output, err := json.Marshal(map[string]any{"end": at,
+			"text": strings.Repeat("a line of what the import printed, of some length, with a reason at its end\n", 20)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for ending, text := range map[string]string{".state": string(state), ".history": history.String(), ".output": string(output)} {
+		for ending, text := range map[string]string{".state": string(state), ".history": history.String(),
+			".output": string(output)} {
 			if err := os.WriteFile(stem+ending, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +100,8 @@ func TestSize(t *testing.T) {
 		t.Fatalf("%d bytes, %v", len(text), err)
 	}
 	t.Logf("written in %v (CPU %v), at most %d MB resident, %d kB of HTML", time.Since(start).Round(time.Millisecond),
-		(cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Round(time.Millisecond), usage.Maxrss>>10, len(text)>>10)
+		(cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Round(time.Millisecond), usage.Maxrss>>10,
+		len(text)>>10)
 	if n := strings.Count(string(text), "<article"); n != 300 {
 		t.Errorf("%d names are shown", n)
 	}
@@ -103,7 +110,8 @@ func TestSize(t *testing.T) {
 	}
 	b := open(t)
 	b.show(file, 1400, "light")
-	t.Logf("interactive %.0f ms after the navigation began", ask[float64](b, "performance.getEntriesByType('navigation')[0].domInteractive"))
+	t.Logf("interactive %.0f ms after the navigation began", ask[float64](b,
+		"performance.getEntriesByType('navigation')[0].domInteractive"))
 	if rows := ask[int](b, "document.querySelectorAll('tbody tr').length"); rows != 300 {
 		t.Errorf("%d rows", rows)
 	}

@@ -64,7 +64,8 @@ func lighttpd(dir, address string, own bool) ([]string, error) {
 func puma(dir, address string, _ bool) ([]string, error) {
 	app := filepath.Join(dir, "app.ru")
 	text := fmt.Sprintf("run lambda { |env| [200, {'Content-Type' => 'text/plain'}, [%q]] }\n", page)
-	return []string{"/usr/bin/puma", "--quiet", "--dir", dir, "--bind", "tcp://" + address, app}, os.WriteFile(app, []byte(text), 0o644)
+	return []string{"/usr/bin/puma", "--quiet", "--dir", dir, "--bind", "tcp://" + address, app}, os.WriteFile(app,
+		[]byte(text), 0o644)
 }
 
 // starman takes the socket by SERVER_STARTER_PORT.
@@ -83,7 +84,8 @@ func starman(dir, address string, own bool) ([]string, error) {
 // two workers stops in accept, with its connections unanswered.
 func nginx(dir, address string, own bool) ([]string, error) {
 	conf := filepath.Join(dir, "nginx.conf")
-	text := fmt.Sprintf("daemon off; pid pid; error_log stderr; worker_processes 2; events {}\nhttp { access_log off; server { listen %s; location / { return 200 %q; } } }\n", address, page)
+	text := fmt.Sprintf("daemon off; pid pid; error_log stderr; worker_processes 2; events {}\nhttp { access_log off; "+
+		"server { listen %s; location / { return 200 %q; } } }\n", address, page)
 	argv := []string{"/usr/sbin/nginx", "-e", "stderr", "-p", dir, "-c", conf}
 	if !own {
 		argv = append([]string{"/usr/bin/env", "NGINX=3;"}, argv...)
@@ -145,16 +147,19 @@ var servers = []server{
 	{what: "lighttpd, keep-alive, stopped by TERM", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept,
 		argv: lighttpd, options: []string{"--ready-after", "500ms"},
 		note: "SIGTERM is its end at once"},
-	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma, options: []string{"--ready-after", "2s"}, loses: true,
+	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma,
+		options: []string{"--ready-after", "2s"}, loses: true,
 		note: "at its end it closes connections that it has accepted and on which no request has come yet"},
 	{what: "starman", needs: [2]string{"starman", "starman"}, ask: get("/", []byte(page)), clients: fresh, argv: starman,
 		options: []string{"--stop-signal", "QUIT", "--ready-after", "2s"}, loses: true,
 		note: "a child that is told to end between its accept and its own mark of it closes the connection"},
 	{what: "nginx", needs: [2]string{"nginx", "nginx-light"}, ask: get("/", []byte(page)), clients: fresh, argv: nginx,
 		options: []string{"--stop-signal", "QUIT", "--ready-after", "1s"}, listen: "?nonblock"},
-	{what: "node's cluster, workers accept", needs: nodeNeeds, ask: get("/", []byte(page)), clients: fresh, argv: node("SCHED_NONE"),
+	{what: "node's cluster, workers accept", needs: nodeNeeds, ask: get("/", []byte(page)), clients: fresh,
+		argv:    node("SCHED_NONE"),
 		options: []string{"--ready-after", "1s"}},
-	{what: "node's cluster, its primary accepts", needs: nodeNeeds, ask: get("/", []byte(page)), clients: fresh, argv: node("SCHED_RR"),
+	{what: "node's cluster, its primary accepts", needs: nodeNeeds, ask: get("/", []byte(page)), clients: fresh,
+		argv:    node("SCHED_RR"),
 		options: []string{"--ready-after", "1s"}, loses: true,
 		note: "its default: at its end the primary closes what it has accepted and not yet given to a worker"},
 }

@@ -52,7 +52,8 @@ func certificates(t *testing.T, dir string) {
 		}
 		c := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: name},
 			NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
-			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth,
+				x509.ExtKeyUsageClientAuth},
 			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 		signer, signerKey := ca, caKey
 		switch name {
@@ -131,7 +132,8 @@ func TestClusterEtcdTLS(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	dir := t.TempDir()
 	certificates(t, dir)
-	server := enginetest.Etcd(t, "--cert-file="+dir+"/server.pem", "--key-file="+dir+"/server.key", "--client-cert-auth", "--trusted-ca-file="+dir+"/ca.pem")
+	server := enginetest.Etcd(t, "--cert-file="+dir+"/server.pem", "--key-file="+dir+"/server.key", "--client-cert-auth",
+		"--trusted-ca-file="+dir+"/ca.pem")
 	clusterScripts(t, "tls", map[string]string{"CLUSTER": server, "CERTS": dir})
 }
 
@@ -141,12 +143,14 @@ func TestClusterEtcdPassword(t *testing.T) {
 	server := enginetest.Etcd(t)
 	enginetest.EtcdAuth(t, server, "root", "secret!word")
 	clusterScripts(t, "password", map[string]string{"CLUSTER": server, "AS": strings.Replace(server, "://", "://root@", 1),
-		"WITH": strings.Replace(server, "://", "://root:secret!word@", 1), "NOBODY": strings.Replace(server, "://", "://root@", 1)})
+		"WITH": strings.Replace(server, "://", "://root:secret!word@", 1), "NOBODY": strings.Replace(server, "://",
+			"://root@", 1)})
 }
 
 func TestClusterPostgresPassword(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
-	server := enginetest.Postgres(t, "local all all trust", "host all proof 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256")
+	server := enginetest.Postgres(t, "local all all trust", "host all proof 127.0.0.1/32 trust",
+		"host all all 127.0.0.1/32 scram-sha-256")
 	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -154,7 +158,8 @@ func TestClusterPostgresPassword(t *testing.T) {
 	enginetest.SQL(t, server, "CREATE USER root PASSWORD 'secret!word'", "GRANT USAGE ON SCHEMA lifeline TO root",
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO root")
 	with := func(user string) string { return strings.Replace(server, "proof@", user+"@", 1) }
-	clusterScripts(t, "password", map[string]string{"CLUSTER": with("root"), "AS": with("root"), "WITH": with("root:secret!word"), "NOBODY": with("nobody")})
+	clusterScripts(t, "password", map[string]string{"CLUSTER": with("root"), "AS": with("root"),
+		"WITH": with("root:secret!word"), "NOBODY": with("nobody")})
 }
 
 // A database that isn't ready for lifeline.
@@ -168,7 +173,8 @@ func TestClusterPostgresSchema(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	enginetest.SQL(t, db("old"), "INSERT INTO lifeline.version VALUES (99)")
-	clusterScripts(t, "schema", map[string]string{"CLUSTER": db("other"), "OLD": db("old"), "NONE": db("none"), "GUEST": strings.Replace(db("other"), "proof@", "guest@", 1)})
+	clusterScripts(t, "schema", map[string]string{"CLUSTER": db("other"), "OLD": db("old"), "NONE": db("none"),
+		"GUEST": strings.Replace(db("other"), "proof@", "guest@", 1)})
 }
 
 // An etcd that refuses writes: nothing is started, and status can't tell.
@@ -181,7 +187,8 @@ func TestClusterEtcdFull(t *testing.T) {
 func TestClusterPostgresReadOnly(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
-	if out, err := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server).CombinedOutput(); err != nil {
+	if out, err := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init",
+		server).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	clusterScripts(t, "readonly", map[string]string{"CLUSTER": server + "?options=-cdefault_transaction_read_only%3Don",
@@ -193,7 +200,8 @@ func TestClusterPostgresReadOnly(t *testing.T) {
 func TestClusterPgbouncer(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
-	if out, err := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server).CombinedOutput(); err != nil {
+	if out, err := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init",
+		server).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	clusterScripts(t, "pooler", map[string]string{

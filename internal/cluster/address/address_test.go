@@ -63,7 +63,8 @@ func TestAddress(t *testing.T) {
 // A message may repeat a word of the command line, as it is or quoted. What was
 // meant as an address is shown without its password.
 func TestScrub(t *testing.T) {
-	for _, word := range []string{"postgres://u:hunter2@h/db", "--cluster=postgres://u:hunter2@h/db", "postgres:/u:hunter2@h",
+	for _, word := range []string{"postgres://u:hunter2@h/db", "--cluster=postgres://u:hunter2@h/db",
+		"postgres:/u:hunter2@h",
 		"Postgres:u:hunter2@h", "etcd://u:hun\"ter2@h"} {
 		for _, format := range []string{"cannot read %s.", "cannot read %q."} {
 			if text := Scrub(fmt.Sprintf(format, word), []string{"lifeline", word}); strings.Contains(text, "hun") ||

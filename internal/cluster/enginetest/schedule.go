@@ -42,7 +42,8 @@ func (s Suite) runs(t *testing.T) {
 	if before.Code != all-2 || before.Ended.Sub(before.Label) != 3*time.Second {
 		t.Errorf("the one before is %+v", before)
 	}
-	if view, err := other.Look(t.Context(), name); err != nil || len(view.States) != 1 || len(view.States[0].Members) != 1 {
+	if view, err := other.Look(t.Context(), name); err != nil || len(view.States) != 1 ||
+		len(view.States[0].Members) != 1 {
 		t.Errorf("beside the runs it stands as %+v, %v", view, err)
 	}
 }

@@ -69,7 +69,8 @@ func SQL(t testing.TB, address string, statements ...string) {
 	psql, err := engine.Find("", "psql")
 	need.NoError(t, err)
 	for _, s := range statements {
-		if out, err := exec.Command(psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", address, "-c", s).CombinedOutput(); err != nil {
+		if out, err := exec.Command(psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", address, "-c",
+			s).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", s, err, out)
 		}
 	}

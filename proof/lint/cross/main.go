@@ -21,7 +21,8 @@ import (
 )
 
 var patterns = []string{".", "./lifeline/...", "./tasks", "./install", "./procscan",
-	"./internal/doctor", "./internal/cluster", "./internal/logger", "./internal/sdnotify", "./internal/supervisor", "./internal/tick"}
+	"./internal/doctor", "./internal/cluster", "./internal/logger", "./internal/sdnotify", "./internal/supervisor",
+	"./internal/tick"}
 
 var remote = map[string]bool{"linux/386": true, "openbsd/amd64": true, "darwin/arm64": true}
 
@@ -72,7 +73,8 @@ func check(system, arch string) (wrong []string) {
 		if p.IllTyped {
 			continue
 		}
-		pass := &analysis.Pass{Analyzer: atomicalign.Analyzer, Fset: p.Fset, Files: p.Syntax, Pkg: p.Types, TypesInfo: p.TypesInfo,
+		pass := &analysis.Pass{Analyzer: atomicalign.Analyzer, Fset: p.Fset, Files: p.Syntax, Pkg: p.Types,
+			TypesInfo:  p.TypesInfo,
 			TypesSizes: sizes(p, arch), ResultOf: map[*analysis.Analyzer]any{},
 			Report: func(d analysis.Diagnostic) {
 				wrong = append(wrong, fmt.Sprintf("%s: %s", p.Fset.Position(d.Pos), d.Message))

@@ -258,7 +258,8 @@ func (e *Etcd) Leave(ctx context.Context) error {
 
 // Test writes the key of the version as it is, or as it will be.
 func (e *Etcd) Test(ctx context.Context) error {
-	_, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).Then(clientv3.OpPut(version, layout)).
+	_, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).Then(clientv3.OpPut(version,
+		layout)).
 		Else(clientv3.OpPut(version, "", clientv3.WithIgnoreValue())).Commit()
 	return refine(err)
 }

@@ -39,7 +39,8 @@ func Open(ctx context.Context, typed, name string) (*Etcd, error) {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background())
-	e := &Etcd{typed: typed, c: c, now: c, config: config, name: name, changes: make(chan struct{}, 1), stop: stop, seen: map[string]observation{}}
+	e := &Etcd{typed: typed, c: c, now: c, config: config, name: name, changes: make(chan struct{}, 1), stop: stop,
+		seen: map[string]observation{}}
 	e.http = &http.Client{Transport: e.transport()}
 	if name != "" {
 		e.over.Add(1)

@@ -81,7 +81,8 @@ func TestPasswordRotated(t *testing.T) {
 	file, address := filepath.Join(t.TempDir(), "password"), filepath.Join(t.TempDir(), "address")
 	t.Setenv("LIFELINE_CLUSTER_PASSWORD_FILE", file)
 	enginetest.EtcdAuth(t, server, "root", "first")
-	admin, err := clientv3.New(clientv3.Config{Endpoints: []string{strings.TrimPrefix(server, "etcd://")}, Username: "root",
+	admin, err := clientv3.New(clientv3.Config{Endpoints: []string{strings.TrimPrefix(server, "etcd://")},
+		Username: "root",
 		Password: "first"})
 	if err != nil {
 		t.Fatal(err)

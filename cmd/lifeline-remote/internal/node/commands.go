@@ -99,7 +99,8 @@ func move(ctx context.Context, url, name, node string) error {
 			return engine.Refuse("%s: %s is drained; lifeline undrain %s", name, node, node)
 		}
 		if !standsBy(last, node) {
-			return engine.Refuse("%s: %s doesn't stand by for it; %s; where it is paused, lifeline resume %s lets it", name, node,
+			return engine.Refuse("%s: %s doesn't stand by for it; %s; where it is paused, lifeline resume %s lets it", name,
+				node,
 				whoDoes(last), name)
 		}
 		if last.Wish != node {

@@ -37,7 +37,8 @@ func examine(ctx context.Context, url, name string, found func(words ...string))
 	began := time.Now()
 	e, err := open(ctx, cluster.Hello{URL: url, Name: name})
 	if err != nil {
-		found("WRONG", "engine", fmt.Sprintf("%s: %v", shown, err), "see docs/cluster.md; lifeline status --cluster asks again")
+		found("WRONG", "engine", fmt.Sprintf("%s: %v", shown, err),
+			"see docs/cluster.md; lifeline status --cluster asks again")
 		return
 	}
 	defer e.Close()
@@ -46,7 +47,8 @@ func examine(ctx context.Context, url, name string, found func(words ...string))
 			"see docs/cluster.md; lifeline status --cluster asks again")
 		return
 	}
-	found("ok", "engine", fmt.Sprintf("%s answers and takes writes, in %s", shown, time.Since(began).Round(time.Millisecond)))
+	found("ok", "engine", fmt.Sprintf("%s answers and takes writes, in %s", shown,
+		time.Since(began).Round(time.Millisecond)))
 	before := wall()
 	switch theirs, err := e.Clock(ctx); {
 	case err != nil || theirs.IsZero():
@@ -54,10 +56,12 @@ func examine(ctx context.Context, url, name string, found func(words ...string))
 	default:
 		ahead := before.Add(wall().Sub(before) / 2).Sub(theirs)
 		if ahead.Abs() > defaultSkew {
-			found("WRONG", "clock", "this node's is "+aheadOf(ahead)+" the engine's: it runs no ticks where --max-clock-skew is less",
+			found("WRONG", "clock",
+				"this node's is "+aheadOf(ahead)+" the engine's: it runs no ticks where --max-clock-skew is less",
 				"set it right, by NTP for example: timedatectl")
 		} else {
-			found("ok", "clock", "this node's is within "+max(ahead.Abs(), time.Second).Round(time.Second).String()+" of the engine's")
+			found("ok", "clock", "this node's is within "+max(ahead.Abs(),
+				time.Second).Round(time.Second).String()+" of the engine's")
 		}
 	}
 	view, err := e.Look(ctx, name)
@@ -84,7 +88,8 @@ func examine(ctx context.Context, url, name string, found func(words ...string))
 		found("ok", "lease", strings.Join(holders, ", ")+" holds it; stand-bys: "+whoDoes(state))
 	}
 	if ahead := state.Mark.Claimed.Sub(wall()); ahead > defaultSkew {
-		found("WRONG", "ticks", "the latest is of the future, "+state.Mark.Claimed.Format(time.RFC3339)+": nothing runs until then",
+		found("WRONG", "ticks",
+			"the latest is of the future, "+state.Mark.Claimed.Format(time.RFC3339)+": nothing runs until then",
 			"lifeline ticks --cluster "+shown+" reset "+name)
 	}
 }

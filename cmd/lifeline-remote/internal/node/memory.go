@@ -104,12 +104,13 @@ func (s *session) remember(m engine.Mark) {
 // doRaise gives back what the engine has forgotten.
 func (s *session) doRaise() {
 	floor := s.past.Floor
-	s.do("raise", s.limit(), func(ctx context.Context) error { return s.engine.Raise(ctx, s.Name, floor) }, func(err error) {
-		if !s.again(err) {
-			s.wrote()
-			s.tryAt = s.w.now()
-		}
-	})
+	s.do("raise", s.limit(), func(ctx context.Context) error { return s.engine.Raise(ctx, s.Name, floor) },
+		func(err error) {
+			if !s.again(err) {
+				s.wrote()
+				s.tryAt = s.w.now()
+			}
+		})
 }
 
 // clock compares this node's clock with the engine's.

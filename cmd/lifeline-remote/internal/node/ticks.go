@@ -217,7 +217,8 @@ func (s *session) doTick() {
 
 // begins is the run that the next claim begins.
 func (s *session) begins(label time.Time) *engine.Run {
-	s.ticks.run = engine.Run{Serial: s.ticks.mark.Serial + 1, Label: label, Node: s.Node, Fence: s.fence, Began: s.w.wall().UTC()}
+	s.ticks.run = engine.Run{Serial: s.ticks.mark.Serial + 1, Label: label, Node: s.Node, Fence: s.fence,
+		Began: s.w.wall().UTC()}
 	run := s.ticks.run
 	return &run
 }

@@ -289,8 +289,9 @@ func (p *Postgres) Drain(ctx context.Context, node string, lasts time.Duration) 
 // Tell writes a column.
 func (p *Postgres) Tell(ctx context.Context, ahead time.Duration) error {
 	var ok bool
-	err := p.row(ctx, []any{&ok}, "WITH told AS (UPDATE lifeline.member SET ahead = $2::interval WHERE id = $1 RETURNING 1) "+
-		"SELECT EXISTS (SELECT FROM told)", p.id, micros(ahead))
+	err := p.row(ctx, []any{&ok},
+		"WITH told AS (UPDATE lifeline.member SET ahead = $2::interval WHERE id = $1 RETURNING 1) "+
+			"SELECT EXISTS (SELECT FROM told)", p.id, micros(ahead))
 	if err == nil && !ok {
 		err = engine.ErrLost
 	}

@@ -42,7 +42,8 @@ func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark, run *engine.
 			ON CONFLICT (name, place) DO UPDATE SET serial = excluded.serial, label = excluded.label, node = excluded.node,
 				fence = excluded.fence, began = excluded.began, ended = excluded.ended, code = excluded.code)
 			SELECT n FROM claim`
-		args = append(args, run.Place(), run.Serial, run.Label, run.Node, int64(run.Fence), run.Began, stamp(run.Ended), run.Code)
+		args = append(args, run.Place(), run.Serial, run.Label, run.Node, int64(run.Fence), run.Began, stamp(run.Ended),
+			run.Code)
 	}
 	err := p.row(ctx, []any{&n}, sql, args...)
 	switch {
