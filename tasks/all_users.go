@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"lifeline/install"
+	"lifeline/internal/human"
 )
 
 // account is a user of this machine.
@@ -116,15 +117,16 @@ func (a account) stand(ctx context.Context) (list []instanceStatus, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	var out, said bytes.Buffer
+	var out, said bounded // the user may do as he likes with that process
 	cmd := exec.CommandContext(ctx, self, "status", "--json")
 	cmd.Args[0] = "lifeline"
 	cmd.Env = []string{"PATH=" + install.CronDPath, "HOME=" + a.home, "LOGNAME=" + a.name}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", &out, &said
+	cmd.WaitDelay = time.Second // for what it has started, and that has its output open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}}
 	if err := cmd.Run(); err != nil {
 		if text := strings.TrimSpace(said.String()); text != "" {
-			return nil, errors.New(strings.TrimPrefix(text, "lifeline: "))
+			return nil, errors.New(human.Printable(strings.TrimPrefix(text, "lifeline: ")))
 		}
 		return nil, err
 	}
@@ -132,4 +134,17 @@ func (a account) stand(ctx context.Context) (list []instanceStatus, err error) {
 		return nil, fmt.Errorf("what was answered can't be read: %w", err)
 	}
 	return list, nil
+}
+
+// maxAnswer is more than the status of thousands of names takes, in bytes.
+const maxAnswer = 16 << 20
+
+// bounded keeps what is written, up to maxAnswer.
+type bounded struct{ bytes.Buffer }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxAnswer {
+		return 0, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+	}
+	return b.Buffer.Write(p)
 }

@@ -14,6 +14,8 @@ as() { setpriv --reuid "$1" --regid "$1" --clear-groups env -i PATH="$PATH" "$2"
 chmod 755 "$(dirname "$L")" 2>/dev/null || :
 as 1 lifeline x -- true # has been here
 as 65534 lifeline web -- false || :
+as 2 lifeline evil -- false || :
+sed -i 's/"outcome": *"failed"/"outcome":"\\u001b[2J"/; s/"state": *"ended"/"state":"\\u001b[2J"/' /var/tmp/lifeline-2/evil-*
 printf '* * * * * bin lifeline tab -- true\n' >/etc/cron.d/tab
 echo "--- all"; lifeline status --all-users
 echo "--- one"; lifeline status --all-users --json web || :
@@ -36,6 +38,9 @@ echo "--- nobody"; as 65534 lifeline status --all-users web || echo "code $?"
 		if got := part(name); !regexp.MustCompile(want).MatchString(got) {
 			t.Errorf("%s: want %s, it said:\n%s", name, want, got)
 		}
+	}
+	if strings.Contains(said, "\x1b") || !strings.Contains(said, ".[2J") {
+		t.Errorf("root's terminal would obey what a user has written into his files: %q", said)
 	}
 	if t.Failed() {
 		t.Log(said)

@@ -201,7 +201,7 @@ func (s instanceStatus) notes() string {
 	if s.NextTick != nil && !s.Running && !s.Paused {
 		list = append(list, "next tick "+human.ShortTime(*s.NextTick))
 	}
-	return human.Printable(strings.Join(list, "; "))
+	return strings.Join(list, "; ")
 }
 
 // writeTable is for people. A width above 0 is the terminal's: what is too wide
@@ -241,6 +241,11 @@ func writeTable(out io.Writer, list []instanceStatus, colour bool, screen int) {
 		rows[0][0] = "USER: NAME"
 		for i, s := range list {
 			rows[i+1][0] = s.User + ": " + s.Name
+		}
+	}
+	for _, row := range rows { // files of other users, and of other machines, may say anything
+		for i := range row {
+			row[i] = human.Printable(row[i])
 		}
 	}
 	below := fit(rows, screen)

@@ -153,7 +153,8 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	return list
 }
 
-// IsUser reports whether the machine knows a user: it asks the password file, else getent(1), which asks directory services.
+// IsUser reports whether the machine knows a user. It asks the password file, and
+// then getent(1), which asks directory services.
 func IsUser(name string) bool {
 	text, err := os.ReadFile("/etc/passwd")
 	if err == nil && strings.Contains("\n"+string(text), "\n"+name+":") {
@@ -186,7 +187,7 @@ func (d *Doctor) spool() (why, advice string) {
 
 // passedOver says why cron doesn't read a file in /etc/cron.d (cron(8)).
 func passedOver(path string) (why, advice string) {
-	info, err := os.Stat(path) // of a link cron looks at the target, too
+	info, err := os.Stat(path) // as cron, which looks at a link's target
 	if err != nil {
 		return "", ""
 	}
@@ -205,13 +206,13 @@ func passedOver(path string) (why, advice string) {
 	return "", ""
 }
 
-// a tabled line is one with its place.
+// tabled is a line with its place.
 type tabled struct {
 	install.Line
 	table crontab
 }
 
-// line finds what starts name, and says what is wrong with it as a line.
+// line finds the line that starts name, and says what is wrong with it.
 func (d *Doctor) line(name string) (tabled, bool) {
 	var mine, others []tabled
 	for _, t := range d.tables {
@@ -292,7 +293,7 @@ func (d *Doctor) noLine(name string, others []tabled) {
 	d.wrong("crontab", advice, "no line starts %s", name)
 }
 
-// checkLine is for what cron or the shell would trip over.
+// checkLine finds what cron or the shell would trip over.
 func (d *Doctor) checkLine(l tabled) {
 	at := where(l.table, l.Line)
 	if l.Problem != "" {

@@ -265,9 +265,9 @@ func (c *census) childrenOf(pid int) []procscan.Process {
 	return c.children[pid]
 }
 
-// isOwn reports whether only the caller may open the file.
-// Another user can make a file of any content, and in a mount namespace of his own
-// he can give any file that he may open any path.
+// isOwn reports whether only the caller may open the file. Another user can make a
+// file of any content. In a mount namespace of his own he can give any path to a
+// file that he may open.
 func isOwn(o procscan.Open) bool {
 	uid, perm, ok := o.Access()
 	return ok && uid == ownUID() && perm&0o077 == 0
