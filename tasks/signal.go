@@ -44,12 +44,16 @@ func signalCommand() *cli.Command {
 
 // signal sends sig to the main process of name, or to every process of its tree.
 func (o *options) signal(ctx context.Context, name string, sig unix.Signal, whole bool) error {
+	// A supervisor that hears commands has had a worker: one without a worker after
+	// that has none for now. The record read before may be from before the start.
+	hears := false
 	h, running, err := o.holder(name, func(h guard.Holder) bool {
-		if h.Worker.Alive() {
+		if h.Worker.Alive() || hears {
 			return true
 		}
 		_, err := order(ctx, o.guard, name, "grace", time.Second)
-		return err == nil // it hears commands, and has no worker for now
+		hears = err == nil
+		return false
 	})
 	if err != nil {
 		return err
