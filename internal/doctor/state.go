@@ -142,7 +142,7 @@ func (d *Doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
 		d.wrong("lock", "find out what it wants with it, and end it: kill "+strings.Join(pids, " "),
 			"%s is held by %s, which isn't lifeline: nothing can start", e.Lock, who)
 	}
-	if who, pids := foreign(e.Run, e.RunHolders); who != "" && !e.Worker.Alive() {
+	if who, pids := foreign(e.Run, e.RunHolders); who != "" && e.WorkerNow == nil {
 		ok = false
 		d.wrong("lock", fmt.Sprintf("if it isn't %s, end it: kill %s", name, strings.Join(pids, " ")),
 			"%s is held by %s, which shows nothing of %s: it is taken for an instance that has lost its environment, or holds "+
@@ -190,25 +190,25 @@ func describe(id procscan.ID) string {
 
 // running says what lives of it.
 func (d *Doctor) running(c candidate, e guard.Exam) {
-	sup, worker, name := e.Supervisor, e.Worker, c.name
-	if s, err := procscan.Lookup(sup.PID); err == nil && s.ID == sup && s.Stopped() {
+	sup, worker, name := e.SupervisorNow, e.WorkerNow, c.name
+	if sup != nil && sup.Stopped() {
 		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", sup.PID),
 			"its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
 		return
 	}
-	if s, err := procscan.Lookup(worker.PID); err == nil && s.ID == worker && s.Stopped() {
+	if worker != nil && worker.Stopped() {
 		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", worker.PID),
 			"it is stopped (SIGSTOP), pid %d: it lives, so nothing else is started", worker.PID)
 		return
 	}
 	switch {
-	case worker.Alive() && !sup.Alive():
+	case worker != nil && sup == nil:
 		d.fine("state", "pid %d runs; its supervisor was killed, and the next tick takes it over", worker.PID)
-	case worker.Alive():
+	case worker != nil:
 		d.fine("state", "runs, pid %d", worker.PID)
-	case sup.Alive() && standsBy(c.guard, name):
+	case sup != nil && standsBy(c.guard, name):
 		d.fine("state", "stands by for the lease, supervisor pid %d: another node of the cluster runs it", sup.PID)
-	case sup.Alive():
+	case sup != nil:
 		d.fine("state", "its supervisor, pid %d, is about to start it", sup.PID)
 	case c.blocked:
 		d.fine("state", "doesn't run")
@@ -218,10 +218,10 @@ func (d *Doctor) running(c candidate, e guard.Exam) {
 	if path, _, err := c.guard.Journal(name); err == nil {
 		state, _ := journal.ReadState(path)
 		switch {
-		case worker.Alive():
+		case worker != nil:
 			d.differs(c, e, state)
 			d.hangs(c, e, state)
-		case !sup.Alive() && !c.blocked:
+		case sup == nil && !c.blocked:
 			d.overdue(c, e, path)
 		}
 	}
@@ -312,6 +312,9 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 		return // what is kept up isn't to end
 	}
 	runs, _ := d.History(file)
+	if !slices.ContainsFunc(runs, journal.Run.Good) {
+		return // nothing tells what is usual, and the start's time costs a few reads
+	}
 	since, _ := procscan.Describe(e.Worker)
 	now := time.Since(since)
 	usual, stuck := IsStuck(runs, now)

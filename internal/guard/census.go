@@ -31,6 +31,7 @@ type census struct {
 	lockFiles bool // flocks has been read
 	inodes    map[uint64]bool
 	open      map[procscan.ID][]procscan.Open
+	byPath    map[string][]procscan.Open // the same
 	children  map[int][]procscan.Process
 	searched  bool // open is complete: every process was looked at
 }
@@ -39,7 +40,7 @@ type census struct {
 // are looked at too: while a contender forks its worker, the evidence moves from
 // one pid to another.
 func takeCensus(d dir) *census {
-	c := &census{dir: d, self: procscan.Self(), open: map[procscan.ID][]procscan.Open{}}
+	c := &census{dir: d, self: procscan.Self(), open: map[procscan.ID][]procscan.Open{}, byPath: map[string][]procscan.Open{}}
 	c.table, _, c.blind = procscan.ReadAll(identity.Prefix)
 	return c
 }

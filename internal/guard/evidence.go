@@ -39,6 +39,9 @@ func (c *census) openOf(id procscan.ID) []procscan.Open {
 			return strings.HasSuffix(path, ".run") || strings.HasSuffix(path, ".lock")
 		})
 		c.open[id] = open
+		for _, o := range open {
+			c.byPath[o.Path] = append(c.byPath[o.Path], o)
+		}
 	}
 	return open
 }
@@ -123,25 +126,21 @@ func (c *census) holders(name string) (lock, run []procscan.ID) {
 		return nil, nil
 	}
 	c.searchAll()
-	lockFile, runFile := c.dir.space+"/"+identity.LockFile(name), c.dir.space+"/"+identity.RunFile(name)
-	for id, open := range c.open {
-		for _, o := range open {
-			switch {
-			case o.Deleted || o.Path != lockFile && o.Path != runFile || !isOwn(o) || !isLocked(o):
-			case o.Path == lockFile:
-				lock = append(lock, id)
-			default:
-				run = append(run, id)
-			}
+	return c.lockersOf(c.dir.lock(name)), c.lockersOf(c.dir.run(name))
+}
+
+// lockersOf are the processes that hold the lock of the file at path. Where no
+// descriptor shows one, the takers of the lock count.
+func (c *census) lockersOf(path string) (ids []procscan.ID) {
+	for _, o := range c.byPath[c.dir.space+"/"+filepath.Base(path)] {
+		if !o.Deleted && isOwn(o) && isLocked(o) && !slices.Contains(ids, o.ID) {
+			ids = append(ids, o.ID)
 		}
 	}
-	if len(lock) == 0 {
-		lock = c.takers(c.dir.lock(name))
+	if len(ids) > 0 {
+		return ids
 	}
-	if len(run) == 0 {
-		run = c.takers(c.dir.run(name))
-	}
-	return lock, run
+	return c.takers(path)
 }
 
 // takers are the processes that took the lock of the file at path. They are known

@@ -105,6 +105,8 @@ type Exam struct {
 	Record     RecordState
 	Supervisor procscan.ID // as the record has them
 	Worker     procscan.ID
+
+	SupervisorNow, WorkerNow *procscan.Stat // what the census shows of them, nil where they don't live
 }
 
 // RecordState says what the record is worth.
@@ -137,6 +139,17 @@ func (x *Examiner) census(d dir) *census {
 	return x.taken[d.path]
 }
 
+// living is what the census shows of id, nil where it doesn't live.
+func (c *census) living(id procscan.ID) *procscan.Stat {
+	switch p, ok := c.table.Get(id.PID); {
+	case ok && p.ID == id:
+		return &p.Stat
+	case id.Alive(): // hidden from the census
+		return &procscan.Stat{ID: id}
+	}
+	return nil
+}
+
 // Examine looks at the files of name in the directory of g.
 func (x *Examiner) Examine(g Guard, name string) (Exam, error) {
 	if err := CheckName(name); err != nil {
@@ -157,7 +170,8 @@ func (x *Examiner) Examine(g Guard, name string) (Exam, error) {
 			e.Broken = append(e.Broken, err)
 		}
 	}
-	e.LockHolders, e.RunHolders = x.census(d).holders(name)
+	c := x.census(d)
+	e.LockHolders, e.RunHolders = c.holders(name)
 	f, err := os.OpenFile(e.Run, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return e, nil // it was told above, or there is none
@@ -177,7 +191,8 @@ func (x *Examiner) Examine(g Guard, name string) (Exam, error) {
 		e.Record = RecordForeign
 	default:
 		e.Record, e.Supervisor, e.Worker = RecordFine, procscan.ID(rec.Supervisor), procscan.ID(rec.Worker)
-		if !rec.InProcess() && e.Supervisor.Alive() && len(e.LockHolders) == 0 && procscan.CanSeeFlocks {
+		e.SupervisorNow, e.WorkerNow = c.living(e.Supervisor), c.living(e.Worker)
+		if !rec.InProcess() && e.SupervisorNow != nil && len(e.LockHolders) == 0 && procscan.CanSeeFlocks {
 			e.Record = RecordUnlocked
 		}
 	}
