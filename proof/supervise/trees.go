@@ -128,7 +128,7 @@ func marked(text string) string {
 }
 
 // runaway ends a tree that forks as fast as it can. The tree ends by itself after
-// 20 s, so terminate must be faster.
+// two minutes, so terminate must be faster.
 func (b *bench) runaway(options ...string) (time.Duration, error) {
 	g, err := b.grow("r", 1, options...)
 	if err != nil {

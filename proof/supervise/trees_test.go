@@ -49,8 +49,8 @@ func TestTreeOfKilledWorker(t *testing.T) {
 func TestRunaway(t *testing.T) {
 	b := ready(t)
 	took := must[time.Duration](t)(b.runaway())
-	// By itself it ends after 20 s, which means that it wasn't ended.
-	if took > 15*time.Second {
+	// By itself it ends after two minutes, which means that it wasn't ended.
+	if took > 100*time.Second {
 		t.Errorf("it took %s", took)
 	}
 }

@@ -98,9 +98,9 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// until CMD ARG...: runs CMD until it succeeds; fails after 40 s.
+// until CMD ARG...: runs CMD until it succeeds; fails after 90 s.
 func until(ts *testscript.TestScript, neg bool, args []string) {
-	for deadline := time.Now().Add(40 * time.Second); ; {
+	for deadline := time.Now().Add(90 * time.Second); ; {
 		if err := ts.Exec(args[0], args[1:]...); (err == nil) != neg {
 			return
 		}

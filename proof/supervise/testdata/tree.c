@@ -7,7 +7,7 @@
      e  its environment is overwritten, its arguments are a title
      x  it has executed itself again, with no environment at all
      r  it runs away: each forks another and may end, up to 300 at once, and
-        until 20 s have passed since the first one began
+        until 120 s have passed since the first one began
 
    Every process holds the fifo "alive" of the first one's directory open, and
    writes a byte into it when it is as it should be; then it waits forever. */
@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ALIVE = 100, MOST = 300, SECONDS = 20 };
+enum { ALIVE = 100, MOST = 300, SECONDS = 120 };
 
 extern char **environ;
 static char **args;
