@@ -30,7 +30,8 @@ func (o *options) clusterOptions() []*option {
 			usage: "give the lease back to this node when it is healthy again"},
 		{name: "fail-after", value: "N", group: aboutCluster, to: number(&c.FailAfter, 0), preset: "never",
 			usage: "let another node have the lease after N failures in a row"},
-		{name: "tick", value: "SCHEDULE", group: aboutCluster, to: text(&c.Tick), noEnv: true, // a scheduled run finds its label in LIFELINE_TICK
+		// A scheduled run finds its label in LIFELINE_TICK.
+		{name: "tick", value: "SCHEDULE", group: aboutCluster, to: text(&c.Tick), noEnv: true,
 			usage: "run the command at each time of this schedule (cron's five fields, CRON_TZ=ZONE before them), once in the " +
 				"whole cluster"},
 		{name: "at-least-once", group: aboutCluster, to: toggle(&c.AtLeastOnce),

@@ -225,7 +225,8 @@ func (o *options) fromCrontab(ctx context.Context, name string, typed []word, ta
 		return nil, usage("%s: cannot run line %d of the crontab: cron starts it as the user %s; sudo -u %s lifeline run %s",
 			name, line.Number, line.User, line.User, name)
 	case line.Before != "":
-		return nil, usage("%s: cannot run line %d of the crontab: run leaves out what stands before lifeline there, `%s`; %s", name, line.Number, line.Before, instead)
+		return nil, usage("%s: cannot run line %d of the crontab: run leaves out what stands before lifeline "+
+			"there, `%s`; %s", name, line.Number, line.Before, instead)
 	case line.Fed:
 		return nil, usage("%s: cannot run line %d of the crontab: cron gives it the text behind the %% as standard input; %s",
 			name, line.Number, instead)

@@ -112,7 +112,8 @@ func understand(l install.Line) (doctor.Start, error) {
 	}
 	for _, c := range app.Commands {
 		c.Action = func(c *cli.Context) error {
-			return usage("it is `lifeline %s`, and cron is to start `lifeline %s -- COMMAND`, which guards", c.Command.Name, l.Name)
+			return usage("it is `lifeline %s`, and cron is to start `lifeline %s -- COMMAND`, which guards",
+				c.Command.Name, l.Name)
 		}
 	}
 	err := app.RunContext(context.Background(), permute(argv, app.Commands))

@@ -25,25 +25,33 @@ var effects = []effect{
 	{"respawn-max-delay", "without --respawn", noRespawn},
 	{"respawn-limit", "without --respawn", noRespawn},
 	{"recycle-after", "without --respawn", noRespawn},
-	{"respawn-steps", "without --respawn and --respawn-max-delay", func(o *options) bool { return noRespawn(o) || o.sup.RespawnMaxDelay == 0 }},
+	{"respawn-steps", "without --respawn and --respawn-max-delay",
+		func(o *options) bool { return noRespawn(o) || o.sup.RespawnMaxDelay == 0 }},
 	{"ready-timeout", "without --notify, --ready-check or --ready-by takeover", byTime},
-	{"reload-timeout", "without --notify, --ready-check or --ready-by takeover: without them --ready-after decides", byTime},
-	{"settle", "without --notify or --ready-check: without them --ready-after decides", func(o *options) bool { return !o.byNotify() && !readyCheck(o) }},
+	{"reload-timeout", "without --notify, --ready-check or --ready-by takeover: without them --ready-after decides",
+		byTime},
+	{"settle", "without --notify or --ready-check: without them --ready-after decides",
+		func(o *options) bool { return !o.byNotify() && !readyCheck(o) }},
 	{"ready-after", "with --notify, --ready-check or --ready-by takeover", func(o *options) bool { return !byTime(o) }},
 	{"ready-check", "with --notify, where READY=1 decides", func(o *options) bool { return o.sup.Notify }},
 	{"ready-check", ownSocket, func(o *options) bool { return o.opens(o.sup.ReadyCheck) }},
 	{"health-check", ownSocket, func(o *options) bool { return o.opens(o.sup.HealthCheck) }},
 	{"ready-by", "with --ready-check, which decides", readyCheck},
-	{"check-interval", "without --ready-check or --health-check", func(o *options) bool { return !readyCheck(o) && !healthCheck(o) }},
-	{"check-timeout", "without --ready-check or --health-check", func(o *options) bool { return !readyCheck(o) && !healthCheck(o) }},
+	{"check-interval", "without --ready-check or --health-check",
+		func(o *options) bool { return !readyCheck(o) && !healthCheck(o) }},
+	{"check-timeout", "without --ready-check or --health-check",
+		func(o *options) bool { return !readyCheck(o) && !healthCheck(o) }},
 	{"check-failures", "without --health-check", func(o *options) bool { return !healthCheck(o) }},
-	{"ready-by", "without --notify, where it is notify", func(o *options) bool { return o.sup.ReadyBy == "notify" && !o.sup.Notify }},
-	{"notify-access", "without --notify or --watchdog", func(o *options) bool { return !o.sup.Notify && o.sup.Watchdog == 0 }},
+	{"ready-by", "without --notify, where it is notify",
+		func(o *options) bool { return o.sup.ReadyBy == "notify" && !o.sup.Notify }},
+	{"notify-access", "without --notify or --watchdog",
+		func(o *options) bool { return !o.sup.Notify && o.sup.Watchdog == 0 }},
 	{"log-keep", "without --log", noLog},
 	{"log-mode", "without --log", noLog},
-	{"log-compress", "without --log, a --log-max-size and a --log-keep of at least 2: FILE.1 stays as it is", func(o *options) bool {
-		return noLog(o) || o.out.log.MaxSize == 0 || o.out.log.Keep < 2
-	}},
+	{"log-compress", "without --log, a --log-max-size and a --log-keep of at least 2: FILE.1 stays as it is",
+		func(o *options) bool {
+			return noLog(o) || o.out.log.MaxSize == 0 || o.out.log.Keep < 2
+		}},
 	{"log-max-size", "without --log", noLog},
 	{"wait", "with --standby, which waits for as long as it takes", func(o *options) bool { return o.guard.Standby }},
 	{"conflict-exit-code", "with --standby, which waits for the name", func(o *options) bool { return o.guard.Standby }},
@@ -71,7 +79,8 @@ var effects = []effect{
 	{"kill-mode", withExec + ", or give --replace or --orphans terminate", execEndsNone},
 }
 
-const ownSocket = "on a --listen socket: lifeline has opened it, so it takes connections whatever the command does; give http:// or a shell command"
+const ownSocket = "on a --listen socket: lifeline has opened it, so it takes connections whatever the command does; " +
+	"give http:// or a shell command"
 
 // opens reports whether lifeline itself takes the connection that a check asks for.
 func (o *options) opens(t probe.Target) bool {

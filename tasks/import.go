@@ -94,7 +94,9 @@ func applyImport(c *cli.Context, own bool, list []install.Imported) error {
 		if err != nil {
 			return err
 		}
-		_, _, err = install.Crontab{Lock: lock}.Edit(c.Context, func(text string) (string, error) { return install.CommentOut(text, done), nil })
+		_, _, err = install.Crontab{Lock: lock}.Edit(c.Context, func(text string) (string, error) {
+			return install.CommentOut(text, done), nil
+		})
 		if err != nil {
 			return fmt.Errorf("the old lines still stand beside the new ones: %w; take them out: crontab -e", err)
 		}

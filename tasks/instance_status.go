@@ -21,9 +21,11 @@ import (
 // instanceStatus is how a name stands: what `lifeline status --json` prints. Fields
 // may be added; their meaning doesn't change.
 type instanceStatus struct {
-	Name        string         `json:"name"`
-	User        string         `json:"user,omitempty"`
-	State       string         `json:"state"`   // starting, running, ready, reloading, stopping, backing off, standing by, waiting, orphaned, paused, not running
+	Name string `json:"name"`
+	User string `json:"user,omitempty"`
+	// starting, running, ready, reloading, stopping, backing off, standing by,
+	// waiting, orphaned, paused, not running
+	State       string         `json:"state"`
 	Running     bool           `json:"running"` // a worker or a supervisor of it lives
 	PID         int            `json:"pid,omitempty"`
 	Supervisor  int            `json:"supervisor,omitempty"`

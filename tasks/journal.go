@@ -16,7 +16,8 @@ func (o *options) journal(hold *guard.Hold, argv []string, generation string) (e
 	self := procscan.Self()
 	w := journal.Open(state, history, journal.State{
 		Name: o.name, Command: argv, Boot: procscan.BootID(), Supervisor: journal.Process{PID: self.PID, Start: self.Start},
-		State: supervisor.StateStarting, Since: time.Now(), Respawn: o.sup.Respawn, Notify: o.sup.Notify, Generation: generation, Node: o.cluster.Node,
+		State: supervisor.StateStarting, Since: time.Now(), Respawn: o.sup.Respawn, Notify: o.sup.Notify,
+		Generation: generation, Node: o.cluster.Node,
 	}, procscan.Booted(), o.warn)
 	events.State = func(now supervisor.Snapshot) {
 		w.State(func(s *journal.State) {
@@ -30,7 +31,8 @@ func (o *options) journal(hold *guard.Hold, argv []string, generation string) (e
 			if !now.Worker.Zero() {
 				s.Worker = &journal.Process{PID: now.Worker.PID, Start: now.Worker.Start}
 			}
-			s.Generation, s.Status, s.Restarts, s.Reloads, s.Fence = now.Generation, now.Status, now.Restarts, now.Reloads, now.Fence
+			s.Generation, s.Status, s.Fence = now.Generation, now.Status, now.Fence
+			s.Restarts, s.Reloads = now.Restarts, now.Reloads
 			s.Lost = now.Lost
 			s.Started, s.Ready, s.NextStart = stamp(now.Began), stamp(now.Ready), stamp(now.NextStart)
 		})

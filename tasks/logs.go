@@ -17,9 +17,10 @@ func logsCommand() *cli.Command {
 	var follow bool
 	var lines int
 	return &cli.Command{
-		Name:      "logs",
-		Usage:     "show what it printed (--log)",
-		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, from older files too; -f goes on with what\ncomes, through rotations.",
+		Name:  "logs",
+		Usage: "show what it printed (--log)",
+		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, from older files too; -f goes " +
+			"on with what\ncomes, through rotations.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "follow", short: "f", to: toggle(&follow), usage: "go on with new lines, until Ctrl-C"},
 			{name: "lines", short: "n", value: "N", to: number(&lines, 20), usage: "show the last N lines"}}),
@@ -49,7 +50,8 @@ func (o *options) logOf(c *cli.Context, name string) (string, error) {
 	if err != nil || path != "" {
 		return path, err
 	}
-	none := &codeError{exitNotRunning, name + ": has no log: it hasn't been started with --log FILE, and without that its output goes where lifeline's own goes (under cron, into a mail)"}
+	none := &codeError{exitNotRunning, name + ": has no log: it hasn't been started with --log FILE, and without that " +
+		"its output goes where lifeline's own goes (under cron, into a mail)"}
 	line, err := o.crontabLine(c.Context, name)
 	if err != nil {
 		if strange := o.unknownName(c.Context, name); strange != "" {

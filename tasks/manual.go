@@ -156,7 +156,9 @@ func (m *roff) command(c *cli.Command) {
 	// What it shares with the program itself is said there.
 	table := optionsOf(c.Flags)
 	all := new(options).table()
-	own := slices.DeleteFunc(slices.Clone(table), func(o *option) bool { return len(table) > 12 && find(all, o.name) != nil })
+	own := slices.DeleteFunc(slices.Clone(table), func(o *option) bool {
+		return len(table) > 12 && find(all, o.name) != nil
+	})
 	m.options(own, "")
 	if len(own) < len(table) {
 		m.line(".PP")

@@ -57,7 +57,8 @@ func meantCommand(args []string) error {
 }
 
 func noCommand(typed, line string) error {
-	return usage("there is no command %s: did you mean %s? (An instance of that name is started by lifeline %s -- COMMAND)", typed, line, typed)
+	return usage("there is no command %s: did you mean %s? (An instance of that name is started by "+
+		"lifeline %s -- COMMAND)", typed, line, typed)
 }
 
 // typedLine writes words so that they can be pasted.

@@ -175,7 +175,8 @@ func (o *options) prepareOutput(argv []string) error {
 	if s.Remote, err = cluster.Find(); err != nil {
 		var missing *cluster.MissingError
 		if errors.As(err, &missing) {
-			err = fmt.Errorf("%s is neither in %s nor on PATH: install it there (it comes with lifeline; from source: make build)", cluster.Program, missing.Beside)
+			err = fmt.Errorf("%s is neither in %s nor on PATH: install it there (it comes with lifeline; from source: "+
+				"make build)", cluster.Program, missing.Beside)
 		}
 		o.warn("no pings are sent: %v", err)
 		s.PingURL = ""

@@ -36,7 +36,8 @@ func TestLogLosesNothing(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", name, st.Size(), err)
 		}
 	}
-	t.Logf("%.0f MB/s, %d files, the longest write took %s", float64(said.Bytes)/said.Took.Seconds()/1e6, files, said.Longest)
+	t.Logf("%.0f MB/s, %d files, the longest write took "+
+		"%s", float64(said.Bytes)/said.Took.Seconds()/1e6, files, said.Longest)
 }
 
 // The supervisor is killed, the worker adopted, the program replaced in place:

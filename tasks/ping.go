@@ -14,10 +14,12 @@ import (
 func pingCommand() *cli.Command {
 	var timeout time.Duration
 	return &cli.Command{
-		Name:      "ping",
-		Usage:     "in a worker: is the supervisor there?",
-		UsageText: "lifeline ping [--timeout 5s]\n\nFor shell scripts that lifeline has started: exit code 0 when the supervisor\nanswers, 1 when it is gone.",
-		Flags:     flags([]*option{{name: "timeout", value: "TIME", to: duration(&timeout, 5*time.Second), usage: "wait up to TIME for the answer"}}),
+		Name:  "ping",
+		Usage: "in a worker: is the supervisor there?",
+		UsageText: "lifeline ping [--timeout 5s]\n\nFor shell scripts that lifeline has started: exit code 0 when the " +
+			"supervisor\nanswers, 1 when it is gone.",
+		Flags: flags([]*option{{name: "timeout", value: "TIME", to: duration(&timeout, 5*time.Second),
+			usage: "wait up to TIME for the answer"}}),
 		Action: func(*cli.Context) error {
 			return converse("ping", "pong", timeout)
 		},
@@ -27,10 +29,12 @@ func pingCommand() *cli.Command {
 func takeoverCommand() *cli.Command {
 	var timeout time.Duration
 	return &cli.Command{
-		Name:      "takeover",
-		Usage:     "in a worker: wait until the old generation is gone",
-		UsageText: "lifeline takeover\n\nFor shell scripts that lifeline has started: in a reload it says that this\ngeneration is ready, and returns when nothing of the old one is left. At a\nfirst start it returns at once.",
-		Flags:     flags([]*option{{name: "timeout", value: "TIME", to: duration(&timeout, 0), preset: "for ever", usage: "wait up to TIME"}}),
+		Name:  "takeover",
+		Usage: "in a worker: wait until the old generation is gone",
+		UsageText: "lifeline takeover\n\nFor shell scripts that lifeline has started: in a reload it says that " +
+			"this\ngeneration is ready, and returns when nothing of the old one is left. At a\nfirst start it returns at once.",
+		Flags: flags([]*option{{name: "timeout", value: "TIME", to: duration(&timeout, 0), preset: "for ever",
+			usage: "wait up to TIME"}}),
 		Action: func(*cli.Context) error {
 			return converse("takeover", "ok", timeout)
 		},

@@ -213,7 +213,8 @@ func (s *instanceStatus) onPage() report.Name {
 	n := report.Name{
 		Name: s.Name, Kind: s.kind(), State: s.stateText(), Since: s.UpSince, Command: strings.Join(s.Command, " "),
 		Schedule: s.Schedule,
-		Last:     s.Last, LastOK: s.LastSuccess, Failing: s.Failing, Status: s.Status, Problem: s.Problem, Processes: s.Processes,
+		Last:     s.Last, LastOK: s.LastSuccess, Failing: s.Failing, Status: s.Status,
+		Problem: s.Problem, Processes: s.Processes,
 		Memory: s.Memory,
 		CPU:    s.CPU, Supervised: s.Running, Restarts: s.Restarts, Reloads: s.Reloads, Node: s.Node, Totals: s.Totals,
 	}

@@ -250,7 +250,8 @@ func (o *options) acquire(ctx context.Context) (*guard.Hold, error) {
 
 // ending is how the options say that an instance is ended.
 func (o *options) ending() ending {
-	return ending{signal: stopSignal(o.sup.StopSignal), mixed: o.sup.KillMode != supervisor.ControlGroup, grace: o.sup.KillAfter}
+	return ending{signal: stopSignal(o.sup.StopSignal), mixed: o.sup.KillMode != supervisor.ControlGroup,
+		grace: o.sup.KillAfter}
 }
 
 // become is --exec: the name goes with the command.
@@ -259,7 +260,8 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 		if len(left) == 0 {
 			return nil
 		}
-		if err := (process.Tree{Also: left}).End(ctx, stopSignal(o.sup.StopSignal), o.sup.KillAfter, o.ending().mixed); err != nil {
+		if err := (process.Tree{Also: left}).End(ctx, stopSignal(o.sup.StopSignal), o.sup.KillAfter,
+			o.ending().mixed); err != nil {
 			return fmt.Errorf("cannot end what the last run left behind: %w", err)
 		}
 		return nil
@@ -281,7 +283,8 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 			hold.SetWorker(generation, self)
 			defer hold.Ended() // only where this process doesn't become the command
 			return self, process.Become(process.Spec{
-				Argv: argv, Env: append(hold.Environ(generation), supervisor.Environ(o.sup.Env)...), Dir: o.sup.Chdir, Umask: o.sup.Umask, Conditions: o.sup.Conditions,
+				Argv: argv, Env: append(hold.Environ(generation),
+					supervisor.Environ(o.sup.Env)...), Dir: o.sup.Chdir, Umask: o.sup.Umask, Conditions: o.sup.Conditions,
 				Run: hold.RunFile(), Stdio: job.Stdio,
 			})
 		})
@@ -306,10 +309,11 @@ func runCommand(argv []string) *cli.Command {
 	table := o.workerOptions()
 	own := append(slices.Clone(table), crontabOption(&o.crontab))
 	return &cli.Command{
-		Name:      "run",
-		Usage:     "run it here and now, without the guard",
-		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab line.",
-		Flags:     flags(own),
+		Name:  "run",
+		Usage: "run it here and now, without the guard",
+		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab " +
+			"line.",
+		Flags: flags(own),
 		Action: func(c *cli.Context) error {
 			o.own = own
 			command, err := o.command(argv, c.Args().Slice(), true)

@@ -51,7 +51,8 @@ func argsToPassOn() []string {
 func warnOfSecret(o *options, options []string) {
 	for _, option := range options {
 		if strings.HasPrefix(option, "--ping-url=http") || isURL(option) {
-			o.warn("the address of --ping-url can be read by others there: put it into a file of mode 600, and give --ping-url @FILE")
+			o.warn("the address of --ping-url can be read by others there: put it into a file of mode 600, and " +
+				"give --ping-url @FILE")
 			return
 		}
 	}

@@ -47,7 +47,8 @@ func newer() (string, error) {
 		return "", fmt.Errorf("%s can't be run: %w", path, err)
 	}
 	if want := fmt.Sprintf("lifeline takes over %d", supervisor.HandOverVersion); strings.TrimSpace(string(out)) != want {
-		return "", fmt.Errorf("%s doesn't understand what this lifeline would hand over: lifeline restart ends the worker once instead", path)
+		return "", fmt.Errorf("%s doesn't understand what this lifeline would hand over: lifeline restart ends "+
+			"the worker once instead", path)
 	}
 	return path, nil
 }

@@ -69,7 +69,8 @@ func (o *options) signal(ctx context.Context, name string, sig unix.Signal, whol
 		switch err := process.Send(id, sig); {
 		case errors.Is(err, unix.ESRCH) && whole: // it has ended meanwhile
 		case errors.Is(err, unix.EPERM):
-			return fmt.Errorf("cannot send %s to pid %d: it runs as another user; use that user or root", process.SignalName(sig), id.PID)
+			return fmt.Errorf("cannot send %s to pid %d: it runs as another user; use that user or root",
+				process.SignalName(sig), id.PID)
 		case err != nil:
 			return fmt.Errorf("cannot send %s to pid %d: %w", process.SignalName(sig), id.PID, err)
 		}

@@ -25,14 +25,19 @@ func terminateCommand() *cli.Command {
 	var o options
 	var now bool
 	return &cli.Command{
-		Name:      "terminate",
-		Usage:     "end it, the whole process tree",
-		UsageText: "lifeline terminate [options] NAME...\n\nCron starts it again at the next tick: lifeline pause NAME keeps it down.",
+		Name:  "terminate",
+		Usage: "end it, the whole process tree",
+		UsageText: "lifeline terminate [options] NAME...\n\nCron starts it again at the next tick: lifeline pause NAME " +
+			"keeps it down.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "now", to: toggle(&now), usage: "send SIGKILL at once"},
-			{name: "kill-mode", value: "MODE", to: oneOf(&o.sup.KillMode, string(supervisor.Mixed), string(supervisor.ControlGroup)), preset: "mixed", usage: "for processes without a supervisor"},
-			{name: "stop-signal", value: "SIGNAL", to: &o.sup.StopSignal, preset: "TERM", usage: "for processes without a supervisor"},
-			{name: "kill-after", value: "TIME", to: duration(&o.sup.KillAfter, 0), preset: "its own --kill-after", usage: "send SIGKILL after TIME to what is left"}}),
+			{name: "kill-mode", value: "MODE", preset: "mixed",
+				to:    oneOf(&o.sup.KillMode, string(supervisor.Mixed), string(supervisor.ControlGroup)),
+				usage: "for processes without a supervisor"},
+			{name: "stop-signal", value: "SIGNAL", to: &o.sup.StopSignal, preset: "TERM",
+				usage: "for processes without a supervisor"},
+			{name: "kill-after", value: "TIME", to: duration(&o.sup.KillAfter, 0), preset: "its own --kill-after",
+				usage: "send SIGKILL after TIME to what is left"}}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()
 			if len(names) == 0 {
@@ -46,7 +51,8 @@ func terminateCommand() *cli.Command {
 			if now && c.IsSet("kill-after") {
 				return usage("--kill-after %s has no effect with --now", o.sup.KillAfter)
 			}
-			e := ending{signal: stopSignal(o.sup.StopSignal), mixed: o.sup.KillMode != supervisor.ControlGroup, now: now, grace: -1}
+			e := ending{signal: stopSignal(o.sup.StopSignal), mixed: o.sup.KillMode != supervisor.ControlGroup, now: now,
+				grace: -1}
 			if c.IsSet("kill-after") {
 				e.grace = o.sup.KillAfter
 			}
@@ -226,7 +232,8 @@ func (e ending) end(ctx context.Context, g guard.Guard, in guard.Instance) error
 const killMargin = 2 * time.Second
 
 // endSupervisor asks the supervisor to end its worker, and waits for it.
-func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, sup procscan.ID, grace time.Duration) error {
+func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, sup procscan.ID,
+	grace time.Duration) error {
 	if e.now {
 		if _, err := order(ctx, g, name, "kill", time.Second); err == nil {
 			_ = process.WaitGone(ctx, sup, killMargin)
@@ -234,7 +241,8 @@ func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, s
 		return nil // else the caller kills it
 	}
 	if err := process.Send(sup, unix.SIGTERM); errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("cannot end it: pid %d, its supervisor, runs as another user; run lifeline terminate %s as that user or as root", sup.PID, name)
+		return fmt.Errorf("cannot end it: pid %d, its supervisor, runs as another user; run lifeline terminate %s as that "+
+			"user or as root", sup.PID, name)
 	}
 	_ = process.Send(sup, unix.SIGCONT)
 	wait := grace

@@ -56,7 +56,8 @@ func TestStaleRecord(t *testing.T) {
 			}
 			other := w.start(exec.Command("/usr/bin/perl", w.bad("other")[1:]...))
 			id := w.at("other")
-			line := fmt.Sprintf("lifeline2 %s %d 0123456789ab 0123456789abcdef 4194304:1 %d:%d 1 true", tt.boot, procscan.PIDNamespace(), id.PID, id.Start-tt.later)
+			line := fmt.Sprintf("lifeline2 %s %d 0123456789ab 0123456789abcdef 4194304:1 %d:%d 1 "+
+				"true", tt.boot, procscan.PIDNamespace(), id.PID, id.Start-tt.later)
 			line += fmt.Sprintf(" %08x\n", crc32.ChecksumIEEE([]byte(line)))
 			if err := os.WriteFile(w.file("web", "run"), fmt.Appendf(nil, "%-256s", line), 0o600); err != nil {
 				t.Fatal(err)

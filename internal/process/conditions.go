@@ -58,7 +58,8 @@ func SetUser(c *Conditions, name, group string) (env []string, err error) {
 		return nil, nil
 	}
 	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("only root can run a command as another user or group; put the line into root's crontab, or leave the option out")
+		return nil, fmt.Errorf("only root can run a command as another user or group; put the line into root's " +
+			"crontab, or leave the option out")
 	}
 	as := &launch.User{UID: -1, GID: -1}
 	if name != "" {

@@ -85,7 +85,8 @@ func Start(spec Spec) (procscan.ID, error) {
 func (s Spec) resolve() (path string, argv, env []string, err error) {
 	if s.Dir != "" {
 		if st, err := os.Stat(s.Dir); err != nil || !st.IsDir() {
-			return "", nil, nil, fmt.Errorf("cannot change to the directory %s: %w; make it, or correct --chdir", s.Dir, dirError(err))
+			return "", nil, nil, fmt.Errorf("cannot change to the directory %s: %w; make it, or correct --chdir", s.Dir,
+				dirError(err))
 		}
 	}
 	path, err = locate(s.Argv[0], variable(s.Env, "PATH"), s.Dir)
@@ -105,7 +106,8 @@ func (s Spec) resolve() (path string, argv, env []string, err error) {
 		if err := loadable(path, searchPath(variable(s.Env, "PATH"), in), in); err != nil {
 			return "", nil, nil, err
 		}
-		env = append(slices.Clip(env), launch.Env+"="+launch.Plan{Path: s.typed(path), Listen: len(s.Listen) > 0, Until: s.Until, Conditions: s.Conditions}.String())
+		plan := launch.Plan{Path: s.typed(path), Listen: len(s.Listen) > 0, Until: s.Until, Conditions: s.Conditions}
+		env = append(slices.Clip(env), launch.Env+"="+plan.String())
 		return self(), s.Argv, env, nil
 	}
 	return s.typed(path), s.Argv, env, nil
@@ -175,8 +177,10 @@ func (s Spec) descriptors(env []string) (files []uintptr, withFD []string) {
 // startError says why fork or exec failed. Too few processes, threads or memory
 // are this machine's limits; the rest is the command's fault.
 func startError(path string, err error) error {
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-		return fmt.Errorf("cannot start a process: %w; the limit on processes, memory or open files is reached (ulimit -a)", err)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EMFILE) ||
+		errors.Is(err, unix.ENFILE) {
+		return fmt.Errorf("cannot start a process: %w; the limit on processes, memory or open files is reached "+
+			"(ulimit -a)", err)
 	}
 	return execError(path, err)
 }

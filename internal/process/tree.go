@@ -209,7 +209,8 @@ func (t Tree) Kill(ctx context.Context) error {
 			}
 		}
 		if !refused.Zero() { // waiting doesn't help
-			return fmt.Errorf("pid %d: %w: it runs as another user; end it as that user or as root", refused.PID, ErrNotPermitted)
+			return fmt.Errorf("pid %d: %w: it runs as another user; end it as that user or as root", refused.PID,
+				ErrNotPermitted)
 		}
 		for id := range stopped {
 			_ = WaitGone(ctx, id, wait)
