@@ -64,7 +64,7 @@ func TestShellsComplete(t *testing.T) {
 			}[shell]
 			term := newTerminal(t, filepath.Join(dir, shell), start)
 			term.types(load + "; clear")
-			term.keys("Enter")
+			term.keys("Enter") // the prompt of PS1 comes after it
 			term.until("the prompt", func(screen string) bool { return strings.TrimSpace(screen) == ">" })
 			for typed, want := range wants {
 				term.types(typed)
@@ -80,6 +80,7 @@ func TestShellsComplete(t *testing.T) {
 					return strings.TrimSpace(line) == ">"
 				})
 				term.types("clear")
+				term.until("clear is typed", func(screen string) bool { return strings.HasPrefix(screen, "> clear") })
 				term.keys("Enter")
 				term.until("a clear prompt", func(screen string) bool { return strings.TrimSpace(screen) == ">" })
 			}
@@ -87,7 +88,7 @@ func TestShellsComplete(t *testing.T) {
 	}
 }
 
-// terminal is one that nobody sees, with a program in it.
+// terminal is a screen of tmux, with a program in it.
 type terminal struct {
 	t      *testing.T
 	socket string
