@@ -181,26 +181,37 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A reload starts nothing beside a worker that has ended, and announces the start
-// of what it starts.
+// A reload announces the start of what it starts, and starts nothing when another
+// supervisor has made new files and locked them.
 func TestLaunchBeside(t *testing.T) {
 	g := Guard{Dir: stateDir(t)}
-	err := g.Do(t.Context(), "job", func(_ context.Context, h *Hold) error {
-		_, err := h.LaunchBeside(procscan.ID{PID: os.Getpid(), Start: 1}, func() (procscan.ID, error) {
-			t.Error("it started one beside a worker that has ended")
-			return procscan.ID{}, nil
-		})
-		if !errors.Is(err, ErrEnded) {
-			t.Errorf("%v", err)
-		}
-		_, err = h.LaunchBeside(procscan.Self(), func() (procscan.ID, error) {
+	err := g.Do(t.Context(), "job", func(ctx context.Context, h *Hold) error {
+		_, err := h.LaunchBeside(ctx, procscan.Self(), func() (procscan.ID, error) {
 			s, err := procscan.Lookup(os.Getpid())
 			if s.Comm != identity.Announcement(h.dir.space, "job") {
 				t.Errorf("the main thread's name is %q while it starts one", s.Comm)
 			}
 			return s.ID, err
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		other, err := os.OpenFile(h.dir.path+"/new", os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return err
+		}
+		defer other.Close()
+		if err := errors.Join(flockNow(other), os.Rename(other.Name(), h.dir.lock("job"))); err != nil {
+			return err
+		}
+		_, err = h.LaunchBeside(ctx, procscan.Self(), func() (procscan.ID, error) {
+			t.Error("it started one although another supervisor has the lock file")
+			return procscan.ID{}, nil
+		})
+		if !errors.Is(err, ErrHeld) {
+			t.Errorf("%v", err)
+		}
+		return nil
 	})
 	if err != nil {
 		t.Error(err)

@@ -10,9 +10,11 @@ import (
 
 const (
 	// keepPoll is the interval at which both files are checked. It covers what
-	// inotify misses: a parent directory that was moved, and systems without
-	// inotify.
+	// inotify misses: a parent directory that was moved.
 	keepPoll = time.Minute
+	// keepPollBlind is the interval where there is no inotify, or the user's
+	// instances of it are used up (inotify(7)).
+	keepPollBlind = 6 * time.Second
 	// keepFirst is when the files are looked at first: a job that is shorter pays
 	// nothing for it.
 	keepFirst = 100 * time.Millisecond
@@ -38,21 +40,26 @@ func (h *Hold) Keep() (stop func()) {
 			case <-time.After(again):
 			}
 			put, err := h.putBack()
-			again = keepPoll
-			if put || first {
+			if put || first || w == nil {
 				w.close()
 				w = newWatch(h.dir.path, h.dir.lock(h.Name), h.dir.run(h.Name))
 				h.setWatch(w)
 				tidy.Close()
 				tidy = nil
-				again = time.Millisecond // once more: it may have gone again before the watch stood
 			}
-			if err != nil {
+			switch {
+			case err != nil:
 				retry = min(max(2*retry, time.Millisecond), 50*time.Millisecond)
 				again = retry
-			} else {
-				retry = 0
+				continue
+			case put || first:
+				again = time.Millisecond // once more: it may have gone again before the watch stood
+			case w == nil:
+				again = keepPollBlind
+			default:
+				again = keepPoll
 			}
+			retry = 0
 			if tidy == nil {
 				tidy = lockDir(h.dir.path)
 			}

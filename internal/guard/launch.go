@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,6 +43,30 @@ func (e *OrphanError) Error() string {
 // that a worker without a supervisor lives. The error of fork is returned as it
 // is.
 func (h *Hold) Launch(ctx context.Context, generation string, fork func() (procscan.ID, error)) (procscan.ID, error) {
+	return h.launch(ctx, procscan.ID{}, func() (procscan.ID, error) {
+		id, err := fork()
+		if err != nil {
+			return id, err
+		}
+		crash.Point("start.forked")
+		h.SetWorker(generation, id)
+		crash.Point("start.recorded")
+		return id, nil
+	})
+}
+
+// LaunchBeside starts a second generation beside the worker old, for a reload. It
+// is a start like each other one, but what this process watches over is no other
+// instance, and the record goes on naming old.
+//
+// The end of old in the meantime changes nothing. A contender whose census began
+// before the announcement has made new files before, or makes none.
+func (h *Hold) LaunchBeside(ctx context.Context, old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
+	return h.launch(ctx, old, fork)
+}
+
+// launch is Launch, with a worker of this process that may live; zero for none.
+func (h *Hold) launch(ctx context.Context, old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
 	withdraw := announce(identity.Announcement(h.dir.space, h.Name))
 	defer withdraw()
 	crash.Point("start.announced")
@@ -53,35 +76,12 @@ func (h *Hold) Launch(ctx context.Context, generation string, fork func() (procs
 	}
 	crash.Point("start.secured")
 	if !sure && !without.scan {
-		if err := h.elect(ctx); err != nil {
+		if err := h.elect(ctx, old); err != nil {
 			return procscan.ID{}, err
 		}
 	}
 	h.elected(breaks)
 	crash.Point("start.elected")
-	id, err := fork()
-	if err != nil {
-		return id, err
-	}
-	crash.Point("start.forked")
-	h.SetWorker(generation, id)
-	crash.Point("start.recorded")
-	return id, nil
-}
-
-// ErrEnded says that the worker has ended beside which another was to be started.
-var ErrEnded = errors.New("the worker has just ended")
-
-// LaunchBeside starts a second generation beside the worker old, for a reload.
-// It announces the start and then looks whether old lives. A contender that looked
-// before the announcement saw old; one that looks after it sees this process. Where
-// old has ended, which [ErrEnded] says, a new worker needs Launch.
-func (h *Hold) LaunchBeside(old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
-	withdraw := announce(identity.Announcement(h.dir.space, h.Name))
-	defer withdraw()
-	if !old.Alive() {
-		return procscan.ID{}, ErrEnded
-	}
 	return fork()
 }
 
@@ -134,8 +134,9 @@ func (h *Hold) elected(breaks int) {
 // elect takes a census and decides whether another instance lives or another
 // contender goes first. Of any two contenders that announce themselves before
 // they look, at least one sees the other. Both agree on which is older (start
-// ticks, pid). The older one goes on, after the younger one has withdrawn.
-func (h *Hold) elect(ctx context.Context) error {
+// ticks, pid). The older one goes on, after the younger one has withdrawn. What
+// belongs to the worker old, where there is one, doesn't count.
+func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 	self := procscan.Self()
 	var early []procscan.ID // the younger ones of the first census
 	for again, deadline := false, time.Now().Add(standstill); ; again = true {
@@ -148,6 +149,9 @@ func (h *Hold) elect(ctx context.Context) error {
 		if len(s.unknown) > 0 { // a process that begins an execve later has seen this one
 			h.resolveUnknown(ctx, c, s.unknown, deadline)
 			s = c.of(h.Name, h.prior.rec, h.prior.known)
+		}
+		if !old.Zero() {
+			s = h.withoutOwn(s, old)
 		}
 		if !s.worker.Zero() || !s.supervisor.Zero() {
 			return h.found(s)
@@ -179,6 +183,24 @@ func (h *Hold) elect(ctx context.Context) error {
 				"kill %d if it hangs, the next tick tries again", late.PID, standstill, late.PID)
 		}
 	}
+}
+
+// withoutOwn leaves out of a sighting what this process watches over.
+func (h *Hold) withoutOwn(s sighting, old procscan.ID) sighting {
+	self, generation := identity.ID(procscan.Self()), h.Generation()
+	own := func(id procscan.ID) bool {
+		return id == old || slices.ContainsFunc(s.members, func(m member) bool {
+			return m.ID == id && (m.marker.Supervisor == self || m.marker.Generation == generation)
+		})
+	}
+	others := slices.DeleteFunc(append([]procscan.ID{s.worker}, s.second...), func(id procscan.ID) bool {
+		return id.Zero() || own(id)
+	})
+	s.worker, s.second, s.leftovers = procscan.ID{}, nil, nil
+	if len(others) > 0 {
+		s.worker, s.second = others[0], others[1:]
+	}
+	return s
 }
 
 // found turns a sighting into the reason why the start ends here.

@@ -59,10 +59,10 @@ func (w *watch) changed() <-chan struct{} {
 }
 
 // pending reports whether something may have gone since it was last asked, also
-// where changed hasn't rung yet.
+// where changed hasn't rung yet. Without a watch nothing says that all has stayed.
 func (w *watch) pending() bool {
 	if w == nil {
-		return false
+		return true
 	}
 	events := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}
 	n, err := unix.Poll(events, 0)

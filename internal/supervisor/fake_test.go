@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,9 +73,9 @@ func (f *fake) Inherited() guard.Inherited    { return f.inherit }
 func (f *fake) Paused() bool                  { return f.paused }
 func (f *fake) Control() string               { return "" }
 func (f *fake) Restored() <-chan struct{}     { return nil }
-func (f *fake) LaunchBeside(old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
-	if slices.ContainsFunc(f.ended, func(e process.Exit) bool { return e.PID == old.PID }) {
-		return procscan.ID{}, guard.ErrEnded
+func (f *fake) LaunchBeside(_ context.Context, _ procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
+	if f.elected != nil {
+		return procscan.ID{}, f.elected
 	}
 	return fork()
 }

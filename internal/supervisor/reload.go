@@ -57,6 +57,7 @@ func (l *loop) onReload(r *request) {
 			r.answer("error " + why)
 		}
 	}
+	l.onChild() // the worker may have ended at this very moment
 	switch {
 	case !l.goal.up():
 		refuse("it is being ended")
@@ -104,15 +105,10 @@ func (l *loop) try() {
 	at := markOutput()
 	w := l.newWorker(guard.NewGeneration())
 	w.output = at
-	_, err := l.job.Hold.LaunchBeside(l.cur.id, func() (procscan.ID, error) { return l.launch(w, true) })
+	_, err := l.job.Hold.LaunchBeside(l.ctx, l.cur.id, func() (procscan.ID, error) { return l.launch(w, true) })
 	if err != nil {
 		w.enter(gone, 0)
 		w.close()
-		if errors.Is(err, guard.ErrEnded) { // what follows on its end is the new code, and the answer
-			l.waiting, l.reload.waiting = append(l.waiting, l.reload.waiting...), nil
-			l.onChild()
-			return
-		}
 		w.verdict = asEnd(err)
 		l.reloadFailed(w)
 		return

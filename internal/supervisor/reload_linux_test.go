@@ -368,8 +368,7 @@ func TestTakeoverLate(t *testing.T) {
 }
 
 // A reload that is asked for when the old worker has ended, and the loop hasn't
-// heard of it, starts a new one by the guard: another instance may have started
-// since.
+// heard of it, is an ordinary start.
 func TestReloadAfterTheEnd(t *testing.T) {
 	o := reloadOptions
 	o.Notify = false
@@ -382,7 +381,7 @@ func TestReloadAfterTheEnd(t *testing.T) {
 		})
 		f.sleep(10 * time.Second)
 		if log := f.took(); !slices.Equal(log, []string{"start"}) {
-			t.Errorf("it did %q, not one start by the guard", log)
+			t.Errorf("it did %q, not one ordinary start", log)
 		}
 	})
 }

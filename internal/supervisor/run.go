@@ -29,9 +29,9 @@ type Hold interface {
 	// *guard.HeldError says that another instance has the name, a
 	// *guard.OrphanError that a worker without a supervisor lives.
 	Launch(ctx context.Context, generation string, fork func() (procscan.ID, error)) (procscan.ID, error)
-	// LaunchBeside calls fork while the worker old lives; else it returns
-	// guard.ErrEnded.
-	LaunchBeside(old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error)
+	// LaunchBeside is Launch for a second generation. It notes no worker, and what
+	// belongs to the worker old is no other instance.
+	LaunchBeside(ctx context.Context, old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error)
 	SetWorker(generation string, id procscan.ID) // another process counts now
 	Ended()                                      // the worker has ended
 	Inherited() guard.Inherited                  // what lives already

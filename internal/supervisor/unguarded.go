@@ -26,7 +26,7 @@ func (Unguarded) Launch(_ context.Context, _ string, fork func() (procscan.ID, e
 }
 
 // LaunchBeside calls fork, too.
-func (Unguarded) LaunchBeside(_ procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
+func (Unguarded) LaunchBeside(_ context.Context, _ procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
 	return fork()
 }
 

@@ -41,6 +41,10 @@
  *   withdraw      give the thread name back
  *   watching, vacate, standDown, abandon, releaseRun, releaseLock
  *                 until the worker ends; then the record, the files, the exit
+ *   reload        a second generation is to be started: announce, then verifyLock and
+ *                 so on as for each start, but the old generation isn't counted
+ *   forkBeside    fork the new generation. The model lets the old one end at that
+ *                 moment, so that it is no evidence any more
  *   beside it: what is removed is put back, and the record written again (due)
  *   worker
  *   forked        has the thread name of its supervisor
@@ -56,7 +60,7 @@
  * first: that is more than start times and pids allow.
  *
  * Left out: several uids, pids used again, leftovers, --exec, --wait, --replace,
- * reload, another pid namespace, a directory that is moved away and back.
+ * another pid namespace, a directory that is moved away and back.
  *
  * Parts to take out, one at a time or several:
  *   NO_LOCK NO_RUN_LOCK NO_SCAN     either file, the census
@@ -72,9 +76,10 @@
  *   NO_MARKER NO_DESCRIPTOR NO_PARENT   its evidence
  *   VERIFY_FIRST CENSUS_FIRST       announce after verify, after the census
  *   WITHDRAW_FIRST WITHDRAW_AT_EXEC withdraw before the fork, before the record
+ *   NO_REVERIFY                     in a reload: verify and the census
  *   STAND_DOWN_BOTH                 each contender that sees another gives up
  * and what else can happen:
- *   REMOVALS KILLS DEATHS RESPAWNS DAMAGES STOPS
+ *   REMOVALS KILLS DEATHS RESPAWNS RELOADS DAMAGES STOPS
  *                                   how many at most
  *   HIDES                           a worker wipes its marker or closes the run file
  *   BOTH                            and may do both, once the record names it
@@ -97,6 +102,9 @@
 #ifndef RESPAWNS
 #define RESPAWNS 0
 #endif
+#ifndef RELOADS
+#define RELOADS 0
+#endif
 #ifndef DAMAGES
 #define DAMAGES 0
 #endif
@@ -114,7 +122,7 @@
 mtype = {
 	cron, openLock, tryLock, checkFile, openRun, flockRun, readRecord, findHolder, adopt, noWorker,
 	announce, verifyLock, verifyRun, census, decide, waitExec, waitYounger, fork, inFork, record, withdraw,
-	watching, vacate, standDown, abandon, releaseRun, releaseLock, ended,
+	watching, reload, forkBeside, vacate, standDown, abandon, releaseRun, releaseLock, ended,
 	none, forked, execve, command
 }
 
@@ -134,6 +142,7 @@ byte rn[N+1];  bit rnHeld[N+1];		/* supervisor: run file */
 byte rw[N+1];  bit rwHeld[N+1];		/* worker: run file, inherited */
 byte recSup[FILES], recWrk[FILES];	/* the record in each run file */
 
+bit  beside[N+1];			/* a reload: its own worker may live */
 bit  keeps[N+1];			/* supervisor: puts back what is removed */
 bit  due[N+1];				/* put back, and the record isn't written yet */
 byte watch[N+1];			/* the worker it watches */
@@ -154,7 +163,7 @@ bit  stopped[N+1];
 bit  woke;
 byte stops;
 #endif
-byte removals, kills, deaths, respawns, damages, hides;
+byte removals, kills, deaths, respawns, reloads, damages, hides;
 bit  over;				/* no more faults */
 hidden byte x, y;
 
@@ -222,7 +231,7 @@ inline forgetCensus(j) { FIRSTAGAIN(j); at[j] = 0; younger[j] = 0; unknown[j] = 
 
 /* The end of a process, by its own will or not: all it has open is closed. */
 inline endSupervisor(j) {
-	sup[j] = ended; lk[j] = 0; lkHeld[j] = 0; rn[j] = 0; rnHeld[j] = 0; keeps[j] = 0; due[j] = 0;
+	sup[j] = ended; lk[j] = 0; lkHeld[j] = 0; rn[j] = 0; rnHeld[j] = 0; keeps[j] = 0; due[j] = 0; beside[j] = 0;
 	watch[j] = 0; announced[j] = 0; looked[j] = 0; replaced[j] = 0;
 #if STOPS
 	stopped[j] = 0;
@@ -322,8 +331,14 @@ inline endWorker(j) {
 #define LAUNCH announce
 #define ANNOUNCED_NEXT verifyLock
 #define VERIFIED (looked[i] && INTACT(i) -> CLEAR : LOOK)
-#define CLEAR fork
+#define CLEAR (beside[i] -> forkBeside : fork)
 #define LOOK census
+#ifdef NO_REVERIFY
+#define REVERIFY forkBeside
+#else
+#define REVERIFY verifyLock
+#endif
+#define GIVE_WAY (beside[i] -> withdraw : standDown)
 #ifdef VERIFY_FIRST		/* r1: announce after verify */
 #undef LAUNCH
 #undef ANNOUNCED_NEXT
@@ -430,7 +445,7 @@ end:	do
 	:: d_step { IS(verifyLock) && !due[i] ->
 		if
 #if !defined(NO_LOCK) && !defined(NO_VERIFY)
-		:: lk[i] != 1 && ANY(lock1) -> sup[i] = standDown
+		:: lk[i] != 1 && ANY(lock1) -> sup[i] = GIVE_WAY
 		:: lk[i] != 1 && !ANY(lock1) -> lockThere = 1; lk[i] = 1; replaced[i] = 1; sup[i] = verifyRun
 #endif
 		:: else -> sup[i] = verifyRun
@@ -438,7 +453,7 @@ end:	do
 	:: d_step { IS(verifyRun) && !due[i] ->
 		if
 #if !defined(NO_RUN_LOCK) && !defined(NO_VERIFY)
-		:: !(rn[i] == 1 && rnHeld[i]) && (ANY(run1) || lost(i)) -> sup[i] = standDown
+		:: !(rn[i] == 1 && rnHeld[i]) && (ANY(run1) || lost(i)) -> sup[i] = GIVE_WAY
 		:: !(rn[i] == 1 && rnHeld[i]) && !(ANY(run1) || lost(i)) ->
 			runThere = 1; rn[i] = 1; rnHeld[i] = 1; replaced[i] = 1; due[i] = 1; forget()
 #endif
@@ -493,14 +508,14 @@ end:	do
 		if
 		:: found[i] ->
 			if
-			:: UP(found[i]-1) -> sup[i] = standDown
+			:: UP(found[i]-1) || beside[i] -> sup[i] = GIVE_WAY
 			:: else -> watch[i] = found[i]; sup[i] = adopt
 			fi
 #ifdef STAND_DOWN_BOTH
 		:: !found[i] && (older[i] || younger[i]) -> sup[i] = standDown
 #else
 #ifndef NO_TIEBREAK
-		:: !found[i] && older[i] -> sup[i] = standDown
+		:: !found[i] && older[i] -> sup[i] = GIVE_WAY
 #endif
 #endif
 		:: else -> sup[i] = waitExec
@@ -563,9 +578,16 @@ end:	do
 #endif
 		sup[i] = record }
 	:: d_step { IS(record) && !due[i] -> writeRecord(rn[i], i, i+1); sup[i] = withdraw }
-	:: d_step { IS(withdraw) -> announced[i] = 0; sup[i] = watching }
+	:: d_step { IS(withdraw) -> announced[i] = 0; beside[i] = 0; forgetCensus(i); sup[i] = watching }
 
 	:: d_step { IS(watching) && !ALIVE(watch[i]) -> sup[i] = vacate }
+#if RELOADS
+	:: d_step { IS(watching) && watch[i] == i+1 && ALIVE(watch[i]) && reloads < RELOADS && !over ->
+		reloads++; beside[i] = 1; sup[i] = reload }
+	:: d_step { IS(reload) -> announced[i] = 1; again[i] = 0; sup[i] = REVERIFY }
+	:: d_step { IS(forkBeside) && !due[i] ->
+		wrk[i] = forked; wiped[i] = 0; rw[i] = rn[i]; rwHeld[i] = rnHeld[i]; forget(); sup[i] = inFork }
+#endif
 	:: atomic { IS(vacate) && !due[i] -> d_step { writeRecord(rn[i], i, 0); watch[i] = 0 }
 		if
 #if RESPAWNS
@@ -682,7 +704,7 @@ active proctype Judge() {
 #if STOPS
 		stops = 0; woke = 0;
 #endif
-		over = 1; removals = 0; kills = 0; deaths = 0; damages = 0; hides = 0; respawns = 0 }
+		over = 1; removals = 0; kills = 0; deaths = 0; damages = 0; hides = 0; respawns = 0; reloads = 0 }
 #if STOPS
 	d_step { ALL(rests) ->	/* one that was stopped may have to give the name back first */
 		if :: woke && COMMANDS == 0 && sup[LAST] == ended -> sup[LAST] = cron :: else fi }

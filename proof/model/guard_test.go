@@ -13,10 +13,11 @@ import (
 
 // Sizes of the guard's model: how much may happen.
 const (
-	two  = "TICKS=2 REMOVALS=1 KILLS=1"
-	life = two + " DEATHS=1 RESPAWNS=1"
-	hide = two + " HIDES=1"
-	bare = "TICKS=2 HIDES=2 BOTH"
+	two   = "TICKS=2 REMOVALS=1 KILLS=1"
+	life  = two + " DEATHS=1 RESPAWNS=1"
+	hide  = two + " HIDES=1"
+	again = "TICKS=2 REMOVALS=1 DEATHS=1 RELOADS=1"
+	bare  = "TICKS=2 HIDES=2 BOTH"
 )
 
 // TestGuard checks every interleaving of the ticks and one more.
@@ -30,10 +31,13 @@ func TestGuard(t *testing.T) {
 		{flags: "TICKS=2 REMOVALS=2 KILLS=1 DEATHS=1 RESPAWNS=1 HIDES=1"},
 		{flags: life + " DAMAGES=1 HIDES=1"},
 		{flags: life + " STOPS=1"},
+		{flags: life + " RELOADS=1"},
 		{flags: life + " HIDES=2 BOTH"},
 		{flags: "TICKS=3 REMOVALS=1 KILLS=1 DEATHS=1 RESPAWNS=1 DAMAGES=1 HIDES=1", long: true},
 		{flags: "TICKS=3 REMOVALS=2 KILLS=1 DEATHS=1 RESPAWNS=1", long: true},
 		{flags: "TICKS=3 REMOVALS=1 KILLS=1 DEATHS=1 RESPAWNS=1 STOPS=1", long: true},
+		{flags: life + " RELOADS=2 HIDES=1 STOPS=1", long: true},
+		{flags: "TICKS=3 REMOVALS=1 KILLS=1 DEATHS=1 RESPAWNS=1 RELOADS=1", long: true},
 		{flags: "TICKS=2 REMOVALS=2 KILLS=1 DEATHS=2 RESPAWNS=2 HIDES=1 DAMAGES=1 STOPS=1", long: true},
 	} {
 		if size.long && os.Getenv("LIFELINE_MODEL") != "full" {
@@ -94,6 +98,7 @@ func TestGuardParts(t *testing.T) {
 		{"the marker", hide, "NO_MARKER", doubled},
 		{"the descriptor", hide, "NO_DESCRIPTOR", doubled},
 		{"the parent, for a worker that hides twice", bare + " REMOVALS=1 NO_RECORD", "NO_PARENT", doubled},
+		{"verify before a second generation", again, "NO_REVERIFY", doubled},
 		{"SIGCONT", "TICKS=2 REMOVALS=1 STOPS=1", "NO_WAKE", missing},
 	} {
 		t.Run(part.part, func(t *testing.T) {
