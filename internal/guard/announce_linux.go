@@ -16,7 +16,7 @@ var announcing sync.Mutex
 
 // announce gives the main thread of this process the name by which every other
 // contender knows that it starts a worker, until withdraw is called. A thread
-// may write the name of another one of its process (proc_pid_comm(5)).
+// may write the name of another thread of its process (proc_pid_comm(5)).
 func announce(announcement string) (withdraw func()) {
 	announcing.Lock()
 	path := fmt.Sprintf("/proc/self/task/%d/comm", os.Getpid())
@@ -30,8 +30,8 @@ func announce(announcement string) (withdraw func()) {
 	})
 }
 
-// bootTime is the time since boot, suspends included: the kernel counts start
-// times by it.
+// bootTime returns the time since boot, suspends included: the clock of start
+// times (proc_pid_stat(5)).
 func bootTime() time.Duration {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)

@@ -8,5 +8,5 @@ import "time"
 // threads. The locks decide.
 func announce(string) (withdraw func()) { return func() {} }
 
-// bootTime is the time of day: start times are counted by it here.
+// bootTime returns the time of day, the clock of start times here.
 func bootTime() time.Duration { return time.Duration(time.Now().UnixNano()) }

@@ -15,10 +15,10 @@ import (
 // metrics and doctor use it and nothing else.
 //
 // The evidence adds up. A process belongs to a name by
-//   - its marker, where the process is of the caller's uid, or another
-//     evidence supports the marker: other users can write markers as well;
-//   - an open description of the name's run file, which no other user can have:
-//     also when the file was removed, or moved with its directory;
+//   - its marker, where the process is of the caller's uid or other evidence
+//     supports the marker: other users can write markers as well;
+//   - an open description of the name's run file, which no other user can have,
+//     also of a file that was removed, or moved with its directory;
 //   - its cgroup, which root made for the name.
 type census struct {
 	dir   dir
@@ -31,7 +31,7 @@ type census struct {
 	lockFiles bool // flocks has been read
 	inodes    map[uint64]bool
 	open      map[procscan.ID][]procscan.Open
-	byPath    map[string][]procscan.Open // the same
+	byPath    map[string][]procscan.Open // what open has, by path
 	children  map[int][]procscan.Process
 	searched  bool // open is complete: every process was looked at
 }
@@ -72,8 +72,7 @@ type sighting struct {
 }
 
 // of tells what the census shows of name. rec is what the run file said before
-// this process wrote it. known is false where the run file said nothing that
-// counts.
+// this process wrote it. known says that rec knew of every worker.
 func (c *census) of(name string, rec identity.Record, known bool) sighting {
 	var s sighting
 	if c.table == nil {
@@ -156,8 +155,8 @@ func (c *census) trusts(p procscan.Process, m identity.Marker, rec identity.Reco
 	return slices.ContainsFunc(c.openOf(p.ID), func(o procscan.Open) bool { return c.isRunFile(o, m.Name) })
 }
 
-// CgroupPrefix is how the names of the cgroups begin in which a supervisor of
-// the name starts workers.
+// CgroupPrefix returns the beginning of the names of the cgroups in which a
+// supervisor of the name starts workers.
 func CgroupPrefix(space, name string) string {
 	return "lifeline-" + strings.TrimPrefix(identity.Announcement(space, name), "ll:") + "-"
 }
@@ -223,8 +222,8 @@ func (c *census) ended(m member, rec identity.Record, known bool) bool {
 	case m.marker.Generation == rec.Generation:
 		return true
 	}
-	// The record names no worker, or one that has ended. A worker that was
-	// started later is one that its supervisor had no time to write down.
+	// The record names no worker, or a worker that has ended. The supervisor of a
+	// worker that was started later had no time to write the record.
 	return m.Start < rec.Since || !mayBeWorker(m)
 }
 

@@ -42,9 +42,8 @@ func (d dir) output(name string) (fifo, socket string) {
 }
 
 // openDir is step 1: it makes the directory if there is none, and refuses a
-// directory that another user could tamper with. A directory that is refused is
-// an error: supervisors that fell back to another directory would not see each
-// other.
+// directory that another user could tamper with. It doesn't fall back to another
+// directory, because supervisors of two directories wouldn't see each other.
 func openDir(path string, allowNFS bool) (dir, error) {
 	d, err := findDir(path)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package guard keeps a name: at most one instance of it runs at a time, on one
-// machine, for one user.
+// Package guard keeps a name: at most one instance of a name runs at a time, on
+// one machine, for one user.
 //
 //	hold, err := guard.Guard{}.Acquire(ctx, "web")
 //	if errors.Is(err, guard.ErrHeld) {
@@ -35,6 +35,6 @@
 // had announced, so it sees this supervisor and stands down.
 //
 // For the block of [Guard.Do] the program itself is the instance. A process
-// can't change the environment that others see of it. So the record and the
-// files that it holds open, removed ones too, show what it is.
+// can't change the environment that other processes see. So the record and the
+// program's open files, removed ones too, show whose instance the program is.
 package guard

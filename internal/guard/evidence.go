@@ -10,7 +10,7 @@ import (
 	"lifeline/procscan"
 )
 
-// What a process has open, what it has locked, and whose files these are.
+// This file judges what a process has open and locked, and whose files these are.
 
 // readLocks reads /proc/locks and the directory, once.
 func (c *census) readLocks() {
@@ -46,8 +46,8 @@ func (c *census) openOf(id procscan.ID) []procscan.Open {
 	return open
 }
 
-// lockFileHolders are the processes that hold the lock file of name, as it is in
-// the directory or as it was.
+// lockFileHolders lists the processes that hold a lock file of name, in the
+// directory or gone from it.
 func (c *census) lockFileHolders(name string) (ids []procscan.ID) {
 	c.readLocks()
 	now := inodeOf(c.dir.lock(name))
@@ -65,7 +65,7 @@ func (c *census) lockFileHolders(name string) (ids []procscan.ID) {
 
 // holdsLockFile reports whether one of a process's descriptors is the lock file of
 // name, locked. A moved lock file doesn't show its directory; the record of the run
-// file beside it does.
+// file that the process has open does.
 func (c *census) holdsLockFile(open []procscan.Open, name string) bool {
 	return slices.ContainsFunc(open, func(o procscan.Open) bool {
 		if filepath.Base(o.Path) != identity.LockFile(name) || !isOwn(o) || !isLocked(o) {
@@ -78,17 +78,17 @@ func (c *census) holdsLockFile(open []procscan.Open, name string) bool {
 			if rec, err := recordBehind(o); err == nil {
 				return rec.Space == identity.SpaceHash(c.dir.space)
 			}
-			// A damaged record leaves the worker to tell whose supervisor it is.
+			// Where the record is damaged, the children show whose supervisor this is.
 			return c.mayBeOurs(c.childrenOf(o.PID), name)
 		})
 	})
 }
 
-// runFileHolders are the processes other than supervisors that hold a run file
-// of name. Every process is searched where hidden is set and something has
-// inherited a lock on a file that isn't in the directory any more.
+// runFileHolders lists the processes other than supervisors that hold a run file
+// of name. It searches every process where a descendant may have inherited the
+// run file's lock. With hidden set, a lock on a file gone from the directory counts too.
 func (c *census) runFileHolders(name string, hidden bool) (ids []procscan.ID) {
-	if hidden && c.mayHide(name) || c.heldRun(name) {
+	if hidden && c.mayHide(name) || c.isRunInherited(name) {
 		c.searchAll()
 	}
 	for id, open := range c.open {
@@ -101,8 +101,8 @@ func (c *census) runFileHolders(name string, hidden bool) (ids []procscan.ID) {
 
 // isInherited reports whether a worker, or a process that a worker started, has
 // o open as a run file of name. A supervisor's own descriptor doesn't count.
-// The record says which process is which; where it can't be read, a descriptor
-// that came through execve is a worker's.
+// The record says which process is which. Where the record can't be read, a
+// descriptor that came through execve is a worker's.
 func (c *census) isInherited(o procscan.Open, name string) bool {
 	if !c.isRunFile(o, name) {
 		return false
@@ -119,8 +119,8 @@ func (c *census) isInherited(o procscan.Open, name string) bool {
 	return !closeOnExec
 }
 
-// holders are the processes that hold the lock file and the run file of name as
-// they are in the directory, supervisors among them.
+// holders lists the processes, supervisors among them, that hold the lock file
+// and the run file that are in the directory.
 func (c *census) holders(name string) (lock, run []procscan.ID) {
 	if c.table == nil {
 		return nil, nil
@@ -129,8 +129,8 @@ func (c *census) holders(name string) (lock, run []procscan.ID) {
 	return c.lockersOf(c.dir.lock(name)), c.lockersOf(c.dir.run(name))
 }
 
-// lockersOf are the processes that hold the lock of the file at path. Where no
-// descriptor shows one, the takers of the lock count.
+// lockersOf lists the processes that hold the lock of the file at path. Where no
+// descriptor shows a holder, the takers of the lock count.
 func (c *census) lockersOf(path string) (ids []procscan.ID) {
 	for _, o := range c.byPath[c.dir.space+"/"+filepath.Base(path)] {
 		if !o.Deleted && isOwn(o) && isLocked(o) && !slices.Contains(ids, o.ID) {
@@ -143,8 +143,8 @@ func (c *census) lockersOf(path string) (ids []procscan.ID) {
 	return c.takers(path)
 }
 
-// takers are the processes that took the lock of the file at path. They are known
-// even where their descriptors are hidden, as another user's are.
+// takers lists the processes that took the lock of the file at path. /proc/locks
+// names a taker even where another user's descriptors are hidden.
 func (c *census) takers(path string) (ids []procscan.ID) {
 	c.readLocks()
 	ino := inodeOf(path)
@@ -156,9 +156,9 @@ func (c *census) takers(path string) (ids []procscan.ID) {
 	return ids
 }
 
-// heldRun reports whether the run file in the directory may be locked by what has
-// inherited the lock: its taker has ended.
-func (c *census) heldRun(name string) bool {
+// isRunInherited reports whether only processes that inherited the lock may still
+// hold the directory's run file, because the lock's taker has ended.
+func (c *census) isRunInherited(name string) bool {
 	c.readLocks()
 	now := inodeOf(c.dir.run(name))
 	if now == 0 {
@@ -198,8 +198,8 @@ func (c *census) mayHide(name string) bool {
 	return slices.ContainsFunc(closed, func(l procscan.Flock) bool { return slices.Contains(now, l) })
 }
 
-// isOtherName reports whether o is the lock file of another name: what its holder
-// has locked besides is that name's.
+// isOtherName reports whether o is the lock file of another name. The other locks
+// of its holder then belong to that name.
 func isOtherName(o procscan.Open, name string) bool {
 	base := filepath.Base(o.Path)
 	return strings.HasSuffix(base, ".lock") && base != identity.LockFile(name) && isOwn(o) && isLocked(o)
@@ -264,9 +264,9 @@ func (c *census) childrenOf(pid int) []procscan.Process {
 	return c.children[pid]
 }
 
-// isOwn reports whether only the caller may open the file. Another user can make a
-// file of any content. In a mount namespace of his own he can give any path to a
-// file that he may open.
+// isOwn reports whether only the caller's user may open the file. Another user can
+// make a file of any content. In a mount namespace of his own he can give any path
+// to a file that he may open.
 func isOwn(o procscan.Open) bool {
 	uid, perm, ok := o.Access()
 	return ok && uid == ownUID() && perm&0o077 == 0

@@ -18,8 +18,8 @@ import (
 
 // These functions serve doctor: they read, and change nothing.
 
-// Directory is the guard's state directory, and why it can't be used. One that
-// isn't there yet is made at the first start, where that can be done.
+// Directory returns the guard's state directory, and why it can't be used. A
+// missing directory is no error where the first start can make it.
 func (g Guard) Directory() (path string, there bool, err error) {
 	if path = g.Dir; path == "" {
 		path = DefaultDir()
@@ -59,13 +59,13 @@ func (g Guard) Directory() (path string, there bool, err error) {
 	return path, true, nil
 }
 
-// IsFull reports a file system without room for a page that the caller may write.
+// IsFull reports whether the file system of path has no room left for the caller.
 func IsFull(path string) bool {
 	on, err := statedir.Stat(path)
 	return err == nil && on.Blocks > 0 && on.Available <= 0 && (os.Geteuid() != 0 || on.Free == 0)
 }
 
-// checkAbove refuses a directory that others could exchange for one of theirs.
+// checkAbove refuses a path in which other users could put a directory of theirs.
 func checkAbove(path string) error {
 	real, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil {
@@ -97,24 +97,24 @@ func checkAbove(path string) error {
 type Exam struct {
 	Lock, Run string // the paths of its files
 
-	// Broken are files that would be refused, with what to do about them.
+	// Broken says which files would be refused, and what to do about them.
 	Broken []error
 
 	LockHolders, RunHolders []procscan.ID // the holders of the locks; empty where they can't be known
 
 	Record     RecordState
-	Supervisor procscan.ID // as the record has them
-	Worker     procscan.ID
+	Supervisor procscan.ID // as the record has it
+	Worker     procscan.ID // likewise
 
-	SupervisorNow, WorkerNow *procscan.Stat // what the census shows of them, nil where they don't live
+	SupervisorNow, WorkerNow *procscan.Stat // what the census shows of the two; nil for a process that has ended
 }
 
 // RecordState says what the record is worth.
 type RecordState string
 
 const (
-	RecordNone     RecordState = "none"    // it was never started, or ended well
-	RecordDamaged  RecordState = "damaged" // it can't be read
+	RecordNone     RecordState = "none"    // the name was never started, or ended well
+	RecordDamaged  RecordState = "damaged" // the record can't be read
 	RecordFine     RecordState = "fine"
 	RecordEarlier  RecordState = "of an earlier boot"
 	RecordForeign  RecordState = "of another pid namespace"
@@ -126,7 +126,7 @@ type Examiner struct {
 	taken map[string]*census // by directory
 }
 
-// Forget has the next Examine take a new census.
+// Forget makes the next Examine take a new census.
 func (x *Examiner) Forget() { x.taken = nil }
 
 func (x *Examiner) census(d dir) *census {
@@ -139,7 +139,7 @@ func (x *Examiner) census(d dir) *census {
 	return x.taken[d.path]
 }
 
-// living is what the census shows of id, nil where it doesn't live.
+// living returns what the census shows of id; nil if id has ended.
 func (c *census) living(id procscan.ID) *procscan.Stat {
 	switch p, ok := c.table.Get(id.PID); {
 	case ok && p.ID == id:
@@ -174,7 +174,7 @@ func (x *Examiner) Examine(g Guard, name string) (Exam, error) {
 	e.LockHolders, e.RunHolders = c.holders(name)
 	f, err := os.OpenFile(e.Run, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return e, nil // it was told above, or there is none
+		return e, nil // Broken says why, or there is none
 	}
 	defer f.Close()
 	st, err := f.Stat()
@@ -199,7 +199,8 @@ func (x *Examiner) Examine(g Guard, name string) (Exam, error) {
 	return e, nil
 }
 
-// examineFile is checkFile by path alone; the file may be missing.
+// examineFile refuses by the path alone what checkFile refuses. The file may be
+// missing.
 func examineFile(what, path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -224,8 +225,8 @@ func examineFile(what, path string) error {
 	return nil
 }
 
-// Marked reports whether id is of name and of this guard's directory, as its
-// environment tells.
+// Marked reports whether the environment of id has the marker of name and of this
+// guard's directory.
 func (g Guard) Marked(id procscan.ID, name string) bool {
 	env, err := procscan.Environ(id)
 	if err != nil {

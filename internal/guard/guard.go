@@ -30,15 +30,15 @@ const (
 // no waiting.
 type Guard struct {
 	Dir      string // the state directory; "" means DefaultDir()
-	AllowNFS bool   // use it even on a network file system
+	AllowNFS bool   // use Dir even on a network file system
 	StateDir string // where journals and pauses are kept; "" means MemoryDir()
-	Group    string // may read them; "" for none
+	Group    string // the group that may read journals and pauses; "" for none
 
 	Wait    time.Duration // wait up to this long for the name; 0 refuses at once
 	Standby bool          // wait for the name without a limit
 
 	Leftovers Leftovers
-	// Warn takes one line for a person, without newline.
+	// Warn is called with one line for the operator, without newline.
 	Warn func(format string, args ...any)
 }
 
@@ -65,8 +65,9 @@ func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 
 // Do runs block as the one instance of name and returns its error. A
 // *[HeldError] means that another instance runs, [ErrPaused] that the name is
-// paused; block was not called then. The program itself is the instance: it
-// keeps the name until block returns, and if it is killed the kernel frees it.
+// paused. In both cases block isn't called. The program itself is the instance:
+// it keeps the name until block returns. When the program is killed, the kernel
+// frees the name.
 func (g Guard) Do(ctx context.Context, name string, block func(context.Context, *Hold) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("cannot start %s: %w", name, err)
@@ -95,16 +96,16 @@ func (g Guard) Do(ctx context.Context, name string, block func(context.Context, 
 	return block(ctx, hold)
 }
 
-// Acquire takes the name: see [Guard.Do] for the errors. The caller looks at
-// what it has inherited ([Hold.Inherited]), starts workers ([Hold.Launch]), and
-// calls Release after the last has ended.
+// Acquire takes the name: see [Guard.Do] for the errors. The caller deals with
+// what lived before ([Hold.Inherited]), starts workers ([Hold.Launch]), and
+// calls Release after the last worker has ended.
 func (g Guard) Acquire(ctx context.Context, name string) (*Hold, error) {
 	if err := CheckName(name); err != nil { // step 1
 		return nil, err
 	}
 	d, err := openDir(g.Dir, g.AllowNFS)
 	if err == nil && (g.StateDir != "" || g.Group != "") {
-		err = g.openMemory() // what was asked for
+		err = g.openMemory() // the caller chose it, so a failure is an error
 	}
 	if err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func (g Guard) Acquire(ctx context.Context, name string) (*Hold, error) {
 			select {
 			case <-ctx.Done():
 				return nil, err
-			case <-time.After(200 * time.Millisecond): // a person resumes it: no hurry
+			case <-time.After(200 * time.Millisecond): // an operator resumes the name: no hurry
 			}
 		default:
 			return nil, err
@@ -136,22 +137,22 @@ func (g Guard) Acquire(ctx context.Context, name string) (*Hold, error) {
 	}
 }
 
-// attempt is one walk through steps 2 to 4.
+// attempt walks once through steps 2 to 4.
 func (g Guard) attempt(ctx context.Context, d dir, name string) (*Hold, error) {
 	lock, err := g.takeLock(ctx, d, name)
 	if err != nil {
 		return nil, err
 	}
-	hold, err := g.won(ctx, d, name, lock)
+	hold, err := g.openHold(ctx, d, name, lock)
 	if err != nil && lock != nil {
 		lock.Close()
 	}
 	return hold, err
 }
 
-// won is step 4: the lock file is locked by this process. The run file and its
-// record say whether a worker lives all the same.
-func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (*Hold, error) {
+// openHold is step 4, after this process has locked the lock file. The run file
+// and its record say whether a worker still lives.
+func (g Guard) openHold(ctx context.Context, d dir, name string, lock *flock.Flock) (*Hold, error) {
 	crash.Point("lock.checked")
 	if _, paused, err := pausedUntil(g.memory(d).file(name, pausedFile)); err != nil {
 		return nil, err
@@ -176,8 +177,8 @@ func (g Guard) won(ctx context.Context, d dir, name string, lock *flock.Flock) (
 	return h, nil
 }
 
-// takeOver decides what the record and the lock of the run file say, and leaves
-// the hold with what it has inherited.
+// takeOver judges the record and the lock of the run file, and notes in the hold
+// what this process inherits.
 func (h *Hold) takeOver(ctx context.Context) error {
 	prior, err := h.readPrior(ctx)
 	if err != nil {
@@ -186,24 +187,23 @@ func (h *Hold) takeOver(ctx context.Context) error {
 	h.prior, h.generation, h.since = prior, prior.rec.Generation, prior.rec.Since
 	worker := procscan.ID(prior.rec.Worker)
 	switch {
-	case prior.worker:
-		// The record names a living worker whose supervisor is gone.
+	case prior.orphaned:
 	case prior.free && worker.Zero(): // the election finds what a lost record has forgotten
 		h.inherit(Inherited{}) // step 5
 		return nil
 	}
-	// A start has to know first what lives of the name.
+	// What lives of the name has to be known before a start.
 	s := takeCensus(h.dir).of(h.Name, prior.rec, prior.known)
 	switch {
 	case !s.supervisor.Zero():
 		return &HeldError{h.Name, Holder{s.supervisor, s.worker, s.generation}}
-	case prior.worker:
+	case prior.orphaned:
 		h.inherit(Inherited{Worker: worker, Generation: prior.rec.Generation, Second: s.second})
 	case !s.worker.Zero():
 		h.inherit(Inherited{Worker: s.worker, Generation: s.generation, Second: s.second})
 	case !prior.free && len(s.leftovers) == 0 && (!prior.known || prior.foreign):
-		// The lock's holder is hidden, a worker in another pid namespace for
-		// example. It is the instance.
+		// The lock's holder is hidden: a worker in another pid namespace, for
+		// example. The hidden holder is the instance.
 		return &HeldError{h.Name, Holder{}}
 	default:
 		h.inherit(Inherited{Leftovers: s.leftovers})
@@ -214,8 +214,7 @@ func (h *Hold) takeOver(ctx context.Context) error {
 	return nil
 }
 
-// inherit notes what lives, and writes it into the record: the next tick finds
-// it there.
+// inherit notes what lives, and writes it into the record for the next tick.
 func (h *Hold) inherit(in Inherited) {
 	h.inherited = in
 	if !in.Worker.Zero() {
@@ -234,7 +233,7 @@ func (h *Hold) freeRun() error {
 		return nil
 	}
 	if h.guard.Leftovers == FollowLeftovers && len(h.inherited.Leftovers) > 0 {
-		return nil // they are the instance, and the file is theirs
+		return nil // the leftovers are the instance, and hold the lock
 	}
 	if flockNow(h.run) == nil {
 		h.held = true
@@ -246,15 +245,15 @@ func (h *Hold) freeRun() error {
 
 // priorRecord is what the record said before this process wrote into it.
 type priorRecord struct {
-	rec     identity.Record
-	known   bool // it says which worker there is, if any
-	worker  bool // that worker lives, and its supervisor is gone
-	free    bool // the run file is locked by this process now
-	foreign bool // it was written in another pid namespace
+	rec      identity.Record
+	known    bool // the record says which worker there is, if any
+	orphaned bool // that worker lives, and its supervisor is gone
+	free     bool // the run file is locked by this process now
+	foreign  bool // the record was written in another pid namespace
 }
 
-// readPrior reads the record until it stands still. A worker that has a
-// living supervisor of its own is a *HeldError.
+// readPrior reads the record, and reads it again while another process writes
+// it. A worker that has a living supervisor of its own is a *HeldError.
 func (h *Hold) readPrior(ctx context.Context) (p priorRecord, err error) {
 	if without.runLock {
 		h.held = true
@@ -280,15 +279,15 @@ func (h *Hold) readPrior(ctx context.Context) (p priorRecord, err error) {
 		holder := Holder{sup, worker, p.rec.Generation}
 		if !p.free && worker.Zero() {
 			if sup != self && sup.Alive() {
-				// It has lost the lock file to an rm, and is between two workers or is
-				// starting one, however long that takes on this machine.
+				// The supervisor has lost its lock file to an rm. It is between two
+				// workers, or is starting one.
 				if st, err := procscan.Lookup(sup.PID); err == nil && st.ID == sup {
 					wakeUp(st)
 				}
 				return p, &HeldError{h.Name, holder}
 			}
 			if err != nil && time.Now().Before(deadline) && ctx.Err() == nil {
-				continue // a record that is just being written
+				continue // the record is just being written
 			}
 		}
 		if st, statErr := h.run.Stat(); errors.Is(err, identity.ErrRecord) && statErr == nil && st.Size() > 0 {
@@ -300,7 +299,7 @@ func (h *Hold) readPrior(ctx context.Context) (p priorRecord, err error) {
 		if p.rec.InProcess() || sup != self && sup.Alive() {
 			return p, &HeldError{h.Name, holder}
 		}
-		p.worker = true
+		p.orphaned = true
 		return p, nil
 	}
 }
@@ -338,19 +337,19 @@ func (g Guard) warn(format string, args ...any) {
 	}
 }
 
-// NewGeneration makes the id of a generation. It is public once written, and
-// other users can't guess it beforehand.
+// NewGeneration makes the id of a generation. Other users can't guess the id
+// before it is written.
 func NewGeneration() string { return fmt.Sprintf("%016x", rand.Uint64()) }
 
 // Inherited is what lives of a name when it is taken.
 type Inherited struct {
-	// Worker is an orphan: its supervisor was killed. It is the instance.
+	// Worker is an orphan, whose supervisor was killed. The orphan is the instance.
 	Worker     procscan.ID
 	Generation string
 	// Second is the other generation of a reload whose supervisor was killed.
 	Second []procscan.ID
-	// Leftovers are what ended workers have left running, where the guard's
-	// Leftovers doesn't let them be.
+	// Leftovers are what ended workers have left running; none where the guard's
+	// Leftovers is KeepLeftovers.
 	Leftovers []procscan.ID
 }
 

@@ -35,8 +35,7 @@ func (h *Hold) HandOver() (Handed, error) {
 	if err != nil {
 		return out, fmt.Errorf("cannot look at the lock file: %w", err)
 	}
-	// gofrs/flock keeps its descriptor to itself; it is the open file that is
-	// the lock file and isn't the run file.
+	// gofrs/flock doesn't tell its descriptor, so it is looked up by inode.
 	if out.Lock, err = descriptorOf(st); err != nil {
 		return out, err
 	}
@@ -96,7 +95,7 @@ func (g Guard) TakeUp(name string, in Handed) (*Hold, error) {
 	}
 	crash.Point("handover.taken")
 	run := os.NewFile(uintptr(in.Run), d.run(name))
-	h.useRun(run, flockNow(run) == nil) // the lock came along, if it was ours
+	h.useRun(run, flockNow(run) == nil) // the lock came along, or an adopted worker has it
 	h.prior = priorRecord{known: true, rec: h.record()}
 	h.writeRecord()
 	h.Skipped()

@@ -16,14 +16,14 @@ import (
 	"lifeline/procscan"
 )
 
-// supervisorLock is the lock file's lock: gofrs/flock's, or one that came through
-// execve.
+// supervisorLock is the lock on the lock file: gofrs/flock's, or a lock that came
+// through execve.
 type supervisorLock interface {
 	Stat() (fs.FileInfo, error)
 	Close() error
 }
 
-// Hold is a name that this process has.
+// Hold is a name that this process holds.
 type Hold struct {
 	Name string
 
@@ -31,22 +31,22 @@ type Hold struct {
 	guard      Guard
 	prior      priorRecord // what was known before this process wrote the record
 	inherited  Inherited
-	mu         sync.Mutex // the files change hands when they are put back
+	mu         sync.Mutex // for what follows: Keep replaces the files in a goroutine of its own
 	lock       supervisorLock
-	run        *os.File // the worker has it too, and so it is open for reading only
-	rec        *os.File // the same file, for writing the record
+	run        *os.File // open for reading only, because the worker inherits it
+	rec        *os.File // the run file again, for writing the record
 	generation string
 	worker     procscan.ID
 	since      uint64 // clock ticks at which it was last known that only worker lives
 	searched   bool   // the record knows of every worker there was
 	held       bool   // run is locked by this process; else by an adopted worker
 	sure       bool   // both files have been in their place since the last census
-	breaks     int    // how often one of them was seen missing
+	breaks     int    // how often a file was found missing
 	watch      *watch // nil for none
 	released   bool   // removed files stay removed
-	complained string // the last obstacle that was told
+	complained string // the last obstacle that Warn was told
 	restored   chan struct{}
-	counted    int64 // of the lock file's length: see Skipped
+	counted    int64 // the length of the lock file up to which Skipped has counted
 }
 
 // Space is the state directory, as the marker names it.
@@ -62,7 +62,7 @@ func (h *Hold) Environ(generation string) []string {
 	}.Environ()
 }
 
-// CgroupPrefix is how the names of the worker's cgroups have to begin.
+// CgroupPrefix returns the beginning that the names of the worker's cgroups have.
 func (h *Hold) CgroupPrefix() string { return CgroupPrefix(h.dir.space, h.Name) }
 
 // RunFile is the descriptor of the run file, for the worker to inherit; 0 for
@@ -109,8 +109,8 @@ func (h *Hold) Worker() procscan.ID {
 	return h.worker
 }
 
-// useRun makes run, which the path names now, the hold's run file; held says that
-// it is locked.
+// useRun makes run, which the path names now, the hold's run file. held says
+// whether this process has locked run.
 func (h *Hold) useRun(run *os.File, held bool) {
 	h.held = held
 	if h.run != nil {
@@ -120,8 +120,8 @@ func (h *Hold) useRun(run *os.File, held bool) {
 	h.run, h.rec = run, openRecord(run, h.dir.run(h.Name))
 }
 
-// lost reports whether the record at the path is another supervisor's, and names a
-// living process.
+// lost returns the living instance of another supervisor that the record at the
+// path names; nil for none.
 func (h *Hold) lost() *HeldError {
 	rec, ok := readRecordAt(h.dir.run(h.Name))
 	sup, worker := procscan.ID(rec.Supervisor), procscan.ID(rec.Worker)
@@ -134,8 +134,8 @@ func (h *Hold) lost() *HeldError {
 	return nil
 }
 
-// mayWrite reports whether the record is this process's to write. The holder of
-// the run file's lock may write without checking.
+// mayWrite reports whether this process may write the record. The holder of the
+// run file's lock may write without checking.
 func (h *Hold) mayWrite() bool { return h.rec != nil && (h.held || h.lost() == nil) }
 
 func (h *Hold) writeRecord() {
@@ -164,7 +164,7 @@ func (h *Hold) Release() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.run != nil {
-		if h.mayWrite() && h.worker.Zero() { // this process may live on: it is no supervisor of the name any more
+		if h.mayWrite() && h.worker.Zero() { // this process may live on, but not as a supervisor of the name
 			rec := h.record()
 			rec.Supervisor = identity.ID{}
 			writeRecord(h.rec, rec)
@@ -182,14 +182,14 @@ func (h *Hold) Release() {
 	}
 }
 
-// Holder is who has a name, as far as can be told.
+// Holder names the processes that have a name, as far as they are known.
 type Holder struct {
 	Supervisor procscan.ID // zero when unknown
 	Worker     procscan.ID // zero when none is known
 	Generation string
 }
 
-// Alive reports whether anything of it runs.
+// Alive reports whether the supervisor or the worker runs.
 func (h Holder) Alive() bool { return h.Supervisor.Alive() || h.Worker.Alive() }
 
 // String says pid, since when and which command, for a person.
@@ -218,9 +218,9 @@ func (g Guard) Holder(name string) (h Holder, ok bool, err error) {
 	return list[0].Holder, list[0].Alive(), nil
 }
 
-// holderOf reads the record. When the record is stale or damaged, it looks up
-// the process that locked the lock file in /proc/locks. That file tells the
-// truth here, because the lock is never inherited.
+// holderOf reads the record. When the record is stale or damaged, holderOf looks
+// up the process that locked the lock file in /proc/locks. That process is the
+// holder, because no other process inherits the lock.
 func holderOf(d dir, name string) Holder {
 	var h Holder
 	if rec, ok := readRecordAt(d.run(name)); ok {
@@ -245,8 +245,8 @@ func holderOf(d dir, name string) Holder {
 	return h
 }
 
-// Journal is where the supervisor of name writes down what happens; see package
-// journal.
+// Journal returns the paths of the files in which the supervisor of name writes
+// down what happens; see package journal.
 func (g Guard) Journal(name string) (state, history string, err error) {
 	d, err := g.forName(name)
 	if err != nil {
@@ -256,7 +256,7 @@ func (g Guard) Journal(name string) (state, history string, err error) {
 	return m.file(name, stateFile), m.file(name, historyFile), nil
 }
 
-// Log is where the output of name is written down; "" when that isn't known.
+// Log returns the path of name's log; "" when it isn't known.
 func (g Guard) Log(name string) (string, error) {
 	d, err := g.forName(name)
 	if err != nil {
@@ -266,8 +266,8 @@ func (g Guard) Log(name string) (string, error) {
 	return path, nil
 }
 
-// FailedOutput is where the end of what the last failed run printed is kept, if
-// a logger has done so.
+// FailedOutput returns the path at which a logger keeps the end of what the last
+// failed run printed.
 func (g Guard) FailedOutput(name string) (string, error) {
 	d, err := g.forName(name)
 	if err != nil {
@@ -295,7 +295,7 @@ func (g Guard) Names() ([]string, error) {
 	return slices.Compact(names), err
 }
 
-// PingTrouble is the file that tells of a ping of name's that failed.
+// PingTrouble returns the path of the file that tells of a failed ping of name.
 func (g Guard) PingTrouble(name string) string {
 	d, err := g.forName(name)
 	if err != nil {
@@ -304,7 +304,7 @@ func (g Guard) PingTrouble(name string) string {
 	return d.trouble(name)
 }
 
-// Control is the path of the socket where the supervisor of name takes
+// Control returns the path of the socket where the supervisor of name takes
 // commands.
 func (g Guard) Control(name string) (string, error) {
 	d, err := g.forName(name)

@@ -12,18 +12,18 @@ const (
 	// keepPoll is the interval at which both files are checked. It covers what
 	// inotify misses: a parent directory that was moved.
 	keepPoll = time.Minute
-	// keepPollBlind is the interval where there is no inotify, or the user's
-	// instances of it are used up (inotify(7)).
+	// keepPollBlind is the interval without inotify, or after the user's instances of
+	// it are used up (inotify(7)).
 	keepPollBlind = 6 * time.Second
-	// keepFirst is when the files are looked at first: a job that is shorter pays
-	// nothing for it.
+	// keepFirst is the delay before the first check, so that a shorter job pays
+	// nothing.
 	keepFirst = 100 * time.Millisecond
 )
 
-// Keep is step 9. From now on a file of the name that is gone from its path is
-// made again and locked, and the record is written again. A new file is needed
-// because a removed file can't be linked back. Ticks would ignore its lock.
-// Keep ends when stop is called.
+// Keep is step 9. When a file of the name is gone from its path, Keep makes and
+// locks a new file, and writes the record again. The lock of a removed file
+// guards nothing, and a removed file can't be linked back. Keep ends when stop
+// is called.
 func (h *Hold) Keep() (stop func()) {
 	quit := make(chan struct{})
 	go func() {
@@ -53,7 +53,7 @@ func (h *Hold) Keep() (stop func()) {
 				again = retry
 				continue
 			case put || first:
-				again = time.Millisecond // once more: it may have gone again before the watch stood
+				again = time.Millisecond // a file may have gone again before the watch was set
 			case w == nil:
 				again = keepPollBlind
 			default:
@@ -76,9 +76,9 @@ func (h *Hold) inPlaceLocked() bool {
 		(h.run == nil || isFileAt(h.dir.run(h.Name), h.run.Stat))
 }
 
-// putBack makes what is missing again, and tells whether anything was. A tick
-// that came first and holds the new files is an error until it has let go: it
-// sees the worker and stands down.
+// putBack makes missing files again, and reports whether a file was missing. The
+// error is errBusy while a tick holds the new files. That tick sees the worker
+// and stands down.
 func (h *Hold) putBack() (missing bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,7 +95,7 @@ func (h *Hold) putBack() (missing bool, err error) {
 		case h.restored <- struct{}{}:
 		default:
 		}
-	case err != errBusy && err.Error() != h.complained: // told once, not at every try
+	case err != errBusy && err.Error() != h.complained: // one warning, not one a try
 		h.complained = err.Error()
 		h.guard.warn("cannot put back what was removed: %v", err)
 	}
@@ -132,10 +132,10 @@ func (h *Hold) remake() error {
 		fresh.Close()
 		return err
 	}
-	// The worker goes on holding the old file, which costs nothing; the new
-	// one's record tells of it.
+	// The worker goes on holding the old file. The record in the new file names
+	// the worker.
 	crash.Point("keep.held")
-	if h.lost() != nil { // its maker was killed, and its worker lives
+	if h.lost() != nil { // the new file's maker was killed, and its worker lives
 		fresh.Close()
 		return errBusy
 	}
@@ -166,9 +166,9 @@ func (h *Hold) abandon() {
 	h.mu.Unlock()
 }
 
-// lockDir keeps systemd-tmpfiles out of the directory: it passes over
-// directories that are locked (tmpfiles.d(5)). One supervisor at a time has the
-// lock; when it ends, another takes it within the poll.
+// lockDir locks the directory, because systemd-tmpfiles passes over locked
+// directories (tmpfiles.d(5)). One supervisor at a time has the lock. After its
+// end the next supervisor that polls takes the lock.
 func lockDir(path string) *os.File {
 	f, err := os.Open(path)
 	if err != nil {

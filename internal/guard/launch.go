@@ -17,9 +17,9 @@ import (
 // execve, that makes no progress.
 const standstill = 3 * time.Second
 
-// OrphanError says what a census has found without a supervisor. That is a
-// living worker, which is the instance and is to be adopted. Or it is the
-// leftovers of ended workers, to be dealt with before the next start.
+// OrphanError says what a census has found without a supervisor: a living
+// worker, to be adopted, or the leftovers of ended workers, to be dealt with
+// before the next start.
 type OrphanError struct{ Inherited }
 
 func (e *OrphanError) Error() string {
@@ -36,8 +36,8 @@ func (e *OrphanError) Error() string {
 // any more. It writes the worker that fork returns into the record, and then
 // withdraws the announcement.
 //
-// The owner of newer files locked them and announced itself after this process
-// had announced. The census of that owner therefore shows this process.
+// Newer files can only belong to a process that announced itself after this
+// process had announced. The census of that process shows this process.
 //
 // A *[HeldError] says that another instance has the name, an *[OrphanError]
 // that a worker without a supervisor lives. The error of fork is returned as it
@@ -86,8 +86,8 @@ func (h *Hold) launch(ctx context.Context, old procscan.ID, fork func() (procsca
 }
 
 // secure makes sure that both files are in their place and locked by this
-// process. sure says that they have been since the last census. breaks counts
-// the times when they were missing.
+// process. sure says that the files have been in their place since the last
+// census. breaks counts how often a file was found missing.
 func (h *Hold) secure() (sure bool, breaks int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -104,7 +104,7 @@ func (h *Hold) secure() (sure bool, breaks int, err error) {
 func (h *Hold) regain() error {
 	h.breaks, h.sure, h.inherited = h.breaks+1, false, Inherited{}
 	if held := h.lost(); held != nil {
-		h.held = false // the record isn't written any more
+		h.held = false // this process writes no record any more
 		return held
 	}
 	if !h.inPlaceLocked() {
@@ -118,8 +118,8 @@ func (h *Hold) regain() error {
 			return err
 		}
 	}
-	// A worker that this process adopted had the run file's lock. Where what the
-	// worker left running has it still, the name gets a new file.
+	// An adopted worker had the run file's lock. If its leftovers still have the
+	// lock, the name gets a new file.
 	return h.freeRun()
 }
 
@@ -138,7 +138,7 @@ func (h *Hold) elected(breaks int) {
 // belongs to the worker old, where there is one, doesn't count.
 func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 	self := procscan.Self()
-	var early []procscan.ID // the younger ones of the first census
+	var first []procscan.ID // younger contenders of the first census
 	for again, deadline := false, time.Now().Add(standstill); ; again = true {
 		c := takeCensus(h.dir)
 		if c.blind != nil {
@@ -162,13 +162,14 @@ func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 			if other.Older(self) {
 				return &HeldError{h.Name, Holder{Supervisor: other.ID}}
 			}
-			// A contender that comes later has announced itself after this process,
-			// and sees it: under a stream of ticks the wait would have no end. Only a
-			// forked child, which has a single thread, can't look.
+			// A contender of a later census announced itself after this process, and
+			// sees this process. Waiting for such contenders would have no end under
+			// a stream of ticks. Only a forked child, which has a single thread,
+			// can't look.
 			if !again {
-				early = append(early, other.ID)
+				first = append(first, other.ID)
 			}
-			if other.Threads == 1 || slices.Contains(early, other.ID) {
+			if other.Threads == 1 || slices.Contains(first, other.ID) {
 				younger = append(younger, other)
 			}
 		}

@@ -97,8 +97,8 @@ func openRun(path string, nfs bool) (*os.File, error) {
 	})
 }
 
-// checkFile refuses an open file unless it is a regular file of this user. It tells
-// whether path still names the file.
+// checkFile refuses an open file unless it is a regular file of this user. same
+// says whether path still names the file.
 func checkFile(what, path string, st fs.FileInfo) (same bool, err error) {
 	sys := st.Sys().(*syscall.Stat_t)
 	switch {

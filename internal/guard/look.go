@@ -11,9 +11,9 @@ import (
 type Instance struct {
 	Name string
 	Holder
-	// Tree are the processes of the name, the worker first; none is dead.
+	// Tree has the living processes of the name, the worker first.
 	Tree []procscan.Process
-	// Leftovers are those of Tree whose worker has ended.
+	// Leftovers are the processes of Tree whose worker has ended.
 	Leftovers []procscan.ID
 }
 
@@ -21,8 +21,8 @@ type Instance struct {
 // processes running.
 func (in Instance) Alive() bool { return in.Holder.Alive() || len(in.Tree) > 0 }
 
-// Look takes one census for all the given names. What can't be seen, because
-// /proc hides it, the error says; the rest is returned all the same.
+// Look takes one census for all the given names. The error says what /proc hides.
+// The instances are returned beside an error too.
 func (g Guard) Look(names ...string) ([]Instance, error) {
 	for _, name := range names {
 		if err := CheckName(name); err != nil {
@@ -37,7 +37,7 @@ func (g Guard) Look(names ...string) ([]Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	// One that isn't there may have been removed: what runs shows itself.
+	// A missing directory may have been removed: the census shows what runs.
 	if err := checkDir(d.path, g.AllowNFS); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (g Guard) Look(names ...string) ([]Instance, error) {
 	return list, c.blind
 }
 
-// look fills in what is seen of one name.
+// look fills in what the census shows of one name.
 func (c *census) look(in *Instance) {
 	rec, known := readRecordAt(c.dir.run(in.Name))
 	if c.table == nil {
@@ -73,8 +73,8 @@ func (c *census) look(in *Instance) {
 	}
 }
 
-// descendants lists the members and everything below them and below the
-// supervisor, each once: what shows nothing of the name is known by its parent.
+// descendants lists the members, and every process below the members and below
+// the supervisor. A process that shows nothing of the name is known by its parent.
 func (c *census) descendants(members []member, supervisor procscan.ID) (tree []procscan.Process) {
 	seen := map[int]bool{c.self.PID: true, supervisor.PID: true}
 	var add func(p procscan.Process)

@@ -39,8 +39,8 @@ const (
 
 var memoryFiles = []string{stateFile, historyFile, pausedFile, logLink, clusterFile, failedFile}
 
-// MemoryDir is where journals and pauses are kept: StateDir, else a state
-// directory that was given, else the user's place.
+// MemoryDir returns the directory of journals and pauses: StateDir, else Dir, else
+// the user's default.
 func (g Guard) MemoryDir() string {
 	path := g.StateDir
 	if path == "" {
@@ -57,8 +57,8 @@ func (g Guard) MemoryDir() string {
 
 func (g Guard) memory(d dir) memory { return memory{g.MemoryDir(), d.path} }
 
-// file is where a reader finds a file of name. It is in the state directory where
-// only an older lifeline has written it.
+// file returns the path at which a reader finds a file of name. A file that only
+// an older lifeline has written is in the state directory.
 func (m memory) file(name, ending string) string {
 	path := filepath.Join(m.path, identity.Key(name)+ending)
 	if _, err := os.Lstat(path); err == nil || m.old == m.path {
@@ -123,7 +123,7 @@ func checkMemory(path string) error {
 	return nil
 }
 
-// Memory is where the journals are kept, or the reason why they can't be kept.
+// Memory returns the directory of the journals, or why they can't be kept there.
 func (g Guard) Memory() (path string, err error) {
 	path = g.MemoryDir()
 	if err := checkMemory(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -140,16 +140,16 @@ func (g Guard) Memory() (path string, err error) {
 	return path, nil
 }
 
-// IsOwnMemory reports whether the caller's own journals are asked for, not those
-// that another user lets the caller read.
+// IsOwnMemory reports whether the journals belong to the caller, and not to
+// another user who lets the caller read them.
 func (g Guard) IsOwnMemory() bool {
 	var st unix.Stat_t
 	return unix.Stat(g.MemoryDir(), &st) != nil || int(st.Uid) == os.Geteuid()
 }
 
-// written is the directory to write name's files in. It takes over the files of
-// older lifelines. A file that can't move into the memory stays where it was.
-func (g Guard) written(d dir, name string) string {
+// writeDir returns the directory to write name's files in, after it has moved an
+// older lifeline's files there. A file that can't be moved stays where it was.
+func (g Guard) writeDir(d dir, name string) string {
 	m := g.memory(d)
 	if m.path == m.old {
 		return m.path
@@ -165,8 +165,8 @@ func (g Guard) written(d dir, name string) string {
 	return m.path
 }
 
-// move is rename(2) from one file system to another: to is always whole or
-// missing.
+// move moves a file, also to another file system. The file at to is always whole
+// or missing.
 func move(from, to string) error {
 	if target, err := os.Readlink(from); err == nil {
 		if err := os.Symlink(target, to); err != nil {
@@ -233,7 +233,7 @@ func removeAll(paths ...string) error {
 	return all
 }
 
-// namesIn lists the names that have files with one of the endings there.
+// namesIn lists the names that have files with one of the endings in path.
 func namesIn(path string, endings ...string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -15,9 +15,9 @@ func (e *NameError) Error() string {
 		nameMax)
 }
 
-// CheckName refuses what is no name: 1 to 128 characters of letters, digits,
-// '.', '_', '-', ':', '@', '+', beginning with a letter or digit (ASCII). The
-// error is a *[NameError] that names the offending character.
+// CheckName accepts 1 to 128 characters of ASCII letters, digits, '.', '_', '-',
+// ':', '@' and '+', beginning with a letter or digit. The error is a *[NameError]
+// that names the offending character.
 func CheckName(name string) error {
 	bad := func(format string, args ...any) error {
 		return &NameError{Name: name, Why: fmt.Sprintf(format, args...)}

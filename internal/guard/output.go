@@ -9,27 +9,28 @@ import (
 	"lifeline/internal/identity"
 )
 
-// Journal is where to write down what happens; see package journal.
+// Journal returns the paths of the files in which to write down what happens; see
+// package journal.
 func (h *Hold) Journal() (state, history string) {
-	stem := filepath.Join(h.guard.written(h.dir, h.Name), identity.Key(h.Name))
+	stem := filepath.Join(h.guard.writeDir(h.dir, h.Name), identity.Key(h.Name))
 	return stem + stateFile, stem + historyFile
 }
 
-// Output is where the worker's output goes through, where it is written down;
-// see package logger.
+// Output returns the FIFO and the socket through which the worker's output reaches
+// the log; see package logger.
 func (h *Hold) Output() (fifo, socket string) {
 	return h.dir.output(h.Name)
 }
 
-// FailedOutput is where the logger keeps the end of what the last failed run
-// printed; see package journal.
+// FailedOutput returns the path at which the logger keeps the end of what the last
+// failed run printed; see package journal.
 func (h *Hold) FailedOutput() string {
-	return filepath.Join(h.guard.written(h.dir, h.Name), identity.Key(h.Name)+failedFile)
+	return filepath.Join(h.guard.writeDir(h.dir, h.Name), identity.Key(h.Name)+failedFile)
 }
 
-// SetLog notes where the worker's output is written down; "" for nowhere.
+// SetLog notes the path of the worker's log; "" for none.
 func (h *Hold) SetLog(path string) error {
-	link := filepath.Join(h.guard.written(h.dir, h.Name), identity.Key(h.Name)+logLink)
+	link := filepath.Join(h.guard.writeDir(h.dir, h.Name), identity.Key(h.Name)+logLink)
 	if now, err := os.Readlink(link); err == nil && now == path {
 		return nil
 	}
@@ -42,11 +43,10 @@ func (h *Hold) SetLog(path string) error {
 	return os.Symlink(path, link)
 }
 
-// Control is the path of the socket where commands for the supervisor come in.
-// Its name is short, because the address of a socket is limited to about a
-// hundred bytes.
+// Control returns the path of the socket where the supervisor takes commands. The
+// path is short, because a socket's address has about a hundred bytes (unix(7)).
 func (h *Hold) Control() string { return h.dir.control(h.Name) }
 
-// Restored tells when files of the name had to be put back: the socket of
-// Control may have gone with them.
+// Restored receives a value after files of the name were put back. The socket of
+// Control may have gone with these files.
 func (h *Hold) Restored() <-chan struct{} { return h.restored }

@@ -62,8 +62,8 @@ func (g Guard) Resume(name string) (was bool, err error) {
 	return was, nil
 }
 
-// PausedUntil tells whether name is paused, and until when (zero: until
-// Resume).
+// PausedUntil tells whether name is paused, and until when. The time is zero for a
+// pause until Resume.
 func (g Guard) PausedUntil(name string) (until time.Time, paused bool, err error) {
 	d, err := g.forName(name)
 	if err != nil {
@@ -72,8 +72,8 @@ func (g Guard) PausedUntil(name string) (until time.Time, paused bool, err error
 	return pausedUntil(g.memory(d).file(name, pausedFile))
 }
 
-// PausedSince is when the pause of name began, or was last changed; zero where
-// there is none.
+// PausedSince returns when the pause of name began or was last changed; zero
+// without a pause.
 func (g Guard) PausedSince(name string) time.Time {
 	d, err := g.forName(name)
 	if err != nil {
@@ -94,9 +94,9 @@ func (g Guard) forName(name string) (dir, error) {
 }
 
 // pausedUntil reads a pause file. A file that can't be parsed pauses, because
-// an operator asked for a pause; a file whose time has passed has no effect. A
-// file that can't be read is an error. As a pause it would keep the name down
-// silently.
+// an operator asked for a pause. A file whose time has passed has no effect. A
+// file that can't be read is an error, because as a pause it would keep the name
+// down silently.
 func pausedUntil(path string) (until time.Time, paused bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {

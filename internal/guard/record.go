@@ -10,8 +10,8 @@ import (
 	"lifeline/procscan"
 )
 
-// here reports whether a record's pids mean anything: it was written in this
-// boot and in this pid namespace.
+// here reports whether a record was written in this boot and in this pid
+// namespace. Other records' pids mean nothing here.
 func here(r identity.Record) bool {
 	return r.Boot == procscan.BootID() && r.PIDNamespace == procscan.PIDNamespace()
 }
@@ -25,8 +25,8 @@ func readRecord(f *os.File) (identity.Record, error) {
 	return identity.Decode(buf[:n])
 }
 
-// readRecordAt reads the record at path; ok is false where there is none that
-// counts.
+// readRecordAt reads the record at path; ok is false without a readable record of
+// this boot and pid namespace.
 func readRecordAt(path string) (rec identity.Record, ok bool) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -54,10 +54,9 @@ func openRecord(run *os.File, path string) *os.File {
 	return f
 }
 
-// writeRecord puts r into the file. It fails on a full disk. It checks the
-// limit on file sizes first, because the kernel sends SIGXFSZ beyond the limit.
-// A part of a record would be worse than an old record. The locks need no data,
-// so callers go on.
+// writeRecord puts r into the file. On a full disk callers go on without a record,
+// because the locks need no data. Beyond the limit on file sizes the kernel would
+// write a part or send SIGXFSZ (setrlimit(2)), so the old record stays.
 func writeRecord(f *os.File, r identity.Record) {
 	if mayGrow(identity.RecordSize) {
 		_, _ = f.WriteAt(r.Encode(), 0)
@@ -79,6 +78,6 @@ func inodeOf(path string) uint64 {
 	return uint64(st.Ino)
 }
 
-// ticksNow is the present time in clock ticks since boot, the unit of process
+// ticksNow returns the present time in clock ticks since boot, the unit of process
 // start times. USER_HZ is 100 on every system that Go runs on (proc(5)).
 func ticksNow() uint64 { return uint64(bootTime().Milliseconds() / 10) }

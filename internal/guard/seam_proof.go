@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// A program built with the tag proof can be told to go without a part of the
-// guard: LIFELINE_PROOF_WITHOUT=flock, run, scan, or several. "run" takes the
-// record along: what is left is the announcement and the look.
+// LIFELINE_PROOF_WITHOUT=flock,run,scan switches parts of the guard off in a
+// program built with the tag proof. "run" switches the record off too; the
+// announcement and the census are left.
 func init() {
 	for part := range strings.SplitSeq(os.Getenv("LIFELINE_PROOF_WITHOUT"), ",") {
 		switch part {

@@ -15,8 +15,8 @@ import (
 // maxSkipped is where counting starts again at zero: two years of ticks.
 const maxSkipped = 1 << 20
 
-// countSkipped notes a tick that has found the lock at path held. A full disk
-// costs the note.
+// countSkipped notes a tick that has found the lock at path held. On a full disk
+// the tick isn't counted.
 func countSkipped(path string) {
 	if !mayGrow(2 * maxSkipped) {
 		return // the write might end this process with SIGXFSZ
@@ -29,7 +29,7 @@ func countSkipped(path string) {
 	_ = unix.Close(fd)
 }
 
-// Skipped is how many ticks have found the name held since the last call, or
+// Skipped returns how many ticks have found the name held since the last call, or
 // since the hold began.
 func (h *Hold) Skipped() int {
 	h.mu.Lock()
@@ -54,15 +54,15 @@ func (h *Hold) Skipped() int {
 	return int(n)
 }
 
-// Counted is the length of the lock file up to which Skipped has counted.
+// Counted returns the length of the lock file up to which Skipped has counted.
 func (h *Hold) Counted() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.counted
 }
 
-// SkippedSince is how many ticks have found name held since its lock file had that
-// length.
+// SkippedSince returns how many ticks have found name held since its lock file had
+// that length.
 func (g Guard) SkippedSince(name string, length int64) int {
 	d, err := g.forName(name)
 	if err != nil {
@@ -78,8 +78,8 @@ func (g Guard) SkippedSince(name string, length int64) int {
 	return int(st.Size() - length)
 }
 
-// CountSkipped counts the ticks that have found one and the same instance, for
-// --on-skip-after; held is what [Guard.Acquire] said.
+// CountSkipped counts the ticks that have found the same instance, for
+// --on-skip-after. held is the error of [Guard.Acquire].
 func (g Guard) CountSkipped(name string, held *HeldError) (n int, err error) {
 	d, err := g.forName(name)
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"lifeline/procscan"
 )
 
-// takeLock is steps 2 and 3. nil and nil when mechanism A is switched off.
+// takeLock walks through steps 2 and 3. It returns nil and nil when mechanism A is
+// switched off.
 func (g Guard) takeLock(ctx context.Context, d dir, name string) (*flock.Flock, error) {
 	if without.flock {
 		return nil, nil
@@ -19,7 +20,7 @@ func (g Guard) takeLock(ctx context.Context, d dir, name string) (*flock.Flock, 
 	path := d.lock(name)
 	lock, err := lockPath(path, false)
 	if err == errBusy && idle(d, name) {
-		// It lets go of the lock soon, or is at work soon.
+		// The holder releases the lock soon, or soon has a worker.
 		for deadline := time.Now().Add(time.Second); err == errBusy && time.Now().Before(deadline); {
 			time.Sleep(2 * time.Millisecond)
 			if lock, err = lockPath(path, false); err == errBusy && holderOf(d, name).Worker.Alive() {
@@ -47,9 +48,9 @@ type queued struct {
 	err  error
 }
 
-// queue waits for the lock in the kernel's own queue: no polling, and the
-// winner starts the moment the lock is let go. A lock that comes after ctx has
-// ended is given back.
+// queue waits for the lock in the kernel's own queue, so that the winner starts
+// the moment the lock is released. A lock that comes after ctx has ended is given
+// back.
 func (g Guard) queue(ctx context.Context, path string) <-chan queued {
 	c := make(chan queued)
 	go func() {
@@ -78,8 +79,8 @@ func waitEnd(ctx context.Context, h Holder) bool {
 	return ctx.Err() == nil
 }
 
-// isReleased reports whether the lock of the file at path has been let go since it
-// was found busy; false where that can't be told.
+// isReleased reports whether the lock of the file at path has been released since
+// it was found busy; false where that isn't known.
 func isReleased(path string) bool {
 	ino := inodeOf(path)
 	locks, all := procscan.Flocks()

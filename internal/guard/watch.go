@@ -2,8 +2,8 @@ package guard
 
 import "path/filepath"
 
-// Watch rings changed when a file may have gone from its path, or may be there
-// under another name. stop ends that. Without inotify(7) it never rings.
+// Watch sends on changed when one of the files may have gone from its path or got
+// another name, until stop is called. Without inotify(7) it never sends.
 func Watch(files ...string) (changed <-chan struct{}, stop func()) {
 	w := newWatch(filepath.Dir(files[0]), files...)
 	return w.changed(), w.close

@@ -8,18 +8,17 @@ import (
 )
 
 // watch wakes Keep when one of the paths may have gone. It watches the two
-// files and the directory itself. Changes inside the directory don't count, so
-// that three hundred names in one directory leave each other asleep. Removing a
-// file that is held open changes its link count, which inotify reports as
-// IN_ATTRIB.
+// files and the directory itself, not what is in the directory, so that the names
+// of one directory don't wake each other. Removing a file that is held open
+// changes its link count, which inotify reports as IN_ATTRIB.
 type watch struct {
 	c     chan struct{}
 	f     *os.File
 	fd    int
-	dirty atomic.Bool // something has been read since pending was last asked
+	dirty atomic.Bool // run has read an event since the last call of pending
 }
 
-// newWatch returns nil where there is no inotify: the poll is left.
+// newWatch returns nil without inotify; Keep then polls.
 func newWatch(dir string, files ...string) *watch {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -35,7 +34,7 @@ func newWatch(dir string, files ...string) *watch {
 	return w
 }
 
-// run waits with the runtime's poller: no thread.
+// run waits with the runtime's poller, which needs no thread.
 func (w *watch) run() {
 	buf := make([]byte, 512)
 	for {
@@ -50,7 +49,8 @@ func (w *watch) run() {
 	}
 }
 
-// changed is rung when something may have gone; nil for a nil watch.
+// changed returns the channel on which run sends when a path may have gone; nil
+// for a nil watch.
 func (w *watch) changed() <-chan struct{} {
 	if w == nil {
 		return nil
@@ -58,8 +58,8 @@ func (w *watch) changed() <-chan struct{} {
 	return w.c
 }
 
-// pending reports whether something may have gone since it was last asked, also
-// where changed hasn't rung yet. Without a watch nothing says that all has stayed.
+// pending reports whether a path may have gone since the last call, even before
+// changed has received it. Without a watch it is always true.
 func (w *watch) pending() bool {
 	if w == nil {
 		return true

@@ -2,7 +2,7 @@
 
 package guard
 
-// watch does nothing here: the slow poll finds what has gone.
+// watch does nothing here: Keep finds removed files by its slow poll.
 type watch struct{}
 
 func newWatch(string, ...string) *watch   { return nil }
