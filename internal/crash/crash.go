@@ -1,8 +1,8 @@
 //go:build !proof || !linux
 
-// Package crash marks the places where proof/crash kills lifeline. A program
-// built without the tag proof has none of it.
+// Package crash marks the places where proof/crash kills lifeline. In a program
+// built without the tag proof they do nothing.
 package crash
 
-// Point is a step of the guard or the supervisor.
+// Point marks a step of the guard or the supervisor.
 func Point(step string) {}

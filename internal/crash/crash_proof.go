@@ -1,8 +1,8 @@
 //go:build proof && linux
 
 // Package crash kills this program at one of its own steps.
-// LIFELINE_PROOF_CRASH=STEP kills the first process that reaches STEP. That
-// process makes the file LIFELINE_PROOF_CRASHED before.
+// LIFELINE_PROOF_CRASH=STEP kills the first process that reaches STEP. Before its
+// end that process writes its pid into the new file LIFELINE_PROOF_CRASHED.
 package crash
 
 import (
@@ -21,11 +21,11 @@ var (
 	file, _ = unix.BytePtrFromString(os.Getenv("LIFELINE_PROOF_CRASHED"))
 )
 
-// Point kills this process if this is the step.
+// Point kills this process if step is the step of LIFELINE_PROOF_CRASH.
 func Point(step string) {
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" && strings.HasSuffix(step, ".exec") {
-		// What has been run until now is forgotten by execve. (A test program
-		// that is called as lifeline can't write it down.)
+		// execve would lose the coverage so far. A test program that is called as
+		// lifeline can't write coverage, so the error doesn't count.
 		_ = errors.Join(coverage.WriteMetaDir(dir), coverage.WriteCountersDir(dir))
 	}
 	if step == at {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestSteps: every step of the list is in the code exactly once, and the other
-// way round.
+// TestSteps checks that Steps has every step of the code, and that the code has
+// every step of Steps once.
 func TestSteps(t *testing.T) {
 	child := map[string]string{"Forked": "direct.forked", "Told": "direct.told", "Arranged": "direct.arranged",
 		"Last": "direct.exec"}

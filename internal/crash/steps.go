@@ -1,7 +1,6 @@
 package crash
 
-// Steps are all of them, in the order of a life; a test holds the list to the
-// code.
+// Steps lists every step in the order of an instance's life.
 var Steps = []string{
 	"lock.taken", "lock.checked", "run.opened", "run.locked", "record.read", // steps 2 to 4 of GUARD.md
 	"adopt", "renew.made", "renew.locked", "renew.renamed", "record.none", // step 4

@@ -1,5 +1,5 @@
-// Package human is how times, sizes and ends of runs are written for people,
-// and which word they may have meant.
+// Package human writes times, sizes and ends of runs for people, and finds the
+// word that a mistyped word may have meant.
 //
 //	human.Age(run.End)              // 3h12m
 //	human.End(run)                  // exit 3
@@ -14,10 +14,10 @@ import (
 	"lifeline/internal/journal"
 )
 
-// Age is how long ago t was, for a person.
+// Age returns how long ago t was, as Length writes it.
 func Age(t time.Time) string { return Length(time.Since(t)) }
 
-// Length is a time in two units at most.
+// Length writes d in at most two units.
 func Length(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -43,7 +43,7 @@ func two(d, big time.Duration, bigName string, small time.Duration, smallName st
 	return out
 }
 
-// End says what a run's end means.
+// End says how a run ended.
 func End(r journal.Run) string {
 	switch {
 	case r.Outcome == journal.Failed && r.Code == 0:
@@ -58,7 +58,7 @@ func End(r journal.Run) string {
 	return r.Outcome
 }
 
-// Size is a number of bytes.
+// Size writes a number of bytes in K, M or G.
 func Size(n uint64) string {
 	switch f := float64(n); {
 	case n < 1<<20:
@@ -70,7 +70,8 @@ func Size(n uint64) string {
 	}
 }
 
-// ShortTime is a time of day, with the date when it is far.
+// ShortTime writes a time to come as the time of day, with the date from 20 hours
+// on.
 func ShortTime(t time.Time) string {
 	if time.Until(t) < 20*time.Hour {
 		return t.Local().Format(time.TimeOnly)
@@ -78,7 +79,7 @@ func ShortTime(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
-// PastTime is a time of day, with the date when it isn't today's.
+// PastTime writes a past time as the time of day, with the date from 20 hours on.
 func PastTime(t time.Time) string {
 	if time.Since(t) < 20*time.Hour {
 		return t.Local().Format(time.TimeOnly)
@@ -86,8 +87,8 @@ func PastTime(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
-// Printable takes out what a terminal would obey, so that a worker's text can't
-// move the cursor.
+// Printable replaces what a terminal would obey by dots, so that a worker's text
+// can't move the cursor.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if strconv.IsPrint(r) {

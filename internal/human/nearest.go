@@ -2,9 +2,9 @@ package human
 
 import "strings"
 
-// Nearest gives the word of list that may have been meant, "" if none is near.
-// A near word differs by one slip if it is short, by two if it is longer, by
-// three if it is long. A beginning that only one word has is near, too.
+// Nearest returns the word of list that may have been meant by word, "" if none is
+// near. A near word differs by one slip, by two from 4 letters on, by three from 8
+// letters on. A beginning that only one word of list has is near, too.
 func Nearest(word string, list []string) string {
 	best, least := "", min(1+len(word)/4, 3)+1
 	var begins []string

@@ -1,7 +1,6 @@
-// Package identity is the contract by which processes of lifeline know each
-// other. It has the marker in a worker's environment and the record in the run
-// file. It also has the names of a name's files, and the thread name of a
-// supervisor that starts.
+// Package identity is the contract by which processes of lifeline recognise each
+// other: the marker in a worker's environment, the record in the run file, the
+// names of the files, and the thread name of a supervisor that starts a worker.
 //
 //	env := identity.Marker{Name: "web", Space: dir, Generation: g, Supervisor: self}.Environ()
 //	text := identity.Record{Boot: boot, Space: dir, Generation: g, Supervisor: self, Worker: id}.Encode()
@@ -22,10 +21,10 @@ type ID struct {
 	Start uint64 // clock ticks since boot, raw (proc_pid_stat(5), field 22)
 }
 
-// Zero reports that id names no process.
+// Zero reports whether id names no process.
 func (id ID) Zero() bool { return id.PID == 0 }
 
-// String is pid:start, which ParseID reads.
+// String returns pid:start, which ParseID reads.
 func (id ID) String() string { return strconv.Itoa(id.PID) + ":" + strconv.FormatUint(id.Start, 10) }
 
 // ParseID reads what String wrote.
@@ -50,14 +49,14 @@ const (
 	EnvSupervisor = "LIFELINE_SUPERVISOR" // pid:start of the supervisor; with --exec, of the process itself
 )
 
-// Marker is what a worker's environment says of it.
+// Marker says in an environment to which name and generation a process belongs.
 type Marker struct {
 	Name, Space, Generation string
 	Supervisor              ID
 }
 
 // Environ returns the marker as variables. They belong at the front of an
-// environment, where they are seen even when only a part of it can be read.
+// environment, because a reader may see only its first part.
 func (m Marker) Environ() []string {
 	return []string{
 		EnvName + "=" + m.Name, EnvSpace + "=" + m.Space,
@@ -73,9 +72,8 @@ func MarkerOf(env map[string]string) (m Marker, ok bool) {
 	return m, ok && m.Name != "" && m.Space != "" && m.Generation != ""
 }
 
-// hash is FNV-1a, 64 bits. It keeps names apart that a file system may fold
-// together. It needn't be cryptographic, because no attacker gains by a
-// collision.
+// hash is FNV-1a, 64 bits. It needn't be cryptographic, because no attacker gains
+// by a collision.
 func hash(texts ...string) uint64 {
 	h := uint64(14695981039346656037)
 	for _, text := range texts {
@@ -86,26 +84,27 @@ func hash(texts ...string) uint64 {
 	return h
 }
 
-// hex12 is the upper 48 bits of h as 12 digits.
+// hex12 returns the upper 48 bits of h as 12 digits.
 func hex12(h uint64) string {
 	digits := strconv.FormatUint(h>>16, 16)
 	return "000000000000"[len(digits):] + digits
 }
 
-// Key is the stem of the name's files: the name and 12 digits of its hash. The
-// hash tells names apart that differ only in case.
+// Key returns the stem of the name's files: the name and 12 digits of its hash.
+// The hash tells names apart that differ only in case, which a file system may
+// ignore.
 func Key(name string) string { return name + "-" + hex12(hash(name)) }
 
-// LockFile is the base name of the name's lock file.
+// LockFile returns the base name of the name's lock file.
 func LockFile(name string) string { return Key(name) + ".lock" }
 
-// RunFile is the base name of the name's run file.
+// RunFile returns the base name of the name's run file.
 func RunFile(name string) string { return Key(name) + ".run" }
 
-// announcement is how the thread name of an announced supervisor begins.
+// announcement begins the thread name of an announced supervisor.
 const announcement = "ll:"
 
-// Announcement is the name that the main thread of a supervisor has while it
+// Announcement returns the name that the main thread of a supervisor has while it
 // starts a worker. Every user can see it in /proc/PID/stat, in the same read as
 // the start time. The kernel keeps 15 bytes (PR_SET_NAME, prctl(2)).
 func Announcement(space, name string) string { return announcement + hex12(hash(space, "\x00", name)) }

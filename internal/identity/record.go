@@ -13,30 +13,29 @@ const RecordSize = 256
 // recordVersion begins every record.
 const recordVersion = "lifeline2"
 
-// ErrRecord means that a text is no record.
+// ErrRecord means that a text isn't a record.
 var ErrRecord = errors.New("the record is damaged")
 
-// Record says who the instance of a name is. It is one line of text, padded to
-// [RecordSize] bytes and closed by a checksum. One call writes or reads it, and
-// a person can look at it with cat.
+// Record says which processes are the instance of a name. It is one line of text
+// with a checksum, padded to [RecordSize] bytes. One call writes or reads the
+// record, and an operator can look at it with cat.
 type Record struct {
-	Boot         string // boot id of the boot it was written in
-	PIDNamespace uint64 // inode of the pid namespace that its pids belong to
+	Boot         string // boot id of the boot in which the record was written
+	PIDNamespace uint64 // inode of the pid namespace that the pids belong to
 	Space        string // hash of the state directory: see SpaceHash
 	Generation   string // of the worker, or of the last one
 	Supervisor   ID
 	Worker       ID     // zero while no worker runs
-	Since        uint64 // clock ticks since boot when it was written
-	// Searched is set when its writer knew of every worker there was. It is
-	// false in a record made where there was none, until a census has shown
-	// that every worker of a lost record has ended.
+	Since        uint64 // clock ticks since boot at which only Worker was known to live
+	// Searched says that the writer knew of every worker. It is false in a new run
+	// file until a census has shown that every worker of a lost record has ended.
 	Searched bool
 }
 
-// SpaceHash is how a record names the state directory.
+// SpaceHash returns the hash by which a record names the state directory.
 func SpaceHash(space string) string { return hex12(hash(space)) }
 
-// InProcess reports an instance that is its own supervisor: a block of
+// InProcess reports whether the instance is its own supervisor: a block of
 // Guard.Do, or a command started with --exec.
 func (r Record) InProcess() bool { return !r.Worker.Zero() && r.Worker == r.Supervisor }
 
@@ -92,7 +91,7 @@ func Decode(text []byte) (Record, error) {
 	return r, nil
 }
 
-// parseRecordID is ParseID for a record, in which no process is 0:0.
+// parseRecordID is ParseID for a record, where 0:0 stands for no process.
 func parseRecordID(text string) (ID, bool) {
 	if text == (ID{}).String() {
 		return ID{}, true

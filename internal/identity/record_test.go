@@ -35,7 +35,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
-// What another version of lifeline has written must go on being understood.
+// TestRecordFormat holds the layout, because other versions of lifeline read it.
 func TestRecordFormat(t *testing.T) {
 	line, pad, _ := strings.Cut(string(aRecord.Encode()), "\n")
 	want := "lifeline2 0c5c1ee2-8f7f-4d4a-9f6c-0a3c2f0f8a11 4026531836 802a562aedf3 00ff00ff00ff00ff " +
@@ -45,7 +45,7 @@ func TestRecordFormat(t *testing.T) {
 	}
 }
 
-// Every changed byte of a record and every missing part is noticed.
+// TestRecordDamage flips every bit of a record and cuts the record everywhere.
 func TestRecordDamage(t *testing.T) {
 	whole := aRecord.Encode()
 	for i := range whole {
@@ -75,7 +75,7 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte, boot, generation string, ns uint64, supPID int, supStart uint64, pid int,
 		start uint64) {
 		if r, err := Decode(text); err == nil {
-			// What can be read says what it says: written again it is the same.
+			// A text that can be decoded survives another round.
 			if again, err := Decode(r.Encode()); err != nil || again != r {
 				t.Errorf("%+v became %+v, %v", r, again, err)
 			}
@@ -89,7 +89,7 @@ func FuzzRecord(f *testing.F) {
 		written := r.Encode()
 		got, err := Decode(written)
 		switch {
-		case len(written) != RecordSize: // longer than any boot id; it must be refused
+		case len(written) != RecordSize: // texts longer than any boot id must be refused
 			if err == nil {
 				t.Errorf("%d bytes were read as %+v", len(written), got)
 			}
@@ -111,7 +111,8 @@ func FuzzParseID(f *testing.F) {
 	})
 }
 
-// A file system may fold case; the thread name has room for 15 bytes.
+// TestNames checks that keys differ in more than case, and that an announcement
+// fits into the 15 bytes of a thread name.
 func TestNames(t *testing.T) {
 	if a, b := Key("web"), Key("Web"); strings.EqualFold(a, b) || !strings.HasPrefix(a, "web-") ||
 		len(a) != len("web-")+12 {

@@ -13,12 +13,11 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// maxHistory is how large the history may become, in bytes: some two thousand
-// runs.
+// maxHistory is the largest size of a history in bytes: some two thousand runs.
 const maxHistory = 512 << 10
 
-// ReadHistory gives the runs of a history file, the oldest first. Lines that
-// can't be parsed are left out; a missing file has no runs.
+// ReadHistory returns the runs of a history file, the oldest first, without the
+// lines that can't be parsed. A missing file has no runs.
 func ReadHistory(path string) ([]Run, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -40,8 +39,7 @@ func parseHistory(text []byte) []Run {
 	return runs
 }
 
-// appendRun adds one line, and takes away the older half of a file that has
-// become too large.
+// appendRun adds one line, and removes the older half of a file that is too large.
 func appendRun(path string, r Run) error {
 	line, err := json.Marshal(r)
 	if err != nil {
@@ -66,14 +64,14 @@ func appendRun(path string, r Run) error {
 	if size > 0 {
 		last := make([]byte, 1)
 		if _, err := f.ReadAt(last, size-1); err == nil && last[0] != '\n' {
-			line = append([]byte("\n"), line...) // the last line is torn
+			line = append([]byte("\n"), line...) // end the torn last line
 		}
 	}
 	if size+int64(len(line)) > maxHistory {
 		if err := halve(path, f, line); err == nil {
 			return nil
 		}
-		// No room for the copy? Then the file grows this time.
+		// Without room for the copy the file grows this time.
 	}
 	n, err := f.Write(line)
 	if err != nil && n > 0 {
@@ -82,7 +80,7 @@ func appendRun(path string, r Run) error {
 	return reason(err)
 }
 
-// halve keeps the newer half, and adds the line.
+// halve replaces the history by its newer half and the line.
 func halve(path string, f *os.File, line []byte) error {
 	text, err := io.ReadAll(io.NewSectionReader(f, 0, 4*maxHistory))
 	if err != nil {

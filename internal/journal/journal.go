@@ -1,26 +1,26 @@
-// Package journal is what a supervisor writes down about itself, for the day
-// after: its present state, and how each run went.
+// Package journal reads and writes the files that tell of a name on the day after:
+// the present state of its supervisor, and how each run went.
 //
 //	w := journal.Open(state, history, journal.State{Name: "web", …}, warn)
 //	w.State(func(s *journal.State) { s.State = "running" }) // returns at once
 //	w.Run(journal.Run{…})
 //	w.Close()
 //
-// Beside the locks of a name stand three files, of mode 0600:
+// A name has three such files, of mode 0600:
 //
-// KEY.state holds one JSON object, [State], replaced as a whole by rename(2): a
-// reader sees the old one or the new one, always complete.
+// KEY.state holds one JSON object, [State], replaced as a whole by rename(2). A
+// reader always sees a complete state.
 //
 // KEY.output holds one JSON object, [Output], written by the logger.
 //
-// KEY.history holds one JSON object a line, [Run], the newest last. A line is
-// written by one call, after a line feed where the last one was torn. A reader
-// skips what it can't parse, so a crash in the middle of a line costs that
-// line. When the file is larger than 512 kB, the older half goes.
+// KEY.history holds one JSON object a line, [Run], the newest last. One call
+// writes a line, after a line feed where the last line was torn. A reader skips
+// what it can't parse, so a crash in the middle of a line costs that line. When
+// the file becomes larger than 512 kB, its older half is removed.
 //
-// The files decide nothing: the guard knows its instance by locks, the record
-// and the process table. A reader of State must check its pids against the
-// process table, as `lifeline status` does.
+// The guard decides by locks, the record and the process table, never by these
+// files. A reader of State must check its pids against the process table, as
+// `lifeline status` does.
 package journal
 
 import (
@@ -46,7 +46,7 @@ type Process struct {
 	Start uint64 `json:"start"` // clock ticks since boot
 }
 
-// State is how a name's supervisor stands, or stood when it last wrote.
+// State is the state of a name's supervisor when it last wrote.
 type State struct {
 	Version    int      `json:"version"`
 	Name       string   `json:"name"`
@@ -107,25 +107,26 @@ type Run struct {
 // Outcomes of a [Run].
 const (
 	OK      = "ok"      // exit code 0
-	Failed  = "failed"  // another one
+	Failed  = "failed"  // another exit code
 	Killed  = "killed"  // by a signal that lifeline didn't send
-	Stopped = "stopped" // it was asked to end, and did
+	Stopped = "stopped" // asked to end
 	Timeout = "timeout" // --max-runtime
 	Hung    = "hung"    // --watchdog, --health-check
 	Memory  = "memory"  // --max-memory
 	Unready = "unready" // not ready in time
 	NoStart = "nostart" // the command couldn't be executed
 	Unknown = "unknown" // adopted from a supervisor that was killed: its exit code is lost
-	Lost    = "lost"    // its supervisor didn't live to write it down
+	Lost    = "lost"    // its supervisor was killed before it wrote the end
 )
 
-// Length is how long the run took.
+// Length returns how long the run took.
 func (r Run) Length() time.Duration { return r.End.Sub(r.Start) }
 
-// Good reports a run that ended as it should.
+// Good reports whether the run ended with exit code 0.
 func (r Run) Good() bool { return r.Outcome == OK }
 
-// Bad reports a run that failed: not one that was stopped, or whose end isn't known.
+// Bad reports whether the run failed. A run that was stopped, or whose end isn't
+// known, didn't fail.
 func (r Run) Bad() bool { return r.Outcome != OK && r.Outcome != Stopped && r.Outcome != Unknown }
 
 // Output is the end of what the last failed run printed, which a logger keeps.
@@ -135,7 +136,7 @@ type Output struct {
 	Text       string    `json:"text"`
 }
 
-// ReadState reads a state file; fs.ErrNotExist when there is none.
+// ReadState reads a state file. The error is fs.ErrNotExist for a missing file.
 func ReadState(path string) (State, error) {
 	var s State
 	text, err := os.ReadFile(path)
@@ -164,7 +165,7 @@ func WriteOutput(path string, o Output) error {
 	return replace(path, o)
 }
 
-// ReadOutput reads it.
+// ReadOutput reads the file that WriteOutput wrote.
 func ReadOutput(path string) (Output, error) {
 	var o Output
 	text, err := os.ReadFile(path)
@@ -176,8 +177,8 @@ func ReadOutput(path string) (Output, error) {
 
 func writeState(path string, s State) error { return replace(path, s) }
 
-// replace writes v as the whole of a file: a reader sees the old one or the new
-// one.
+// replace writes v as the whole of a file. A reader sees the old file or the new
+// file, always complete.
 func replace(path string, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -60,7 +60,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestTorn: a line that a crash has cut short costs that line alone.
+// TestTorn checks that a line cut short by a crash costs that line alone.
 func TestTorn(t *testing.T) {
 	_, history := files(t)
 	for n := range 2 {
@@ -90,8 +90,8 @@ func TestTorn(t *testing.T) {
 	}
 }
 
-// TestBounded: ten thousand runs keep the file small, the newest are there, and
-// the totals know of all.
+// TestBounded writes ten thousand runs: the file stays small and has the newest,
+// and the totals count every run.
 func TestBounded(t *testing.T) {
 	state, history := files(t)
 	const runs = 10000
@@ -99,7 +99,7 @@ func TestBounded(t *testing.T) {
 	for n := range runs {
 		w.Run(Run{Start: at(n), End: at(n + 1), Outcome: "ok", Generation: fmt.Sprintf("%016x", n), PID: n + 1,
 			Why: "a reason of some length"})
-		if n%500 == 499 { // as often as a disk gets round to it
+		if n%500 == 499 { // let the writer catch up
 			w.Close()
 			w = open(t, state, history, State{Name: "a"})
 		}
@@ -124,7 +124,8 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// TestLost: a supervisor that was killed has written no end; the next one does.
+// TestLost checks that the next supervisor writes the end of a run whose
+// supervisor was killed.
 func TestLost(t *testing.T) {
 	for name, c := range map[string]struct {
 		old, next State
@@ -196,7 +197,7 @@ func TestReadState(t *testing.T) {
 	}
 }
 
-// FuzzRun: what is read by hand is what encoding/json reads.
+// FuzzRun compares parseWritten with encoding/json.
 func FuzzRun(f *testing.F) {
 	ready := at(1)
 	line, err := json.Marshal(Run{Start: at(0), End: at(2), Ready: &ready, PID: 7, Generation: "g", Outcome: "failed",

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// parseRun reads one line of a history. Lines of the form that appendRun writes
-// are read by hand, because a page of 300 names has 600,000 of them, and
-// encoding/json takes twenty times as long. It reads every other form.
+// parseRun reads one line of a history. parseWritten reads the lines that appendRun
+// writes: a page of 300 names has 600,000 of them, and encoding/json takes twenty
+// times as long. encoding/json reads every other line.
 func parseRun(line []byte) (Run, bool) {
 	r, ok := parseWritten(line)
 	if !ok {
@@ -19,8 +19,8 @@ func parseRun(line []byte) (Run, bool) {
 	return r, ok && r.Outcome != "" && !r.End.Before(r.Start)
 }
 
-// parseWritten reads what json.Marshal makes of a Run whose texts need no
-// escapes; false for everything else.
+// parseWritten reads what json.Marshal makes of a Run whose texts need no escapes.
+// ok is false for everything else.
 func parseWritten(line []byte) (r Run, ok bool) {
 	line = bytes.TrimSuffix(line, []byte("\n"))
 	if len(line) < 2 || line[0] != '{' {
@@ -52,8 +52,8 @@ func parseWritten(line []byte) (r Run, ok bool) {
 	}
 }
 
-// cutText takes a string in quotes from the front of text; false for one that isn't plain
-// printable ASCII.
+// cutText takes a string in quotes from the front of text. ok is false unless the
+// string is printable ASCII without a backslash.
 func cutText(text []byte) (inner, rest []byte, ok bool) {
 	if len(text) == 0 || text[0] != '"' {
 		return nil, nil, false
@@ -69,7 +69,7 @@ func cutText(text []byte) (inner, rest []byte, ok bool) {
 	return nil, nil, false
 }
 
-// numberEnd is where the number ends that text begins with.
+// numberEnd returns the length of the number that text begins with.
 func numberEnd(text []byte) int {
 	for i, c := range text {
 		if c != '-' && c != '.' && (c < '0' || c > '9') {
@@ -102,7 +102,7 @@ func (r *Run) setText(key string, value []byte) bool {
 	return true
 }
 
-// intern spares a copy of the words that most lines have.
+// intern avoids a copy of the words that most lines have.
 func intern(value []byte) string {
 	switch string(value) {
 	case "ok":
@@ -118,7 +118,7 @@ func intern(value []byte) string {
 func setTime(at *time.Time, value []byte) bool { return at.UnmarshalText(value) == nil }
 
 func (r *Run) setNumber(key string, value []byte) bool {
-	// As encoding/json, and no more: -1 and 17, neither +1 nor 017.
+	// As encoding/json, accept -1 and 17, but not +1 or 017.
 	if value[0] != '-' && (value[0] < '0' || value[0] > '9') || len(value) > 1 && value[0] == '0' && value[1] != '.' {
 		return false
 	}

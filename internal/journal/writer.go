@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Writer writes state and history down in a goroutine of its own, so that a
-// slow or full disk delays no caller.
+// Writer writes state and history in a goroutine of its own, so that a slow or
+// full disk delays no caller.
 type Writer struct {
 	state, history string
 	warn           func(format string, args ...any)
@@ -24,11 +24,12 @@ type Writer struct {
 	complained bool
 }
 
-// maxWaiting is how many runs wait for a disk that takes no writes.
+// maxWaiting is the number of runs that Writer keeps for a disk that takes no
+// writes.
 const maxWaiting = 1000
 
-// Open begins to write. It takes over what the files say of earlier runs: the
-// totals, the last run, and a run without an end.
+// Open starts a Writer. It takes over the totals and the last run from the files,
+// and writes the end of a run whose supervisor was killed.
 func Open(state, history string, s State, booted time.Time, warn func(format string, args ...any)) *Writer {
 	s.Version = Version
 	s.Command = short(s.Command)
@@ -49,9 +50,9 @@ const (
 	Ended   = "ended" // a supervisor that has ended as it should
 )
 
-// lost is a run whose supervisor was killed with it, or went down with the
-// machine. Its end is unknown: it was before now, and before the machine came
-// up again.
+// lost makes a run of a worker whose supervisor was killed or went down with the
+// machine. The end of the run is unknown. lost takes the latest possible time: now,
+// or the boot of the machine.
 func lost(old State, boot string, booted time.Time) Run {
 	r := Run{Start: *old.Started, End: time.Now(), Ready: old.Ready, Generation: old.Generation, Outcome: Lost, Code: -1,
 		Why: "its supervisor was killed", Supervisor: old.Supervisor.PID}
@@ -80,7 +81,7 @@ func short(argv []string) []string {
 	return out
 }
 
-// State changes what is written next. It returns at once.
+// State applies change to the state and has it written. It returns at once.
 func (w *Writer) State(change func(*State)) {
 	w.mu.Lock()
 	change(&w.s)
@@ -121,7 +122,7 @@ func (w *Writer) poke() {
 	}
 }
 
-// Close writes what is left, and waits for that up to a second.
+// Close writes what is left, and waits up to a second until it is written.
 func (w *Writer) Close() {
 	w.mu.Lock()
 	w.closing = true
@@ -161,11 +162,11 @@ func (w *Writer) write() {
 	}
 }
 
-// gatherTime is how long a change waits for the next one, so that the state of a
-// command of a few milliseconds is written once.
+// gatherTime is how long a change waits for the next change, so that the state of
+// a short command is written once.
 const gatherTime = 20 * time.Millisecond
 
-// gather waits for changes that follow closely. Close ends the wait.
+// gather waits gatherTime for further changes. Close ends the wait.
 func (w *Writer) gather() {
 	for late := time.After(gatherTime); ; {
 		w.mu.Lock()
@@ -182,9 +183,8 @@ func (w *Writer) gather() {
 	}
 }
 
-// trouble tells an error once. It keeps a full disk to itself, because under
-// cron that would be a mail for each run. `lifeline doctor` and the machine's
-// other programs say it anyway.
+// trouble warns of the first error, but not of a full disk, because under cron
+// that would be a mail for each run. `lifeline doctor` reports a full disk.
 func (w *Writer) trouble(what, path string, err error) {
 	if w.complained || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return

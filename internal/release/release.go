@@ -1,5 +1,5 @@
-// Package release says what a program of this tree is: its version, and what it
-// was built from.
+// Package release says which version a program of this tree is, and which commit
+// it was built from.
 package release
 
 import (
@@ -8,12 +8,12 @@ import (
 	"runtime/debug"
 )
 
-// Version is the version of both programs, and of the packages. It stands here
-// alone; CHANGELOG.md has a section for it.
+// Version is the version of both programs and of the packages. CHANGELOG.md has a
+// section for it.
 const Version = "0.1.0"
 
-// String is the line that `PROGRAM --version` prints: with the commit, as the go
-// command has written it down. (It is read when it is asked for, never at a tick.)
+// String returns the line that `PROGRAM --version` prints, with the commit that the
+// go command has stamped into the program (go help buildvcs).
 func String(program string) string {
 	commit, from, changed := "an unknown commit (it was built outside of a clone)", "", ""
 	if info, ok := debug.ReadBuildInfo(); ok {

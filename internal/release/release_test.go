@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestChangelog: the version has its section.
+// TestChangelog checks that CHANGELOG.md begins with the section of Version.
 func TestChangelog(t *testing.T) {
 	text, err := os.ReadFile("../../CHANGELOG.md")
 	if err != nil {

@@ -1,10 +1,9 @@
 package statedir
 
-// FileSystem is what statfs(2) tells of the file system that a path lies on,
-// the same on each system. Blocks and inodes may be negative for who isn't root:
-// what is left for root is gone then.
+// FileSystem is what statfs(2) says of a file system, in the same form on each
+// system. Available is negative when root has used blocks of its reserve.
 type FileSystem struct {
-	Blocks, Free, Available int64 // available: without what is root's alone
+	Blocks, Free, Available int64 // Available leaves out root's reserve
 	Inodes, FreeInodes      int64
 	flags                   uint64
 }

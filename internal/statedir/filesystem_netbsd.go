@@ -2,7 +2,8 @@ package statedir
 
 import "golang.org/x/sys/unix"
 
-// Stat asks for path's file system: by statvfs(2), which counts in fragments.
+// Stat describes the file system of path. It uses statvfs(2), which counts in
+// fragments.
 func Stat(path string) (FileSystem, error) {
 	var st unix.Statvfs_t
 	err := unix.Statvfs(path, &st)

@@ -4,7 +4,7 @@ package statedir
 
 import "golang.org/x/sys/unix"
 
-// Stat asks for path's file system.
+// Stat describes the file system of path.
 func Stat(path string) (FileSystem, error) {
 	var st unix.Statfs_t
 	err := unix.Statfs(path, &st)

@@ -2,8 +2,8 @@ package statedir
 
 import "golang.org/x/sys/unix"
 
-// OnNetwork names the network file system path lies on, "" for a local one.
-// The numbers are those of statfs(2).
+// OnNetwork names the network file system of path, "" for a local file system. The
+// types are those of statfs(2).
 func OnNetwork(path string) (string, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {

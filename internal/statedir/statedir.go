@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Default is the state directory of the calling user. It depends on the
-// effective uid and its home in the password file alone. cron sets no XDG
-// variable, and HOME may differ between cron and a login, which would make two
-// namespaces of one.
+// Default returns the state directory of the calling user. It depends only on the
+// effective uid and on the uid's home in the password file. cron sets no XDG
+// variable, and HOME may differ between cron and a login: a name would have two
+// directories.
 func Default() string {
 	uid := os.Geteuid()
 	if uid == 0 {
@@ -31,9 +31,8 @@ func Default() string {
 	return "/var/tmp/lifeline-" + strconv.Itoa(uid)
 }
 
-// Memory is where the calling user's journals and pauses are kept, which must
-// survive a reboot. Root has another directory for them, because /run is emptied
-// then.
+// Memory returns the directory of the calling user's journals and pauses, which
+// must survive a reboot. For root it isn't Default, because a reboot empties /run.
 func Memory() string {
 	switch {
 	case os.Geteuid() != 0:
@@ -44,8 +43,9 @@ func Memory() string {
 	return "/var/db/lifeline" // hier(7)
 }
 
-// passwd is uid's line in the password file, nil if it is missing. Users that
-// only a directory service knows have no line, and get a directory in /var/tmp.
+// passwd returns the fields of uid's line in the password file, nil if the line is
+// missing. Users that only a directory service knows have no line, and get a
+// directory in /var/tmp.
 func passwd(uid int) []string {
 	text, err := os.ReadFile("/etc/passwd")
 	if err != nil {
@@ -60,7 +60,7 @@ func passwd(uid int) []string {
 	return nil
 }
 
-// UserName is uid's name in the password file, "" if uid isn't there.
+// UserName returns uid's name in the password file, "" if uid isn't there.
 func UserName(uid int) string {
 	if f := passwd(uid); f != nil {
 		return f[0]
@@ -68,7 +68,7 @@ func UserName(uid int) string {
 	return ""
 }
 
-// UserHome is uid's home in the password file, "" if uid isn't there.
+// UserHome returns uid's home in the password file, "" if uid isn't there.
 func UserHome(uid int) string {
 	if f := passwd(uid); f != nil {
 		return f[5]

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Where a user's directory is depends on the password file alone.
+// TestDefault checks that a user's directory depends on the password file alone.
 func TestDefault(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
