@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Booted is when this machine came up, by the wall clock: for people only.
-// Zero where it can't be told.
+// Booted returns when this machine came up, by the wall clock and for people only.
+// It is zero where that isn't known.
 func Booted() time.Time {
 	var up unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {

@@ -4,5 +4,5 @@ package procscan
 
 import "time"
 
-// Booted can't be told here.
+// Booted returns zero, because the time of boot isn't known here.
 func Booted() time.Time { return time.Time{} }

@@ -7,9 +7,8 @@ import (
 	"github.com/shirou/gopsutil/v3/process"
 )
 
-// Describe says for a person since when id runs and what its command line is;
-// "" when that can't be told. The time goes through the wall clock: for people
-// only.
+// Describe returns since when id runs and its command line; "" when that isn't
+// known. The time comes from the wall clock and is for people only.
 func Describe(id ID) (since time.Time, command string) {
 	argv := Argv(id)
 	if argv == nil {
@@ -22,7 +21,7 @@ func Describe(id ID) (since time.Time, command string) {
 	return since, strings.Join(argv, " ")
 }
 
-// Argv is the command line of id as it shows it, nil when that can't be told.
+// Argv returns the command line that id shows, nil when that isn't known.
 func Argv(id ID) []string {
 	p := &process.Process{Pid: int32(id.PID)}
 	argv, err := p.CmdlineSliceWithContext(realProc)

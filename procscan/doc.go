@@ -9,10 +9,9 @@
 //		}
 //	}
 //
-// A process is named by its pid AND its start time, because pids are reused.
-// The start time is kept raw, as the kernel counts it (clock ticks since boot,
-// proc_pid_stat(5) field 22). Every conversion would go through the wall clock,
-// which jumps.
+// A pid and a start time together name a process, because pids are reused. The
+// start time is raw, as the kernel counts it (clock ticks since boot,
+// proc_pid_stat(5) field 22). A conversion would use the wall clock, which jumps.
 //
 // On Linux everything comes from /proc. On other systems gopsutil answers what
 // it can; environments of other processes can't be read there, so [Read] says
@@ -24,9 +23,9 @@ import (
 	"fmt"
 )
 
-// ErrBlind says that this machine hides what was asked for. Its /proc is
-// missing or another pid namespace's, or the system shows no process table. A
-// process that can't be seen counts as unknown, not as gone.
+// ErrBlind means that the process table is hidden: /proc is missing or belongs to
+// another pid namespace, or the system shows no process table. A process that
+// can't be seen counts as unknown, not as gone.
 var ErrBlind = errors.New("the process table can't be read here")
 
 // ID names one process for as long as the machine is up.
@@ -37,7 +36,7 @@ type ID struct {
 
 func (id ID) String() string { return fmt.Sprintf("%d", id.PID) }
 
-// Zero reports that id names no process.
+// Zero reports whether id names no process.
 func (id ID) Zero() bool { return id.PID == 0 }
 
 // Older orders processes by (start, pid). Of two different processes exactly
@@ -49,7 +48,7 @@ func (id ID) Older(than ID) bool {
 	return id.PID < than.PID
 }
 
-// Stat is what the kernel tells of one process.
+// Stat is what the kernel says of one process.
 type Stat struct {
 	ID
 	PPID    int
@@ -58,19 +57,19 @@ type Stat struct {
 	State   byte // as in proc_pid_stat(5): R, S, D, Z, T, t, X …
 	Threads int
 	Kernel  bool // a kernel thread
-	Exiting bool // it is being taken down (PF_EXITING), and may hold its locks for some milliseconds more
+	Exiting bool // the kernel is ending it (PF_EXITING); its locks may last for some milliseconds more
 	Comm    string
 	Ticks   uint64 // CPU time, user and system, in clock ticks
 	RSS     uint64 // resident set, pages
-	loaded  bool   // end_code is set: execve is through with the program's memory
-	envSize uint64 // bytes of its environment; 1 where an old kernel doesn't say
+	loaded  bool   // end_code is set: execve has laid out the program's memory
+	envSize uint64 // bytes of the environment; 1 where an old kernel doesn't say
 }
 
-// Stopped reports a process in job-control stop (SIGSTOP, SIGTSTP).
+// Stopped reports whether the process is in job-control stop (SIGSTOP, SIGTSTP).
 func (s Stat) Stopped() bool { return s.State == 'T' }
 
-// Dead reports a process that only waits to be reaped. A zombie leader whose
-// other threads run is alive: the program is.
+// Dead reports whether the process only waits to be reaped. A zombie leader whose
+// other threads run isn't dead.
 func (s Stat) Dead() bool {
 	return s.State == 'X' || s.State == 'x' || s.State == 'Z' && s.Threads <= 1
 }
@@ -79,23 +78,23 @@ func (s Stat) Dead() bool {
 type Environment byte
 
 const (
-	None   Environment = iota // none: unmapped, empty, or its memory has gone already
-	Shown                     // it could be read
-	Hidden                    // another user's: it may not be read
-	InExec                    // none yet: the process is in the middle of execve
+	None   Environment = iota // empty, unmapped, or freed with the process's memory
+	Shown                     // could be read
+	Hidden                    // another user's, which may not be read
+	InExec                    // not set yet: the process is in the middle of execve
 )
 
 // Process is one process of a [Table].
 type Process struct {
 	Stat
 	Environment Environment
-	// Env holds the variables whose names begin with the prefix asked for; nil
-	// where there is none.
+	// Env holds the variables whose names begin with the reader's prefix; nil for
+	// none.
 	Env map[string]string
 }
 
-// Table is what one pass over the process table has seen, dead processes left
-// out.
+// Table holds the processes that one pass over the process table has seen, without
+// the dead.
 type Table struct {
 	Processes []Process
 	index     map[int]int
@@ -119,7 +118,7 @@ func (t *Table) Has(id ID) bool {
 	return ok && p.Start == id.Start
 }
 
-// Put adds a process that was looked at after the pass, or replaces it.
+// Put adds a process that was read after the pass, or replaces it.
 func (t *Table) Put(p Process) {
 	if at, ok := t.index[p.PID]; ok {
 		t.Processes[at] = p

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flock is one lock of flock(2), as /proc/locks tells of it (proc_locks(5)).
+// Flock is one lock of flock(2), as /proc/locks shows it (proc_locks(5)).
 type Flock struct {
-	// PID took the lock. Of a lock that was inherited it may be long gone.
+	// PID took the lock. It may have ended if other processes inherited the lock.
 	PID int
 	Ino uint64
 }
@@ -26,11 +26,12 @@ func Flocks() (locks []Flock, ok bool) {
 	return ParseFlocks(string(text)), PIDNamespace() == initialPIDNamespace
 }
 
-// initialPIDNamespace is the inode of the first one (PROC_PID_INIT_INO,
+// initialPIDNamespace is the inode of the first pid namespace (PROC_PID_INIT_INO,
 // include/linux/proc_ns.h).
 const initialPIDNamespace = 0xEFFFFFFC
 
-// ParseFlocks reads the text of /proc/locks, without those that wait for a lock.
+// ParseFlocks reads the held locks from the text of /proc/locks, and leaves out the
+// processes that wait for a lock.
 func ParseFlocks(text string) (locks []Flock) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
@@ -52,12 +53,12 @@ type Open struct {
 	ID
 	FD   int
 	Path string // as readlink shows it, without the mark of a deleted file
-	// Deleted says that the path doesn't name the file any more.
+	// Deleted says that the file is gone from its path.
 	Deleted bool
 }
 
 // OpenFiles lists the descriptors of the process whose path match accepts. ok is
-// false when they may not be seen.
+// false when the descriptors may not be seen.
 func OpenFiles(id ID, match func(path string) bool) (open []Open, ok bool) {
 	dir := procPath(id.PID, "fd/")
 	fds, err := os.ReadDir(dir)
@@ -77,8 +78,8 @@ func OpenFiles(id ID, match func(path string) bool) (open []Open, ok bool) {
 	return open, true
 }
 
-// HoldsInode reports whether one of the process's descriptors is of a file with
-// that inode number; true where that can't be seen.
+// HoldsInode reports whether the process has a file with that inode number open;
+// true where that can't be seen.
 func HoldsInode(pid int, ino uint64) bool {
 	dir := procPath(pid, "fd/")
 	fds, err := os.ReadDir(dir)
@@ -94,8 +95,7 @@ func HoldsInode(pid int, ino uint64) bool {
 	return false
 }
 
-// ReadAt reads from the beginning of the file that the descriptor leads to,
-// also where the file has no path any more.
+// ReadAt reads from the beginning of the open file, even if the file was removed.
 func (o Open) ReadAt(buf []byte) (n int, err error) {
 	f, err := os.Open(procPath(o.PID, "fd/") + strconv.Itoa(o.FD))
 	if err != nil {
@@ -105,8 +105,8 @@ func (o Open) ReadAt(buf []byte) (n int, err error) {
 	return f.ReadAt(buf, 0)
 }
 
-// Access is the uid that owns the file, and the file's permission bits; ok is
-// false where that can't be seen.
+// Access returns the uid that owns the file, and the file's permission bits; ok is
+// false where these can't be seen.
 func (o Open) Access() (uid int, perm uint32, ok bool) {
 	var st unix.Stat_t
 	if unix.Stat(procPath(o.PID, "fd/")+strconv.Itoa(o.FD), &st) != nil {
@@ -115,10 +115,9 @@ func (o Open) Access() (uid int, perm uint32, ok bool) {
 	return int(st.Uid), st.Mode & 0o777, true
 }
 
-// Info tells of the descriptor (proc_pid_fdinfo(5)). locked says that flock(2)
-// locked the file through this descriptor, in this process or in the process it
-// was inherited from. closeOnExec says that the descriptor was opened after the
-// last execve.
+// Info describes the descriptor (proc_pid_fdinfo(5)). locked says that flock(2)
+// locked the file through this descriptor, here or in a process that handed it
+// down. closeOnExec implies that the process opened the file since its last execve.
 func (o Open) Info() (locked, closeOnExec bool) {
 	text, err := os.ReadFile(procPath(o.PID, "fdinfo/") + strconv.Itoa(o.FD))
 	if err != nil {
@@ -134,7 +133,7 @@ func (o Open) Info() (locked, closeOnExec bool) {
 	return locked, closeOnExec
 }
 
-// CgroupOf is the path of the process's version 2 cgroup, "" where there is none.
+// CgroupOf returns the path of the process's version 2 cgroup, "" for none.
 func CgroupOf(pid int) string {
 	text, err := os.ReadFile(procPath(pid, "cgroup"))
 	if err != nil {
@@ -148,9 +147,9 @@ func CgroupOf(pid int) string {
 	return ""
 }
 
-// CgroupOwner is the uid that owns a version 2 cgroup; ok is false where that can't
-// be seen. A user's own service manager has cgroups of any name made in his part of
-// the tree.
+// CgroupOwner returns the uid that owns a version 2 cgroup; ok is false where that
+// can't be seen. A cgroup's name proves nothing: users make cgroups of any name in
+// their part of the tree.
 func CgroupOwner(path string) (uid int, ok bool) {
 	for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} { // cgroups(7)
 		var st unix.Stat_t
@@ -161,5 +160,5 @@ func CgroupOwner(path string) (uid int, ok bool) {
 	return 0, false
 }
 
-// CanSeeFlocks says whether the holder of a lock can be told on this system.
+// CanSeeFlocks says whether this system shows the holder of a lock.
 const CanSeeFlocks = true

@@ -18,11 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// helpers are what the test binary does when a test starts it again. Each says
-// a line when it is ready, and ends when its standard input does.
+// helpers are the programs that the test binary becomes when a test starts it
+// again. Each says a line when it is ready, and ends with its standard input.
 var helpers = map[string]func(args []string){
 	"wait": func([]string) { ready() },
-	// A program whose first thread has ended, and which goes on all the same.
+	// leaderless goes on after its first thread has ended.
 	"leaderless": func([]string) {
 		go func() {
 			await.Within(await.Limit, func() bool { s, err := Lookup(os.Getpid()); return err == nil && s.State == 'Z' })
@@ -36,14 +36,14 @@ var helpers = map[string]func(args []string){
 		if err != nil {
 			panic(err)
 		}
-		if len(args) > 1 { // wait in the queue, which says nothing
+		if len(args) > 1 { // wait in the queue, without a word
 			_ = unix.Flock(int(f.Fd()), unix.LOCK_EX)
 		} else if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 			panic(err)
 		}
 		ready()
 	},
-	// What this process can see of another one.
+	// see prints what this process can see of another process.
 	"see": func(args []string) {
 		t, err := Read("PROCSCAN_")
 		found, hidden := 0, false
@@ -92,7 +92,7 @@ func (h *helper) id(t *testing.T) ID {
 	return s.ID
 }
 
-// line reads one line of what it says.
+// line reads one line of the helper's output.
 func (h *helper) line(t *testing.T) string {
 	t.Helper()
 	text, err := h.out.ReadString('\n')
@@ -107,7 +107,7 @@ func (h *helper) end() {
 	_ = h.Wait()
 }
 
-// launch starts cmd with its input and output in our hands.
+// launch starts cmd with pipes to its input and output.
 func launch(t *testing.T, cmd *exec.Cmd) *helper {
 	t.Helper()
 	in, err := cmd.StdinPipe()
@@ -121,7 +121,7 @@ func launch(t *testing.T, cmd *exec.Cmd) *helper {
 	if cmd.Stderr == nil {
 		cmd.Stderr = os.Stderr
 	}
-	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // it would sleep for a second at each end
+	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // the race detector would sleep for a second at each end
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func launch(t *testing.T, cmd *exec.Cmd) *helper {
 	return h
 }
 
-// help starts a helper; before, if any, are the words to start it with.
+// help starts a helper. before holds the words to put before its command line.
 func help(t *testing.T, before []string, env []string, name string, args ...string) *helper {
 	t.Helper()
 	exe, err := os.Executable()
@@ -146,7 +146,7 @@ func help(t *testing.T, before []string, env []string, name string, args ...stri
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(append(os.Environ(), "PROCSCAN_HELPER="+name), env...)
 	if name == "blind" {
-		cmd.Stderr = io.Discard // the race detector misses /proc as well
+		cmd.Stderr = io.Discard // the race detector complains that /proc is missing
 	}
 	return launch(t, cmd)
 }
@@ -159,15 +159,14 @@ func (h *helper) ready(t *testing.T) *helper {
 	return h
 }
 
-// needNamespaces skips the test unless it runs as root, who may make
-// namespaces.
+// needNamespaces skips the test unless it may make namespaces.
 func needNamespaces(t *testing.T) {
 	t.Helper()
 	need.Programs(t, "unshare")
 	need.Namespaces(t)
 }
 
-// publicCopy is this program where another user can run it.
+// publicCopy copies this program to where another user can run it.
 func publicCopy(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "procscan")

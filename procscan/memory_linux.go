@@ -6,10 +6,9 @@ import (
 	"strconv"
 )
 
-// Memory is what a process uses of the machine's memory, in bytes. It counts
-// the process's share of the pages that it has in common with others (Pss, and
-// SwapPss, in proc_pid_smaps(5)). Where that is closed to this user, it is the
-// resident set.
+// Memory returns what a process uses of the machine's memory, in bytes. Of shared
+// pages it counts the process's part (Pss and SwapPss, proc_pid_smaps(5)). Where
+// this user may not read that, Memory returns the resident set.
 func Memory(id ID) uint64 {
 	s, err := Lookup(id.PID)
 	if err != nil || s.ID != id {

@@ -20,7 +20,7 @@ func TestMemory(t *testing.T) {
 	self := Self()
 	self.Start++
 	if n := Memory(self); n != 0 {
-		t.Errorf("%d bytes of a process that is another one", n)
+		t.Errorf("%d bytes of another process with this pid", n)
 	}
 }
 

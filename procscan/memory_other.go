@@ -4,7 +4,7 @@ package procscan
 
 import "github.com/shirou/gopsutil/v3/process"
 
-// Memory is the resident set of a process, in bytes.
+// Memory returns the resident set of a process, in bytes.
 func Memory(id ID) uint64 {
 	info, err := (&process.Process{Pid: int32(id.PID)}).MemoryInfo()
 	if err != nil || !id.Alive() {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pids lists the processes that this one may see.
+// Pids lists the processes that this process may see.
 func Pids() ([]int, error) {
 	pids, err := process.Pids()
 	if err != nil {
@@ -23,20 +23,20 @@ func Pids() ([]int, error) {
 	return out, nil
 }
 
-// Read can't see the environment of other processes here: always ErrBlind. The
-// locks and the record decide alone.
+// Read returns ErrBlind, because the environment of other processes can't be read
+// here. The locks and the record decide alone.
 func Read(prefix string) (*Table, error) { return nil, ErrBlind }
 
-// ReadAll can't, either.
+// ReadAll returns ErrBlind, as Read does.
 func ReadAll(prefix string) (*Table, bool, error) { return nil, true, ErrBlind }
 
-// Look can't, either.
+// Look finds nothing here.
 func Look(pid int, prefix string) (Process, bool) { return Process{}, false }
 
-// UID can't be told here.
+// UID returns -1: unknown here.
 func (p Process) UID() int { return -1 }
 
-// Environ can't be read here.
+// Environ returns ErrBlind.
 func Environ(ID) (map[string]string, error) { return nil, ErrBlind }
 
 // Flock is one lock of flock(2).
@@ -45,7 +45,7 @@ type Flock struct {
 	Ino uint64
 }
 
-// Flocks can't be known here.
+// Flocks fails, because this system doesn't list its locks.
 func Flocks() ([]Flock, bool) { return nil, false }
 
 // Open is an open descriptor of a process.
@@ -56,19 +56,19 @@ type Open struct {
 	Deleted bool
 }
 
-// OpenFiles can't be known here.
+// OpenFiles fails, because this system doesn't list descriptors.
 func OpenFiles(ID, func(string) bool) ([]Open, bool) { return nil, false }
 
-// HoldsInode can't be known here.
+// HoldsInode returns true, because this system doesn't list descriptors.
 func HoldsInode(int, uint64) bool { return true }
 
-// ReadAt can't be done here.
+// ReadAt returns ErrBlind.
 func (Open) ReadAt([]byte) (int, error) { return 0, ErrBlind }
 
-// Info can't be known here.
+// Info returns false, because nothing is known of the descriptor.
 func (Open) Info() (locked, closeOnExec bool) { return false, false }
 
-// Access fails, because the owner can't be told here.
+// Access fails, because the owner isn't known here.
 func (Open) Access() (uid int, perm uint32, ok bool) { return 0, 0, false }
 
 // CgroupOf returns "", because this system has no cgroups.
@@ -77,11 +77,11 @@ func CgroupOf(int) string { return "" }
 // CgroupOwner fails, because this system has no cgroups.
 func CgroupOwner(string) (uid int, ok bool) { return 0, false }
 
-// CanSeeFlocks says whether the holder of a lock can be told on this system.
+// CanSeeFlocks says whether this system shows the holder of a lock.
 const CanSeeFlocks = false
 
-// Lookup tells of one process. Start is the start time in milliseconds of the
-// wall clock, as gopsutil has it: the best there is here.
+// Lookup describes one process. Start is the start time in milliseconds of the
+// wall clock, because gopsutil knows no other.
 func Lookup(pid int) (Stat, error) {
 	p := &process.Process{Pid: int32(pid)}
 	created, err := p.CreateTime()
@@ -104,7 +104,7 @@ func Lookup(pid int) (Stat, error) {
 	return s, nil
 }
 
-// Self is this process.
+// Self returns the ID of this process.
 func Self() ID {
 	s, err := Lookup(os.Getpid())
 	if err != nil {
@@ -113,7 +113,8 @@ func Self() ID {
 	return s.ID
 }
 
-// Alive reports whether id's process runs. What can't be read counts as alive.
+// Alive reports whether id's process runs. A process that can't be read counts as
+// alive.
 func (id ID) Alive() bool {
 	if id.PID <= 0 || unix.Kill(id.PID, 0) == unix.ESRCH {
 		return false
@@ -125,7 +126,8 @@ func (id ID) Alive() bool {
 	return s.Start == id.Start && !s.Dead()
 }
 
-// BootID is the time of the last boot, in seconds: it names this boot.
+// BootID returns the name of this boot of the machine: its session id, or its time
+// in seconds.
 func BootID() string { return bootID() }
 
 // PIDNamespace returns 0, because this system has no pid namespaces.

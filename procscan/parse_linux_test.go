@@ -43,11 +43,11 @@ func FuzzParseFlocks(f *testing.F) {
 		locks := ParseFlocks(text)
 		more := strings.TrimSuffix(text, "\n") + "\n9: -> FLOCK  ADVISORY  WRITE 4194304 fe:00:1234 0 EOF\n"
 		if got := ParseFlocks(more); !slices.Equal(got, locks) {
-			t.Errorf("one that waits changed %v to %v", locks, got)
+			t.Errorf("a process that waits changed %v to %v", locks, got)
 		}
 		more = strings.TrimSuffix(text, "\n") + "\n9: FLOCK  ADVISORY  WRITE 4194304 fe:00:1234 0 EOF\n"
 		if got := ParseFlocks(more); !slices.Contains(got, Flock{4194304, 1234}) {
-			t.Errorf("%q hides one that holds: %v", text, got)
+			t.Errorf("%q hides a holder: %v", text, got)
 		}
 	})
 }
@@ -73,7 +73,7 @@ func FuzzVariables(f *testing.F) {
 				!slices.Contains(strings.Split(env, "\x00"), k+"="+v) {
 				t.Errorf("%q=%q of %q", k, v, env)
 			}
-			// The first of a name counts, as for getenv(3).
+			// The first of two equal names counts, as for getenv(3).
 			first := strings.Index("\x00"+env, "\x00"+k+"=")
 			if rest := env[first:]; !strings.HasPrefix(rest, k+"="+v) {
 				t.Errorf("%q=%q isn't the first in %q", k, v, env)

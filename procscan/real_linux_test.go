@@ -25,7 +25,8 @@ func newMarker() string {
 	return fmt.Sprintf("%d-%d", os.Getpid(), marks)
 }
 
-// marked are the processes that show PROCSCAN_NAME=value.
+// marked lists the processes that show PROCSCAN_NAME=value, and the processes in
+// the middle of execve.
 func marked(t *testing.T, value string) (found []Process, inExec []ID) {
 	t.Helper()
 	table, err := Read("PROCSCAN_")
@@ -59,7 +60,7 @@ func TestMarked(t *testing.T) {
 	}
 	env := []string{"PROCSCAN_NAME=" + value, "PROCSCAN_X=1", "PROCSCANX=2", "PROCSCAN_NAME=" + value + "x"}
 	h := help(t, nil, env[:3], "wait").ready(t)
-	// One whose name only begins with the same is another one.
+	// A longer name that begins with value is another name.
 	like := help(t, nil, env[3:], "wait").ready(t)
 	id := h.id(t)
 	found, _ := marked(t, value)
@@ -78,7 +79,7 @@ func TestMarked(t *testing.T) {
 		t.Error("not alive while it runs")
 	}
 	like.end()
-	// Ended, first as a zombie, then removed.
+	// The process ends: first it is a zombie, then gone.
 	h.in.Close()
 	await.That(t, "a zombie, its last thread gone",
 		func() bool { s, err := Lookup(id.PID); return err == nil && s.State == 'Z' && s.Threads <= 1 })
@@ -94,7 +95,7 @@ func TestMarked(t *testing.T) {
 	}
 }
 
-// An environment that is longer than any buffer, with the marker at its end.
+// TestMarkedLong finds a marker at the end of an environment longer than any buffer.
 func TestMarkedLong(t *testing.T) {
 	value := newMarker()
 	var env []string
@@ -107,8 +108,8 @@ func TestMarkedLong(t *testing.T) {
 	}
 }
 
-// A process that calls execve all the time is either found by its marker or
-// listed as being in the middle of execve. It must always be one of the two.
+// TestMarkedInExec looks at a process that calls execve in a loop. Each look finds
+// the process by its marker, or in the middle of execve.
 func TestMarkedInExec(t *testing.T) {
 	const chain = 2000
 	for _, pad := range []int{0, 100_000} {
@@ -132,7 +133,7 @@ func TestMarkedInExec(t *testing.T) {
 					if line != "ready\n" {
 						t.Fatalf("the chain broke: %q", line)
 					}
-					done = true // once more, at rest
+					done = true // look once more, now at rest
 				default:
 				}
 				processes, starting := marked(t, value)
@@ -157,7 +158,8 @@ func TestMarkedInExec(t *testing.T) {
 	}
 }
 
-// The leader of a program may end while its threads go on.
+// TestAliveWithoutLeader looks at a program whose threads go on after its leader
+// has ended.
 func TestAliveWithoutLeader(t *testing.T) {
 	value := newMarker()
 	h := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "leaderless").ready(t)
@@ -205,8 +207,8 @@ func TestStopped(t *testing.T) {
 	await.That(t, "going on", func() bool { s, err := Lookup(id.PID); return err == nil && !s.Stopped() })
 }
 
-// A lock is known by the inode of its file, and who took it has the file open,
-// also when it was removed or moved.
+// TestFlocks finds the lock and its holder by the inode of the file, also after the
+// file was removed or moved.
 func TestFlocks(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -244,11 +246,11 @@ func TestFlocks(t *testing.T) {
 	_ = h.Process.Kill()
 	h.end()
 	if locks, _ := Flocks(); slices.Contains(locks, Flock{id.PID, st.Ino}) {
-		t.Errorf("held by a dead one: %v", locks)
+		t.Errorf("held by a dead process: %v", locks)
 	}
 }
 
-// A monitoring agent's variables must not blind the guard.
+// TestHostProc checks that a monitoring agent's variable doesn't blind the guard.
 func TestHostProc(t *testing.T) {
 	value := newMarker()
 	h := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "wait").ready(t)
@@ -268,7 +270,7 @@ func TestDescribe(t *testing.T) {
 	h := help(t, nil, nil, "wait", "two words").ready(t)
 	since, command := Describe(h.id(t))
 	if d := since.Sub(began); d < -2*time.Second || d > time.Minute {
-		t.Errorf("it began %s after it began", d)
+		t.Errorf("described as begun %s after its start", d)
 	}
 	if want := h.Args[0] + " two words"; command != want {
 		t.Errorf("%q, not %q", command, want)
@@ -276,11 +278,11 @@ func TestDescribe(t *testing.T) {
 	gone := h.id(t)
 	h.end()
 	if since, command := Describe(gone); !since.IsZero() || command != "" {
-		t.Errorf("one that has ended: %v %q", since, command)
+		t.Errorf("a process that has ended: %v %q", since, command)
 	}
 }
 
-// What an ordinary user may not see is counted as hidden.
+// TestHidden checks that an ordinary user's look counts root's processes as hidden.
 func TestHidden(t *testing.T) {
 	need.Programs(t, "setpriv")
 	need.Root(t)
@@ -288,7 +290,7 @@ func TestHidden(t *testing.T) {
 	mine := help(t, nil, []string{"PROCSCAN_NAME=" + value}, "wait").ready(t)
 	for _, c := range []struct{ value, want string }{
 		{value, "found=0 hidden=true blind=false other=false"},
-		// Its own environment it sees.
+		// A process sees its own environment.
 		{"own", "found=1 hidden=true blind=false other=false"},
 	} {
 		cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", exe, c.value)
@@ -304,7 +306,7 @@ func TestHidden(t *testing.T) {
 	}
 }
 
-// The same pid, given to another process: told apart by the start time.
+// TestPidReused checks that start times tell apart two processes of one pid.
 func TestPidReused(t *testing.T) {
 	needNamespaces(t)
 	h := help(t, []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}, nil, "reuse")
@@ -313,8 +315,8 @@ func TestPidReused(t *testing.T) {
 	}
 }
 
-// reuse is the helper. It is the first process of a pid namespace, where it can
-// choose the next pid and disturbs no other process.
+// reuse runs as the first process of a pid namespace, where it can choose the next
+// pid (ns_last_pid, pid_namespaces(7)).
 func reuse() {
 	start := func() (*os.Process, ID) {
 		p, err := os.StartProcess("/bin/sleep", []string{"sleep", "60"}, &os.ProcAttr{})
@@ -335,7 +337,7 @@ func reuse() {
 	_ = p.Kill()
 	_, _ = p.Wait()
 	for range 1000 {
-		// Threads of this program take pids as well.
+		// This program's threads take pids too, so a try may fail.
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", fmt.Append(nil, old.PID-1), 0); err != nil {
 			fmt.Println(err)
 			return
@@ -344,9 +346,9 @@ func reuse() {
 		if id.PID == old.PID && id.Start != old.Start {
 			switch {
 			case old.Alive():
-				fmt.Println("one that has ended is alive because its pid is in use again")
+				fmt.Println("a process that has ended is alive because its pid is in use again")
 			case !id.Alive():
-				fmt.Println("the new one isn't alive")
+				fmt.Println("the new process isn't alive")
 			default:
 				fmt.Println("told apart")
 			}
@@ -358,8 +360,8 @@ func reuse() {
 	fmt.Println("the pid was never reused")
 }
 
-// Where /proc is missing or another namespace's, every process is unknown, and
-// unknown counts as alive.
+// TestBlind checks that every process counts as alive where /proc is missing or
+// another namespace's.
 func TestBlind(t *testing.T) {
 	needNamespaces(t)
 	need.Programs(t, "mount", "umount")
@@ -393,7 +395,7 @@ func blind() {
 		_ = p.Kill()
 		_, _ = p.Wait()
 		if (ID{p.Pid, 1}).Alive() {
-			fmt.Println("one that has ended is alive")
+			fmt.Println("a process that has ended is alive")
 			return
 		}
 		fmt.Println("blind, and careful")

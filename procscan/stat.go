@@ -14,9 +14,9 @@ const (
 
 var errStat = errors.New("not the text of /proc/PID/stat")
 
-// ParseStat reads the text of /proc/PID/stat (proc_pid_stat(5)). The command
-// name stands in parentheses and may itself contain any of ") (\n", so the
-// fields are counted from the last closing one.
+// ParseStat reads the text of /proc/PID/stat (proc_pid_stat(5)). The command name
+// stands in parentheses and may itself contain any of ") (\n", so the fields are
+// counted from the last closing parenthesis.
 func ParseStat(text []byte) (Stat, error) {
 	var s Stat
 	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
@@ -29,7 +29,7 @@ func ParseStat(text []byte) (Stat, error) {
 	}
 	s.PID, s.Comm = pid, string(text[open+1:end])
 	rest := text[end+1:]
-	at := 3 // the field of the man page that is next
+	at := 3 // the next field, as the man page counts
 	for ; at <= 52; at++ {
 		for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\n') {
 			rest = rest[1:]

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// statText is the text of /proc/PID/stat of a process called comm: a worker
-// that was started 4711 ticks after boot.
+// statText returns the text of /proc/PID/stat of a process called comm that was
+// started 4711 ticks after boot.
 func statText(comm string) string {
 	return "1234 (" + comm + ") S 1 1230 1229 34816 1234 4194304 100 0 0 0 7 5 0 0 20 0 3 0 4711 2527232 200 " +
 		"18446744073709551615 94 95 140 0 0 0 0 4096 1 0 0 0 17 1 0 0 0 0 0 96 97 98 140721 140722 140723 140800 0\n"
@@ -82,8 +82,7 @@ func FuzzParseStat(f *testing.F) {
 		if s, err := ParseStat(text); err == nil && s.PID <= 0 {
 			t.Errorf("%q gives pid %d", text, s.PID)
 		}
-		// The name that a process gives itself can't change what is read of the
-		// process.
+		// The name that a process gives itself changes no other field.
 		line := strings.Replace(statText("COMM"), ") S 1 ", fmt.Sprintf(") S %d ", ppid), 1)
 		line = strings.Replace(line, " 4711 ", fmt.Sprintf(" %d ", start), 1)
 		s, err := ParseStat([]byte(strings.Replace(line, "COMM", string(text), 1)))

@@ -15,21 +15,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// realProc keeps gopsutil away from HOST_PROC: a variable that a monitoring
-// agent may have left behind must not blind the guard.
+// realProc keeps gopsutil away from HOST_PROC, a variable that a monitoring agent
+// may have set.
 var realProc = context.WithValue(context.Background(), common.EnvKey,
 	common.EnvMap{common.HostProcEnvKey: "/proc"})
 
-// ours reports whether /proc is that of this process's pid namespace.
-// /proc/self leads to what the namespace that mounted /proc calls this process
-// (pid_namespaces(7)). In another namespace's /proc, this process's pid may
-// belong to another process.
+// ours reports whether /proc is that of this process's pid namespace. /proc/self
+// leads to this process's pid in the namespace that mounted /proc
+// (pid_namespaces(7)). In another namespace's /proc the own pid may belong to
+// another process.
 var ours = sync.OnceValue(func() bool {
 	link, err := os.Readlink("/proc/self")
 	return err == nil && link == strconv.Itoa(os.Getpid())
 })
 
-// Pids lists the processes that this one may see.
+// Pids lists the processes that this process may see.
 func Pids() ([]int, error) {
 	if !ours() {
 		return nil, fmt.Errorf("%w: there is no /proc, or that of another pid namespace", ErrBlind)
@@ -45,9 +45,9 @@ func Pids() ([]int, error) {
 	return out, nil
 }
 
-// lastPID is the pid that was given out last, to a thread or a process
-// (proc_loadavg(5)). While it stays the same, no process has been forked. ok is
-// false where lastPID is unknown.
+// lastPID returns the pid that the kernel gave out last, to a thread or a process
+// (proc_loadavg(5)). While the pid stays the same, no process has been forked. ok
+// is false where the pid is unknown.
 func lastPID() (pid int, ok bool) {
 	text, err := readSmall("/proc/loadavg")
 	if err != nil || !ours() {
@@ -61,9 +61,9 @@ func lastPID() (pid int, ok bool) {
 	return pid, err == nil
 }
 
-// Read takes one look at the process table. Of every process it has the stat,
-// and of those that may be read the variables that begin with prefix. The error
-// is ErrBlind when /proc is missing or isn't ours.
+// Read passes once over the process table. It reads the stat of every process, and
+// the variables that begin with prefix where the environment may be read. The
+// error is ErrBlind when /proc is missing or belongs to another pid namespace.
 func Read(prefix string) (*Table, error) {
 	pids, err := Pids()
 	if err != nil {
@@ -78,13 +78,12 @@ func Read(prefix string) (*Table, error) {
 }
 
 // newbornRounds is how often [ReadAll] looks for processes that were born during
-// its look. One that was born in the first round, and whose parent is gone
-// before it is looked at, is found in the second.
+// its pass.
 const newbornRounds = 1
 
 // ReadAll is Read for a caller that must see every process that existed at the
-// call, and every child of them. It also reads the processes that were born
-// during the pass. sure is false where they kept coming.
+// call, and their children. It also reads the processes that were born during the
+// pass. sure is false where new processes kept coming.
 func ReadAll(prefix string) (t *Table, sure bool, err error) {
 	last, known := lastPID()
 	if t, err = Read(prefix); err != nil {
@@ -115,7 +114,7 @@ func ReadAll(prefix string) (t *Table, sure bool, err error) {
 	return t, false, nil
 }
 
-// Look is Read's look at one process.
+// Look reads one process as Read does.
 func Look(pid int, prefix string) (p Process, ok bool) {
 	if !ours() {
 		return Process{}, false
@@ -153,9 +152,8 @@ func newReader(prefix string) *reader {
 	}
 }
 
-// process reads one process. The stat comes first. A process may change its
-// name and show its marker in either order; it is then seen with one of the
-// two.
+// process reads one process, the stat first. A process that withdraws its
+// announcement after its marker shows is then seen with at least one of the two.
 func (r *reader) process(pid int) (p Process, ok bool) {
 	n, err := readInto(procPath(pid, "stat"), r.stat)
 	if err != nil {
@@ -170,9 +168,9 @@ func (r *reader) process(pid int) (p Process, ok bool) {
 	for range patience {
 		env, err := environ(pid, &r.env)
 		if len(env) == 0 && p.State == 'Z' {
-			// Its first thread has ended, others have not: they show the environment.
-			// Where all are on their way out, their memory goes first and their
-			// descriptors, with all locks, last.
+			// The first thread has ended. Threads that still run show the environment.
+			// An ending thread frees its memory first, and its descriptors with all
+			// locks last (do_exit, kernel/exit.c).
 			env = environOfThreads(pid, &r.env)
 		}
 		switch {
@@ -185,9 +183,9 @@ func (r *reader) process(pid int) (p Process, ok bool) {
 		case p.State == 'Z':
 			return p, true
 		}
-		// While execve lays out the environment its length is 0, and end_code is
-		// not set yet (load_elf_binary, fs/binfmt_elf.c). It may have begun between
-		// the two reads, or be over by now.
+		// While execve lays out the environment its length is 0, and end_code isn't
+		// set yet (load_elf_binary, fs/binfmt_elf.c). The execve may have begun
+		// between the two reads, or be over by now.
 		again, err := Lookup(pid)
 		if err != nil || again.ID != p.ID || again.Dead() {
 			return p, false
@@ -197,19 +195,19 @@ func (r *reader) process(pid int) (p Process, ok bool) {
 			return p, true
 		}
 		p.Stat = again
-		if p.loaded && p.envSize == 0 { // it was started without any
+		if p.loaded && p.envSize == 0 { // started without an environment
 			return p, true
 		}
 	}
-	return p, true // its environment isn't mapped any more
+	return p, true // the environment isn't mapped any more
 }
 
-// patience is how often a process is asked that has an environment and shows
-// none. One that calls execve all the time is met in the middle of it in up to
-// every second look.
+// patience is how often process reads an environment that has a length and shows
+// nothing. A process that calls execve in a loop is in the middle of execve in up
+// to half of the reads.
 const patience = 100
 
-// variables are those with the reader's prefix; nil for none.
+// variables returns the variables with the reader's prefix; nil for none.
 func (r *reader) variables(env []byte) map[string]string {
 	if !bytes.Contains(env, r.first) && !bytes.HasPrefix(env, r.first[1:]) {
 		return nil
@@ -219,12 +217,11 @@ func (r *reader) variables(env []byte) map[string]string {
 
 func procPath(pid int, file string) string { return "/proc/" + strconv.Itoa(pid) + "/" + file }
 
-// UID is the real uid of the process, from its status. The owner of /proc/PID
-// would be root for every process that isn't dumpable. -1 means unknown.
+// UID returns the real uid of the process, -1 where it is unknown.
 func (p Process) UID() int { return realUID(p.PID) }
 
-// Environ returns the environment id was started with. It is empty, without an
-// error, while id is in the middle of execve.
+// Environ returns the environment that id was started with. The environment is
+// empty, without an error, while id is in the middle of execve.
 func Environ(id ID) (map[string]string, error) {
 	buf := make([]byte, 64<<10)
 	env, err := environ(id.PID, &buf)
@@ -241,9 +238,8 @@ func Environ(id ID) (map[string]string, error) {
 // environ reads the environment of pid in ONE read. The kernel holds the
 // process's memory for the length of a call, so one call is a snapshot. A file
 // read in pieces (os.ReadFile, and with it gopsutil's Environ) ends early when
-// the process calls execve in between. Half an environment looks like an
-// environment without a marker. During execve a process shows an empty
-// environment.
+// the process calls execve in between. Half an environment may lack the marker.
+// During execve a process shows an empty environment.
 func environ(pid int, buf *[]byte) ([]byte, error) {
 	fd, err := unix.Open(procPath(pid, "environ"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -256,7 +252,7 @@ func environ(pid int, buf *[]byte) ([]byte, error) {
 		case err == unix.EINTR:
 		case err != nil:
 			return nil, err
-		case n == len(*buf): // there may be more: ask again for the whole
+		case n == len(*buf): // there may be more: read the whole again
 			*buf = make([]byte, 4*len(*buf))
 		default:
 			return (*buf)[:n], nil
@@ -264,8 +260,8 @@ func environ(pid int, buf *[]byte) ([]byte, error) {
 	}
 }
 
-// environOfThreads is for a program whose first thread has ended: it shows its
-// environment through the others alone.
+// environOfThreads reads the environment of a program whose first thread has
+// ended. Only its other threads still show the environment.
 func environOfThreads(pid int, buf *[]byte) []byte {
 	tasks, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
 	if err != nil {
@@ -283,8 +279,8 @@ func environOfThreads(pid int, buf *[]byte) []byte {
 	return nil
 }
 
-// variables gives those with the prefix; of one that stands there twice the
-// first, as getenv(3) does.
+// variables returns the variables with the prefix. The first of two equal names
+// counts, as for getenv(3).
 func variables(env []byte, prefix string) map[string]string {
 	vars := map[string]string{}
 	for _, kv := range strings.Split(string(env), "\x00") {
@@ -297,7 +293,7 @@ func variables(env []byte, prefix string) map[string]string {
 	return vars
 }
 
-// Lookup tells of one process. The error is unix.ESRCH or fs.ErrNotExist when
+// Lookup describes one process. The error is unix.ESRCH or fs.ErrNotExist when
 // there is no such process, ErrBlind when the process table is hidden.
 func Lookup(pid int) (Stat, error) {
 	if !ours() {
@@ -312,7 +308,7 @@ func Lookup(pid int) (Stat, error) {
 
 // readSmall reads a file of /proc in one call.
 func readSmall(path string) ([]byte, error) {
-	var buf [4096]byte // on the stack: what is there is mostly a tenth of it
+	var buf [4096]byte // on the stack; most files have a tenth of that
 	n, err := readInto(path, buf[:])
 	if err != nil {
 		return nil, err
@@ -334,7 +330,7 @@ func readInto(path string, buf []byte) (int, error) {
 	}
 }
 
-// Self is this process.
+// Self returns the ID of this process.
 var Self = sync.OnceValue(func() ID {
 	s, err := Lookup(os.Getpid())
 	if err != nil {
@@ -343,9 +339,8 @@ var Self = sync.OnceValue(func() ID {
 	return s.ID
 })
 
-// Alive reports whether id's process runs. A process that can't be read counts
-// as alive. A name kept too long is a gap until the next tick; a name given
-// away is two instances.
+// Alive reports whether id's process runs. A process that can't be read counts as
+// alive, because a gap until the next tick is better than two instances.
 func (id ID) Alive() bool {
 	if id.PID <= 0 {
 		return false
@@ -355,7 +350,7 @@ func (id ID) Alive() bool {
 	}
 	s, err := Lookup(id.PID)
 	if err != nil {
-		// No entry although kill finds it: hidepid, or it has just ended.
+		// kill found a process without an entry: hidepid hides it, or it has just ended.
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
 			return unix.Kill(id.PID, 0) == unix.EPERM
 		}
@@ -364,8 +359,8 @@ func (id ID) Alive() bool {
 	return s.Start == id.Start && !s.Dead()
 }
 
-// realUID is the owner of pid, from its status: the owner of /proc/PID is
-// root for every process that isn't dumpable.
+// realUID returns the owner of pid from its status. The owner of /proc/PID would be
+// root for a process that isn't dumpable (proc(5)).
 func realUID(pid int) int {
 	text, err := readSmall("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
@@ -383,7 +378,7 @@ func realUID(pid int) int {
 	return n
 }
 
-// BootID names this boot of the machine.
+// BootID returns the name of this boot of the machine.
 var BootID = sync.OnceValue(func() string {
 	text, err := readSmall("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -392,8 +387,8 @@ var BootID = sync.OnceValue(func() string {
 	return strings.TrimSpace(string(text))
 })
 
-// PIDNamespace is the inode of this process's pid namespace: pids of another
-// one mean nothing here.
+// PIDNamespace returns the inode of this process's pid namespace. Pids of another
+// pid namespace mean nothing here.
 var PIDNamespace = sync.OnceValue(func() uint64 {
 	var st unix.Stat_t
 	if unix.Stat("/proc/self/ns/pid", &st) != nil {
