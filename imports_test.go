@@ -12,15 +12,15 @@ import (
 	"lifeline/proof/need"
 )
 
-// tags are those lifeline is built with.
+// tags are the build tags of lifeline.
 const tags = "urfave_cli_no_docs,osusergo,netgo"
 
-// rule says what one package may import of our own packages and of other
-// modules, and why.
+// rule says which packages of ours and of other modules one package may import,
+// and why.
 type rule struct{ imports, reason string }
 
-// mayImport is the whole picture of who imports whom, tests left out. The
-// standard library and golang.org/x/sys are open to every package.
+// mayImport has a rule for each package, tests left out. The standard library and
+// golang.org/x/sys are open to every package.
 var mayImport = map[string]rule{
 	"lifeline":                 {"lifeline/internal/tick lifeline/tasks", "main is the early tick, then tasks.Main"},
 	"lifeline/lifeline":        {"lifeline/internal/guard lifeline/internal/journal lifeline/procscan", "the public guard is options, docs, and the run in the journal"},
@@ -62,7 +62,7 @@ var mayImport = map[string]rule{
 	"lifeline/docs/record":                           {"lifeline/proof/build lifeline/proof/engine", "records the program from outside"},
 }
 
-// neverLinked is what would make every tick dearer.
+// neverLinked lists packages that would make every tick dearer.
 var neverLinked = []string{"net/http", "crypto/tls", "google.golang.org/grpc", "github.com/jackc/pgx", "go.etcd.io/etcd", "lifeline/proof", "testing"}
 
 func goList(t *testing.T, args ...string) []string {
@@ -80,7 +80,7 @@ func goList(t *testing.T, args ...string) []string {
 	return strings.Split(strings.TrimSpace(canonical(t, string(out))), "\n")
 }
 
-// canonical has the module called lifeline, wherever it lives (make module-path).
+// canonical replaces the module's path, which make module-path changes, by lifeline.
 func canonical(t *testing.T, list string) string {
 	t.Helper()
 	text, err := os.ReadFile("go.mod")
@@ -91,10 +91,9 @@ func canonical(t *testing.T, list string) string {
 	return regexp.MustCompile(`(?m)(^| )`+regexp.QuoteMeta(string(path[1]))+`\b`).ReplaceAllString(list, "${1}lifeline")
 }
 
-// foreign are the modules of others that an importer of lifeline's packages
-// gets, with all that these need. More than these would burden every program
-// that guards itself: engines' clients and what only tests and tools need are
-// required by the other modules of go.work.
+// foreign lists the modules that every importer of lifeline's packages has to
+// download. Engines' clients, and what only tests and tools need, belong to the
+// other modules of go.work.
 var foreign = []string{"github.com/gofrs/flock", "github.com/shirou/gopsutil/v3", "github.com/urfave/cli/v2", "golang.org/x/sys"}
 
 func TestRequired(t *testing.T) {
@@ -154,8 +153,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// One tick is one start of this program: nothing that speaks to a network is
-// linked into it. (gopsutil brings the bare net package.)
+// TestLinked checks that nothing that speaks to a network is linked into the
+// program that each tick starts. (gopsutil brings the bare net package.)
 func TestLinked(t *testing.T) {
 	deps := goList(t, "-deps", ".")
 	if !slices.Contains(deps, "lifeline/internal/guard") {

@@ -1,5 +1,5 @@
-// The runtime otherwise reads the cgroup's files at every start, and again every
-// second, to learn how many cores it may use: a guard needs one.
+// The runtime otherwise reads the cgroup's files at every start and every second,
+// to learn how many cores it may use. A guard needs one core.
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
@@ -16,8 +16,9 @@ import (
 	"lifeline/tasks"
 )
 
-// Workers are forked on the main thread: its name announces the start, a death
-// signal hangs on it (prctl(2)), and `reload --self` may execve only from it.
+// init keeps main on the main thread, which forks the workers. The thread's name
+// announces a start, its end sends a death signal (prctl(2)), and `reload --self`
+// may execve only from this thread.
 func init() { runtime.LockOSThread() }
 
 func main() {

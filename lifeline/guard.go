@@ -13,8 +13,8 @@
 //
 // Other processes can't see in the process table that a program is inside
 // Do. If both files of the name are removed, and a second program starts before
-// the first one has put them back, both run. Where that can't be accepted, have
-// cron run `lifeline NAME -- PROGRAM`.
+// the first program has put them back, both run. Where that can't be accepted,
+// let cron run `lifeline NAME -- PROGRAM`.
 package lifeline
 
 import (
@@ -49,8 +49,8 @@ var (
 	ErrPaused = guard.ErrPaused
 )
 
-// Do calls block as the one instance of name and returns its error. Block isn't
-// called when the error is ErrHeld, ErrPaused, a *[NameError] or the context's.
+// Do calls block as the one instance of name and returns block's error. When the
+// error is ErrHeld, ErrPaused, a *[NameError] or the context's, block isn't called.
 func (g Guard) Do(ctx context.Context, name string, block func(context.Context) error) error {
 	in := guard.Guard{Dir: g.Dir, AllowNFS: g.AllowNFS, Wait: g.Wait, Standby: g.Standby}
 	return in.Do(ctx, name, func(ctx context.Context, hold *guard.Hold) error {
@@ -58,8 +58,8 @@ func (g Guard) Do(ctx context.Context, name string, block func(context.Context) 
 	})
 }
 
-// journaled calls block and writes its run into the journal, from which
-// `lifeline status`, history, check and metrics know of it.
+// journaled calls block and writes the run into the journal for `lifeline status`,
+// history, check and metrics.
 func journaled(hold *guard.Hold, block func() error) error {
 	began, self := time.Now(), procscan.Self()
 	process := journal.Process{PID: self.PID, Start: self.Start}

@@ -31,7 +31,8 @@ func ExampleGuard_Do() {
 	// the first one: <nil>
 }
 
-// Status, history, check and metrics know of a program that guards itself.
+// TestDoWritesTheJournal checks the journal, from which status, history, check and
+// metrics know of a program that guards itself.
 func TestDoWritesTheJournal(t *testing.T) {
 	dir := t.TempDir()
 	guard := lifeline.Guard{Dir: dir}

@@ -1,7 +1,7 @@
-// Package worker is what a program calls that runs under lifeline. The program
-// says when it is ready, sends heartbeats, and ends when its supervisor is
-// gone. It takes over from its previous generation, and hands its listening
-// socket on without losing a request.
+// Package worker is for programs that run under lifeline. The program says when it
+// is ready, sends heartbeats, and ends when its supervisor is gone. It takes over
+// from its previous generation, and hands its listening socket on without losing a
+// request.
 //
 //	func main() {
 //		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -17,8 +17,8 @@
 //		…
 //	}
 //
-// Each function is a no-op that returns nil where the supervisor didn't ask for
-// it. So the same program runs under lifeline, under systemd and alone.
+// A function that the supervisor didn't ask for does nothing and returns nil. So
+// the same program runs under lifeline, under systemd and alone.
 //
 // # Where the protocols come from
 //
@@ -32,9 +32,9 @@
 //
 // # What becomes of the environment
 //
-// What is meant for this process alone is taken out of the environment when it
-// is first used, and its descriptors are made close-on-exec. Children can then
-// not answer in the worker's place. LIFELINE_FD goes at the first call of
+// At their first use, variables that are meant for this process alone are removed
+// from the environment, and their descriptors are made close-on-exec. So a child
+// can't answer in the worker's place. LIFELINE_FD goes at the first call of
 // [Supervised], [WithSupervisor], [PingSupervisor], [ReadyToTakeOver] or
 // [Shutdown]. LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES go at the first call of
 // [Listeners], [Listen] or [Files]. WATCHDOG_USEC and WATCHDOG_PID go at the

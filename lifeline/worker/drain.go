@@ -32,7 +32,7 @@ type Drain struct {
 	// come yet is kept for five times as long. Make it longer than the pause
 	// between two requests of a busy client.
 	Idle time.Duration
-	// Timeout is when what is still open is cut off. 0 means DefaultTimeout.
+	// Timeout is when open connections are cut off. 0 means DefaultTimeout.
 	// Make it shorter than the supervisor's --kill-after.
 	Timeout time.Duration
 }
@@ -62,8 +62,8 @@ type Drain struct {
 //
 // One risk remains: a request that is under way on the network while an idle
 // connection is closed at its other end. The window is about 0.3 ms on a busy
-// local machine, and the time there and back elsewhere. Clients are to expect
-// that and may repeat a request that is idempotent (RFC 9112, section 9.3.1). A
+// local machine, and a round trip elsewhere. Clients have to expect that, and may
+// repeat a request that is idempotent (RFC 9112, section 9.3.1). A
 // POST on a connection that was left idle for longer than Idle can fail. So can
 // a POST whose header takes longer than Idle from its first byte to its last. A
 // connection that a handler took over (Hijack) isn't waited for.

@@ -22,8 +22,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// childHTTP is one generation of a web server. With PLAIN set it ends as
-// net/http's documentation has it, to show what the difference is.
+// childHTTP is one generation of a web server. With PLAIN set it ends as net/http's
+// documentation says, for comparison.
 func childHTTP() error {
 	ctx, stop := terminated()
 	defer stop()
@@ -125,8 +125,8 @@ func (l *load) await(t *testing.T, n int64) {
 	}
 }
 
-// handOver runs one generation after the other on one socket, each for this
-// many requests, and reports what the clients saw.
+// handOver runs one generation after the other on one socket, each for the given
+// number of requests, and reports what the clients saw.
 func handOver(t *testing.T, generations, requests int, env ...string) *load {
 	addr, f := listenerFile(t, "tcp", "127.0.0.1:0")
 	generation := func(n int) *child {
@@ -144,7 +144,7 @@ func handOver(t *testing.T, generations, requests int, env ...string) *load {
 	defer cancel()
 	var clients sync.WaitGroup
 	for i := range 8 {
-		pause := time.Duration(i%4) * 5 * time.Millisecond // two of them without any
+		pause := time.Duration(i%4) * 5 * time.Millisecond // none for two of the clients
 		clients.Go(func() { l.client(ctx, "http://"+addr.String()+"/", i < 4, pause) })
 	}
 	for n := 1; n <= generations; n++ {
@@ -170,14 +170,15 @@ func TestHandOver(t *testing.T) {
 }
 
 // TestHandOverPlain is the control: it reports what http.Server.Shutdown alone
-// loses under the same load. Zero can happen too, so it never fails.
+// loses under the same load. It never fails, because the loss may be zero.
 func TestHandOverPlain(t *testing.T) {
 	need.Time(t, "it only reports")
 	l := handOver(t, 10, 100, "PLAIN=1")
 	t.Logf("%d requests, %d failed: %v", l.requests.Load(), l.failed.Load(), l.failures)
 }
 
-// serve runs a drained server in this process; drain begins its end.
+// serve runs a server in this process; drain begins its end and waits until the
+// listener is closed.
 func serve(t *testing.T, d Drain, handler http.HandlerFunc) (addr string, drain func(), done <-chan error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -191,7 +192,7 @@ func serve(t *testing.T, d Drain, handler http.HandlerFunc) (addr string, drain 
 	return l.Addr().String(), func() {
 		t.Helper()
 		cancel()
-		for deadline := time.Now().Add(patience); ; { // closed, after clients can't connect any more
+		for deadline := time.Now().Add(patience); ; {
 			conn, err := net.Dial("tcp", l.Addr().String())
 			if err != nil {
 				return
@@ -246,9 +247,8 @@ func (c *client) receive(wantClose bool) {
 
 const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
-// What exists when the drain begins is served. That is a request in its
-// handler, a request that arrives on an idle connection, and a request on a new
-// connection.
+// TestDrainServesWhatItHas checks that a drain serves the request in its handler,
+// and requests that arrive later on an idle or a new connection.
 func TestDrainServesWhatItHas(t *testing.T) {
 	working, finish := make(chan bool), make(chan bool)
 	addr, drain, done := serve(t, Drain{Idle: patience}, func(w http.ResponseWriter, r *http.Request) {
@@ -269,7 +269,7 @@ func TestDrainServesWhatItHas(t *testing.T) {
 	fresh.send(get)
 	fresh.receive(true)
 	close(finish)
-	busy.receive(false) // its header may have been sent before the drain began
+	busy.receive(false) // the request was read before the drain began
 	busy.send(get)
 	busy.receive(true)
 	if err := <-done; err != nil {
@@ -323,7 +323,8 @@ func TestServeFails(t *testing.T) {
 	}
 }
 
-// The server's own hooks go on working, and HTTP/2 ends by GOAWAY.
+// TestDrainHTTP2AndHooks checks that the server's own hooks are called, and that
+// HTTP/2 ends by GOAWAY.
 func TestDrainHTTP2AndHooks(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,19 +15,19 @@ import (
 // firstFD is SD_LISTEN_FDS_START of sd_listen_fds(3).
 const firstFD = 3
 
-// Listener is a listening socket that the supervisor opened, with the name it
-// has there (LISTEN_FDNAMES; "unknown" where none was given).
+// Listener is a listening socket that the supervisor opened, with its name in
+// LISTEN_FDNAMES ("unknown" where none was given).
 type Listener struct {
 	Name string
 	net.Listener
 }
 
 // Listeners returns the listening stream sockets that the supervisor opened
-// (LISTEN_FDS), in its order. It returns none when they are meant for another
-// process (LISTEN_PID). Every call returns the same listeners.
+// (LISTEN_FDS), in its order. It returns none when the sockets are meant for
+// another process (LISTEN_PID). Every call returns the same listeners.
 //
-// Closing one closes this process's descriptor only. The supervisor's keeps the
-// socket open, so the connections that wait in it stay for the next generation.
+// Closing a listener closes this process's descriptor only. The supervisor keeps
+// the socket open, so waiting connections stay for the next generation.
 func Listeners() ([]Listener, error) {
 	in, err := inheritedFDs()
 	if err != nil {
@@ -51,9 +51,9 @@ func Files() ([]*os.File, error) {
 // name; with an empty name the first one that Listen hasn't returned yet. When
 // the supervisor opened none, Listen opens one itself, as [net.Listen].
 //
-// It is an error when the supervisor opened sockets, but none of this name, or
-// Listen has returned it already. Serving elsewhere than the operator asked
-// for, without an error, would be worse.
+// Listen fails when the supervisor opened sockets, but none of this name, or when
+// it has returned that socket already. Serving elsewhere than the operator asked
+// for would be worse.
 func Listen(name, network, address string) (net.Listener, error) {
 	in, err := inheritedFDs()
 	if err != nil {

@@ -124,7 +124,7 @@ func TestNoListeners(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "listen", env)
 			for _, e := range env {
-				c.expect("left behind " + e) // for whom it is meant
+				c.expect("left behind " + e) // for another process
 			}
 			for range 4 {
 				c.expect("listen true <nil>") // opened here

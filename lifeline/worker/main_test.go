@@ -19,8 +19,8 @@ import (
 
 const patience = 60 * time.Second // for an event that must come
 
-// children are what this test binary is when a test starts it as a worker or
-// as a supervisor: CHILD names the function.
+// children are the programs that this test binary becomes when a test starts it as
+// a worker or as a supervisor: CHILD names the function.
 var children = map[string]func() error{
 	"ask":        childAsk,
 	"watch":      childWatch,
@@ -57,7 +57,7 @@ func start(t *testing.T, name string, env []string, files ...*os.File) *child {
 		t.Fatalf("no child %q", name)
 	}
 	script := `exec "$0" "$@"`
-	clean := []string{"CHILD=" + name, "GORACE=atexit_sleep_ms=0"} // else a second at each end
+	clean := []string{"CHILD=" + name, "GORACE=atexit_sleep_ms=0"} // the race detector would sleep at each end
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "LISTEN_") && !strings.HasPrefix(e, "LIFELINE_") && !strings.HasPrefix(e, "NOTIFY_SOCKET=") {
 			clean = append(clean, e)
@@ -93,8 +93,8 @@ func start(t *testing.T, name string, env []string, files ...*os.File) *child {
 	return c
 }
 
-// expect waits for the child's next line of output; "" for its end of output,
-// when every process that has the pipe has ended.
+// expect waits for the child's next line of output. "" stands for the end of
+// output, when every process that has the pipe has ended.
 func (c *child) expect(want string) {
 	c.t.Helper()
 	line := ""

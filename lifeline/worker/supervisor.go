@@ -14,9 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrSupervisorGone says that the supervisor was killed and left the worker
-// running. No supervisor would restart this process or know of it, so it must
-// end, and the next tick starts it again.
+// ErrSupervisorGone means that the supervisor was killed and left the worker
+// running. The worker should end, and the next tick starts it again.
 var ErrSupervisorGone = errors.New("the supervisor is gone")
 
 // Supervised reports whether a lifeline supervisor started this process, that
@@ -34,7 +33,7 @@ func Supervised() bool {
 // didn't answer in time, because it is stopped for example: give ctx a
 // deadline.
 //
-// [WithSupervisor] notices the same at once and without asking.
+// [WithSupervisor] notices the supervisor's end at once, without a ping.
 func PingSupervisor(ctx context.Context) error {
 	s, err := inherited()
 	if s == nil {
@@ -160,7 +159,7 @@ type supervisor struct {
 	ok   chan struct{} // closed at the answer to takeover
 
 	mu    sync.Mutex
-	pong  chan struct{} // closed at the pong that is owed; nil: none is
+	pong  chan struct{} // closed when the owed pong comes; nil: none is owed
 	asked bool          // takeover was sent
 	done  bool          // ok was closed
 }

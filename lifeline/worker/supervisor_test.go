@@ -62,8 +62,8 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-// A wrapper that closes descriptors, or passes on another file under the same
-// number, is an error, and the other file is left alone.
+// TestDescriptorLost checks that a closed descriptor, or another file under its
+// number, is an error, and that the other file isn't touched.
 func TestDescriptorLost(t *testing.T) {
 	for value, want := range map[string]string{
 		"77":  "LIFELINE_FD=77: it wasn't inherited (was it closed on the way here?)",
@@ -136,8 +136,8 @@ func childSupervisor() error {
 	return errors.New("the worker ended first")
 }
 
-// A worker that left its supervisor's session and process tree still ends when
-// the supervisor is killed.
+// TestSupervisorKilled checks that a worker which left its supervisor's session and
+// process tree still ends when the supervisor is killed.
 func TestSupervisorKilled(t *testing.T) {
 	need.Program(t, "setsid")
 	s := start(t, "supervisor", nil)
@@ -146,7 +146,7 @@ func TestSupervisorKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.expect("the supervisor is gone")
-	s.expect("") // the pipe was the worker's too: it has ended
+	s.expect("") // the worker, which had the pipe too, has ended
 }
 
 // childInherit shows what a worker's own child sees.
@@ -192,8 +192,8 @@ func TestPingWaitsInOrder(t *testing.T) {
 			t.Fatalf("ping to a silent supervisor: %v, want a deadline", err)
 		}
 
-		// The next one is asked only when the answer that is owed has come, and
-		// doesn't take that one for its own.
+		// The second ping goes out after the owed pong has come, and doesn't take
+		// that pong for its own.
 		second := make(chan error, 1)
 		go func() { second <- s.ping(t.Context()) }()
 		synctest.Wait()
@@ -225,8 +225,8 @@ func TestTakeoverOutlivesItsContext(t *testing.T) {
 		go func() { impatient <- s.takeOver(ctx) }()
 		expectLine(t, in, "takeover")
 
-		// The supervisor answers pings while the old generation ends; nonsense
-		// and answers to nothing are passed over.
+		// The supervisor answers pings while the old generation ends. The worker
+		// ignores nonsense, and answers that it didn't ask for.
 		ping := make(chan error, 1)
 		go func() { ping <- s.ping(t.Context()) }()
 		expectLine(t, in, "ping")
@@ -255,8 +255,8 @@ func TestTakeoverOutlivesItsContext(t *testing.T) {
 	})
 }
 
-// A supervisor that is stopped reads nothing. Many pings that give up must not
-// block in write, and all of them send one request.
+// TestPingsToStoppedSupervisor checks that many pings to a supervisor that reads
+// nothing give up instead of blocking in write, and send one request.
 func TestPingsToStoppedSupervisor(t *testing.T) {
 	ours, theirs := socketpair(t)
 	conn, err := net.FileConn(theirs)
