@@ -14,9 +14,9 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestDoors: the supervisor is killed, and most of what the worker could be known
-// by is gone. What is left has to do: an open description of the run file, also
-// where it was removed or moved; the parent; the marker.
+// TestDoors checks that one remaining piece of evidence is enough after the
+// supervisor was killed: the marker, or an open description of the run file, also
+// of a removed or moved run file.
 func TestDoors(t *testing.T) {
 	few := func(n string) []string { return []string{"bash", "-c", "ulimit -n " + n + `; exec "$0" "$@"`} }
 	wiped := func(w *world) error { return os.RemoveAll(w.dir) }
@@ -26,7 +26,7 @@ func TestDoors(t *testing.T) {
 	both := func(w *world) error { return errors.Join(damaged(w), moved(w)) }
 	for name, tt := range map[string]struct {
 		how   string
-		wrap  []string // before lifeline
+		wrap  []string // the words before lifeline
 		drops bool     // the command gives up root's privileges
 		after func(*world) error
 	}{
@@ -63,8 +63,9 @@ func TestDoors(t *testing.T) {
 	}
 }
 
-// A worker that hides in both ways is known by its supervisor alone, also while
-// that one stands still and its files are somewhere else.
+// TestStoppedSupervisor: a worker wipes its environment and closes the run file, so
+// only its supervisor shows the instance. A tick must find the supervisor while it
+// is stopped and its files are gone.
 func TestStoppedSupervisor(t *testing.T) {
 	damaged := func(w *world) error { return os.WriteFile(w.file("web", "run"), []byte("garbage"), 0o600) }
 	moved := func(w *world) error { return os.Rename(w.dir, w.dir+"-moved") }
@@ -98,8 +99,8 @@ func TestStoppedSupervisor(t *testing.T) {
 	}
 }
 
-// A daemon that wipes its environment, as nginx does, is followed also by the
-// supervisor that comes after a killed one.
+// TestFollowHidden: a daemon wipes its environment, as nginx does, and its
+// supervisor is killed. The next supervisor must follow the daemon too.
 func TestFollowHidden(t *testing.T) {
 	for name, after := range map[string]func(*world) error{
 		"no file touched":     func(*world) error { return nil },
@@ -133,13 +134,13 @@ func TestFollowHidden(t *testing.T) {
 	}
 }
 
-// Strangers decide nothing: a process without an environment, and one whose first
-// thread has ended, of the same user and of another one.
+// TestStrangers checks that processes which show no environment, of root and of
+// another user, keep no tick from starting.
 func TestStrangers(t *testing.T) {
 	needRoot(t)
 	w := newWorld(t)
 	for _, user := range [][]string{nil, nobody} {
-		// An environment that was written over shows nothing that belongs to it.
+		// Perl writes $0 over its environment.
 		argv := append(append([]string(nil), user...), "env", "-i", "/usr/bin/perl", "-e", `$0 = "x" x 4000; print "\n"; sleep 600`)
 		stranger := exec.Command(argv[0], argv[1:]...)
 		if err := stranger.Start(); err != nil {
@@ -151,8 +152,8 @@ func TestStrangers(t *testing.T) {
 	w.at("first")
 }
 
-// What a program leaves in the environment, in the limits and in the umask of
-// lifeline keeps no worker from starting, again and again.
+// TestOddStarts checks that an odd environment, limit or umask keeps no worker from
+// starting, or from being respawned.
 func TestOddStarts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		wrap []string
@@ -195,13 +196,13 @@ func TestOddStarts(t *testing.T) {
 	}
 }
 
-// command is a start of lifeline, not begun.
+// command returns lifeline with these arguments, not started yet.
 func (w *world) command(args ...string) *exec.Cmd {
 	all := append(append(append([]string(nil), w.wrap...), w.lifeline), args...)
 	return exec.Command(all[0], all[1:]...)
 }
 
-// worker is the pid of the sleep that the supervisor has as its child, "" for none.
+// worker returns the pid of the supervisor's child sleep, "" for none.
 func (w *world) worker(supervisor int) string {
 	out, err := exec.Command("pgrep", "-P", strconv.Itoa(supervisor), "-x", "sleep").Output()
 	if err != nil {
@@ -210,8 +211,8 @@ func (w *world) worker(supervisor int) string {
 	return strings.TrimSpace(string(out))
 }
 
-// A tick in another pid namespace sees no process of this one. What holds the
-// run file's lock is the instance all the same.
+// TestOtherPIDNamespace checks that a tick in another pid namespace, which sees
+// none of these processes, takes the holder of the run file's lock for the instance.
 func TestOtherPIDNamespace(t *testing.T) {
 	needRoot(t)
 	for _, wiped := range []string{"", "wipe"} {
@@ -231,7 +232,8 @@ func TestOtherPIDNamespace(t *testing.T) {
 	}
 }
 
-// Old container runtimes answer EPERM to the system calls for pidfds.
+// TestNoPidfd plays an old container runtime, which answers EPERM to the system
+// calls for pidfds.
 func TestNoPidfd(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	strace := need.Program(t, "strace")
@@ -253,7 +255,7 @@ func TestNoPidfd(t *testing.T) {
 	}
 }
 
-// A build as a position-independent executable is as good.
+// TestPIE checks that lifeline works as a position-independent executable.
 func TestPIE(t *testing.T) {
 	need.Time(t, "builds everything anew")
 	w := newWorld(t)
@@ -295,7 +297,8 @@ func TestPIE(t *testing.T) {
 	running.ends()
 }
 
-// The status of an adopted worker says what its new supervisor can't take up.
+// TestStatusOfAdopted checks that the status of an adopted worker says what its new
+// supervisor can't take up.
 func TestStatusOfAdopted(t *testing.T) {
 	w := newWorld(t)
 	first := w.tick(nil, "web", w.bad("first", "term")...)

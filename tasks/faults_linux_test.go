@@ -17,7 +17,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// adopts wants a tick to find the worker and watch over it.
+// adopts starts a tick and checks that it adopts the worker and starts no other.
 func (w *world) adopts(id procscan.ID, tag string) *tick {
 	w.t.Helper()
 	p := w.tick(nil, "web", w.bad(tag)...)
@@ -40,7 +40,8 @@ func (w *world) adopts(id procscan.ID, tag string) *tick {
 	return p
 }
 
-// over ends the worker, wants its keeper to go, and the next tick to start.
+// over kills the worker, and checks that its supervisor ends and that the next tick
+// starts a worker.
 func (w *world) over(id procscan.ID, keeper *tick) {
 	w.t.Helper()
 	_ = unix.Kill(id.PID, unix.SIGKILL)
@@ -49,12 +50,12 @@ func (w *world) over(id procscan.ID, keeper *tick) {
 	w.at("next")
 }
 
-// The supervisor is killed; the worker ignores its death signal and has rid
-// itself of what it could be known by.
+// TestSupervisorKilled checks that the next tick adopts a worker that hides its
+// marker or closes the run file, also after the directory is wiped.
 func TestSupervisorKilled(t *testing.T) {
 	for _, tt := range []struct {
 		how  string
-		wipe bool // the directory as well
+		wipe bool // the directory is wiped as well
 	}{
 		{"term", false}, {"term close", false}, {"term wipe", false}, {"term title", false}, {"term close wipe", false},
 		{"term", true}, {"term close", true},
@@ -75,8 +76,8 @@ func TestSupervisorKilled(t *testing.T) {
 	}
 }
 
-// What the manual says can't be promised; and it shows that these tests would
-// see a second copy.
+// TestSupervisorKilledNothingLeft is the control: without any evidence a second
+// worker starts, as the manual says, and these tests would see it.
 func TestSupervisorKilledNothingLeft(t *testing.T) {
 	w := newWorld(t)
 	first := w.tick(nil, "web", w.bad("first", "term", "close", "wipe")...)
@@ -92,10 +93,11 @@ func TestSupervisorKilledNothingLeft(t *testing.T) {
 	}
 }
 
-// An adopter never had the lock of K.run: its worker has. Stopped, with K.lock
-// removed and that worker dead, it has lost the name to the next tick. When it
-// goes on it mustn't write over that one's record, or start anything: the new
-// worker may be known by nothing else.
+// TestAdopterThatWasStopped: an adopter never locks the run file, because its
+// worker has the lock. While the adopter is stopped, its worker dies and the lock
+// file is removed, so the next tick takes the name. When the adopter goes on, it
+// mustn't overwrite the new record, or start a worker. Only that record may show
+// the new worker.
 func TestAdopterThatWasStopped(t *testing.T) {
 	for how, options := range map[string][]string{"once": nil, "respawn": {"--respawn", "--respawn-delay", "0s"}} {
 		t.Run(how, func(t *testing.T) {
@@ -123,10 +125,9 @@ func TestAdopterThatWasStopped(t *testing.T) {
 	}
 }
 
-// A record that is damaged says nothing of the worker, and K.lock can be taken
-// where it was removed: the worker still has its supervisor, or one that adopted
-// it, and isn't adopted beside that one. Two that watched over it would each
-// have its own mind about its end.
+// TestDamagedRecordAndLockGone checks that a tick doesn't adopt a worker which has
+// a living supervisor, although the record is damaged and the lock file is gone.
+// Two supervisors would both decide what follows the worker's end.
 func TestDamagedRecordAndLockGone(t *testing.T) {
 	for _, adopted := range []bool{false, true} {
 		t.Run(map[bool]string{false: "its own", true: "adopted"}[adopted], func(t *testing.T) {
@@ -138,7 +139,7 @@ func TestDamagedRecordAndLockGone(t *testing.T) {
 				first.kill()
 				first = w.adopts(id, "beside")
 			}
-			w.stop(first.id()) // or it would put the lock back before anybody comes
+			w.stop(first.id()) // or it would put the lock file back before the tick
 			if err := errors.Join(os.WriteFile(w.file("web", "run"), bytes.Repeat([]byte("?"), 256), 0o600), os.Remove(w.file("web", "lock"))); err != nil {
 				t.Fatal(err)
 			}
@@ -153,8 +154,9 @@ func TestDamagedRecordAndLockGone(t *testing.T) {
 	}
 }
 
-// A supervisor that is stopped, its directory gone, its worker unknown: the
-// kernel still knows who holds the lock, and the worker is its child.
+// TestSupervisorStoppedAndDirectoryWiped: the worker hides, its supervisor is
+// stopped and the directory gone. The kernel still shows the holder of the lock,
+// and the worker as the holder's child.
 func TestSupervisorStoppedAndDirectoryWiped(t *testing.T) {
 	w := newWorld(t)
 	first := w.tick(nil, "web", w.bad("first", "term", "wipe", "close")...)
@@ -174,14 +176,14 @@ func TestSupervisorStoppedAndDirectoryWiped(t *testing.T) {
 	w.over(id, first)
 }
 
-// A stopped supervisor whose worker is gone does nothing for its name: it is
-// woken, and the same tick starts.
+// TestSupervisorStoppedWithoutWorker checks that a tick wakes a stopped supervisor
+// without a worker, takes the name and starts.
 func TestSupervisorStoppedWithoutWorker(t *testing.T) {
 	w := newWorld(t)
 	first := w.tick(nil, "web", w.bad("first")...)
 	id := w.at("first")
 	w.stop(first.id())
-	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75) // it has a worker: let it be
+	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75) // the supervisor still has a worker
 	_ = unix.Kill(id.PID, unix.SIGKILL)
 	await.That(t, "its end", func() bool { return !id.Alive() })
 	second := w.tick([]string{"-E", "75"}, "web", w.bad("second")...)
@@ -194,7 +196,8 @@ func TestSupervisorStoppedWithoutWorker(t *testing.T) {
 	}
 }
 
-// A descendant that nobody can tell any more still has the run file.
+// TestLeaked checks that a descendant which still holds the run file keeps no tick
+// from starting.
 func TestLeaked(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	t.Run("after a normal end", func(t *testing.T) {
@@ -230,12 +233,13 @@ func TestLeaked(t *testing.T) {
 	})
 }
 
-// What is removed under a running instance comes back within the second.
+// TestRemovedWhileHeld checks that a supervisor puts removed files back, and that
+// later ticks find its instance.
 func TestRemovedWhileHeld(t *testing.T) {
 	for what, remove := range map[string]func(w *world) error{
 		"lock": func(w *world) error { return os.Remove(w.file("web", "lock")) },
 		"run":  func(w *world) error { return os.Remove(w.file("web", "run")) },
-		"all":  func(w *world) error { _ = os.RemoveAll(w.dir); return nil }, // it may come back faster than it goes
+		"all":  func(w *world) error { _ = os.RemoveAll(w.dir); return nil }, // fails when a file is put back meanwhile
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
@@ -261,7 +265,8 @@ func TestRemovedWhileHeld(t *testing.T) {
 	}
 }
 
-// A program whose first thread has ended goes on, and is the instance.
+// TestLeaderlessWorker checks that a program whose first thread has ended is the
+// instance as long as other threads run.
 func TestLeaderlessWorker(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -286,7 +291,8 @@ func TestLeaderlessWorker(t *testing.T) {
 	}
 }
 
-// With --exec there is no supervisor that could put anything back.
+// TestExecAndDirectoryWiped checks that one instance runs under --exec, where no
+// supervisor puts the wiped directory back.
 func TestExecAndDirectoryWiped(t *testing.T) {
 	w := newWorld(t)
 	first := w.tick([]string{"--exec"}, "web", w.bad("first")...)
@@ -308,7 +314,7 @@ func TestExecAndDirectoryWiped(t *testing.T) {
 	w.at("next")
 }
 
-// What a process is called, or what it is called with, says nothing.
+// TestNameInCommandLine checks that a process's name and arguments are no evidence.
 func TestNameInCommandLine(t *testing.T) {
 	w := newWorld(t)
 	for _, argv := range [][]string{

@@ -16,8 +16,8 @@ import (
 	"lifeline/procscan"
 )
 
-// Every user can write root's marker into the environment of a process of his
-// own, and give it the thread name of a supervisor that starts.
+// TestForgedMarker: every user can write root's marker into the environment of his
+// own process, and give it the thread name of a supervisor that starts a worker.
 func TestForgedMarker(t *testing.T) {
 	needRoot(t)
 	for what, forge := range map[string]string{
@@ -26,7 +26,7 @@ func TestForgedMarker(t *testing.T) {
 	} {
 		for _, forger := range []string{"nobody", "root"} {
 			if what == "announcement" && forger == "root" {
-				continue // root's own would be waited for
+				continue // a tick waits for root's own announcement
 			}
 			t.Run(what+" of "+forger, func(t *testing.T) {
 				w := newWorld(t)
@@ -66,8 +66,8 @@ func TestForgedMarker(t *testing.T) {
 	}
 }
 
-// Every user can make a file that is called as root's run file or lock file,
-// write a record into it that names root's directory, and lock it.
+// TestForgedFiles: every user can make a file with the name of root's run file or
+// lock file, write a record into it that names root's directory, and lock it.
 func TestForgedFiles(t *testing.T) {
 	needRoot(t)
 	for name, locked := range map[string][]string{"run file": {"run"}, "lock file": {"lock", "run"}} {
@@ -117,8 +117,9 @@ func TestForgedFiles(t *testing.T) {
 	}
 }
 
-// Every user can give a file of root's any path, in a mount namespace of his own.
-// A lock on it is no evidence: other users can't open root's own files of the name.
+// TestForgedMount: in his own mount namespace every user can give any path to a file
+// of root's that he may open, and lock the file. That lock is no evidence, because
+// other users can't open root's real lock and run files.
 func TestForgedMount(t *testing.T) {
 	needRoot(t)
 	need.Programs(t, "unshare", "mount", "flock")
@@ -153,8 +154,8 @@ func TestForgedMount(t *testing.T) {
 	w.at("second")
 }
 
-// A user whose service manager has a part of the cgroup tree can make a cgroup of
-// any name there, beside a forged marker.
+// TestForgedCgroup: a user whose service manager has a part of the cgroup tree can
+// make a cgroup of any name there, beside a forged marker.
 func TestForgedCgroup(t *testing.T) {
 	needRoot(t)
 	const top = "/sys/fs/cgroup/unified"

@@ -14,9 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inside makes a mount namespace of the world's own, sets it up with a script
-// (its arguments: the state directory, the work directory), and lets every
-// later tick run in there.
+// inside makes a mount namespace for the world, in which every later tick runs. The
+// script sets the namespace up; its arguments are the state and work directories.
 func (w *world) inside(script string) {
 	w.t.Helper()
 	needRoot(w.t)
@@ -38,8 +37,8 @@ func (w *world) inside(script string) {
 	w.wrap = []string{"nsenter", "--mount=/proc/" + strconv.Itoa(p.Process.Pid) + "/ns/mnt", "--"}
 }
 
-// ran tells what became of a tick: it ended with the code and said the text,
-// and the command ran or it didn't.
+// ran starts a tick, and checks its exit code, what it says, and whether the
+// command ran.
 func (w *world) ran(ran bool, code int, text string) {
 	w.t.Helper()
 	p := w.tick(nil, "web", "touch", w.path("ran"))
@@ -52,7 +51,8 @@ func (w *world) ran(ran bool, code int, text string) {
 	_ = os.Remove(w.path("ran"))
 }
 
-// A full disk doesn't matter: the locks need no data.
+// TestDiskFull checks that a full disk changes nothing, because the locks need no
+// data.
 func TestDiskFull(t *testing.T) {
 	w := newWorld(t)
 	w.inside(`mkdir "$1"; mount -t tmpfs -o size=4k,nr_inodes=64,mode=0700 none "$1"; ! dd if=/dev/zero of="$1/full" bs=4k count=9 2>/dev/null; ! sh -c 'echo x >"$1/more"' sh "$1" 2>/dev/null`)
@@ -63,14 +63,15 @@ func TestDiskFull(t *testing.T) {
 	id := w.at("first")
 	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
 	w.not("second")
-	// Without a record the marker still finds it.
+	// Without a record the tick finds the worker by its marker.
 	first.kill()
 	p := w.tick(nil, "web", w.bad("second")...)
 	await.That(t, "adoption", func() bool { return p.says("watching over pid "+strconv.Itoa(id.PID)) || exists(w.path("second")) })
 	w.not("second")
 }
 
-// No inode for a lock: loud, and nothing is started.
+// TestNoInodes checks that without an inode for a lock the tick fails with a
+// message, and starts nothing.
 func TestNoInodes(t *testing.T) {
 	for inodes, what := range map[string]string{"1": "lock file", "2": "run file"} {
 		t.Run(what, func(t *testing.T) {
@@ -89,7 +90,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 	w = newWorld(t)
 	w.inside(`mkdir -m 700 "$1"; touch "$1/full"; mount -t tmpfs -o ro,mode=0700 none "$1"`)
 	w.ran(false, 125, "read-only file system; give another directory with --dir")
-	// One's own, without the right to write.
+	// The user's own directory, without the right to write.
 	w = newWorld(t)
 	w.public(65534)
 	w.wrap = nobody
@@ -99,8 +100,8 @@ func TestReadOnlyDirectory(t *testing.T) {
 	w.ran(false, 125, "permission denied; give another directory with --dir")
 }
 
-// An ordinary user who sees no processes but his own: still one instance,
-// however the rest is damaged.
+// TestHidepid: an ordinary user who sees only his own processes still has one
+// instance, also after the files are damaged.
 func TestHidepid(t *testing.T) {
 	w := newWorld(t)
 	w.public(65534)
@@ -129,8 +130,8 @@ func TestHidepid(t *testing.T) {
 	w.over(id, w.adopts(id, "third"))
 }
 
-// Without a /proc, or with one of another pid namespace, the locks decide
-// alone: one warning at a start, one instance, and again one after a kill.
+// TestBlind: without a /proc, or with another pid namespace's, the locks decide
+// alone. A start gives one warning, and one instance runs, also after a kill.
 func TestBlind(t *testing.T) {
 	for name, hide := range map[string]string{
 		"none":                `mount -t tmpfs none /proc; `,
@@ -139,7 +140,7 @@ func TestBlind(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			needRoot(t)
 			w := newWorld(t)
-			// By shell alone: nobody outside could tell these pids.
+			// A shell does it all, because these pids mean nothing outside.
 			script := hide + `cd "$(dirname "$1")" # with no /proc a program doesn't know where it is
 lifeline() { env -C "$(dirname "$LIFELINE")" ./lifeline --dir "$@"; }
 until_there() { n=0; until [ -e "$1" ] || { [ $# = 3 ] && grep -q "$2" "$3"; }; do sleep .01; n=$((n+1)); [ $n -lt 1000 ] || { echo "no $1"; exit 1; }; done; }
@@ -173,13 +174,13 @@ echo fine
 	}
 }
 
-// A limit on processes: it runs, or it is loud and nothing was started; and
-// the name is free afterwards.
+// TestProcessLimit checks that under a limit on processes the command runs, or the
+// tick fails with a message. The name is free afterwards.
 func TestProcessLimit(t *testing.T) {
 	needRoot(t)
 	need.That(t, exists("/usr/bin/prlimit"), "prlimit")
 	w := newWorld(t)
-	const uid = 54321 // nobody else's
+	const uid = 54321 // of no other process
 	w.public(uid)
 	as := []string{"setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"}
 	refused, ran := 0, 0
@@ -204,7 +205,8 @@ func TestProcessLimit(t *testing.T) {
 	w.ran(true, 0, "")
 }
 
-// A command line that was just short enough for lifeline itself.
+// TestArgumentsTooLong finds the longest command line that execve accepts for
+// lifeline. The worker's own is then too long, because its environment is larger.
 func TestArgumentsTooLong(t *testing.T) {
 	w := newWorld(t)
 	try := func(total int) (started bool, code int, said string) {

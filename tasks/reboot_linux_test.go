@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A reboot: /run is empty, the boot has another id, and nothing of before lives. root's
-// pauses, histories and successes are as they were.
+// TestReboot plays a reboot: /run is empty, the boot id is new, and no process is left.
+// root's pauses, histories and successes must still be there.
 func TestReboot(t *testing.T) {
 	said := inWard(t, `
 lifeline job -- true

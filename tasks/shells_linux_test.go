@@ -11,13 +11,13 @@ import (
 	"lifeline/proof/need"
 )
 
-// The scripts for bash, zsh and fish, in these shells, with their own TAB.
+// TestShellsComplete presses TAB in bash, zsh and fish with lifeline's completions.
 func TestShellsComplete(t *testing.T) {
 	dir, err := os.MkdirTemp("", "shells")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A shell writes what it remembers after its terminal has gone.
+	// A shell may write its history here after its terminal has gone.
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	t.Setenv("LIFELINE_DIR", filepath.Join(dir, "state"))
 	for _, name := range []string{"a:b@c", "web2"} {

@@ -10,8 +10,8 @@ import (
 	"lifeline/proof/await"
 )
 
-// --user and --group: root's lifeline, another user's command. The descriptors,
-// the marker and the evidence for a census are as without them.
+// TestUser runs commands under --user and --group. The descriptors, the marker and
+// the evidence for a census are as without these options.
 func TestUser(t *testing.T) {
 	needRoot(t)
 	opened := func(w *world) {
@@ -69,8 +69,8 @@ func TestUser(t *testing.T) {
 			}
 		}
 	})
-	// What needs a death signal gets it in spite of the change of user, which
-	// clears it (prctl(2)).
+	// The worker has a death signal, although the change of user clears it
+	// (prctl(2)).
 	t.Run("ends with its supervisor", func(t *testing.T) {
 		w := newWorld(t)
 		opened(w)
@@ -79,7 +79,7 @@ func TestUser(t *testing.T) {
 		first.kill()
 		await.That(t, "the worker's end", func() bool { return !id.Alive() })
 	})
-	// A worker without a supervisor is found and adopted, its files and marker lost.
+	// An orphan is adopted, also after it closed the run file or wiped its marker.
 	for _, how := range [][]string{nil, {"close"}, {"wipe"}} {
 		t.Run(fmt.Sprint("adopted ", how), func(t *testing.T) {
 			w := newWorld(t)

@@ -21,8 +21,8 @@ import (
 
 var nobody = []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}
 
-// public makes the program runnable by everybody, and gives the world a
-// directory of its user's own.
+// public lets every user run the program, and makes uid the owner of the world's
+// state directory.
 func (w *world) public(uid int) {
 	w.t.Helper()
 	text, err := os.ReadFile(w.lifeline)
@@ -37,8 +37,9 @@ func (w *world) public(uid int) {
 	}
 }
 
-// The record of an earlier boot, or of a process whose pid is another's now,
-// keeps nobody from starting, and nothing is done to who has the pid now.
+// TestStaleRecord: the record is of an earlier boot, or its worker's pid belongs to
+// another process now. It keeps no tick from starting, and `terminate` leaves that
+// process alone.
 func TestStaleRecord(t *testing.T) {
 	for name, tt := range map[string]struct {
 		boot     string
@@ -81,7 +82,8 @@ func TestStaleRecord(t *testing.T) {
 	}
 }
 
-// A worker of root's that has become somebody else is found by its record.
+// TestDroppedPrivileges checks that a tick finds root's worker by the record after
+// the worker dropped root's privileges.
 func TestDroppedPrivileges(t *testing.T) {
 	needRoot(t)
 	w := newWorld(t)
@@ -91,11 +93,12 @@ func TestDroppedPrivileges(t *testing.T) {
 	w.over(id, w.adopts(id, "second"))
 }
 
-// A worker of root's that has become somebody else holds K.run open, and can't
-// write into it whom lifeline is to end next.
+// TestRecordIsNotTheWorkers: root's worker has dropped its privileges and has the
+// run file open. It can't write another process into the record, which lifeline
+// would then end.
 func TestRecordIsNotTheWorkers(t *testing.T) {
 	needRoot(t)
-	for _, respawn := range []bool{false, true} { // with a stub, and without
+	for _, respawn := range []bool{false, true} {
 		t.Run(fmt.Sprint(respawn), func(t *testing.T) {
 			w := newWorld(t)
 			out := filepath.Join(w.work, "out")
@@ -128,7 +131,7 @@ echo end >>"$1"`
 	}
 }
 
-// Two directories are two namespaces, and so are two users.
+// TestApart checks that names of two directories, or of two users, never meet.
 func TestApart(t *testing.T) {
 	t.Run("directories", func(t *testing.T) {
 		w := newWorld(t)
@@ -153,7 +156,7 @@ func TestApart(t *testing.T) {
 		id := w.at("first")
 		p := w.tick(nil, "web", "true")
 		p.silent(0)
-		// Root refuses a directory of theirs, and theirs doesn't count for root.
+		// Root refuses another user's directory, and that user's instance doesn't count.
 		w.wrap = nil
 		p = w.tick(nil, "web", w.bad("second")...)
 		if code := p.ends(); code != 125 || !p.says("belongs to uid 65534, not to uid 0: refused") {
@@ -176,7 +179,8 @@ func TestApart(t *testing.T) {
 	})
 }
 
-// Standard output and error that are closed, or whose reader has gone.
+// TestClosedOutput starts lifeline with standard output and error closed, or without a
+// reader.
 func TestClosedOutput(t *testing.T) {
 	for name, redirect := range map[string]string{"closed": ">&- 2>&-", "closed input": "<&- >&- 2>&-"} {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +202,7 @@ func TestClosedOutput(t *testing.T) {
 		cmd.Stdout, cmd.Stderr = pipe, pipe
 		p := w.start(cmd)
 		pipe.Close()
-		// It has something to say (what was left behind), and nobody to hear it.
+		// lifeline says what was left behind, into a pipe without a reader.
 		if code := p.ends(); code != 7 {
 			t.Errorf("exit code %d", code)
 		}
@@ -213,8 +217,8 @@ func TestClosedOutput(t *testing.T) {
 	})
 }
 
-// The command starts with the signals, the mask and the descriptors that
-// lifeline was started with, and the run file high above.
+// TestInheritance checks that the command starts with the signals, the mask and the
+// descriptors of lifeline's caller, and with the run file on a high descriptor.
 func TestInheritance(t *testing.T) {
 	signals := func(pid int) string {
 		t.Helper()
@@ -268,7 +272,7 @@ func TestInheritance(t *testing.T) {
 			if hup := ignores(signals(pid), unix.SIGHUP); hup != strings.Contains(strings.Join(tt.wrap, " "), "HUP") {
 				t.Errorf("SIGHUP ignored: %t (%s)", hup, signals(pid))
 			}
-			// Some are open for a moment more, while the loader is at work.
+			// The loader has some files open for a moment.
 			wrong := ""
 			if !await.Within(patience, func() bool { wrong = w.descriptors(pid, direct.Process.Pid); return wrong == "" }) {
 				t.Error(wrong)
@@ -283,15 +287,15 @@ func TestInheritance(t *testing.T) {
 	}
 }
 
-// ignores reports whether sig is ignored, whatever else is.
+// ignores reports whether sig is ignored.
 func ignores(signals string, sig unix.Signal) bool {
 	_, rest, _ := strings.Cut(signals, "SigIgn:")
 	mask, _ := strconv.ParseUint(rest[:min(16, len(rest))], 16, 64)
 	return mask&(1<<(sig-1)) != 0
 }
 
-// descriptors says what is wrong with those of pid, as against one that was
-// started without lifeline.
+// descriptors says what is wrong with the descriptors of pid, beside those of a
+// process that was started without lifeline.
 func (w *world) descriptors(pid, direct int) string {
 	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	run := 0
@@ -303,7 +307,7 @@ func (w *world) descriptors(pid, direct int) string {
 			run++
 		case strings.HasPrefix(to, "socket:") && fd > 9: // LIFELINE_FD
 		case fd > 2:
-			// What whoever runs this test has left open may stay open.
+			// Descriptors that the caller of this test left open may stay open.
 			if plain, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", direct, fd)); plain != to {
 				return fmt.Sprintf(": descriptor %d is %s", fd, to)
 			}
@@ -315,7 +319,7 @@ func (w *world) descriptors(pid, direct int) string {
 	return ""
 }
 
-// A program that guards itself.
+// TestExampleTasks runs a program that guards itself.
 func TestExampleTasks(t *testing.T) {
 	go1, err := exec.LookPath("go")
 	need.That(t, err == nil, "go")
