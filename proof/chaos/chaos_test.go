@@ -42,10 +42,10 @@ func attack(t *testing.T, name string, seed uint64, ticks int) (config, *result)
 	return c, r
 }
 
-// TestChaos is the short form of the command, with the same plan every time;
-// what the machine makes of it differs. LIFELINE_SEED takes another plan, and
-// make chaos runs any number of plans. No time is judged: the machine may be
-// slow, but two instances are always a failure.
+// TestChaos is the short form of the command, with the same plan every time.
+// LIFELINE_SEED takes another plan, and make chaos runs any number of plans. Two
+// instances are always a failure. Times aren't judged, because the machine may be
+// slow.
 func TestChaos(t *testing.T) {
 	seed := need.Number(t, "LIFELINE_SEED", 7)
 	ticks := int(need.Number(t, "LIFELINE_TICKS", 250))
@@ -62,9 +62,8 @@ func TestChaos(t *testing.T) {
 // seedTicks is how long each of the seeds is attacked.
 const seedTicks = 20
 
-// TestSeeds plays forty other plans, each for a short time, several at once:
-// they share the machine, which is an attack of its own. LIFELINE_SEEDS sets
-// their number.
+// TestSeeds plays forty other plans, each for a short time and several at once, so
+// that they also compete for the machine. LIFELINE_SEEDS sets their number.
 func TestSeeds(t *testing.T) {
 	seeds := need.Number(t, "LIFELINE_SEEDS", 40)
 	if testing.Short() {
@@ -105,11 +104,11 @@ func TestControl(t *testing.T) {
 	c, r := attack(t, "flock", 1, 150)
 	t.Logf("\n%s%s", tableHead, row(c, r))
 	if r.Overlaps == 0 {
-		t.Error("the naive control survived: this attack is none")
+		t.Error("the naive control survived, so this attack proves nothing")
 	}
 }
 
-// lastLines is the end of the log without the ticks.
+// lastLines returns the end of the log without the ticks.
 func lastLines(c config) []byte {
 	text, _ := os.ReadFile(filepath.Join(c.dir, "log"))
 	lines := slices.DeleteFunc(bytes.SplitAfter(text, []byte("\n")), func(l []byte) bool {

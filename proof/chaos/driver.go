@@ -30,18 +30,18 @@ type config struct {
 	rounds   int // ticks
 	tick     time.Duration
 	share    float64 // of ticks with a fault
-	calm     int     // ticks at the end without one: what is down then stays so
+	calm     int     // ticks at the end without a fault
 	spare    string
 	progress io.Writer
 }
 
-// result is what came of it.
+// result is the result of a run.
 type result struct {
 	*check.Report
-	ticks     int      // as many were started; more than rounds, with the bursts
+	ticks     int      // ticks that were started; more than rounds, because of the bursts
 	leftovers []string // processes that were alive after the end
 	atEnd     int      // instances after the last quiet ticks
-	standing  []string // what was alive then, where that was none
+	outage    []string // what was alive then, if no instance was
 	said      int      // lines that ticks printed
 }
 
@@ -57,7 +57,7 @@ type driver struct {
 	mu      sync.Mutex
 	running []*pid.Handle // ticks that haven't ended, oldest first
 	ticks   sync.WaitGroup
-	faults  sync.WaitGroup // those under way, each SIGCONT included
+	faults  sync.WaitGroup // the faults under way, each SIGCONT included
 	err     error
 	result  result
 }
@@ -85,7 +85,7 @@ func run(c config) (*result, error) {
 		}
 	}
 	d.faults.Wait()
-	if d.subject.verb != nil { // a pause may have outlived its end on a full disk
+	if d.subject.verb != nil { // a pause may still be in force
 		_ = d.subject.verb(d.programs, d.state, "resume").Run()
 	}
 	quiet := plan{burst: 1, workers: []variant{{follow: epochOf(c.seed, c.rounds-1) == followed}}}
@@ -94,7 +94,7 @@ func run(c config) (*result, error) {
 		d.play(quiet)
 	}
 	<-clock.C
-	// One whose workers end by themselves all the time may be between two, and on
+	// An instance whose workers end by themselves may be between two workers, and on
 	// a busy machine a start takes longer than a tick.
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		if d.result.atEnd = len(d.watch.Living()); d.result.atEnd == 1 || time.Now().After(deadline) {
@@ -107,7 +107,7 @@ func run(c config) (*result, error) {
 		}
 	}
 	if d.result.atEnd == 0 {
-		d.result.standing = d.standing()
+		d.result.outage = d.describeOutage()
 	}
 	d.watch.Note("end", "")
 	d.sweep()
@@ -124,8 +124,7 @@ func run(c config) (*result, error) {
 func (d *driver) path(name string) string { return filepath.Join(d.dir, name) }
 
 func (d *driver) prepare() error {
-	// Programs of the run's own: every process that runs one of these belongs
-	// to the run.
+	// Copies of the programs: every process that runs a copy belongs to this run.
 	own := d.path("bin")
 	if err := os.MkdirAll(own, 0o700); err != nil {
 		return err
@@ -155,12 +154,12 @@ func (d *driver) prepare() error {
 	return err
 }
 
-// play starts the ticks of a plan and sets its faults going.
+// play starts the ticks and the faults of a plan.
 func (d *driver) play(p plan) {
 	if d.subject.end == nil {
-		_ = os.MkdirAll(d.state, 0o700) // the peers don't make it
+		_ = os.MkdirAll(d.state, 0o700) // the peers don't make the directory
 	}
-	d.watch.Note("tick", "") // one, however many start at it
+	d.watch.Note("tick", "") // one line, also for a burst
 	for _, v := range p.workers {
 		d.start(v)
 	}
@@ -173,7 +172,7 @@ func (d *driver) play(p plan) {
 	}
 }
 
-// start is one tick.
+// start starts one tick.
 func (d *driver) start(v variant) {
 	worker := append([]string{d.programs.Witness, "-log", d.path("log"), "-lock", d.path("witness.lock")}, v.flags()...)
 	argv := d.subject.tick(d.programs, d.state, v, worker)
@@ -196,7 +195,7 @@ func (d *driver) start(v variant) {
 		return
 	}
 	d.result.ticks++
-	// It can't be reaped before Wait, so the pid is certainly its own.
+	// The process can't be reaped before Wait, so the pid is still its own.
 	var h *pid.Handle
 	if s, err := pid.Look(cmd.Process.Pid); err == nil {
 		h, _ = pid.Open(s.ID)
@@ -219,8 +218,8 @@ func (d *driver) start(v variant) {
 	}()
 }
 
-// supervisor signals the one that has the name, as far as can be told: the
-// tick that has been running longest; now and then another.
+// supervisor signals the tick that has been running longest, which most likely has
+// the name. One time in five it signals another tick.
 func (d *driver) supervisor(pick float64, sig unix.Signal) (id pid.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -255,7 +254,7 @@ func (d *driver) worker(sig unix.Signal) (id pid.ID) {
 	return id
 }
 
-// do is one fault.
+// do carries out one fault.
 func (d *driver) do(a action) {
 	d.watch.Note("fault", a.String())
 	switch a.kind {
@@ -288,13 +287,13 @@ func (d *driver) do(a action) {
 	case removeRun:
 		remove(d.state, d.subject.run)
 	case removeDir:
-		_ = os.RemoveAll(d.state) // a tick may be writing into it: it is gone or it isn't
+		_ = os.RemoveAll(d.state) // it fails when a tick writes into the directory meanwhile
 	case killAndRemove:
 		d.supervisor(0, unix.SIGKILL)
 		_ = os.RemoveAll(d.state)
 	case moveDir:
 		away := d.state + ".away"
-		_ = os.RemoveAll(away) // an earlier one
+		_ = os.RemoveAll(away) // of an earlier fault
 		_ = os.Rename(d.state, away)
 	case damage, killAndDamage:
 		if a.kind == killAndDamage {
@@ -321,7 +320,7 @@ func (d *driver) goOn(a action, ids ...pid.ID) {
 	go func() {
 		defer d.faults.Done()
 		d.lasts(a.hold)
-		d.watch.Note("fault", "CONT") // what stood still until now was the fault's
+		d.watch.Note("fault", "CONT") // the fault lasted until now
 		for _, id := range ids {
 			if h, err := pid.Open(id); err == nil {
 				h.Signal(unix.SIGCONT)
@@ -331,8 +330,8 @@ func (d *driver) goOn(a action, ids ...pid.ID) {
 	}()
 }
 
-// change goes from one epoch to the next. A worker that hides in both ways, or
-// leaves a daemon, must end before the faults that it wasn't meant for.
+// change goes from one epoch to the next. It ends a worker that hides in both ways
+// or leaves a daemon, because the next epoch's faults aren't meant for that worker.
 func (d *driver) change(n int) {
 	was, is := epochOf(d.seed, n-1), epochOf(d.seed, n)
 	if d.progress != nil {
@@ -344,8 +343,7 @@ func (d *driver) change(n int) {
 	d.sweep()
 }
 
-// sweep ends the instance as its manual says, looks at what is left, and ends
-// that too.
+// sweep ends the instance as its manual says, notes what is left, and ends that too.
 func (d *driver) sweep() {
 	d.watch.Note("reset", "")
 	if d.subject.end != nil {
@@ -362,7 +360,7 @@ func (d *driver) sweep() {
 	d.watch.Note("reset", "")
 }
 
-// awaitQuiet waits for the ticks under way, until at most one tick is left.
+// awaitQuiet waits until at most one tick still runs.
 func (d *driver) awaitQuiet() {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		d.mu.Lock()
@@ -380,9 +378,9 @@ func (d *driver) leftovers() {
 	}
 }
 
-// standing tells of an outage: each process of the run with what it waits in
-// and what it has open, the locks, and what a tick says.
-func (d *driver) standing() []string {
+// describeOutage lists each process of the run with what it waits in and what it
+// has open, the locks, and what a tick says.
+func (d *driver) describeOutage() []string {
 	var all []string
 	for _, id := range pid.Below(d.programs.Dir) {
 		all = append(all, describe(id))
@@ -422,7 +420,7 @@ func describe(id pid.ID) string {
 		marks, status)
 }
 
-// environ is ours without what speaks to lifeline.
+// environ returns this process's environment without lifeline's variables.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LIFELINE_") })
 }

@@ -17,9 +17,9 @@ import (
 // inMounts marks the process that has mounts of its own.
 const inMounts = "CHAOS_MOUNTS"
 
-// ownMounts goes on in a mount namespace of this process's own, where that is
-// allowed. The state directory then lies on a small file system, which can be
-// full. Other processes of the machine don't see it.
+// ownMounts starts this program again in its own mount namespace, where that is
+// allowed. The state directory can then lie on a small file system, which faults
+// fill. Other processes of the machine don't see that file system.
 func ownMounts() {
 	unshare, err := exec.LookPath("unshare")
 	me, err2 := os.Executable()
@@ -33,7 +33,7 @@ func ownMounts() {
 	_ = syscall.Exec(unshare, argv, append(os.Environ(), inMounts+"=1"))
 }
 
-// room is the size of that file system, in bytes and in files.
+// room is the size of the small file system, in bytes and in files.
 const room = "size=64k,nr_inodes=32,mode=0700"
 
 func (d *driver) mount() error {
@@ -45,7 +45,7 @@ func (d *driver) mount() error {
 		return err
 	}
 	if err := unix.Mount("tmpfs", d.volume, "tmpfs", 0, room); err != nil {
-		d.volume = "" // not allowed here: faults leave the disk alone
+		d.volume = "" // not allowed here, so no fault fills the disk
 		return nil
 	}
 	d.state = filepath.Join(d.volume, "state")
@@ -58,8 +58,8 @@ func (d *driver) unmount() {
 	}
 }
 
-// later does the end of a fault after its hold. That is a fault's moment too:
-// what was impossible before it is judged only from then on.
+// later ends a fault after its hold, and logs the end as a fault too: a gap is judged
+// only from then on.
 func (d *driver) later(a action, end func()) {
 	d.faults.Add(1)
 	go func() {
@@ -70,7 +70,7 @@ func (d *driver) later(a action, end func()) {
 	}()
 }
 
-// lasts returns when a fault is over; the log tells that it isn't yet.
+// lasts returns when a fault is over, and logs until then that it goes on.
 func (d *driver) lasts(hold time.Duration) {
 	over := time.After(hold)
 	again := time.NewTicker(d.tick / 4)
@@ -92,7 +92,7 @@ func (d *driver) fill(a action) {
 	}
 	dir, err := os.MkdirTemp(d.volume, "full")
 	if err != nil {
-		return // it is full already
+		return // the file system is full already
 	}
 	if a.pick < 0.7 {
 		if f, err := os.Create(filepath.Join(dir, "bytes")); err == nil {
@@ -109,8 +109,8 @@ func (d *driver) fill(a action) {
 	d.later(a, func() { _ = os.RemoveAll(dir) })
 }
 
-// squeeze takes the supervisor's descriptors away, as far as it hasn't opened
-// them yet.
+// squeeze lowers the supervisor's limit on descriptors to between 3 and 14. Open
+// descriptors stay open.
 func (d *driver) squeeze(a action) {
 	id := d.supervisor(a.pick, 0)
 	if id.PID == 0 {
@@ -133,14 +133,14 @@ func (d *driver) squeeze(a action) {
 	})
 }
 
-// ask types a command of the guard's own.
+// ask runs a command of the guard.
 func (d *driver) ask(a action) {
 	if d.subject.verb == nil {
 		return
 	}
 	run := func(verb string) {
 		cmd := d.subject.verb(d.programs, d.state, verb)
-		cmd.Stdout, cmd.Stderr = nil, nil // it may well have nothing to reload
+		cmd.Stdout, cmd.Stderr = nil, nil // a reload may find no worker
 		_ = cmd.Run()
 	}
 	if a.kind == pauseIt {

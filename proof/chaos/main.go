@@ -1,20 +1,18 @@
 //go:build linux
 
 // Chaos plays cron on real programs, with a tick every 60 ms instead of every
-// minute, and breaks everything that can be broken meanwhile. Supervisors and
-// workers are killed, stopped and told to end. Lock files, records and the
-// whole state directory are removed, moved away or damaged. The disk is full,
-// descriptors run out, the name is paused and reloaded, and both cores are
-// busy. All of that comes in any order and at the same moment, while the ticks
-// go on. The workers close their descriptors, wipe their environment, ignore
+// minute, and breaks everything meanwhile, in any order and at the same moment.
+// Supervisors and workers are killed, stopped and told to end. Lock files, records
+// and the whole state directory are removed, moved away or damaged. The disk is
+// full, descriptors run out, the name is paused and reloaded, and both cores are
+// busy. The workers close their descriptors, wipe their environment, ignore
 // SIGTERM, daemonise.
 //
 //	go run ./proof/chaos -rounds 10000 -seed 7
 //	go run ./proof/chaos -subjects flock,setlock,gem -rounds 500
 //
-// What came of it is judged by the log alone, which the witnesses themselves
-// have written (see the package check). The log is kept if there is anything to
-// look at.
+// Package check judges a run by the log alone, which the witnesses themselves have
+// written. The log of a failed run is kept.
 package main
 
 import (
@@ -73,7 +71,7 @@ func main() {
 		}
 		c := config{subject: s, programs: programs, dir: filepath.Join(dir, fmt.Sprintf("%s-%d", s.name, *seed)),
 			seed: *seed, rounds: *rounds, tick: *tick, share: *faults, calm: 20, spare: *spare}
-		if s.name != "lifeline" { // what they can't stand they show soon
+		if s.name != "lifeline" { // a peer fails soon
 			c.rounds = min(c.rounds, *peers)
 		}
 		if *progress {
@@ -116,9 +114,9 @@ const tableHead = `| guard | ticks | starts | faults | overlaps | gaps | median 
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 `
 
-// row is the result as a line of the table; gaps are counted in ticks. "Most
-// ticks in one" counts the ticks that really came between the last fault and
-// the next start. On a machine that stops for a second, the ticks stop, too.
+// row returns the result as a line of the table; gaps are counted in ticks. "Most
+// ticks in one" counts the ticks between the last fault and the next start, because
+// on a machine that stops for a second the ticks stop too.
 func row(c config, r *result) string {
 	in := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(c.tick)) }
 	left, down := fmt.Sprint(len(r.leftovers)), "no"
@@ -135,7 +133,7 @@ func row(c config, r *result) string {
 		r.Late(c.tick+50*time.Millisecond), down, left)
 }
 
-// verdict says what is wrong with a result; "" is good.
+// verdict says what is wrong with a result; "" for nothing.
 func verdict(r *result) string {
 	var bad []string
 	if r.Overlaps > 0 {
@@ -146,7 +144,7 @@ func verdict(r *result) string {
 	}
 	if r.atEnd != 1 {
 		bad = append(bad, fmt.Sprintf("%d instances after the quiet ticks at the end\n%s", r.atEnd,
-			strings.Join(r.standing, "\n")))
+			strings.Join(r.outage, "\n")))
 	}
 	return strings.Join(bad, "\n")
 }

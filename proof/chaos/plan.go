@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// plan is what is done around one tick. It depends on the seed and on the
-// tick's number alone, so that a run can be repeated. The machine's timing is
-// then the only difference.
+// plan is what the driver does around one tick. It depends only on the seed and the
+// tick's number, so that a run can be repeated with the machine's timing as the only
+// difference.
 type plan struct {
 	burst   int       // ticks that start at once
-	workers []variant // of the worker that each of them would start
+	workers []variant // the worker that each of these ticks would start
 	actions []action
 }
 
 // variant is how a worker behaves.
 type variant struct {
 	closeFrom, wipe, ignoreTerm bool
-	drop                        bool // it becomes another user
-	follow, background          bool // its tick has --leftovers follow; it goes into the background
+	drop                        bool // the worker becomes another user
+	follow, background          bool // the tick has --leftovers follow; the worker goes into the background
 	daemon                      string
 	children                    int
-	length                      time.Duration // 0: until it is ended
+	length                      time.Duration // 0: until the driver ends it
 	respawn                     bool          // the supervisor starts it again, with a delay of 0
 	smallFiles                  bool          // the tick may write no file
 	fewFiles                    int           // the limit on descriptors of the tick; 0: as it is
@@ -67,14 +67,14 @@ const (
 	removeRun
 	removeDir
 	damage
-	killAndRemove // the two that leave only the process table to go by
-	moveDir       // away: what is open there keeps its inode, and has another path
+	killAndRemove // both faults, which leave only the process table as evidence
+	moveDir       // open files keep their inodes, and have another path
 	killAndDamage // the record can't tell of the orphan
 	fullDisk      // every byte is taken, or every inode
 	fewFiles      // the supervisor may open no more descriptors
 	pauseIt
 	reloadIt
-	busy // both cores
+	busy // load on both cores
 	kinds
 )
 
@@ -86,14 +86,13 @@ func (k kind) String() string {
 		"descriptor limit", "pause", "reload", "load on both cores"}[k]
 }
 
-// kills reports a fault that kills a supervisor, so that only what it has left
-// behind tells of its worker.
+// kills reports whether the fault kills a supervisor, so that only what it has left
+// behind shows its worker.
 func (k kind) kills() bool {
 	return k == killSupervisor || k == killBoth || k == killStarting || k == killAndRemove || k == killAndDamage
 }
 
-// forgets reports a fault that removes or damages what is written down about
-// the worker.
+// forgets reports whether the fault removes or damages the worker's record.
 func (k kind) forgets() bool {
 	switch k {
 	case removeRun, removeDir, moveDir, damage, killAndRemove, killAndDamage, fullDisk:
@@ -106,7 +105,7 @@ func (k kind) forgets() bool {
 type action struct {
 	kind  kind
 	after time.Duration // since the tick
-	pick  float64       // which of several processes, or how a record is damaged
+	pick  float64       // chooses among several processes, or ways to damage a record
 	hold  time.Duration // from STOP to CONT
 }
 
@@ -118,17 +117,17 @@ func (a action) String() string {
 	return s
 }
 
-// epoch is a stretch of the run. A worker that hides its descriptors and its
-// environment is known by the record and by its living supervisor alone. Taking
-// BOTH away is what the manual says can't be survived. So a stretch allows at
-// most one of the two faults for such a worker.
+// epoch is a stretch of the run. Only the record and the living supervisor show a
+// worker that hides its descriptors and its environment. The manual says that taking
+// BOTH away can't be survived. So for such a worker an epoch allows at most one of
+// the two faults.
 type epoch int
 
 const (
 	plain    epoch = iota // every fault, no worker that hides in both ways
 	noKills               // every worker, no supervisor is killed
 	noWipes               // every worker, nothing written is lost
-	followed              // as plain, under --leftovers follow: what a worker leaves is the instance, so none leaves anything
+	followed              // as plain, under --leftovers follow: leftovers would be the instance, so no worker leaves any
 )
 
 func (e epoch) String() string {
@@ -138,14 +137,13 @@ func (e epoch) String() string {
 
 const epochLength = 80 // ticks
 
-// epochOf gives the stretch that tick n lies in.
+// epochOf returns the epoch of tick n.
 func epochOf(seed uint64, n int) epoch {
 	rng := rand.New(rand.NewPCG(seed, 1<<32+uint64(n/epochLength)))
 	return []epoch{plain, plain, followed, noKills, noWipes}[rng.IntN(5)]
 }
 
-// planOf makes the plan of tick n. spare lists worker variants that hide in one
-// way, to be treated as hiding in both ("wipe").
+// planOf makes the plan of tick n. spare is the command's flag -spare.
 func planOf(seed uint64, n int, tick time.Duration, faults float64, spare string) plan {
 	rng := rand.New(rand.NewPCG(seed, uint64(n)))
 	p := plan{burst: 1}
@@ -168,7 +166,7 @@ func planOf(seed uint64, n int, tick time.Duration, faults float64, spare string
 		case killStarting:
 			a.after = time.Duration(rng.Int64N(int64(15 * time.Millisecond)))
 		}
-		if rng.IntN(3) == 0 { // else at the same moment as the one before
+		if rng.IntN(3) == 0 { // else at the same moment as the fault before
 			after += time.Duration(rng.Int64N(int64(8 * time.Millisecond)))
 		}
 		if e == noKills && a.kind.kills() || e == noWipes && a.kind.forgets() {
@@ -183,7 +181,7 @@ func variantOf(rng *rand.Rand, e epoch, spare string) variant {
 	v := variant{
 		closeFrom:  rng.IntN(4) == 0,
 		wipe:       rng.IntN(4) == 0,
-		ignoreTerm: rng.IntN(2) == 0, // or the death signal ends most orphans at once
+		ignoreTerm: rng.IntN(2) == 0, // without this the death signal ends most orphans
 		daemon:     []string{"", "", "", "", "", "", "keep", "close"}[rng.IntN(8)],
 		children:   []int{0, 0, 0, 0, 0, 0, 0, 3}[rng.IntN(8)],
 	}
@@ -191,7 +189,7 @@ func variantOf(rng *rand.Rand, e epoch, spare string) variant {
 	if rng.IntN(20) == 0 {
 		v.fewFiles = 4 + rng.IntN(28)
 		if rng.IntN(2) == 0 {
-			v.fewFiles = 64 // enough to run, and no descriptor number above it
+			v.fewFiles = 64 // enough to run
 		}
 	}
 	if rng.IntN(8) == 0 {
@@ -203,7 +201,7 @@ func variantOf(rng *rand.Rand, e epoch, spare string) variant {
 	}
 	v.smallFiles = rng.IntN(30) == 0
 	if e == noKills || e == noWipes {
-		v.smallFiles = false // the record, which then can't be written, is all that tells of some
+		v.smallFiles = false // with it no record can be written, and only a record shows some workers
 		if rng.IntN(2) == 0 {
 			v.closeFrom, v.wipe = true, true
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestPlanIsRepeatable: the same seed gives the same faults.
+// TestPlanIsRepeatable checks that the same seed gives the same faults.
 func TestPlanIsRepeatable(t *testing.T) {
 	differ := 0
 	for n := range 500 {
@@ -25,8 +25,8 @@ func TestPlanIsRepeatable(t *testing.T) {
 	}
 }
 
-// TestPlanNeverCombines holds the one thing that can't be survived out of
-// every plan, and everything else in some.
+// TestPlanNeverCombines checks that no plan has the combination that can't be
+// survived, and that everything else is in some plan.
 func TestPlanNeverCombines(t *testing.T) {
 	seen := map[kind]bool{}
 	bursts, hidden := 0, 0

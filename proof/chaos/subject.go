@@ -12,7 +12,7 @@ import (
 	"lifeline/proof/build"
 )
 
-// name is the instance's, in every run.
+// name is the name of the instance in every run.
 const name = "web"
 
 // subject is a guard under attack.
@@ -22,12 +22,12 @@ type subject struct {
 	// tick is what cron would run: the guard before the worker's command.
 	tick func(p build.Programs, state string, v variant, worker []string) []string
 	env  func(p build.Programs, state string) []string
-	// verb is a command of its own: pause, resume, reload; nil: it has none.
+	// verb makes one of the guard's commands pause, resume and reload; nil for none.
 	verb func(p build.Programs, state, verb string) *exec.Cmd
-	// files are those of its state directory that may be removed one by one:
-	// the lock, and what stands for a record.
+	// lock and run are patterns of the files in the state directory that faults
+	// remove: the lock file, and the file that has the record's place.
 	lock, run string
-	// end stops it as its manual says; nil: the driver ends all.
+	// end ends the instance as the guard's manual says; nil: the driver ends all.
 	end func(p build.Programs, state string) error
 }
 
@@ -36,7 +36,7 @@ var subjects = []subject{
 		name:  "lifeline",
 		about: "lifeline --kill-after 10ms NAME -- witness",
 		tick: func(p build.Programs, state string, v variant, worker []string) []string {
-			// The default of 10 s, made as much shorter as cron's minute.
+			// The default is 10 s for ticks a minute apart.
 			argv := []string{p.Lifeline, "--dir", state, "--kill-after", "10ms"}
 			if v.respawn {
 				argv = append(argv, "--respawn", "--respawn-delay", "0")
@@ -44,7 +44,7 @@ var subjects = []subject{
 			if v.follow {
 				argv = append(argv, "--leftovers", "follow")
 			}
-			// A reload starts the new one beside the old: it begins when that has gone.
+			// On a reload the new worker begins when the old worker is gone.
 			return append(append(append(argv, name, "--"), worker...), "-takeover")
 		},
 		verb: func(p build.Programs, state, verb string) *exec.Cmd {
@@ -96,9 +96,7 @@ var subjects = []subject{
 		name:  "gem",
 		about: "equal command lines in ps: the gem's algorithm",
 		tick: func(p build.Programs, state string, v variant, worker []string) []string {
-			// The command line is the same every time, as a crontab has it. The
-			// bad habits stand in the flags, and to the gem other flags would
-			// be another command.
+			// The gem compares command lines, so the flags of bad habits are left out.
 			return peerTick(p, state, v, worker[:plainWorker])
 		}, env: peerEnv("gem"),
 		lock: "file", run: "file",
@@ -111,10 +109,10 @@ var subjects = []subject{
 	},
 }
 
-// plainWorker counts the words of a worker's command before its bad habits.
+// plainWorker is the number of words of a worker's command before its bad habits.
 const plainWorker = 5
 
-// peerTick leaves the worker's program away: a peer becomes it.
+// peerTick leaves out the worker's program, because the peer becomes it.
 func peerTick(p build.Programs, _ string, _ variant, worker []string) []string {
 	return append([]string{p.Peer}, worker[1:]...)
 }
@@ -134,8 +132,8 @@ func subjectOf(name string) (subject, bool) {
 	return subject{}, false
 }
 
-// spoil damages the record at path in one of several ways. It is opened without
-// O_CREAT, because only an existing record can be damaged.
+// spoil damages the record at path in one of several ways. It opens the record
+// without O_CREAT, because only an existing record can be damaged.
 func spoil(path string, pick float64) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -162,7 +160,7 @@ func spoil(path string, pick float64) {
 	}
 }
 
-// remove takes away every file of the state directory that fits.
+// remove removes every file of the state directory that fits the pattern.
 func remove(state, pattern string) {
 	paths, _ := filepath.Glob(filepath.Join(state, pattern))
 	for _, path := range paths {

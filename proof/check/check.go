@@ -4,12 +4,13 @@
 // start and stop (see the program witness). A [Watch] adds what is seen only
 // from outside:
 //
-//	dead PID TICKS NS               its death was seen, by pidfd
-//	both PID TICKS NS PID TICKS     the second was alive at NS; the first had started
-//	begin NS   reset NS   end NS    of the run; reset: the driver swept the table itself
-//	tick NS                         one came
-//	fault NS TEXT                   what was done to it
-//	still NS                        that goes on
+//	dead PID TICKS NS               the witness was seen dead, by pidfd
+//	both PID TICKS NS PID TICKS     the first had started while the second was alive at NS
+//	begin NS   end NS               the run begins, ends
+//	reset NS                        the driver itself ended every process
+//	tick NS                         a tick starts
+//	fault NS TEXT                   a fault begins or ends
+//	still NS                        a fault goes on
 //
 // So the log alone is the evidence, and can be judged again later:
 //
@@ -30,18 +31,18 @@ import (
 	"lifeline/proof/pid"
 )
 
-// Life is one witness's.
+// Life is the life of one witness.
 type Life struct {
 	pid.ID
 	Start int64 // CLOCK_MONOTONIC
-	Stop  int64 // by its own word; 0 when it couldn't say
-	Dead  int64 // when it was seen; never before the death. 0: alive at the end of the log
-	// Overlap: another one lived when this one started.
+	Stop  int64 // as the witness said; 0 when it couldn't
+	Dead  int64 // when the death was seen, at or after the death; 0: alive at the end of the log
+	// Overlap says that another witness lived when this witness started.
 	Overlap bool
-	How     []string // what it said of itself at its start
+	How     []string // the witness's words at its start
 }
 
-// Node is the node that it said it is on.
+// Node returns the node that the witness said it is on.
 func (l Life) Node() string {
 	for _, word := range l.How {
 		if node, ok := strings.CutPrefix(word, "node="); ok {
@@ -51,7 +52,7 @@ func (l Life) Node() string {
 	return ""
 }
 
-// End is when it was over, as exactly as is known; 0 when it wasn't.
+// End returns when the life ended, as exactly as is known; 0 for a living witness.
 func (l Life) End() int64 {
 	if l.Stop != 0 {
 		return l.Stop
@@ -62,7 +63,7 @@ func (l Life) End() int64 {
 // Gap is a time without an instance.
 type Gap struct {
 	From, To int64
-	// Calm is the part of it after the last fault.
+	// Calm is the part of the gap after the last fault.
 	Calm time.Duration
 	// Ticks came within Calm. The first of them should have ended the gap,
 	// however slow the machine.
@@ -76,7 +77,7 @@ func (g Gap) Length() time.Duration { return time.Duration(g.To - g.From) }
 // Report is what a log shows.
 type Report struct {
 	Lives    []Life
-	Overlaps int // starts beside a living one
+	Overlaps int // starts beside a living witness
 	Evidence []string
 	Gaps     []Gap
 	Faults   int
@@ -133,7 +134,7 @@ func Judge(text []byte) (*Report, error) {
 		case "stop", "dead":
 			l := lives[e.id]
 			if l == nil {
-				return nil, fmt.Errorf("line %d of the log: %q of one that never started", e.line, e.text)
+				return nil, fmt.Errorf("line %d of the log: %q of a witness that never started", e.line, e.text)
 			}
 			if e.what == "stop" {
 				l.Stop = e.at
@@ -147,15 +148,15 @@ func Judge(text []byte) (*Report, error) {
 	}
 	slices.SortFunc(r.Lives, func(a, b Life) int { return cmp.Compare(a.Start, b.Start) })
 	for _, e := range both {
-		// Of two that overlap one is too many. The lock has mostly said which,
-		// and the order of their lines is not always that of the lock.
+		// Of two overlapping witnesses one counts. Mostly an "overlap" line has
+		// counted one already, either of the two.
 		if !over[e.id] && !over[e.other] {
 			over[e.id] = true
 		}
 	}
 	r.overlaps(over)
 	for _, list := range [][]int64{faults, resets, ticks} {
-		slices.Sort(list) // lines of two threads may stand in the other order
+		slices.Sort(list) // lines of two threads may be out of order
 	}
 	r.gaps(begin, end, faults, resets)
 	for i := range r.Gaps {
@@ -166,9 +167,8 @@ func Judge(text []byte) (*Report, error) {
 	return &r, nil
 }
 
-// overlaps counts each start beside a living witness once. A death that was
-// seen from outside may be seen late, so it proves nothing here; what a
-// witness says of its own end does.
+// overlaps counts each start beside a living witness once. A witness's own "stop"
+// is proof. A death may be seen late from outside, so it proves nothing here.
 func (r *Report) overlaps(over map[pid.ID]bool) {
 	var last Life // the one that stops last so far
 	for i := range r.Lives {
@@ -183,7 +183,7 @@ func (r *Report) overlaps(over map[pid.ID]bool) {
 		}
 		l.Overlap = over[l.ID]
 	}
-	r.Overlaps = len(over) // one may have died between the lines "overlap" and "start"
+	r.Overlaps = len(over) // a witness that died between "overlap" and "start" counts too
 }
 
 func (r *Report) gaps(begin, end int64, faults, resets []int64) {
@@ -201,7 +201,7 @@ func (r *Report) gaps(begin, end int64, faults, resets []int64) {
 		}
 		switch {
 		case l.End() == 0:
-			from = -1 // it lives on: no gap any more
+			from = -1 // this witness lives to the end: no gap any more
 		case from >= 0:
 			from = max(from, l.End())
 		}
@@ -211,7 +211,7 @@ func (r *Report) gaps(begin, end int64, faults, resets []int64) {
 	}
 }
 
-// between gives the last time of the sorted list that lies in the interval.
+// between returns the last time of the sorted list that lies in the interval.
 func between(times []int64, from, to int64) int64 {
 	i, _ := slices.BinarySearch(times, to)
 	if i > 0 && times[i-1] >= from {
@@ -220,7 +220,7 @@ func between(times []int64, from, to int64) int64 {
 	return 0
 }
 
-// count tells how many times of the sorted list lie in the interval.
+// count returns how many times of the sorted list lie in the interval.
 func count(times []int64, from, to int64) int {
 	i, _ := slices.BinarySearch(times, from)
 	j, _ := slices.BinarySearch(times, to)
@@ -234,11 +234,11 @@ type event struct {
 	at    int64
 	since int64    // of "pause"
 	how   []string // of "start"
-	line  int      // where it stands
+	line  int      // its number in the log
 	text  string
 }
 
-// events are the lines of a log.
+// events parses the lines of a log.
 func events(text []byte) iter.Seq2[event, error] {
 	return func(yield func(event, error) bool) {
 		for n, line := range bytes.Split(text, []byte("\n")) {

@@ -92,8 +92,8 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// TestWatch lets a shell play two witnesses that overlap, one of which is
-// killed and can't say so.
+// TestWatch lets two shells play witnesses that overlap. One is killed, so it can't
+// log its end.
 func TestWatch(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	w, err := Follow(path)
@@ -120,7 +120,7 @@ func TestWatch(t *testing.T) {
 	if n := len(w.Living()); n != 2 || w.Started() != 2 {
 		t.Errorf("%d of 2 seen alive, %d starts", n, w.Started())
 	}
-	// A pid that has come round again isn't the one that started.
+	// A process with the same pid and another start time isn't the witness.
 	w.say(fmt.Sprintf("start %d %d %d", os.Getpid(), 1, pid.Now()))
 	for _, cmd := range cmds {
 		_ = cmd.Process.Kill()

@@ -19,14 +19,14 @@ import (
 // still is how long a witness must have been silent to count as stopped.
 const still = 10 * time.Millisecond
 
-// Run is a witness in a cluster: its life, and when in that life it really ran.
-// A witness does nothing while it is stopped. If it is killed before it runs
-// again, its stop overlaps with no other run.
+// Run is the life of a witness in a cluster, and the times in which it really ran.
+// A stopped witness does nothing. If it is killed before it runs again, the time
+// since its stop overlaps with no other run.
 type Run struct {
 	Life
 	Fence uint64
 	Tick  string
-	// Spans in which it ran, by its own beats.
+	// Spans are the times in which the witness ran, by its own beats.
 	Spans []Span
 	last  int64
 }
@@ -34,7 +34,7 @@ type Run struct {
 // Span is a stretch of CLOCK_MONOTONIC.
 type Span struct{ From, To int64 }
 
-// Overlap is a time in which too many ran.
+// Overlap is a time in which too many witnesses ran.
 type Overlap struct {
 	Span
 	Why string
@@ -46,13 +46,13 @@ type Cluster struct {
 	Runs     []Run
 	Overlaps []Overlap
 	Fences   []string // fences that didn't rise
-	Gaps     []Gap    // times in which fewer lived than may
+	Gaps     []Gap    // times in which fewer witnesses than slots lived
 	Faults   int
 	Length   time.Duration
 }
 
-// Beats adds to the log when each witness ran last, from the files of its
-// option -beats. Call it when all have ended, before [Watch.Close].
+// Beats adds to the log when each witness ran last, from the files of the witness's
+// option -beats. Call Beats after all witnesses have ended, before [Watch.Close].
 func (w *Watch) Beats(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -61,7 +61,7 @@ func (w *Watch) Beats(dir string) error {
 	for _, e := range entries {
 		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err == nil && len(text) == 0 {
-			continue // killed before its first one
+			continue // killed before its first beat
 		}
 		if err != nil || len(text) != 8 {
 			return fmt.Errorf("cannot read the beats %s: %v", e.Name(), err)
@@ -85,7 +85,7 @@ func JudgeCluster(text []byte, slots int) (*Cluster, error) {
 		}
 		r := runs[e.id]
 		if r == nil && (e.what == "stop" || e.what == "dead" || e.what == "last" || e.what == "pause") {
-			return nil, fmt.Errorf("line %d of the log: %q of one that never started", e.line, e.text)
+			return nil, fmt.Errorf("line %d of the log: %q of a witness that never started", e.line, e.text)
 		}
 		switch e.what {
 		case "begin":
@@ -141,8 +141,8 @@ func newRun(e event) *Run {
 	return r
 }
 
-// span makes the spans of the pauses. The end is the witness's own word; of a
-// killed one it is the last beat.
+// span makes the spans between the pauses. The run ends with the witness's own word
+// or, if it was killed, with its last beat.
 func (r *Run) span(pauses []Span, end int64) {
 	switch {
 	case r.Stop != 0:
@@ -164,13 +164,13 @@ func (r *Run) span(pauses []Span, end int64) {
 		from = max(p.To, from)
 	}
 	add(end)
-	if len(r.Spans) == 0 { // it said that it runs, and no more
+	if len(r.Spans) == 0 { // the witness ended right after its start
 		r.Spans = []Span{{r.Start, r.Start + 1}}
 	}
 }
 
-// stopped reports that the witness was stopped at that time, as far as its
-// beats tell.
+// stopped reports whether the witness was stopped at that time, as far as its beats
+// show.
 func (r *Run) stopped(at int64) bool {
 	for i, s := range r.Spans {
 		if at >= s.From && at <= s.To {
@@ -185,7 +185,8 @@ func (r *Run) stopped(at int64) bool {
 
 func (r *Run) String() string { return fmt.Sprintf("%s (node %s, fence %d)", r.ID, r.Node(), r.Fence) }
 
-// sweep goes through all that began and ended to run, in order.
+// sweep goes through the beginnings and ends of all spans in order, and notes the
+// overlaps.
 func (c *Cluster) sweep(slots int) {
 	type step struct {
 		at    int64
@@ -220,7 +221,8 @@ func (c *Cluster) sweep(slots int) {
 	}
 }
 
-// gaps are times in which fewer than slots lived, running or stopped.
+// gaps notes the times in which fewer than slots witnesses lived, running or
+// stopped.
 func (c *Cluster) gaps(slots int, begin, end int64, changes []int64) {
 	type step struct {
 		at int64
@@ -232,7 +234,7 @@ func (c *Cluster) gaps(slots int, begin, end int64, changes []int64) {
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
 	living := 0
-	from := begin // since when fewer do; -1: all do
+	from := begin // since when fewer live; -1: all live
 	for _, s := range steps {
 		living += s.by
 		switch {
@@ -264,9 +266,9 @@ func describe(running []*Run) string {
 	return strings.Join(list, " beside ")
 }
 
-// facts are what was seen at the moment of a start: by the lock of the
-// witnesses, and from outside. They are exact where beats are a millisecond
-// apart; one that was stopped then doesn't count.
+// facts adds the overlaps that the witnesses' lock and the watch have seen at the
+// moment of a start. They are exact, while beats are a millisecond apart. A witness
+// that was stopped at that moment doesn't count.
 func (c *Cluster) facts(slots int, runs map[pid.ID]*Run, facts []event) {
 	beside := map[pid.ID][]string{}
 	excused := map[pid.ID]bool{}
@@ -293,7 +295,7 @@ func (c *Cluster) facts(slots int, runs map[pid.ID]*Run, facts []event) {
 	if slots == 1 {
 		for id := range locked {
 			if len(beside[id]) == 0 && !excused[id] && !c.excused(runs[id]) {
-				beside[id] = append(beside[id], "one that had the lock")
+				beside[id] = append(beside[id], "a witness that had the lock")
 			}
 		}
 	}
@@ -309,11 +311,11 @@ func (c *Cluster) facts(slots int, runs map[pid.ID]*Run, facts []event) {
 	slices.SortFunc(c.Overlaps, func(a, b Overlap) int { return cmp.Compare(a.From, b.From) })
 }
 
-// excused reports that a stopped witness held the lock when b started, and was
-// killed before it could be examined from outside.
+// excused reports whether a stopped witness held the lock when b started, and was
+// killed before the watch could examine it.
 func (c *Cluster) excused(b *Run) bool {
 	if b == nil {
-		return false // it never got as far as its first line
+		return false // b ended before its first line
 	}
 	for i := range c.Runs {
 		a := &c.Runs[i]
@@ -324,8 +326,8 @@ func (c *Cluster) excused(b *Run) bool {
 	return false
 }
 
-// fences must rise from each grant to the next. A worker that was started
-// again under the same grant has the same one.
+// fences notes each fence that didn't rise from one grant to the next. A worker that
+// was started again under the same grant has the same fence.
 func (c *Cluster) fences() {
 	var top Run
 	for _, r := range c.Runs {
@@ -347,8 +349,8 @@ func (c *Cluster) Longest() time.Duration {
 	return time.Duration(longest)
 }
 
-// Lengths returns the lengths of the gaps; calm: only what lay after the last
-// change.
+// Lengths returns the lengths of the gaps. With calm it returns only their parts
+// after the last change.
 func (c *Cluster) Lengths(calm bool) []time.Duration {
 	var list []time.Duration
 	for _, g := range c.Gaps {

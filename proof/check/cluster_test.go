@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Times are in milliseconds here, for the eye.
+// TestJudgeCluster judges logs whose times are in milliseconds.
 func TestJudgeCluster(t *testing.T) {
 	for _, c := range []struct {
 		name, log               string
@@ -21,12 +21,12 @@ func TestJudgeCluster(t *testing.T) {
 				"fence=2\nlast 2 2 100\nend 100"},
 		{name: "both ran", slots: 1, overlaps: 1, longest: 20, gaps: 1,
 			log: "begin 0\nstart 1 1 10\nstart 2 2 70\nlast 1 1 90\nlast 2 2 100\nend 100"},
-		{name: "a death seen late is none", slots: 1, gaps: 2,
+		{name: "a death seen late is no overlap", slots: 1, gaps: 2,
 			log: "begin 0\nstart 1 1 10\nstart 2 2 70\ndead 1 1 90\nlast 1 1 65\nlast 2 2 100\nend 100"},
 		{name: "stopped, and killed before it ran again", slots: 1, gaps: 2,
 			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\nboth 2 2 71 1 1\ndead 1 1 90\nlast 1 1 30\nlast 2 2 " +
 				"100\nend 100"},
-		{name: "the same, dead before anybody looked", slots: 1, gaps: 2,
+		{name: "the same, dead before the watch looked", slots: 1, gaps: 2,
 			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\ndead 1 1 71\nlast 1 1 30\nlast 2 2 100\nend 100"},
 		{name: "stopped, and ran again for a moment", slots: 1, overlaps: 1, longest: 2, gaps: 1,
 			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\nboth 2 2 71 1 1\npause 1 1 88 30\ndead 1 1 91\nlast " +

@@ -15,7 +15,7 @@ func (r *Report) Median() time.Duration { return Quantile(r.lengths(), 0.5) }
 // P99 returns the 99th percentile of the gaps' lengths.
 func (r *Report) P99() time.Duration { return Quantile(r.lengths(), 0.99) }
 
-// Longest is the longest gap.
+// Longest returns the longest gap.
 func (r *Report) Longest() Gap {
 	if len(r.Gaps) == 0 {
 		return Gap{}
@@ -23,7 +23,7 @@ func (r *Report) Longest() Gap {
 	return slices.MaxFunc(r.Gaps, func(a, b Gap) int { return cmp.Compare(a.Length(), b.Length()) })
 }
 
-// LongestCalm is the gap that lasted longest after the last fault.
+// LongestCalm returns the gap that lasted longest after the last fault.
 func (r *Report) LongestCalm() Gap {
 	if len(r.Gaps) == 0 {
 		return Gap{}
@@ -42,7 +42,7 @@ func (r *Report) Late(limit time.Duration) int {
 	return n
 }
 
-// MostTicks is how many ticks came, at most, in a gap after the last fault.
+// MostTicks returns the largest number of ticks in a gap after the last fault.
 func (r *Report) MostTicks() int {
 	n := 0
 	for _, g := range r.Gaps {
@@ -59,7 +59,7 @@ func (r *Report) lengths() []time.Duration {
 	return list
 }
 
-// Quantile gives the value that the share q of the list doesn't exceed.
+// Quantile returns the value that the share q of the list doesn't exceed.
 func Quantile(list []time.Duration, q float64) time.Duration {
 	if len(list) == 0 {
 		return 0

@@ -15,9 +15,9 @@ import (
 	"lifeline/proof/pid"
 )
 
-// Watch follows a log while it grows, and adds what it sees of the witnesses
-// from outside. Its own lines tell of facts only: that one was alive AFTER
-// another had started is an overlap, whenever it was noticed.
+// Watch follows a log while it grows, and adds what it sees of the witnesses from
+// outside. Its lines state facts that no delay can make wrong: a witness was alive
+// AFTER another had started.
 type Watch struct {
 	path   string
 	out    *os.File
@@ -33,7 +33,7 @@ type Watch struct {
 	done    chan struct{}
 }
 
-// Follow begins to watch the log at path, which is made if there is none.
+// Follow begins to watch the log at path, and makes the log if it is missing.
 func Follow(path string) (*Watch, error) {
 	out, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
@@ -52,7 +52,8 @@ func Follow(path string) (*Watch, error) {
 	return w, nil
 }
 
-// Note adds a line of the driver's: begin, end, reset or fault, at this moment.
+// Note adds a line of the driver's with the present time: begin, end, reset, tick,
+// fault or still.
 func (w *Watch) Note(what, text string) {
 	line := fmt.Sprintf("%s %d", what, pid.Now())
 	if text != "" {
@@ -97,7 +98,7 @@ func (w *Watch) follow() {
 	}
 }
 
-// line takes one in; true for the last.
+// line reads one line; last is true for the line "end".
 func (w *Watch) line(text string) (last bool) {
 	e, err := parse(text)
 	w.mu.Lock()
@@ -119,7 +120,7 @@ func (w *Watch) line(text string) (last bool) {
 func (w *Watch) start(l Life) {
 	w.started = append(w.started, l)
 	for other, h := range w.living {
-		if at := pid.Now(); !h.Dead() { // it is alive after this moment, and l began before it
+		if at := pid.Now(); !h.Dead() { // other is alive after this moment, and l began before
 			w.say(fmt.Sprintf("both %s %d %s", l.ID, at, other))
 		}
 	}
@@ -150,12 +151,12 @@ func (w *Watch) start(l Life) {
 	}()
 }
 
-// Living lists the witnesses that are alive, as far as has been seen.
+// Living lists the witnesses that have started and weren't seen dead.
 func (w *Watch) Living() []pid.ID {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var ids []pid.ID
-	for _, l := range w.started { // in a fixed order, for runs that can be repeated
+	for _, l := range w.started { // in a fixed order, so that runs can be repeated
 		if w.living[l.ID] != nil {
 			ids = append(ids, l.ID)
 		}
@@ -177,14 +178,14 @@ func (w *Watch) Lives() []Life {
 	return slices.Clone(w.started)
 }
 
-// Death is when a witness was seen dead; 0 when it lives.
+// Death returns when a witness was seen dead; 0 while it lives.
 func (w *Watch) Death(id pid.ID) int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.deaths[id]
 }
 
-// Changed gives a channel that is closed at the next start or death.
+// Changed returns a channel that is closed at the next start or death.
 func (w *Watch) Changed() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -200,8 +201,8 @@ func (w *Watch) Signal(id pid.ID, sig unix.Signal) {
 	}
 }
 
-// Close waits for the last deaths to be written (everything must have been
-// ended by now) and judges the log.
+// Close waits until the deaths of all witnesses are in the log, and judges the log.
+// The caller has ended the witnesses before.
 func (w *Watch) Close() (*Report, error) {
 	for deadline := time.Now().Add(10 * time.Second); len(w.Living()) > 0; {
 		if time.Now().After(deadline) {
