@@ -1,10 +1,9 @@
 //go:build linux
 
-// Package crash kills lifeline at each of its own steps, by SIGKILL, and judges
-// what the next tick makes of it. There must be at most one instance at any
-// time, and one after that tick. Its end must leave no process. The steps are
-// those of package internal/crash, which only a program built with the tag
-// proof has.
+// Package crash kills lifeline at each of its own steps, by SIGKILL, and judges what
+// the next tick does. There must be at most one instance at any time, and one after
+// that tick. The end of the instance must leave no process. Package internal/crash
+// lists the steps, which only a program built with the tag proof has.
 //
 //	make crash        every step 200 times
 package crash
@@ -43,16 +42,16 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// patience is for a machine under load; nothing waits that long.
+// patience is a limit for a machine under load.
 const patience = 30 * time.Second
 
 // scene is what brings lifeline to a step.
 type scene struct {
 	options []string
 	worker  []string
-	before  func(*stage) // without the step being armed
-	trigger func(*stage) // once the armed one is up; nil: its start alone does it
-	after   func(*stage) // once the armed one is dead
+	before  func(*stage) // runs before the armed lifeline starts
+	trigger func(*stage) // runs when the armed lifeline is up; nil: the start itself reaches the step
+	after   func(*stage) // runs when the armed lifeline is dead
 }
 
 var (
@@ -83,8 +82,8 @@ var (
 	self  = scene{trigger: func(s *stage) { s.command("reload", "--self", "--dir", s.path("state"), "web") }}
 )
 
-// steps are those of lifeline/crash (its own test holds that list to the code,
-// and TestEveryStep this one to that), and how to get there.
+// steps has each step of package internal/crash, and the scenes that lead to it.
+// TestEveryStep compares the two lists.
 var steps = []struct {
 	name string
 	scene
@@ -101,10 +100,10 @@ var steps = []struct {
 	{"fork.before", beside}, {"fork.after", beside},
 	{"reload.asked", reload}, {"reload.started", reload}, {"reload.ready", reload}, {"reload.over", reload},
 	{"handover.exec", self}, {"handover.taken", self}, {"handover.restored", self},
-	// A respawn takes the same way again, without a census.
+	// A respawn goes through the same steps, without a census.
 	{"start.announced", second}, {"start.elected", second}, {"fork.after", second}, {"start.recorded", second},
 	{"start.told", second},
-	// What a worker has left is no instance, also where its own pid was never written down.
+	// Leftovers of a worker are no instance, also if its pid was never recorded.
 	{"fork.after", unwritten(start)}, {"fork.after", unwritten(second)}, {"start.forked", unwritten(second)},
 }
 
@@ -114,8 +113,8 @@ func unwritten(sc scene) scene {
 	return sc
 }
 
-// second arms the step only when the first worker is up. The step is named in a
-// file's name, and the file stands in the way until then.
+// second arms the step when the first worker is up. Until then the file that marks a
+// crash exists already, which keeps lifeline from being killed.
 var second = scene{options: again.options, before: func(s *stage) {
 	if err := os.WriteFile(s.path("crashed"), nil, 0o600); err != nil {
 		s.t.Fatal(err)
@@ -173,7 +172,7 @@ func (s *stage) start(env []string, options []string, worker ...string) *tick {
 	}
 	t := &tick{c, make(chan struct{})}
 	go func() {
-		_ = c.Wait() // how it ended says nothing; the witnesses do
+		_ = c.Wait() // the witnesses judge, not its exit code
 		close(t.done)
 	}()
 	s.ticks = append(s.ticks, t)
@@ -206,7 +205,7 @@ func (s *stage) worker(sig unix.Signal) {
 	}
 }
 
-// command runs lifeline's own, beside everything else.
+// command runs a command of lifeline beside everything else.
 func (s *stage) command(args ...string) {
 	c := exec.Command(programs.Lifeline, args...)
 	c.Env = environ()
@@ -217,7 +216,7 @@ func (s *stage) command(args ...string) {
 	go func() { _ = c.Wait() }()
 }
 
-// play kills one at the step, and judges.
+// play kills lifeline at the step, and judges.
 func (s *stage) play(step string, sc scene, n int) {
 	t := s.t
 	t.Helper()
@@ -255,14 +254,14 @@ func (s *stage) play(step string, sc scene, n int) {
 		}
 		n := int(binary.NativeEndian.Uint32(text))
 		for _, k := range s.ticks {
-			if k.cmd.Process.Pid == n { // all its threads: the locks go with the last
+			if k.cmd.Process.Pid == n { // wait for all its threads, because the last one releases the locks
 				return k.over()
 			}
 		}
 		st, err := pid.Look(n)
 		return err != nil || st.State == 'Z'
 	})
-	s.until("all comes to rest", s.atRest)
+	s.until("everything comes to rest", s.atRest)
 	if sc.after != nil {
 		sc.after(s)
 	}
@@ -276,7 +275,7 @@ func (s *stage) play(step string, sc scene, n int) {
 		said, _ := os.ReadFile(s.path("said"))
 		t.Fatalf("%s: %d instances after the next tick\n%s\n%s", s.round, n, tail(log), tail(said))
 	}
-	// And one more finds it.
+	// One more tick finds the instance.
 	more := s.start(nil, sc.options, worker...)
 	s.until("one of two ticks finds the other", func() bool { return more.over() || next.over() })
 	if n := len(s.watch.Living()); n != 1 {
@@ -293,8 +292,8 @@ func (s *stage) play(step string, sc scene, n int) {
 	}
 }
 
-// atRest reports that the process that was to die has died, and that the
-// process that was to start has started.
+// atRest reports whether the doomed processes have ended, and whether a supervisor
+// that lives has its worker.
 func (s *stage) atRest() bool {
 	living := s.watch.Living()
 	supervisors, others := 0, 0
@@ -316,9 +315,8 @@ func (s *stage) atRest() bool {
 	return others == 0 && supervisors == 1 && len(living) == 1
 }
 
-// orphans counts the processes that came to this test as their subreaper,
-// except witnesses. A process that is dying shows no program any more, and may
-// still hold its locks.
+// orphans counts the processes, except witnesses, whose subreaper this test has
+// become. A dying process shows no program any more, and may still hold its locks.
 func (s *stage) orphans(living []pid.ID) (n int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -344,7 +342,7 @@ func (s *stage) orphans(living []pid.ID) (n int) {
 	return n
 }
 
-// environ is ours without what speaks to lifeline.
+// environ returns this process's environment without lifeline's variables.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LIFELINE_") })
 }
@@ -383,7 +381,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestEveryStep: none of lifeline's steps is left out.
+// TestEveryStep checks that lifeline is killed at each of its steps.
 func TestEveryStep(t *testing.T) {
 	text, err := os.ReadFile("../../internal/crash/steps.go")
 	if err != nil {
@@ -392,7 +390,7 @@ func TestEveryStep(t *testing.T) {
 	_, list, _ := strings.Cut(string(text), "var Steps = ")
 	words := strings.Split(list, `"`)
 	if len(words) < 60 {
-		t.Fatalf("the list of steps isn't understood: %q", list)
+		t.Fatalf("cannot read the list of steps: %q", list)
 	}
 	for i := 1; i < len(words); i += 2 {
 		if !slices.ContainsFunc(steps, func(s struct {

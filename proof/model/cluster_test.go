@@ -13,15 +13,14 @@ import (
 	"lifeline/proof/need"
 )
 
-// smallCluster is as much as Spin sees all of in a minute: two grants, one
-// fault, six steps of time, a TTL of three.
+// smallCluster is a size that Spin searches in a minute: two grants, one fault, six
+// steps of time, a TTL of three.
 const smallCluster = "HORIZON=6 GRANTS=2 FAULTS=1"
 
-// processCluster is the same with a worker that is one process, and both of its
-// guards out.
+// processCluster has a worker that is a single process, and both guards may be out.
 const processCluster = "PROCESS HORIZON=4 GRANTS=2 FAULTS=2"
 
-// TestCluster holds the rules of the lease in every order of the steps.
+// TestCluster checks the rules of the lease in every order of the steps.
 func TestCluster(t *testing.T) {
 	need.Time(t, "minutes")
 	sizes := []string{smallCluster, processCluster}
@@ -33,9 +32,9 @@ func TestCluster(t *testing.T) {
 		t.Run(flags, func(t *testing.T) {
 			out := exhaust(t, flags)
 			if !strings.Contains(out, "errors: 0") {
-				t.Errorf("it doesn't hold:\n%s", out)
+				t.Errorf("the promise doesn't hold:\n%s", out)
 			}
-			// Silence proves nothing unless it has seen all there is.
+			// No error proves something only after a complete search.
 			for _, cut := range []string{"max search depth too small", "out of memory", "Search not completed"} {
 				if strings.Contains(out, cut) {
 					t.Fatalf("the search was not complete:\n%s", out)
@@ -46,7 +45,7 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// TestClusterRules takes one rule out at a time: each must be missed.
+// TestClusterRules takes out one rule at a time: the model must then fail.
 func TestClusterRules(t *testing.T) {
 	need.Time(t, "minutes")
 	for _, rule := range []string{"REACHED", "FROM_ANSWER", "UNCONFIRMED", "MONOTONIC", "MARGIN=1", "NO_LOOK",
@@ -54,7 +53,7 @@ func TestClusterRules(t *testing.T) {
 		t.Run(rule, func(t *testing.T) {
 			flags := smallCluster
 			switch rule {
-			case "PLAIN_DELETE": // a third one comes into the place that was deleted
+			case "PLAIN_DELETE": // a third worker takes the deleted lease
 				flags = strings.Replace(flags, "GRANTS=2", "GRANTS=3", 1)
 			case "NO_KILLTIMER", "NO_PDEATH":
 				flags = processCluster
@@ -62,13 +61,13 @@ func TestClusterRules(t *testing.T) {
 				flags = strings.Replace(flags, "FAULTS=1", "FAULTS=2", 1)
 			}
 			if out := exhaust(t, flags+" "+rule); !strings.Contains(out, "assertion violated") {
-				t.Errorf("the model passes without it:\n%s", out)
+				t.Errorf("the model passes without this rule:\n%s", out)
 			}
 		})
 	}
 }
 
-// exhaust lets Spin look at every state of cluster.pml, until something fails.
+// exhaust lets Spin visit every state of cluster.pml until an assertion fails.
 func exhaust(t *testing.T, flags string) string {
 	t.Helper()
 	need.Programs(t, "spin", "gcc")

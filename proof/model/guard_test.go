@@ -11,7 +11,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// Sizes of the guard's model: how much may happen.
+// Sizes of the guard's model: how many of each event may happen.
 const (
 	two   = "TICKS=2 REMOVALS=1 KILLS=1"
 	life  = two + " DEATHS=1 RESPAWNS=1"
@@ -20,7 +20,7 @@ const (
 	bare  = "TICKS=2 HIDES=2 BOTH"
 )
 
-// TestGuard checks every interleaving of the ticks and one more.
+// TestGuard checks every interleaving of the ticks, and one more tick at the end.
 func TestGuard(t *testing.T) {
 	for _, size := range []struct {
 		flags string
@@ -50,23 +50,23 @@ func TestGuard(t *testing.T) {
 			t.Parallel()
 			r := check(t, "guard.pml", size.flags)
 			if r.fails != "" {
-				t.Errorf("it doesn't hold: %s\n%s", r.fails, r.trail)
+				t.Errorf("a promise doesn't hold: %s\n%s", r.fails, r.trail)
 			}
 			t.Logf("%d states, %.1f s", r.states, r.seconds)
 		})
 	}
 }
 
-// How the model's assertions end: a second command, no command.
+// How a part's absence may show: a second command, no command.
 const (
 	doubled = "<2)"
 	missing = ">0)"
 	allDown = "removals||"
 )
 
-// TestGuardParts takes one part out at a time. Where both mechanisms would each
-// suffice, the other one is out already: with the part the model holds, and
-// without it it fails.
+// TestGuardParts takes out one part at a time. With the part the model holds, without
+// the part it fails. Where both mechanisms are each enough, the other mechanism is
+// taken out in both cases.
 func TestGuardParts(t *testing.T) {
 	need.Time(t, "minutes")
 	for _, part := range []struct {
@@ -104,14 +104,14 @@ func TestGuardParts(t *testing.T) {
 		t.Run(part.part, func(t *testing.T) {
 			t.Parallel()
 			if r := check(t, "guard.pml", part.with); r.fails != "" {
-				t.Fatalf("with the part it fails as well, so this shows nothing: %s", r.fails)
+				t.Fatalf("the model fails with the part too, so this shows nothing: %s", r.fails)
 			}
 			r := check(t, "guard.pml", part.with+" "+part.without)
 			switch {
 			case r.fails == "":
-				t.Error("without it nothing fails: what is it good for?")
+				t.Error("the model holds without the part, so the part isn't needed")
 			case !strings.Contains(r.fails, part.fails):
-				t.Errorf("it fails otherwise than it should: %s", r.fails)
+				t.Errorf("the model fails in another way: %s", r.fails)
 			default:
 				t.Logf("%s after %d states", r.fails, r.states)
 			}
@@ -119,17 +119,17 @@ func TestGuardParts(t *testing.T) {
 	}
 }
 
-// TestGuardEarly holds that the thread name may be given back when the fork
-// returns, before the record is written: a worker in execve counts.
+// TestGuardEarly checks that the thread name may be given back when the fork returns,
+// before the record is written, because a worker in execve counts.
 func TestGuardEarly(t *testing.T) {
 	t.Parallel()
 	if r := check(t, "guard.pml", life+" HIDES=1 WITHDRAW_AT_EXEC"); r.fails != "" {
-		t.Errorf("it doesn't hold: %s\n%s", r.fails, r.trail)
+		t.Errorf("a promise doesn't hold: %s\n%s", r.fails, r.trail)
 	}
 }
 
-// TestGuardNames holds that every step and every part that the table at the top
-// of the model names is in the model.
+// TestGuardNames checks that the model has every step and every part that the table
+// at its top names.
 func TestGuardNames(t *testing.T) {
 	text, err := os.ReadFile("guard.pml")
 	if err != nil {
@@ -143,7 +143,7 @@ func TestGuardNames(t *testing.T) {
 	steps, parts, ok := strings.Cut(steps, "* Parts to take out")
 	rows := regexp.MustCompile(`(?m)^ \*   (\w+(?:, \w+)*)(?:  |$)`).FindAllStringSubmatch(steps, -1)
 	if !ok || len(rows) < 20 {
-		t.Fatalf("only %d rows of the table are understood", len(rows))
+		t.Fatalf("cannot read more than %d rows of the table", len(rows))
 	}
 	for _, row := range rows {
 		if row[1] == "worker" { // a heading
@@ -157,7 +157,7 @@ func TestGuardNames(t *testing.T) {
 	}
 	words := regexp.MustCompile(`\b[A-Z]{2,}(?:_[A-Z]+)*\b`).FindAllString(parts, -1)
 	if len(words) < 30 {
-		t.Fatalf("only %d parts of the table are understood", len(words))
+		t.Fatalf("cannot read more than %d parts of the table", len(words))
 	}
 	for _, word := range words {
 		if word != "SIGCONT" && !regexp.MustCompile(`(?m)^#(?:if|elif|ifdef|ifndef).*\b`+word+`\b`).MatchString(body) {

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package model checks the algorithms with Spin: not the code, but every order
-// in which its steps can happen. README.md tells how to read the models.
+// Package model checks the algorithms, not the code, with Spin: every order in which
+// the steps can happen. README.md tells how to read the models.
 package model
 
 import (
@@ -19,10 +19,10 @@ import (
 	"lifeline/proof/need"
 )
 
-// result is what Spin found. An empty fails means that it holds.
+// result is what Spin found. The model holds if fails is empty.
 type result struct {
 	fails   string // the assertion, or the deadlock
-	trail   string // how it came to that, in the model's steps
+	trail   string // the model's steps up to the failure
 	states  int
 	seconds float64
 }
@@ -33,8 +33,8 @@ var (
 	step    = regexp.MustCompile(`(?m)^.*\(([A-Za-z]+):1\).*\[((?:sup|wrk)\[[^\]]*\] = .*|(?:announced|stopped|wiped)\[[^\]]*\] = .*|(?:kills|deaths|removals|damages|stops|hides) = .*)\]$`)
 )
 
-// check lets Spin look at every state of a model with the flags given, each of
-// them a macro of the model's. One at a time takes up to 1.5 GB of memory.
+// check lets Spin visit every state of a model. Each flag is a macro of the model. A
+// search takes up to 1.5 GB of memory, so only one runs at a time.
 func check(t *testing.T, model, flags string) result {
 	t.Helper()
 	known, _ := checked.LoadOrStore(model+" "+flags, new(once))
@@ -48,7 +48,7 @@ type once struct {
 	result
 }
 
-var checked sync.Map // by model and flags: several tests ask for the same
+var checked sync.Map // by model and flags, because several tests need the same search
 
 func look(t *testing.T, model, flags string) result {
 	t.Helper()
@@ -78,7 +78,7 @@ func look(t *testing.T, model, flags string) result {
 		defines = append(defines, "-D"+flag)
 	}
 	run(append(append([]string{"spin", "-a"}, defines...), model)...)
-	// Most searches are over sooner than a compiler that optimises.
+	// Most searches take less time than an optimising compiler.
 	optimise := "-O0"
 	if strings.Contains(flags, "TICKS=3") || strings.Contains(flags, "REMOVALS=2") {
 		optimise = "-O1"
@@ -98,7 +98,7 @@ func look(t *testing.T, model, flags string) result {
 		}
 		return r
 	}
-	// Silence proves nothing unless it has seen all there is.
+	// No error proves something only after a complete search.
 	if !strings.Contains(out, "errors: 0") || strings.Contains(out, "out of memory") ||
 		strings.Contains(out, "max search depth too small") || strings.Contains(out, "Search not completed") ||
 		r.states == 0 {

@@ -20,8 +20,7 @@ import (
 	"lifeline/proof/pid"
 )
 
-// patience is how long a round may take to be decided. Nothing waits that
-// long; a machine under load may.
+// patience is the time limit of a round, for a machine under load.
 const patience = 60 * time.Second
 
 // arena is where the rounds of one contender are played.
@@ -33,7 +32,7 @@ type arena struct {
 	watch *check.Watch
 }
 
-// count is how the rounds ended: with one runner, with none, with more.
+// count counts the rounds with one runner, with none, with more.
 type count struct {
 	rounds, one, none, more int
 	each                    time.Duration // median of the time to the last decision
@@ -59,7 +58,7 @@ func newArena(t *testing.T) *arena {
 func (a *arena) path(name string) string { return filepath.Join(a.dir, name) }
 
 func (a *arena) play(rounds int) count {
-	a.t.Cleanup(func() { pid.KillBelow(programs.Dir) }) // what a failure has left
+	a.t.Cleanup(func() { pid.KillBelow(programs.Dir) }) // after a failure
 	c := count{rounds: rounds}
 	var times []time.Duration
 	a.watch.Note("begin", "")
@@ -82,8 +81,8 @@ func (a *arena) play(rounds int) count {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	// Two counts that know nothing of each other: the starts of each round,
-	// and the witnesses' own lock.
+	// Two independent counts must agree: the starts of each round, and the witnesses'
+	// own lock.
 	if report.Overlaps != more {
 		a.t.Errorf("the rounds had %d runners too many, the witnesses saw %d overlaps", more, report.Overlaps)
 	}
@@ -93,8 +92,8 @@ func (a *arena) play(rounds int) count {
 	return c
 }
 
-// round plays one. All ticks are blocked at a barrier before any may go on;
-// the runner lives until every other one has decided.
+// round plays one round. All ticks wait at a barrier before the first may go on. The
+// runner lives until every other tick has decided.
 func (a *arena) round(n int) (runners int, took time.Duration) {
 	ready, readyIn := a.pipe()
 	goOn, goOnIn := a.pipe()
@@ -105,8 +104,8 @@ func (a *arena) round(n int) (runners int, took time.Duration) {
 	before := a.watch.Started()
 	ended := make(chan struct{}, starters)
 	for range starters {
-		// The shell becomes the tick, so that only an execve lies between the
-		// barrier and its first instruction.
+		// The shell becomes the tick, so that only an execve lies between the barrier
+		// and the tick's first instruction.
 		cmd := exec.Command("/bin/sh", append([]string{"-c", `echo >&3; read go <&4; exec 3>&- 4<&-; exec "$@"`, "starter"},
 			a.argv...)...)
 		cmd.Env = append(environ(), a.env...)
@@ -116,7 +115,7 @@ func (a *arena) round(n int) (runners int, took time.Duration) {
 			a.t.Fatal(err)
 		}
 		go func() {
-			_ = cmd.Wait() // how it ended says nothing here; the witnesses do
+			_ = cmd.Wait() // the witnesses judge, not its exit code
 			ended <- struct{}{}
 		}()
 	}
@@ -167,12 +166,12 @@ func (a *arena) pipe() (r, w *os.File) {
 	return r, w
 }
 
-// environ is ours without what speaks to lifeline.
+// environ returns this process's environment without lifeline's variables.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LIFELINE_") })
 }
 
-// evidence is what there is to look at after a failure.
+// evidence returns the log, the output and the processes, for a failure's message.
 func (a *arena) evidence() string {
 	log, _ := os.ReadFile(a.path("log"))
 	lines := bytes.Split(log, []byte("\n"))

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package rounds lets many ticks of one name start at the same moment, over and
-// over. In every round exactly one of them must run, with either half of the
-// guard and with the announcement alone. Beside it stand the algorithms that
-// people use instead, which show that the test can fail.
+// Package rounds lets many ticks of one name start at the same moment, in many
+// rounds. In every round exactly one tick must run its command, with either mechanism
+// of the guard and with the announcement alone. Algorithms that people use instead
+// show that the test can fail.
 //
 //	LIFELINE_ROUNDS=1000 go test -v -run TestRounds -timeout 1h ./proof/rounds
 package rounds
@@ -16,7 +16,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// starters is how many ticks start at once.
+// starters is the number of ticks that start at once.
 const starters = 20
 
 var programs build.Programs
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// rounds is how many of them to play: few by default, for every commit.
+// rounds returns the number of rounds to play: few by default.
 func rounds(t *testing.T) int {
 	return int(need.Number(t, "LIFELINE_ROUNDS", 40))
 }
@@ -58,8 +58,8 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// TestControls plays the same rounds with what is used elsewhere. They must
-// fail, or the rounds above prove nothing.
+// TestControls plays the same rounds with other algorithms. These must fail, or
+// TestRounds proves nothing.
 func TestControls(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	for _, control := range []struct {

@@ -17,7 +17,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// above plays the supervisor of lifeline, as systemd would be one.
+// above plays the supervisor of lifeline, in systemd's place.
 type above struct {
 	*sdnotify.Receiver
 	t *testing.T
@@ -30,7 +30,7 @@ func supervisor(t *testing.T, dir string) above {
 	return above{r, t}
 }
 
-// hear waits until a message satisfies ok, and gives all up to that one.
+// hear waits until a message satisfies ok, and returns all messages up to this one.
 func (a above) hear(what string, ok func(*sdnotify.Message) bool) (all []sdnotify.Message) {
 	a.t.Helper()
 	for deadline := time.After(patience); ; {
@@ -55,9 +55,8 @@ func (a above) heartbeats(n int) {
 	}
 }
 
-// lifeline under a supervisor of its own says who it is, how it stands and that
-// it ends. It says that it is ready after its worker is, and sends heartbeats
-// while its loop turns.
+// TestNotifyClient checks what lifeline tells its own supervisor: MAINPID, STATUS and
+// STOPPING, READY after its worker is ready, and heartbeats while its loop turns.
 func TestNotifyClient(t *testing.T) {
 	b := ready(t)
 	dir, times, err := b.room()
@@ -87,7 +86,7 @@ func TestNotifyClient(t *testing.T) {
 	lifeline := openPID(t, s.cmd.Process.Pid)
 	lifeline.Signal(unix.SIGSTOP)
 	stopped(t, lifeline.PID)
-	sup.Drain() // what it had said before
+	sup.Drain() // earlier messages
 	select {
 	case <-sup.C():
 		if late := sup.Drain(); len(late) > 0 {
@@ -98,7 +97,7 @@ func TestNotifyClient(t *testing.T) {
 	lifeline.Signal(unix.SIGCONT)
 	sup.heartbeats(3)
 
-	// A respawn is its own affair.
+	// A respawn isn't reported as another READY.
 	must[time.Duration](t)(s.kill())
 	sup.heartbeats(2)
 	lifeline.Signal(unix.SIGTERM)
@@ -107,12 +106,12 @@ func TestNotifyClient(t *testing.T) {
 		t.Errorf("READY=1 came twice: %+v", all)
 	}
 	if !lifeline.WaitFor(int(patience.Milliseconds())) {
-		t.Error("it doesn't end")
+		t.Error("lifeline doesn't end")
 	}
 }
 
-// lifeline under lifeline, each with a watchdog: the inner one looks after its
-// worker, the outer one after the inner.
+// TestLifelineUnderLifeline gives two lifelines a watchdog each: the inner one
+// watches the worker, the outer one the inner one.
 func TestLifelineUnderLifeline(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	b := ready(t)
@@ -143,7 +142,7 @@ func TestLifelineUnderLifeline(t *testing.T) {
 			}
 		}
 	}
-	for range 5 { // the worker hangs, again and again
+	for range 5 { // each worker hangs
 		next()
 	}
 	if now, _ := childOf(s.cmd.Process.Pid, b.lifeline); now != first {
@@ -155,7 +154,7 @@ func TestLifelineUnderLifeline(t *testing.T) {
 	if !h.WaitFor(int(patience.Milliseconds())) {
 		t.Fatalf("a stopped inner lifeline isn't ended; printed: %q", head(s.said()))
 	}
-	// What the dead one's worker still had to say may come first.
+	// A message of the dead lifeline's worker may come first.
 	until(t, "another inner lifeline with a worker", func() bool {
 		now, found := childOf(s.cmd.Process.Pid, b.lifeline)
 		if !found || now == first {
@@ -166,8 +165,8 @@ func TestLifelineUnderLifeline(t *testing.T) {
 	})
 }
 
-// What a worker has stored comes back after its death, by name, again and
-// again.
+// TestStoredDescriptor checks that a stored descriptor comes back by name after each
+// death of a worker.
 func TestStoredDescriptor(t *testing.T) {
 	b := ready(t)
 	s := b.forTest(t, []string{"--respawn", "--respawn-delay", "0s", "--notify", "--env", helper + "=store"},
@@ -185,8 +184,8 @@ func TestStoredDescriptor(t *testing.T) {
 	}
 }
 
-// A worker that has forked twice, ignores SIGTERM and belongs to init notices
-// that its supervisor was killed.
+// TestSupervisorKilled checks that a worker that has forked twice, ignores SIGTERM and
+// belongs to init notices that its supervisor was killed.
 func TestSupervisorKilled(t *testing.T) {
 	b := ready(t)
 	s := b.forTest(t, []string{"--leftovers", "follow", "--env", helper + "=daemon"}, must[string](t)(os.Executable()))
@@ -194,13 +193,13 @@ func TestSupervisorKilled(t *testing.T) {
 	daemon := openPID(t, int(m[1]))
 	t.Cleanup(func() { daemon.Signal(unix.SIGKILL) })
 	if daemon.WaitFor(300) {
-		t.Fatalf("it ended before its supervisor; printed: %q", s.said())
+		t.Fatalf("the worker ended before its supervisor; printed: %q", s.said())
 	}
 	_ = s.cmd.Process.Kill()
 	if m = must[message](t)(s.hear()); m[0] != 1 || m[1] != int64(daemon.PID) {
 		t.Errorf("heard %v of pid %d", m, daemon.PID)
 	}
 	if !daemon.WaitFor(int(patience.Milliseconds())) {
-		t.Error("it lives on")
+		t.Error("the worker lives on")
 	}
 }

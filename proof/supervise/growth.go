@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// size is what a supervisor takes, apart from memory's own table.
+// size is what a supervisor uses.
 type size struct {
 	fds, threads, zombies int
 	smaps
 }
 
-// measure waits until the process is quiet and tells its size.
+// measure waits until the process is quiet and returns its size.
 func measure(process int) (size, error) {
 	var last size
 	for deadline, same := time.Now().Add(patience), 0; same < 5; time.Sleep(20 * time.Millisecond) {
@@ -78,8 +78,8 @@ func zombies(process int) (n int, err error) {
 	return n, nil
 }
 
-// respawns lets a worker end again and again, and measures its supervisor after
-// given numbers of ends.
+// respawns lets workers end at once, and measures their supervisor after the numbers
+// of respawns in at.
 func (b *bench) respawns(at []int, options ...string) (sizes []size, err error) {
 	dir, times, err := b.room()
 	if err != nil {
@@ -118,7 +118,7 @@ func (b *bench) respawns(at []int, options ...string) (sizes []size, err error) 
 	return sizes, nil
 }
 
-// growth is the table of a supervisor's size over many respawns.
+// growth prints the table of a supervisor's size over many respawns.
 func (b *bench) growth(o *options) error {
 	at := []int{o.respawns / 100, o.respawns / 10, o.respawns}
 	began := time.Now()

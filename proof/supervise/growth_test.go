@@ -8,7 +8,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// Nothing is left behind by a respawn.
+// TestGrowth checks that respawns leave no descriptor, zombie or memory behind.
 func TestGrowth(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	b := ready(t)
@@ -22,19 +22,19 @@ func TestGrowth(t *testing.T) {
 		if early.zombies+late.zombies != 0 {
 			t.Errorf("%v: %d zombies after 30 respawns, %d after 300", options, early.zombies, late.zombies)
 		}
-		// The runtime keeps a thread for each call that has ever blocked beside
-		// others; it doesn't need ten more for the same work.
+		// The runtime keeps a thread for each call that has ever blocked beside others.
+		// The same work needs at most ten more.
 		if late.threads > early.threads+10 {
 			t.Errorf("%v: %d threads after 30 respawns, %d after 300", options, early.threads, late.threads)
 		}
-		// The heap isn't collected before it has 4 MB.
+		// The runtime collects the heap from 4 MB on.
 		if late.rss > early.rss+8<<20 {
 			t.Errorf("%v: %s after 30 respawns, %s after 300", options, mb(early.rss), mb(late.rss))
 		}
 	}
 }
 
-// With --exec no supervisor stays.
+// TestExecStaysAlone checks that under --exec no supervisor stays.
 func TestExecStaysAlone(t *testing.T) {
 	b := ready(t)
 	dir, times, err := b.room()

@@ -20,7 +20,7 @@ import (
 	"lifeline/lifeline/worker"
 )
 
-// beHelper is what this program does as a worker in Go.
+// beHelper does what this program does as a worker in Go.
 func beHelper(what string) error {
 	switch what {
 	case "store":
@@ -35,7 +35,7 @@ func beHelper(what string) error {
 	return errors.New("unknown")
 }
 
-// say tells the test, by the fifo of the directory: two numbers.
+// say sends two numbers to the test, by the directory's FIFO.
 func say(a, b int64) error {
 	f, err := os.OpenFile("times", os.O_WRONLY, 0)
 	if err != nil {
@@ -47,8 +47,8 @@ func say(a, b int64) error {
 	return err
 }
 
-// store leaves a descriptor with the supervisor, and tells the test which
-// generation had it made, when it comes back.
+// store leaves a descriptor with the supervisor. When the descriptor comes back,
+// store tells the test which generation made it.
 func store() error {
 	files, err := worker.Files()
 	if err != nil {
@@ -88,9 +88,9 @@ func store() error {
 	select {}
 }
 
-// again starts this program as another helper, with all that it has inherited.
+// again starts this program as another helper, with all inherited descriptors.
 func again(what string, wait bool) error {
-	if err := os.Setenv(helper, what); err != nil { // of two in the environment the first would count
+	if err := os.Setenv(helper, what); err != nil { // Setenv, because the first of two equal variables counts
 		return err
 	}
 	child, err := syscall.ForkExec("/proc/self/exe", os.Args[:1], &syscall.ProcAttr{
@@ -106,7 +106,7 @@ func again(what string, wait bool) error {
 	}
 }
 
-// daemonize forks twice and ends: what is left belongs to init.
+// daemonize forks twice and ends, so that init becomes the grandchild's parent.
 func daemonize() error { return again("middle", true) }
 
 // outlive runs until the supervisor is gone.

@@ -1,15 +1,14 @@
 //go:build linux
 
-// Supervise measures what a supervisor does. It measures how soon a killed
-// worker runs again, how soon a silent one is noticed, and what the supervisor
-// costs in memory. It shows whether the supervisor grows over ten thousand
-// respawns, and whether a tree of processes can get away from it. The peers
-// take turns with lifeline within one run, so that everything else the machine
-// does hits them alike.
+// Supervise measures supervisors. It measures how soon a killed worker runs again,
+// how soon a silent worker is noticed, and what the supervisor costs in memory. It
+// shows whether the supervisor grows over ten thousand respawns, and whether a tree of
+// processes can escape. The peers take turns with lifeline within one run, so that
+// other load on the machine hits them alike.
 //
 //	go run ./proof/supervise [flags] respawn|watchdog|memory|growth|trees|all
 //
-// What must hold on every machine is tested beside it, without times.
+// The tests beside it check what must hold on every machine.
 package main
 
 import (
@@ -72,7 +71,7 @@ func run(o *options, what string) error {
 	return nil
 }
 
-// bench is where it is done: everything it starts lies below dir.
+// bench has the programs to measure with. Everything that runs lies below dir.
 type bench struct {
 	dir      string
 	lifeline string // as it is shipped

@@ -42,14 +42,14 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// ready gives the bench, or leaves the test out by name.
+// ready returns the bench, or skips the test without a compiler.
 func ready(t *testing.T) *bench {
 	t.Helper()
 	need.That(t, !noCompiler, "gcc")
 	return theBench
 }
 
-// must is for what the test stands on.
+// must returns a result, and fails the test on an error.
 func must[T any](t *testing.T) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
@@ -68,7 +68,7 @@ func (b *bench) forTest(t *testing.T, options []string, worker ...string) *subje
 	return s
 }
 
-// until waits for something to come true.
+// until waits until ok.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); <-time.After(2 * time.Millisecond) {
@@ -78,7 +78,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// stopped waits until a process stands still.
+// stopped waits until a process is stopped.
 func stopped(t *testing.T, process int) {
 	t.Helper()
 	until(t, "it is stopped", func() bool {
@@ -87,8 +87,7 @@ func stopped(t *testing.T, process int) {
 	})
 }
 
-// open holds on to a process: what is asked or done by the handle never hits
-// another one.
+// open opens a handle of a process, by which no other process is ever signalled.
 func open(t *testing.T, id pid.ID) *pid.Handle {
 	t.Helper()
 	h, err := pid.Open(id)
@@ -104,7 +103,7 @@ func openPID(t *testing.T, process int) *pid.Handle {
 	return open(t, must[pid.Stat](t)(pid.Look(process)).ID)
 }
 
-// childOf gives the one child of a process that runs the program exe.
+// childOf returns the child of a process that runs the program exe.
 func childOf(parent int, exe string) (id pid.ID, found bool) {
 	for _, id := range pid.Below(theBench.dir) {
 		s, err := pid.Look(id.PID)
@@ -115,5 +114,5 @@ func childOf(parent int, exe string) (id pid.ID, found bool) {
 	return pid.ID{}, false
 }
 
-// head is the beginning of a text: a Go program that gets SIGABRT prints a lot.
+// head returns the beginning of a text, because a Go program prints a lot at SIGABRT.
 func head(text string) string { return text[:min(len(text), 1000)] }

@@ -13,12 +13,12 @@ import (
 	"lifeline/proof/pid"
 )
 
-// smaps is what a process takes of the machine's memory, in bytes.
+// smaps is what a process uses of the machine's memory, in bytes.
 type smaps struct{ rss, pss, anon int64 }
 
-// rollup reads /proc/PID/smaps_rollup. The proportional set size counts a page
-// that n processes share as 1/n of one. Anonymous pages belong to no file, so
-// only swap can take them back.
+// rollup reads /proc/PID/smaps_rollup. The proportional set size counts a page that n
+// processes share as 1/n of a page. Anonymous pages belong to no file, so only swap
+// can free them.
 func rollup(process int) (m smaps, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", process))
 	if err != nil {
@@ -42,7 +42,7 @@ func rollup(process int) (m smaps, err error) {
 	return m, nil
 }
 
-// memory is the table of what supervisors take.
+// memory prints the table of the supervisors' memory.
 func (b *bench) memory(o *options) error {
 	fmt.Printf("\n### Memory of one supervisor (proportional set size)\n\n| | one | of it anonymous | mean of ten | " +
 		"of it anonymous | how |\n|---|--:|--:|--:|--:|---|\n")

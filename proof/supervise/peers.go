@@ -12,14 +12,14 @@ import (
 type peer struct {
 	name  string
 	needs string // the program; "" for lifeline
-	// prepare writes what it needs into dir and gives the command line. The
-	// worker is dir/run.
+	// prepare writes the peer's files into dir and returns the command line. The worker
+	// is dir/run.
 	prepare func(dir string) ([]string, error)
-	slow    bool // it waits a second or more: killed once in ten rounds
+	slow    bool // waits a second or more before a start, so its worker is killed once in ten rounds
 	how     string
 }
 
-// supervisordConf is as short as it can be.
+// supervisordConf is the shortest configuration that works.
 const supervisordConf = `[supervisord]
 nodaemon=true
 logfile=/dev/null
@@ -65,7 +65,7 @@ func (b *bench) peers() []peer {
 	}
 }
 
-// monit is for the table of memory only: it looks at pid files every few
+// monit is for the table of memory only, because it looks at pid files every few
 // seconds.
 func (b *bench) monit() peer {
 	return peer{name: "monit", needs: "monit", prepare: func(dir string) ([]string, error) {
@@ -74,8 +74,8 @@ func (b *bench) monit() peer {
 	}}
 }
 
-// start brings it up in a room of its own, with first as the worker, and waits
-// for that.
+// start starts a peer in its own directory with first as the worker, and waits for the
+// worker.
 func (b *bench) start(p peer) (*subject, error) {
 	dir, times, err := b.room()
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"lifeline/proof/build"
 )
 
-// The workers are written in C: one of Go would take longer to start than what
-// is measured here.
+// The workers are written in C, because the start of a Go program takes longer than
+// what is measured here.
 //
 //go:embed testdata/*.c
 var sources embed.FS
@@ -33,7 +33,7 @@ func newBench() (b *bench, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil { // as /proc/PID/exe will tell it
+	if dir, err = filepath.EvalSymlinks(dir); err != nil { // as /proc/PID/exe shows it
 		return nil, err
 	}
 	b = &bench{dir: dir, lifeline: filepath.Join(dir, "lifeline")}
@@ -79,8 +79,8 @@ func (b *bench) compile(name string, flags []string) error {
 	return nil
 }
 
-// room makes a directory of its own for one subject, with the fifo that its
-// worker writes into, open for reading.
+// room makes a directory for one subject, and opens the FIFO in it that its worker
+// writes into.
 func (b *bench) room() (dir string, times *os.File, err error) {
 	b.nth++
 	dir = filepath.Join(b.dir, fmt.Sprintf("room%d", b.nth))
@@ -91,7 +91,7 @@ func (b *bench) room() (dir string, times *os.File, err error) {
 	return dir, times, err
 }
 
-// fifo makes one and opens both its ends: it never comes to its end by itself.
+// fifo makes a FIFO and opens both its ends, so that a reader never sees end of file.
 func fifo(path string) (*os.File, error) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot make a fifo: %w", err)
@@ -116,7 +116,8 @@ func look(name string) string {
 	return path
 }
 
-// environ is ours without what speaks to lifeline or from a supervisor above.
+// environ returns this process's environment without the variables of lifeline and of
+// a supervisor above.
 func environ() []string {
 	var kept []string
 	for _, kv := range os.Environ() {
@@ -128,7 +129,7 @@ func environ() []string {
 	return kept
 }
 
-// machine says where and with what this was measured.
+// machine describes the machine and the programs of the measurement.
 func machine(args []string) string {
 	var un unix.Utsname
 	_ = unix.Uname(&un)

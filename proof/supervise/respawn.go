@@ -9,12 +9,12 @@ import (
 	"lifeline/proof/check"
 )
 
-// lives is how long each worker lives before it is killed: some peers hold
+// lives is how long each worker lives before it is killed, because some peers hold
 // back a worker that dies within its first second.
 const lives = 1200 * time.Millisecond
 
-// respawn is the table of the time from the kill of a worker to the first
-// instruction of the next one.
+// respawn prints the table of the time from the kill of a worker to the first
+// instruction of the next worker.
 func (b *bench) respawn(o *options) error {
 	fmt.Printf("\n### From the kill of a worker to the first instruction of the next\n\n")
 	fmt.Println("The worker reads CLOCK_MONOTONIC before anything else; the same clock is read right before kill(2).")
@@ -35,7 +35,7 @@ func row(name string, list []time.Duration, how string) {
 
 func short(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
 
-// inTurn kills one worker of each supervisor after the other.
+// inTurn kills a worker of one supervisor after the other.
 func (b *bench) inTurn(kills int) error {
 	type contender struct {
 		peer
@@ -59,7 +59,7 @@ func (b *bench) inTurn(kills int) error {
 	const warm = 3
 	for n := range kills + warm {
 		for k := range list {
-			c := list[(k+n)%len(list)] // so that no peer always comes after the same one
+			c := list[(k+n)%len(list)] // so that no peer always comes after the same peer
 			if c.slow && n%10 != warm {
 				continue
 			}
@@ -102,7 +102,7 @@ func (b *bench) inARow(kills int) error {
 	return nil
 }
 
-// rested kills the first worker of lifelines that were idle long enough to give
+// rested kills the first worker of each lifeline after it was idle and has given
 // memory back.
 func (b *bench) rested(kills int) error {
 	var list []*subject

@@ -18,7 +18,7 @@ import (
 	"lifeline/proof/pid"
 )
 
-// patience is how long anything may take before it counts as not happening.
+// patience is the time limit for anything that must happen.
 const patience = 30 * time.Second
 
 // subject is a supervisor at work, with one worker.
@@ -28,13 +28,13 @@ type subject struct {
 	times  *os.File
 	cmd    *exec.Cmd
 	worker pid.ID
-	born   time.Time // of the worker, as we heard of it
+	born   time.Time // when the worker's first message came
 }
 
-// message is what a worker writes into its fifo: two numbers.
+// message is what a worker writes into its FIFO: two numbers.
 type message [2]int64
 
-// start runs argv, whose worker is to write into times.
+// start runs argv, whose worker writes into times.
 func start(name, dir string, times *os.File, env, argv []string) (*subject, error) {
 	s := &subject{name: name, dir: dir, times: times, cmd: exec.Command(argv[0], argv[1:]...)}
 	s.cmd.Env = append(environ(), env...)
@@ -45,14 +45,14 @@ func start(name, dir string, times *os.File, env, argv []string) (*subject, erro
 	}
 	defer said.Close()
 	s.cmd.Stdout, s.cmd.Stderr = said, said
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's ^C is ours
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's ^C is for this program
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", name, err)
 	}
 	return s, nil
 }
 
-// lifelines starts lifeline with a worker below its room.
+// lifelines starts lifeline with a worker in a directory of its own.
 func (b *bench) lifelines(name string, options []string, worker ...string) (*subject, error) {
 	dir, times, err := b.room()
 	if err != nil {
@@ -66,7 +66,7 @@ func (b *bench) argv(dir string, options []string, worker ...string) []string {
 	return append(append(argv, "web", "--"), worker...)
 }
 
-// hear gives the worker's next message.
+// hear returns the worker's next message.
 func (s *subject) hear() (m message, err error) { return s.hearFor(patience) }
 
 func (s *subject) hearFor(wait time.Duration) (m message, err error) {
@@ -80,7 +80,7 @@ func (s *subject) hearFor(wait time.Duration) (m message, err error) {
 	return m, nil
 }
 
-// meet waits for the next worker to begin. It tells when that was.
+// meet waits for the next worker, and returns when the worker began.
 func (s *subject) meet() (began int64, err error) {
 	m, err := s.hear()
 	if err != nil {
@@ -90,13 +90,13 @@ func (s *subject) meet() (began int64, err error) {
 	st, err := pid.Look(int(m[1]))
 	s.worker = st.ID
 	if err != nil {
-		s.worker = pid.ID{PID: int(m[1])} // it has ended already
+		s.worker = pid.ID{PID: int(m[1])} // the worker has ended already
 	}
 	return m[0], nil
 }
 
-// kill kills the worker and tells how long it took to the first instruction of
-// the next one.
+// kill kills the worker, and returns the time to the first instruction of the next
+// worker.
 func (s *subject) kill() (time.Duration, error) {
 	h, err := pid.Open(s.worker)
 	if err != nil {
@@ -109,8 +109,7 @@ func (s *subject) kill() (time.Duration, error) {
 	return time.Duration(began - at), err
 }
 
-// end ends the supervisor and what it has started. Only for what lies below
-// the bench: the worker's program does.
+// end ends the supervisor, and every process whose program lies below the bench.
 func (s *subject) end() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
@@ -127,7 +126,7 @@ func (s *subject) said() string {
 	return string(text)
 }
 
-// shown is a command line without the directories that only this run knows.
+// shown returns the command line without the directories of this run.
 func (s *subject) shown(b *bench) string {
 	var words []string
 	for _, w := range s.cmd.Args {

@@ -17,7 +17,7 @@ import (
 	"lifeline/proof/check"
 )
 
-// plan is a random tree for tree.c, and how many processes it has.
+// plan makes a random tree for tree.c, and counts its processes.
 func plan(r *rand.Rand, depth int) (text string, processes int) {
 	var p strings.Builder
 	for _, habit := range "xsgtde" { // x first: what it leaves is read again
@@ -45,7 +45,7 @@ type grown struct {
 	alive  int // every process of the tree holds the other end of this fifo
 }
 
-// grow starts lifeline with a tree and waits until all of it is there.
+// grow starts lifeline with a tree, and waits until all processes of the tree run.
 func (b *bench) grow(text string, processes int, options ...string) (*grown, error) {
 	dir, times, err := b.room()
 	if err != nil {
@@ -64,7 +64,7 @@ func (b *bench) grow(text string, processes int, options ...string) (*grown, err
 		options...), b.tree, g.marker, text)); err != nil {
 		return nil, err
 	}
-	// Before the first writer a read would end at once.
+	// A read before the first writer would end at once.
 	for deadline, seen := time.Now().Add(patience), 0; seen < processes; {
 		n, err := unix.Read(fd, make([]byte, processes-seen))
 		seen += max(n, 0)
@@ -81,7 +81,7 @@ func (b *bench) grow(text string, processes int, options ...string) (*grown, err
 	return g, nil
 }
 
-// fell ends the tree by `lifeline terminate` and says what is wrong with that.
+// fell ends the tree by `lifeline terminate`. The error says which process is left.
 func (b *bench) fell(g *grown) (took time.Duration, err error) {
 	defer unix.Close(g.alive)
 	defer g.end()
@@ -92,7 +92,8 @@ func (b *bench) fell(g *grown) (took time.Duration, err error) {
 		return 0, fmt.Errorf("lifeline terminate: %v; it printed %q", err, said)
 	}
 	took = time.Since(began)
-	// The other end is closed: the end is seen at once, without a wait.
+	// If every process has ended, the FIFO's other end is closed, and a read sees the end
+	// of file without a wait.
 	text := make([]byte, 1<<16)
 	for {
 		n, err := unix.Read(g.alive, text)
@@ -112,8 +113,8 @@ func (b *bench) fell(g *grown) (took time.Duration, err error) {
 	return took, nil
 }
 
-// marked lists the processes whose command line has the text, zombies and
-// terminate itself left out.
+// marked lists the processes whose command line has the text, except zombies and
+// terminate itself.
 func marked(text string) string {
 	var found strings.Builder
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -127,8 +128,8 @@ func marked(text string) string {
 	return found.String()
 }
 
-// runaway ends a tree that forks as fast as it can. The tree ends by itself after
-// two minutes, so terminate must be faster.
+// runaway ends a tree that forks all the time. The tree ends by itself after two
+// minutes, so terminate must be faster.
 func (b *bench) runaway(options ...string) (time.Duration, error) {
 	g, err := b.grow("r", 1, options...)
 	if err != nil {
@@ -138,7 +139,7 @@ func (b *bench) runaway(options ...string) (time.Duration, error) {
 	return b.fell(g)
 }
 
-// trees is the table of how the trees ended.
+// trees prints the table of how the trees ended.
 func (b *bench) trees(o *options) error {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))

@@ -10,7 +10,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestTrees ends random trees; LIFELINE_TREES is how many, LIFELINE_SEED which.
+// TestTrees ends random trees: LIFELINE_TREES of them, from LIFELINE_SEED.
 func TestTrees(t *testing.T) {
 	b := ready(t)
 	seed := need.Number(t, "LIFELINE_SEED", rand.Uint64())
@@ -27,7 +27,8 @@ func TestTrees(t *testing.T) {
 	}
 }
 
-// A tree whose first process is killed leaves nothing to the next one either.
+// TestTreeOfKilledWorker checks that lifeline ends the whole tree after its first
+// process was killed.
 func TestTreeOfKilledWorker(t *testing.T) {
 	b := ready(t)
 	g, err := b.grow("(sxe()tsd(xte())gd(s()))", 6)
@@ -49,7 +50,7 @@ func TestTreeOfKilledWorker(t *testing.T) {
 func TestRunaway(t *testing.T) {
 	b := ready(t)
 	took := must[time.Duration](t)(b.runaway())
-	// By itself it ends after two minutes, which means that it wasn't ended.
+	// The tree would end by itself after two minutes.
 	if took > 100*time.Second {
 		t.Errorf("it took %s", took)
 	}

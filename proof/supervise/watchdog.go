@@ -12,9 +12,8 @@ import (
 
 const period = 100 * time.Millisecond
 
-// watchdog is the table of the time from the moment at which a watchdog runs
-// out to its first signal. Beside it stands a program in C that does nothing
-// else: the rest is the machine's.
+// watchdog prints the table of the time from the end of a watchdog's period to its
+// first signal. A program in C that does nothing else shows the machine's own part.
 func (b *bench) watchdog(o *options) error {
 	beats := []string{b.beats, "30", "3"}
 	ours, err := b.lifelines("lifeline", []string{"--respawn", "--respawn-delay", "0s", "--notify", "--watchdog",
@@ -43,20 +42,20 @@ func (b *bench) watchdog(o *options) error {
 		c := make(chan outcome, 1)
 		go func() {
 			var o outcome
-			o.late, o.early, o.err = barks(s, rounds)
+			o.late, o.early, o.err = delays(s, rounds)
 			c <- o
 		}()
 		return c
 	}
-	ourBarks, floorBarks := listen(ours, o.rounds), listen(floor, o.rounds)
+	ourDelays, floorDelays := listen(ours, o.rounds), listen(floor, o.rounds)
 	for _, x := range []struct {
 		name string
 		c    <-chan outcome
 		how  string
 	}{
-		{"lifeline", ourBarks, fmt.Sprintf("`%s`: the worker sends three heartbeats and hangs; from the clock read "+
+		{"lifeline", ourDelays, fmt.Sprintf("`%s`: the worker sends three heartbeats and hangs; from the clock read "+
 			"before the last one was sent, plus %s, to the clock read in its handler of SIGABRT", ours.shown(b), period)},
-		{"a watchdog in C", floorBarks, "`floor beats 30 3`: sixty lines that do nothing else, at the same time; the " +
+		{"a watchdog in C", floorDelays, "`floor beats 30 3`: sixty lines that do nothing else, at the same time; the " +
 			"floor for any program on this machine"},
 	} {
 		got := <-x.c
@@ -70,8 +69,9 @@ func (b *bench) watchdog(o *options) error {
 	return nil
 }
 
-// barks waits for n ends of a worker, and gives how late each was.
-func barks(s *subject, rounds int) (late []time.Duration, early int, err error) {
+// delays waits until a worker was ended in each round, and returns how late the signal
+// was.
+func delays(s *subject, rounds int) (late []time.Duration, early int, err error) {
 	for len(late) < rounds {
 		m, err := s.hear()
 		if err != nil {

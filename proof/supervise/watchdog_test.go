@@ -14,8 +14,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// watched is how the workers of these tests are run; beats's first message is
-// its pid.
+// watched returns the options for the workers of these tests.
 func watched(period string, more ...string) []string {
 	return append([]string{"--respawn", "--respawn-delay", "0s", "--notify", "--watchdog", period}, more...)
 }
@@ -25,7 +24,8 @@ func began(t *testing.T, s *subject) {
 	must[int64](t)(s.meet())
 }
 
-// A hung worker gets SIGABRT and is started again, and never before its time.
+// TestWatchdogRunsOut checks that a hung worker gets SIGABRT and is started again, and
+// never before its period has passed.
 func TestWatchdogRunsOut(t *testing.T) {
 	b := ready(t)
 	s := b.forTest(t, watched(period.String()), b.beats, "30", "3")
@@ -41,8 +41,8 @@ func TestWatchdogRunsOut(t *testing.T) {
 	}
 }
 
-// The supervisor was stopped for longer than the period and can't have heard
-// anything, so the worker must be spared.
+// TestStoppedSupervisor stops the supervisor for longer than the period. It can't have
+// received heartbeats meanwhile, so it mustn't end the worker.
 func TestStoppedSupervisor(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	for _, how := range []string{"lifeline", "both, lifeline wakes first", "both, the worker wakes first"} {
@@ -65,7 +65,7 @@ func TestStoppedSupervisor(t *testing.T) {
 				}
 				lifeline.Signal(unix.SIGCONT)
 				worker.Signal(unix.SIGCONT)
-				// A verdict would fall within the next period.
+				// A wrong SIGABRT would come within the next period.
 				if worker.WaitFor(700) {
 					t.Fatalf("the worker was ended though it did send heartbeats; printed: %q", s.said())
 				}
@@ -77,7 +77,7 @@ func TestStoppedSupervisor(t *testing.T) {
 	}
 }
 
-// The heartbeats of a child count as the worker's with --notify-access all.
+// TestForkedHelper checks that a child's heartbeats count with --notify-access all.
 func TestForkedHelper(t *testing.T) {
 	b := ready(t)
 	s := b.forTest(t, append(watched("500ms"), "--notify-access", "all"), b.beats, "50", "0", "helper")
@@ -90,7 +90,8 @@ func TestForkedHelper(t *testing.T) {
 	}
 }
 
-// A worker that hangs and ignores everything is killed after --kill-after.
+// TestDeafWorker checks that a hung worker that ignores SIGABRT is killed after
+// --kill-after.
 func TestDeafWorker(t *testing.T) {
 	b := ready(t)
 	s := b.forTest(t, watched("100ms", "--kill-after", "200ms"), b.beats, "30", "1", "deaf")
@@ -99,7 +100,7 @@ func TestDeafWorker(t *testing.T) {
 		old := open(t, s.worker)
 		began(t, s)
 		if !old.Dead() {
-			t.Error("the next worker began beside it")
+			t.Error("the next worker began beside the old worker")
 		}
 	}
 	if said := s.said(); !strings.Contains(said, "SIGABRT") || !strings.Contains(said, "200ms") {
@@ -107,8 +108,8 @@ func TestDeafWorker(t *testing.T) {
 	}
 }
 
-// One is killed over and over: there is always exactly one, and the old one
-// is dead when the new one begins.
+// TestKilledOverAndOver kills one worker after another, and checks that each has ended
+// before the next begins.
 func TestKilledOverAndOver(t *testing.T) {
 	b := ready(t)
 	s := must[*subject](t)(b.start(b.peers()[0]))

@@ -16,15 +16,14 @@ import (
 	"lifeline/proof/pid"
 )
 
-// pulse is how often a witness says that it runs, and still is how long it
-// must have been silent to have been stopped.
+// pulse is the interval at which a witness says that it runs. A longer silence than
+// still means that the witness was stopped.
 const pulse, still = time.Millisecond, 10 * time.Millisecond
 
-// beat keeps the time at which this process last ran in the file PID-TICKS
-// below dir, from a thread of its own. The file's page is shared with the
-// kernel, so the last beat of a process is there after any death. A process
-// that was stopped says so, in the log, when it runs again: from outside that
-// can't be told as exactly.
+// beat writes the time at which this process last ran into the file PID-TICKS below
+// dir, from a thread of its own. The file is mapped, so the last beat survives any
+// death. A process that was stopped logs a pause when it runs again, because nothing
+// outside knows the times as exactly.
 func beat(dir string, self pid.ID, say func(what string, at int64, how ...string)) error {
 	path := filepath.Join(dir, fmt.Sprintf("%d-%d", self.PID, self.Ticks))
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -49,8 +48,7 @@ func beat(dir string, self pid.ID, say func(what string, at int64, how ...string
 				say("pause", now, fmt.Sprint(was))
 			}
 			atomic.StoreInt64(last, now)
-			// Not time.Sleep: a stopped process's nanosleep is over the moment
-			// that it goes on.
+			// nanosleep, unlike time.Sleep, returns the moment a stopped process goes on.
 			_ = unix.Nanosleep(&unix.Timespec{Nsec: int64(pulse)}, nil)
 		}
 	}()

@@ -14,7 +14,7 @@ import (
 	"lifeline/proof/pid"
 )
 
-// family starts the children that were asked for.
+// family starts the children of the flags.
 func (o *options) family() error {
 	for range o.children {
 		if err := o.fork(""); err != nil {
@@ -45,15 +45,14 @@ func (o *options) fork(how string) error {
 	return err
 }
 
-// again starts the witness itself in a session of its own.
+// again starts this program in a session of its own.
 func (o *options) again() (int, error) {
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool { return arg == "-background" })
 	return o.start(args, true)
 }
 
-// start begins this program again. Go marks none of the inherited descriptors
-// close-on-exec, so the run file's goes on to the children, as it does from a
-// program in C.
+// start starts this program again. Go leaves inherited descriptors open on exec, so a
+// child has the run file, as a child of a program in C has.
 func (o *options) start(args []string, session bool) (int, error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -69,16 +68,16 @@ func (o *options) start(args []string, session bool) (int, error) {
 	return child, nil
 }
 
-// wipe writes a title over the arguments and zeros over the rest of them and
-// of the environment, as setproctitle(3) and redis-server do. It writes through
-// /proc/self/mem, which needs no pointer made of a number.
+// wipe overwrites the arguments and the environment with a title and zeros, as
+// setproctitle(3) and redis-server do. It writes through /proc/self/mem, because Go
+// has no pointer to that memory.
 func wipe() error {
 	s, err := pid.Look(os.Getpid())
 	if err != nil {
 		return err
 	}
 	if s.ArgStart == 0 || s.EnvEnd <= s.ArgStart {
-		return fmt.Errorf("the kernel doesn't tell where they lie")
+		return fmt.Errorf("the kernel doesn't show where arguments and environment lie")
 	}
 	fd, err := unix.Open("/proc/self/mem", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -5,10 +5,10 @@
 // has that lock, two instances run, and the witness says so. What it sees goes
 // into a log, a line and a write each:
 //
-//	start PID TICKS NS HOW  it runs; NS is CLOCK_MONOTONIC, HOW its bad habits
+//	start PID TICKS NS HOW  the witness runs; NS is CLOCK_MONOTONIC, HOW its bad habits
 //	overlap PID TICKS NS    another witness has the lock
-//	stop PID TICKS NS       it ends by itself; a killed witness can't say so
-//	pause PID TICKS NS NS   it runs again, and did not since the second time (-beats)
+//	stop PID TICKS NS       the witness ends by itself; a killed witness can't say so
+//	pause PID TICKS NS NS   the witness runs again, and was stopped since the second time (-beats)
 //
 // Its flags make it behave badly in the ways that real programs do.
 package main
@@ -59,9 +59,9 @@ func main() {
 	flag.StringVar(&o.daemon, "daemon", "", "leave a grandchild in a session of its own behind: keep or close its "+
 		"descriptors")
 	flag.IntVar(&o.children, "children", 0, "how many children to fork")
-	flag.BoolVar(&o.takeover, "takeover", false, "begin only when LIFELINE_FD has said that nothing of the one "+
-		"before is left")
-	flag.StringVar(&o.child, "child", "", "internal: be one of those")
+	flag.BoolVar(&o.takeover, "takeover", false, "begin after the supervisor has said by LIFELINE_FD that the "+
+		"worker before is gone")
+	flag.StringVar(&o.child, "child", "", "internal: be one of the children")
 	flag.Parse()
 	// The flags point into the memory that wipe overwrites.
 	o.log, o.lock, o.daemon = strings.Clone(o.log), strings.Clone(o.lock), strings.Clone(o.daemon)
@@ -74,7 +74,7 @@ func main() {
 
 func run(o *options) error {
 	// Before the runtime opens descriptors of its own, for its timers.
-	if o.takeover { // it has to live through closefrom
+	if o.takeover { // closefrom must spare this descriptor
 		if fd, err := strconv.Atoi(os.Getenv("LIFELINE_FD")); err == nil {
 			line, _ = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 			if line != 3 && o.closeFrom {
@@ -83,7 +83,7 @@ func run(o *options) error {
 			}
 		}
 	}
-	// The witness's own files may grow beyond the limit on what it guards.
+	// The limit on file sizes isn't meant for the witness's own files.
 	_ = unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	if o.background {
 		_, err := o.again()
@@ -103,14 +103,14 @@ func run(o *options) error {
 	}
 	switch o.child {
 	case "": // the witness itself
-	case "leave": // the middle one of a double fork
+	case "leave": // the middle process of a double fork
 		return o.fork(o.daemon)
 	default:
 		time.Sleep(o.length)
 		return nil
 	}
 	how := o.how() // before the environment is wiped
-	// Forks come before the lock: a fork between clone and exec shares every
+	// Forks come before the lock, because between clone and exec a child has every
 	// descriptor. A lock that outlives its witness would be a false alarm.
 	if err := o.family(); err != nil {
 		return err
@@ -174,10 +174,10 @@ func run(o *options) error {
 
 const nobody = 65534 // Debian's uid and gid of that name
 
-// line is the socket of LIFELINE_FD, if that is set.
+// line is the descriptor of LIFELINE_FD, 0 if that isn't set.
 var line int
 
-// granted says takeover and waits for the ok; false when the supervisor is
+// granted sends "takeover" and waits for "ok". It returns false when the supervisor is
 // gone.
 func granted() bool {
 	if line == 0 {
@@ -205,7 +205,7 @@ func granted() bool {
 	return true
 }
 
-// how names the habits that matter when an overlap is looked into.
+// how names the bad habits, the node, the fence and the tick, which explain an overlap.
 func (o *options) how() []string {
 	var list []string
 	for name, on := range map[string]bool{"closefrom": o.closeFrom, "wipe": o.wipe, "drop": o.drop,
@@ -224,7 +224,7 @@ func (o *options) how() []string {
 	return list
 }
 
-// take tries to get the lock, without waiting.
+// take tries to lock, without waiting.
 func take(fd int) bool {
 	for {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)

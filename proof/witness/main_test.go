@@ -37,8 +37,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// launch starts a witness with one more descriptor, as from a supervisor, and
-// waits for its first line.
+// launch starts a witness with one more inherited descriptor, and waits for its first
+// line.
 func launch(t *testing.T, dir string, flags ...string) *exec.Cmd {
 	t.Helper()
 	extra, err := os.Create(filepath.Join(dir, "inherited"))
@@ -177,7 +177,7 @@ func TestDaemonOutlivesIt(t *testing.T) {
 			t.Fatalf("%s: the daemon didn't outlive it: %v", how, err)
 		}
 		h.Close()
-		// The witness's own lock has gone with it.
+		// The witness's own lock is free.
 		lock, err := os.Open(filepath.Join(dir, "lock"))
 		if err != nil {
 			t.Fatal(err)
