@@ -1,6 +1,5 @@
-// Package await waits in tests for states that can only be polled: of another
-// process, or of a file that it leaves. It also moves the time of a synctest
-// bubble on.
+// Package await waits in tests for states that can only be polled: those of another
+// process, or of its files. It also moves the time of a synctest bubble on.
 package await
 
 import (
@@ -9,14 +8,14 @@ import (
 	"time"
 )
 
-// Limit is how long That waits at most.
+// Limit is the longest time that That waits.
 const Limit = time.Minute
 
-// That waits until ok, or fails the test; what names the state waited for.
+// That waits until ok, or fails the test at Limit; what names the state.
 func That(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !Within(Limit, ok) {
-		t.Fatal("it never came to that: " + what)
+		t.Fatalf("waited %s for: %s", Limit, what)
 	}
 }
 

@@ -27,7 +27,7 @@ func TestBusyTickDoesNotScan(t *testing.T) {
 	state := filepath.Join(dir, "state")
 	ready := filepath.Join(dir, "ready")
 
-	// The control: a start does list /proc, so the test can see it.
+	// The control: a start lists /proc, so the trace must show that.
 	calls, err := trace(environ(), []string{program, "--dir", state, "other", "--", "true"})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestBusyTickDoesNotScan(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = holder.Process.Signal(os.Interrupt) // gracefully: the worker isn't below dir
+		_ = holder.Process.Signal(os.Interrupt) // so that lifeline ends its worker
 		_ = holder.Wait()
 	})
 	await.That(t, "the instance has started", func() bool { _, err := os.Stat(ready); return err == nil })
@@ -60,7 +60,7 @@ func TestBusyTickDoesNotScan(t *testing.T) {
 	if found := readsProcessTable(calls); len(found) > 0 {
 		t.Errorf("a tick that finds an instance looks through the process table:\n%s", strings.Join(found, "\n"))
 	}
-	// And it touches at most the holder's own entries.
+	// The tick reads at most the holder's own entries.
 	others := map[string]bool{}
 	for _, c := range calls {
 		var n int
@@ -71,6 +71,6 @@ func TestBusyTickDoesNotScan(t *testing.T) {
 		}
 	}
 	if len(others) > 3 {
-		t.Errorf("it looks at %d processes: %v", len(others), others)
+		t.Errorf("the tick looks at %d processes: %v", len(others), others)
 	}
 }

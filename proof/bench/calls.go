@@ -17,8 +17,8 @@ type call struct{ name, args string }
 
 var callLine = regexp.MustCompile(`^(?:\[pid +\d+\] |\d+ +)?([a-z0-9_]+)\((.*)`)
 
-// trace runs argv under strace and gives its system calls and those of its
-// threads and children, with what the command printed.
+// trace runs argv under strace. It returns the system calls of argv, its threads and
+// its children.
 func trace(env, argv []string) (calls []call, err error) {
 	strace := look("strace")
 	if strace == "" {
@@ -39,8 +39,8 @@ func trace(env, argv []string) (calls []call, err error) {
 	return calls, nil
 }
 
-// readsProcessTable reports the calls that list a directory, which for a guard
-// is /proc.
+// readsProcessTable returns the calls that list a directory, which for a guard is
+// /proc.
 func readsProcessTable(calls []call) (found []string) {
 	for _, c := range calls {
 		if c.name == "getdents64" || c.name == "getdents" || strings.HasPrefix(c.args, `AT_FDCWD, "/proc", `) ||
@@ -51,7 +51,7 @@ func readsProcessTable(calls []call) (found []string) {
 	return found
 }
 
-// calls is the row of the busy tick's system calls, beside an empty program's.
+// calls returns the line on the system calls of a busy tick and of an empty program.
 func (b *bench) calls() string {
 	count := func(argv ...string) string {
 		calls, err := trace(environ(), argv)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// tickContenders are those that find an instance, and starts what they find.
-// notes name the peers that had to be left out.
+// tickContenders returns the contenders that find an instance, and starts these
+// instances. notes name the missing peers.
 func (b *bench) tickContenders() (list []contender, notes []string, err error) {
 	env := environ()
 	truth := look("true")
@@ -66,26 +66,25 @@ func (b *bench) tickContenders() (list []contender, notes []string, err error) {
 	return list, notes, b.hold(b.gem("tick"), []string{"PEER=gem", "WITNESS=" + b.witness})
 }
 
-// gem is the command line of one that runs the gem's algorithm, and becomes
+// gem returns the command line of a peer that runs the gem's algorithm and becomes
 // the witness.
 func (b *bench) gem(name string) []string {
 	return []string{b.peer, "-log", b.path(name + ".log"), "-lock", b.path(name + ".witness")}
 }
 
-// gemInRuby is the gem's idea in its own language, from its description: the
-// same command line in ps means that it runs already.
+// gemInRuby is the gem's algorithm in Ruby, written from its description: another
+// process with the same command line in ps is the running instance.
 const gemInRuby = "rows = `ps ax -o pid,command`.lines.map { |l| l.strip.split(' ', 2) }; " +
 	"own = rows.assoc($$.to_s)[1]; " +
 	"exit if rows.any? { |pid, command| pid != $$.to_s && command == own }; sleep"
 
-// withoutPs leaves out the contenders that read all processes at every tick: in
-// a full table they take more time than all the others together.
+// withoutPs leaves out the contenders that read all processes at every tick. In a
+// full table they take more time than all other contenders together.
 func withoutPs(list []contender) []contender {
 	return slices.DeleteFunc(slices.Clone(list), func(c contender) bool { return strings.HasPrefix(c.name, "the gem") })
 }
 
-// startContenders returns the whole start, the same without the census, and
-// what others look with.
+// startContenders returns the whole start, the start without the census, and pgrep.
 func (b *bench) startContenders() []contender {
 	env, truth := environ(), look("true")
 	start := func(program, dir string) []string {
@@ -101,7 +100,7 @@ func (b *bench) startContenders() []contender {
 	return list
 }
 
-// hold starts something that keeps its lock until the end.
+// hold starts a command that keeps its lock until the bench ends.
 func (b *bench) hold(argv, env []string) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(environ(), env...)
@@ -109,7 +108,7 @@ func (b *bench) hold(argv, env []string) error {
 		return fmt.Errorf("cannot start %s: %w", argv[0], err)
 	}
 	b.holders = append(b.holders, cmd)
-	time.Sleep(500 * time.Millisecond) // its lock; once() checks that it is held
+	time.Sleep(500 * time.Millisecond) // for the lock; once() checks that it is held
 	return nil
 }
 

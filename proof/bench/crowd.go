@@ -15,18 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// crowd is many processes that only sleep. They belong to a process and a
-// session of their own, as cron's jobs do. The brothers of ten thousand others
-// are slowed down by that alone (an empty Go program by two milliseconds).
+// crowd is many processes that only sleep. They have a parent and a session of their
+// own, as cron's jobs do. As siblings of ten thousand processes the contenders would
+// be slower (an empty Go program by two milliseconds).
 type crowd struct {
 	cmd  *exec.Cmd
-	hold io.Closer // closing it disperses them
+	hold io.Closer // the crowd ends when it is closed
 }
 
 // crowdArg is how the bench starts itself as the crowd's parent.
 const crowdArg = "crowd-of"
 
-// gather fills the process table up to n processes.
+// gather fills the process table up to size processes.
 func gather(size int) (*crowd, error) {
 	missing := size - processes()
 	if missing <= 0 {
@@ -58,7 +58,7 @@ func gather(size int) (*crowd, error) {
 	return c, nil
 }
 
-// disperse ends them, and returns when they are gone.
+// disperse ends the crowd, and returns when its processes are gone.
 func (c *crowd) disperse() {
 	if c.cmd == nil {
 		return
@@ -67,8 +67,8 @@ func (c *crowd) disperse() {
 	_ = c.cmd.Wait()
 }
 
-// beCrowd is the crowd's parent. It lives until its standard input ends, which
-// happens with the bench in every case.
+// beCrowd is the crowd's parent. It lives until its standard input ends, at the
+// latest with the bench.
 func beCrowd(text string) error {
 	size, err := strconv.Atoi(text)
 	if err != nil {
@@ -85,8 +85,7 @@ func beCrowd(text string) error {
 	attr := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{null.Fd(), null.Fd(), null.Fd()},
 		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}} // main holds the thread
 	var kids []int
-	// They are unreaped children of this process, so no other process can have
-	// one of these pids.
+	// These pids belong to unreaped children of this process, and to no other process.
 	defer func() {
 		for _, child := range kids {
 			_ = unix.Kill(child, unix.SIGKILL)
@@ -113,7 +112,7 @@ func beCrowd(text string) error {
 	return nil
 }
 
-// processes counts them.
+// processes counts the processes of this machine.
 func processes() int {
 	dir, err := os.Open("/proc")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine says where and with what this was measured.
+// machine describes the machine and the programs of the measurement.
 func machine(args []string) string {
 	var un unix.Utsname
 	_ = unix.Uname(&un)

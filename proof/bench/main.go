@@ -1,8 +1,8 @@
 //go:build linux
 
-// Bench measures lifeline beside its peers. They take turns within one run, so
-// that everything else the machine does hits them alike. Medians and their
-// ratios are what to look at; the times are this machine's.
+// Bench measures lifeline and its peers. They take turns within one run, so that
+// other load on the machine hits them alike. Compare the ratios of the medians: the
+// times depend on the machine.
 //
 //	go run ./proof/bench [flags] tick|start|names|all
 package main
@@ -22,13 +22,13 @@ import (
 )
 
 func main() {
-	// The crowd's death signal hangs on this thread (prctl(2)).
+	// The crowd gets its death signal when this thread ends (prctl(2)).
 	runtime.LockOSThread()
 	runs := flag.Int("runs", 500, "runs of each tick")
 	starts := flag.Int("starts", 60, "runs of each start in a full table")
 	crowd := flag.Int("crowd", 10000, "processes in the full table")
 	names := flag.Int("names", 300, "names that start within a second")
-	rounds := flag.Int("rounds", 5, "rounds of that")
+	rounds := flag.Int("rounds", 5, "rounds of names that start")
 	flag.Parse()
 	if flag.Arg(0) == crowdArg {
 		if err := beCrowd(flag.Arg(1)); err != nil {
@@ -67,7 +67,7 @@ func main() {
 	}
 }
 
-// bench is where it is done.
+// bench has the programs to measure with, and their directory.
 type bench struct {
 	dir      string
 	lifeline string // as it is shipped
@@ -103,7 +103,7 @@ func newBench() (*bench, error) {
 
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
 
-// close ends what holds the locks, and leaves nothing behind.
+// close ends the holders of locks, and removes the directory.
 func (b *bench) close() {
 	for _, cmd := range b.holders {
 		_ = cmd.Process.Kill()
@@ -114,8 +114,8 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// ticks is the table of the tick that finds an instance, in the table of
-// processes as it is and in a full one.
+// ticks prints the table of a tick that finds an instance, with the process table as
+// it is and with a full one.
 func (b *bench) ticks(runs, crowd int) error {
 	contenders, notes, err := b.tickContenders()
 	if err != nil {
@@ -137,7 +137,7 @@ func (b *bench) ticks(runs, crowd int) error {
 	return nil
 }
 
-// starts is the table of a start that has to look through all processes.
+// starts prints the table of a start that takes a census.
 func (b *bench) starts(runs, crowd int) error {
 	contenders := b.startContenders()
 	for _, size := range []int{0, crowd} {
@@ -154,8 +154,8 @@ func (b *bench) starts(runs, crowd int) error {
 	return nil
 }
 
-// among times the contenders among at least the given number of processes, and
-// tells how many there were.
+// among times the contenders among at least size processes. n is the number of
+// processes that there were.
 func among(size int, contenders []contender, runs int) (n int, results [][]sample, err error) {
 	c, err := gather(size)
 	if err != nil {
@@ -166,7 +166,7 @@ func among(size int, contenders []contender, runs int) (n int, results [][]sampl
 	return processes(), results, err
 }
 
-// table prints the medians beside those of one or two of the contenders.
+// table prints the medians, and their ratios to one or two of the contenders.
 func table(dir string, contenders []contender, results [][]sample, runs int, base, floor string) {
 	of := func(name string) float64 {
 		for i, c := range contenders {

@@ -18,9 +18,9 @@ import (
 	"lifeline/proof/check"
 )
 
-// names is a machine that comes up: many names start within one second, from an
-// empty directory, beside a storm of execs. Then all supervisors are killed, the
-// directory is wiped, and every name ticks once more.
+// names plays a machine that boots: many names start within one second, from an
+// empty directory, beside a storm of execs. Then names kills all supervisors, wipes
+// the directory, and starts a tick of every name.
 func (b *bench) names(count, rounds int) error {
 	fmt.Printf("\n### %d names start within a second, from an empty directory, beside an exec storm\n\n", count)
 	fmt.Println("| round | run | lines printed | CPU of lifeline | CPU of flock -n | ratio | after SIGKILL of all " +
@@ -39,12 +39,12 @@ func (b *bench) names(count, rounds int) error {
 	return nil
 }
 
-// fleet is the names of one contender.
+// fleet has the names of one contender.
 type fleet struct {
 	b       *bench
 	dir     string
 	said    *os.File
-	seconds float64 // tells this fleet's sleeps from all others
+	seconds float64 // marks the sleeps of this fleet
 	cmds    []*exec.Cmd
 }
 
@@ -57,7 +57,7 @@ func (b *bench) newFleet(what string, round int) (*fleet, error) {
 	return &fleet{b: b, dir: dir, said: said, seconds: float64(70000 + 1000*os.Getpid()%10000000 + 10*round)}, err
 }
 
-// argument is what the sleep of name i has as its only argument.
+// argument returns the only argument of name i's sleep.
 func (f *fleet) argument(i int) string {
 	return fmt.Sprintf("%s.%04d", strconv.Itoa(int(f.seconds)), i)
 }
@@ -93,7 +93,7 @@ func (f *fleet) flocks(count int) error {
 	})
 }
 
-// workers are the sleeps of this fleet, by name.
+// workers lists the pids of this fleet's sleeps, by name.
 func (f *fleet) workers(count int) map[int][]int {
 	all := map[int][]int{}
 	entries, _ := os.ReadDir("/proc")
@@ -131,7 +131,8 @@ func (f *fleet) awaitQuiet(count int) map[int][]int {
 	}
 }
 
-// cpuOf is what the processes have used, to the nanosecond (clock_getcpuclockid(3)).
+// cpuOf returns the CPU time of the processes, to the nanosecond
+// (clock_getcpuclockid(3)).
 func cpuOf(cmds []*exec.Cmd) (sum time.Duration) {
 	for _, c := range cmds {
 		var ts unix.Timespec
@@ -154,7 +155,7 @@ func (f *fleet) end(count int) {
 	_ = f.said.Close()
 }
 
-// storm execs all the time, as a build does, until stop is called.
+// storm starts programs all the time, as a build does, until stop is called.
 func storm() (stop func()) {
 	var cmds []*exec.Cmd
 	for range 4 {
@@ -219,7 +220,7 @@ func (b *bench) nameRound(count, round int, looks *[]string) (string, error) {
 	if err := l.lifelines(count); err != nil {
 		return "", err
 	}
-	// Each of the ticks watches over an orphan, or has started one: it stays.
+	// Each of these ticks stays, with an adopted worker or a new one.
 	time.Sleep(3 * time.Second)
 	after := l.awaitQuiet(count)
 	stop()
@@ -262,7 +263,7 @@ func (b *bench) looks(l *fleet, count int) (lines []string, err error) {
 		for i, argv := range commands {
 			cmd := exec.Command(argv[0], argv[1:]...)
 			cmd.Env = environ()
-			_ = cmd.Run() // doctor has findings here
+			_ = cmd.Run() // doctor reports findings by its exit code
 			used[i] = append(used[i], (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()))
 		}
 	}
@@ -275,7 +276,7 @@ func (b *bench) looks(l *fleet, count int) (lines []string, err error) {
 		lines = append(lines, fmt.Sprintf("| lifeline %s | %s | %s | %.2f | %.2f |", commands[i][1], short(three),
 			short(all), float64(all)/float64(ps), float64(all)/float64(three)))
 	}
-	// Ending all of them, by one kill(1) and by one terminate, each from a fresh fleet.
+	// One kill(1) and one terminate end all names, each in a fresh fleet.
 	var took [2][]sample
 	for range 3 {
 		for i := range took {

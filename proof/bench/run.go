@@ -19,11 +19,11 @@ type contender struct {
 	name string
 	argv []string
 	env  []string
-	code int    // what it must exit with, or it didn't do what is measured
-	how  string // what else there is to say of it
+	code int    // the exit code that shows that it did what is measured
+	how  string // a note for the table
 }
 
-// shown is the command without the directory that only this run knows.
+// shown returns the command without the directory of this run.
 func (c contender) shown(dir string) []string {
 	var words []string
 	for _, w := range c.argv {
@@ -35,8 +35,8 @@ func (c contender) shown(dir string) []string {
 // sample is the wall time of one run.
 type sample = time.Duration
 
-// interleave runs each contender once, then each once more, and so on: they
-// all meet the same disturbances. The first rounds only warm the caches.
+// interleave runs each contender once a round, so that all meet the same disturbances.
+// The first rounds only warm the caches.
 func interleave(contenders []contender, runs int) ([][]sample, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -47,7 +47,7 @@ func interleave(contenders []contender, runs int) ([][]sample, error) {
 	results := make([][]sample, len(contenders))
 	for n := range runs + warm {
 		for k := range contenders {
-			i := (k + n) % len(contenders) // so that no contender always comes after the same one
+			i := (k + n) % len(contenders) // so that no contender always comes after the same contender
 			took, err := once(contenders[i], null.Fd())
 			if err != nil {
 				return nil, err
@@ -60,8 +60,8 @@ func interleave(contenders []contender, runs int) ([][]sample, error) {
 	return results, nil
 }
 
-// once runs c. ForkExec shares this process's memory until the execve
-// (CLONE_VFORK): what is measured is the command, not the copy of the bench.
+// once runs c. ForkExec shares this process's memory until the execve (CLONE_VFORK),
+// so the time has no copy of the bench in it.
 func once(c contender, null uintptr) (sample, error) {
 	attr := &syscall.ProcAttr{Env: c.env, Files: []uintptr{null, null, null}}
 	began := time.Now()
@@ -78,7 +78,7 @@ func once(c contender, null uintptr) (sample, error) {
 	}
 	took := time.Since(began)
 	if !status.Exited() || status.ExitStatus() != c.code {
-		return 0, fmt.Errorf("%s ended with %#x, not with exit code %d: what it did isn't what is to be measured",
+		return 0, fmt.Errorf("%s ended with %#x, not with exit code %d, so it didn't do what is measured",
 			strings.Join(c.argv, " "), status, c.code)
 	}
 	return took, nil

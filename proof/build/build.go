@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package build makes the programs that the proofs work with, from the source
-// at hand, into one directory.
+// Package build builds the programs for the proofs, from the present source and into
+// one directory.
 //
 //	programs, err := build.All(dir)
 //	exec.Command(programs.Lifeline, "web", "--", programs.Witness, …)
@@ -17,7 +17,7 @@ import (
 	"lifeline/proof/pid"
 )
 
-// Programs are the paths of what was made.
+// Programs has the paths of the programs.
 type Programs struct {
 	Dir      string
 	Lifeline string // with the seam that switches a mechanism off
@@ -27,7 +27,7 @@ type Programs struct {
 
 // All builds everything into dir.
 func All(dir string) (Programs, error) {
-	dir, err := filepath.EvalSymlinks(dir) // as /proc/PID/exe will tell it
+	dir, err := filepath.EvalSymlinks(dir) // as /proc/PID/exe shows it
 	if err != nil {
 		return Programs{}, fmt.Errorf("cannot resolve the directory for the programs: %w", err)
 	}
@@ -65,8 +65,7 @@ func Around(name string, tests func(Programs) int) int {
 	return 1
 }
 
-// Root is the top of the source, where go.work and bin/ are: its modules lie
-// below.
+// Root returns the top of the source, where go.work and bin/ are.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	for ; err == nil; dir = filepath.Dir(dir) {
@@ -80,8 +79,8 @@ func Root() (string, error) {
 	return "", err
 }
 
-// One builds the package in the directory from, seen from the top, into the
-// file out.
+// One builds the package in the directory from into the file out. from is relative to
+// the top of the source.
 func One(out, from, tags string) error {
 	root, err := Root()
 	if err == nil {
@@ -95,7 +94,7 @@ func One(out, from, tags string) error {
 		args = append(args, "-cover", "-covermode=atomic", "-coverpkg=./...")
 	}
 	cmd := exec.Command("go", append(args, from)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: -race and coverage are for the tests themselves
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot build %s: %w\n%s", from, err, text)
 	}

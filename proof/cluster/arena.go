@@ -21,7 +21,7 @@ type settings struct {
 	subject  subject
 	programs build.Programs
 	remote   string // lifeline-remote
-	missing  error  // why there is none
+	missing  error  // why remote is missing
 	etcdctl  string
 	dir      string // for everything that the run writes; kept
 	ttl      time.Duration
@@ -39,13 +39,13 @@ type arena struct {
 	watch  *check.Watch
 }
 
-// with adds what else the cluster needs to the programs.
+// with makes settings of the programs, and finds lifeline-remote and etcdctl.
 func with(p build.Programs) settings {
 	s := settings{programs: p, members: 3}
 	s.etcdctl, _ = engine.Find("LIFELINE_ETCDCTL", "etcdctl")
 	s.remote = filepath.Join(s.programs.Dir, "lifeline-remote")
 	if missing := build.One(s.remote, "./cmd/lifeline-remote", "osusergo,netgo,proof"); missing != nil {
-		s.remote = "" // the peers can do without
+		s.remote = "" // the peers don't need it
 		s.missing = missing
 	}
 	return s
@@ -108,8 +108,8 @@ func open(s settings) (a *arena, err error) {
 	return a, nil
 }
 
-// own copies the programs into the run's directory: every process that runs one
-// of these belongs to the run.
+// own copies the programs into the run's directory. Every process that runs a copy
+// belongs to the run.
 func (a *arena) own() error {
 	own := a.path("bin")
 	if err := os.MkdirAll(own, 0o700); err != nil {
@@ -145,7 +145,7 @@ func (a *arena) worker(flags ...string) []string {
 	return append([]string{a.programs.Witness, "-log", a.path("log"), "-lock", lock, "-beats", a.path("beats")}, flags...)
 }
 
-// leftovers describes what runs still.
+// leftovers describes the processes that still run.
 func (a *arena) leftovers() []string {
 	var list []string
 	for _, id := range pid.Below(a.programs.Dir) {
@@ -156,8 +156,8 @@ func (a *arena) leftovers() []string {
 	return list
 }
 
-// sweep ends every guard as its manual says, gives them the time, and lists
-// what is left.
+// sweep ends every guard as its manual says, waits up to limit, and lists what is
+// left.
 func (a *arena) sweep(limit time.Duration) []string {
 	for _, n := range a.nodes {
 		n.link.Heal()
@@ -200,7 +200,8 @@ func (a *arena) close() {
 	}
 }
 
-// environ is ours without what speaks to lifeline or to an engine's client.
+// environ returns this process's environment without the variables of lifeline and of
+// the engines' clients.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		return strings.HasPrefix(kv, "LIFELINE_") || strings.HasPrefix(kv, "ETCDCTL_") || strings.HasPrefix(kv, "PG")

@@ -22,15 +22,15 @@ type lapse struct {
 	name   string
 	engine string // etcd, postgres or "" for both
 	change func(engine.Engine) (engine.Engine, error)
-	before func(a *arena) error            // what is lost happens after it
-	do     func(a *arena, round int) error // the engine has lost it
-	off    time.Duration                   // a node's clock
+	before func(a *arena) error            // the engine loses what happens after this call
+	do     func(a *arena, round int) error // makes the engine lose it
+	off    time.Duration                   // how wrong a node's clock is
 }
 
 const clockSet = "clock set by 60 s"
 
-// keeper is an engine whose data can be put back.
-type keeper interface {
+// restorable is an engine whose data can be put back.
+type restorable interface {
 	Copy() error
 	Back() error
 	Wipe() error
@@ -39,13 +39,13 @@ type keeper interface {
 var lapses = []lapse{
 	{
 		name:   "data put back",
-		before: func(a *arena) error { return a.engine.(keeper).Copy() },
-		do:     func(a *arena, _ int) error { return a.engine.(keeper).Back() },
+		before: func(a *arena) error { return a.engine.(restorable).Copy() },
+		do:     func(a *arena, _ int) error { return a.engine.(restorable).Back() },
 	},
 	{
 		name: "wiped",
 		do: func(a *arena, _ int) error {
-			if err := a.engine.(keeper).Wipe(); err != nil || a.subject.prepare == nil {
+			if err := a.engine.(restorable).Wipe(); err != nil || a.subject.prepare == nil {
 				return err
 			}
 			return a.subject.prepare(a)
@@ -75,7 +75,7 @@ var lapses = []lapse{
 	},
 }
 
-// backAll takes state away from the engines, in each way.
+// backAll makes the engines lose state, in each way.
 func backAll(s settings, f flags) error {
 	fmt.Printf("seed %d, %d rounds, TTL %s\n\n| guard | the engine | rounds | starts | overlaps | longest overlap | "+
 		"fences that fell | ticks | doubled | lost | without an instance after it: median | longest | leftovers |\n"+
@@ -110,7 +110,7 @@ func backAll(s settings, f flags) error {
 	return nil
 }
 
-// lapsed is what came of it.
+// lapsed is the result of a run with lapses.
 type lapsed struct {
 	*check.Cluster
 	rounds    int
@@ -142,9 +142,8 @@ func (r *lapsed) bad() string {
 	return strings.Join(bad, "\n")
 }
 
-// back does a lapse in each of n rounds. In each the name changes hands between
-// what the engine remembers and what it forgets. With ticks it runs one each
-// second.
+// back makes a lapse in each round. In most rounds the name goes to another node in
+// the time that the engine then forgets. With ticks each second has a scheduled run.
 func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, error) {
 	s.change = l.change
 	if s.nodes == 0 {
@@ -190,7 +189,7 @@ func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, er
 				return nil, err
 			}
 		}
-		if rng.IntN(3) > 0 { // the name changes hands
+		if rng.IntN(3) > 0 { // the name goes to another node
 			started := a.watch.Started()
 			holder := d.target(0)
 			if rng.IntN(2) == 0 {
@@ -208,10 +207,10 @@ func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, er
 			return nil, fmt.Errorf("round %d: %w", n, err)
 		}
 		pass(s.ttl)
-		if rng.IntN(3) == 0 { // one that remembers nothing but its file
+		if rng.IntN(3) == 0 { // a new guard remembers only what is in its file
 			a.nodes[rng.IntN(len(a.nodes))].signal(unix.SIGKILL)
 		}
-		time.Sleep(3 * s.ttl) // time for a second one to come, if it does
+		time.Sleep(3 * s.ttl) // time in which a second instance might start
 		r.rounds++
 		if err := d.failed(); err != nil {
 			return nil, err
@@ -239,7 +238,7 @@ func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, er
 	return r, nil
 }
 
-// play is cron on a node.
+// play plays cron on a node.
 func play(d *driver, n *node, flags []string) {
 	clock := time.NewTicker(cron)
 	defer clock.Stop()

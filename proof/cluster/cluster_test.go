@@ -61,9 +61,9 @@ func strike(t *testing.T, name string, seed uint64, rounds int) (attack, *outcom
 	return c, r
 }
 
-// TestAttack is the short form of the command, with the same plan every time.
-// No time is judged: the machine may be slow, but two instances are always a
-// failure.
+// TestAttack is the short form of the command, with the same plan every time. Two
+// instances are always a failure. Times aren't judged, because the machine may be
+// slow.
 func TestAttack(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
 		t.Run(name, func(t *testing.T) {
@@ -80,11 +80,12 @@ func TestAttack(t *testing.T) {
 // or the attack proves nothing.
 func TestControl(t *testing.T) {
 	if _, r := strike(t, "etcdctl", 7, 10); len(r.Overlaps) == 0 {
-		t.Error("the naive control survived: this attack is none")
+		t.Error("the naive control survived, so this attack proves nothing")
 	}
 }
 
-// TestPlan: the same seed gives the same faults, and every kind of fault comes.
+// TestPlan checks that the same seed gives the same faults, and that every kind of
+// fault comes.
 func TestPlan(t *testing.T) {
 	seen, differ := map[kind]bool{}, 0
 	for seed := range uint64(20) {
@@ -106,7 +107,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestSlots: three of six, never four.
+// TestSlots checks that with three slots at most three of six nodes run a worker.
 func TestSlots(t *testing.T) {
 	c := attack{settings: settingsFor(t, "lifeline-etcd"), seed: need.Number(t, "LIFELINE_SEED", 7),
 		rounds: int(need.Number(t, "LIFELINE_ROUNDS", 5))}
@@ -124,8 +125,8 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestOutage: the engine goes, the worker ends in time, all nodes wait, one
-// comes back.
+// TestOutage checks that the worker ends in time when the engine goes away, that all
+// nodes wait, and that one instance runs after the engine is back.
 func TestOutage(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
 		for _, silent := range []bool{false, true} {
@@ -145,8 +146,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// TestFailover: each way to go brings another one, and no two at once. The
-// times are printed, not judged.
+// TestFailover checks that each way to lose the holder brings another instance, and
+// never two at once. Times are printed, not judged.
 func TestFailover(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
 		t.Run(name, func(t *testing.T) {
@@ -169,7 +170,8 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// TestTicks: clocks that differ by more than a TTL and many periods.
+// TestTicks runs scheduled jobs on nodes whose clocks differ by more than a TTL and
+// many periods.
 func TestTicks(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		t.Run(fmt.Sprintf("again=%t", again), func(t *testing.T) {
@@ -188,7 +190,7 @@ func TestTicks(t *testing.T) {
 	}
 }
 
-// TestBack: the engine loses state, in each way, with and without ticks.
+// TestBack makes the engine lose state in each way, with and without scheduled runs.
 func TestBack(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
 		for i, l := range lapses {

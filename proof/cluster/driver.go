@@ -27,17 +27,17 @@ type attack struct {
 	progress io.Writer
 }
 
-// outcome is what came of it.
+// outcome is the result of an attack.
 type outcome struct {
 	*check.Cluster
 	leftovers []string
 	atEnd     int      // instances when all was quiet again
-	stuck     []string // rounds after which nothing came up for long
-	said      []string // what guards said at ticks that should be silent
+	stuck     []string // rounds after which no instance came up in time
+	said      []string // what guards printed at ticks that should be silent
 	rounds    int
 }
 
-// cron is how often it strikes here.
+// cron is the interval between ticks.
 const cron = 200 * time.Millisecond
 
 // driver plays cron on every node, and does the damage.
@@ -127,7 +127,7 @@ func (d *driver) failed() error {
 	return nil
 }
 
-// awaitQuiet waits until as many workers run as may.
+// awaitQuiet waits until as many workers run as there are slots.
 func (d *driver) awaitQuiet(limit time.Duration) bool {
 	deadline := time.After(limit)
 	for {
@@ -162,7 +162,7 @@ func (d *driver) state() string {
 	return strings.Join(list, "\n")
 }
 
-// play does the faults of a round, and waits until they are undone.
+// play carries out the faults of a round, and waits until they are undone.
 func (d *driver) play(n int) {
 	plan := planOf(d.attack.seed, n, d.ttl)
 	if d.attack.progress != nil {
@@ -194,7 +194,7 @@ func (d *driver) target(pick float64) *node {
 	return d.nodes[int(pick*997)%len(d.nodes)]
 }
 
-// do is one fault, from its beginning to its end.
+// do carries out one fault, from its beginning to its end.
 func (d *driver) do(a action) {
 	n := d.target(a.pick)
 	d.watch.Note("fault", a.String()+" at "+n.name)
@@ -213,7 +213,8 @@ func (d *driver) begin(a action, n *node) (undo func()) {
 		lifeline = d.etcdctl
 	}
 	all := func(sig unix.Signal, programs ...string) func() {
-		// Found first, signalled then: as near to the same moment as can be.
+		// Find all processes before the first signal, so that the signals come close
+		// together.
 		var handles []*pid.Handle
 		for _, p := range programs {
 			for _, id := range n.processes(p) {
@@ -256,8 +257,7 @@ func (d *driver) begin(a action, n *node) (undo func()) {
 	case stopGuards:
 		return all(unix.SIGSTOP, lifeline, remote)
 	case pauseNode:
-		// The guards wake up first, by microseconds: nothing here can make the
-		// three run in the same instant.
+		// The guards wake up first, because the three can't wake in the same instant.
 		return all(unix.SIGSTOP, lifeline, remote, worker)
 	case cutNode, cutReplies:
 		n.link.Cut(a.way())
@@ -276,7 +276,7 @@ func (d *driver) begin(a action, n *node) (undo func()) {
 	return nil
 }
 
-// engineDown takes members away, until they are brought back.
+// engineDown kills or stops members, until undo is called.
 func (d *driver) engineDown(members []int, kill bool) (undo func()) {
 	for _, m := range members {
 		if m < 0 {

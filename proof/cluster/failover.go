@@ -17,11 +17,11 @@ import (
 	"lifeline/proof/pid"
 )
 
-// how is a way for the holder to go.
+// how is a way to lose the holder.
 type how struct {
 	name  string
 	do    func(a *arena, n *node, to *node) error
-	only  bool // lifeline alone can do it
+	only  bool // of all guards only lifeline can do it
 	stays bool // the old holder's guard lives on
 }
 
@@ -68,10 +68,10 @@ var ways = []how{
 type times struct {
 	subject, way string
 	total, gap   []time.Duration // from the fault, and without an instance
-	both         int             // times at which the old one still ran
+	both         int             // failovers in which the old worker still ran
 }
 
-// failoverAll measures, and prints one table.
+// failoverAll measures every guard, and prints one table.
 func failoverAll(s settings, f flags) error {
 	fmt.Printf("\n### A name goes to another node of three\n\n%d of each. The fault: the signal, or the start of "+
 		"`lifeline move`; to the first instruction of the next worker.\n\n| guard | TTL | way | from the fault: median "+
@@ -99,7 +99,7 @@ func failoverAll(s settings, f flags) error {
 	return nil
 }
 
-// failover makes the holder go in each way, n times.
+// failover loses the holder in each way, runs times.
 func failover(s settings, runs int) ([]times, *check.Cluster, error) {
 	a, err := open(s)
 	if err != nil {
@@ -126,8 +126,8 @@ func failover(s settings, runs int) ([]times, *check.Cluster, error) {
 	return list, c, err
 }
 
-// measure measures one failover. All nodes are up before, and cron is off
-// between the fault and the next start: the standby takes over.
+// measure measures one failover. All nodes are up before. Cron is off between the fault
+// and the next start, so that a standby takes over.
 func (a *arena) measure(w how, t *times) error {
 	for _, n := range a.nodes {
 		n.link.Heal()
@@ -164,7 +164,7 @@ func (a *arena) measure(w how, t *times) error {
 	if !w.stays && !holder.ends(10*time.Second+a.ttl) {
 		return fmt.Errorf("the guard of %s doesn't end", holder.name)
 	}
-	// What an old one has left of itself must not spoil the next measurement.
+	// A worker that is left mustn't disturb the next measurement.
 	for _, id := range a.watch.Living() {
 		if id != next.ID {
 			a.watch.Signal(id, unix.SIGKILL)
@@ -173,8 +173,8 @@ func (a *arena) measure(w how, t *times) error {
 	return nil
 }
 
-// ready starts what doesn't run, waits until one node holds and the others have
-// stood by long enough, and gives the holder.
+// ready starts every node that doesn't run, waits until one node holds the name and
+// the others stand by, and returns the holder.
 func (a *arena) ready() (*node, error) {
 	for _, n := range a.nodes {
 		n.tick()
@@ -197,7 +197,7 @@ func (a *arena) ready() (*node, error) {
 	}
 }
 
-// standing reports that the guard of every node has been up long enough to have
+// standing reports whether the guard of every node has been up long enough to have
 // reached the engine.
 func (a *arena) standing() bool {
 	for _, n := range a.nodes {
@@ -211,7 +211,7 @@ func (a *arena) standing() bool {
 	return true
 }
 
-// ends waits until the node has no guard any more.
+// ends waits until the node's guard has ended.
 func (n *node) ends(limit time.Duration) bool {
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		n.mu.Lock()
@@ -224,7 +224,7 @@ func (n *node) ends(limit time.Duration) bool {
 	return false
 }
 
-// next waits for the start after the first n.
+// next waits for the next start after the first started ones.
 func (a *arena) next(started int, limit time.Duration) (check.Life, error) {
 	deadline := time.After(limit)
 	for {

@@ -1,11 +1,11 @@
 //go:build linux
 
 // Cluster attacks the promise that one instance runs in a whole cluster, on
-// real engines. It starts an engine (etcd with three members, PostgreSQL) and
-// two to five nodes on this machine. Each node has a state directory of its own
-// and links to the engine that lose packets. It plays cron on every node. By a
-// seed it kills and stops lifeline, lifeline-remote, the worker and the
-// engine's members, and cuts nodes off, one by one and at once.
+// real engines. It starts an engine (etcd with three members, PostgreSQL) and two to
+// five nodes on this machine, and plays cron on every node. Each node has a state
+// directory and a link to the engine that can lose packets. The faults come from a
+// seed: they kill and stop lifeline, lifeline-remote, the worker and the engine's
+// members, and cut nodes off, one by one and at once.
 //
 //	go run ./proof/cluster -rounds 1000
 //	go run ./proof/cluster -rounds 100 -seed 7 -subjects lifeline-etcd,etcdctl
@@ -15,9 +15,8 @@
 //	go run ./proof/cluster back -rounds 20   the engine loses state
 //	go run ./proof/cluster ticks        --tick on 30 nodes with wrong clocks
 //
-// It is judged by the witnesses' log alone (see the package check): by their
-// own lock, their beats and their deaths. The log is kept if there is anything
-// to look at.
+// Package check judges a run by the witnesses' log alone: by their own lock, their
+// beats and their deaths. The log of a failed run is kept.
 package main
 
 import (
@@ -103,8 +102,7 @@ func main() {
 	}
 }
 
-// slotsAll attacks a name that may run several times, on four times as many
-// nodes.
+// slotsAll attacks a name with several slots, on four times as many nodes.
 func slotsAll(s settings, f flags) error {
 	s.slots = f.slots
 	if s.nodes == 0 {
@@ -163,7 +161,7 @@ func row(c attack, r *outcome) string {
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1000) }
 
-// verdict says what is wrong with a result; "" is good.
+// verdict says what is wrong with a result; "" for nothing.
 func verdict(c attack, r *outcome) string {
 	var bad []string
 	add := func(what string, list []string) {

@@ -20,14 +20,14 @@ import (
 	"lifeline/proof/pid"
 )
 
-// node is one machine of the cluster, as far as lifeline can tell: a name, a
-// state directory and a way to the engine.
+// node plays one machine of the cluster: it has a name, a state directory and a link
+// to the engine.
 type node struct {
 	arena *arena
 	name  string
 	dir   string
 	link  *engine.Link
-	env   []string // beside the usual one
+	env   []string // more variables
 
 	mu    sync.Mutex
 	guard *pid.Handle // the process that holds the name on this node, or waits for it
@@ -38,8 +38,8 @@ type node struct {
 	done  sync.WaitGroup
 }
 
-// tick is cron's: it starts the guard when none runs. Its worker behaves as
-// the flags say.
+// tick plays cron: it starts the guard when none runs. The worker behaves as the flags
+// say.
 func (n *node) tick(flags ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -84,7 +84,7 @@ func (n *node) start(worker []string) (*exec.Cmd, *pid.Handle, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("cannot start %s: %w", argv[0], err)
 	}
-	// It stays unreaped until Wait, so the pid is certainly its own.
+	// The process can't be reaped before Wait, so the pid is still its own.
 	s, err := pid.Look(cmd.Process.Pid)
 	if err != nil {
 		return nil, nil, err
@@ -93,7 +93,7 @@ func (n *node) start(worker []string) (*exec.Cmd, *pid.Handle, error) {
 	return cmd, h, err
 }
 
-// beside is a tick while a guard runs: it must say nothing, and exit 0.
+// beside starts a tick while a guard runs. The tick must be silent and exit with 0.
 func (n *node) beside() error {
 	n.mu.Lock()
 	guard := n.guard
@@ -113,7 +113,7 @@ func (n *node) beside() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.guard != guard || guard.Dead() {
-		return nil // it was killed just then: the tick is the next one, or was killed with it
+		return nil // the guard was killed meanwhile, so this tick may be the next guard
 	}
 	if err != nil || len(text) > 0 {
 		return fmt.Errorf("a tick beside a running guard: %v %q", err, text)
@@ -130,7 +130,7 @@ func (n *node) signal(sig unix.Signal) {
 	}
 }
 
-// end asks the guard to end, gracefully.
+// end asks the guard to end.
 func (n *node) end() {
 	n.signal(unix.SIGCONT)
 	n.signal(unix.SIGTERM)
@@ -158,8 +158,8 @@ func (n *node) processes(program string) []pid.ID {
 	return list
 }
 
-// owns reports a process of this node, by the environment or as a child of the
-// guard.
+// owns reports whether the process belongs to this node, by its environment or as a
+// child of the guard.
 func (n *node) owns(process int) bool {
 	if node := nodeOf(process); node != "" {
 		return node == n.name

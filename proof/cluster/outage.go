@@ -14,17 +14,17 @@ import (
 	"lifeline/proof/pid"
 )
 
-// outage is the result of an engine that was away for a time.
+// outage is the result of a run in which the engine was away.
 type outage struct {
 	*check.Cluster
 	how         string
-	ended       time.Duration // from its end to the worker's
-	back        time.Duration // from its return to the next start
+	ended       time.Duration // from the engine's end to the worker's
+	back        time.Duration // from the engine's return to the next start
 	exits       int           // guards that ended
-	connections float64       // tried per node and second while it was away
-	busiest     int           // the most that one node tried in any second
-	requests    float64       // sent per node and second while it was away
-	surge       int           // requests and connections of all nodes in the first second after its return
+	connections float64       // tried per node and second while the engine was away
+	busiest     int           // the most connections that one node tried in a second
+	requests    float64       // sent per node and second while the engine was away
+	surge       int           // requests and connections of all nodes in the first second after the return
 	normal      float64       // requests per node and second before
 	atEnd       int
 	leftovers   []string
@@ -40,7 +40,7 @@ func outageAll(s settings, f flags) error {
 	good := true
 	for _, name := range strings.Split(f.subjects, ",") {
 		subject, ok := subjectOf(name)
-		if !ok || !subject.fence { // a peer's worker doesn't even end
+		if !ok || !subject.fence { // a peer doesn't end its worker
 			continue
 		}
 		for _, silent := range []bool{false, true} {
@@ -60,13 +60,13 @@ func outageAll(s settings, f flags) error {
 		}
 	}
 	if !good {
-		return fmt.Errorf("that isn't what was promised")
+		return fmt.Errorf("a promise was broken")
 	}
 	return nil
 }
 
-// bad says what isn't as promised. A time that the machine may take is judged
-// by the deadline only, which is the promise.
+// bad says what isn't as promised. Of the times it judges only the deadline, because
+// the machine may be slow.
 func (o *outage) bad(s settings) string {
 	var bad []string
 	if o.ended > s.ttl {
@@ -152,7 +152,7 @@ func engineAway(s settings, away time.Duration, silent bool) (*outage, error) {
 		return nil, fmt.Errorf("after the engine had come back: %w", err)
 	}
 	o.back = time.Duration(next.Start - from)
-	time.Sleep(2 * s.ttl) // time for a second one to come, if it does
+	time.Sleep(2 * s.ttl) // time in which a second instance might start
 	o.atEnd = len(a.watch.Living())
 	a.watch.Note("end", "")
 	o.leftovers = a.sweep(10*time.Second + 2*s.ttl)
@@ -160,7 +160,7 @@ func engineAway(s settings, away time.Duration, silent bool) (*outage, error) {
 	return o, err
 }
 
-// absent takes the engine away, or brings it back.
+// absent takes the engine away or brings it back.
 func (a *arena) absent(silent, away bool) {
 	for i := range a.engine.Addresses() {
 		switch {
@@ -169,7 +169,7 @@ func (a *arena) absent(silent, away bool) {
 			a.engine.Kill(i)
 		default:
 			a.engine.Signal(i, syscall.SIGCONT)
-			_ = a.engine.Start(i) // Ready tells if it didn't
+			_ = a.engine.Start(i) // Ready reports a failure
 		}
 	}
 	for _, n := range a.nodes {
@@ -183,7 +183,7 @@ func (a *arena) absent(silent, away bool) {
 	}
 }
 
-// count waits, and gives the most connections that a node tried in a second.
+// count waits for d, and returns the most connections that a node tried in a second.
 func (a *arena) count(d time.Duration) (most int) {
 	clock := time.NewTicker(time.Second)
 	defer clock.Stop()
@@ -205,7 +205,7 @@ func (a *arena) count(d time.Duration) (most int) {
 	return most
 }
 
-// begun counts the guards started so far, gone the nodes without one.
+// begun counts the guards started so far.
 func (a *arena) begun() (sum int) {
 	for _, n := range a.nodes {
 		n.mu.Lock()

@@ -18,12 +18,12 @@ const (
 	killRemote
 	killWorker
 	killGuards // lifeline and lifeline-remote at the same moment
-	killNode   // all three: the machine has lost its power
+	killNode   // lifeline, lifeline-remote and worker: the machine has lost its power
 	termLifeline
 	stopLifeline
 	stopRemote
 	stopWorker
-	pauseNode // all three stop, and wake up later: a suspended machine
+	pauseNode // all three stop and go on later: a suspended machine
 	cutNode   // partition: every packet is dropped, and connections stay open
 	cutReplies
 	killLeader
@@ -44,8 +44,8 @@ func (k kind) String() string {
 type action struct {
 	kind  kind
 	after time.Duration // since the round began
-	hold  time.Duration // until it is undone, where it can be
-	pick  float64       // of the node: below 0.8 the holder
+	hold  time.Duration // until the fault is undone, if it can be
+	pick  float64       // chooses the node: below 0.8 the holder
 }
 
 func (a action) String() string {
@@ -63,9 +63,8 @@ func (a action) way() engine.Way {
 	return engine.Both
 }
 
-// planOf makes the faults of round n, any of them together. It depends on the
-// seed and the round alone. The machine's timing is the only difference between
-// two runs of one seed.
+// planOf makes the faults of round n, which may come together. They depend only on the
+// seed and the round, so that two runs of one seed differ only in the machine's timing.
 func planOf(seed uint64, n int, ttl time.Duration) []action {
 	rng := rand.New(rand.NewPCG(seed, uint64(n)))
 	after := time.Duration(rng.Int64N(int64(ttl)))
@@ -77,7 +76,7 @@ func planOf(seed uint64, n int, ttl time.Duration) []action {
 			killEngine:
 			a.hold = time.Duration(rng.Int64N(int64(5 * ttl / 2)))
 		}
-		if rng.IntN(3) == 0 { // else at the same moment as the one before
+		if rng.IntN(3) == 0 { // else at the same moment as the fault before
 			after += time.Duration(rng.Int64N(int64(ttl / 2)))
 		}
 		plan = append(plan, a)

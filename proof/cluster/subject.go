@@ -11,22 +11,22 @@ import (
 	"lifeline/proof/engine"
 )
 
-// name is the instance's, in every run.
+// name is the name of the instance in every run.
 const name = "counter"
 
 // subject is a guard under attack.
 type subject struct {
 	name  string
 	about string
-	// engine to run on: etcd or postgres.
+	// engine is etcd or postgres.
 	engine string
-	// argv is what a node's cron runs: the guard before the worker's command.
+	// argv returns what a node's cron runs: the guard before the worker's command.
 	argv func(a *arena, n *node, worker []string) []string
-	// prepare the engine, once.
+	// prepare prepares the engine once.
 	prepare func(a *arena) error
-	// fence: the worker is told a number that rises.
+	// fence says that the worker is told a number that rises.
 	fence bool
-	// again: a tick beside a running guard is harmless.
+	// again says that a tick beside a running guard is harmless.
 	again bool
 }
 
@@ -91,7 +91,7 @@ func (s *subject) protocol() engine.Protocol {
 	return engine.HTTP2
 }
 
-// lacks says what this machine lacks for it.
+// lacks says what this machine lacks for the subject.
 func (s *subject) lacks() error {
 	if s.engine == "postgres" {
 		return engine.MissingPostgres()

@@ -22,18 +22,18 @@ type drill struct {
 	settings
 	seed  uint64
 	ticks int           // runs to see
-	apart time.Duration // the clocks, from the first to the last
+	apart time.Duration // between the first and the last node's clock
 	kills bool          // holders are killed too, not only asked to end
 	again bool          // --at-least-once
 }
 
-// ticked is what came of it.
+// ticked is the result of a drill.
 type ticked struct {
 	*check.Cluster
 	ticks     int      // labels that were run
 	doubled   []string // run more than once
-	skipped   []string // never run, though an earlier and a later one were
-	excused   int      // of those: a claimant was killed, and another node said so
+	skipped   []string // never run, though an earlier and a later label were
+	excused   int      // skipped labels whose claimant was killed, as another node said
 	handovers int
 	leftovers []string
 }
@@ -42,7 +42,7 @@ type ticked struct {
 // thousand ticks of a minute each would take most of a day.
 const period, schedule = time.Second, "@everysecond"
 
-// ticksAll runs it in both ways, on both engines.
+// ticksAll runs the drill in both modes and on both engines.
 func ticksAll(s settings, f flags) error {
 	fmt.Printf("%d nodes, clocks apart by %s, a tick every %s, jobs of 0 s to %s, seed %d\n\n"+
 		"| guard | mode | ticks | hand-overs | doubled | skipped | of those, claimant killed | overlaps | leftovers "+
@@ -112,7 +112,7 @@ func (r *ticked) bad(d drill) string {
 	return strings.Join(bad, "\n")
 }
 
-// lengths are the job's lengths, by node: from nothing to longer than a period.
+// lengths has the lengths of the job by node, from nothing to longer than a period.
 var lengths = []time.Duration{0, 10 * time.Millisecond, period / 3, longest}
 
 const longest = period * 8 / 5
@@ -126,8 +126,8 @@ func (d *drill) job(i int) []string {
 	return flags
 }
 
-// offset returns how wrong the clock of node i is: the first and the last are
-// the furthest apart.
+// offset returns how wrong the clock of node i is. The clocks of the first and the last
+// node differ most.
 func (d *drill) offset(i int, rng *rand.Rand) time.Duration {
 	switch i {
 	case 0:
@@ -159,8 +159,7 @@ func (d *drill) run() (*ticked, error) {
 	}
 	r := &ticked{}
 	a.watch.Note("begin", "")
-	// A node whose clock is behind waits with the ticks that another one has
-	// run early.
+	// A node whose clock is behind waits for ticks that another node has run early.
 	end := time.Now().Add(4*time.Duration(d.ticks)*period + 4*d.apart)
 	next := time.Now().Add(5 * period)
 	for clock := time.NewTicker(cron); time.Now().Before(end) && a.watch.Started() < d.ticks+r.handovers; <-clock.C {
@@ -185,7 +184,8 @@ func (d *drill) run() (*ticked, error) {
 	return r, nil
 }
 
-// handover makes the node that ran the last tick give it up, in some way.
+// handover makes the node that ran the last tick lose its lease, in one of several
+// ways.
 func (d *drill) handover(a *arena, rng *rand.Rand) {
 	lives := a.watch.Lives()
 	n := a.nodes[rng.IntN(len(a.nodes))]
@@ -218,8 +218,8 @@ func (d *drill) handover(a *arena, rng *rand.Rand) {
 
 var unfinished = regexp.MustCompile(`the run for (\S+) was begun and never finished`)
 
-// count counts the runs of each label. A label of a killed claimant may have no
-// run; the next claimant tells of it.
+// count counts the runs of each label. A label of a killed claimant may have no run;
+// the next claimant then says so.
 func (r *ticked) count(a *arena) {
 	runs := map[string][]check.Run{}
 	for _, x := range r.Runs {

@@ -1,4 +1,4 @@
-// Floor does nothing: what any program of Go costs to start and to end.
+// Floor does nothing. It shows the cost of starting and ending any Go program.
 package main
 
 func main() {}
