@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Copy keeps the server's data as it is at one moment, as a copy of its disk
-// would be: none of its processes runs meanwhile.
+// Copy copies the server's data at one moment, while none of its processes runs, as a
+// snapshot of its disk would be.
 func (p *Postgres) Copy() error {
 	p.stopAll(syscall.SIGSTOP)
 	defer p.stopAll(syscall.SIGCONT)
@@ -39,7 +39,7 @@ func (p *Postgres) stopAll(sig syscall.Signal) {
 		return
 	}
 	first := p.cmd.Process.Pid
-	_ = syscall.Kill(first, sig) // so that there are no new ones
+	_ = syscall.Kill(first, sig) // so that it starts no further child
 	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", first, first))
 	for _, word := range strings.Fields(string(children)) {
 		if pid, err := strconv.Atoi(word); err == nil {
@@ -92,7 +92,7 @@ func findFaketime() (string, error) {
 	return paths[0], nil
 }
 
-// Fake starts the server again with a clock that Step sets.
+// Fake starts the server again with a clock that Step can set.
 func (p *Postgres) Fake() error {
 	library, err := findFaketime()
 	if err != nil {
@@ -106,7 +106,7 @@ func (p *Postgres) Fake() error {
 	return p.again()
 }
 
-// Step sets the server's clock, all at once, to what it would be plus d.
+// Step sets the server's clock to the real time plus d, all at once.
 func (p *Postgres) Step(d time.Duration) error {
 	file := filepath.Join(p.dir, "clock")
 	if err := os.WriteFile(file+".new", fmt.Appendf(nil, "%+.3f\n", d.Seconds()), 0o644); err != nil {
@@ -116,7 +116,7 @@ func (p *Postgres) Step(d time.Duration) error {
 	return os.Rename(file+".new", file)
 }
 
-// Pair is a server and a standby that gets its changes late.
+// Pair is a server and a standby that can lag behind.
 type Pair struct {
 	*Postgres // the present primary
 	other     *Postgres
@@ -156,11 +156,11 @@ func (p *Pair) Follow() error {
 	return p.other.again()
 }
 
-// Lag keeps from now on what happens from the standby: it stops what receives.
+// Lag ends the standby's receiver, so that the standby gets no further changes.
 func (p *Pair) Lag() error {
 	text, err := p.Postgres.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
 	if err == nil {
-		// It can't come back, because the address that it connects to is gone.
+		// The receiver can't come back, because no server listens at the new address.
 		_, err = p.other.SQL("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=1'")
 	}
 	if err == nil {
@@ -172,7 +172,7 @@ func (p *Pair) Lag() error {
 	return nil
 }
 
-// Promote ends the primary and makes the standby one.
+// Promote ends the primary and makes the standby the primary.
 func (p *Pair) Promote() error {
 	p.Postgres.Kill(0)
 	p.Postgres, p.other = p.other, p.Postgres
@@ -187,7 +187,7 @@ func (p *Pair) Promote() error {
 	}
 }
 
-// Close ends both.
+// Close ends both servers.
 func (p *Pair) Close() {
 	p.other.Close()
 	p.Postgres.Close()

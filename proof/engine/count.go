@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// Protocol is what goes over a link, as far as its requests are counted.
+// Protocol is the protocol whose requests a link counts.
 type Protocol int
 
 // The protocols of the engines.
@@ -16,7 +16,7 @@ const (
 	Frontend                 // PostgreSQL: a statement is a Query or an Execute
 )
 
-// Counter counts what a node asks of its engine.
+// Counter counts a node's connections and requests to its engine.
 type Counter struct {
 	protocol              Protocol
 	connections, requests atomic.Int64
@@ -30,7 +30,7 @@ func (c *Counter) Requests() int { return int(c.requests.Load()) }
 
 func (c *Counter) connection() { c.connections.Add(1) }
 
-// reader gives what follows one connection's stream.
+// reader returns a function that counts the requests in one connection's stream.
 func (c *Counter) reader() func([]byte) {
 	f := &frames{count: func() { c.requests.Add(1) }, greeting: c.protocol == Frontend}
 	if c.protocol == HTTP2 {
@@ -55,15 +55,15 @@ func (c *Counter) reader() func([]byte) {
 	}
 }
 
-// frames is the place in a stream of length-prefixed frames.
+// frames is the position in a stream of length-prefixed frames.
 type frames struct {
 	count    func()
 	head     []byte
-	skip     int  // bytes of a body that are still to come
+	skip     int  // bytes of a body still to come
 	greeting bool // PostgreSQL's first messages have no type
 }
 
-// http2 is RFC 9113, 4.1: length (24), type (8), flags (8), stream (32).
+// http2 reads frames of RFC 9113, 4.1: length (24), type (8), flags (8), stream (32).
 func (f *frames) http2() {
 	if len(f.head) < 9 {
 		return
@@ -75,8 +75,9 @@ func (f *frames) http2() {
 	f.head = f.head[:0]
 }
 
-// frontend is PostgreSQL's protocol 3: a type byte and a length that counts
-// itself; before the startup message requests for encryption, without a type.
+// frontend reads messages of PostgreSQL's protocol 3: a type byte and a length that
+// counts itself. Requests for encryption and the startup message come first, and have
+// no type.
 func (f *frames) frontend() {
 	if f.greeting {
 		if len(f.head) < 8 {

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package engine starts the real engines that the cluster is proved on, and
-// stands between them and a node:
+// Package engine starts real engines for the proofs of the cluster, and makes the links
+// between an engine and a node:
 //
 //	etcd, err := engine.StartEtcd(dir, 3)
 //	defer etcd.Close()
@@ -11,7 +11,7 @@
 //	link.Heal()           // what was held back arrives late, as with TCP
 //	etcd.Kill(etcd.Leader())
 //
-// The engines end with the program that has started them.
+// The engines end with the program that started them.
 package engine
 
 import (
@@ -28,11 +28,11 @@ import (
 	"lifeline/proof/build"
 )
 
-// Engine is what the drivers do to any of them.
+// Engine is what the drivers do to an engine.
 type Engine interface {
 	// Addresses of its members, host:port each.
 	Addresses() []string
-	// Leader is the member that matters most; -1 when there is none now.
+	// Leader returns the leader's number; -1 when there is none now.
 	Leader() int
 	// Kill ends a member with SIGKILL.
 	Kill(member int)
@@ -42,12 +42,12 @@ type Engine interface {
 	Start(member int) error
 	// Ready waits until requests are served.
 	Ready(limit time.Duration) error
-	// Close ends all of it; it can't be started again.
+	// Close ends the engine for good.
 	Close()
 }
 
-// start runs cmd so that it ends with this program. The death signal is sent
-// when the THREAD that forked ends, so one is kept for that.
+// start runs cmd so that it ends with this program. The kernel sends the death signal
+// when the THREAD that forked ends (prctl(2)), so starts keeps a thread for that.
 func start(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -69,8 +69,8 @@ var starts = func() chan<- func() {
 	return c
 }()
 
-// freePort finds one below those that the kernel gives to clients: a member
-// must be able to come back to its own.
+// freePort finds a port below those that the kernel gives to clients, so that a member
+// can come back to its own port.
 func freePort() (int, error) {
 	for range 1000 {
 		port := 12000 + rand.IntN(20000)

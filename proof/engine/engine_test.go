@@ -14,7 +14,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// asker runs a request through a link and tells when it is over.
+// asker runs a request through a link. The channel gives its result.
 func asker(t *testing.T, argv []string) <-chan error {
 	t.Helper()
 	done := make(chan error, 1)
@@ -73,10 +73,10 @@ func TestEtcd(t *testing.T) {
 	lossy(t, link, []string{ctl, "--endpoints", strings.Join(link.Addresses(), ","), "--command-timeout", "15s",
 		"--dial-timeout", "15s", "get", "x"})
 
-	// The leader is killed: another leads, and the old one can come back.
+	// After the leader's kill another member leads, and the old leader can come back.
 	was := e.Leader()
 	if was < 0 {
-		t.Fatal("three members run, and none leads")
+		t.Fatal("of three members none leads")
 	}
 	e.Kill(was)
 	if err := e.Ready(20 * time.Second); err != nil {
@@ -116,7 +116,7 @@ func TestPostgres(t *testing.T) {
 	}
 	p.Kill(0)
 	if _, err := p.SQL("select 1"); err == nil {
-		t.Error("it was killed, and serves")
+		t.Error("the server was killed, and still serves")
 	}
 	if err := p.Start(0); err != nil {
 		t.Fatal(err)
@@ -129,8 +129,8 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
-// TestRefused: behind the link of an engine that is down, connections are
-// refused.
+// TestRefused checks that connections through a link are refused while the engine is
+// down.
 func TestRefused(t *testing.T) {
 	port, err := freePort()
 	if err != nil {

@@ -19,11 +19,11 @@ import (
 	"time"
 )
 
-// Etcd is a cluster of it on loopback.
+// Etcd is an etcd cluster on loopback.
 type Etcd struct {
 	program string
 	dir     string
-	args    []string // more of the command line
+	args    []string // more arguments for each member
 	scheme  string
 	http    *http.Client
 
@@ -38,7 +38,7 @@ type member struct {
 	ended        chan struct{}
 }
 
-// MissingEtcd says why there can be none here.
+// MissingEtcd says why etcd can't run here.
 func MissingEtcd() error {
 	_, err := findEtcd()
 	return err
@@ -108,14 +108,14 @@ func (e *Etcd) Start(i int) error {
 	defer log.Close()
 	m.cmd = exec.Command(e.program, append([]string{"--name", m.name, "--data-dir", filepath.Join(e.dir, m.name),
 		"--listen-client-urls", client,
-		// A client that asks where the members are would go round the link, so
-		// it is given an address without a listener.
+		// A client that asks for the members' addresses would bypass the link, so it gets
+		// an address without a listener.
 		"--advertise-client-urls", "http://127.0.0.1:1",
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
 		"--initial-cluster", strings.Join(all, ","), "--initial-cluster-token", "proof",
-		// A second of lease is the least that etcd grants then.
+		// With these times etcd grants leases from one second on.
 		"--heartbeat-interval", "40", "--election-timeout", "400",
-		// The machine doesn't lose power here; what SIGKILL leaves is whole.
+		// The machine doesn't lose power here, and after SIGKILL the data is complete.
 		"--unsafe-no-fsync", "--log-level", "warn"}, e.args...)...)
 	m.cmd.Env = clean()
 	m.cmd.Stdout, m.cmd.Stderr = log, log
@@ -143,7 +143,7 @@ func (m *member) running() bool {
 	}
 }
 
-// clean is the environment without etcd's own settings.
+// clean returns this process's environment without etcd's and lifeline's variables.
 func clean() []string {
 	var env []string
 	for _, kv := range os.Environ() {
@@ -163,7 +163,7 @@ func (e *Etcd) Addresses() []string {
 	return list
 }
 
-// Leader asks each member whom it follows.
+// Leader asks each member for its leader.
 func (e *Etcd) Leader() int {
 	for i := range e.members {
 		own, leader := e.status(i)
@@ -193,8 +193,8 @@ func (e *Etcd) status(i int) (own, leader string) {
 	return s.Header.Member, s.Leader
 }
 
-// Ready waits until a write goes through, by every member that runs; where
-// that takes a certificate, until it hears connections.
+// Ready waits until every running member takes a write. Where a write needs a
+// certificate, it waits until every running member accepts connections.
 func (e *Etcd) Ready(limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	for i := range e.members {
@@ -214,7 +214,7 @@ func (e *Etcd) serves(i int) bool {
 	running := e.members[i].running()
 	e.mu.Unlock()
 	if !running {
-		return true // not asked for
+		return true // this member isn't meant to run
 	}
 	if e.scheme == "https" {
 		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", e.members[i].client))
@@ -253,7 +253,7 @@ func (e *Etcd) Signal(i int, sig syscall.Signal) {
 	}
 }
 
-// Close ends all.
+// Close ends all members.
 func (e *Etcd) Close() {
 	for i, m := range e.members {
 		if m.cmd != nil {
@@ -262,8 +262,7 @@ func (e *Etcd) Close() {
 	}
 }
 
-// Copy keeps the data of all members as it is at one moment: none of them runs
-// meanwhile.
+// Copy copies the data of all members at one moment, while none of them runs.
 func (e *Etcd) Copy() error {
 	for i := range e.members {
 		e.Signal(i, syscall.SIGSTOP)
@@ -287,7 +286,7 @@ func (e *Etcd) Back() error {
 	})
 }
 
-// Wipe ends all members and starts them again with none.
+// Wipe ends all members and starts them again without data.
 func (e *Etcd) Wipe() error { return e.replace(os.RemoveAll) }
 
 func (e *Etcd) each(do func(data string) error) error {

@@ -13,16 +13,16 @@ import (
 // Way is a direction of a link, as seen from the node.
 type Way int
 
-// What a cut takes away.
+// The directions that Cut can cut.
 const (
 	Requests Way = 1 << iota // from the node to the engine
 	Replies                  // from the engine to the node
 	Both     = Requests | Replies
 )
 
-// Link is the only way from a node to the engine: a proxy for each member. A
-// cut link loses packets. As with TCP nothing is reset: connections stay, new
-// ones hang, and what had been under way arrives after the link has healed.
+// Link is the only way from a node to the engine: a proxy for each member. A cut link
+// loses packets. As with TCP connections stay, new connections hang, and data that was
+// under way arrives after the link has healed.
 type Link struct {
 	proxies []*proxy
 	counter Counter
@@ -65,17 +65,17 @@ func (l *Link) Addresses() []string {
 	return list
 }
 
-// Counter returns the counter of what the node has asked.
+// Counter returns the counter of the node's connections and requests.
 func (l *Link) Counter() *Counter { return &l.counter }
 
-// Cut loses what goes these ways from now on.
+// Cut loses everything in the given directions from now on.
 func (l *Link) Cut(lost Way) { l.set(lost, false) }
 
 // Heal lets everything through again.
 func (l *Link) Heal() { l.set(0, false) }
 
-// Forget loses for good what goes over the connections that are open now, as a
-// firewall does that has forgotten them. New ones work.
+// Forget loses everything on the connections that are open now, for good, as a
+// firewall that has forgotten them does. New connections work.
 func (l *Link) Forget() {
 	l.mu.Lock()
 	l.epoch++
@@ -104,8 +104,8 @@ func (l *Link) set(lost Way, closed bool) {
 	l.change = make(chan struct{})
 }
 
-// pass waits until nothing goes lost on way, for a connection that was opened in
-// an epoch; false when the link is closed.
+// pass waits until way isn't cut for a connection of that epoch. It returns false when
+// the link is closed.
 func (l *Link) pass(way Way, epoch int) bool {
 	for {
 		l.mu.Lock()
@@ -162,7 +162,7 @@ func (l *Link) carry(node *net.TCPConn, target string) {
 	}
 	c, err := net.DialTimeout("tcp", target, 2*time.Second)
 	if err != nil {
-		_ = node.SetLinger(0) // refused, as far as it can be said after an accept
+		_ = node.SetLinger(0) // a reset, because an accepted connection can't be refused
 		return
 	}
 	member := c.(*net.TCPConn)
@@ -174,8 +174,8 @@ func (l *Link) carry(node *net.TCPConn, target string) {
 	both.Wait()
 }
 
-// copy carries one way. It reads on while the way is cut, as the sender's
-// kernel would take in a window full, and waits before it delivers.
+// copy carries data in one direction. While the direction is cut, copy reads on, as a
+// kernel takes in a window full, and waits before it delivers.
 func (l *Link) copy(to, from *net.TCPConn, way Way, epoch int, count func([]byte)) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -198,7 +198,7 @@ func (l *Link) copy(to, from *net.TCPConn, way Way, epoch int, count func([]byte
 			}
 			return
 		}
-		if err != nil { // reset: the other side learns of it when it can
+		if err != nil { // a reset, which the other side gets when the link lets it through
 			if l.pass(way, epoch) {
 				_ = to.SetLinger(0)
 				to.Close()

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Pgbouncer is a pooler before a PostgreSQL.
+// Pgbouncer is a connection pooler in front of a PostgreSQL server.
 type Pgbouncer struct {
 	port  int
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
 
-// MissingPgbouncer says why there can be none here.
+// MissingPgbouncer says why pgbouncer can't run here.
 func MissingPgbouncer() error {
 	_, err := findPgbouncer()
 	return err
@@ -33,8 +33,8 @@ func findPgbouncer() (string, error) {
 	return path, nil
 }
 
-// StartPgbouncer puts one before the server at host:port and waits until it
-// hears connections; mode is its pool_mode.
+// StartPgbouncer starts a pooler in front of the server at host:port, and waits until
+// it accepts connections; mode is its pool_mode.
 func StartPgbouncer(dir, server, mode string) (*Pgbouncer, error) {
 	program, err := findPgbouncer()
 	if err != nil {
@@ -80,10 +80,10 @@ func StartPgbouncer(dir, server, mode string) (*Pgbouncer, error) {
 	}
 }
 
-// Address is host:port.
+// Address returns the pooler's host:port.
 func (b *Pgbouncer) Address() string { return fmt.Sprintf("127.0.0.1:%d", b.port) }
 
-// Close ends it.
+// Close ends the pooler.
 func (b *Pgbouncer) Close() {
 	_ = b.cmd.Process.Kill()
 	<-b.ended

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Postgres is a server of it, run by an ordinary user.
+// Postgres is a PostgreSQL server, run by an ordinary user.
 type Postgres struct {
 	bin  string
 	dir  string
@@ -29,7 +29,7 @@ type Postgres struct {
 	ended chan struct{}
 }
 
-// MissingPostgres says why there can be none here.
+// MissingPostgres says why PostgreSQL can't run here.
 func MissingPostgres() error {
 	_, err := findPostgres()
 	return err
@@ -40,15 +40,14 @@ func findPostgres() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w (Debian: apt-get install postgresql)", err)
 	}
-	// The directory that has them all is where a link to one of them leads.
+	// The program on PATH may be a link into the directory that has all programs.
 	path, err = filepath.EvalSymlinks(path)
 	return filepath.Dir(path), err
 }
 
-// StartPostgres makes a database in dir and serves it. root can't do that
-// itself: then the server runs as the user postgres, who must be able to reach
-// dir. The owner is the user proof; hba are the lines of pg_hba.conf, by
-// default every user is trusted.
+// StartPostgres makes a database in dir and serves it. For root the server runs as the
+// user postgres, who must be able to reach dir. The database's owner is the user proof.
+// hba has the lines of pg_hba.conf; by default every user is trusted.
 func StartPostgres(dir string, hba ...string) (*Postgres, error) {
 	bin, err := findPostgres()
 	if err != nil {
@@ -81,8 +80,8 @@ func StartPostgres(dir string, hba ...string) (*Postgres, error) {
 	return p, nil
 }
 
-// ordinary makes dir, and for root, whom these servers refuse, it finds the
-// user to be and gives the directory to it.
+// ordinary makes dir. PostgreSQL refuses to run as root, so for root ordinary also
+// gives dir to the user postgres, and returns this user.
 func ordinary(dir string) (*syscall.Credential, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil || os.Getuid() != 0 {
 		return nil, err
@@ -93,7 +92,7 @@ func ordinary(dir string) (*syscall.Credential, error) {
 	}
 	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
 	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-	// The directories above are the caller's, made with mode 0700 mostly.
+	// The directories above are mostly of mode 0700.
 	for above := filepath.Dir(dir); above != "/" && above != os.TempDir(); above = filepath.Dir(above) {
 		if info, err := os.Stat(above); err == nil && info.Mode().Perm()&0o001 == 0 {
 			if err := os.Chmod(above, info.Mode().Perm()|0o011); err != nil {
@@ -114,8 +113,8 @@ func (p *Postgres) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Start begins to serve. After a SIGKILL the old backends may take a moment to
-// notice and go; until then the server refuses to start, and is asked again.
+// Start starts the server. After a SIGKILL old backends may live for a moment. Until
+// they have ended the server refuses to start, and Start tries again.
 func (p *Postgres) Start(int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,7 +168,7 @@ func (p *Postgres) running() bool {
 	}
 }
 
-// Ready waits until it serves.
+// Ready waits until the server serves.
 func (p *Postgres) Ready(limit time.Duration) error {
 	for deadline := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
 		_, err := p.SQL("select 1")
@@ -194,14 +193,14 @@ func (p *Postgres) SQL(statements string) (string, error) {
 	return string(text), nil
 }
 
-// Addresses has the only one.
+// Addresses returns the server's address.
 func (p *Postgres) Addresses() []string { return []string{fmt.Sprintf("127.0.0.1:%d", p.port)} }
 
-// Leader is the only member.
+// Leader returns 0, the only member.
 func (p *Postgres) Leader() int { return 0 }
 
-// Kill ends the server and waits until it has ended; its children follow by
-// themselves.
+// Kill ends the server's first process, and waits until it has ended. Its children end
+// by themselves.
 func (p *Postgres) Kill(int) {
 	p.Signal(0, syscall.SIGKILL)
 	p.mu.Lock()
@@ -221,7 +220,7 @@ func (p *Postgres) Signal(_ int, sig syscall.Signal) {
 	}
 }
 
-// Close ends it at once, because its data isn't needed any more.
+// Close ends the server at once, because its data isn't needed any more.
 func (p *Postgres) Close() {
 	p.Signal(0, syscall.SIGQUIT)
 	p.mu.Lock()

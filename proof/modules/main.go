@@ -1,5 +1,5 @@
-// Modules lists what is linked into the programs that are shipped: every
-// module with its version, its checksum and its licence.
+// Modules lists the modules that are linked into the shipped programs, each with its
+// version, checksum and licence.
 //
 //	go run ./proof/modules >MODULES.md      (make modules)
 //	go run ./proof/modules -notices         the licences' texts, which packages carry
@@ -20,14 +20,14 @@ import (
 
 const tags = "urfave_cli_no_docs,osusergo,netgo"
 
-// programs are the packages that are built and shipped, by the name they get.
+// programs has the packages that are built and shipped, by the name of the program.
 var programs = []struct{ name, from string }{
 	{"lifeline", "."},
 	{"lifeline-remote", "./cmd/lifeline-remote"},
 }
 
-// licences are those that ask only to be named, each by what its text says and
-// what it lacks. Anything else has to be looked at by a person.
+// licences has the accepted licences, which ask only for attribution: says is text of
+// the licence, not is text that it lacks. A person has to look at any other licence.
 var licences = []struct{ id, says, not string }{
 	{"Apache-2.0", "Apache License Version 2.0, January 2004", ""},
 	{"MIT", "Permission is hereby granted, free of charge, to any person obtaining a copy of this software", ""},
@@ -38,7 +38,7 @@ var licences = []struct{ id, says, not string }{
 	{"ISC", "copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted", ""},
 }
 
-// never is text of licences that forbid passing the module on.
+// never has words of licences that aren't accepted.
 var never = []string{"GNU", "General Public", "Mozilla", "Commons Clause", "non-commercial", "Business Source"}
 
 type module struct {
@@ -80,7 +80,7 @@ func list() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// notices has the licence and notice files of every module that is linked in.
+// notices returns the licence and notice files of every module that is linked in.
 func notices() ([]byte, error) {
 	var out bytes.Buffer
 	seen := map[string]bool{}
@@ -117,7 +117,7 @@ func notices() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// linked are the modules of others' that a program has packages of.
+// linked lists the modules of others that are linked into a program.
 func linked(from string) ([]module, error) {
 	cmd := exec.Command("go", "list", "-deps", "-tags", tags, "-json=Module", from)
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0")
@@ -146,7 +146,7 @@ func linked(from string) ([]module, error) {
 	return list, nil
 }
 
-// licenceOf reads the licence of a module: one that is known and allowed.
+// licenceOf reads the licence of a module. It fails unless the licence is accepted.
 func licenceOf(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestList: MODULES.md tells what is linked in today.
+// TestList checks that MODULES.md lists what is linked in.
 func TestList(t *testing.T) {
 	t.Chdir("../..")
 	want, err := list()
@@ -19,11 +19,11 @@ func TestList(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("MODULES.md isn't true any more: make modules, and look at the difference")
+		t.Errorf("MODULES.md is out of date: run make modules, and look at the difference")
 	}
 }
 
-// TestLicence: an unknown or forbidden licence is an error.
+// TestLicence checks that an unknown or forbidden licence is an error.
 func TestLicence(t *testing.T) {
 	own, err := filepath.Abs("../..")
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package need leaves a test out, by name, where the machine lacks what it
-// needs. In CI, where LIFELINE_TEST_STRICT is set, that is a failure: a test
-// that never runs proves nothing. It also reads the settings that people give
-// to tests.
+// Package need skips a test that needs what the machine lacks, and says what. In CI,
+// where LIFELINE_TEST_STRICT is set, it fails the test instead, because a test that
+// never runs proves nothing. It also reads numbers that tests take from the environment.
 package need
 
 import (
@@ -12,7 +11,7 @@ import (
 	"testing"
 )
 
-// That leaves the test out unless ok; what is what is missing.
+// That skips the test unless ok; what names the missing thing.
 func That(t testing.TB, ok bool, what string) {
 	t.Helper()
 	if !ok {
@@ -20,7 +19,7 @@ func That(t testing.TB, ok bool, what string) {
 	}
 }
 
-// NoError leaves the test out if err says that something is missing.
+// NoError skips the test if err says that something is missing.
 func NoError(t testing.TB, err error) {
 	t.Helper()
 	switch {
@@ -32,7 +31,7 @@ func NoError(t testing.TB, err error) {
 	}
 }
 
-// Program gives the path of a program.
+// Program returns the path of a program, or skips the test.
 func Program(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -40,7 +39,7 @@ func Program(t testing.TB, name string) string {
 	return path
 }
 
-// Programs are needed all of them.
+// Programs skips a test unless every one of the programs is installed.
 func Programs(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -48,14 +47,13 @@ func Programs(t testing.TB, names ...string) {
 	}
 }
 
-// Root skips a test that needs root's rights.
+// Root skips a test unless root runs it.
 func Root(t testing.TB) {
 	t.Helper()
 	That(t, os.Geteuid() == 0, "root's rights")
 }
 
-// Namespaces skips a test that can't have namespaces for mounts and processes,
-// for a world of its own.
+// Namespaces skips a test unless it may make namespaces for mounts and processes.
 func Namespaces(t testing.TB) {
 	t.Helper()
 	Program(t, "unshare")
@@ -63,7 +61,7 @@ func Namespaces(t testing.TB) {
 		"the right to make namespaces")
 }
 
-// Time leaves out what takes minutes when only a quick look is wanted (-short).
+// Time skips a slow test under -short.
 func Time(t testing.TB, why string) {
 	t.Helper()
 	That(t, !testing.Short(), "time (-short): "+why)

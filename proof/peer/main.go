@@ -1,8 +1,8 @@
 //go:build linux
 
-// Peer runs the witness under the algorithms that lifeline is compared with. It
-// decides, and then becomes the witness with its own arguments unchanged. In
-// the gem, too, the guarded block is in the process that looked.
+// Peer runs the witness under the algorithms that lifeline is compared with. It decides
+// whether to start, and then becomes the witness with its own arguments. In the gem,
+// too, the process that has looked runs the guarded block.
 //
 //	PEER=gem WITNESS=/path/to/witness peer -log L -lock F
 //
@@ -10,8 +10,8 @@
 //
 //	gem   `ps ax -o pid,command`; another process with exactly the command
 //	      line that ps shows for this one: give up
-//	scan  look through the process table for a running witness; none: start
-//	pidfile  a file with the pid of the last one, and kill(pid, 0)
+//	scan  look for a running witness in the process table; none: start
+//	pidfile  a file with the pid of the last witness, and kill(pid, 0)
 package main
 
 import (

@@ -1,12 +1,11 @@
 //go:build linux
 
-// Package pid names, watches and signals processes for the drivers of the
-// proofs. It shares no code with lifeline on purpose, so that the judge and the
-// judged make different mistakes.
+// Package pid names, watches and signals processes for the drivers of the proofs. It
+// shares no code with lifeline, so that a proof doesn't repeat lifeline's mistakes.
 //
 //	h, err := pid.Open(id) // pid and start time must both agree
 //	h.Signal(unix.SIGKILL)
-//	h.Wait()               // returns when it has ended, reaped or not
+//	h.Wait()               // returns when the process has ended, reaped or not
 package pid
 
 import (
@@ -21,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ID is a pid and the start time that goes with it (clock ticks since boot,
-// field 22 of proc_pid_stat(5)). Pids come round again within minutes here.
+// ID is a pid and its process's start time (clock ticks since boot, field 22 of
+// proc_pid_stat(5)). In these proofs pids are reused within minutes.
 type ID struct {
 	PID   int
 	Ticks uint64
@@ -30,17 +29,17 @@ type ID struct {
 
 func (id ID) String() string { return fmt.Sprintf("%d %d", id.PID, id.Ticks) }
 
-// ErrGone says that the process has ended.
+// ErrGone means that the process has ended.
 var ErrGone = errors.New("the process has ended")
 
-// Stat is the little that the proofs need of /proc/PID/stat.
+// Stat is the part of /proc/PID/stat that the proofs need.
 type Stat struct {
 	ID
 	PPID int
 	// State is the kernel's letter; Z is a zombie.
 	State byte
-	// EnvStart and the others are where the arguments and the environment lie
-	// in the process's own memory; zero in another's, where it may not look.
+	// ArgStart and EnvEnd are the addresses at which the arguments begin and the
+	// environment ends; zero for another process that may not be read.
 	ArgStart, EnvEnd uint64
 }
 
@@ -50,7 +49,7 @@ func Look(pid int) (Stat, error) {
 	if err != nil {
 		return Stat{}, ErrGone
 	}
-	at := bytes.LastIndexByte(text, ')') // the name in front may hold anything
+	at := bytes.LastIndexByte(text, ')') // the command name may contain any byte
 	f := strings.Fields(string(text[at+1:]))
 	if at < 0 || len(f) < 49 {
 		return Stat{}, fmt.Errorf("cannot understand /proc/%d/stat", pid)
@@ -63,34 +62,32 @@ func Look(pid int) (Stat, error) {
 	return s, nil
 }
 
-// Now is CLOCK_MONOTONIC in nanoseconds: one clock for every process of the
-// machine, which can't be set.
+// Now returns CLOCK_MONOTONIC in nanoseconds, the same clock for every process of the
+// machine. It can't be set (clock_gettime(2)).
 func Now() int64 {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		panic(err) // it can't fail with this clock
+		panic(err) // can't happen with this clock
 	}
 	return ts.Nano()
 }
 
-// Handle is a process that stays the same one for as long as the handle is
-// open.
+// Handle stands for one process, also after its pid is reused.
 type Handle struct {
 	ID
 	fd int
 }
 
-// Open gives the handle of id; ErrGone when it has ended, or its pid belongs
-// to another by now.
+// Open returns a handle of id. The error is ErrGone when the process has ended.
 func Open(id ID) (*Handle, error) {
 	fd, err := unix.PidfdOpen(id.PID, 0)
-	if err == unix.ESRCH || err == unix.EINVAL { // EINVAL: it is a thread's number now
+	if err == unix.ESRCH || err == unix.EINVAL { // EINVAL: the number is a thread's now
 		return nil, ErrGone
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a pidfd of %d: %w", id.PID, err)
 	}
-	// Checked after the open: what the descriptor means can't change any more.
+	// The check comes after the open, because an open pidfd always means one process.
 	if s, err := Look(id.PID); err != nil || s.Ticks != id.Ticks {
 		unix.Close(fd)
 		return nil, ErrGone
@@ -98,18 +95,18 @@ func Open(id ID) (*Handle, error) {
 	return &Handle{ID: id, fd: fd}, nil
 }
 
-// Signal sends sig; a process that has ended is no error.
+// Signal sends sig. It does nothing to a process that has ended.
 func (h *Handle) Signal(sig unix.Signal) {
 	_ = unix.PidfdSendSignal(h.fd, sig, nil, 0)
 }
 
-// Dead reports that it has ended by now.
+// Dead reports whether the process has ended.
 func (h *Handle) Dead() bool { return h.poll(0) }
 
-// Wait returns when it has ended.
+// Wait returns when the process has ended.
 func (h *Handle) Wait() { h.poll(-1) }
 
-// WaitFor reports whether it has ended within the given milliseconds.
+// WaitFor reports whether the process ends within the given milliseconds.
 func (h *Handle) WaitFor(ms int) bool { return h.poll(ms) }
 
 func (h *Handle) poll(ms int) bool {
@@ -117,17 +114,17 @@ func (h *Handle) poll(ms int) bool {
 		fds := []unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, ms)
 		if err == unix.EINTR {
-			continue // a signal of the runtime's own isn't a death
+			continue // interrupted by a signal of the Go runtime
 		}
 		return err == nil && n > 0
 	}
 }
 
-// Close ends the watch, not the process.
+// Close closes the handle; the process goes on.
 func (h *Handle) Close() { unix.Close(h.fd) }
 
-// Below lists the processes whose program lies in the directory dir: what a
-// run has started, however it hides. Zombies are left out.
+// Below lists the processes, except zombies, whose program lies below the directory
+// dir: what a run has started.
 func Below(dir string) []ID {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -1,8 +1,8 @@
-// Cross checks lifeline and the public packages for every system of
-// packaging/targets: that they compile, and that no atomic access to 64 bits is
-// misaligned where words have 32. It compiles nothing, so that all systems
-// together take about a minute; `make vet-all` has go vet look at each.
-// lifeline-remote's clients are large, so it is checked for one system of a kind.
+// Cross checks the types of lifeline and the public packages for every system of
+// packaging/targets. It also finds misaligned atomic access to 64 bits where words have
+// 32. It generates no code, so all systems together take about a minute; `make vet-all`
+// runs go vet for each. lifeline-remote is large, so cross checks it for one system of
+// a kind.
 //
 //	go run ./proof/lint/cross     (make cross)
 package main
@@ -14,7 +14,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/tools/go/analysis" // what go vet is made of
+	"golang.org/x/tools/go/analysis" // go vet's own framework
 	"golang.org/x/tools/go/analysis/passes/atomicalign"
 	"golang.org/x/tools/go/analysis/passes/inspect"
 	"golang.org/x/tools/go/packages"
@@ -36,7 +36,7 @@ func main() {
 	for _, target := range strings.Fields(string(targets)) {
 		system, arch, _ := strings.Cut(target, "/")
 		if strings.HasPrefix(arch, "armv") {
-			arch = "arm" // its versions differ for the linker alone
+			arch = "arm" // the versions of ARM differ only for the linker
 		}
 		if name := system + "/" + arch; !seen[name] {
 			seen[name] = true

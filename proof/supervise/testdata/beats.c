@@ -2,8 +2,8 @@
    READY=1, then COUNT times WATCHDOG=1 (0: for ever), and hangs. At SIGABRT it
    writes the times of its last heartbeat and of the signal into the fifo
    "times" of its directory, and ends. At its start it writes 0 and its pid.
-   HOW: helper, a child of it sends the heartbeats; deaf, it ignores SIGABRT and
-   SIGTERM. */
+   HOW: helper, a child sends the heartbeats; deaf, the worker ignores SIGABRT
+   and SIGTERM. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
@@ -51,7 +51,7 @@ static void notify(const char *text)
 	memcpy(to.sun_path, path, strlen(path));
 	if (path[0] == '@')
 		to.sun_path[0] = 0;
-	/* It waits when the receiver has no room, as sd_notify(3) does. */
+	/* This waits while the receiver has no room, as sd_notify(3) does. */
 	if (sendto(fd, text, strlen(text), 0, (void *)&to, offsetof(struct sockaddr_un, sun_path) + strlen(path)) < 0)
 		_exit(5);
 	close(fd);

@@ -1,8 +1,7 @@
-/* The worker whose respawns are counted and measured. It brings no C library,
-   so that nothing comes before its first act, which is to read the clock. It
-   writes that time and its pid into the fifo "times" of its directory. Then it
-   waits: for a byte from the fifo "gate", if there is one, to end by itself;
-   else forever. */
+/* The worker whose respawns are counted and measured. It has no C library, so
+   that reading the clock is the first thing it does. It writes that time and
+   its pid into the FIFO "times" of its directory. Then it waits for a byte from
+   the FIFO "gate" and ends; without that FIFO it waits forever. */
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <time.h>

@@ -1,6 +1,6 @@
-// A watchdog and nothing else, as small as it can be: what this machine allows.
+// The smallest watchdog: its times are the best that this machine allows.
 // It runs its arguments with NOTIFY_SOCKET set, takes every datagram for a
-// heartbeat, and kills with SIGABRT what is silent for 100 ms.
+// heartbeat, and sends SIGABRT to a worker that is silent for 100 ms.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>

@@ -3,14 +3,14 @@
 
      s  a session of its own      g  a process group of its own
      t  SIGTERM, SIGINT, SIGHUP are ignored
-     d  it is forked twice: its parent has gone already
-     e  its environment is overwritten, its arguments are a title
-     x  it has executed itself again, with no environment at all
-     r  it runs away: each forks another and may end, up to 300 at once, and
-        until 120 s have passed since the first one began
+     d  forked twice: its parent has ended already
+     e  overwrites its environment, and its arguments with a title
+     x  has executed itself again, with no environment at all
+     r  a runaway: each process forks another and may end, up to 300 at once,
+        until 120 s after the first process began
 
-   Every process holds the fifo "alive" of the first one's directory open, and
-   writes a byte into it when it is as it should be; then it waits forever. */
+   Every process holds the FIFO "alive" of the directory open. When its habits
+   are in place it writes a byte into the FIFO; then it waits forever. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
@@ -87,7 +87,7 @@ static void run_away(void)
 	signal(SIGCHLD, SIG_IGN);
 	if (write(ALIVE, ".", 1) != 1)
 		_exit(3);
-	pid_t first = getpid(); /* it stays: the others are to be found without its end */
+	pid_t first = getpid(); /* stays alive, so that no other process is found by its end */
 	srand48(first);
 	while (time(NULL) < all->end) {
 		if (__sync_add_and_fetch(&all->alive, 1) <= MOST) {
