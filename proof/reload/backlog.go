@@ -34,7 +34,7 @@ func (s *site) backlog(n int, tell func(format string, args ...any)) error {
 		if err != nil {
 			break
 		}
-		err = s.whileNobodyRuns(at)
+		err = s.withoutWorker(at)
 	}
 	if err == nil {
 		tell("%d times 16 connections made while no worker ran (`--respawn-delay 1s`): all answered by the next one", n)
@@ -42,10 +42,10 @@ func (s *site) backlog(n int, tell func(format string, args ...any)) error {
 	return errors.Join(err, v.end())
 }
 
-// whileNobodyRuns kills the worker, connects and asks while there is none, and
-// wants the answers all the same.
-func (s *site) whileNobodyRuns(at string) error {
-	// Its own request tells that it serves: what is killed has been up.
+// withoutWorker kills the worker, connects and sends requests while no worker runs, and
+// checks that every request is answered.
+func (s *site) withoutWorker(at string) error {
+	// An answered request shows that the worker was up before it is killed.
 	l := &load{address: at, ask: echo}
 	l.begin(whichClients{0, 1})
 	err := l.answered()
@@ -81,12 +81,12 @@ func (s *site) whileNobodyRuns(at string) error {
 		err = errors.Join(err, <-done)
 	}
 	if err == nil && !alone {
-		return s.whileNobodyRuns(at)
+		return s.withoutWorker(at)
 	}
 	return err
 }
 
-// unixSocket looks at the file from its birth to its end.
+// unixSocket checks the socket's file from its creation to its removal.
 func (s *site) unixSocket(tell func(format string, args ...any)) error {
 	dir, err := s.sub()
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *site) unixSocket(tell func(format string, args ...any)) error {
 	if err != nil {
 		return errors.Join(err, v.end())
 	}
-	// lifeline is killed, so the file stays.
+	// The file stays after lifeline is killed.
 	kill(v.id, unix.SIGKILL)
 	if _, err := v.wait(); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (s *site) unixSocket(tell func(format string, args ...any)) error {
 	return err
 }
 
-// socketFile waits for the file and compares what it is.
+// socketFile waits for the file, and checks its mode and owner.
 func (s *site) socketFile(path string, mode os.FileMode, owner uint32) (born time.Time, err error) {
 	if err := await("the socket's file", func() bool { _, err := os.Lstat(path); return err == nil }); err != nil {
 		return born, err
@@ -160,7 +160,7 @@ func (s *site) socketFile(path string, mode os.FileMode, owner uint32) (born tim
 	if err != nil {
 		return born, fmt.Errorf("%w; it is %s", err, st.Mode())
 	}
-	return st.ModTime(), nil // inodes are used again
+	return st.ModTime(), nil // not the inode, because inodes are reused
 }
 
 func (s *site) askUnix(path string) error {
@@ -173,8 +173,8 @@ func (s *site) askUnix(path string) error {
 	return err
 }
 
-// handedOver wants three sockets in their order, with their names, in the first
-// worker and in the next generation. LISTEN_PID must be the command's own.
+// handedOver checks that the first worker and the next generation have three sockets in
+// their order and with their names. LISTEN_PID must be the command's own pid.
 func (s *site) handedOver(tell func(format string, args ...any)) error {
 	dir, err := s.sub()
 	if err != nil {
@@ -188,7 +188,7 @@ func (s *site) handedOver(tell func(format string, args ...any)) error {
 		}
 		addresses = append(addresses, at)
 	}
-	// A script, so that the command isn't the one that lifeline first started.
+	// A script, which execs another program after lifeline has started it.
 	out := filepath.Join(dir, "out")
 	script, err := s.newApp(fmt.Sprintf("#!/bin/sh\necho $$ $LISTEN_PID $LISTEN_FDS $LISTEN_FDNAMES $(readlink "+
 		"/proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5) >>%s\nexec %s -ready\n", out, s.single))
@@ -247,7 +247,7 @@ func wantSockets(got [][]string, addresses []string) error {
 	return nil
 }
 
-// listenerOf finds who listens at an address in the kernel's table.
+// listenerOf finds the inode of an address's listener in the kernel's table.
 func listenerOf(at string) (inode string, err error) {
 	text, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {

@@ -40,13 +40,13 @@ func (s *site) version(flags string) string {
 	return fmt.Sprintf("#!/bin/sh\nexec %s %s\n", s.webserver, flags)
 }
 
-// badVersion is one that must be turned down.
+// badVersion is a version that lifeline must turn down.
 type badVersion struct {
 	what   string
 	script string
 	mode   os.FileMode // 0: there is no file
-	says   []string    // of what lifeline reload says
-	serves bool        // it accepts connections before it dies
+	says   []string    // texts that lifeline reload must print
+	serves bool        // accepts connections before it dies
 }
 
 func (s *site) badVersions() []badVersion {
@@ -68,9 +68,9 @@ func (s *site) badVersions() []badVersion {
 	}
 }
 
-// turnedDown deploys one bad version after another under load: the old one
-// goes on, nothing is lost, and lifeline reload says why. In the end a good
-// one is taken.
+// turnedDown deploys one bad version after another under load. Each time the old
+// version must go on, no request may be lost, and lifeline reload must say why. In the
+// end turnedDown deploys a good version.
 func (s *site) turnedDown(tell func(format string, args ...any)) error {
 	at, err := freeAddress()
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *site) turnedDown(tell func(format string, args ...any)) error {
 		case code != 1:
 			err = fmt.Errorf("code %d, not 1", code)
 		case v.recorded() != before:
-			err = errors.New("the old one isn't the instance any more")
+			err = errors.New("the old worker isn't the instance any more")
 		case r.tally.lost > 0 && !b.serves:
 			err = fmt.Errorf("%d of %d requests lost: %s", r.tally.lost, r.tally.requests, r.tally.why())
 		}
@@ -156,9 +156,9 @@ func (s *site) deafDrain(tell func(format string, args ...any)) error {
 	return errors.Join(err, v.end())
 }
 
-// hanging brings a service into the middle of a reload: the old generation is
-// up, the new one runs and never becomes ready. answer is the output of
-// lifeline reload.
+// hanging brings a service into the middle of a reload: the old generation is up, and
+// the new generation never becomes ready. answer receives the output of lifeline
+// reload.
 func (s *site) hanging(options []string, old, fresh string) (v *service, answer chan string, err error) {
 	a, err := s.newApp(old)
 	if err != nil {
@@ -190,7 +190,7 @@ func (s *site) hanging(options []string, old, fresh string) (v *service, answer 
 	})
 }
 
-// twice asks for a reload while one is on its way.
+// twice asks for a second reload during a reload.
 func (s *site) twice(tell func(format string, args ...any)) error {
 	v, answer, err := s.hanging([]string{"--notify"}, s.singly("-ready"), s.singly(""))
 	if v == nil {
@@ -244,8 +244,8 @@ func (s *site) termDuring(tell func(format string, args ...any)) error {
 	return err
 }
 
-// killedDuring kills lifeline itself at a moment of a reload, both generations
-// ignoring the death signal, and lets the next tick come.
+// killedDuring kills lifeline itself at a moment of a reload, while both generations
+// ignore the death signal, and starts the next tick.
 func (s *site) killedDuring(moment string, tell func(format string, args ...any)) error {
 	settled, fresh := "1m", s.singly("-deaf -ready")
 	switch moment {
@@ -254,8 +254,8 @@ func (s *site) killedDuring(moment string, tell func(format string, args ...any)
 	case killMoments[2]:
 		settled = settle
 	}
-	// The old one is to live until lifeline is killed; the next tick starts
-	// --kill-after from zero.
+	// With a minute the old worker lives until lifeline is killed. The next tick has a
+	// --kill-after of its own.
 	options := []string{"--respawn", "--notify", "--kill-after=1m", "--settle", settled}
 	v, answer, err := s.hanging(options, s.singly("-deaf -ready"), fresh)
 	if v == nil {

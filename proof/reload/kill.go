@@ -21,30 +21,28 @@ import (
 	"lifeline/proof/pid"
 )
 
-// What is counted when workers are killed: a client begins every request on a
-// connection, which belongs to the worker that has accepted it. The victim is
-// stopped first, all its threads; then the kernel's table tells which
-// connections it has accepted and not closed; then it is killed. A request that
-// fails on exactly one of these is excused. Every other request must be
-// answered: on connections that a living worker has accepted, and on those that
-// waited in the socket.
+// Only a request on a connection that a killed worker had accepted is excused. So all
+// threads of the victim are stopped first. Then its accepted and still open
+// connections are listed, and then it is killed. Requests on connections of living
+// workers, and on connections that wait in the socket, must be answered.
 
-// graves remembers the connections that were taken to the grave, by the
-// client's address.
-type graves struct {
+// excuses holds the connections that killed workers had accepted, by the client's
+// address.
+type excuses struct {
 	mu sync.Mutex
 	at map[string]time.Time
 }
 
-func (g *graves) excused(client string, since time.Time) bool {
+func (g *excuses) excused(client string, since time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	at, ok := g.at[client]
-	return ok && at.After(since) // the same port again is another connection
+	return ok && at.After(since) // a later connection may have the same port
 }
 
-// bury kills the victim; false when it had ended already.
-func (g *graves) bury(victim pid.ID) (bool, error) {
+// kill kills the victim, and notes its connections. It returns false when the victim
+// had ended already.
+func (g *excuses) kill(victim pid.ID) (bool, error) {
 	h, err := pid.Open(victim)
 	if errors.Is(err, pid.ErrGone) {
 		return false, nil
@@ -69,7 +67,7 @@ func (g *graves) bury(victim pid.ID) (bool, error) {
 		for _, p := range peers {
 			g.at[p] = time.Now()
 		}
-		if !stopped(victim) { // lifeline has woken it up, to end it: once more
+		if !stopped(victim) { // lifeline has continued the victim to end it, so try again
 			for _, p := range peers {
 				delete(g.at, p)
 			}
@@ -84,7 +82,7 @@ func (g *graves) bury(victim pid.ID) (bool, error) {
 	return false, fmt.Errorf("pid %d doesn't stay stopped", victim.PID)
 }
 
-// stopped reports that no thread of it runs.
+// stopped reports whether every thread of the process is stopped or has ended.
 func stopped(id pid.ID) bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", id.PID))
 	for _, f := range files {
@@ -97,10 +95,9 @@ func stopped(id pid.ID) bool {
 	return len(files) > 0
 }
 
-// accepted lists the other ends of the TCP connections that a process has. It
-// copies each of its sockets, where that is allowed (pidfd_getfd(2)). Else it
-// reads the kernel's table, which takes long when many connections have just
-// been closed.
+// accepted lists the peers of a process's TCP connections. It copies each socket of the
+// process, where that is allowed (pidfd_getfd(2)). Otherwise it reads the kernel's
+// table, which takes long when many connections have just been closed.
 func accepted(process int) ([]string, error) {
 	fd, err := unix.PidfdOpen(process, 0)
 	if err != nil {
@@ -136,7 +133,7 @@ func accepted(process int) ([]string, error) {
 	return append(peers, rest...), err
 }
 
-// inTable finds the other ends of sockets by their inodes.
+// inTable finds the peers of sockets by the sockets' inodes.
 func inTable(sockets map[string]bool) (peers []string, err error) {
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		text, err := os.ReadFile(table)
@@ -161,8 +158,8 @@ func inTable(sockets map[string]bool) (peers []string, err error) {
 	return peers, nil
 }
 
-// address reads proc_net_tcp's: the words of the IP in the machine's order,
-// the port as a number (proc_pid_net(5)).
+// address reads an address of /proc/net/tcp: the words of the IP in the machine's byte
+// order, and the port as a number (proc_pid_net(5)).
 func address(text string) (string, error) {
 	ip, port, _ := strings.Cut(text, ":")
 	raw, err := hex.DecodeString(ip)
@@ -176,12 +173,12 @@ func address(text string) (string, error) {
 	return net.JoinHostPort(net.IP(raw).String(), strconv.Itoa(int(n))), nil
 }
 
-// killed is what came of it.
+// killed is the result of reloads with kills.
 type killed struct {
 	row
-	old, young int // victims: of the old generation, of the new one
-	rolledBack int // reloads that said that the new one was lost
-	atEnd      int // generations after the last reload, when all is at rest
+	old, young int // victims of the old and of the new generation
+	rolledBack int // reloads that reported the loss of the new generation
+	atEnd      int // generations after the last reload, when nothing changes any more
 }
 
 func (k killed) String() string {
@@ -215,7 +212,7 @@ func (s *site) killing(n, requests int, random *rand.Rand) (k killed, err error)
 	if err != nil {
 		return k, err
 	}
-	g := &graves{at: map[string]time.Time{}}
+	g := &excuses{at: map[string]time.Time{}}
 	l := &load{address: at, ask: echo, excused: g.excused}
 	if err = await("a process to listen at "+at, func() bool { return listens(at) }); err != nil {
 		return k, err
@@ -229,7 +226,7 @@ func (s *site) killing(n, requests int, random *rand.Rand) (k killed, err error)
 		}
 		err = k.during(v, g, random)
 	}
-	if err == nil { // what was killed last is replaced, what drains is gone
+	if err == nil { // wait until the last victim is replaced and the old workers are gone
 		err = await("one generation to be left", func() bool {
 			k.atEnd = len(s.running(s.webserver))
 			return k.atEnd == 1
@@ -240,8 +237,8 @@ func (s *site) killing(n, requests int, random *rand.Rand) (k killed, err error)
 	return k, errors.Join(err, v.end())
 }
 
-// settledReload is one that has nothing in its way; right after a kill the
-// worker may be on its way up yet.
+// settledReload reloads, and tries again while the worker is still starting after a
+// kill.
 func (v *service) settledReload() error {
 	for {
 		text, code := v.command("reload")
@@ -256,8 +253,8 @@ func (v *service) settledReload() error {
 	}
 }
 
-// during is a reload with a murder in it, at a random moment.
-func (k *killed) during(v *service, g *graves, random *rand.Rand) error {
+// during reloads, and kills a generation at a random moment meanwhile.
+func (k *killed) during(v *service, g *excuses, random *rand.Rand) error {
 	var old pid.ID
 	err := await("a worker to replace", func() bool {
 		now := v.running(v.webserver)
@@ -291,11 +288,11 @@ func (k *killed) during(v *service, g *graves, random *rand.Rand) error {
 		}
 	}
 	<-time.After(time.Duration(random.IntN(120)) * time.Millisecond)
-	hit, err := g.bury(victim)
-	if err == nil && !hit { // it had ended by itself: the other one, then
+	hit, err := g.kill(victim)
+	if err == nil && !hit { // the victim had ended by itself, so kill the other generation
 		if now := v.running(v.webserver); len(now) > 0 {
 			victim = now[len(now)-1]
-			hit, err = g.bury(victim)
+			hit, err = g.kill(victim)
 		}
 	}
 	switch {

@@ -24,14 +24,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// load is a number of clients that ask a server again and again, and compare
-// every answer. A client is a bare one: it never repeats a request silently, as
-// net/http's does.
+// load is a number of clients that send requests to a server all the time, and check
+// every answer. Unlike net/http's client they never repeat a request silently.
 type load struct {
 	address string
 	ask     asker
-	// excused tells whether a broken connection has an excuse: the client's own
-	// address, and since when it was connected.
+	// excused tells whether a broken connection is excused, by the client's own address
+	// and the time of its connect.
 	excused func(client string, since time.Time) bool
 
 	quit    chan struct{}
@@ -41,16 +40,16 @@ type load struct {
 	seen    chan struct{} // closed at the first answer
 }
 
-// asker makes the n-th request of a client, and what its answer must be.
+// asker makes the n-th request of a client, and the expected answer.
 type asker func(n int, host, connection string) (request, want []byte)
 
-// tally is what became of the requests. Each that was begun is counted once:
-// answered, lost or excused.
+// tally counts the results of the requests. Each request that was begun is counted
+// once: answered, lost or excused.
 type tally struct {
 	requests, answered, lost, excused int
-	closed                            int            // connections that the server had closed between two requests
-	kinds                             map[string]int // of lost ones
-	longest                           time.Duration  // from the first byte of a request (or its connect) to the end of its answer
+	closed                            int            // connections that the server closed between two requests
+	kinds                             map[string]int // lost requests, by how they were lost
+	longest                           time.Duration  // from a request's connect or first byte to the end of its answer
 	servers                           map[string]int // answers by the Pid header
 }
 
@@ -63,14 +62,14 @@ func (t tally) why() string {
 	return strings.Join(list, ", ")
 }
 
-// pause is a client's between two requests: the load is bounded, so that the
-// servers' starts are what is measured, not the lack of cores.
+// pause is a client's pause between two requests. It bounds the load, so that the
+// servers' starts are measured, and not the lack of cores.
 const pause = time.Millisecond
 
-// patience is when an unanswered request counts as lost.
+// patience is the time after which an unanswered request counts as lost.
 const patience = 30 * time.Second
 
-// echo posts a body of its own and wants it back.
+// echo posts a body, and expects the same body back.
 func echo(n int, host, connection string) (request, want []byte) {
 	body := make([]byte, 1+rand.IntN(4096))
 	for i := range body {
@@ -80,19 +79,19 @@ func echo(n int, host, connection string) (request, want []byte) {
 		connection, len(body), body), body
 }
 
-// get wants a fixed text.
+// get expects a fixed text.
 func get(path string, want []byte) asker {
 	return func(_ int, host, connection string) ([]byte, []byte) {
 		return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: %s\r\n\r\n", path, host, connection), want
 	}
 }
 
-// whichClients are asked for.
+// whichClients says how many clients of each kind a load has.
 type whichClients struct{ keepAlive, fresh int }
 
 var eight = whichClients{4, 4}
 
-// begin sets the clients going.
+// begin starts the clients.
 func (l *load) begin(which whichClients) {
 	l.quit, l.seen = make(chan struct{}), make(chan struct{})
 	l.tally = tally{kinds: map[string]int{}, servers: map[string]int{}}
@@ -113,7 +112,7 @@ func (l *load) answered() error {
 	}
 }
 
-// now is how it stands.
+// now returns the tally so far.
 func (l *load) now() tally {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,14 +121,14 @@ func (l *load) now() tally {
 	return t
 }
 
-// end waits for the requests under way.
+// end stops the clients after the requests under way, and returns the tally.
 func (l *load) end() tally {
 	close(l.quit)
 	l.clients.Wait()
 	return l.tally
 }
 
-// client is one of them.
+// client is one client of a load.
 type client struct {
 	*load
 	number    int
@@ -185,7 +184,7 @@ func (c *client) note(server string, err error, took time.Duration) {
 	}
 }
 
-// exchange is one request with its answer.
+// exchange sends one request and reads its answer.
 func (c *client) exchange(n int) (server string, err error) {
 	if c.conn != nil && c.over() {
 		c.drop()
@@ -227,9 +226,9 @@ func (c *client) exchange(n int) (server string, err error) {
 	return answer.Header.Get("Pid"), nil
 }
 
-// over reports that the server has closed the connection since the last answer.
-// A client is to look before it sends (RFC 9112, section 9.5); what is closed
-// while a request is under way is lost.
+// over reports whether the server has closed the connection since the last answer. A
+// client has to look before it sends (RFC 9112, section 9.5). A request on a connection
+// that the server closes later is lost.
 func (c *client) over() bool {
 	raw, err := c.conn.(syscall.Conn).SyscallConn()
 	if err != nil {
@@ -256,8 +255,8 @@ func (c *client) connect() error {
 	if !strings.HasPrefix(c.address, "/") {
 		network, dialer.LocalAddr = "tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(10+c.number))}
 	}
-	// Before the connect: its server may have accepted it, and have been killed,
-	// by the time this goroutine runs again.
+	// The time before the connect, because its server may be killed before this goroutine
+	// runs again.
 	c.since = time.Now()
 	conn, err := dialer.DialContext(context.Background(), network, c.address)
 	if err != nil {

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Reload proves the hot reload on real servers, under load. It counts what is
-// lost while one version replaces another, by lifeline and by others, also when
-// generations are killed meanwhile. It shows that a singleton is never active
-// twice, and that a bad version is turned down.
+// Reload proves the hot reload on real servers, under load. It counts the requests that
+// are lost while one version replaces another, by lifeline and by others, also when
+// generations are killed meanwhile. It shows that a singleton is never active twice,
+// and that a bad version is turned down.
 //
 //	go run ./proof/reload                          everything, about half an hour
 //	go run ./proof/reload -mode overlap -reloads 1000
@@ -20,7 +20,7 @@ import (
 	"strings"
 )
 
-// mode is one part of the proof; n is the number of reloads, 0 for its own.
+// mode is one part of the proof; n is the number of reloads, 0 for the default.
 type mode struct {
 	name string
 	run  func(s *site, n int, seed uint64) error
@@ -70,7 +70,7 @@ func run(which string, n int, seed uint64) error {
 	return all
 }
 
-// or is the mode's own number of reloads.
+// or returns n, or otherwise if n is 0.
 func or(n, otherwise int) int {
 	if n > 0 {
 		return n

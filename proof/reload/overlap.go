@@ -63,8 +63,8 @@ func lacks(program, pkg string) error {
 // settle is short, so that a thousand new versions take less than an hour.
 const settle = "20ms"
 
-// under has something go on n times while eight clients ask the server at
-// address. It goes on until the wanted number of requests have been made.
+// under calls each n times while clients send requests to the server at address, and
+// then waits until they have sent the given number of requests.
 func under(address string, ask asker, which whichClients, n, requests int, each func(i int) error) (row, error) {
 	l := &load{address: address, ask: ask}
 	if err := await("a process to listen at "+address, func() bool { return listens(address) }); err != nil {
@@ -81,7 +81,7 @@ func under(address string, ask asker, which whichClients, n, requests int, each 
 	return row{reloads: done, tally: l.end(), took: took}, err
 }
 
-// overlap is lifeline's reload of the example web server.
+// overlap measures lifeline's reload of the example web server.
 func (s *site) overlap(n, requests int) (row, error) {
 	address, err := freeAddress()
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *site) overlap(n, requests int) (row, error) {
 	return r, errors.Join(err, v.end())
 }
 
-// reload wants a new generation.
+// reload runs lifeline reload, and checks that it worked.
 func (v *service) reload() error {
 	if text, code := v.command("reload"); code != 0 || !strings.Contains(text, "reloaded, pid ") {
 		return fmt.Errorf("lifeline reload: code %d, %s", code, text)
@@ -110,9 +110,8 @@ func (v *service) reload() error {
 	return nil
 }
 
-// reloadBySignal sends SIGUSR2 to lifeline, and waits for a generation that is
-// younger than all before. It then waits until that generation stands in the
-// record.
+// reloadBySignal sends SIGUSR2 to lifeline, and waits until a younger generation runs
+// and the record names it.
 func (v *service) reloadBySignal(program string) error {
 	before := v.recorded()
 	kill(v.id, unix.SIGUSR2)
@@ -122,7 +121,7 @@ func (v *service) reloadBySignal(program string) error {
 	})
 }
 
-// recorded is the worker that lifeline's record names.
+// recorded returns the worker that lifeline's record names.
 func (v *service) recorded() string {
 	files, _ := filepath.Glob(filepath.Join(v.state, "*.run"))
 	if len(files) != 1 {
@@ -132,8 +131,8 @@ func (v *service) recorded() string {
 	return string(text)
 }
 
-// restart is `lifeline restart`: with its socket held open, or with a worker
-// that opens its own.
+// restart measures `lifeline restart`, with a socket that lifeline holds open or with a
+// worker that opens its own socket.
 func (s *site) restart(n int, held bool) (row, error) {
 	address, err := freeAddress()
 	if err != nil {
@@ -161,7 +160,7 @@ func (s *site) restart(n int, held bool) (row, error) {
 	return r, errors.Join(err, v.end())
 }
 
-// startServer is Perl's Server::Starter, with the same web server.
+// startServer measures Perl's Server::Starter with the same web server.
 func (s *site) startServer(n int) (row, error) {
 	if err := lacks("start_server", "libserver-starter-perl"); err != nil {
 		return row{}, err
@@ -174,7 +173,7 @@ func (s *site) startServer(n int) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	// It has a protocol of its own: SERVER_STARTER_PORT=ADDRESS=DESCRIPTOR.
+	// start_server passes the socket by SERVER_STARTER_PORT=ADDRESS=DESCRIPTOR.
 	adapter, status := filepath.Join(dir, "adapter"), filepath.Join(dir, "status")
 	script := fmt.Sprintf("#!/bin/sh\nfd=${SERVER_STARTER_PORT##*=}\n[ $fd = 3 ] || eval \"exec 3<&$fd "+
 		"$fd<&-\"\nLISTEN_PID=$$ LISTEN_FDS=1 exec %s\n", s.webserver)
@@ -200,7 +199,7 @@ func (s *site) startServer(n int) (row, error) {
 	return r, errors.Join(err, waitErr)
 }
 
-// generation is the youngest one in start_server's status file.
+// generation returns the youngest generation in start_server's status file.
 func generation(path string) (n int) {
 	text, _ := os.ReadFile(path)
 	for line := range strings.Lines(string(text)) {
@@ -220,7 +219,7 @@ func version(pkg string) string {
 	return " " + string(out)
 }
 
-// verdict is what mustn't be.
+// verdict returns an error for lost requests.
 func (r row) verdict() error {
 	if r.tally.lost > 0 || r.tally.answered == 0 {
 		return fmt.Errorf("%s: %d of %d requests lost: %s", r.what, r.tally.lost, r.tally.requests, r.tally.why())

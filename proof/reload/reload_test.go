@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// own is a test's own site.
+// own makes a site for one test.
 func own(t *testing.T) *site {
 	t.Helper()
 	s, err := programs.apart()
@@ -40,7 +40,7 @@ func own(t *testing.T) *site {
 	return s
 }
 
-// missing leaves a test out where a program is missing, or fails.
+// missing skips the test where a program is missing, and fails it on other errors.
 func missing(t *testing.T, err error) {
 	t.Helper()
 	var m *missingError
@@ -66,7 +66,7 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestRestart is the control: a plain restart must show losses under this load.
+// TestRestart is the control: a plain restart must lose requests under this load.
 func TestRestart(t *testing.T) {
 	r, err := own(t).restart(5, false)
 	t.Logf("\n%s%s", rowsHead, r)
@@ -123,8 +123,8 @@ func TestBad(t *testing.T) {
 	}
 }
 
-// TestServers: without keep-alive every request must be answered. What those
-// servers do to kept connections when they end is their own.
+// TestServers checks that without keep-alive every request is answered. Some servers
+// close kept connections at their end, which isn't judged.
 func TestServers(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	for _, o := range servers {
@@ -150,8 +150,8 @@ func TestBacklog(t *testing.T) {
 	t.Run("fds", func(t *testing.T) { must(t, own(t).handedOver(t.Logf)) })
 }
 
-// TestAddress: the kernel's notation, on which the excuse of a killed worker's
-// connections rests.
+// TestAddress reads the kernel's notation of addresses, by which killed workers'
+// connections are excused.
 func TestAddress(t *testing.T) {
 	for text, want := range map[string]string{
 		"0100007F:1F90":                         "127.0.0.1:8080",
@@ -170,7 +170,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// TestAccepted: both ways to tell a process's connections agree.
+// TestAccepted checks that both ways to list a process's connections agree.
 func TestAccepted(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)

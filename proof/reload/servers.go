@@ -10,18 +10,18 @@ import (
 	"strings"
 )
 
-// server is a server that was written elsewhere.
+// server is a server from a Debian package.
 type server struct {
 	what    string
 	needs   [2]string
 	ask     asker
 	clients whichClients
-	note    string   // its own ways: why something is lost
-	loses   bool     // a few requests of a reload are lost: told, not judged
-	options []string // lifeline's
-	listen  string   // what --listen's address ends in
-	// argv starts it in dir: with the socket that was handed over, or with one
-	// of its own at address.
+	note    string   // why the server loses requests
+	loses   bool     // lost requests are reported, not judged
+	options []string // of lifeline
+	listen  string   // the end of --listen's address
+	// argv returns the command that starts the server in dir, with the socket that
+	// lifeline hands over or with its own socket at address.
 	argv func(dir, address string, own bool) ([]string, error)
 }
 
@@ -60,7 +60,7 @@ func lighttpd(dir, address string, own bool) ([]string, error) {
 	return []string{"/usr/sbin/lighttpd", "-D", "-f", path}, err
 }
 
-// puma takes the socket that was handed over for the address that it is to bind.
+// puma uses the inherited socket if the address is the one that it binds.
 func puma(dir, address string, _ bool) ([]string, error) {
 	app := filepath.Join(dir, "app.ru")
 	text := fmt.Sprintf("run lambda { |env| [200, {'Content-Type' => 'text/plain'}, [%q]] }\n", page)
@@ -79,9 +79,9 @@ func starman(dir, address string, own bool) ([]string, error) {
 	return append(argv, app), os.WriteFile(app, []byte(text), 0o644)
 }
 
-// nginx takes over sockets by its own variable, as from an nginx before. It
-// trusts them to be non-blocking as its own are: on a blocking one the slower of
-// two workers stops in accept, with its connections unanswered.
+// nginx takes over sockets by its own variable, as from an older nginx. It expects
+// non-blocking sockets. On a blocking socket the slower of two workers stops in accept,
+// and leaves its connections unanswered.
 func nginx(dir, address string, own bool) ([]string, error) {
 	conf := filepath.Join(dir, "nginx.conf")
 	text := fmt.Sprintf("daemon off; pid pid; error_log stderr; worker_processes 2; events {}\nhttp { access_log off; "+
@@ -117,7 +117,7 @@ func node(policy string) func(dir, address string, own bool) ([]string, error) {
 	}
 }
 
-// Their own connections only, or also those that are kept alive.
+// Clients with a new connection for each request, and clients with keep-alive too.
 var (
 	fresh = whichClients{0, 8}
 	kept  = whichClients{8, 0}
@@ -164,8 +164,8 @@ var servers = []server{
 		note: "its default: at its end the primary closes what it has accepted and not yet given to a worker"},
 }
 
-// reloadServer reloads one under load; then it restarts one that opens its
-// socket itself.
+// reloadServer reloads a server under load. Then it restarts the server, which opens
+// its own socket.
 func (s *site) reloadServer(o server, n int) (reloaded, restarted row, err error) {
 	if err := lacks(o.needs[0], o.needs[1]); err != nil {
 		return reloaded, restarted, err

@@ -28,10 +28,10 @@ import (
 type site struct {
 	dir                         string
 	lifeline, webserver, single string
-	count                       int // of the directories below
+	count                       int // directories made so far
 }
 
-// lifelineTags are those it is shipped with.
+// lifelineTags are the build tags of the shipped lifeline.
 const lifelineTags = "urfave_cli_no_docs,osusergo,netgo"
 
 func newSite() (*site, error) {
@@ -54,8 +54,8 @@ func newSite() (*site, error) {
 	return s, nil
 }
 
-// apart is another site with the same programs: what is left over there by
-// mistake is found there alone.
+// apart makes another site with the same programs, so that a process left over is found
+// in its own site only.
 func (s *site) apart() (*site, error) {
 	dir, err := s.sub()
 	if err != nil {
@@ -74,9 +74,9 @@ func (s *site) apart() (*site, error) {
 	return a, nil
 }
 
-// close leaves nothing behind.
+// close kills every process of the site, and removes its directory.
 func (s *site) close() {
-	pid.KillBelow(s.dir) // lifeline as well: nothing is started any more
+	pid.KillBelow(s.dir) // lifelines too, so that no more workers start
 	for _, id := range s.alive() {
 		kill(id, unix.SIGKILL)
 	}
@@ -100,8 +100,7 @@ func (s *site) environ() []string {
 	return append(env, mark+s.dir, "PATH="+s.dir+":/usr/sbin:/usr/bin:/sbin:/bin")
 }
 
-// alive lists what the site has started and is still there, in the order of
-// the starts.
+// alive lists the living processes of the site in the order of their starts.
 func (s *site) alive() []pid.ID {
 	entries, _ := filepath.Glob("/proc/[0-9]*/environ")
 	var ids []pid.ID
@@ -118,7 +117,7 @@ func (s *site) alive() []pid.ID {
 	return inOrder(ids)
 }
 
-// running lists those that execute program, which lies in the site.
+// running lists the processes that execute program, which lies in the site.
 func (s *site) running(program string) []pid.ID {
 	return inOrder(slices.DeleteFunc(pid.Below(s.dir), func(id pid.ID) bool {
 		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", id.PID))
@@ -134,7 +133,7 @@ func inOrder(ids []pid.ID) []pid.ID {
 	return ids
 }
 
-// describe says what they are, for a message.
+// describe lists the processes with their command lines, for a message.
 func describe(ids []pid.ID) string {
 	var list []string
 	for _, id := range ids {
@@ -145,7 +144,7 @@ func describe(ids []pid.ID) string {
 	return strings.Join(list, ", ")
 }
 
-// deaf reports whether it has come so far as to ignore SIGTERM.
+// deaf reports whether the process ignores SIGTERM yet.
 func deaf(id pid.ID) bool {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", id.PID))
 	_, rest, _ := strings.Cut(string(text), "\nSigIgn:\t")
@@ -161,18 +160,18 @@ func kill(id pid.ID, sig unix.Signal) {
 	}
 }
 
-// await waits until something has come true.
+// await waits until ok.
 func await(what string, ok func() bool) error {
 	for deadline := time.Now().Add(patience); !ok(); {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("waited %s in vain: %s", patience, what)
+			return fmt.Errorf("waited %s for: %s", patience, what)
 		}
 		<-time.After(2 * time.Millisecond)
 	}
 	return nil
 }
 
-// freeAddress is a loopback address without a listener.
+// freeAddress returns a loopback address without a listener.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -182,7 +181,7 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// process is a program in the background; what it says goes into a file.
+// process is a program in the background, with its output in a file.
 type process struct {
 	*site
 	cmd   *exec.Cmd
@@ -207,7 +206,7 @@ func (s *site) launch(argv ...string) (*process, error) {
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", argv[0], err)
 	}
-	st, err := pid.Look(p.cmd.Process.Pid) // it can't be reaped before Wait
+	st, err := pid.Look(p.cmd.Process.Pid) // the process can't be reaped before Wait
 	if err != nil {
 		return nil, err
 	}
@@ -219,13 +218,13 @@ func (s *site) launch(argv ...string) (*process, error) {
 	return p, nil
 }
 
-// text is what it has said so far.
+// text returns the output so far.
 func (p *process) text() string {
 	text, _ := os.ReadFile(p.said)
 	return string(text)
 }
 
-// wait waits for the end and gives the exit code, 128+n after a signal.
+// wait waits for the end and returns the exit code, 128+n after a signal.
 func (p *process) wait() (code int, err error) {
 	select {
 	case <-p.ended:
@@ -247,8 +246,8 @@ type service struct {
 
 const name = "web"
 
-// serve starts `lifeline OPTIONS web -- WORKER`. state "" makes a new
-// namespace.
+// serve starts `lifeline OPTIONS web -- WORKER`. An empty state stands for a new state
+// directory.
 func (s *site) serve(state string, options []string, worker ...string) (*service, error) {
 	if state == "" {
 		dir, err := s.sub()
@@ -263,13 +262,13 @@ func (s *site) serve(state string, options []string, worker ...string) (*service
 	return &service{process: p, state: state, args: args}, err
 }
 
-// tick is another start of the very same command line, as cron's.
+// tick starts the same command line once more, as cron does.
 func (v *service) tick() (*service, error) {
 	p, err := v.launch(append([]string{v.lifeline}, v.args...)...)
 	return &service{process: p, state: v.state, args: v.args}, err
 }
 
-// command runs `lifeline VERB --dir STATE web` and gives all it said.
+// command runs `lifeline VERB --dir STATE web` and returns its output.
 func (v *service) command(verb string) (text string, code int) {
 	cmd := exec.Command(v.lifeline, verb, "--dir", v.state, name)
 	cmd.Env = v.environ()
@@ -281,7 +280,7 @@ func (v *service) command(verb string) (text string, code int) {
 	return strings.TrimSpace(string(out)), cmd.ProcessState.ExitCode()
 }
 
-// end ends it, and tells what is left over.
+// end terminates the service. The error lists the processes that are left.
 func (v *service) end() error {
 	if text, code := v.command("terminate"); code != 0 {
 		return fmt.Errorf("cannot end it: code %d, %s", code, text)
@@ -295,7 +294,7 @@ func (v *service) end() error {
 	return nil
 }
 
-// listens reports whether a process takes connections there.
+// listens reports whether a process accepts connections at address.
 func listens(address string) bool {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"lifeline/proof/check"
 )
 
-// taken is what came of reloads of a worker that may never be active twice.
+// taken is the result of reloads of a worker that may never be active twice.
 type taken struct {
 	what    string
 	reloads int
@@ -70,7 +70,7 @@ func (s *site) takeover(n int, scripted bool) (t taken, err error) {
 	}
 	err = await("the first start", func() bool { return watch.Started() == 1 })
 	for ; err == nil && t.reloads < n; t.reloads++ {
-		// A worker is up for lifeline with its READY, which comes after the start.
+		// For lifeline the worker is up at its READY, which comes after its line "start".
 		if err = v.settledReload(); err == nil {
 			err = await("the new one to be active", func() bool { return watch.Started() == t.reloads+2 })
 		}
@@ -81,8 +81,8 @@ func (s *site) takeover(n int, scripted bool) (t taken, err error) {
 	return t, errors.Join(err, closeErr)
 }
 
-// takeoverUnderLoad is the web server as a singleton: its requests wait in the
-// socket while there is none.
+// takeoverUnderLoad reloads the web server as a singleton. Requests wait in the socket
+// while no worker runs.
 func (s *site) takeoverUnderLoad(n int) (row, error) {
 	dir, err := s.sub()
 	if err != nil {

@@ -1,14 +1,14 @@
 //go:build linux
 
-// Single is a worker that may be active only once, and its own witness of it:
-// it shares no code with lifeline. While it is active it holds a lock of its
-// own, and its log is the one that the package check judges:
+// Single is a worker that may be active only once, and its own witness: it shares no
+// code with lifeline. While it is active it holds a lock of its own. It writes the log
+// that package check judges:
 //
-//	start PID TICKS NS    it is active; NS is CLOCK_MONOTONIC
-//	overlap PID TICKS NS  another one has the lock
-//	stop PID TICKS NS     it isn't any more
+//	start PID TICKS NS    the worker is active; NS is CLOCK_MONOTONIC
+//	overlap PID TICKS NS  another worker has the lock
+//	stop PID TICKS NS     the worker isn't active any more
 //
-// With -takeover it first says that word on LIFELINE_FD and waits for "ok".
+// With -takeover it first sends "takeover" on LIFELINE_FD and waits for "ok".
 package main
 
 import (
@@ -78,7 +78,7 @@ func run(o options) error {
 	return nil
 }
 
-// witness is the lock and the log.
+// witness has the lock and the log.
 type witness struct {
 	self      pid.ID
 	log, lock int
