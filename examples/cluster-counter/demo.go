@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// node is one of the two nodes: what cron does there, and what it has started.
+// node plays one of the two nodes: its crontab, and the processes that cron started.
 type node struct {
 	name string
 	env  []string
@@ -27,8 +27,8 @@ type node struct {
 	cmds map[string]*exec.Cmd
 }
 
-// demo shows the counter, from the first number to the last. It fails when a
-// number was counted twice, or lost, or when counting stopped.
+// demo runs the whole demonstration. It fails when a number was counted twice or lost,
+// or when counting stopped.
 func demo(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "cluster-counter")
 	if err != nil {
@@ -112,7 +112,7 @@ func (n *node) start(argv []string, out io.Writer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key := strings.Join(argv, " ")
-	if n.down || n.cmds[key] != nil { // a second start would only end at once
+	if n.down || n.cmds[key] != nil { // a second start would end at once
 		return
 	}
 	r, w, err := os.Pipe()
@@ -144,12 +144,12 @@ func (n *node) start(argv []string, out io.Writer) {
 	}()
 }
 
-// kill ends everything of the node at once, as a power failure does.
+// kill kills every process of the node at once, as a power failure does.
 func (n *node) kill() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.down = true
-	for range 3 { // what is forked while we look is seen the next time
+	for range 3 { // a process that is forked during one pass is found by the next
 		for _, pid := range marked("NODE=" + n.name) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -163,7 +163,7 @@ func (n *node) revive() {
 	n.down = false
 }
 
-// end asks every process to end, and waits for that.
+// end asks every process to end, and waits until all have ended.
 func (n *node) end() {
 	n.mu.Lock()
 	n.down = true
@@ -182,7 +182,7 @@ func (n *node) end() {
 	n.kill()
 }
 
-// marked lists the processes of this user with that in their environment.
+// marked lists the processes of this user that have the entry in their environment.
 func marked(entry string) []int {
 	paths, _ := filepath.Glob("/proc/[0-9]*/environ")
 	var pids []int

@@ -1,15 +1,15 @@
 //go:build linux
 
-// Cluster-counter is Immutant's demonstration of a clustered singleton, made of
-// small programs. A counter runs once in a cluster of two nodes, and publishes
-// a number each second. A listener runs on both nodes, and they share the
-// messages. The node that counts is killed, and the other one counts on.
+// Cluster-counter is Immutant's demonstration of a clustered singleton, made of small
+// programs. A counter runs once in a cluster of two nodes, and publishes a number each
+// second. A listener runs on both nodes, and the listeners share the messages. The
+// node that counts is killed, and the other node counts on.
 //
 //	go run ./examples/cluster-counter
 //
-// That starts PostgreSQL for the moment, both nodes on this machine (told apart
-// by --node and --dir), and the kill. README.md says how to do it by hand, on
-// two machines.
+// That command starts PostgreSQL in a temporary directory and both nodes on this
+// machine (told apart by --node and --dir), and kills the counting node. README.md says
+// how to do it by hand, on two machines.
 //
 //	cluster-counter publish   the counter
 //	cluster-counter listen    a listener

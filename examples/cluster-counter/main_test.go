@@ -15,8 +15,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// The demonstration starts its own program again, as the counter and as the
-// listeners.
+// TestMain also runs the counter and the listener, because the demonstration starts
+// its own program again.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "publish" || os.Args[1] == "listen") {
 		main()

@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-// database gives the URL of $DATABASE, or starts PostgreSQL in dir.
+// database returns $DATABASE, or starts PostgreSQL in dir and returns its URL.
 func database(ctx context.Context, dir string) (url string, stop func(), err error) {
 	if url = os.Getenv("DATABASE"); url != "" {
 		return url, func() {}, nil
@@ -33,7 +33,7 @@ func database(ctx context.Context, dir string) (url string, stop func(), err err
 		return "", nil, err
 	}
 	var who *syscall.Credential
-	if os.Getuid() == 0 { // which PostgreSQL refuses to run as
+	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
 		u, err := user.Lookup("postgres")
 		if err != nil {
 			return "", nil, fmt.Errorf("root can't run PostgreSQL, and there is no user postgres: %w", err)
@@ -62,7 +62,7 @@ func database(ctx context.Context, dir string) (url string, stop func(), err err
 			return err
 		}
 		defer log.Close()
-		cmd.Stdout, cmd.Stderr = log, log // a pipe would be held open by the server
+		cmd.Stdout, cmd.Stderr = log, log // the server would hold a pipe open
 		if err := cmd.Run(); err != nil {
 			text, _ := os.ReadFile(log.Name())
 			return fmt.Errorf("%s: %w\n%s", name, err, text)
@@ -81,8 +81,8 @@ func database(ctx context.Context, dir string) (url string, stop func(), err err
 	return fmt.Sprintf("postgres://demo@127.0.0.1:%s/postgres?sslmode=disable", port), stop, nil
 }
 
-// programs gives lifeline's path: of $LIFELINE, or built from the source at
-// hand, with lifeline-remote beside it.
+// programs returns $LIFELINE, or builds lifeline from the present source with
+// lifeline-remote beside it, and returns its path.
 func programs(ctx context.Context, dir string) (string, error) {
 	if path := os.Getenv("LIFELINE"); path != "" {
 		return filepath.Abs(path)

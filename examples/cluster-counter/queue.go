@@ -32,9 +32,9 @@ func connect(ctx context.Context) (*pgx.Conn, error) {
 	return conn, err
 }
 
-// publish is the work that may run once only. Two of them may run when a
-// machine was suspended. The older one then has a lower fence: its update finds
-// no row, and it ends.
+// publish is the work that may run only once. After a machine was suspended, two
+// publishers may run for a moment. The older one then has a lower fence: its update
+// finds no row, and it ends.
 func publish(ctx context.Context) error {
 	conn, err := connect(ctx)
 	if err != nil {
@@ -73,9 +73,8 @@ func publish(ctx context.Context) error {
 	}
 }
 
-// listen takes each message that is free. A message goes after it has been
-// dealt with, so a message that a killed listener had in hand goes to another
-// listener.
+// listen takes every message that no other listener has. It deletes a message after
+// printing it, so a message of a killed listener goes to another listener.
 func listen(ctx context.Context) error {
 	conn, err := connect(ctx)
 	if err != nil {

@@ -17,7 +17,7 @@ type score struct {
 	mu     sync.Mutex
 	counts map[int]string // the number's node
 	got    map[int]string
-	order  []int // as they were counted
+	order  []int // the numbers in the order in which they were counted
 	wrong  []string
 	change chan struct{} // closed and opened again at each line
 }
@@ -26,7 +26,7 @@ func newScore(out io.Writer) *score {
 	return &score{out: out, counts: map[int]string{}, got: map[int]string{}, change: make(chan struct{})}
 }
 
-// Write takes one line of a node's.
+// Write takes one line of a node's output.
 func (s *score) Write(line []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,14 +39,14 @@ func (s *score) Write(line []byte) (int, error) {
 		s.counts[number] = node
 		s.order = append(s.order, number)
 	} else if _, err := fmt.Sscanf(string(bytes.TrimSpace(line)), "%s got %d from %s", &node, &number, &by); err == nil {
-		s.got[number] = node // twice, when the first was killed with it in hand
+		s.got[number] = node // a second time, if the first listener was killed with it
 	}
 	close(s.change)
 	s.change = make(chan struct{})
 	return s.out.Write(line)
 }
 
-// wait waits until ask gives a node.
+// wait waits until ask returns a node.
 func (s *score) wait(ctx context.Context, ask func(*score) string) (string, error) {
 	for {
 		s.mu.Lock()
@@ -63,7 +63,7 @@ func (s *score) wait(ctx context.Context, ask func(*score) string) (string, erro
 	}
 }
 
-// after gives the node that has counted n numbers, other than one.
+// after returns a node, other than except, that has counted n numbers.
 func (s *score) after(n int, except string) string {
 	per := map[string]int{}
 	for _, node := range s.counts {
@@ -74,7 +74,7 @@ func (s *score) after(n int, except string) string {
 	return ""
 }
 
-// both gives the node that has come back, after it has received another message.
+// both returns the node back after it has received another message.
 func (s *score) both(back string) string {
 	last := 0
 	for _, number := range s.order {

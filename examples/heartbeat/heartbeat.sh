@@ -23,8 +23,8 @@ supervisor_lives() {
 	lifeline ping
 }
 
-# A shell runs traps only between two commands, and `wait` is the one that a
-# signal interrupts: so it sleeps in the background.
+# A shell runs traps only between two commands. A signal interrupts `wait`, but no
+# other command, so the sleep runs in the background.
 trap 'hang=yes' USR1
 trap 'notify STOPPING=1; kill "$sleep" 2>/dev/null; exit 0' TERM INT
 

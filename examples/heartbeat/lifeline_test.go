@@ -16,8 +16,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestUnderLifeline hangs the daemon under the real program, twice: the
-// watchdog ends it, and another one is started.
+// TestUnderLifeline hangs the daemon under the real program, twice. Each time the
+// watchdog ends the daemon, and lifeline starts the next.
 func TestUnderLifeline(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	dir := room(t)
@@ -48,7 +48,7 @@ func TestUnderLifeline(t *testing.T) {
 
 func hangTwice(t *testing.T, lifeline string, worker []string) {
 	dir := room(t)
-	above, path := listen(t, dir) // lifeline tells its own supervisor, which is this test, how the worker is
+	above, path := listen(t, dir) // this test is lifeline's supervisor, and hears how the worker is
 	argv := append([]string{"--dir", filepath.Join(dir, "state"), "--respawn", "--respawn-delay", "0s", "--notify",
 		"--watchdog", "2s", "--kill-after", "1s", "heartbeat", "--"}, worker...)
 	cmd := exec.Command(lifeline, argv...)
@@ -76,7 +76,7 @@ func hangTwice(t *testing.T, lifeline string, worker []string) {
 			t.Fatal(err)
 		}
 	}
-	// The third one hangs as well; it is ended together with lifeline.
+	// The third daemon is ended together with lifeline.
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	_ = cmd.Wait()
 	ended = true
@@ -88,9 +88,9 @@ func hangTwice(t *testing.T, lifeline string, worker []string) {
 	}
 }
 
-// awaitTurns waits until a worker other than old has done some work, and gives
-// its pid. What is read may be the old one's still: the new one has to be ready
-// for the signal as well.
+// awaitTurns waits until a worker other than old has done some work, and returns its
+// pid. A message may still be the old worker's, so the new worker must also handle the
+// signal already.
 func awaitTurns(t *testing.T, above *net.UnixConn, old, lifeline int) int {
 	t.Helper()
 	buf := make([]byte, 4096)
@@ -110,7 +110,7 @@ func awaitTurns(t *testing.T, above *net.UnixConn, old, lifeline int) int {
 	}
 }
 
-// catches reports that the process handles sig (proc_pid_status(5), SigCgt).
+// catches reports whether the process handles sig (proc_pid_status(5), SigCgt).
 func catches(pid int, sig syscall.Signal) bool {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, rest, _ := strings.Cut(string(text), "\nSigCgt:\t")
@@ -119,7 +119,7 @@ func catches(pid int, sig syscall.Signal) bool {
 	return n == 1 && mask>>(sig-1)&1 == 1
 }
 
-// childOf is the pid of the process's only child, 0 when it has none.
+// childOf returns the pid of the process's only child, 0 for none.
 func childOf(parent int) (pid int) {
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
 	for _, list := range lists {

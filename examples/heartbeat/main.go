@@ -1,14 +1,14 @@
-// Heartbeat is a daemon that does a little work every five seconds and says so
-// to its supervisor. Make it hang, and see it ended and started again:
+// Heartbeat is a daemon that does a little work every five seconds and sends a
+// heartbeat to its supervisor. Make it hang, and see it ended and started again:
 //
 //	go build -o heartbeat ./examples/heartbeat
 //	lifeline --respawn --notify --watchdog 20s heartbeat -- ./heartbeat
 //	kill -USR1 `pidof heartbeat`     # it hangs; after 20 s it gets SIGABRT
 //	lifeline status heartbeat
 //
-// The same under systemd: Type=notify, WatchdogSec=20, Restart=always. In a
-// hurry: --watchdog 2s, and ./heartbeat -every 500ms. The same daemon as a
-// shell script is heartbeat.sh beside this file.
+// The same under systemd: Type=notify, WatchdogSec=20, Restart=always. To see it
+// sooner: --watchdog 2s, and ./heartbeat -every 500ms. heartbeat.sh beside this file is
+// the same daemon as a shell script.
 package main
 
 import (
@@ -47,12 +47,12 @@ func run(ctx context.Context, every time.Duration) error {
 	if err := worker.Ready(); err != nil {
 		return err
 	}
-	// The heartbeat comes from the loop that does the work. From a goroutine of
-	// its own it would go on while the work hangs.
+	// The loop that does the work sends the heartbeat. A goroutine of its own would go on
+	// sending while the work hangs.
 	ticker := time.NewTicker(every)
 	for beats := 0; ; beats++ {
 		if err := worker.Heartbeat(); err != nil {
-			log.Print(err) // if it stays that way, the watchdog decides
+			log.Print(err) // if no heartbeat arrives, the watchdog acts
 		}
 		worker.Status("%d turns done", beats)
 		select {

@@ -30,7 +30,7 @@ func TestShell(t *testing.T) {
 	try(t, exec.Command("./heartbeat.sh", "0.1"))
 }
 
-// room is a directory whose name is short enough for a socket's address.
+// room makes a directory whose name is short enough for a socket's address.
 func room(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "heartbeat")
@@ -41,7 +41,7 @@ func room(t *testing.T) string {
 	return dir
 }
 
-// listen makes a socket in dir for what the daemon, or lifeline, has to say.
+// listen makes a socket in dir for the messages of the daemon or of lifeline.
 func listen(t *testing.T, dir string) (conn *net.UnixConn, path string) {
 	t.Helper()
 	path = filepath.Join(dir, "notify")
@@ -53,8 +53,8 @@ func listen(t *testing.T, dir string) (conn *net.UnixConn, path string) {
 	return conn, path
 }
 
-// try starts the daemon, hears its heart beat, hangs it, and hears nothing any
-// more.
+// try starts the daemon, checks that heartbeats come, hangs it, and checks that they
+// stop.
 func try(t *testing.T, cmd *exec.Cmd) {
 	conn, path := listen(t, room(t))
 	cmd.Env = append(os.Environ(), "CHILD=1", "NOTIFY_SOCKET="+path)

@@ -1,5 +1,5 @@
-// An example of a program that guards itself: `tasks counter:lifeline`, called
-// by cron every minute, keeps one counter running.
+// Tasks is an example of a program that guards itself: cron starts `tasks
+// counter:lifeline` every minute, which keeps one counter running.
 //
 //   - * * * * /usr/local/bin/tasks counter:lifeline
 package main
@@ -27,7 +27,7 @@ func count(ctx context.Context) error {
 	}
 }
 
-// environment is a prerequisite: what has to be there before the counter runs.
+// environment is a prerequisite, which runs before the counter.
 func environment(context.Context) error {
 	fmt.Println("environment loaded")
 	return nil

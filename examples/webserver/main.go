@@ -10,12 +10,12 @@
 //	curl -d hello http://127.0.0.1:8080/echo
 //	go build -o webserver ./examples/webserver && lifeline reload web
 //
-// With -takeover FILE it is a singleton: it holds an exclusive lock on FILE and
-// has its previous generation ended before it takes it. Requests wait in the
-// socket meanwhile.
+// With -takeover FILE it is a singleton, which holds an exclusive lock on FILE. It has
+// its previous generation ended before it takes the lock, while requests wait in the
+// socket.
 //
-// -crash-after and -hang make it a bad new version, which `lifeline reload`
-// turns down while the old one goes on.
+// -crash-after and -hang make it a bad new version. `lifeline reload` turns that
+// version down, and the old version goes on.
 package main
 
 import (
@@ -92,7 +92,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	a := &app{version: o.version}
-	alive, cancel := context.WithCancel(context.WithoutCancel(ctx)) // while it drains, too
+	alive, cancel := context.WithCancel(context.WithoutCancel(ctx)) // outlives ctx, for the drain
 	defer cancel()
 	go worker.Watchdog(alive, a.report)
 	go a.reportEvery(alive, time.Second)

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// supervisor does as much as the web server needs.
+// supervisor plays the part of a supervisor that the web server needs.
 type supervisor struct {
 	t        *testing.T
 	url      string
@@ -36,9 +36,8 @@ func newSupervisor(t *testing.T) *supervisor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A duplicate made this way stays non-blocking when it is passed on. One
-	// made by l.File() would block, and accept in an older generation would
-	// hang.
+	// This duplicate stays non-blocking when it is passed on. A duplicate from l.File()
+	// would block, and accept in an older generation would hang.
 	raw, err := l.(*net.TCPListener).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +167,7 @@ func TestTakeover(t *testing.T) {
 	takeover(talk)
 	s.end(one)
 	io.WriteString(talk, "ok\n")
-	s.expectEcho("2") // waits in the socket until the lock is taken
+	s.expectEcho("2") // the request waits in the socket until the lock is taken
 	s.await("READY=1")
 	s.end(two)
 }
@@ -181,7 +180,7 @@ func TestBadVersions(t *testing.T) {
 	}
 	hang, talk := s.start("-hang")
 	talk.Close()
-	if err := hang.Wait(); err != nil { // its supervisor has gone
+	if err := hang.Wait(); err != nil { // ends because its supervisor is gone
 		t.Error(err)
 	}
 }
