@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A directory that another user could tamper with is refused, each for its own
-// reason.
+// TestOpenDir checks that each kind of directory that another user could tamper with
+// is refused with its own reason.
 func TestOpenDir(t *testing.T) {
 	top := t.TempDir()
 	at := func(name string) string { return filepath.Join(top, name) }
@@ -30,7 +30,7 @@ func TestOpenDir(t *testing.T) {
 		{"link", "is a symbolic link"},
 		{"file", "is not a directory"},
 		{"file/below", "not a directory"},
-		{"mine/../link/x", ""}, // a link on the way is the caller's business
+		{"mine/../link/x", ""}, // only the directory itself mustn't be a link
 	} {
 		d, err := openDir(at(c.dir), false)
 		if c.why == "" {

@@ -19,7 +19,7 @@ import (
 	"lifeline/proof/await"
 )
 
-// The test program runs a block of its own when it is started again.
+// init runs a block when a test starts the test program again.
 func init() {
 	dir := os.Getenv("LIFELINE_DO_TEST")
 	if dir == "" {
@@ -46,8 +46,7 @@ type program struct {
 	out *bufio.Reader
 }
 
-// start starts a program that runs a block as "job" in dir; it tells the first
-// thing it said.
+// start starts a program that runs a block as "job" in dir, and returns its first line.
 func start(t *testing.T, dir string) (*program, string) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -90,11 +89,12 @@ func wantHeld(t *testing.T, err error, by int) {
 		t.Fatalf("not held by %d: %v", by, err)
 	}
 	if text := err.Error(); !strings.Contains(text, fmt.Sprintf("pid %d, since 2", by)) {
-		t.Errorf("it doesn't say who has it: %s", text)
+		t.Errorf("the error doesn't name the holder: %s", text)
 	}
 }
 
-// Two programs, one name: one runs, and a killed one leaves it free.
+// TestDo checks that of two programs with one name one runs, and that the name is free
+// after its kill.
 func TestDo(t *testing.T) {
 	dir := stateDir(t)
 	g := Guard{Dir: dir}
@@ -105,7 +105,7 @@ func TestDo(t *testing.T) {
 	}
 	_, said = start(t, dir)
 	if want := fmt.Sprintf("held by %d ", first.Process.Pid); !strings.HasPrefix(said, want) {
-		t.Errorf("the second one said %q, not %q", said, want)
+		t.Errorf("the second program said %q, not %q", said, want)
 	}
 	wantHeld(t, g.Do(t.Context(), "job", never), first.Process.Pid)
 	if h, ok, err := g.Holder("job"); !ok || err != nil || h.Worker.PID != first.Process.Pid || h.Supervisor != h.Worker {
@@ -117,7 +117,7 @@ func TestDo(t *testing.T) {
 	_ = first.Process.Kill()
 	_ = first.Wait()
 	if _, ok, err := g.Holder("job"); ok || err != nil {
-		t.Errorf("a killed one holds it: %v", err)
+		t.Errorf("a killed program holds the name: %v", err)
 	}
 	ran := false
 	if err := g.Do(t.Context(), "job", func(context.Context, *Hold) error { ran = true; return nil }); err != nil || !ran {
@@ -125,8 +125,8 @@ func TestDo(t *testing.T) {
 	}
 }
 
-// The block's error is Do's, the name is checked, and a program may do it again
-// and again: it lives on after each.
+// TestDoAgain checks that Do returns the block's error and checks the name, and that a
+// program may call Do several times.
 func TestDoAgain(t *testing.T) {
 	g := Guard{Dir: stateDir(t)}
 	own := errors.New("the block's own")
@@ -146,7 +146,7 @@ func TestDoAgain(t *testing.T) {
 	}
 	p, said := start(t, g.Dir)
 	if said != "runs" {
-		t.Errorf("another program, after ours is through with it: %s", said)
+		t.Errorf("another program, after this program has released the name: %s", said)
 	}
 	p.end()
 	func() {
@@ -162,7 +162,8 @@ func TestDoAgain(t *testing.T) {
 	}
 }
 
-// inQueue counts those that wait for a lock of the directory (proc_locks(5)).
+// inQueue counts the processes that wait for a lock file of the directory
+// (proc_locks(5)).
 func inQueue(t *testing.T, dir string) (n int) {
 	text, err := os.ReadFile("/proc/locks")
 	if err != nil {
@@ -233,14 +234,14 @@ func TestDoGivesUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	wantHeld(t, Guard{Dir: dir, Standby: true}.Do(ctx, "job", never), p.Process.Pid)
-	// A wait that was given up doesn't take the name later on.
+	// A wait that was given up must not take the name later.
 	p.end()
 	if err := (Guard{Dir: dir}).Do(t.Context(), "job", func(context.Context, *Hold) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
 
-// The block gets the caller's context.
+// TestDoContext checks that the block gets the caller's context.
 func TestDoContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	err := Guard{Dir: stateDir(t)}.Do(ctx, "job", func(ctx context.Context, _ *Hold) error {

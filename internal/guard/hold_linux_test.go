@@ -16,13 +16,13 @@ import (
 	"lifeline/proof/await"
 )
 
-// What is removed while it is held comes back, locked and with a record.
+// TestDoPutsBack checks that removed files are put back, locked and with a record.
 func TestDoPutsBack(t *testing.T) {
 	for name, remove := range map[string]func(d dir) error{
 		"lock":      func(d dir) error { return os.Remove(d.lock("job")) },
 		"run":       func(d dir) error { return os.Remove(d.run("job")) },
 		"both":      func(d dir) error { return errors.Join(os.Remove(d.lock("job")), os.Remove(d.run("job"))) },
-		"directory": func(d dir) error { _ = os.RemoveAll(d.path); return nil }, // it may come back faster than it goes
+		"directory": func(d dir) error { _ = os.RemoveAll(d.path); return nil }, // fails when a file is put back meanwhile
 		"replaced": func(d dir) error {
 			return errors.Join(os.WriteFile(d.path+"/new", nil, 0o600), os.Rename(d.path+"/new", d.lock("job")))
 		},
@@ -67,8 +67,8 @@ func TestDoPutsBack(t *testing.T) {
 	}
 }
 
-// locks reports that pid has a flock on each of the files. It tries no lock,
-// because that would disturb the supervisor that puts the files back.
+// locks reports whether pid has a flock on each of the files. It tries no lock itself,
+// because that would disturb the program that puts the files back.
 func locks(t *testing.T, pid int, files [2]uint64) bool {
 	t.Helper()
 	text, err := os.ReadFile("/proc/locks")
@@ -99,8 +99,8 @@ func inodes(d dir) (ino [2]uint64) {
 	return ino
 }
 
-// A record that was written before a reboot, or in another pid namespace, names
-// no living process, even where its pids are in use again.
+// TestHolderOfEarlierBoot checks that a record from before a reboot, or of another pid
+// namespace, names no living process, even where its pids are in use again.
 func TestHolderOfEarlierBoot(t *testing.T) {
 	g := Guard{Dir: stateDir(t)}
 	if err := g.Do(t.Context(), "job", func(context.Context, *Hold) error { return nil }); err != nil {
@@ -139,8 +139,8 @@ func TestHolderOfEarlierBoot(t *testing.T) {
 	}
 }
 
-// When the record is lost the holder of the lock file is still found, by every
-// path to the directory.
+// TestHolderWithoutRecord checks that without a record the holder of the lock file is
+// found, by every path to the directory.
 func TestHolderWithoutRecord(t *testing.T) {
 	dir := stateDir(t)
 	p, said := start(t, dir)
@@ -181,15 +181,15 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A reload announces the start of what it starts, and starts nothing when another
-// supervisor has made new files and locked them.
+// TestLaunchBeside checks that a reload announces its start, and that it starts no
+// worker after another supervisor has made and locked new files.
 func TestLaunchBeside(t *testing.T) {
 	g := Guard{Dir: stateDir(t)}
 	err := g.Do(t.Context(), "job", func(ctx context.Context, h *Hold) error {
 		_, err := h.LaunchBeside(ctx, procscan.Self(), func() (procscan.ID, error) {
 			s, err := procscan.Lookup(os.Getpid())
 			if s.Comm != identity.Announcement(h.dir.space, "job") {
-				t.Errorf("the main thread's name is %q while it starts one", s.Comm)
+				t.Errorf("the main thread's name is %q during a start", s.Comm)
 			}
 			return s.ID, err
 		})

@@ -61,7 +61,7 @@ func TestKey(t *testing.T) {
 		}
 		seen[folded] = name
 	}
-	// Other versions of lifeline and the manual know it by this form.
+	// Other versions of lifeline, and the manual, rely on this form.
 	if got := identity.Key("app"); got != "app-e74fa719056a" {
 		t.Errorf("the key of app is %s", got)
 	}
@@ -79,14 +79,14 @@ func FuzzCheckName(f *testing.F) {
 			return
 		}
 		k := identity.Key(name)
-		// Safe as a file's name, and as an argument, with the longest ending.
+		// The key must be safe as a file's name and as an argument, with the longest ending.
 		if strings.ContainsAny(k, "/\x00") || k[0] == '.' || k[0] == '-' || len(k)+len(".paused.4194304") > 255 {
 			t.Errorf("%q has the key %q", name, k)
 		}
 		if name != other && strings.EqualFold(k, identity.Key(other)) {
 			t.Errorf("%q and %q share the key %q", name, other, k)
 		}
-		// The name can be told from it again.
+		// The key gives the name back.
 		if k[:len(k)-13] != name {
 			t.Errorf("%q has the key %q", name, k)
 		}

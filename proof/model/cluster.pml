@@ -1,26 +1,26 @@
 /*
  * The cluster's lease rules: two nodes, an engine, and a network that loses and
- * delays everything. Checked in every order of the steps by cluster_test.go.
+ * delays messages. cluster_test.go checks every order of the steps.
  *
- * Promise: never do two workers run at once. A worker on a suspended node
- * doesn't run. As a rule the worker is a whole tree, which outlives lifeline
- * and which one guard at least must be left to end. With PROCESS it is a single
- * process, and both guards may be out: the kernel ends it together with
- * lifeline, and lifeline at the deadline. With BEYOND both may be out and
- * nothing ends it; the promise is then that a resource which refuses a lower
- * fence takes nothing from it after its successor's first word.
+ * Promise: two workers never run at once. A worker on a suspended node doesn't
+ * run. As a rule the worker is a whole tree, which outlives lifeline, so at least
+ * one guard must be left to end it. With PROCESS the worker is a single process,
+ * and both guards may be out: the kernel ends the worker together with lifeline,
+ * and lifeline at the deadline. With BEYOND both guards may be out, and the worker
+ * runs on. The promise is then that a resource which refuses a lower fence takes
+ * nothing from that worker after its successor's first word.
  *
- * Time goes in steps. It stands still only for what a guard that runs does in
- * time: a worker is dead KILLING steps after its guards have begun to kill it.
- * Everything else may take as long as it likes. The engine's clock and those
- * of the nodes go equally fast; they needn't agree on what time it is.
+ * Time goes in steps. It waits only for a running guard: a worker is dead KILLING
+ * steps after its guards have begun to kill it. Everything else may take any time.
+ * The clocks of the engine and the nodes go equally fast, and may show different
+ * times.
  *
  * Steps, one line of the loop each:
- *   acquire, renew, release   lifeline-remote asks; the time before that is kept
- *   engine                    what was asked reaches the engine, however late
- *   give up                   the answer isn't waited for; what was asked may
- *                             still be on its way (ghost)
- *   answer                    it comes
+ *   acquire, renew, release   lifeline-remote notes the time and sends a request
+ *   engine                    a request reaches the engine, however late
+ *   give up                   lifeline-remote stops waiting for the answer; the
+ *                             request may still be on its way (ghost)
+ *   answer                    the answer comes
  *   start                     lifeline starts the worker
  *   kill                      either guard, at the deadline less the margin
  *   kill timer                the kernel kills a lifeline that is stopped
@@ -29,10 +29,10 @@
  *                             started again; a node is suspended and wakes up
  *
  * Rules to take out, one at a time (the design's numbers):
- *   FROM_ANSWER     1 the deadline counts from the answer, not from the question
- *   UNCONFIRMED     1 a renewal moves it before it is confirmed
+ *   FROM_ANSWER     1 the deadline counts from the answer, not from the request
+ *   UNCONFIRMED     1 a renewal moves the deadline before it is confirmed
  *   MONOTONIC       1 the clock stands still while the node is suspended
- *   MARGIN=1        2 no longer than a kill takes
+ *   MARGIN=1        2 the margin is no longer than a kill takes
  *   NO_LOOK         3 the deadline isn't looked at again before the start
  *   PLAIN_PUT       4 a renewal writes whatever is there
  *   PLAIN_DELETE    4 a release deletes whatever is there
@@ -41,8 +41,8 @@
  *   NO_KILLTIMER           lifeline has no timer of the kernel's (with PROCESS)
  *   NO_PDEATH         the worker outlives lifeline (with PROCESS)
  *   NO_FENCE        5 the resource takes any fence (with BEYOND)
- *   REACHED           no rule: a successor may not even start, so that it is
- *                     seen that one does
+ *   REACHED           no rule, but a control: it fails when a successor starts,
+ *                     which shows that successors start
  */
 #ifndef TTL
 #define TTL 3
@@ -80,14 +80,14 @@ typedef Node {
 	byte fence;             /* of the grant */
 	byte own;               /* of the worker */
 	byte deadline;
-	byte lag;               /* for how long it was suspended */
+	byte lag;               /* how long the node was suspended */
 	byte asked, sent, answer, granted;
 	byte ghost, ghostfence; /* a request that was given up */
 };
 
 Node n[2];
 byte now = 1;
-byte holder = 2;            /* 2: no node */
+byte holder = 2;            /* 2: none */
 byte expires, fence;        /* of the engine */
 byte faults = FAULTS;
 byte what, which, verdict;  /* of the request that arrives */
@@ -123,7 +123,7 @@ byte seen;                  /* the resource's highest fence */
 #endif
 #define AWAKE(i) (!n[i].asleep)
 #define SPEAKS(i) (AWAKE(i) && n[i].remote == RUNS)
-/* Time can't go on: a guard is about to kill, and that is done by then. */
+/* Time waits: a guard that runs kills before the next step of time. */
 #define HURRY(i) (n[i].worker && AWAKE(i) && (GUARDED(i) || KILLTIMER(i)) && CLOCK(i) + MARGIN >= n[i].deadline + KILLING)
 #ifdef UNCONFIRMED
 #define HOPE(i) n[i].deadline = CLOCK(i) + TTL
@@ -188,7 +188,7 @@ inline expire() {
 	fi
 }
 
-/* What means nothing any more is made equal, or the same state counts twice. */
+/* Values without a meaning are reset, or Spin would count one state twice. */
 inline tidy(i) {
 	if
 	:: !n[i].held && !n[i].worker ->
@@ -251,7 +251,7 @@ inline step(i) {
 	:: SPEAKS(i) && n[i].asked != NOTHING ->
 		if
 		:: n[i].answer == NO_ANSWER -> n[i].ghost = n[i].asked; n[i].ghostfence = n[i].fence
-		:: skip /* lost on either way */
+		:: skip /* the request or its answer is lost */
 		fi;
 		forget(i)
 	/* answer */
@@ -279,7 +279,7 @@ inline step(i) {
 	:: AWAKE(i) && n[i].worker && GUARDED(i) && LATE(i) -> ended(i); n[i].held = 0
 	/* the kernel's timer */
 	:: AWAKE(i) && n[i].worker && KILLTIMER(i) && LATE(i) -> ended(i); n[i].lifeline = DEAD
-	/* lifeline is dead: lifeline-remote kills what it has left */
+	/* lifeline is dead: lifeline-remote kills the rest of its tree */
 	:: SPEAKS(i) && n[i].worker && n[i].lifeline == DEAD -> ended(i)
 	/* hand-over, or its own end */
 	:: AWAKE(i) && n[i].worker -> ended(i)
@@ -288,7 +288,7 @@ inline step(i) {
 	:: n[i].remote == RUNS && SPARE(i, lifeline) -> faults--; n[i].remote = STOPPED
 	:: n[i].lifeline == RUNS && SPARE(i, remote) -> faults--; n[i].lifeline = DEAD; FOLLOWS(i)
 	:: n[i].remote == RUNS && SPARE(i, lifeline) -> faults--; n[i].remote = DEAD;
-		/* what it had asked is on its way */
+		/* its request may still be on its way */
 		if
 		:: n[i].asked != NOTHING && n[i].answer == NO_ANSWER -> n[i].ghost = n[i].asked; n[i].ghostfence = n[i].fence
 		:: else

@@ -1,15 +1,14 @@
 /*
- * The guard's algorithm: three ticks of one name (or two) start whenever they
- * like, while files are removed and processes are killed, stopped and end at
- * any step. Checked for every interleaving by guard_test.go; README.md says how
- * to read a trail.
+ * The guard's algorithm: two or three ticks of one name start at any time, while
+ * files are removed, and processes end or are killed or stopped at any step.
+ * guard_test.go checks every interleaving; README.md says how to read a trail.
  *
  * Promises:
  *   never two     after execve: no other command of the name lives
  *   never none    when everything has come to rest, one more tick runs
- *                 undisturbed: after it a command lives. Where that tick had to
- *                 wake a stopped supervisor, which then gave the name back, the
- *                 next one counts
+ *                 undisturbed: after it a command lives. Where that tick wakes a
+ *                 stopped supervisor, which then gives the name back, the next
+ *                 tick counts
  *   not all stand down
  *                 when everything has come to rest and there was no fault, a
  *                 command lives
@@ -19,7 +18,7 @@
  *   supervisor: take the name
  *   openLock      open the lock file
  *   tryLock       lock it without blocking; busy: a stopped holder without a
- *                 worker gets SIGCONT, any other one keeps the name
+ *                 worker gets SIGCONT, any other holder keeps the name
  *   checkFile     is it still what the path names?
  *   openRun       open the run file
  *   flockRun      try to lock it
@@ -34,7 +33,7 @@
  *                 the last census goes to fork
  *   census        look at one process after another
  *   decide        worker seen: stand down or adopt; older contender: stand down
- *   waitExec      until each that was seen in execve has shown what it is
+ *   waitExec      until each process that was seen in execve has shown what it is
  *   waitYounger   until each younger contender has withdrawn; then census again
  *   fork, inFork  vfork: stands still until the child is through with execve
  *   record        write the worker into the record
@@ -52,12 +51,13 @@
  *   command       shows the marker, has the run file open, has a parent
  *
  * The census looks at the supervisors first and then at the workers. The code
- * looks at all in the order of their pids and then at those that were born
- * meanwhile; either sees a worker that is forked during the pass. A later census
- * of the same start waits for no younger supervisor: that one has seen this start.
+ * looks at all processes in the order of their pids, and then at the processes
+ * that were born meanwhile. Both see a worker that is forked during the pass. A
+ * later census of the same start waits for no younger supervisor, because that
+ * supervisor has seen this start.
  *
- * Who is older is the slot's number, and has nothing to do with who starts
- * first: that is more than start times and pids allow.
+ * The slot's number says which tick is older, in whatever order they start: the
+ * model allows more orders than start times and pids do.
  *
  * Left out: several uids, pids used again, leftovers, --exec, --wait, --replace,
  * another pid namespace, a directory that is moved away and back.
@@ -66,8 +66,8 @@
  *   NO_LOCK NO_RUN_LOCK NO_SCAN     either file, the census
  *   NO_INODE_CHECK NO_RECORD NO_PUTBACK NO_VERIFY NO_LOST NO_REPLACED
  *                                   lock file's check, record, put-back, verify,
- *                                   the look at another's record before a file is
- *                                   put back, the census after that
+ *                                   the look at another supervisor's record before
+ *                                   a file is put back, the census after that
  *   NO_ANNOUNCE NO_TIEBREAK NO_WAIT NO_AGAIN NO_WAKE
  *                                   thread name, the older wins, the wait for the
  *                                   younger, the census after it, SIGCONT
@@ -84,8 +84,8 @@
  *   HIDES                           a worker wipes its marker or closes the run file
  *   BOTH                            and may do both, once the record names it
  *   UNHELD                          files are removed only while no lock is held
- *   QUIET                           none is removed during a start, and ticks begin
- *                                   when all has been put back
+ *   QUIET                           no file is removed during a start, and ticks begin
+ *                                   when every file has been put back
  */
 #ifndef TICKS
 #define TICKS 3
@@ -126,33 +126,33 @@ mtype = {
 	none, forked, execve, command
 }
 
-/* Slot i has a supervisor and its worker. Where 0 means none, it is written i+1. */
+/* Slot i has a supervisor and its worker. Fields where 0 means none hold i+1. */
 mtype sup[N+1] = cron;
 mtype wrk[N+1] = none;
 
-bit  announced[N+1];			/* the supervisor's thread has the name's */
-bit  wiped[N+1];			/* the worker has no marker any more */
+bit  announced[N+1];			/* the supervisor's thread has the announcement's name */
+bit  wiped[N+1];			/* the worker has wiped its marker */
 
-/* Files. The one that the path names is 1; one that was removed and is still
- * open gets another number. A flock belongs to an open file description: a
- * worker's copy of the run file is its supervisor's while both have the same. */
+/* Files. The file that the path names is 1; a removed file that is still open
+ * gets another number. A flock belongs to an open file description, so a worker
+ * and its supervisor share the run file's lock while both have the same file. */
 bit  lockThere, runThere;		/* the path names a file */
 byte lk[N+1];  bit lkHeld[N+1];		/* supervisor: lock file open, locked */
 byte rn[N+1];  bit rnHeld[N+1];		/* supervisor: run file */
 byte rw[N+1];  bit rwHeld[N+1];		/* worker: run file, inherited */
 byte recSup[FILES], recWrk[FILES];	/* the record in each run file */
 
-bit  beside[N+1];			/* a reload: its own worker may live */
-bit  keeps[N+1];			/* supervisor: puts back what is removed */
-bit  due[N+1];				/* put back, and the record isn't written yet */
+bit  beside[N+1];			/* a reload: the supervisor's own worker may live */
+bit  keeps[N+1];			/* supervisor: puts removed files back */
+bit  due[N+1];				/* the file is put back, its record isn't written yet */
 byte watch[N+1];			/* the worker it watches */
 bit  looked[N+1];			/* a census has shown that no other worker lives */
-bit  replaced[N+1];			/* a file has been put back since */
+bit  replaced[N+1];			/* a file has been put back since that census */
 byte at[N+1], younger[N+1], unknown[N+1], found[N+1]; bit older[N+1];	/* what the census has seen */
 #ifdef NO_NEWBORN
 byte list[N+1];
 #endif
-bit  again[N+1];			/* it isn't the first census */
+bit  again[N+1];			/* a census after the first */
 #ifdef NO_RETAKE
 #define RETAKEN(j) (!again[j])
 #else
@@ -209,7 +209,7 @@ inline removeRun() {
 	EACH(moveRn); EACH(moveRw);
 	runThere = 0; forget()
 }
-/* A file that is gone and that nothing has open is no more. */
+/* A removed file ends when no process has it open. */
 inline forget() {
 	x = 2;
 	do
@@ -229,7 +229,7 @@ inline writeRecord(f, s, w) { if :: f -> recSup[f] = s+1; recWrk[f] = w :: else 
 #define FIRSTAGAIN(j) again[j] = 0
 inline forgetCensus(j) { FIRSTAGAIN(j); at[j] = 0; younger[j] = 0; unknown[j] = 0; found[j] = 0; older[j] = 0 }
 
-/* The end of a process, by its own will or not: all it has open is closed. */
+/* The end of a process closes all that it has open. */
 inline endSupervisor(j) {
 	sup[j] = ended; lk[j] = 0; lkHeld[j] = 0; rn[j] = 0; rnHeld[j] = 0; keeps[j] = 0; due[j] = 0; beside[j] = 0;
 	watch[j] = 0; announced[j] = 0; looked[j] = 0; replaced[j] = 0;
@@ -244,7 +244,7 @@ inline endWorker(j) {
 	forget()
 }
 
-/* By what the census sees that a process is a worker of the name. */
+/* The evidence by which a census sees that a process is a worker of the name. */
 #ifdef NO_MARKER
 #define byMarker(j) 0
 #else
@@ -270,7 +270,7 @@ inline endWorker(j) {
 #if defined(NO_ANNOUNCE) || defined(WITHDRAW_FIRST)
 #define FORKED(j)  0
 #else
-#define FORKED(j)  (wrk[j] == forked)	/* it has the name of the thread that forked */
+#define FORKED(j)  (wrk[j] == forked)	/* the child has the name of the thread that forked it */
 #endif
 
 #define lockOK(j)  (lk[j] == 1)
@@ -283,7 +283,7 @@ inline endWorker(j) {
 #ifdef NO_LOST
 #define lost(i)    0
 #else
-/* The record at the path is another's that lives. */
+/* The record at the path names another living process. */
 #define lost(i)    (runThere && (SUPALIVE(recSup[1]) || recSup[1] != i+1 && ALIVE(recWrk[1]) && recWrk[1] != watch[i]))
 #endif
 #ifdef NO_LOCK
@@ -327,7 +327,7 @@ inline endWorker(j) {
 #define WON openRun
 #endif
 
-/* Where a start goes from one step to the next: the parts change the order. */
+/* The order of a start's steps, which some parts change. */
 #define LAUNCH announce
 #define ANNOUNCED_NEXT verifyLock
 #define VERIFIED (looked[i] && INTACT(i) -> CLEAR : LOOK)
@@ -362,7 +362,7 @@ inline endWorker(j) {
 #if defined(NO_REPLACED)
 #define INTACT(i) 1
 #elif defined(NO_LOCK) && defined(NO_RUN_LOCK)
-#define INTACT(i) 0		/* no file says so: it looks each time */
+#define INTACT(i) 0		/* without files a census is needed each time */
 #else
 #define INTACT(i) (!replaced[i])
 #endif
@@ -421,7 +421,7 @@ end:	do
 		:: else -> sup[i] = findHolder
 		fi;
 		x = 0; y = 0 }
-	/* the record doesn't say who has locked it: the process table does */
+	/* the record doesn't name the holder, but the process table does */
 #define holds(j)  (rw[j] == rn[i])
 #define above(j)  (j != i && rnHeld[j] && rn[j] == rn[i])
 #define worker1(j) if :: holds(j) && !watch[i] -> watch[i] = j+1 :: else fi
@@ -461,8 +461,8 @@ end:	do
 			if :: !(looked[i] && INTACT(i)) -> looked[i] = 0; replaced[i] = 0 :: else fi
 		fi }
 
-	/* the census: first the supervisors, then the workers, so that who forks
-	 * meanwhile is seen as one or the other */
+	/* the census: first the supervisors, then the workers, so that a start during
+	 * the pass is seen as a supervisor or as its worker */
 	:: d_step { IS(census) ->
 #ifdef NO_NEWBORN
 		if :: at[i] == 0 -> list[i] = ((wrk[0] != none) | (wrk[1] != none) << 1 | (wrk[2] != none) << 2
@@ -571,7 +571,7 @@ end:	do
 		announced[i] = 0;
 #endif
 		sup[i] = inFork }
-	/* the kernel lets it go on when the child is through with execve, or dead */
+	/* vfork returns when the child has done its execve, or is dead */
 	:: d_step { IS(inFork) && wrk[i] != forked -> watch[i] = i+1;
 #ifdef WITHDRAW_AT_EXEC
 		announced[i] = 0;
@@ -602,7 +602,7 @@ end:	do
 		rn[i] = 0; rnHeld[i] = 0; forget(); sup[i] = releaseLock }
 	:: d_step { IS(releaseLock) -> endSupervisor(i) }
 
-	/* beside it: what is removed is put back */
+	/* meanwhile: removed files are put back */
 	:: d_step { canLock(i) -> lockThere = 1; lk[i] = 1; replaced[i] = 1 }
 	:: d_step { canRun(i) -> runThere = 1; rn[i] = 1; rnHeld[i] = 1; due[i] = 1; replaced[i] = 1; forget() }
 	:: d_step { due[i] && RUNS(i) -> writeRecord(rn[i], i, watch[i]); due[i] = 0 }
@@ -610,7 +610,7 @@ end:	do
 }
 
 /* With BOTH a worker may have neither marker nor descriptor. Then the record at
- * the path names it, and stays: all evidence destroyed at once is beyond any guard. */
+ * the path names it, and stays, because no guard survives the loss of all evidence. */
 #ifdef NO_RECORD
 #define recorded(j) (sup[j] == watching && watch[j] == j+1)
 #else
@@ -706,7 +706,7 @@ active proctype Judge() {
 #endif
 		over = 1; removals = 0; kills = 0; deaths = 0; damages = 0; hides = 0; respawns = 0; reloads = 0 }
 #if STOPS
-	d_step { ALL(rests) ->	/* one that was stopped may have to give the name back first */
+	d_step { ALL(rests) ->	/* a stopped supervisor may have to give the name back first */
 		if :: woke && COMMANDS == 0 && sup[LAST] == ended -> sup[LAST] = cron :: else fi }
 #endif
 	d_step { ALL(rests) ->
