@@ -63,7 +63,8 @@ var mayImport = map[string]rule{
 }
 
 // neverLinked lists packages that would make every tick dearer.
-var neverLinked = []string{"net/http", "crypto/tls", "google.golang.org/grpc", "github.com/jackc/pgx", "go.etcd.io/etcd", "lifeline/proof", "testing"}
+var neverLinked = []string{"net/http", "crypto/tls", "google.golang.org/grpc", "github.com/jackc/pgx",
+	"go.etcd.io/etcd", "lifeline/proof", "testing"}
 
 func goList(t *testing.T, args ...string) []string {
 	t.Helper()
@@ -94,7 +95,8 @@ func canonical(t *testing.T, list string) string {
 // foreign lists the modules that every importer of lifeline's packages has to
 // download. Engines' clients, and what only tests and tools need, belong to the
 // other modules of go.work.
-var foreign = []string{"github.com/gofrs/flock", "github.com/shirou/gopsutil/v3", "github.com/urfave/cli/v2", "golang.org/x/sys"}
+var foreign = []string{"github.com/gofrs/flock", "github.com/shirou/gopsutil/v3", "github.com/urfave/cli/v2",
+	"golang.org/x/sys"}
 
 func TestRequired(t *testing.T) {
 	text, err := os.ReadFile("go.mod")
@@ -138,7 +140,9 @@ func TestImports(t *testing.T) {
 					t.Errorf("%s imports %s: a proof shares no code with what it proves", path, imported)
 				}
 			case within(path, "lifeline/examples"):
-				if !slices.Contains([]string{"lifeline/lifeline", "lifeline/lifeline/worker", "lifeline/tasks", "github.com/urfave/cli/v2", "github.com/jackc/pgx/v5"}, imported) {
+				public := []string{"lifeline/lifeline", "lifeline/lifeline/worker", "lifeline/tasks",
+					"github.com/urfave/cli/v2", "github.com/jackc/pgx/v5"}
+				if !slices.Contains(public, imported) {
 					t.Errorf("%s imports %s: an example uses the library as any program would", path, imported)
 				}
 			default:

@@ -54,7 +54,8 @@ func FuzzParseFlocks(f *testing.F) {
 
 func TestVariables(t *testing.T) {
 	got := variables(
-		[]byte("LIFELINE_NAME=web\x00PATH=/bin\x00LIFELINE_ID=a=b\x00LIFELINE_NAME=late\x00LIFELINE_\x00=x\x00XLIFELINE_A=1\x00LIFELINE_E="),
+		[]byte("LIFELINE_NAME=web\x00PATH=/bin\x00LIFELINE_ID=a=b\x00LIFELINE_NAME=late\x00LIFELINE_\x00=x\x00"+
+			"XLIFELINE_A=1\x00LIFELINE_E="),
 		"LIFELINE_",
 	)
 	want := map[string]string{"LIFELINE_NAME": "web", "LIFELINE_ID": "a=b", "LIFELINE_E": ""}

@@ -17,8 +17,8 @@ import (
 // The evidence adds up. A process belongs to a name by
 //   - its marker, where the process is of the caller's uid or other evidence
 //     supports the marker: other users can write markers as well;
-//   - an open description of the name's run file, which no other user can have,
-//     also of a file that was removed, or moved with its directory;
+//   - an open description of the name's run file, even a removed or moved one,
+//     which no other user can have;
 //   - its cgroup, which root made for the name.
 type census struct {
 	dir   dir
@@ -40,7 +40,12 @@ type census struct {
 // are looked at too: while a contender forks its worker, the evidence moves from
 // one pid to another.
 func takeCensus(d dir) *census {
-	c := &census{dir: d, self: procscan.Self(), open: map[procscan.ID][]procscan.Open{}, byPath: map[string][]procscan.Open{}}
+	c := &census{
+		dir:    d,
+		self:   procscan.Self(),
+		open:   map[procscan.ID][]procscan.Open{},
+		byPath: map[string][]procscan.Open{},
+	}
 	c.table, _, c.blind = procscan.ReadAll(identity.Prefix)
 	return c
 }

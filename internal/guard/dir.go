@@ -102,7 +102,7 @@ func makeParents(path string) error {
 // mkdir makes a directory that its owner can use under any umask.
 func mkdir(path string, mode fs.FileMode) error {
 	if err := os.Mkdir(path, mode); err != nil {
-		if errors.Is(err, fs.ErrExist) { // a tick beside this one was first
+		if errors.Is(err, fs.ErrExist) { // a simultaneous tick was first
 			return nil
 		}
 		return err

@@ -30,7 +30,7 @@
 //  10. the worker has ended; the name is released                       hold.go
 //
 // A later start of the same supervisor takes no census if both files have been
-// in their place since the last one. Only the owner of newer files could be a
+// in their place since the last census. Only the owner of newer files could be a
 // rival. That owner announced itself and took its census after this supervisor
 // had announced, so it sees this supervisor and stands down.
 //

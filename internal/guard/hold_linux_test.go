@@ -99,8 +99,8 @@ func inodes(d dir) (ino [2]uint64) {
 	return ino
 }
 
-// TestHolderOfEarlierBoot checks that a record from before a reboot, or of another pid
-// namespace, names no living process, even where its pids are in use again.
+// TestHolderOfEarlierBoot checks that a record of an earlier boot, or of another pid
+// namespace, names no living process, even if its pids are reused.
 func TestHolderOfEarlierBoot(t *testing.T) {
 	g := Guard{Dir: stateDir(t)}
 	if err := g.Do(t.Context(), "job", func(context.Context, *Hold) error { return nil }); err != nil {

@@ -146,7 +146,7 @@ func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 			return nil
 		}
 		s := c.of(h.Name, h.prior.rec, h.prior.known)
-		if len(s.unknown) > 0 { // a process that begins an execve later has seen this one
+		if len(s.unknown) > 0 { // a process that begins an execve later has seen this process
 			h.resolveUnknown(ctx, c, s.unknown, deadline)
 			s = c.of(h.Name, h.prior.rec, h.prior.known)
 		}
@@ -180,7 +180,7 @@ func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 			return nil
 		}
 		if late := h.await(ctx, younger, deadline); late.PID != 0 {
-			return fmt.Errorf("cannot start: pid %d announced a start of it more than %s ago and doesn't get on; "+
+			return fmt.Errorf("cannot start: pid %d announced a start of this name more than %s ago and makes no progress; "+
 				"kill %d if it hangs, the next tick tries again", late.PID, standstill, late.PID)
 		}
 	}

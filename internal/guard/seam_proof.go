@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// LIFELINE_PROOF_WITHOUT=flock,run,scan switches parts of the guard off in a
-// program built with the tag proof. "run" switches the record off too; the
+// init switches parts of the guard off in a program built with the tag proof:
+// LIFELINE_PROOF_WITHOUT=flock,run,scan. "run" switches the record off too; the
 // announcement and the census are left.
 func init() {
 	for part := range strings.SplitSeq(os.Getenv("LIFELINE_PROOF_WITHOUT"), ",") {

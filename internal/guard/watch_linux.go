@@ -8,8 +8,8 @@ import (
 )
 
 // watch wakes Keep when one of the paths may have gone. It watches the two
-// files and the directory itself, not what is in the directory, so that the names
-// of one directory don't wake each other. Removing a file that is held open
+// files and the directory itself. It doesn't watch the directory's entries, so that
+// the names of one directory don't wake each other. Removing a file that is held open
 // changes its link count, which inotify reports as IN_ATTRIB.
 type watch struct {
 	c     chan struct{}

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Share lets the group of a file's directory read a new file of mode 0600, if the
-// directory is setgid and its group may list it. The setgid bit gives the file the
+// Share lets the group of a file's directory read a new file of mode 0600. It does
+// so if the directory is setgid and the group may list it. The setgid bit gives the file the
 // directory's group (inode(7)).
 func Share(f *os.File) error {
 	info, err := os.Stat(filepath.Dir(f.Name()))

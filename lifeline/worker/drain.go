@@ -54,9 +54,8 @@ type Drain struct {
 //     on, and the next generation accepts what waits in it.
 //   - Each further response carries "Connection: close", so the client itself
 //     is told to go elsewhere at the only moment without a race.
-//   - An idle connection is kept for Idle, counted from the beginning of the
-//     drain, because a client whose busy connections go away reaches for its
-//     idle ones. It is closed only if nothing lies unread in it.
+//   - An idle connection is kept for Idle from the beginning of the drain. A
+//     client whose busy connections go away reaches for its idle connections. It is closed only if nothing lies unread in it.
 //   - Shutdown comes last, for HTTP/2, which can say goodbye without a race
 //     (GOAWAY).
 //

@@ -48,7 +48,7 @@ func Files() ([]*os.File, error) {
 }
 
 // Listen returns the listening socket that the supervisor opened under this
-// name; with an empty name the first one that Listen hasn't returned yet. When
+// name; with an empty name the first socket that it hasn't returned yet. When
 // the supervisor opened none, Listen opens one itself, as [net.Listen].
 //
 // Listen fails when the supervisor opened sockets, but none of this name, or when
@@ -160,7 +160,7 @@ func (h *handedOver) add(fd int, name string) error {
 	return nil
 }
 
-// checkInherited tells a descriptor that came through execve from one that this
+// checkInherited tells a descriptor that came through execve from a descriptor that this
 // process opened since, such as the Go runtime's own. Only an inherited
 // descriptor lacks the close-on-exec flag.
 func checkInherited(fd int) error {

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Chaos plays cron on real programs, with a tick every 60 ms instead of every
-// minute, and breaks everything meanwhile, in any order and at the same moment.
+// minute. Meanwhile it breaks everything, in any order and at the same moment.
 // Supervisors and workers are killed, stopped and told to end. Lock files, records
 // and the whole state directory are removed, moved away or damaged. The disk is
 // full, descriptors run out, the name is paused and reloaded, and both cores are
@@ -115,8 +115,8 @@ const tableHead = `| guard | ticks | starts | faults | overlaps | gaps | median 
 `
 
 // row returns the result as a line of the table; gaps are counted in ticks. "Most
-// ticks in one" counts the ticks between the last fault and the next start, because
-// on a machine that stops for a second the ticks stop too.
+// ticks in one" counts the ticks between the last fault and the next start. On a
+// machine that stops for a second the ticks stop too.
 func row(c config, r *result) string {
 	in := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(c.tick)) }
 	left, down := fmt.Sprint(len(r.leftovers)), "no"

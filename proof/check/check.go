@@ -170,7 +170,7 @@ func Judge(text []byte) (*Report, error) {
 // overlaps counts each start beside a living witness once. A witness's own "stop"
 // is proof. A death may be seen late from outside, so it proves nothing here.
 func (r *Report) overlaps(over map[pid.ID]bool) {
-	var last Life // the one that stops last so far
+	var last Life // the witness that stops last so far
 	for i := range r.Lives {
 		l := &r.Lives[i]
 		if last.Stop > l.Start && !over[l.ID] && !over[last.ID] {

@@ -125,8 +125,8 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestOutage checks that the worker ends in time when the engine goes away, that all
-// nodes wait, and that one instance runs after the engine is back.
+// TestOutage takes the engine away. The worker must end in time, all nodes must wait,
+// and one instance must run after the engine is back.
 func TestOutage(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
 		for _, silent := range []bool{false, true} {

@@ -180,7 +180,7 @@ func (d *driver) play(n int) {
 	d.faults.Wait()
 }
 
-// target picks a node: mostly the one whose worker runs.
+// target picks a node: mostly the node whose worker runs.
 func (d *driver) target(pick float64) *node {
 	living := d.watch.Living()
 	if pick < 0.8 && len(living) > 0 {

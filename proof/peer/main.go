@@ -9,7 +9,7 @@
 // The algorithms, written from their descriptions:
 //
 //	gem   `ps ax -o pid,command`; another process with exactly the command
-//	      line that ps shows for this one: give up
+//	      line that ps shows for this process: give up
 //	scan  look for a running witness in the process table; none: start
 //	pidfile  a file with the pid of the last witness, and kill(pid, 0)
 package main

@@ -63,8 +63,8 @@ func lacks(program, pkg string) error {
 // settle is short, so that a thousand new versions take less than an hour.
 const settle = "20ms"
 
-// under calls each n times while clients send requests to the server at address, and
-// then waits until they have sent the given number of requests.
+// under calls each n times while clients send requests to the server at address. It
+// returns when they have sent the given number of requests.
 func under(address string, ask asker, which whichClients, n, requests int, each func(i int) error) (row, error) {
 	l := &load{address: address, ask: ask}
 	if err := await("a process to listen at "+address, func() bool { return listens(address) }); err != nil {

@@ -17,8 +17,8 @@ import (
 	"lifeline/proof/build"
 )
 
-// The workers are written in C, because the start of a Go program takes longer than
-// what is measured here.
+// sources has the workers. They are written in C, because the start of a Go program
+// takes longer than what is measured here.
 //
 //go:embed testdata/*.c
 var sources embed.FS

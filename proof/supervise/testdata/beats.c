@@ -1,5 +1,5 @@
 /* The worker of the watchdog's proofs: beats EVERY_MS COUNT [HOW]. It says
-   READY=1, then COUNT times WATCHDOG=1 (0: for ever), and hangs. At SIGABRT it
+   READY=1, then COUNT times WATCHDOG=1 (0: forever), and hangs. At SIGABRT it
    writes the times of its last heartbeat and of the signal into the fifo
    "times" of its directory, and ends. At its start it writes 0 and its pid.
    HOW: helper, a child sends the heartbeats; deaf, the worker ignores SIGABRT
