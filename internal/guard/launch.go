@@ -56,16 +56,17 @@ func (h *Hold) Launch(ctx context.Context, generation string, fork func() (procs
 }
 
 // LaunchBeside starts a second generation beside the worker old, for a reload. It
-// is a start like each other one, but what this process watches over is no other
-// instance, and the record goes on naming old.
+// goes through the same steps as Launch, but this process's own workers don't count
+// as another instance, and the record goes on naming old.
 //
-// The end of old in the meantime changes nothing. A contender whose census began
-// before the announcement has made new files before, or makes none.
+// old may end meanwhile. A contender whose census began before the announcement has
+// made its files by then, or makes none.
 func (h *Hold) LaunchBeside(ctx context.Context, old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
 	return h.launch(ctx, old, fork)
 }
 
-// launch is Launch, with a worker of this process that may live; zero for none.
+// launch announces a start, elects and calls fork. old is a worker of this process
+// that may live; zero for none.
 func (h *Hold) launch(ctx context.Context, old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
 	withdraw := announce(identity.Announcement(h.dir.space, h.Name))
 	defer withdraw()
@@ -134,8 +135,8 @@ func (h *Hold) elected(breaks int) {
 // elect takes a census and decides whether another instance lives or another
 // contender goes first. Of any two contenders that announce themselves before
 // they look, at least one sees the other. Both agree on which is older (start
-// ticks, pid). The older one goes on, after the younger one has withdrawn. What
-// belongs to the worker old, where there is one, doesn't count.
+// ticks, pid). The older one goes on, after the younger one has withdrawn. If
+// old isn't zero, this process's own workers don't count.
 func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 	self := procscan.Self()
 	var first []procscan.ID // younger contenders of the first census
@@ -186,7 +187,7 @@ func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 	}
 }
 
-// withoutOwn leaves out of a sighting what this process watches over.
+// withoutOwn removes this process's own workers from a sighting.
 func (h *Hold) withoutOwn(s sighting, old procscan.ID) sighting {
 	self, generation := identity.ID(procscan.Self()), h.Generation()
 	own := func(id procscan.ID) bool {

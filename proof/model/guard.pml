@@ -40,10 +40,10 @@
  *   withdraw      give the thread name back
  *   watching, vacate, standDown, abandon, releaseRun, releaseLock
  *                 until the worker ends; then the record, the files, the exit
- *   reload        a second generation is to be started: announce, then verifyLock and
- *                 so on as for each start, but the old generation isn't counted
- *   forkBeside    fork the new generation. The model lets the old one end at that
- *                 moment, so that it is no evidence any more
+ *   reload        start a second generation: announce, verifyLock and so on as for
+ *                 each start, but the old generation doesn't count
+ *   forkBeside    fork the new generation. The model lets the old generation end at
+ *                 that moment, so that it is no evidence any more
  *   beside it: what is removed is put back, and the record written again (due)
  *   worker
  *   forked        has the thread name of its supervisor
