@@ -187,7 +187,7 @@ func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 	}
 }
 
-// withoutOwn removes this process's own workers from a sighting.
+// withoutOwn removes this process's own workers and all leftovers from a sighting.
 func (h *Hold) withoutOwn(s sighting, old procscan.ID) sighting {
 	self, generation := identity.ID(procscan.Self()), h.Generation()
 	own := func(id procscan.ID) bool {
