@@ -22,13 +22,13 @@ func ExampleGuard_Do() {
 	guard := lifeline.Guard{Dir: dir}
 	err = guard.Do(context.Background(), "report", func(ctx context.Context) error {
 		again := guard.Do(ctx, "report", func(context.Context) error { return nil })
-		fmt.Println("a second one is held off:", errors.Is(again, lifeline.ErrHeld))
+		fmt.Println("a second call is held off:", errors.Is(again, lifeline.ErrHeld))
 		return nil
 	})
-	fmt.Println("the first one:", err)
+	fmt.Println("the first call:", err)
 	// Output:
-	// a second one is held off: true
-	// the first one: <nil>
+	// a second call is held off: true
+	// the first call: <nil>
 }
 
 // TestDoWritesTheJournal checks the journal, from which status, history, check and

@@ -49,8 +49,8 @@ type child struct {
 }
 
 // start starts a child with these descriptors from 3 on. With LISTEN_PID=$$ in
-// env a shell sets its own pid before it becomes the child, as a real
-// supervisor's stub does.
+// env a shell sets its own pid before it becomes the child, as lifeline does before
+// execve.
 func start(t *testing.T, name string, env []string, files ...*os.File) *child {
 	t.Helper()
 	if children[name] == nil {
