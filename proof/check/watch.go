@@ -4,6 +4,7 @@ package check
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -42,6 +43,9 @@ func Follow(path string) (*Watch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err == nil {
 		_, err = unix.InotifyAddWatch(fd, path, unix.IN_MODIFY)
+	}
+	if errors.Is(err, unix.EMFILE) { // the user's instances of inotify are used up: poll
+		fd, err = -1, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the log: %w", err)
@@ -88,6 +92,10 @@ func (w *Watch) follow() {
 			}
 		}
 		if n > 0 || err == nil {
+			continue
+		}
+		if w.notify < 0 {
+			time.Sleep(time.Millisecond)
 			continue
 		}
 		for {
