@@ -20,6 +20,7 @@ import (
 type cronOptions struct {
 	entry  install.Entry
 	dryRun bool
+	print  bool // the lines alone: see bare
 	cronD  bool
 	file   string // of --crontab
 
@@ -61,6 +62,9 @@ func (k *cronOptions) path(ctx context.Context, command []string) (string, error
 
 // read gives the text of the crontab, or of name's file.
 func (k *cronOptions) read(ctx context.Context, name string) (string, error) {
+	if k.print {
+		return "", nil // the lines are for another place
+	}
 	if k.cronD {
 		return install.CronD{}.Read(name)
 	}
@@ -122,11 +126,11 @@ func absolute(options []string, table []*option, cwd string) []string {
 }
 
 // edit changes the crontab, or name's file in /etc/cron.d, and returns the
-// text before and after. With --dry-run it writes nothing.
+// text before and after. With --dry-run and --print it writes nothing.
 func (k *cronOptions) edit(ctx context.Context, name string, change func(string) (string, error)) (before, after string,
 	err error) {
 	table, files := install.Crontab{File: k.file}, install.CronD{}
-	if k.dryRun {
+	if k.dryRun || k.print {
 		if before, err = k.read(ctx, name); err != nil {
 			return "", "", err
 		}
@@ -164,6 +168,8 @@ func (k *cronOptions) tell(name, before, after, done string) {
 		title = k.file
 	}
 	switch {
+	case k.print:
+		fmt.Print(bare(after))
 	case k.dryRun:
 		fmt.Print(install.Diff(before, after, title))
 	case before == after:
@@ -171,6 +177,13 @@ func (k *cronOptions) tell(name, before, after, done string) {
 	default:
 		fmt.Printf("%s: %s\n", name, done)
 	}
+}
+
+// bare is a crontab's lines without comments, for the web form of a hoster that
+// gives no crontab(1) (cPanel), or a file that another program writes.
+func bare(crontab string) string {
+	lines := slices.Collect(strings.Lines(crontab))
+	return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "#") }), "")
 }
 
 // crontabLine finds NAME in the caller's crontab, else among the files of

@@ -25,6 +25,8 @@ func installCommand(argv []string) *cli.Command {
 			usage: "when to tick: five fields or an @word"},
 		{name: "reboot", to: toggle(&k.reboot), usage: "with --schedule: start it at boot, too"},
 		{name: "no-reboot", to: toggle(&k.noReboot), usage: "without --schedule: don't start it at boot"},
+		{name: "print", to: toggle(&k.print), noEnv: true,
+			usage: "print the bare lines, for a web form that takes them; change nothing"},
 		{name: "report", value: "FILE", to: text(&k.report), noEnv: true,
 			usage: "in the place of NAME and COMMAND: have lifeline report write FILE"},
 		{name: "no-output", to: toggle(&k.noOutput), noEnv: true,
@@ -36,6 +38,9 @@ func installCommand(argv []string) *cli.Command {
 			"FIELDS] [--no-output]\n\nOptions of lifeline itself are written into the crontab's line.",
 		Flags: flags(own, passed),
 		Action: func(c *cli.Context) error {
+			if k.print && (k.dryRun || k.cronD || k.file != "") {
+				return usage("--print is for a place that lifeline can't reach: leave out --dry-run, --cron-d and --crontab")
+			}
 			if c.IsSet("report") {
 				return k.installReport(c, &o)
 			}
@@ -221,7 +226,7 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 		}
 	}
 	k.tell(o.name, before, after, done)
-	if !k.dryRun {
+	if !k.dryRun && !k.print {
 		o.warnOfLine(ctx)
 	}
 	return nil
@@ -284,7 +289,7 @@ func newArgv(text, name string, kind install.Kind) []string {
 // suitBusybox keeps out of the crontab what that daemon can't bear.
 func (k *cronOptions) suitBusybox(o *options) error {
 	d, only := doctor.OnlyBusybox()
-	if !only || k.file != "" {
+	if !only || k.file != "" || k.print {
 		return nil
 	}
 	if k.cronD {

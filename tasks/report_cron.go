@@ -24,7 +24,7 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	places := o.dirOptions()
 	for _, p := range optionsOf(c.Command.Flags) {
 		may := find(append(k.table(), places...), p.name) != nil || slices.Contains([]string{"report", "no-output",
-			"schedule"}, p.name) || p.name == "user" && k.cronD
+			"schedule", "print"}, p.name) || p.name == "user" && k.cronD
 		if c.IsSet(p.name) && !p.given && !may {
 			return usage("--%s has no effect with --report; leave it out", p.name)
 		}
