@@ -66,7 +66,8 @@ echo "$epoch" >"$out/share/EPOCH"
 for dir in "$out"/*_*/; do
 	dir=${dir%/} name=lifeline_$(basename "$dir")
 	tar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner --mode=u+rw,go+r,go-w -cf - \
-		-C "$dir" . -C "$out/share" LICENSE NOTICES lifeline.1 lifeline-remote.1 | gzip -9n >"$out/$name.tar.gz"
+		-C "$dir" . -C "$out/share" LICENSE NOTICES lifeline.1 lifeline-remote.1 \
+		lifeline.bash _lifeline lifeline.fish | gzip -9n >"$out/$name.tar.gz"
 done
 (cd "$out" && find . -type f ! -name 'SHA256SUMS*' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
 find "$out" -exec touch -h -d "@$epoch" {} + 2>/dev/null || true

@@ -5,10 +5,13 @@ package packaging
 import (
 	"bytes"
 	"debug/elf"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"lifeline/proof/need"
@@ -29,14 +32,89 @@ func run(t *testing.T, env []string, name string, args ...string) string {
 func clone(t *testing.T) string {
 	t.Helper()
 	need.Programs(t, "git", "go", "tar")
+	need.That(t, exec.Command("git", "rev-parse", "HEAD").Run() == nil, "a clone")
 	dir := filepath.Join(t.TempDir(), "clone")
-	if exec.Command("git", "rev-parse", "HEAD").Run() != nil {
-		need.That(t, false, "a clone")
+	if err := cloneTo(dir); err != nil {
+		t.Fatal(err)
 	}
-	run(t, nil, "sh", "-c", `git clone -q "$(git rev-parse --show-toplevel)" "$0" && cd "$(git rev-parse --show-toplevel)" &&
+	return dir
+}
+
+func cloneTo(dir string) error {
+	return command("sh", "-c", `git clone -q "$(git rev-parse --show-toplevel)" "$0" && cd "$(git rev-parse --show-toplevel)" &&
 git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T - 2>/dev/null | tar -C "$0" -xf - &&
 cd "$0" && git add -A && git -c user.name=test -c user.email=test@localhost commit -q --allow-empty -m "the tree at hand"`, dir)
-	return dir
+}
+
+func command(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %q: %w: %s", name, args, err, out)
+	}
+	return nil
+}
+
+// systems are those that the tests' release is made for.
+var systems = []string{"linux/" + runtime.GOARCH, "linux/mips"}
+
+// shipped is a release of the tree at hand, made once for all tests: the clone
+// that it is made from, and everything in one directory. No test writes there.
+type shipped struct{ src, out, key string }
+
+var work string // what all tests share; removed at the end
+
+var releaseOnce = sync.OnceValues(func() (r shipped, err error) {
+	r = shipped{filepath.Join(work, "clone"), filepath.Join(work, "dist"), filepath.Join(work, "key")}
+	if err = cloneTo(r.src); err == nil {
+		err = command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", r.key)
+	}
+	if err == nil {
+		err = command("env", append([]string{"LIFELINE_SIGN_KEY=" + r.key, r.src + "/packaging/release.sh", r.out}, systems...)...)
+	}
+	return r, err
+})
+
+func released(t *testing.T) shipped {
+	t.Helper()
+	need.Time(t, "builds a release")
+	need.Programs(t, "git", "go", "tar", "ssh-keygen", "sha256sum")
+	need.That(t, exec.Command("git", "rev-parse", "HEAD").Run() == nil, "a clone")
+	r, err := releaseOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// glob is the one file of the release that fits.
+func (r shipped) glob(t *testing.T, pattern string) string {
+	t.Helper()
+	found, _ := filepath.Glob(filepath.Join(r.out, pattern))
+	if len(found) != 1 {
+		t.Fatalf("%s: %q", pattern, found)
+	}
+	return found[0]
+}
+
+// roles are what the test program is beside a test, by its first argument.
+var roles = map[string]func(args []string) error{}
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
+		if err := roles[os.Args[1]](os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, os.Args[1], err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(func() int {
+		var err error
+		if work, err = os.MkdirTemp("", "lifeline-packaging"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(work)
+		return m.Run()
+	}())
 }
 
 func head(t *testing.T, clone string) string {
@@ -47,59 +125,46 @@ func head(t *testing.T, clone string) string {
 // Built twice, in other directories, with another cache, home, umask, time zone
 // and language: the same bytes.
 func TestSameCommitSameBytes(t *testing.T) {
-	if testing.Short() {
-		need.Time(t, "compiles everything twice")
-	}
-	src := clone(t)
+	r := released(t)
 	dir := t.TempDir()
-	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "a", "second")
-	systems := []string{"linux/amd64", "linux/arm64", "linux/mips"}
-	run(t, nil, src+"/packaging/dist.sh", append([]string{first}, systems...)...)
-	run(t, nil, src+"/packaging/packages.sh", first, "amd64")
-
-	// Everything is linked anew, and lifeline for this machine compiled anew.
+	second, third := filepath.Join(dir, "a", "second"), filepath.Join(dir, "third")
 	moved := filepath.Join(dir, "moved elsewhere")
-	if err := os.Rename(src, moved); err != nil {
-		t.Fatal(err)
-	}
-	other := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir()}
-	run(t, other, "sh", append([]string{"-c", `umask 077; "$@"`, "sh", moved + "/packaging/dist.sh", second}, systems...)...)
-	third := filepath.Join(dir, "third")
+	run(t, nil, "git", "clone", "-q", r.src, moved)
+	other := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir(), "LIFELINE_SIGN_KEY=" + r.key}
+	run(t, other, "sh", append([]string{"-c", `umask 077; "$@"`, "sh", moved + "/packaging/release.sh", second}, systems...)...)
+	// lifeline for this machine is compiled anew.
 	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", third,
-		"linux/amd64")
-	run(t, other, "sh", "-c", `umask 077; "$@"`, "sh", moved+"/packaging/packages.sh", second, "amd64")
+		"linux/"+runtime.GOARCH)
 
 	sums := func(dir string) string {
 		return run(t, nil, "sh", "-c", `cd "$0" && find . -type f | LC_ALL=C sort | xargs -d '\n' sha256sum`, dir)
 	}
-	if a, b := sums(first), sums(second); a != b {
+	if a, b := sums(r.out), sums(second); a != b {
 		t.Errorf("the first time:\n%s\nthe second time:\n%s", a, b)
 	}
-	if a, b := sums(first+"/linux_amd64"), sums(third+"/linux_amd64"); !strings.HasPrefix(a, b) {
+	if a, b := sums(r.out+"/linux_"+runtime.GOARCH), sums(third+"/linux_"+runtime.GOARCH); !strings.HasPrefix(a, b) {
 		t.Errorf("lifeline compiled anew is\n%sand was\n%s", b, a)
 	}
-	if n := strings.Count(sums(first), "/lifeline\n"); n != len(systems) {
-		t.Errorf("%d systems, not %d:\n%s", n, len(systems), sums(first))
+	if n := strings.Count(sums(r.out), "/lifeline\n"); n != len(systems) {
+		t.Errorf("%d systems, not %d:\n%s", n, len(systems), sums(r.out))
 	}
-	for _, arch := range []string{"amd64", "arm64"} {
-		f, err := elf.Open(first + "/linux_" + arch + "/lifeline")
+	for _, system := range systems {
+		f, err := elf.Open(r.out + "/" + strings.ReplaceAll(system, "/", "_") + "/lifeline")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range f.Progs {
 			if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
-				t.Errorf("linux_%s needs a loader: it isn't static", arch)
+				t.Errorf("%s needs a loader: it isn't static", system)
 			}
 		}
 		f.Close()
 	}
-	if version := run(t, nil, first+"/linux_"+goarch(t)+"/lifeline", "--version"); !strings.Contains(version,
+	if version := run(t, nil, r.out+"/linux_"+runtime.GOARCH+"/lifeline", "--version"); !strings.Contains(version,
 		"commit "+head(t, moved)) || strings.Contains(version, "changes") {
 		t.Errorf("lifeline --version says %q, and the commit is %s", version, head(t, moved))
 	}
 }
-
-func goarch(t *testing.T) string { return strings.TrimSpace(run(t, nil, "go", "env", "GOARCH")) }
 
 // story is what happens to a machine that gets the package and loses it again.
 // It runs in an overlay over this one, which nothing of it reaches.
@@ -191,22 +256,18 @@ func TestPackageComesAndGoes(t *testing.T) {
 	need.Programs(t, "dpkg", "dpkg-deb", "unshare", "chroot")
 	top := t.TempDir()
 	need.That(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount -t tmpfs none "$0" && cd "$0" && mkdir u w m && mount -t overlay overlay -o "lowerdir=/,upperdir=$0/u,workdir=$0/w" m`, top).Run() == nil, "the right to mount an overlay")
-	src := clone(t)
-	out := filepath.Join(t.TempDir(), "dist")
-	run(t, nil, src+"/packaging/dist.sh", out, "linux/"+goarch(t))
-	run(t, nil, src+"/packaging/packages.sh", out, goarch(t))
-	debs, _ := filepath.Glob(out + "/*.deb")
-	version, err := os.ReadFile(out + "/share/VERSION")
-	if err != nil || len(debs) != 1 {
-		t.Fatalf("%q, %v", debs, err)
+	r := released(t)
+	version, err := os.ReadFile(r.out + "/share/VERSION")
+	if err != nil {
+		t.Fatal(err)
 	}
-	otherPackages(t, out)
+	otherPackages(t, r.out)
 	script := filepath.Join(t.TempDir(), "story")
 	if err := os.WriteFile(script, []byte(story), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	said := run(t, nil, "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-c",
-		overlay, "sh", top, debs[0], script, string(bytes.TrimSpace(version)))
+		overlay, "sh", top, r.glob(t, "*.deb"), script, string(bytes.TrimSpace(version)))
 	for _, want := range []string{
 		"root 755 /usr/bin/lifeline\n",
 		"root 644 /usr/share/man/man1/lifeline.1.gz\n",
@@ -216,7 +277,7 @@ func TestPackageComesAndGoes(t *testing.T) {
 		"root 644 /usr/share/bash-completion/completions/lifeline\n",
 		"root 644 /usr/share/zsh/vendor-completions/_lifeline\n",
 		"root 644 /usr/share/fish/vendor_completions.d/lifeline.fish\n",
-		"commit " + head(t, src),
+		"commit " + head(t, r.src),
 		"runs: it runs\n",
 		"warned: /var/spool/cron/crontabs/somebody still starts it",
 		"left:\nlost:\n",
@@ -234,7 +295,7 @@ func TestPackageComesAndGoes(t *testing.T) {
 			t.Errorf("%s doesn't find its file:\n%s", program, said)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(src, "cmd/lifeline-remote")); err == nil && !strings.Contains(said,
+	if _, err := os.Stat(filepath.Join(r.src, "cmd/lifeline-remote")); err == nil && !strings.Contains(said,
 		"root 755 /usr/bin/lifeline-remote\n") {
 		t.Errorf("lifeline-remote is missing:\n%s", said)
 	}

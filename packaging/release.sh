@@ -1,7 +1,10 @@
 #!/bin/sh
 # release.sh OUT [OS/ARCH...]: everything that a release has, from the last commit
-# of a clean tree: what dist.sh and packages.sh make, an SBOM of each program, the
-# notes, and the sums of all. The same commit gives the same bytes.
+# of a clean tree: what dist.sh and packages.sh make, an image for
+# containers, an SBOM of each program, the notes, and the sums of all. The same commit gives the same bytes.
+#
+# LIFELINE_URL is where the releases will be, for Homebrew's formula and Arch's
+# PKGBUILD.
 #
 # LIFELINE_SIGN_KEY is an OpenSSH private key to sign the sums with. To check:
 #	ssh-keygen -Y verify -f ALLOWED -I lifeline -n lifeline-release -s SHA256SUMS.sig <SHA256SUMS
@@ -33,8 +36,19 @@ for program in lifeline lifeline-remote; do
 		sed '/^ *"timestamp": /d' >"$out/$program.cdx.json"
 done
 
+# For docker, podman and containerd.
+(cd "$here/packaging/tools" && GOFLAGS=-trimpath GOWORK=off go run ./image "$out" "$out/lifeline.oci.tar")
+
 # CHANGELOG.md's first section is this version's.
 awk '/^## \[/ { if (++n > 1) exit; next } n' "$here/CHANGELOG.md" >"$out/NOTES.md"
+# What people fetch first; it knows where the rest is.
+sed "s|{LIFELINE_URL:-}|{LIFELINE_URL:-${LIFELINE_URL:-}}|" "$here/packaging/get.sh" >"$out/get.sh"
+# Where the releases are isn't known here. The recipes need the sums of the archives.
+if [ -n "${LIFELINE_URL:-}" ]; then
+	"$here/packaging/recipes.sh" "$out"
+else
+	echo "release.sh: LIFELINE_URL isn't set: there is no formula and no PKGBUILD" >&2
+fi
 (cd "$out" && find . -type f ! -name 'SHA256SUMS*' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
 if [ -n "${LIFELINE_SIGN_KEY:-}" ]; then
 	rm -f "$out/SHA256SUMS.sig"

@@ -26,25 +26,15 @@ import (
 )
 
 // The test program is also an old supervisor, of which record.sh has kept what it
-// leaves behind: see played.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == "as-supervisor" {
-		if err := play(os.Args[2], os.Args[3]); err != nil {
-			fmt.Fprintln(os.Stderr, "the old supervisor:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
+// leaves behind.
+func init() {
+	roles["as-supervisor"] = func(args []string) error { return play(args[0], args[1]) }
 }
 
 // present builds the program at hand, once.
 var present = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lifeline-present")
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, "lifeline"), buildLifeline("..", filepath.Join(dir, "lifeline"))
+	out := filepath.Join(work, "lifeline")
+	return out, buildLifeline("..", out)
 })
 
 func buildLifeline(src, out string) error {

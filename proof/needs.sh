@@ -45,9 +45,11 @@ need setpriv util-linux
 need zsh zsh
 need fish fish
 need tmux tmux
+need ruby ruby
 need groff groff
 need man man-db
 need dpkg-deb dpkg
+need mmdebstrap mmdebstrap
 need git git
 need chromium chromium
 need npm npm
