@@ -44,6 +44,7 @@ noted() { grep -qs '"started"' /var/lib/lifeline/web-*.state; }
 starts() { lifeline web -- "$@" & sup=$!; until_true holds; until_true noted; worker=$(tr -s ' ' <$run | cut -d' ' -f7 | cut -d: -f1); }
 holds() { [ -s $run ] || return 1; w=$(tr -s ' ' <$run | cut -d' ' -f7 | cut -d: -f1); [ "${w:-0}" != 0 ] && [ "$(tr '\0' ' ' </proc/$w/cmdline)" != "" ]; }
 lesser() { kill $cron; wait $cron || :; mkdir none; ln -s "$(command -v busybox)" crond; "$work/crond" -f -c "$work/none" & until_true named $! crond; }
+bruce() { kill $cron; wait $cron || :; cp "$(command -v sleep)" bcron-sched; "$work/bcron-sched" 1000 & until_true named $! bcron-sched; }
 eval "$break"
 code=0
 lifeline doctor $options web || code=$?
@@ -133,6 +134,7 @@ func TestDoctorFinds(t *testing.T) {
 		"cron is stopped":                 {breaks: `kill -STOP $cron`, want: "is stopped (SIGSTOP): it starts nothing", advice: "kill -CONT"},
 		"busybox and @":                   {breaks: `lesser; instead "@daily $L web -- $work/serve"`, want: "crashes on a line that begins with @daily", advice: "five fields"},
 		"busybox and #":                   {breaks: `lesser; instead "$never $L web -- $work/serve 'issue #1'"`, want: "cuts the command at the #", advice: "script"},
+		"bcron and @":                     {breaks: `bruce; instead "@daily $L web -- $work/serve"`, want: "bcron passes over a line that begins with @daily", advice: "five fields"},
 		"no line":                         {breaks: `lifeline uninstall web >/dev/null`, want: "no line starts web", advice: "lifeline install web -- COMMAND"},
 		"a name misspelt":                 {breaks: `lifeline uninstall web >/dev/null; lifeline install --schedule "$never" wbe -- ./serve >/dev/null 2>&1`, want: "no line starts web", advice: "or is wbe meant?"},
 		"no crontab(1)":                   {breaks: `mount --bind /dev/null "$(command -v crontab)"`, want: "cannot read the crontab", more: 1},
@@ -291,10 +293,14 @@ echo "--- real:"; cat real
 	}
 }
 
-// install, where the only cron daemon is one of busybox's that dies of an @.
-func TestInstallKnowsBusybox(t *testing.T) {
+// install, where the only cron daemon is one of busybox's that dies of an @, or
+// bcron, which knows no @ word and never started what --schedule @daily installed.
+func TestInstallKnowsLesserCrons(t *testing.T) {
 	for name, tt := range map[string]struct{ breaks, want string }{
-		"@reboot is left out": {`lesser; lifeline uninstall web; lifeline install web -- ./serve; crontab -l | grep -c @`, "web: without the @reboot line, of which the busybox crond here dies: the next minute after a boot starts it\n0\n"},
+		"@reboot is left out": {`lesser; lifeline uninstall web; lifeline install web -- ./serve; crontab -l | grep -c @`, "web: left out the @reboot line, because this busybox crond crashes on a line that begins with @reboot, and then runs nothing at all; the next minute after a boot starts it\n0\n"},
+		"bcron's @reboot":     {`bruce; lifeline uninstall web; lifeline install web -- ./serve; crontab -l | grep -c @`, "web: left out the @reboot line, because bcron passes over a line that begins with @reboot; the next minute after a boot starts it\n0\n"},
+		"bcron's @daily":      {`bruce; lifeline install --schedule @daily web -- ./serve; echo $?`, "web: bcron passes over a line that begins with @daily: give the schedule in five fields"},
+		"bcron's /etc/cron.d": {`bruce; lifeline install --cron-d web -- ./serve 'issue #1' && echo fine`, "fine\n"},
 		"asked for":           {`lesser; lifeline uninstall web; lifeline install --no-reboot web -- ./serve && echo fine`, "fine\n"},
 		"@daily is refused":   {`lesser; lifeline install --schedule @daily web -- ./serve; echo $?`, "crashes on a line that begins with @daily, and then runs nothing at all: give the schedule in five fields"},
 		"# is refused":        {`lesser; lifeline install web -- ./serve 'issue #1' || echo refused $?`, "put the command into a script, and give that\nrefused 64\n"},

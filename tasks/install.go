@@ -184,7 +184,7 @@ func sameFile(a, b string) bool {
 }
 
 func (k *cronOptions) install(ctx context.Context, o *options) error {
-	if err := k.suitBusybox(o); err != nil {
+	if err := k.suitCrond(o); err != nil {
 		return err
 	}
 	if k.cronD && k.entry.User == "" {
@@ -286,21 +286,22 @@ func newArgv(text, name string, kind install.Kind) []string {
 	return line.Argv
 }
 
-// suitBusybox keeps out of the crontab what that daemon can't bear.
-func (k *cronOptions) suitBusybox(o *options) error {
-	d, only := doctor.OnlyBusybox()
-	if !only || k.file != "" || k.print {
+// suitCrond keeps out of the crontab what the daemon here can't bear.
+func (k *cronOptions) suitCrond(o *options) error {
+	d, lesser := doctor.LesserCrond()
+	if !lesser || k.file != "" || k.print {
 		return nil
 	}
-	if k.cronD {
+	if k.cronD && !d.ReadsCronD() {
 		return usage("%s: the cron daemon here is busybox's, which doesn't read /etc/cron.d: leave out --cron-d", o.name)
 	}
 	e := &k.entry
-	if asked := (install.Line{Schedule: e.Schedule}); asked.BusyboxProblem(d.AtKills) != "" {
-		return usage("%s: %s: %s", o.name, asked.BusyboxProblem(d.AtKills), doctor.BusyboxAdvice(asked))
+	asked := install.Line{Schedule: e.Schedule}
+	if problem := d.Problem(asked); problem != "" {
+		return usage("%s: %s: %s", o.name, problem, doctor.Advice(asked))
 	}
-	if d.AtKills && e.Reboot {
-		o.warn("without the @reboot line, of which the busybox crond here dies: the next minute after a boot starts it")
+	if problem := d.Problem(install.Line{Schedule: "@reboot"}); problem != "" && e.Reboot {
+		o.warn("left out the @reboot line, because %s; the next minute after a boot starts it", problem)
 		e.Reboot = false
 	}
 	text, err := install.Add("", *e)
@@ -308,8 +309,8 @@ func (k *cronOptions) suitBusybox(o *options) error {
 		return nil // it is going to be said
 	}
 	for _, line := range install.Entries(text, install.UserTable) {
-		if problem := line.BusyboxProblem(d.AtKills); problem != "" {
-			return usage("%s: %s: %s", o.name, problem, doctor.BusyboxAdvice(line))
+		if problem := d.Problem(line); problem != "" {
+			return usage("%s: %s: %s", o.name, problem, doctor.Advice(line))
 		}
 	}
 	return nil

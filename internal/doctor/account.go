@@ -19,7 +19,7 @@ func (d *Doctor) account() {
 	if !slices.ContainsFunc([]string{"/etc/pam.d/cron", "/etc/pam.d/crond"}, exists) {
 		return
 	}
-	if _, only := onlyBusyboxOf(d.cronds); only {
+	if only, ok := lesserOf(d.cronds); ok && only.busybox {
 		return
 	}
 	user := userName()

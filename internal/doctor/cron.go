@@ -302,11 +302,11 @@ func (d *Doctor) checkLine(l tabled) {
 	if err := install.CheckSchedule(l.Schedule); err != nil && !l.table.super {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s: cron may never start it: %v", at, err)
 	}
-	if only, ok := onlyBusyboxOf(d.cronds); ok {
-		if problem := l.BusyboxProblem(only.AtKills); problem != "" {
-			d.wrong("crontab", BusyboxAdvice(l.Line)+"; or install another cron", "%s: %s", at, problem)
+	if only, ok := lesserOf(d.cronds); ok {
+		if problem := only.Problem(l.Line); problem != "" {
+			d.wrong("crontab", Advice(l.Line)+"; or install another cron", "%s: %s", at, problem)
 		}
-		if l.table.system {
+		if l.table.system && !only.ReadsCronD() {
 			d.wrong("crontab", "put it into root's crontab: lifeline install, without --cron-d", "%s: busybox crond doesn't read it", l.table.title)
 		}
 	}

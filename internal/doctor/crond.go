@@ -19,7 +19,8 @@ type Crond struct {
 	id      procscan.ID // zero when it doesn't run
 	program string      // its path; a bare name when that can't be told
 	busybox bool
-	AtKills bool // see install.Line.BusyboxProblem
+	bcron   bool
+	atKills bool // see install.Line.BusyboxProblem
 	stopped bool // by SIGSTOP
 }
 
@@ -159,10 +160,11 @@ func newCrond(id procscan.ID, program string) Crond {
 	if err != nil {
 		real = program
 	}
+	d.bcron = strings.HasPrefix(filepath.Base(program), "bcron-")
 	d.busybox = strings.HasPrefix(filepath.Base(real), "busybox")
 	if d.busybox {
 		help, _ := exec.Command(real, "crond", "--help").CombinedOutput()
-		d.AtKills = !strings.Contains(string(help), "-d N")
+		d.atKills = !strings.Contains(string(help), "-d N")
 	}
 	return d
 }
@@ -178,24 +180,42 @@ func InstalledCronds() []Crond {
 	return list
 }
 
-// OnlyBusybox gives the cron daemon if it is busybox's, and there is no other.
-func OnlyBusybox() (Crond, bool) {
+// LesserCrond gives the cron daemon if it is one that takes less than others,
+// busybox's or bcron, and there is no other.
+func LesserCrond() (Crond, bool) {
 	list, err := RunningCronds()
 	if err != nil || len(list) == 0 {
 		list = InstalledCronds()
 	}
-	return onlyBusyboxOf(list)
+	return lesserOf(list)
 }
 
-func onlyBusyboxOf(list []Crond) (Crond, bool) {
-	if len(list) == 0 || slices.ContainsFunc(list, func(d Crond) bool { return !d.busybox }) {
+func lesserOf(list []Crond) (Crond, bool) {
+	if len(list) == 0 || !list[0].busybox && !list[0].bcron || slices.ContainsFunc(list, func(d Crond) bool {
+		return d.busybox != list[0].busybox || d.bcron != list[0].bcron
+	}) {
 		return Crond{}, false
 	}
 	return list[0], true
 }
 
-// BusyboxAdvice is what to write instead of a line that busybox crond can't bear.
-func BusyboxAdvice(line install.Line) string {
+// ReadsCronD reports whether the daemon reads /etc/cron.d.
+func (d Crond) ReadsCronD() bool { return !d.busybox }
+
+// Problem says what the daemon makes of l, "" if nothing bad. bcron knows no @
+// word (crontab.c of 0.11, parse_job).
+func (d Crond) Problem(l install.Line) string {
+	switch {
+	case d.busybox:
+		return l.BusyboxProblem(d.atKills)
+	case d.bcron && strings.HasPrefix(l.Schedule, "@"):
+		return fmt.Sprintf("bcron passes over a line that begins with %s", l.Schedule)
+	}
+	return ""
+}
+
+// Advice is what to write instead of a line that has a Problem.
+func Advice(line install.Line) string {
 	if strings.HasPrefix(line.Schedule, "@") {
 		return "give the schedule in five fields, such as '0 * * * *'"
 	}
