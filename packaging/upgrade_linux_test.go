@@ -81,6 +81,11 @@ func releases(t *testing.T, test func(m machine)) {
 			t.Cleanup(func() {
 				_ = exec.Command(program, "--dir", top+"/dir", "terminate", "--now", "web").Run()
 				pid.KillBelow(top)
+				for _, n := range m.workers() { // python's program is elsewhere
+					if text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", n)); strings.Contains(string(text), top) {
+						_ = syscall.Kill(n, syscall.SIGKILL)
+					}
+				}
 			})
 			test(m)
 		})
