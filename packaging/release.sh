@@ -1,7 +1,8 @@
 #!/bin/sh
 # release.sh OUT [OS/ARCH...]: everything that a release has, from the last commit
-# of a clean tree: what dist.sh and packages.sh make, an image for
-# containers, an SBOM of each program, the notes, and the sums of all. The same commit gives the same bytes.
+# of a clean tree: what dist.sh and packages.sh make, an image for containers, an
+# SBOM of each program, get.sh, the notes, and the sums of all. The same commit
+# gives the same bytes.
 #
 # LIFELINE_URL is where the releases will be, for Homebrew's formula and Arch's
 # PKGBUILD.
