@@ -36,7 +36,8 @@ func TestFresh(t *testing.T) {
 	t.Run("busybox", func(t *testing.T) {
 		t.Parallel()
 		root := t.TempDir()
-		run(t, nil, "sh", "-c", `cd "$0" && mkdir -p bin dev proc etc tmp root var/spool/cron/crontabs usr/bin && cp "$1" bin/busybox &&
+		run(t, nil, "sh", "-c", `cd "$0" && mkdir -p bin dev proc etc tmp root var/spool/cron/crontabs usr/bin &&
+cp "$1" bin/busybox &&
 for a in $(bin/busybox --list); do [ -e bin/$a ] || ln -s busybox bin/$a; done
 echo root:x:0:0:root:/root:/bin/sh >etc/passwd; echo root:x:0: >etc/group`, root, need.Program(t, "busybox"))
 		releases := t.TempDir()
@@ -46,7 +47,8 @@ echo root:x:0:0:root:/root:/bin/sh >etc/passwd; echo root:x:0: >etc/group`, root
 		server := httptest.NewServer(http.FileServer(http.Dir(releases)))
 		t.Cleanup(server.Close)
 		fresh(t, root, "", "wget -qO- "+server.URL+"/"+version+"/get.sh | LIFELINE_URL="+server.URL+" sh -s "+version,
-			"crond -f -c /var/spool/cron/crontabs", `rm -r ~/.local/bin/lifeline ~/.local/bin/lifeline-remote /run/lifeline /run/lifeline.crontab /var/lib/lifeline`,
+			"crond -f -c /var/spool/cron/crontabs",
+			"rm -r ~/.local/bin/lifeline ~/.local/bin/lifeline-remote /run/lifeline /run/lifeline.crontab /var/lib/lifeline",
 			// Directories that a system has, and what busybox's crontab tells crond by.
 			`^/root/.local\(/bin\)\?$\|^/run$\|^/var/lib$\|/cron.update$`)
 	})
@@ -71,7 +73,8 @@ func debian(t *testing.T) string {
 	}
 	made := fmt.Sprint(root, ".", os.Getpid())
 	defer os.RemoveAll(made)
-	out, err := exec.Command("mmdebstrap", "--quiet", "--variant=essential", "--include=cron", suite, made).CombinedOutput()
+	cmd := exec.Command("mmdebstrap", "--quiet", "--variant=essential", "--include=cron", suite, made)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Skipf("missing on this machine: a mirror of Debian's: %v: %s", err, out[max(0, len(out)-1000):])
 	}
@@ -85,11 +88,13 @@ func debian(t *testing.T) string {
 func fresh(t *testing.T, root, deb, install, cron, remove, ignore string) {
 	t.Helper()
 	out := run(t, nil, "unshare", "--pid", "--fork", "--kill-child", "--mount", "sh", "-ec", `
-mount -t tmpfs none "$0"; mkdir "$0/u" "$0/w" "$0/m"; mount -t overlay overlay -o "lowerdir=$1,upperdir=$0/u,workdir=$0/w" "$0/m"
+mount -t tmpfs none "$0"; mkdir "$0/u" "$0/w" "$0/m"
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$0/u,workdir=$0/w" "$0/m"
 mkdir -p "$0/m/tmp"; cp testdata/fresh.sh "$0/m/tmp/"; [ -z "$2" ] || cp "$2" "$0/m/tmp/lifeline.deb"
-cd "$0/m"; shift 2; mount -t proc proc proc; mount -t tmpfs none dev; mknod -m 666 dev/null c 1 3; mknod -m 666 dev/urandom c 1 9
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C "$@" chroot . sh /tmp/fresh.sh 2>&1`, t.TempDir(), root, deb,
-		"INSTALL="+install, "CRON="+cron, "REMOVE="+remove, "IGNORE="+ignore)
+cd "$0/m"; shift 2; mount -t proc proc proc; mount -t tmpfs none dev
+mknod -m 666 dev/null c 1 3; mknod -m 666 dev/urandom c 1 9
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C "$@" chroot . sh /tmp/fresh.sh 2>&1`,
+		t.TempDir(), root, deb, "INSTALL="+install, "CRON="+cron, "REMOVE="+remove, "IGNORE="+ignore)
 	for _, want := range []string{"lifeline 0.", runtime.GOARCH, "cron has started it\n", "cron has started it again\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it doesn't say %q", want)

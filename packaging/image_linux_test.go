@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -105,8 +106,9 @@ func container(t *testing.T, app string, options ...string) (root string, argv [
 			t.Fatal(err)
 		}
 		layer, err := io.ReadAll(unzip)
-		if err != nil || len(config.RootFS.DiffIDs) != 1 || config.RootFS.DiffIDs[0] != fmt.Sprintf("sha256:%x", sha256.Sum256(layer)) {
-			t.Fatalf("the layer isn't %s, %v", config.RootFS.DiffIDs, err)
+		id := fmt.Sprintf("sha256:%x", sha256.Sum256(layer))
+		if err != nil || !slices.Equal(config.RootFS.DiffIDs, []string{id}) {
+			t.Fatalf("the layer is %s, not %s, %v", id, config.RootFS.DiffIDs, err)
 		}
 		root = t.TempDir()
 		layerFile := filepath.Join(t.TempDir(), "layer.tar")
@@ -122,7 +124,8 @@ func container(t *testing.T, app string, options ...string) (root string, argv [
 	if root == "" {
 		t.Fatalf("no image for %s: %+v", runtime.GOARCH, index)
 	}
-	run(t, nil, "sh", "-c", `cd "$0" && mkdir bin dev proc && cp "$1" bin/ && for a in sh sleep setsid; do ln -s busybox bin/$a; done`,
+	run(t, nil, "sh", "-c", `cd "$0" && mkdir bin dev proc && cp "$1" bin/ &&
+for a in sh sleep setsid; do ln -s busybox bin/$a; done`,
 		root, need.Program(t, "busybox"))
 	if err := os.WriteFile(root+"/app", []byte("#!/bin/sh\n"+app), 0o755); err != nil {
 		t.Fatal(err)
@@ -222,14 +225,18 @@ exec sleep 1000
 		await.That(t, "the app runs", func() bool { return daemon(first) != 0 && lines(root, "orphans") == 1 })
 		reaped()
 		// What another process of the container leaves is no descendant of the app.
-		run(t, nil, "nsenter", "-t", strconv.Itoa(first), "-p", "-m", "-r", "-w", "/bin/sh", "-c", `(setsid sh -c 'echo ends >>/strangers' &)`)
+		run(t, nil, "nsenter", "-t", strconv.Itoa(first), "-p", "-m", "-r", "-w", "/bin/sh", "-c",
+			`(setsid sh -c 'echo ends >>/strangers' &)`)
 		await.That(t, "the stranger ends", func() bool { return lines(root, "strangers") == 1 })
 		reaped()
 		was := daemon(first)
 		if err := syscall.Kill(was, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		await.That(t, "it is respawned", func() bool { n := daemon(first); return n != 0 && n != was && lines(root, "up") == 2 })
+		await.That(t, "it is respawned", func() bool {
+			n := daemon(first)
+			return n != 0 && n != was && lines(root, "up") == 2
+		})
 		await.That(t, "its orphan ends", func() bool { return lines(root, "orphans") == 2 })
 		reaped()
 		left := children(first)
@@ -268,7 +275,8 @@ exec sleep 1000
 		ends(t, over, 7)
 	})
 	t.Run("limit", func(t *testing.T) { // it gives up, and the runtime hears why
-		root, argv := container(t, "echo up >>/up\nuntil [ -e /go ]; do sleep .1; done\nexit 9\n", "--respawn-delay", "0", "--respawn-limit", "3/1m")
+		root, argv := container(t, "echo up >>/up\nuntil [ -e /go ]; do sleep .1; done\nexit 9\n",
+			"--respawn-delay", "0", "--respawn-limit", "3/1m")
 		_, over := boxed(t, root, argv)
 		if err := os.WriteFile(root+"/go", nil, 0o644); err != nil {
 			t.Fatal(err)

@@ -68,7 +68,8 @@ var releaseOnce = sync.OnceValues(func() (r shipped, err error) {
 		err = command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", r.key)
 	}
 	if err == nil {
-		err = command("env", append([]string{"LIFELINE_SIGN_KEY=" + r.key, r.src + "/packaging/release.sh", r.out}, systems...)...)
+		args := []string{"LIFELINE_SIGN_KEY=" + r.key, r.src + "/packaging/release.sh", r.out}
+		err = command("env", append(args, systems...)...)
 	}
 	return r, err
 })
@@ -131,7 +132,8 @@ func TestSameCommitSameBytes(t *testing.T) {
 	moved := filepath.Join(dir, "moved elsewhere")
 	run(t, nil, "git", "clone", "-q", r.src, moved)
 	other := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir(), "LIFELINE_SIGN_KEY=" + r.key}
-	run(t, other, "sh", append([]string{"-c", `umask 077; "$@"`, "sh", moved + "/packaging/release.sh", second}, systems...)...)
+	args := []string{"-c", `umask 077; "$@"`, "sh", moved + "/packaging/release.sh", second}
+	run(t, other, "sh", append(args, systems...)...)
 	// lifeline for this machine is compiled anew.
 	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", third,
 		"linux/"+runtime.GOARCH)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -50,7 +51,7 @@ func TestRecipes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(text), "@SUM") || strings.Contains(string(text), "@URL") || strings.Contains(string(text), "@VERSION") {
+		if regexp.MustCompile("@(SUM|URL|VERSION|MAINTAINER)").Match(text) {
 			t.Errorf("%s isn't filled in:\n%s", name, text)
 		}
 		return string(text)
@@ -59,7 +60,8 @@ func TestRecipes(t *testing.T) {
 
 	run(t, nil, "ruby", "-c", dir+"/lifeline.rb")
 	for system, want := range sum {
-		if !strings.Contains(formula, `"https://example.org/a&b/0.1.0/lifeline_`+system+`.tar.gz"`+"\n      sha256 \""+want+`"`) {
+		if !strings.Contains(formula, `"https://example.org/a&b/0.1.0/lifeline_`+system+`.tar.gz"
+      sha256 "`+want+`"`) {
 			t.Errorf("the formula has no %s:\n%s", system, formula)
 		}
 	}
@@ -94,7 +96,8 @@ echo "$pkgver ${source#*::}"
 package
 "$pkgdir/usr/bin/lifeline" --version
 cd "$pkgdir" && find . -type f | LC_ALL=C sort`, dir, runtime.GOARCH)
-	for _, want := range []string{"0.1.0 https://example.org/a&b/0.1.0/lifeline_linux_" + runtime.GOARCH + ".tar.gz\n", "\nlifeline 0.1.0",
+	for _, want := range []string{"0.1.0 https://example.org/a&b/0.1.0/lifeline_linux_" + runtime.GOARCH + ".tar.gz\n",
+		"\nlifeline 0.1.0",
 		"./usr/bin/lifeline-remote\n", "./usr/share/man/man1/lifeline.1\n", "./usr/share/licenses/lifeline-bin/LICENSE\n",
 		"./usr/share/bash-completion/completions/lifeline\n"} {
 		if !strings.Contains(out, want) {

@@ -38,8 +38,8 @@ var present = sync.OnceValues(func() (string, error) {
 })
 
 func buildLifeline(src, out string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-ldflags=-s -w",
-		"-o", out, ".")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs,osusergo,netgo",
+		"-ldflags=-s -w", "-o", out, ".")
 	cmd.Dir = src
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := cmd.CombinedOutput(); err != nil {
@@ -273,7 +273,8 @@ func TestUpgradeState(t *testing.T) {
 		m.wants(1, `WARNING - job: last success .* last run: exit 3`, "check", "job", "--max-age", "36500d")
 		m.wants(2, `CRITICAL - job: last success`, "check", "job", "--max-age", "1s")
 		m.wants(0, "", "report", "--out", m.top+"/page.html")
-		if page, err := os.ReadFile(m.top + "/page.html"); err != nil || !strings.Contains(string(page), "what it printed last") {
+		page, err := os.ReadFile(m.top + "/page.html")
+		if err != nil || !strings.Contains(string(page), "what it printed last") {
 			m.Errorf("the page lacks the failed job's output: %v", err)
 		}
 		m.wants(3, `paused until`, "status", "app")
@@ -362,7 +363,8 @@ func TestUpgradeHandOver(t *testing.T) {
 		defer reply.Close()
 		p, over := m.asSupervisor("hand-over", theirs)
 		theirs.Close()
-		if answer, err := bufio.NewReader(reply).ReadString('\n'); err != nil || answer != fmt.Sprintf("ok pid %d goes on\n", p.Pid) {
+		answer, err := bufio.NewReader(reply).ReadString('\n')
+		if err != nil || answer != fmt.Sprintf("ok pid %d goes on\n", p.Pid) {
 			m.Fatalf("who asked for it hears %q, %v", answer, err)
 		}
 		await.That(m, "the worker starts", func() bool { return len(m.workers()) == 1 })
@@ -384,7 +386,8 @@ func TestUpgradeFromRelease(t *testing.T) {
 			m.Skipf("this clone's history lacks %s, from which %s was built", commit, m.release)
 		}
 		src, old, now := m.top+"/src", m.top+"/old", m.program
-		run(m.T, nil, "sh", "-c", `mkdir "$1" && git -C "$(git rev-parse --show-toplevel)" archive "$0" | tar -C "$1" -xf -`, commit, src)
+		run(m.T, nil, "sh", "-c", `mkdir "$1" && cd "$(git rev-parse --show-toplevel)" &&
+git archive "$0" | tar -C "$1" -xf -`, commit, src)
 		if err := buildLifeline(src, old); err != nil {
 			m.Fatal(err)
 		}
@@ -421,7 +424,10 @@ func TestUpgradeFromRelease(t *testing.T) {
 
 		// By adoption: forward and back.
 		p, over = m.supervise(old)
-		await.That(m, "the release starts again", func() bool { return m.status().State == "ready" && m.status().Supervisor == p.Pid })
+		await.That(m, "the release starts again", func() bool {
+			s := m.status()
+			return s.State == "ready" && s.Supervisor == p.Pid
+		})
 		n := len(m.workers())
 		for _, program := range []string{now, old} {
 			_ = p.Kill()
@@ -444,7 +450,8 @@ func TestUpgradeFromRelease(t *testing.T) {
 			if i%2 == 0 {
 				program = old
 			}
-			_, over := m.start(exec.Command(program, "--dir", m.top+"/dir", "race", "--", "sh", "-c", `echo x >>"$0"; exec sleep 600`, m.top+"/raced"))
+			_, over := m.start(exec.Command(program, "--dir", m.top+"/dir", "race", "--",
+				"sh", "-c", `echo x >>"$0"; exec sleep 600`, m.top+"/raced"))
 			all = append(all, over)
 		}
 		codes := make(chan int)
@@ -553,7 +560,8 @@ func play(how, release string) error {
 	}
 	files[0], files[1], files[2], files[3], files[4] = 0, 1, 2, uintptr(listening), uintptr(keptFD)
 	files[251], files[252] = uintptr(runFile), uintptr(line[1])
-	worker, err := syscall.ForkExec(python, command, &syscall.ProcAttr{Env: env, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true}})
+	worker, err := syscall.ForkExec(python, command,
+		&syscall.ProcAttr{Env: env, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true}})
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ import (
 	"strings"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1" // crane's and ko's: digests, manifests and layout as the specification has them
+	v1 "github.com/google/go-containerregistry/pkg/v1" // crane's and ko's: digests and layout by the specification
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -108,8 +108,8 @@ func imageOf(dir, share string, platform v1.Platform, made time.Time, version st
 	if err != nil {
 		return nil, err
 	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
-		tarball.WithMediaType(types.OCILayer))
+	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
+	layer, err := tarball.LayerFromOpener(open, tarball.WithMediaType(types.OCILayer))
 	if err != nil {
 		return nil, err
 	}
@@ -123,13 +123,16 @@ func imageOf(dir, share string, platform v1.Platform, made time.Time, version st
 		return nil, err
 	}
 	config = config.DeepCopy()
-	config.Created, config.OS, config.Architecture, config.Variant = v1.Time{Time: made}, platform.OS, platform.Architecture, platform.Variant
+	config.Created = v1.Time{Time: made}
+	config.OS, config.Architecture, config.Variant = platform.OS, platform.Architecture, platform.Variant
 	config.Config = v1.Config{
 		Entrypoint: []string{"/usr/bin/lifeline", "--respawn"},
 		Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		WorkingDir: "/",
 		StopSignal: "SIGTERM",
-		Labels:     map[string]string{"org.opencontainers.image.version": version, "org.opencontainers.image.licenses": "MIT"},
+		Labels: map[string]string{
+			"org.opencontainers.image.version": version, "org.opencontainers.image.licenses": "MIT",
+		},
 	}
 	return mutate.ConfigFile(image, config)
 }
@@ -140,7 +143,8 @@ func layerOf(dir, share string, made time.Time) ([]byte, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	add := func(name string, mode int64, content []byte) error {
-		h := &tar.Header{Name: name, Mode: mode, Size: int64(len(content)), ModTime: made, Format: tar.FormatPAX, Typeflag: tar.TypeReg}
+		h := &tar.Header{Name: name, Mode: mode, Size: int64(len(content)), ModTime: made, Format: tar.FormatPAX,
+			Typeflag: tar.TypeReg}
 		if strings.HasSuffix(name, "/") {
 			h.Typeflag = tar.TypeDir
 		}
@@ -158,7 +162,8 @@ func layerOf(dir, share string, made time.Time) ([]byte, error) {
 	}{
 		{name: "etc/", mode: 0o755},
 		{name: "etc/group", mode: 0o644, text: "root:x:0:\nnobody:x:65534:\n"},
-		{name: "etc/passwd", mode: 0o644, text: "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n"},
+		{name: "etc/passwd", mode: 0o644,
+			text: "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n"},
 		{name: "root/", mode: 0o700},
 		{name: "run/", mode: 0o755},
 		{name: "tmp/", mode: 0o1777},
