@@ -53,7 +53,9 @@ func unpack(t *testing.T, archive []byte) (files map[string][]byte, modes map[st
 // busybox and an app as an image made from it would. argv is what runs as pid 1.
 func container(t *testing.T, app string, options ...string) (root string, argv []string) {
 	t.Helper()
-	text, err := os.ReadFile(released(t).glob(t, "lifeline.oci.tar"))
+	archive := released(t).glob(t, "lifeline.oci.tar")
+	run(t, nil, "tar", "-tf", archive) // Go's reader takes one without an end
+	text, err := os.ReadFile(archive)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +118,9 @@ func container(t *testing.T, app string, options ...string) (root string, argv [
 			t.Fatal(err)
 		}
 		run(t, nil, "tar", "-C", root, "-xpf", layerFile)
+		if !bytes.HasSuffix(layer, make([]byte, 1024)) {
+			t.Error("the layer's archive has no end")
+		}
 		if got := strings.Join(config.Config.Entrypoint, " "); got != "/usr/bin/lifeline --respawn" {
 			t.Errorf("it runs %s", got)
 		}

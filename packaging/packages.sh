@@ -12,10 +12,18 @@ SOURCE_DATE_EPOCH=$(cat "$out/share/EPOCH")
 MAINTAINER=${MAINTAINER:-The lifeline authors <lifeline@localhost>}
 export VERSION SOURCE_DATE_EPOCH MAINTAINER ARCH STAGE PACKAGE_ARCH
 
+# The apk tells when a script was last changed.
+SCRIPTS=$(mktemp -d)
+STAGE=
+trap 'rm -rf "$SCRIPTS" "$STAGE"' EXIT
+cp "$here/packaging/prerm" "$here/packaging/postrm" "$SCRIPTS/"
+chmod 755 "$SCRIPTS"/*
+touch -d "@$SOURCE_DATE_EPOCH" "$SCRIPTS"/*
+sed "s|: packaging/|: $SCRIPTS/|" "$here/packaging/nfpm.yaml" >"$SCRIPTS/nfpm.yaml"
+
 for ARCH; do
 	case $ARCH in armv?) PACKAGE_ARCH=arm${ARCH#armv} ;; *) PACKAGE_ARCH=$ARCH ;; esac # nfpm's word
 	STAGE=$(mktemp -d)
-	trap 'rm -rf "$STAGE"' EXIT
 	doc=$STAGE/usr/share/doc/lifeline
 	install -d "$STAGE/usr/bin" "$doc" "$STAGE/usr/share/man/man1" "$STAGE/usr/share/bash-completion/completions" \
 		"$STAGE/usr/share/zsh/vendor-completions" "$STAGE/usr/share/fish/vendor_completions.d"
@@ -32,7 +40,7 @@ for ARCH; do
 	find "$STAGE" -type f ! -path '*/bin/*' -exec chmod 644 {} +
 	find "$STAGE" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	for format in deb rpm apk archlinux; do
-		(cd "$here" && GOFLAGS= GOWORK=off go tool -modfile=packaging/tools/go.mod nfpm package --config packaging/nfpm.yaml --packager $format --target "$out/")
+		(cd "$here" && GOFLAGS= GOWORK=off go tool -modfile=packaging/tools/go.mod nfpm package --config "$SCRIPTS/nfpm.yaml" --packager $format --target "$out/")
 	done
 	rm -rf "$STAGE"
 done

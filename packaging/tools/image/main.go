@@ -191,7 +191,8 @@ func layerOf(dir, share string, made time.Time) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return buf.Bytes(), w.Close()
+	err := w.Close() // it writes the end of the archive
+	return buf.Bytes(), err
 }
 
 // pack is a tar archive of the files of a directory, in the order of their names.
@@ -218,8 +219,8 @@ func pack(dir fs.FS, made time.Time) ([]byte, error) {
 		_, err = w.Write(content)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = w.Close() // it writes the end of the archive
 	}
-	return buf.Bytes(), w.Close()
+	return buf.Bytes(), err
 }
