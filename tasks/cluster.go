@@ -38,6 +38,9 @@ func (o *options) clusterOptions() []*option {
 			usage: "repeat a scheduled run whose node died before the run was done"},
 		{name: "max-clock-skew", value: "TIME", group: aboutCluster, to: duration(&c.MaxClockSkew, time.Minute),
 			usage: "claim no scheduled run while this node's clock differs from the engine's by more than TIME"},
+		{name: "share-status", group: aboutCluster, to: toggle(&c.ShareStatus),
+			usage: "show every node how the name stands here: command, last runs and STATUS= go to the engine, at most once a " +
+				"minute"},
 		{name: "force-options", group: aboutCluster, to: toggle(&c.ForceOptions),
 			usage: "change --slots, --ttl and --tick for all nodes to these"},
 	}...)
@@ -55,7 +58,7 @@ func (o *options) checkCluster(c *cli.Context) error {
 	k := &o.cluster
 	if k.URL == "" {
 		for _, name := range []string{"slots", "prefer", "fail-after", "tick", "at-least-once", "max-clock-skew",
-			"force-options"} {
+			"share-status", "force-options"} {
 			if c.IsSet(name) {
 				return usage("--%s is for a cluster: give --cluster, too", name)
 			}

@@ -284,9 +284,7 @@ func (o *options) written(name string, s *instanceStatus) journal.State {
 	if failed(s.Last) {
 		_, history, _ := o.guard.Journal(name)
 		runs, _ := journal.ReadHistory(history)
-		for i := len(runs) - 1; i >= 0 && failed(&runs[i]); i-- {
-			s.Failing = stamp(runs[i].Start)
-		}
+		s.Failing = stamp(journal.FailingSince(runs))
 	}
 	if s.Command == nil {
 		s.Command = st.Command

@@ -21,6 +21,7 @@ type Hello struct {
 	ForceOptions    bool          // change what all nodes agree on
 	Memory          string        // the file that keeps fence and mark over a restart; "" for none
 	Fence           uint64        // the highest that this lifeline has had
+	ShareStatus     bool          // let people on every node see how the name stands here
 	Supervisor      string        // lifeline's own pid and start time, PID:START
 }
 
@@ -32,7 +33,8 @@ func (h Hello) Line() string {
 		"slots="+strconv.Itoa(h.Slots), "prefer="+h.Prefer, "fail-after="+strconv.Itoa(h.FailAfter),
 		"tick="+h.Tick, "at-least-once="+strconv.FormatBool(h.AtLeastOnce), "supervisor="+h.Supervisor,
 		"max-clock-skew="+strconv.FormatInt(int64(h.MaxClockSkew), 10), "force-options="+strconv.FormatBool(h.ForceOptions),
-		"memory="+h.Memory, "fence="+strconv.FormatUint(h.Fence, 10))
+		"memory="+h.Memory, "fence="+strconv.FormatUint(h.Fence, 10),
+		"share-status="+strconv.FormatBool(h.ShareStatus))
 }
 
 // ParseHello reads a hello. It skips unknown fields, because a newer lifeline of
@@ -79,6 +81,8 @@ func ParseHello(m Message) (h Hello, err error) {
 			h.MaxClockSkew = time.Duration(number(value))
 		case "force-options":
 			h.ForceOptions = value == "true"
+		case "share-status":
+			h.ShareStatus = value == "true"
 		case "memory":
 			h.Memory = value
 		case "fence":

@@ -86,7 +86,8 @@ func Join(o Options, name string, grace time.Duration, warn func(format string, 
 	l := newLease(Hello{URL: o.URL, Name: name, Node: o.Node, TTL: o.TTL, Grace: grace, Slots: o.Slots, Prefer: o.Prefer,
 		FailAfter: o.FailAfter, Tick: o.Tick, AtLeastOnce: o.AtLeastOnce,
 		MaxClockSkew: o.MaxClockSkew, ForceOptions: o.ForceOptions, Memory: o.Memory,
-		Supervisor: fmt.Sprintf("%d:%d", self.PID, self.Start)}, warn,
+		ShareStatus: o.ShareStatus,
+		Supervisor:  fmt.Sprintf("%d:%d", self.PID, self.Start)}, warn,
 		world{now: Now, alarm: alarm, set: alarm.Set, killAt: newKillTimer().set, kill: kill, reap: reap,
 			start: func() (io.ReadWriteCloser, procscan.ID, error) { return start(program) }})
 	go func() {

@@ -25,6 +25,7 @@ type Options struct {
 
 	MaxClockSkew time.Duration // between this node and the engine, for ticks
 	ForceOptions bool          // change what all nodes agree on
+	ShareStatus  bool          // let people on every node see how the name stands here
 	Memory       string        // a file for what must survive lifeline-remote; "" for none
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,6 +38,15 @@ func parseHistory(text []byte) []Run {
 		}
 	}
 	return runs
+}
+
+// FailingSince is the start of the first of the failed runs at the end; zero where
+// the last run didn't fail.
+func FailingSince(runs []Run) (since time.Time) {
+	for i := len(runs) - 1; i >= 0 && runs[i].Outcome != OK && runs[i].Outcome != Stopped; i-- {
+		since = runs[i].Start
+	}
+	return since
 }
 
 // appendRun adds one line, and removes the older half of a file that is too large.

@@ -64,6 +64,11 @@ type Engine interface {
 	Claim(ctx context.Context, from, to Mark, run *Run) error
 	// Runs are the latest scheduled runs of a name, the latest one first.
 	Runs(ctx context.Context, name string) ([]Run, error)
+	// Share writes how the name stands on this node, beside the session. It
+	// outlives the session.
+	Share(ctx context.Context, text []byte) error
+	// Shared are what all nodes have shared, by name and node.
+	Shared(ctx context.Context) ([]Shared, error)
 	// Mark reads the mark.
 	Mark(ctx context.Context, name string) (Mark, error)
 	// Reconnect is called after a failure and before the next call. The

@@ -142,6 +142,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("drain", s.drain)
 	t.Run("tell", s.tell)
 	t.Run("runs", s.runs)
+	t.Run("share", s.share)
 	t.Run("wish", s.wish)
 	t.Run("ticks", s.ticks)
 	t.Run("ticks need the slot", s.ticksSlot)

@@ -61,6 +61,11 @@ func (s *serial) Tell(ctx context.Context, ahead time.Duration) error {
 	return s.Engine.Tell(ctx, ahead)
 }
 
+func (s *serial) Share(ctx context.Context, text []byte) error {
+	defer s.lock()()
+	return s.Engine.Share(ctx, text)
+}
+
 func (s *serial) Wish(ctx context.Context, name, node string, lasts time.Duration) error {
 	defer s.lock()()
 	return s.Engine.Wish(ctx, name, node, lasts)

@@ -14,7 +14,8 @@
 //	mark           how far the ticks have been run
 //
 // The key /lifeline/drain/NODE keeps a node from taking a lease. Those below
-// /lifeline/run/NAME/ are the latest scheduled runs.
+// /lifeline/run/NAME/ are the latest scheduled runs. A key /lifeline/status/NAME/NODE
+// is what a node has shared, and hangs on a lease of its own.
 //
 // The key of a slot hangs on no lease of etcd. A member of etcd that was the
 // leader, was stopped and goes on, may end leases that the new leader has
@@ -49,6 +50,7 @@ const (
 	names   = root + "v" + layout + "/"
 	drains  = root + "drain/"
 	runs    = root + "run/" // beside the names, which are read often
+	shares  = root + "status/"
 )
 
 // Etcd is the engine.
@@ -76,6 +78,8 @@ type Etcd struct {
 
 	epoch    string // at the last Look
 	revision int64  // the highest seen in it
+
+	sharing clientv3.LeaseID // of the key of what is shared; 0 before it is known
 }
 
 type who struct {

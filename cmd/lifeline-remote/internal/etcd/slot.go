@@ -228,7 +228,8 @@ func (e *Etcd) Forget(ctx context.Context, name string) error {
 			}
 			continue
 		}
-		deletes = append(deletes, clientv3.OpDelete(runs+name+"/", clientv3.WithPrefix()))
+		deletes = append(deletes, clientv3.OpDelete(runs+name+"/", clientv3.WithPrefix()),
+			clientv3.OpDelete(shares+name+"/", clientv3.WithPrefix()))
 		r, err := e.c.Txn(ctx).If(cmps...).Then(deletes...).Commit()
 		if err != nil || r.Succeeded {
 			return refine(err)

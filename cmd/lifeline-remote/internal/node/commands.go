@@ -223,8 +223,12 @@ func statusCommand(ctx context.Context, args []string) error {
 		states = slices.DeleteFunc(states, func(s engine.State) bool { return !slices.Contains(wanted, s.Name) })
 	}
 	if nodes {
+		shared, err := e.Shared(ctx)
+		if err != nil {
+			return untold(url, err)
+		}
 		view.States = states
-		return printNodes(view, asJSON)
+		return printNodes(withShared(nodesOf(view), sharedBy(shared, wanted)), asJSON)
 	}
 	held := 0
 	if asJSON {
@@ -264,7 +268,7 @@ func isHeld(s engine.State) bool {
 
 // printTable writes a line for each member, and tells how many names are held.
 func printTable(states []engine.State, drained []string) (held int) {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(printable{os.Stdout}, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tNODE\tSTATE\tSINCE\tFENCE\tLAST TICK")
 	for _, s := range states {
 		any := false

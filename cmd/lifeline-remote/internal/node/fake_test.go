@@ -36,6 +36,9 @@ type fake struct {
 	drained []string
 	runs    []engine.Run
 
+	shared   []string
+	unshared error // of Share
+
 	reconnects int
 	epoch      string
 	history    string
@@ -153,6 +156,16 @@ func (f *fake) Runs(context.Context, string) ([]engine.Run, error) { return f.ru
 func (f *fake) Drain(context.Context, string, time.Duration) error { return nil }
 
 func (f *fake) Tell(context.Context, time.Duration) error { return nil }
+
+func (f *fake) Share(ctx context.Context, text []byte) error {
+	if f.unshared != nil {
+		return f.unshared
+	}
+	f.shared = append(f.shared, string(text))
+	return f.call(ctx, "share")
+}
+
+func (f *fake) Shared(context.Context) ([]engine.Shared, error) { return nil, nil }
 
 func (f *fake) Forget(context.Context, string) error { return nil }
 

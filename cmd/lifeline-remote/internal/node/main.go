@@ -130,8 +130,10 @@ func holdMain() int {
 	}
 	keep, end := writer(hello.Memory)
 	defer end()
+	summaries, endSharing := sharer(hello)
+	defer endSharing()
 	s := newSession(hello, conn, open, world{now: cluster.Now, wall: wall, rang: alarm.C, alarm: alarm.Set,
-		kill: killTrees, keep: keep})
+		kill: killTrees, keep: keep, share: summaries})
 	s.past = readMemory(hello.Memory)
 	s.past.Fence = max(s.past.Fence, hello.Fence)
 	return s.run(in)

@@ -115,6 +115,11 @@ type nodeStatus struct {
 	Holds     []string `json:"holds"`
 	StandsBy  []string `json:"stands_by"`
 	ClockSkew *float64 `json:"clock_skew_seconds,omitempty"` // of the engine's clock, above 0 where the node's is ahead
+
+	Present bool              `json:"present"` // it holds or stands by for something
+	Heard   *time.Time        `json:"heard,omitempty"`
+	Version string            `json:"version,omitempty"`
+	Names   []json.RawMessage `json:"names,omitempty"` // what it has shared, as in lifeline status --json
 }
 
 // nodesOf turns a view round.
@@ -151,27 +156,36 @@ func nodesOf(view engine.View) []nodeStatus {
 	return list
 }
 
-func printNodes(view engine.View, asJSON bool) error {
-	list := nodesOf(view)
+func printNodes(list []nodeStatus, asJSON bool) error {
 	if asJSON {
 		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(append([]nodeStatus{}, list...))
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tSTATE\tHOLDS\tSTANDS BY\tCLOCK\tNAMES HELD")
+	w := tabwriter.NewWriter(printable{os.Stdout}, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tSTATE\tHOLDS\tSTANDS BY\tCLOCK\tVERSION\tNAMES HELD\tCOULD RUN")
 	for _, n := range list {
-		state, clock, names := "-", "-", "-"
-		if n.Drained {
+		state, clock := "-", "-"
+		switch {
+		case !n.Present && n.Heard != nil:
+			state = "not heard of since " + n.Heard.Local().Format(time.DateTime)
+		case n.Drained:
 			state = "drained"
 		}
 		if n.ClockSkew != nil {
 			clock = fmt.Sprintf("%+.0fs", *n.ClockSkew)
 		}
-		if len(n.Holds) > 0 {
-			names = strings.Join(n.Holds, " ")
-		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", n.Node, state, len(n.Holds), len(n.StandsBy), clock, names)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", n.Node, state, len(n.Holds), len(n.StandsBy), clock,
+			cmp.Or(n.Version, "-"), cmp.Or(strings.Join(n.Holds, " "), "-"), cmp.Or(strings.Join(n.StandsBy, " "), "-"))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for i, line := range apart(list) {
+		if i == 0 {
+			fmt.Println()
+		}
+		fmt.Fprintln(printable{os.Stdout}, line)
+	}
+	return nil
 }

@@ -28,6 +28,7 @@ type rig struct {
 	code  chan int
 	rang  chan struct{}
 	kept  memory // as last written down
+	share chan summary
 }
 
 func (r *rig) now() time.Duration { return time.Since(r.began) }
@@ -35,7 +36,7 @@ func (r *rig) now() time.Duration { return time.Since(r.began) }
 func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, began: time.Now(), code: make(chan int, 1)}
+		r := &rig{t: t, began: time.Now(), code: make(chan int, 1), share: make(chan summary)}
 		h.URL, h.Name, h.Node = "fake://", "web", "a"
 		h.Slots, h.TTL, h.Grace = max(h.Slots, 1), 10*time.Second, 2*time.Second
 		r.f = &fake{now: r.now, ttl: h.TTL, changed: make(chan struct{}, 1), epoch: "h.1", history: "h"}
@@ -55,7 +56,7 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 			}
 			return r.f, nil
 		}, world{now: r.now, wall: time.Now, rang: rang, kill: func([]tree, procscan.ID) { r.kills++ },
-			keep: func(m memory) { r.kept = m },
+			keep: func(m memory) { r.kept = m }, share: r.share,
 			alarm: func(at time.Duration) {
 				alarm.Stop()
 				if at > 0 {

@@ -43,7 +43,7 @@ func runsCommand(ctx context.Context, args []string) error {
 	if len(runs) == 0 {
 		return engine.Refuse("%s: no scheduled run is known", rest[0])
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(printable{os.Stdout}, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TICK\tNODE\tFENCE\tBEGAN\tTOOK\tEND")
 	for i := len(runs) - 1; i >= 0; i-- {
 		r := runs[i]

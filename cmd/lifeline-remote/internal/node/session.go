@@ -71,6 +71,7 @@ type session struct {
 	handingOver bool // lifeline was asked to hand over
 	back        seen
 	ticks       ticks
+	share       share
 }
 
 // world is what a test replaces.
@@ -81,6 +82,7 @@ type world struct {
 	alarm func(at time.Duration)
 	kill  func([]tree, procscan.ID)
 	keep  func(memory) // writes the memory down
+	share <-chan summary
 }
 
 func newSession(h cluster.Hello, out io.Writer, open func(context.Context, cluster.Hello) (engine.Engine, error),
@@ -151,6 +153,8 @@ func (s *session) run(in *cluster.Reader) int {
 			f()
 		case <-changes:
 			s.tryAt = s.w.now()
+		case next := <-s.w.share:
+			s.share.take(next, s.w.now())
 		case <-s.w.rang:
 		}
 		if s.broken {
@@ -337,6 +341,8 @@ func (s *session) act() {
 		s.doLook()
 	case s.joined && now >= s.clock.at:
 		s.doClock()
+	case s.joined && s.share.next != nil && now < s.renewAt-s.limit():
+		s.doShare()
 	case !s.joined && s.wanted && now >= s.openAt:
 		if s.crash.sitting(now) {
 			s.doSit()

@@ -56,6 +56,15 @@ CREATE TABLE IF NOT EXISTS lifeline.run (
 	PRIMARY KEY (name, place)
 );
 
+-- How a name stands on a node, as that node has shared it for people.
+CREATE TABLE IF NOT EXISTS lifeline.status (
+	name    text NOT NULL,
+	node    text NOT NULL,
+	text    bytea NOT NULL, -- JSON, in UTF-8 whatever the database's encoding is
+	written timestamptz NOT NULL,
+	PRIMARY KEY (name, node)
+);
+
 DO $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM information_schema.columns
@@ -186,6 +195,7 @@ BEGIN
 	INSERT INTO lifeline.name AS n (name, fence) VALUES ('', coalesce(had, 0))
 		ON CONFLICT (name) DO UPDATE SET fence = greatest(n.fence, excluded.fence);
 	DELETE FROM lifeline.run WHERE name = a_name;
+	DELETE FROM lifeline.status WHERE name = a_name;
 	DELETE FROM lifeline.name WHERE name = a_name;
 	RETURN true;
 END $$;
