@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -329,6 +330,10 @@ func (o *options) clusterMetrics(args []string, out string) error {
 // remote has lifeline-remote do one of its subcommands. The address goes
 // through the environment, because it may have a password in it.
 func (o *options) remote(verb string, flags, args []string) error {
+	return o.remoteInto(os.Stdout, verb, flags, args)
+}
+
+func (o *options) remoteInto(out io.Writer, verb string, flags, args []string) error {
 	if o.cluster.URL == "" {
 		return usage("--cluster is missing: lifeline %s --cluster etcd://HOST:2379 …", verb)
 	}
@@ -340,7 +345,7 @@ func (o *options) remote(verb string, flags, args []string) error {
 		return err
 	}
 	cmd := exec.Command(program, append(append(append([]string{verb}, flags...), "-"), args...)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, os.Stderr
 	cmd.Env = append(os.Environ(), "LIFELINE_CLUSTER="+o.cluster.URL)
 	err = cmd.Run()
 	var exit *exec.ExitError

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lifeline/internal/cluster"
 	"lifeline/internal/journal"
 	"lifeline/internal/report"
 	"lifeline/internal/supervisor"
@@ -76,7 +77,7 @@ func TestJSONIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	fields := map[string]bool{}
-	for _, of := range []any{instanceStatus{}, journal.Run{}, journal.Totals{}} {
+	for _, of := range []any{instanceStatus{}, journal.Run{}, journal.Totals{}, cluster.Node{}} {
 		for f := range reflect.TypeOf(of).Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if !f.IsExported() {

@@ -25,6 +25,7 @@ type reportOptions struct {
 	every    time.Duration
 	noOutput bool
 	fleet    string
+	cluster  bool
 }
 
 func reportCommand() *cli.Command {
@@ -45,18 +46,26 @@ func reportCommand() *cli.Command {
 				usage: "tell the page how often it is written: it says that it is old after twice as long"},
 			{name: "no-output", to: toggle(&r.noOutput), usage: "leave out what failed runs printed"},
 			{name: "fleet", value: "DIRECTORY", to: text(&r.fleet), noEnv: true,
-				usage: "show many machines: each FILE.json there is what lifeline status --json printed on the machine FILE"}}),
+				usage: "show many machines: each FILE.json there is what lifeline status --json printed on the machine FILE"},
+			clusterToggle(&r.cluster, "show all nodes of the cluster, and what they share (--share-status)")}),
 		Action: func(c *cli.Context) error {
 			switch {
-			case c.NArg() > 0:
+			case c.NArg() > 0 && !r.cluster:
 				return usage("report takes no argument, but %q was given: it shows every name", c.Args().First())
 			case r.out == "":
 				return usage("--out FILE is missing: lifeline report --out FILE")
-			case r.fleet != "" && r.noOutput && os.Getenv(variableOf("no-output")) == "":
-				return usage("--no-output has no effect with --fleet: what status --json prints has no output; leave it out")
+			case r.fleet != "" && r.cluster:
+				return usage("--fleet and --cluster make two pages: leave one out")
+			case r.fleet != "" || r.cluster:
+				for _, p := range append(o.lookOptions(), &option{name: "no-output"}) {
+					if c.IsSet(p.name) && os.Getenv(p.env()) == "" {
+						return usage("--%s has no effect with --fleet and --cluster, which show what other machines tell; leave it out",
+							p.name)
+					}
+				}
 			}
 			giveWay()
-			page, err := o.pageOf(c.Context, r)
+			page, err := o.pageOf(c.Context, r, c.Args().Slice())
 			if err != nil {
 				return err
 			}
@@ -72,9 +81,12 @@ func umaskOf() os.FileMode {
 	return os.FileMode(mask)
 }
 
-func (o *options) pageOf(ctx context.Context, r reportOptions) (*report.Page, error) {
-	if r.fleet != "" {
+func (o *options) pageOf(ctx context.Context, r reportOptions, args []string) (*report.Page, error) {
+	switch {
+	case r.fleet != "":
 		return fleetPage(r)
+	case r.cluster:
+		return o.clusterPage(r, args)
 	}
 	return o.page(ctx, r)
 }

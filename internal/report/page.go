@@ -21,8 +21,8 @@ var script string
 // (https://www.w3.org/TR/CSP3/#grammardef-hash-source). They stand here, and a test
 // compares them: crypto/sha256 would bring 15 package inits into every start.
 const (
-	styleHash  = "'sha256-OaZa9iMNsk0JQlLW8OjonVFyWAJNlOmwlbZ8cCKfT5I='"
-	scriptHash = "'sha256-ok8MTqDUNH4Eb9cYnW+gMBqoqcUG1gADbS8HX9QA7XI='"
+	styleHash  = "'sha256-fO/XTpwO3806AXgBpoWyoJRPBDHBpb0CCtXltK0B9tk='"
+	scriptHash = "'sha256-QElvcRGNn7gQLfWnuDVG8NOj/euMQzFWrLHzRpoKnuo='"
 )
 
 // all writes the whole page.
@@ -31,6 +31,9 @@ func (w *writer) all() {
 	title := "lifeline on " + p.Host
 	if p.Host == "" {
 		title = "lifeline: a fleet"
+	}
+	if p.Nodes != nil {
+		title = "lifeline: a cluster"
 	}
 	verdict, bad := p.verdict()
 	w.f(`<!doctype html>
@@ -71,6 +74,7 @@ func (w *writer) all() {
 		names = names[:n]
 	}
 	w.wrongs(names)
+	w.nodes()
 	w.table(names)
 	if w.limits.details {
 		w.details(names)
@@ -223,7 +227,11 @@ func (w *writer) table(names []Name) {
 	}
 	w.f("<table class=names aria-labelledby=names><thead><tr>")
 	if fleet {
-		w.f("<th scope=col>Machine")
+		if w.page.Nodes != nil {
+			w.f("<th scope=col>Node")
+		} else {
+			w.f("<th scope=col>Machine")
+		}
 	}
 	for _, head := range []string{"Name", "State", "Since", "Last run", "Next start", "Memory"} {
 		w.f("<th scope=col>%", head)

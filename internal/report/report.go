@@ -31,6 +31,7 @@ type Page struct {
 	Facts    []Fact        // about the machine
 	Wrong    []Wrong
 	Names    []Name
+	Nodes    []Node // of a cluster; nil for a machine or a fleet
 	NoOutput bool
 }
 
@@ -164,7 +165,10 @@ func (p *Page) verdict() (text string, bad bool) {
 	if others > 0 {
 		parts = append(parts, counted(others, "thing")+" about the machine")
 	}
-	if p.Host == "" && others > 0 {
+	switch {
+	case others > 0 && p.Nodes != nil:
+		parts[len(parts)-1] = counted(others, "thing") + " about nodes"
+	case others > 0 && p.Host == "":
 		parts[len(parts)-1] = counted(others, "thing") + " about machines"
 	}
 	if len(parts) == 0 {

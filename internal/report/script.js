@@ -31,6 +31,13 @@
   tick();
   setInterval(tick, 60000);
 
+  // On a phone a table is laid out as blocks; it stays a table for those who hear it.
+  const roles = {TABLE: 'table', THEAD: 'rowgroup', TBODY: 'rowgroup', TR: 'row', TD: 'cell'};
+  for (const e of document.querySelectorAll('table, table *')) {
+    const role = roles[e.tagName] ?? (e.tagName === 'TH' && (e.scope === 'col' ? 'columnheader' : 'rowheader'));
+    if (role) e.setAttribute('role', role);
+  }
+
   const table = document.querySelector('table.names');
   if (!table) return;
   const body = table.tBodies[0];
@@ -38,15 +45,6 @@
     const a = r.querySelector('th a');
     return {r, article: a && $(a.hash.slice(1)), text: r.textContent.toLowerCase(), bad: 'w' in r.dataset};
   });
-
-  // On a phone the table is laid out as blocks; it stays a table for those who
-  // hear it.
-  const roles = {TABLE: 'table', THEAD: 'rowgroup', TBODY: 'rowgroup', TR: 'row', TD: 'cell'};
-  for (const e of table.querySelectorAll('*')) {
-    const role = roles[e.tagName] ?? (e.tagName === 'TH' && (e.scope === 'col' ? 'columnheader' : 'rowheader'));
-    if (role) e.setAttribute('role', role);
-  }
-  table.setAttribute('role', 'table');
 
   // Sorting: each header becomes a button.
   const key = (row, i) => {

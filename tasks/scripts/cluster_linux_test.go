@@ -106,12 +106,29 @@ func TestClusterEtcd(t *testing.T) {
 
 func TestClusterPostgres(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
-	server := enginetest.Postgres(t)
-	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", server)
+	server := prepared(t)
+	clusterScripts(t, "run", map[string]string{"CLUSTER": server, "TTL": "800ms", "LONG": repeated(server)})
+}
+
+// prepared is a PostgreSQL with lifeline's tables.
+func prepared(t *testing.T) (address string) {
+	address = enginetest.Postgres(t)
+	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", address)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	clusterScripts(t, "run", map[string]string{"CLUSTER": server, "TTL": "800ms", "LONG": repeated(server)})
+	return address
+}
+
+// What nodes share of how a name stands, and the page of it.
+func TestShareEtcd(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
+	clusterScripts(t, "share", map[string]string{"CLUSTER": enginetest.Etcd(t), "TTL": "2s"})
+}
+
+func TestSharePostgres(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
+	clusterScripts(t, "share", map[string]string{"CLUSTER": prepared(t), "TTL": "800ms"})
 }
 
 // repeated is an address of more than 4 kB that names its host often.

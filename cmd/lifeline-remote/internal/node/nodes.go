@@ -109,18 +109,7 @@ func undrainCommand(ctx context.Context, args []string) error {
 }
 
 // nodeStatus is a node, for status --nodes.
-type nodeStatus struct {
-	Node      string   `json:"node"`
-	Drained   bool     `json:"drained"`
-	Holds     []string `json:"holds"`
-	StandsBy  []string `json:"stands_by"`
-	ClockSkew *float64 `json:"clock_skew_seconds,omitempty"` // of the engine's clock, above 0 where the node's is ahead
-
-	Present bool              `json:"present"` // it holds or stands by for something
-	Heard   *time.Time        `json:"heard,omitempty"`
-	Version string            `json:"version,omitempty"`
-	Names   []json.RawMessage `json:"names,omitempty"` // what it has shared, as in lifeline status --json
-}
+type nodeStatus = cluster.Node
 
 // nodesOf turns a view round.
 func nodesOf(view engine.View) []nodeStatus {
@@ -181,11 +170,11 @@ func printNodes(list []nodeStatus, asJSON bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	for i, line := range apart(list) {
+	for i, d := range cluster.Apart(list) {
 		if i == 0 {
 			fmt.Println()
 		}
-		fmt.Fprintln(printable{os.Stdout}, line)
+		fmt.Fprintf(printable{os.Stdout}, "%s: %s; %s\n", d.What, d.Text, d.Advice)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -213,40 +212,6 @@ func withShared(nodes []nodeStatus, by map[string][]sharedName) []nodeStatus {
 		}
 	}
 	return nodes
-}
-
-// apart says in lines which nodes differ in version or clock.
-func apart(nodes []nodeStatus) (lines []string) {
-	versions := map[string][]string{}
-	var least, most *nodeStatus
-	for i := range nodes {
-		n := &nodes[i]
-		if n.Version != "" {
-			versions[n.Version] = append(versions[n.Version], n.Node)
-		}
-		if n.ClockSkew == nil {
-			continue
-		}
-		if least == nil || *n.ClockSkew < *least.ClockSkew {
-			least = n
-		}
-		if most == nil || *n.ClockSkew > *most.ClockSkew {
-			most = n
-		}
-	}
-	if len(versions) > 1 {
-		var parts []string
-		for _, v := range slices.Sorted(maps.Keys(versions)) {
-			parts = append(parts, v+" on "+strings.Join(versions[v], ", "))
-		}
-		lines = append(lines, "versions apart: "+strings.Join(parts, "; ")+"; install one of them on every node")
-	}
-	// Differences are told in whole seconds, and etcd's clock is known to half of one.
-	if least != nil && *most.ClockSkew-*least.ClockSkew > 2 {
-		lines = append(lines, fmt.Sprintf("clocks apart: %s is %.0fs ahead of %s; set the clocks by NTP", most.Node,
-			*most.ClockSkew-*least.ClockSkew, least.Node))
-	}
-	return lines
 }
 
 // printable is a terminal's: what an engine tells may be anybody's text.

@@ -1,0 +1,66 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Node is a node of a cluster.
+type Node struct {
+	Name     string
+	Drained  bool
+	Present  bool           // it holds or stands by for something
+	Ahead    *time.Duration // its clock, of the engine's
+	Heard    *time.Time     // when it last shared how it stands
+	Version  string
+	Holds    []string
+	StandsBy []string
+}
+
+// state is how the node stands, and its colour.
+func (n *Node) state() (text string, class markup) {
+	switch {
+	case !n.Present && n.Heard != nil:
+		return "not heard of", "bad"
+	case n.Drained:
+		return "drained", "warn"
+	case len(n.Holds) == 0:
+		return "stands by", "idle"
+	}
+	return "runs", "ok"
+}
+
+// nodes is the list of a cluster's nodes, one a row.
+func (w *writer) nodes() {
+	if len(w.page.Nodes) == 0 {
+		return
+	}
+	w.f("<section><h2 id=nodes>All nodes: %</h2>\n<table class=nodes aria-labelledby=nodes><thead><tr>", len(w.page.Nodes))
+	for _, head := range []string{"Node", "State", "Last heard", "Clock", "Version", "Runs", "Could run"} {
+		w.f("<th scope=col>%", head)
+	}
+	w.f("<tbody>\n")
+	for i := range w.page.Nodes {
+		n := &w.page.Nodes[i]
+		state, class := n.state()
+		w.f("<tr class=%><th scope=row>%<td class=state>%<td class=heard>", class, n.Name, state)
+		if n.Heard != nil {
+			w.f("%", *n.Heard)
+		}
+		w.f("<td class=clock>")
+		if n.Ahead != nil {
+			w.f("%", fmt.Sprintf("%+.0fs", n.Ahead.Seconds()))
+		}
+		w.f("<td class=version>%<td class=runs>%<td class=could>%\n", n.Version, w.list(n.Holds), w.list(n.StandsBy))
+	}
+	w.f("</table></section>\n")
+}
+
+// list is some names, with how many they are.
+func (w *writer) list(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d: %s", len(names), strings.Join(names, " "))
+}
