@@ -283,8 +283,7 @@ func (o *options) written(name string, s *instanceStatus) journal.State {
 	s.Last, s.LastSuccess, s.Totals = st.Last, st.LastSuccess, st.Totals
 	if failed(s.Last) {
 		_, history, _ := o.guard.Journal(name)
-		runs, _ := journal.ReadHistory(history)
-		s.Failing = stamp(journal.FailingSince(runs))
+		s.Failing = stamp(journal.FailingSince(history))
 	}
 	if s.Command == nil {
 		s.Command = st.Command

@@ -165,8 +165,8 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 }
 
 // gathering makes of each history what the page shows of it. Names are asked for
-// in their order, so the next history is read while the last one is looked at. No
-// more than these are kept.
+// in their order, so the next histories are read while the last one is looked at.
+// No more than these are kept.
 type gathering struct {
 	at        time.Time
 	list      []instanceStatus
@@ -174,8 +174,12 @@ type gathering struct {
 	paths     []string       // of the histories, in the order of list
 	of        map[string]int // whose a path is
 
-	last, ahead *reading
+	last  *reading
+	ahead []*reading // of the names that come next
 }
+
+// readAhead is how many histories are read at a time: two cores are kept busy.
+const readAhead = 2
 
 // reading is a history that is being read.
 type reading struct {
@@ -203,14 +207,15 @@ func (g *gathering) read(path string) ([]journal.Run, error) {
 	if g.last != nil && g.last.path == path {
 		return g.last.runs, g.last.err
 	}
-	r := g.ahead
-	if r == nil || r.path != path {
-		r = g.begin(path)
+	var r *reading
+	if len(g.ahead) > 0 && g.ahead[0].path == path {
+		r, g.ahead = g.ahead[0], g.ahead[1:]
+	} else {
+		r, g.ahead = g.begin(path), nil
 	}
-	g.ahead = nil
 	i, known := g.of[path]
-	if known && i+1 < len(g.paths) {
-		g.ahead = g.begin(g.paths[i+1])
+	for next := i + 1 + len(g.ahead); known && len(g.ahead) < readAhead && next < len(g.paths); next++ {
+		g.ahead = append(g.ahead, g.begin(g.paths[next]))
 	}
 	<-r.done
 	if known {

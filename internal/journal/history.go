@@ -33,18 +33,28 @@ func ReadHistory(path string) ([]Run, error) {
 func parseHistory(text []byte) []Run {
 	runs := make([]Run, 0, bytes.Count(text, []byte("\n"))+1)
 	for line := range bytes.Lines(text) {
-		if r, ok := parseRun(line); ok {
-			runs = append(runs, r)
+		runs = append(runs, Run{})
+		if last := len(runs) - 1; !parseRun(line, &runs[last]) {
+			runs = runs[:last]
 		}
 	}
 	return runs
 }
 
-// FailingSince is the start of the first of the failed runs at the end; zero where
-// the last run didn't fail.
-func FailingSince(runs []Run) (since time.Time) {
-	for i := len(runs) - 1; i >= 0 && runs[i].Outcome != OK && runs[i].Outcome != Stopped; i-- {
-		since = runs[i].Start
+// FailingSince reads a history from its end: the start of the first of the failed
+// runs there, and zero where the last run didn't fail.
+func FailingSince(path string) (since time.Time) {
+	text, _ := os.ReadFile(path)
+	for len(text) > 0 {
+		at := bytes.LastIndexByte(text[:len(text)-1], '\n') + 1
+		var r Run
+		if parseRun(text[at:], &r) {
+			if r.Outcome == OK || r.Outcome == Stopped {
+				break
+			}
+			since = r.Start
+		}
+		text = text[:at]
 	}
 	return since
 }

@@ -206,7 +206,7 @@ func FuzzRun(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if _, ok := parseWritten(line); !ok {
+	if !new(Run).parseWritten(line) {
 		f.Fatalf("%s isn't read by hand", line)
 	}
 	f.Add(line)
@@ -215,11 +215,10 @@ func FuzzRun(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		byHand, ok := parseWritten(text)
-		if !ok {
+		var byHand, want Run
+		if !byHand.parseWritten(text) {
 			return
 		}
-		var want Run
 		if err := json.Unmarshal(text, &want); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
@@ -233,6 +232,39 @@ func FuzzRun(f *testing.F) {
 	})
 }
 
+// FailingSince reads from the end as far as it must, over lines that are torn.
+func TestFailingSince(t *testing.T) {
+	line := func(n int, outcome string) string {
+		text, err := json.Marshal(Run{Start: at(n), End: at(n + 1), Outcome: outcome})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text) + "\n"
+	}
+	for text, want := range map[string]time.Time{
+		"":                                  {},
+		"\n":                                {},
+		line(1, OK):                         {},
+		line(1, Failed):                     at(1),
+		line(1, OK) + line(2, Failed):       at(2),
+		line(1, Failed) + line(2, Stopped):  {},
+		line(1, Failed) + line(2, OK) + "{": {},
+		line(1, OK) + line(2, Killed) + "{torn\n\n" + line(3, Lost) + `{"start":`: at(2),
+		line(1, OK) + strings.TrimSuffix(line(2, Failed), "\n"):                   at(2),
+	} {
+		path := filepath.Join(t.TempDir(), "history")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if have := FailingSince(path); !have.Equal(want) {
+			t.Errorf("%q: %v, not %v", text, have, want)
+		}
+	}
+	if have := FailingSince(filepath.Join(t.TempDir(), "none")); !have.IsZero() {
+		t.Errorf("without a file: %v", have)
+	}
+}
+
 func BenchmarkRun(b *testing.B) {
 	line, err := json.Marshal(Run{Start: day, End: day.Add(3456789), PID: 123456, Generation: "0123456789abcdef",
 		Outcome: "ok", MaxRSS: 1 << 24, CPU: 0.123, Supervisor: 9})
@@ -240,8 +272,9 @@ func BenchmarkRun(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.SetBytes(int64(len(line)))
+	var r Run
 	for b.Loop() {
-		if _, ok := parseRun(line); !ok {
+		if r = (Run{}); !parseRun(line, &r) {
 			b.Fatal("not read")
 		}
 	}

@@ -7,29 +7,31 @@ import (
 	"time"
 )
 
-// parseRun reads one line of a history. parseWritten reads the lines that appendRun
+// parseRun reads one line of a history into r, a zero Run of the caller's: one made
+// here would be an allocation a line. parseWritten reads the lines that appendRun
 // writes: a page of 300 names has 600,000 of them, and encoding/json takes twenty
 // times as long. encoding/json reads every other line.
-func parseRun(line []byte) (Run, bool) {
-	r, ok := parseWritten(line)
-	if !ok {
-		r = Run{}
-		ok = json.Unmarshal(line, &r) == nil
+func parseRun(line []byte, r *Run) bool {
+	if !r.parseWritten(line) {
+		*r = Run{}
+		if json.Unmarshal(line, r) != nil {
+			return false
+		}
 	}
-	return r, ok && r.Outcome != "" && !r.End.Before(r.Start)
+	return r.Outcome != "" && !r.End.Before(r.Start)
 }
 
 // parseWritten reads what json.Marshal makes of a Run whose texts need no escapes.
 // ok is false for everything else.
-func parseWritten(line []byte) (r Run, ok bool) {
+func (r *Run) parseWritten(line []byte) (ok bool) {
 	line = bytes.TrimSuffix(line, []byte("\n"))
 	if len(line) < 2 || line[0] != '{' {
-		return r, false
+		return false
 	}
 	for rest := line[1:]; ; rest = rest[1:] {
 		var key, value []byte
 		if key, rest, ok = cutText(rest); !ok || len(rest) == 0 || rest[0] != ':' {
-			return r, false
+			return false
 		}
 		rest = rest[1:]
 		if len(rest) > 0 && rest[0] == '"' {
@@ -43,30 +45,36 @@ func parseWritten(line []byte) (r Run, ok bool) {
 		}
 		switch {
 		case !ok || len(rest) == 0:
-			return r, false
+			return false
 		case rest[0] == '}':
-			return r, len(rest) == 1
+			return len(rest) == 1
 		case rest[0] != ',':
-			return r, false
+			return false
 		}
 	}
 }
 
-// cutText takes a string in quotes from the front of text. ok is false unless the
-// string is printable ASCII without a backslash.
+// cutText takes a string in quotes from the front of text. A string with an escape
+// is cut too early, which isPlain tells.
 func cutText(text []byte) (inner, rest []byte, ok bool) {
 	if len(text) == 0 || text[0] != '"' {
 		return nil, nil, false
 	}
-	for i, c := range text[1:] {
-		switch {
-		case c == '"':
-			return text[1 : i+1], text[i+2:], true
-		case c == '\\' || c < ' ' || c > '~':
-			return nil, nil, false
+	end := bytes.IndexByte(text[1:], '"') + 1
+	if end == 0 {
+		return nil, nil, false
+	}
+	return text[1:end], text[end+1:], true
+}
+
+// isPlain reports printable ASCII without escapes.
+func isPlain(text []byte) bool {
+	for _, c := range text {
+		if c == '\\' || c < ' ' || c > '~' {
+			return false
 		}
 	}
-	return nil, nil, false
+	return true
 }
 
 // numberEnd returns the length of the number that text begins with.
@@ -88,6 +96,11 @@ func (r *Run) setText(key string, value []byte) bool {
 	case "ready":
 		r.Ready = new(time.Time)
 		return setTime(r.Ready, value)
+	}
+	if !isPlain(value) {
+		return false
+	}
+	switch key {
 	case "generation":
 		r.Generation = string(value)
 	case "outcome":

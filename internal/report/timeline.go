@@ -43,35 +43,30 @@ func NewTimeline(runs []journal.Run, up *time.Time, at time.Time, d time.Duratio
 	t := Timeline{From: at.Add(-d), To: at, Slots: make([]Slot, n), Skipped: make([]bool, n)}
 	ran := make([]time.Duration, n)
 	step := d / time.Duration(n)
-	slot := func(when time.Time) int { return min(max(int(when.Sub(t.From)/step), 0), n-1) }
-	covered := t.From
-	add := func(start, end time.Time) {
-		if start.Before(covered) {
-			start = covered
-		}
-		if end.After(at) {
-			end = at
-		}
-		if !end.After(start) {
+	slot := func(when time.Duration) int { return min(max(int(when/step), 0), n-1) }
+	covered := time.Duration(0) // of the span, from its beginning
+	add := func(start, end time.Duration) {
+		start, end = max(start, covered), min(end, d)
+		if end <= start {
 			return
 		}
 		covered = end
-		t.Up += end.Sub(start)
-		for i := slot(start); i < n; i++ {
-			from, to := t.From.Add(time.Duration(i)*step), t.From.Add(time.Duration(i+1)*step)
-			if !from.Before(end) {
-				break
-			}
-			ran[i] += earlier(to, end).Sub(later(from, start))
+		t.Up += end - start
+		for i := slot(start); i < n && time.Duration(i)*step < end; i++ {
+			ran[i] += min(time.Duration(i+1)*step, end) - max(time.Duration(i)*step, start)
 		}
 	}
 	for i := range runs {
 		r := &runs[i]
-		add(r.Start, r.End)
-		if r.End.Before(t.From) || r.End.After(at) {
+		if r.End.Before(t.From) {
 			continue
 		}
-		at, how := slot(r.End), None
+		end := r.End.Sub(t.From)
+		add(r.Start.Sub(t.From), end)
+		if end > d {
+			continue
+		}
+		at, how := slot(end), None
 		t.Runs++
 		switch r.Outcome {
 		case "ok":
@@ -92,7 +87,7 @@ func NewTimeline(runs []journal.Run, up *time.Time, at time.Time, d time.Duratio
 		t.Skipped[at] = t.Skipped[at] || r.Skipped > 0
 	}
 	if up != nil {
-		add(*up, at)
+		add(up.Sub(t.From), d)
 	}
 	for i, spent := range ran {
 		switch {
@@ -104,25 +99,11 @@ func NewTimeline(runs []journal.Run, up *time.Time, at time.Time, d time.Duratio
 		}
 	}
 	if len(runs) > 0 && !complete && runs[0].Start.After(t.From) {
-		for i := range slot(runs[0].Start) {
+		for i := range slot(runs[0].Start.Sub(t.From)) {
 			t.Slots[i] = Unknown
 		}
 	}
 	return t
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // Coarser is the timeline with by slots in the place of one: the worst of them,

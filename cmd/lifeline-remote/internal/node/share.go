@@ -85,8 +85,7 @@ func summaryOf(h cluster.Hello) summary {
 	out.Restarts, out.Reloads, out.Status, out.Fence = s.Restarts, s.Reloads, s.Status, s.Fence
 	out.Last, out.LastSuccess, out.Totals = s.Last, s.LastSuccess, s.Totals
 	if s.Last != nil && !s.Last.Good() && s.Last.Outcome != journal.Stopped {
-		runs, _ := journal.ReadHistory(files + ".history")
-		if since := journal.FailingSince(runs); !since.IsZero() {
+		if since := journal.FailingSince(files + ".history"); !since.IsZero() {
 			out.Failing = &since
 		}
 	}
