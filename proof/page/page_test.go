@@ -376,6 +376,71 @@ func TestFleet(t *testing.T) {
 	b.isQuiet(file)
 }
 
+// TestCluster: a page of nodes, as an engine may tell of them. What stands in for
+// lifeline-remote says what it would say.
+func TestCluster(t *testing.T) {
+	axe := readAxe(t)
+	ago := func(d time.Duration) string { return time.Now().Add(-d).Format(time.RFC3339) }
+	var many []string
+	for n := range 80 {
+		many = append(many, fmt.Sprintf("customer-%03d.import", n))
+	}
+	name := func(name string) map[string]any {
+		return map[string]any{"name": name, "state": "running", "running": true, "command": []string{"/srv/" + name},
+			"up_since": ago(3 * time.Hour), "totals": map[string]int{"runs": 7, "ok": 7}}
+	}
+	failing := name("web")
+	failing["failing_since"], failing["status"], failing["schedule"] = ago(time.Hour), evil, evil
+	failing["last"] = map[string]any{"start": ago(time.Hour), "end": ago(time.Minute), "outcome": "failed", "code": 3, "why": evil}
+	answer, err := json.Marshal([]map[string]any{
+		{"node": "a", "holds": many, "stands_by": []string{"web"}, "clock_skew_seconds": 12, "present": true,
+			"heard": ago(time.Minute), "version": "0.2.0", "names": []any{name(many[0]), "no object", 7}},
+		{"node": strings.Repeat("long", 50), "holds": []string{"web"}, "stands_by": many, "clock_skew_seconds": -1,
+			"present": true, "heard": ago(time.Minute), "version": evil, "names": []any{failing}},
+		{"node": evil, "holds": []string{}, "stands_by": []string{}, "heard": ago(70 * time.Hour), "version": "0.1.0",
+			"names": []any{name("web"), map[string]any{"name": evil}}},
+		{"node": "drained", "holds": []string{}, "stands_by": []string{}, "drained": true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, file := t.TempDir(), filepath.Join(t.TempDir(), "page.html")
+	for name, text := range map[string]string{"answer": string(answer),
+		"lifeline-remote": "#!/bin/sh\nexec cat " + filepath.Join(bin, "answer") + "\n"} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := lifeline(t, t.TempDir(), "report", "--cluster", "etcd://h", "--out", file)
+	cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b := open(t)
+	for _, width := range []int64{360, 800, 1400} {
+		b.show(file, width, "light")
+		for _, what := range b.faults(axe) {
+			t.Errorf("at %d: %s", width, what)
+		}
+	}
+	if ask[bool](b, "'hacked' in window") || ask[int](b, "document.querySelectorAll('img').length") > 0 {
+		t.Error("foreign text became markup")
+	}
+	if n := ask[int](b, "document.querySelectorAll('table.nodes tbody tr').length"); n != 4 {
+		t.Errorf("%d nodes are shown", n)
+	}
+	text := ask[string](b, "document.querySelector('.wrong').innerText")
+	for _, want := range []string{"a is 13s ahead of longlong", "versions apart: 0.2.0 on a; ", "not heard of: ", "its last word came 2d22h ago",
+		"failing since "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q isn't among what is wrong: %s", want, text)
+		}
+	}
+	if keep := os.Getenv("LIFELINE_PAGE"); keep != "" { // for a look
+		_ = exec.Command("cp", file, keep).Run()
+	}
+	b.isQuiet(file)
+}
+
 // TestKeyboard: Tab comes to each control, and shows where it is.
 func TestKeyboard(t *testing.T) {
 	need.Program(t, "systemd-notify")
