@@ -226,6 +226,7 @@ echo "told: the ping (0) didn't get through: ping.example: no such host" >${lock
 		"supervisor stopped":             {breaks: `starts ./serve; kill -STOP $sup`, want: "its supervisor", advice: "kill -CONT"},
 		"worker stopped":                 {breaks: `starts ./serve; kill -STOP $worker`, want: "it lives, so nothing else is started", advice: "kill -CONT"},
 		"the last run failed":            {breaks: `lifeline web -- sh -c 'exit 3' || :`, want: "the last one: exit 3", advice: "lifeline history web"},
+		"due while cron was down":        {breaks: `instead "$(date -d '2 hours ago' '+%M %H') * * * $L web -- $work/serve"; lifeline web -- true; touch -d '26 hours ago' /var/lib/lifeline/web-* /run/lifeline/web-* $spool`, want: "when the machine or its cron wasn't up (it is since ", advice: "lifeline start web starts it now"},
 		"the last three failed":          {breaks: `for i in 1 2 3; do lifeline web -- sh -c 'exit 4' || :; done`, want: "the last 3 failed, since ", advice: "what it printed is lost, because cron finds no /usr/sbin/sendmail"},
 		"the last was killed":            {breaks: `lifeline web -- sh -c 'kill -9 $$' 2>/dev/null || :`, want: "the last one: SIGKILL", advice: "when memory ran out"},
 		"the last never started":         {breaks: `lifeline web -- nosuch 2>/dev/null || :`, want: "couldn't start (127)", advice: "give its whole path"},

@@ -161,6 +161,9 @@ func writeMetrics(b *bytes.Buffer, list []instanceStatus) {
 // replaceFile writes path so that a reader sees the old or the new one, never
 // half of one. what is what stands in it.
 func replaceFile(path, what string, mode os.FileMode, text []byte) error {
+	if err := replaceable(path, what); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err == nil {
 		_, err = f.Write(text)
@@ -177,7 +180,20 @@ func replaceFile(path, what string, mode os.FileMode, text []byte) error {
 		if errors.As(err, &p) {
 			err = p.Err
 		}
-		return fmt.Errorf("cannot write %s to %s: %w; is the directory there, and yours to write?", what, path, err)
+		advice := ""
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			advice = "; is the directory there, and yours to write?"
+		}
+		return fmt.Errorf("cannot write %s to %s: %w%s", what, path, err, advice)
+	}
+	return nil
+}
+
+// replaceable refuses what a file would take the place of: /dev/null, a pipe, a link.
+func replaceable(path, what string) error {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("cannot write %s to %s: it is no regular file, and would be replaced by one; give a file, or a "+
+			"path where nothing is", what, path)
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 	}
 	cron := "runs" // unless a finding says something else
 	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Follows: true,
-		History: g.read, Found: func(f doctor.Finding) {
+		NoOutput: r.noOutput, History: g.read, Found: func(f doctor.Finding) {
 			switch {
 			case f.Word == "paused" && slices.ContainsFunc(list, func(s instanceStatus) bool {
 				return s.Name == f.Name &&

@@ -42,6 +42,9 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	if k.report == "" {
 		return usage("--report: give the file that the page is to be written to")
 	}
+	if err := replaceable(file, "the page"); err != nil {
+		return err
+	}
 	e := &k.entry
 	if e.Binary, err = binary(); err != nil {
 		return err

@@ -69,6 +69,8 @@ type Doctor struct {
 	// shows them reads each file once.
 	History func(path string) ([]journal.Run, error)
 
+	NoOutput bool // what failed runs printed is left out
+
 	Found func(Finding) // is called for each finding, as soon as there is one
 
 	name    string // that is examined

@@ -139,7 +139,7 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 	ends := failures(g, name, began)
 	switch {
 	case len(ends) > 0:
-		d.wrong("simulate", remedyOf(ends[0], c), "in cron's environment it ended %d times within %s, at first: %s%s", len(ends), human.Length(d.For), human.End(ends[0]), quoted(said(out)))
+		d.wrong("simulate", remedyOf(ends[0], c, false), "in cron's environment it ended %d times within %s, at first: %s%s", len(ends), human.Length(d.For), human.End(ends[0]), quoted(said(out)))
 	case !running:
 		d.wrong("simulate", "try its line by hand, and see where it waits", "after %s nothing of it ran yet; it said: %s", human.Length(d.For), said(out))
 	case h.Worker.Zero():

@@ -372,24 +372,35 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	if since.IsZero() && !exists(state) {
 		return // it has never been started, and the line may be a new one
 	}
-	traces := []time.Time{procscan.Booted(), since}
+	started := procscan.Booted() // the machine, and what starts names
 	for _, crond := range d.cronds {
-		since, _ := procscan.Describe(crond.id)
-		traces = append(traces, since)
+		if since, _ := procscan.Describe(crond.id); since.After(started) {
+			started = since
+		}
 	}
+	traces := []time.Time{since}
 	for _, file := range []string{state, strings.TrimSuffix(state, ".state") + ".paused", e.Lock, e.Run} {
 		if info, err := os.Stat(file); err == nil {
 			traces = append(traces, info.ModTime())
 		}
 	}
-	if due, seen, missed := missed(times, time.Now().Add(-slack-c.start.Jitter), traces); missed {
-		d.wrong("state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s "+
+	by := time.Now().Add(-slack - c.start.Jitter)
+	if due, _, is := missed(times, by, traces); is && !started.Before(due) && exists(state) && isRare(times, due) {
+		d.wrongAs("overdue", "state", "cron makes up for no start: lifeline start "+c.name+" starts it now",
+			"it was to start at %s, when the machine or its cron wasn't up (it is since %s)", human.PastTime(due),
+			human.PastTime(started))
+	} else if due, seen, is := missed(times, by, append(traces, started)); is {
+		d.wrongAs("overdue", "state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s "+
 			"starts it now", c.name),
 			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of cron's start "+
 				"is of %s",
 			human.PastTime(due), human.PastTime(seen))
 	}
 }
+
+// isRare reports that the next start after one is so far that a missed one matters:
+// what ticks more often is soon made up for.
+func isRare(times install.Times, due time.Time) bool { return times.Next(due).Sub(due) >= time.Hour }
 
 // missed tells whether the last time of a schedule, up to by, is newer than
 // every trace: of a tick, and of what ticks.
@@ -434,16 +445,44 @@ func (d *Doctor) history(c candidate) {
 		d.fine("last runs", "the last one: %s", how)
 		return
 	}
+	words, kept := d.printedLast(c, last)
+	if words != "" {
+		how += "; it printed last: " + words
+	}
 	what := "the last one"
 	if bad > 1 {
 		what = fmt.Sprintf("the last %d failed, since %s; the latest", bad, human.PastTime(runs[len(runs)-bad].Start))
 	}
-	d.wrongAs("failing", "last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c), name),
+	d.wrongAs("failing", "last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c, kept),
+		name),
 		"%s: %s", what, how)
 }
 
-// remedyOf is where to look for the reason.
-func remedyOf(r journal.Run, c candidate) string {
+// mostPrinted is how much of a line is shown, in bytes.
+const mostPrinted = 200
+
+// printedLast is the last line that a failed run printed, where a logger has kept it.
+func (d *Doctor) printedLast(c candidate, r journal.Run) (line string, kept bool) {
+	path, err := c.guard.FailedOutput(c.name)
+	if err != nil {
+		return "", false
+	}
+	o, err := journal.ReadOutput(path)
+	if err != nil || o.Generation != r.Generation {
+		return "", false
+	}
+	lines := strings.Split(strings.TrimSpace(o.Text), "\n")
+	if line = lines[len(lines)-1]; len(line) > mostPrinted {
+		line = strings.ToValidUTF8(line[:mostPrinted], "") + "…"
+	}
+	if d.NoOutput {
+		line = ""
+	}
+	return line, true
+}
+
+// remedyOf is where to look for the reason; kept is whether the end of what it printed is.
+func remedyOf(r journal.Run, c candidate, kept bool) string {
 	switch {
 	case r.Code == 127:
 		return "the command isn't found as cron looks for it: give its whole path"
@@ -454,7 +493,11 @@ func remedyOf(r journal.Run, c candidate) string {
 	case r.Outcome == journal.Lost:
 		return "lifeline itself was killed, or the machine went down"
 	}
-	return printed(c) + "; or try: lifeline doctor --simulate " + c.name
+	where := printed(c)
+	if kept && c.start.Log == "" {
+		where = "the end of what it printed is kept, and lifeline report shows it"
+	}
+	return where + "; or try: lifeline doctor --simulate " + c.name
 }
 
 // printed says where what it printed has gone.

@@ -52,15 +52,21 @@ func (w *writer) nodes() {
 		if n.Ahead != nil {
 			w.f("%", fmt.Sprintf("%+.0fs", n.Ahead.Seconds()))
 		}
-		w.f("<td class=version>%<td class=runs>%<td class=could>%\n", n.Version, w.list(n.Holds), w.list(n.StandsBy))
+		w.f("<td class=version>%<td class=runs>%<td class=could>%\n", n.Version, listed(n.Holds), listed(n.StandsBy))
 	}
 	w.f("</table></section>\n")
 }
 
-// list is some names, with how many they are.
-func (w *writer) list(names []string) string {
-	if len(names) == 0 {
+// mostListed is how many names a node's row has at most: all of them stand below.
+const mostListed = 10
+
+// listed is some names, with how many they are.
+func listed(names []string) string {
+	switch {
+	case len(names) == 0:
 		return ""
+	case len(names) > mostListed:
+		return fmt.Sprintf("%d: %s and %d more", len(names), strings.Join(names[:mostListed], " "), len(names)-mostListed)
 	}
 	return fmt.Sprintf("%d: %s", len(names), strings.Join(names, " "))
 }

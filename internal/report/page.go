@@ -21,7 +21,7 @@ var script string
 // (https://www.w3.org/TR/CSP3/#grammardef-hash-source). They stand here, and a test
 // compares them: crypto/sha256 would bring 15 package inits into every start.
 const (
-	styleHash  = "'sha256-fO/XTpwO3806AXgBpoWyoJRPBDHBpb0CCtXltK0B9tk='"
+	styleHash  = "'sha256-CHs6k3BWPVgJ/G9iJZuu0Liy93ilA3SQyLLU2iH0bD0='"
 	scriptHash = "'sha256-QElvcRGNn7gQLfWnuDVG8NOj/euMQzFWrLHzRpoKnuo='"
 )
 
