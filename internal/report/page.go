@@ -21,7 +21,7 @@ var script string
 // (https://www.w3.org/TR/CSP3/#grammardef-hash-source). They stand here, and a test
 // compares them: crypto/sha256 would bring 15 package inits into every start.
 const (
-	styleHash  = "'sha256-CHs6k3BWPVgJ/G9iJZuu0Liy93ilA3SQyLLU2iH0bD0='"
+	styleHash  = "'sha256-8BdDTv5O8vlv8ROXFQTwp1VGb0DkIyJYGIVMLdModlk='"
 	scriptHash = "'sha256-QElvcRGNn7gQLfWnuDVG8NOj/euMQzFWrLHzRpoKnuo='"
 )
 
@@ -92,7 +92,7 @@ func id(i int) markup { return markup("n" + strconv.Itoa(i)) }
 func (w *writer) wrongs(names []Name) {
 	p := w.page
 	if len(p.Wrong) == 0 {
-		w.f("<section><h2 id=wrong>Nothing is wrong</h2>")
+		w.f("<section aria-labelledby=wrong><h2 id=wrong>Nothing is wrong</h2>")
 		w.lastDay(names)
 		w.f("</section>\n")
 		return
@@ -106,7 +106,7 @@ func (w *writer) wrongs(names []Name) {
 	if n := w.limits.names; n > 0 && len(list) > n {
 		list = list[:n]
 	}
-	w.f("<section><h2 id=wrong>What is wrong</h2>\n")
+	w.f("<section aria-labelledby=wrong><h2 id=wrong>What is wrong</h2>\n")
 	w.lastDay(names)
 	w.f("<ul class=wrong role=list>\n") // some screen readers take a list without bullets for none
 	for i, f := range list {
@@ -209,7 +209,7 @@ func (w *writer) lastDayFailed(names []Name) {
 // table is the list of names, one a row.
 func (w *writer) table(names []Name) {
 	p := w.page
-	w.f("<section><h2 id=names tabindex=-1>All names: %</h2>\n", len(p.Names))
+	w.f("<section aria-labelledby=names><h2 id=names tabindex=-1>All names: %</h2>\n", len(p.Names))
 	if len(names) < len(p.Names) {
 		w.f("<p>% are left out, so that the page stays small.</p>\n", len(p.Names)-len(names))
 	}
@@ -307,7 +307,7 @@ func (w *writer) legend() {
 
 // details has a part for each name.
 func (w *writer) details(names []Name) {
-	w.f("<section><h2 id=each>Each name</h2>\n")
+	w.f("<section aria-labelledby=each><h2 id=each>Each name</h2>\n")
 	for i := range names {
 		w.article(i, &names[i])
 	}
@@ -319,7 +319,7 @@ func (w *writer) article(i int, n *Name) {
 	if n.Machine != "" {
 		w.f("%: ", n.Machine)
 	}
-	w.f("%</h3>\n<p class=state>%", n.Name, n.State)
+	w.f("%</h3>\n<div class=more><p class=state>%", n.Name, n.State)
 	if n.Since != nil {
 		w.f(" since %", *n.Since)
 	}
@@ -381,7 +381,7 @@ func (w *writer) article(i int, n *Name) {
 		}
 	}
 	w.output(n)
-	w.f("</article>\n")
+	w.f("</div></article>\n")
 }
 
 // output is what a failed run printed last.

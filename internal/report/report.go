@@ -233,6 +233,17 @@ func (l Lengths) facts() string {
 // before what is paused. A name about which something is wrong is a bad one.
 func (p *Page) Sort() {
 	type id struct{ machine, name string }
+	worst := map[id]int{}
+	for _, w := range p.Wrong {
+		key := id{w.Machine, w.Name}
+		if least, known := worst[key]; !known || w.rank() < least {
+			worst[key] = w.rank()
+		}
+	}
+	slices.SortStableFunc(p.Wrong, func(a, b Wrong) int {
+		return cmp.Or(cmp.Compare(worst[id{a.Machine, a.Name}], worst[id{b.Machine, b.Name}]), cmp.Compare(a.Machine,
+			b.Machine), cmp.Compare(a.Name, b.Name), cmp.Compare(a.rank(), b.rank()))
+	})
 	wrong := map[id][]string{}
 	for _, w := range p.Wrong {
 		if key := (id{w.Machine, w.Name}); !slices.Contains(wrong[key], w.What) {
@@ -250,17 +261,6 @@ func (p *Page) Sort() {
 			n.Kind = KindBad
 		}
 	}
-	worst := map[id]int{}
-	for _, w := range p.Wrong {
-		key := id{w.Machine, w.Name}
-		if least, known := worst[key]; !known || w.rank() < least {
-			worst[key] = w.rank()
-		}
-	}
-	slices.SortStableFunc(p.Wrong, func(a, b Wrong) int {
-		return cmp.Or(cmp.Compare(worst[id{a.Machine, a.Name}], worst[id{b.Machine, b.Name}]), cmp.Compare(a.Machine,
-			b.Machine), cmp.Compare(a.Name, b.Name), cmp.Compare(a.rank(), b.rank()))
-	})
 	slices.SortStableFunc(p.Names, func(a, b Name) int {
 		return cmp.Or(cmp.Compare(min(a.Kind, KindPaused), min(b.Kind, KindPaused)), cmp.Compare(a.Machine, b.Machine),
 			cmp.Compare(a.Name, b.Name))

@@ -1,0 +1,82 @@
+//go:build linux
+
+package page
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/accessibility"
+
+	"lifeline/proof/need"
+)
+
+// heard is what a screen reader says of the page, in its order: "role: name".
+func (b *browser) heard() (list []string) {
+	b.Helper()
+	tree := command(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	nodes := map[accessibility.NodeID]*accessibility.Node{}
+	for _, n := range tree.Nodes {
+		nodes[n.NodeID] = n
+	}
+	text := func(v *accessibility.Value) (s string) {
+		if v != nil {
+			_ = json.Unmarshal(v.Value, &s)
+		}
+		return s
+	}
+	var walk func(*accessibility.Node)
+	walk = func(n *accessibility.Node) {
+		if n == nil {
+			return
+		}
+		if role := text(n.Role); !n.Ignored && role != "InlineTextBox" && role != "generic" && role != "none" {
+			list = append(list, role+": "+text(n.Name))
+		}
+		for _, id := range n.ChildIDs {
+			walk(nodes[id])
+		}
+	}
+	walk(tree.Nodes[0])
+	return list
+}
+
+// TestReading: a screen reader says first what is wrong and why, goes from landmark
+// to landmark and from heading to heading, and knows the name of each row. The
+// heading of each name was not there before it was on the screen.
+func TestReading(t *testing.T) {
+	need.Program(t, "systemd-notify")
+	file := write(t, scene(t))
+	b := open(t)
+	for _, width := range []int64{1400, 360} {
+		b.show(file, width, "light")
+		list := b.heard()
+		at := 0
+		for _, want := range []string{"RootWebArea: To be looked at: ", "link: To the list of names", "banner: ",
+			"heading: lifeline on ", "StaticText: To be looked at: ", "StaticText: Written ", "main: ", "region: What is wrong",
+			"heading: What is wrong", "StaticText: In the last 24 hours, ", "list: ", "link: fails", "StaticText: failing",
+			"StaticText: : the last one: exit 3", "StaticText: To do: ", "region: All names: 8", "heading: All names: 8",
+			"table: All names: 8", "columnheader: Name", "rowheader: fails", "cell: not running; failing, crontab", "region: Each name",
+			"heading: Each name", "heading: fails", "heading: fails.too", "heading: job", "contentinfo: "} {
+			if width < 800 && strings.HasPrefix(want, "columnheader") {
+				continue // on a phone the cells say themselves what they are
+			}
+			next := slices.IndexFunc(list[at:], func(one string) bool { return strings.HasPrefix(one, want) })
+			if next < 0 {
+				t.Fatalf("at %d: %q isn't heard after %q", width, want, list[max(0, at-1):min(len(list), at+40)])
+			}
+			at += next
+		}
+		named := 0
+		for _, one := range list {
+			if strings.HasPrefix(one, "heading: ") {
+				named++
+			}
+		}
+		if named < 3+8 {
+			t.Errorf("at %d: %d headings", width, named)
+		}
+	}
+}
