@@ -103,18 +103,35 @@ func readFleetFile(path string) (list []instanceStatus, written time.Time, err e
 	if err := json.Unmarshal(text, &list); err != nil {
 		return nil, written, fmt.Errorf("it is no output of status --json: %w", err)
 	}
+	if list == nil {
+		return nil, written, errors.New("it is no output of status --json: null")
+	}
+	seen := map[string]bool{}
 	for i := range list {
-		if guard.CheckName(list[i].Name) != nil {
+		s := &list[i]
+		if guard.CheckName(s.Name) != nil {
 			return nil, written, fmt.Errorf("entry %d has no valid name", i+1)
 		}
+		if seen[s.label()] {
+			return nil, written, fmt.Errorf("%s stands there twice", s.label())
+		}
+		seen[s.label()] = true
 	}
 	return list, info.ModTime(), nil
+}
+
+// label is the name, and whose it is where status --all-users says so.
+func (s *instanceStatus) label() string {
+	if s.User != "" {
+		return s.User + ": " + s.Name
+	}
+	return s.Name
 }
 
 // wrongs are what the status alone tells of.
 func (s *instanceStatus) wrongs(machine string) (list []report.Wrong) {
 	add := func(what, advice, text string) {
-		list = append(list, report.Wrong{Machine: machine, Name: s.Name, What: what, Text: text, Advice: advice})
+		list = append(list, report.Wrong{Machine: machine, Name: s.label(), What: what, Text: text, Advice: advice})
 	}
 	if s.Problem != "" {
 		add("state", "on it: lifeline doctor "+s.Name, s.Problem)

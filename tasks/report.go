@@ -228,7 +228,7 @@ func (g *gathering) read(path string) ([]journal.Run, error) {
 // onPage is the status in the page's words.
 func (s *instanceStatus) onPage() report.Name {
 	n := report.Name{
-		Name: s.Name, Kind: s.kind(), State: s.stateText(), Since: s.UpSince, Command: strings.Join(s.Command, " "),
+		Name: s.label(), Kind: s.kind(), State: s.stateText(), Since: s.UpSince, Command: strings.Join(s.Command, " "),
 		Schedule: s.Schedule,
 		Last:     s.Last, LastOK: s.LastSuccess, Failing: s.Failing, Status: s.Status,
 		Problem: s.Problem, Processes: s.Processes,

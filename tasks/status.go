@@ -240,7 +240,7 @@ func writeTable(out io.Writer, list []instanceStatus, colour bool, screen int) {
 	if users { // a name is one's own: whose it is belongs to it
 		rows[0][0] = "USER: NAME"
 		for i, s := range list {
-			rows[i+1][0] = s.User + ": " + s.Name
+			rows[i+1][0] = s.label()
 		}
 	}
 	for _, row := range rows { // files of other users, and of other machines, may say anything

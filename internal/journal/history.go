@@ -20,7 +20,7 @@ const maxHistory = 512 << 10
 // ReadHistory returns the runs of a history file, the oldest first, without the
 // lines that can't be parsed. A missing file has no runs.
 func ReadHistory(path string) ([]Run, error) {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -44,7 +44,7 @@ func parseHistory(text []byte) []Run {
 // FailingSince reads a history from its end: the start of the first of the failed
 // runs there, and zero where the last run didn't fail.
 func FailingSince(path string) (since time.Time) {
-	text, _ := os.ReadFile(path)
+	text, _ := readFile(path)
 	for len(text) > 0 {
 		at := bytes.LastIndexByte(text[:len(text)-1], '\n') + 1
 		var r Run

@@ -139,7 +139,7 @@ type Output struct {
 // ReadState reads a state file. The error is fs.ErrNotExist for a missing file.
 func ReadState(path string) (State, error) {
 	var s State
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return s, err
 	}
@@ -168,7 +168,7 @@ func WriteOutput(path string, o Output) error {
 // ReadOutput reads the file that WriteOutput wrote.
 func ReadOutput(path string) (Output, error) {
 	var o Output
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err == nil {
 		err = json.Unmarshal(text, &o)
 	}

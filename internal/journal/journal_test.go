@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var day = time.Date(2026, 3, 29, 1, 30, 0, 0, time.UTC)
@@ -295,4 +297,30 @@ func FuzzHistory(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Another user's file may be anything. Root waited for the writer of a FIFO.
+func TestNoFile(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for _, err := range []error{unix.Mkfifo(path("fifo"), 0o600), os.Symlink("/dev/zero", path("link")),
+		os.Mkdir(path("directory"), 0o700), os.WriteFile(path("huge"), nil, 0o600), os.Truncate(path("huge"), 1<<40)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"fifo", "link", "directory", "huge"} {
+		if _, err := ReadState(path(name)); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the state in a %s: %v", name, err)
+		}
+		if _, err := ReadHistory(path(name)); err == nil {
+			t.Errorf("the history in a %s is read", name)
+		}
+		if _, err := ReadOutput(path(name)); err == nil {
+			t.Errorf("the output in a %s is read", name)
+		}
+		if since := FailingSince(path(name)); !since.IsZero() {
+			t.Errorf("a %s fails since %v", name, since)
+		}
+	}
 }
