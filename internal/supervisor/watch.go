@@ -78,7 +78,9 @@ func (w *worker) hear() {
 // changes the state: STOPPING over READY over RELOADING, as systemd has it.
 func (w *worker) onMessage(m *sdnotify.Message) {
 	l := w.l
-	if !w.maySpeak(m) {
+	// BARRIER=1 says nothing of the worker. systemd-notify(1) sends it in its own
+	// name after what it has said in its parent's.
+	if m.Barrier || !w.maySpeak(m) {
 		return
 	}
 	if m.Invalid != "" {
