@@ -222,6 +222,17 @@ func TestVerdict(t *testing.T) {
 		{"time over", Options{MaxRuntime: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 124, "ended after 1m0s (--max-runtime)"},
 		{"never ready", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 1, "not ready within 1m0s (--ready-timeout): ended"},
 		{"before READY=1", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.exit(0) }, 1, "the command ended after 0s without having said READY=1 (--notify)"},
+		{"STOPPING=1 before READY=1", Options{Notify: true, ReadyTimeout: time.Minute, KillAfter: time.Minute}, func(f *fake) {
+			f.say(sdnotify.Message{Stopping: true})
+			f.state()
+			f.exit(0)
+		}, 1, "the command ended after 0s without having said READY=1 (--notify)"},
+		{"ended before READY=1", Options{Notify: true, ReadyTimeout: time.Minute, KillAfter: time.Minute}, func(f *fake) {
+			f.deaf[1001] = true
+			f.signals <- unix.SIGTERM
+			f.state()
+			f.exit(0)
+		}, 0, ""},
 		{"after READY=1", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.say(sdnotify.Message{Ready: true}); f.state(); f.exit(0) }, 0, ""},
 		{"hung", Options{Watchdog: time.Second}, func(f *fake) { f.sleep(2 * time.Second) }, 134, "no heartbeat for 1s (--watchdog): ended"},
 	} {

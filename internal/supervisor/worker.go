@@ -213,7 +213,7 @@ func (w *worker) judge(e process.Exit) error {
 	switch code := e.Code(); {
 	case code != 0 && e.Status.Signaled():
 		return &EndError{code, "the command was " + process.Describe(e.Status)}
-	case code == 0 && w.state == starting && w.l.o.waits() && w.word == silent && w.l.goal.up():
+	case code == 0 && w.startedInSilence() && w.l.goal.up():
 		return &EndError{1, fmt.Sprintf("the command ended after %s %s", ran.Round(time.Millisecond), w.l.o.unready())}
 	case code != 0: // its own word, and its own business to explain
 		return &EndError{code, ""}
@@ -222,6 +222,13 @@ func (w *worker) judge(e process.Exit) error {
 			ran.Round(time.Millisecond), w.l.o.MinRuntime)}
 	}
 	return nil
+}
+
+// startedInSilence reports that the worker hasn't shown that it is ready, and wasn't
+// asked to end: STOPPING=1 of its own is no readiness.
+func (w *worker) startedInSilence() bool {
+	return w.l.o.waits() && w.word == silent && w.ready.IsZero() &&
+		(w.state == starting || w.state == stopping && w.ending == unasked)
 }
 
 // exited notes that the main process is gone, and deals with what it left behind.
