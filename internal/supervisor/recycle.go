@@ -71,7 +71,7 @@ func (w *worker) onRecycle() {
 	}
 	switch {
 	case w != l.cur || l.next != nil || !l.reload.again.IsZero(): // it is being replaced
-	case (len(l.o.Listen) > 0 || l.o.readyBy() == ByTakeover) && l.leaseRefuses() == "":
+	case (len(l.o.Listen) > 0 || l.o.readyBy() == ByTakeover) && !l.socketsLost() && l.leaseRefuses() == "":
 		l.onReload(nil)
 	default:
 		w.spent = true

@@ -43,6 +43,25 @@ func TestRecycle(t *testing.T) {
 	})
 }
 
+// One that was adopted has the sockets alone: its reload was refused every hour, and
+// it was never replaced.
+func TestRecycleAdopted(t *testing.T) {
+	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, ReadyAfter: time.Second,
+		Listen: Sockets{{Network: "unix", Address: "@lifeline-recycle-adopted"}}, Recycle: Recycle{After: 24 * time.Hour}}
+	supervised(t, o, func(f *fake) {
+		f.pids, f.alive[1001] = 1, true
+		f.inherit.Worker = f.id(1001)
+	}, func(f *fake) {
+		f.state()
+		f.took()
+		f.sleep(24*time.Hour + time.Minute)
+		// It isn't our child: the fake's end of it doesn't come by SIGCHLD.
+		if log := f.took(); !slices.Equal(log, []string{"SIGTERM", "kill", "start"}) {
+			t.Errorf("at its time it did %q, and said %q", log, f.warned)
+		}
+	})
+}
+
 func TestRecycleNext(t *testing.T) {
 	at := func(text string) time.Time {
 		v, err := time.ParseInLocation(time.DateTime, text, time.UTC)

@@ -78,9 +78,7 @@ func (l *loop) onReload(r *request) {
 		refuse(l.refused())
 		return
 	}
-	if w := l.cur; w != nil && !w.ours && len(l.o.Listen) > 0 && len(l.sockets.list) == 0 {
-		// Only the worker has it now, and a descriptor can't be taken from there
-		// without the right to trace it.
+	if l.socketsLost() {
 		refuse("the listening socket was lost with the supervisor that was killed; lifeline restart makes a new one")
 		return
 	}
@@ -97,6 +95,12 @@ func (l *loop) onReload(r *request) {
 	}
 	crash.Point("reload.asked")
 	l.try()
+}
+
+// socketsLost reports that only the worker, which was adopted, has the listening
+// sockets. A descriptor can't be taken from there without the right to trace it.
+func (l *loop) socketsLost() bool {
+	return l.cur != nil && !l.cur.ours && len(l.o.Listen) > 0 && len(l.sockets.list) == 0
 }
 
 // try starts a new generation beside the old one.
