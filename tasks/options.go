@@ -161,7 +161,7 @@ func (o *options) supervisorOptions() []*option {
 			preset: "notify with --notify, else time",
 			usage:  "what makes it ready: notify (READY=1), takeover (on LIFELINE_FD) or time (--ready-after)"},
 		{name: "on-hup", value: "ACTION", group: aboutSup, to: oneOf(&o.sup.OnHUP, "stop", "pass", "reload"),
-			preset: "pass with --respawn, else stop",
+			preset: "pass with --respawn unless the terminal has gone, else stop",
 			usage:  "what SIGHUP to lifeline does: stop, pass (on to the command) or reload"},
 		{name: "watchdog", value: "TIME", group: aboutSup, to: duration(&o.sup.Watchdog, 0).atLeast(time.Millisecond),
 			usage: "end the command when no WATCHDOG=1 has come for TIME"},

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -13,16 +15,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/procscan"
 	"lifeline/proof/await"
 )
 
 // typist is a shell with job control on a terminal of its own, and what it has
 // printed.
 type typist struct {
-	t    *testing.T
-	keys *os.File
-	mu   sync.Mutex
-	seen bytes.Buffer
+	t     *testing.T
+	keys  *os.File
+	dir   string
+	shell *os.Process
+	mu    sync.Mutex
+	seen  bytes.Buffer
 }
 
 func atTerminal(t *testing.T) *typist {
@@ -61,7 +66,7 @@ func atTerminal(t *testing.T) *typist {
 		t.Fatal(err)
 	}
 	tty.Close()
-	p := &typist{t: t, keys: keys}
+	p := &typist{t: t, keys: keys, dir: dir, shell: shell.Process}
 	go func() {
 		buf := make([]byte, 4096)
 		for {
@@ -155,6 +160,42 @@ func TestForeground(t *testing.T) {
 			for _, step := range steps {
 				p.types(step[0])
 				p.sees(step[1])
+			}
+		})
+	}
+}
+
+// A terminal that goes ends what runs on it, as without lifeline. Under --respawn the
+// hangup was passed on, and the next worker lived on unseen. With --on-hup pass that
+// is what was asked for.
+func TestHangUp(t *testing.T) {
+	for options, survives := range map[string]bool{"": false, "--respawn": false, "--respawn --on-hup pass": true} {
+		t.Run(options, func(t *testing.T) {
+			p := atTerminal(t)
+			p.types("lifeline " + options + ` a -- sh -c 'trap "echo hup >>hupped" HUP; echo $PPID >parent; while :; do sleep 0.05; done'` + "\n")
+			var id procscan.ID
+			await.That(t, "the worker", func() bool {
+				text, _ := os.ReadFile(filepath.Join(p.dir, "parent"))
+				pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+				if err == nil {
+					var s procscan.Stat
+					s, err = procscan.Lookup(pid)
+					id = s.ID
+				}
+				return err == nil
+			})
+			_ = p.shell.Kill() // the end of the session's leader hangs up the terminal (credentials(7))
+			if !survives {
+				await.That(t, "the supervisor's end", func() bool { return !id.Alive() })
+				return
+			}
+			await.That(t, "the hangup", func() bool { return exists(filepath.Join(p.dir, "hupped")) })
+			if !id.Alive() {
+				t.Error("the supervisor has ended")
+			}
+			end := exec.Command("lifeline", "terminate", "--dir", filepath.Join(p.dir, "state"), "a")
+			if out, err := end.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
 			}
 		})
 	}

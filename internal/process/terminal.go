@@ -14,6 +14,16 @@ func OpenTerminal() *Terminal {
 	return &Terminal{fd}
 }
 
+// HungUp reports that the terminal has gone: its window was closed, its connection
+// broke, or the session's leader has ended. nil has none to lose.
+func (t *Terminal) HungUp() bool {
+	if t == nil {
+		return false
+	}
+	_, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	return err != nil
+}
+
 // Foreground reports whether this process's group is the one that keys such as
 // Ctrl-C reach (tcgetpgrp(3)). nil has no foreground.
 func (t *Terminal) Foreground() bool {

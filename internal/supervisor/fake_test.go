@@ -159,6 +159,7 @@ func (f *fake) world() world {
 		killGroup: func(pid int) { f.did("kill group %d", pid) },
 
 		foreground: func() bool { return f.typed },
+		hungUp:     func() bool { return false },
 		cgroup:     func() *process.Cgroup { return nil },
 	}
 }

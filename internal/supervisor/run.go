@@ -95,6 +95,7 @@ type world struct {
 	// and the worker, which then shares its process group.
 	foreground  func() bool
 	sharedGroup bool
+	hungUp      func() bool            // the terminal that this process was started on has gone
 	cgroup      func() *process.Cgroup // a new one; nil where there is none to be had
 
 	ask       func(context.Context, probe.Target) error // of a check
@@ -183,7 +184,7 @@ func Run(ctx context.Context, job Job) error {
 	}))
 	// The command has the terminal: in a group of its own it would be in the
 	// background there, and stopped as soon as it reads (termios(3)).
-	l.sys.foreground, l.sys.sharedGroup = terminal.Foreground, terminal != nil
+	l.sys.foreground, l.sys.sharedGroup, l.sys.hungUp = terminal.Foreground, terminal != nil, terminal.HungUp
 	defer l.sockets.close()
 	defer l.groups.remove()
 	defer l.control.close()

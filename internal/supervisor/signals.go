@@ -73,9 +73,26 @@ func (l *loop) onHangUp() {
 	switch {
 	case l.o.OnHUP == HUPReload:
 		l.onReload(nil)
-	case l.o.OnHUP == HUPPass, l.o.OnHUP == "" && l.o.Respawn:
+	case l.o.OnHUP == HUPPass:
 		l.passOn(unix.SIGHUP)
+	case l.o.OnHUP == "" && l.o.Respawn:
+		l.passOn(unix.SIGHUP)
+		if l.sys.sharedGroup {
+			time.AfterFunc(hangUpDelay, func() { l.post(l.onTerminalGone) })
+		}
 	default:
+		l.onStop()
+	}
+}
+
+// hangUpDelay is the pause after SIGHUP before a look at the terminal. The kernel
+// sends the signal before it takes the terminal away (credentials(7)).
+const hangUpDelay = 100 * time.Millisecond
+
+// onTerminalGone ends all where the terminal has gone: the session is over, and
+// what is respawned after that would live on unseen.
+func (l *loop) onTerminalGone() {
+	if l.sys.hungUp() {
 		l.onStop()
 	}
 }
