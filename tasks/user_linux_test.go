@@ -69,6 +69,20 @@ func TestUser(t *testing.T) {
 			}
 		}
 	})
+	// A worker opens its output by a name, as nginx and apache2 are told to in
+	// containers. The log's pipe was root's alone.
+	t.Run("its output by name", func(t *testing.T) {
+		w := newWorld(t)
+		opened(w)
+		for _, how := range [][]string{{"--log", w.path("log")}, {"--quiet"}} {
+			p := w.tick(append(how, "--user", "nobody"), "web", "sh", "-c", "echo one >/dev/stderr; echo two >/dev/stdout; exit 3")
+			code := p.ends()
+			text, _ := os.ReadFile(w.path("log"))
+			if said := string(text) + read(p.out) + read(p.err); code != 3 || !strings.Contains(said, "one\n") || !strings.Contains(said, "two\n") {
+				t.Errorf("%s: exit code %d, %q", how, code, said)
+			}
+		}
+	})
 	// The worker has a death signal, although the change of user clears it
 	// (prctl(2)).
 	t.Run("ends with its supervisor", func(t *testing.T) {

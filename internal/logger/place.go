@@ -47,6 +47,7 @@ func anonymous() (pipe, error) {
 	unix.CloseOnExec(fd[0])
 	unix.CloseOnExec(fd[1])
 	grow(fd[0])
+	byName(fd[1])
 	return pipe{read: fd[0], write: fd[1]}, unix.SetNonblock(fd[0], true)
 }
 
@@ -77,5 +78,11 @@ func named(path string) (pipe, error) {
 		return pipe{}, fmt.Errorf("cannot open the FIFO %s: %w", path, err)
 	}
 	grow(read)
+	byName(write)
 	return pipe{read, write}, nil
 }
+
+// byName lets a worker that runs as another user open its end by a name, such as
+// /dev/stderr: there the kernel looks at the pipe's mode (proc_pid_fd(5)). Others
+// reach neither the worker's descriptors nor the state directory.
+func byName(fd int) { _ = unix.Fchmod(fd, 0o622) }

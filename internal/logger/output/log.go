@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,10 +41,34 @@ func Resolve(path string) string {
 	return path
 }
 
+// isDescriptor reports that a path is, or leads to, a name for what a process has
+// open itself, such as /dev/stdout (proc_pid_fd(5)).
+func isDescriptor(path string) bool {
+	for range 40 { // as Resolve
+		dir := filepath.Dir(path)
+		if dir == "/dev/fd" || strings.HasPrefix(path, "/dev/std") || strings.HasPrefix(dir, "/proc/") && filepath.Base(dir) == "fd" {
+			return true
+		}
+		to, err := os.Readlink(path)
+		if err != nil {
+			return false
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(dir, to)
+		}
+		path = to
+	}
+	return false
+}
+
 // Check opens the log once, before anything is started, so that a wrong path
 // is told at once and not when there is something to log. A full disk is no
 // reason: it may have room when there is.
 func (l Log) Check() error {
+	if isDescriptor(l.Path) {
+		return fmt.Errorf("cannot log to %s, which is another file in the log process; leave out --log: what the command prints "+
+			"goes there without it", l.Path)
+	}
 	f, err := l.openFile()
 	if _, missing := exec.LookPath("gzip"); err == nil && l.Compress && missing != nil {
 		f.Close()

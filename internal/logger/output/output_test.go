@@ -257,7 +257,14 @@ func TestCannotRotate(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Symlink("/dev/stderr", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
+		// The log process opened its own, and what the command printed was lost.
+		"/dev/stdout":                  "leave out --log",
+		"/proc/self/fd/2":              "leave out --log",
+		filepath.Join(dir, "link"):     "leave out --log",
 		filepath.Join(dir, "new"):      "",
 		filepath.Join(dir, "no/where"): "directory doesn't exist",
 		dir:                            "is a directory",
