@@ -208,5 +208,8 @@ func Scrub(text string, words []string) string {
 // seems reports whether a word was meant as an engine's address.
 func seems(word string) bool {
 	scheme, _, ok := strings.Cut(word, ":")
+	if scheme == "unix" || strings.HasSuffix(scheme, "=unix") { // of --listen: it has no user
+		return false
+	}
 	return strings.Contains(word, "://") || ok && optionsOf(strings.ToLower(scheme)) != nil
 }

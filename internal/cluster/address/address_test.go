@@ -73,7 +73,7 @@ func TestScrub(t *testing.T) {
 			}
 		}
 	}
-	for _, word := range []string{"web", "web@2", "h:2379", "postgres://u@h/db", "postgres"} {
+	for _, word := range []string{"web", "web@2", "h:2379", "unix://@web", "a=unix://@web?mode=600", "postgres://u@h/db", "postgres"} {
 		if text := Scrub("it is "+word, []string{word}); text != "it is "+word {
 			t.Error(text)
 		}
