@@ -14,6 +14,8 @@ package process
 import (
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -69,7 +71,30 @@ func SignalName(sig unix.Signal) string {
 	return fmt.Sprintf("signal %d", int(sig))
 }
 
-// ParseSignal takes TERM, SIGTERM, sigterm or 15.
+// The real-time signals that programs may use, by glibc's count (signal(7)).
+const rtMin, rtMax = 34, 64
+
+// realTime takes RTMIN, RTMIN+3, RTMAX or RTMAX-2, as kill(1) has them; 0 for
+// anything else.
+func realTime(name string) unix.Signal {
+	for base, first := range map[string]int{"RTMIN+": rtMin, "RTMAX-": rtMax} {
+		by, ok := strings.CutPrefix(name, base)
+		if name == base[:len(base)-1] {
+			by, ok = "0", true
+		}
+		n, err := strconv.ParseUint(by, 10, 8)
+		if !ok || err != nil || strconv.FormatUint(n, 10) != by || n > rtMax-rtMin || runtime.GOOS != "linux" {
+			continue
+		}
+		if base == "RTMAX-" {
+			return unix.Signal(first - int(n))
+		}
+		return unix.Signal(first + int(n))
+	}
+	return 0
+}
+
+// ParseSignal takes TERM, SIGTERM, sigterm, 15 or RTMIN+3.
 func ParseSignal(s string) (unix.Signal, error) {
 	var n int
 	if _, err := fmt.Sscanf(s, "%d", &n); err == nil && fmt.Sprint(n) == s && n > 0 && n < 65 {
@@ -80,6 +105,9 @@ func ParseSignal(s string) (unix.Signal, error) {
 		name = "SIG" + name
 	}
 	if sig := unix.SignalNum(name); sig != 0 {
+		return sig, nil
+	}
+	if sig := realTime(strings.TrimPrefix(name, "SIG")); sig != 0 {
 		return sig, nil
 	}
 	return 0, fmt.Errorf("%q is no signal: give a name such as TERM or a number", s)
@@ -101,7 +129,10 @@ func (s *Signal) String() string {
 	if s == nil || *s == 0 {
 		return ""
 	}
-	return strings.TrimPrefix(SignalName(unix.Signal(*s)), "SIG")
+	if name := unix.SignalName(unix.Signal(*s)); name != "" {
+		return strings.TrimPrefix(name, "SIG")
+	}
+	return strconv.Itoa(int(*s))
 }
 
 // Reap collects every child that has ended. There is no other place where this
