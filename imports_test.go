@@ -30,7 +30,7 @@ var mayImport = map[string]rule{
 	"lifeline/install":  {"", "a crontab is text; it knows nothing of what runs"},
 	"lifeline/procscan": {"github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process", "the only reader of the process table"},
 
-	"lifeline/internal/doctor":         {"lifeline/install lifeline/internal/cluster lifeline/internal/guard lifeline/internal/human lifeline/internal/journal lifeline/internal/process lifeline/internal/statedir lifeline/internal/supervisor lifeline/procscan", "it asks every room, and changes none"},
+	"lifeline/internal/doctor":         {"lifeline/install lifeline/internal/cluster lifeline/internal/guard lifeline/internal/human lifeline/internal/journal lifeline/internal/process lifeline/internal/process/launch lifeline/internal/statedir lifeline/internal/supervisor lifeline/procscan", "it asks every room, and changes none"},
 	"lifeline/internal/human":          {"lifeline/internal/journal lifeline/internal/supervisor", "times and ends as people read them, for commands and doctor"},
 	"lifeline/internal/report":         {"lifeline/internal/human lifeline/internal/journal", "it draws what it is given, and asks no room"},
 	"lifeline/internal/release":        {"", "what --version says"},

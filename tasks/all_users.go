@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"lifeline/install"
+	"lifeline/internal/doctor"
 	"lifeline/internal/human"
 )
 
@@ -37,13 +38,8 @@ func accounts() []account {
 			named[l.User] = true
 		}
 	}
-	for _, dir := range []string{"/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs", "/var/cron/tabs"} {
-		tables, _ := filepath.Glob(dir + "/*")
-		for _, table := range tables {
-			if text, err := os.ReadFile(table); err == nil && strings.Contains(string(text), "lifeline") {
-				named[filepath.Base(table)] = true
-			}
-		}
+	for user := range doctor.Spooled() {
+		named[user] = true
 	}
 	text, _ := os.ReadFile("/etc/passwd")
 	var list []account

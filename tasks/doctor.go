@@ -16,6 +16,7 @@ import (
 	"lifeline/install"
 	"lifeline/internal/doctor"
 	"lifeline/internal/guard"
+	"lifeline/internal/process"
 )
 
 func doctorCommand() *cli.Command {
@@ -54,6 +55,10 @@ func doctorCommand() *cli.Command {
 					fmt.Fprintf(c.App.Writer,
 						"nothing is wrong, but nothing shows yet that cron starts %s: look again after its next tick\n",
 						strings.Join(names, ", "))
+					return nil
+				}
+				if len(d.Rest) > 0 {
+					fmt.Fprintf(c.App.Writer, "nothing is wrong that %s can see; %s\n", userName(), strings.Join(d.Rest, "; "))
 					return nil
 				}
 				fmt.Fprintln(c.App.Writer, "all is well")
@@ -108,6 +113,11 @@ func understand(l install.Line) (doctor.Start, error) {
 		if err == nil {
 			err = o.checkUser()
 		}
+		if err == nil {
+			if _, err = process.SetUser(&o.sup.Conditions, o.user, o.group); err != nil {
+				err = usage("--user, --group: %v", err)
+			}
+		}
 		return err
 	}
 	for _, c := range app.Commands {
@@ -121,8 +131,8 @@ func understand(l install.Line) (doctor.Start, error) {
 		err = usage("no command is started by it")
 	}
 	return doctor.Start{Guard: o.guard, Command: command, Env: o.sup.Env, EnvFile: o.envFile, Chdir: o.sup.Chdir,
-		ReloadOnChange: o.sup.ReloadOnChange,
-		Log:            o.out.log.Path, Cluster: o.cluster.URL, PingURL: o.out.setup.PingURL, Jitter: o.jitter}, err
+		ReloadOnChange: o.sup.ReloadOnChange, Conditions: o.sup.Conditions,
+		Log: o.out.log.Path, Cluster: o.cluster.URL, PingURL: o.out.setup.PingURL, Jitter: o.jitter}, err
 }
 
 // cronVariables puts this process's LIFELINE_ variables in the place of those

@@ -2,9 +2,11 @@ package doctor
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
-	"slices"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -12,26 +14,189 @@ import (
 	"lifeline/install"
 )
 
-// account says why PAM refuses the jobs of this user, as it refuses a login: the
-// account or its password has expired (pam_unix(8), shadow(5)). busybox's cron knows
-// no PAM.
-func (d *Doctor) account() {
-	if !slices.ContainsFunc([]string{"/etc/pam.d/cron", "/etc/pam.d/crond"}, exists) {
+// person is a user whose jobs cron starts.
+type person struct {
+	name     string
+	uid      int
+	isLocal  bool // the password file has the user
+	isSystem bool // of a line with a user column
+}
+
+// groups are the names of the person's groups.
+func (p person) groups() []string {
+	out, _ := exec.Command("id", "-Gn", "--", p.name).Output()
+	return strings.Fields(string(out))
+}
+
+// findPerson asks the password file, and then getent(1), which asks directory services.
+func findPerson(name string) (person, bool) {
+	text, _ := os.ReadFile("/etc/passwd")
+	local := true
+	line := passwdLine(string(text), name)
+	if line == nil {
+		out, err := exec.Command("getent", "passwd", "--", name).Output()
+		if err != nil {
+			return person{}, false
+		}
+		local = false
+		line = passwdLine(string(out), name)
+	}
+	if len(line) < 3 {
+		return person{name: name, uid: -1}, line != nil
+	}
+	uid, err := strconv.Atoi(line[2])
+	if err != nil {
+		uid = -1
+	}
+	return person{name: name, uid: uid, isLocal: local}, true
+}
+
+func passwdLine(text, name string) []string {
+	for line := range strings.Lines(text) {
+		if f := strings.Split(strings.TrimSpace(line), ":"); f[0] == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// pamService is what the cron daemon calls itself to PAM, "" where none asks PAM:
+// busybox's knows none. Debian's cronie has a name of its own.
+func (d *Doctor) pamService() string {
+	if only, ok := lesserOf(d.cronds); ok && only.busybox || runtime.GOOS != "linux" {
+		return ""
+	}
+	names := []string{"cron", "crond", "cronie"}
+	if !ignoresFiles(d.cronds) {
+		names = []string{"cronie", "crond"}
+	}
+	for _, name := range names {
+		if exists(filepath.Join(pamDir, name)) {
+			return name
+		}
+	}
+	return ""
+}
+
+// account says why PAM refuses the jobs of p, as it refuses a login: the account or its
+// password has expired, a module denies it or isn't there, or p's limits leave no room.
+func (d *Doctor) account(p person) {
+	service := d.pamService()
+	if service == "" || p.isSystem && p.uid == 0 && !ignoresFiles(d.cronds) { // as cronie's security.c
 		return
 	}
-	if only, ok := lesserOf(d.cronds); ok && only.busybox {
-		return
+	session := readPAM(service, "session")
+	for _, stack := range []struct {
+		rules []pamRule
+		ask   func(pamRule) string
+	}{
+		{readPAM(service, "account"), func(r pamRule) string { return accountSays(r, p) }},
+		// For the credentials and the session, what is there does what it is there for.
+		{readPAM(service, "auth"), thereSays}, {session, thereSays},
+	} {
+		if len(stack.rules) == 0 {
+			continue
+		}
+		code, by, unknown := judgePAM(stack.rules, stack.ask)
+		if code != pamSuccess {
+			d.refused(p, by, code)
+			return
+		}
+		if unknown != "" {
+			d.Rest = append(d.Rest, fmt.Sprintf("PAM's %s, which can't be asked, decides on %s", unknown, p.name))
+		}
 	}
-	user := userName()
-	switch why := ageing(user, time.Now()); why {
-	case "":
-	case "account":
-		d.wrong("account", "usermod -e '' "+user,
-			"the account of %s has expired (chage -l %s), and cron then starts nothing of it", user, user)
+	d.limits(p, session)
+}
+
+// refused says which module refuses p, and what to do.
+func (d *Doctor) refused(p person, by pamRule, code string) {
+	module := filepath.Base(by.module)
+	where, then := by.at, fmt.Sprintf("and cron then starts nothing of %s", p.name)
+	switch {
+	case code == "module_unknown":
+		d.wrong("account", "install the package that has it, or take out "+where,
+			"PAM's module %s isn't there, %s", module, then)
+	case module == "pam_unix.so" && code == "acct_expired":
+		d.wrong("account", "usermod -e '' "+p.name, "the account of %s has expired (chage -l %s), %s", p.name, p.name, then)
+	case module == "pam_unix.so":
+		d.wrong("account", "passwd "+p.name+", or chage -M -1 -d today "+p.name,
+			"%s (chage -l %s), %s", ageing(p.name, time.Now()), p.name, then)
+	case module == "pam_nologin.so":
+		d.wrong("account", "rm "+nologin(by), "%s is there, and keeps out all but root (%s), %s", nologin(by), where, then)
+	case module == "pam_access.so":
+		_, line, _ := mayEnter(by, p)
+		file := by.option("accessfile", "/etc/security/access.conf")
+		d.wrong("account", fmt.Sprintf("write +:%s:cron before it, in %s", p.name, file),
+			"%s keeps %s out (pam_access), %s", line, p.name, then)
 	default:
-		d.wrong("account", "passwd "+user+", or chage -M -1 -d today "+user,
-			"%s (chage -l %s), and cron then starts nothing of %s", why, user, user)
+		d.wrong("account", "see to that line; on Debian pam-auth-update writes it anew",
+			"PAM's module %s refuses %s (%s), %s", module, p.name, where, then)
 	}
+}
+
+// nologin is the file of pam_nologin(8).
+func nologin(r pamRule) string {
+	if file := r.option("file", ""); file != "" {
+		return file
+	}
+	if exists("/var/run/nologin") {
+		return "/var/run/nologin"
+	}
+	return "/etc/nologin"
+}
+
+// thereSays takes a module to succeed if it is there.
+func thereSays(r pamRule) string {
+	switch {
+	case !isPAMModule(r.module):
+		return "module_unknown"
+	case filepath.Base(r.module) == "pam_deny.so":
+		return "perm_denied"
+	}
+	return pamSuccess
+}
+
+// accountSays is what a module says about whether p may come in now; "" where that
+// can't be told.
+func accountSays(r pamRule, p person) string {
+	if there := thereSays(r); there != pamSuccess {
+		return there
+	}
+	switch filepath.Base(r.module) {
+	case "pam_permit.so", "pam_faillock.so", "pam_warn.so", "pam_echo.so", "pam_rootok.so":
+		return pamSuccess
+	case "pam_unix.so":
+		if !p.isLocal {
+			return ""
+		}
+		switch ageing(p.name, time.Now()) {
+		case "account":
+			return "acct_expired"
+		case mustChange, outOfDate:
+			return "new_authtok_reqd"
+		}
+		return pamSuccess
+	case "pam_nologin.so":
+		if p.uid != 0 && exists(nologin(r)) {
+			return "auth_err"
+		}
+		return "ignore"
+	case "pam_localuser.so":
+		if p.isLocal {
+			return pamSuccess
+		}
+		return "perm_denied"
+	case "pam_access.so":
+		switch allowed, _, known := mayEnter(r, p); {
+		case !known:
+			return ""
+		case allowed:
+			return pamSuccess
+		}
+		return "perm_denied"
+	}
+	return ""
 }
 
 const (

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,7 +9,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -85,127 +83,6 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// crontab is a place where cron looks for lines.
-type crontab struct {
-	title  string
-	text   string
-	system bool   // its lines have a user column
-	super  bool   // it is supercronic's
-	remedy string // how to change it
-	skip   string // why cron passes the whole of it over
-	advice string // what to do about that
-
-	changed time.Time // where that can be known
-}
-
-// kind is how its lines are written.
-func (t crontab) kind() install.Kind {
-	switch {
-	case t.system:
-		return install.SystemTable
-	case t.super:
-		return install.Supercronic
-	}
-	return install.UserTable
-}
-
-func (t crontab) lines() []install.Line { return install.Entries(t.text, t.kind()) }
-
-// isMine reports whether the line runs as the user who asks.
-func (t crontab) isMine(l install.Line) bool { return !t.system || l.User == userName() }
-
-// crontabs reads the user's own and the system's.
-func (d *Doctor) crontabs(ctx context.Context) []crontab {
-	var list []crontab
-	text, err := install.Crontab{}.Read(ctx)
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		d.failed("crontab", err)
-	case err != nil:
-		d.wrong("crontab", "see what crontab -l says; who may use it stands in /etc/cron.allow and /etc/cron.deny", "%v", err)
-	}
-	own := crontab{title: "your crontab", text: text, remedy: "crontab -e"}
-	own.skip, own.advice = d.spool()
-	if info, err := os.Stat(filepath.Join("/var/spool/cron/crontabs", userName())); err == nil { // for root
-		own.changed = info.ModTime()
-	}
-	list = append(list, own)
-	files, _ := filepath.Glob("/etc/cron.d/*")
-	for _, path := range append(files, "/etc/crontab") {
-		text, err := os.ReadFile(path)
-		if err != nil || !strings.Contains(string(text), "lifeline") {
-			continue
-		}
-		t := crontab{title: path, text: string(text), system: true, remedy: "edit " + path}
-		if info, err := os.Stat(path); err == nil {
-			t.changed = info.ModTime()
-		}
-		t.skip, t.advice = passedOver(path)
-		list = append(list, t)
-	}
-	for i := range list {
-		t := &list[i]
-		err := install.CheckFile(t.text, t.system, IsUser)
-		if err != nil && t.skip == "" && ignoresFiles(d.cronds) {
-			t.skip, t.advice = err.Error(), "correct that line: "+t.remedy
-		}
-	}
-	return list
-}
-
-// IsUser reports whether the machine knows a user. It asks the password file, and
-// then getent(1), which asks directory services.
-func IsUser(name string) bool {
-	text, err := os.ReadFile("/etc/passwd")
-	if err == nil && strings.Contains("\n"+string(text), "\n"+name+":") {
-		return true
-	}
-	return exec.Command("getent", "passwd", "--", name).Run() == nil
-}
-
-// spool says why cron passes over the user's own crontab: Debian's cron takes a
-// file of mode 0600 with one link (database.c). Only root can look there.
-func (d *Doctor) spool() (why, advice string) {
-	path := filepath.Join("/var/spool/cron/crontabs", userName())
-	info, err := os.Lstat(path)
-	if err != nil || !ignoresFiles(d.cronds) {
-		return "", ""
-	}
-	st, _ := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.Mode().IsRegular():
-		return path + " is no regular file, and cron then ignores it", "write it again: crontab -e"
-	case st != nil && st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return fmt.Sprintf("%s belongs to uid %d, and cron then ignores it", path, st.Uid), "chown " + userName() + " " + path
-	case info.Mode().Perm() != 0o600:
-		return fmt.Sprintf("%s has mode %04o, and cron takes only 0600", path, info.Mode().Perm()), "chmod 600 " + path
-	case st != nil && st.Nlink > 1:
-		return fmt.Sprintf("%s has %d names, and cron then ignores it", path, st.Nlink), "write it again: crontab -e"
-	}
-	return "", ""
-}
-
-// passedOver says why cron doesn't read a file in /etc/cron.d (cron(8)).
-func passedOver(path string) (why, advice string) {
-	info, err := os.Stat(path) // as cron, which looks at a link's target
-	if err != nil {
-		return "", ""
-	}
-	name := filepath.Base(path)
-	st, _ := info.Sys().(*syscall.Stat_t)
-	switch {
-	case strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != "":
-		return "cron ignores files in /etc/cron.d whose names have other characters than letters, digits, _ and -", "rename " + path
-	case st != nil && st.Uid != 0:
-		return fmt.Sprintf("it belongs to uid %d, and cron reads only root's", st.Uid), "chown root " + path
-	case info.Mode()&0o022 != 0:
-		return fmt.Sprintf("others may write it (mode %04o), and cron then ignores it", info.Mode().Perm()), "chmod 644 " + path
-	case st != nil && st.Nlink > 1:
-		return fmt.Sprintf("it has %d names (hard links), and cron then ignores it", st.Nlink), "copy it, and move the copy to " + path
-	}
-	return "", ""
-}
-
 // tabled is a line with its place.
 type tabled struct {
 	install.Line
@@ -272,8 +149,7 @@ func (d *Doctor) noLine(name string, others []tabled) {
 		in = "--crontab " + d.Crontab + " "
 	}
 	if len(others) > 0 {
-		l := others[0]
-		d.wrong("crontab", fmt.Sprintf("ask as that user: sudo -u %s lifeline doctor %s", l.User, name), "%s starts it as the user %s, whose names are not yours", where(l.table, l.Line), l.User)
+		d.belongs(name, others[0])
 		return
 	}
 	for _, t := range d.tables {
@@ -293,6 +169,20 @@ func (d *Doctor) noLine(name string, others []tabled) {
 	d.wrong("crontab", advice, "no line starts %s", name)
 }
 
+// belongs says that another user's line starts name. Root has looked at what only root
+// sees of that.
+func (d *Doctor) belongs(name string, l tabled) {
+	user := l.table.userOf(l.Line)
+	ask := fmt.Sprintf("sudo -u %s lifeline doctor %s", user, name)
+	if os.Geteuid() != 0 || d.machine > 0 {
+		d.wrong("crontab", "ask as that user: "+ask, "%s starts it as the user %s, whose names are not yours",
+			where(l.table, l.Line), user)
+		return
+	}
+	d.fine("crontab", "%s starts it as the user %s, whose names are not yours", where(l.table, l.Line), user)
+	d.Rest = append(d.Rest, user+" sees the rest: "+ask)
+}
+
 // checkLine finds what cron or the shell would trip over.
 func (d *Doctor) checkLine(l tabled) {
 	at := where(l.table, l.Line)
@@ -306,7 +196,7 @@ func (d *Doctor) checkLine(l tabled) {
 		if problem := only.Problem(l.Line); problem != "" {
 			d.wrong("crontab", Advice(l.Line)+"; or install another cron", "%s: %s", at, problem)
 		}
-		if l.table.system && !only.ReadsCronD() {
+		if l.table.user == "" && !only.ReadsCronD() {
 			d.wrong("crontab", "put it into root's crontab: lifeline install, without --cron-d", "%s: busybox crond doesn't read it", l.table.title)
 		}
 	}

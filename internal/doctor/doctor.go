@@ -20,6 +20,7 @@ import (
 	"lifeline/internal/guard"
 	"lifeline/internal/human"
 	"lifeline/internal/journal"
+	"lifeline/internal/process"
 	"lifeline/internal/statedir"
 )
 
@@ -41,6 +42,7 @@ type Start struct {
 	EnvFile        string
 	Chdir          string
 	ReloadOnChange string
+	Conditions     process.Conditions // --user, --limit and their like
 	Log            string
 	Cluster        string
 	PingURL        string
@@ -65,6 +67,10 @@ type Doctor struct {
 	// have started. Examine fills it in.
 	Unseen []string
 
+	// Rest are words on who sees what this user can't, and the command to ask.
+	// Examine fills it in.
+	Rest []string
+
 	// History reads the runs of a file; nil is journal.ReadHistory. A caller that
 	// shows them reads each file once.
 	History func(path string) ([]journal.Run, error)
@@ -83,6 +89,8 @@ type Doctor struct {
 	dirs   []string  // that were looked at
 	exams  guard.Examiner
 	names  []string // of everybody, once it was asked
+
+	closed bool // the file that cron reads of this user is closed to that user
 }
 
 // fine is a finding that all is as it should be.
@@ -121,9 +129,10 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 	} else {
 		d.cron()
 		d.outputPlace()
-		d.account()
 		d.tables = d.crontabs(ctx)
+		d.people(names)
 	}
+	asked := names
 	if names == nil {
 		d.directory(d.Guard)
 		names = d.everybody()
@@ -135,7 +144,43 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 	for _, d.name = range names {
 		d.one(ctx, d.name)
 	}
+	if d.closed {
+		d.Rest = append(d.Rest, "root sees more: "+strings.Join(append([]string{"sudo lifeline doctor"}, asked...), " "))
+	}
 	return d.wrongs
+}
+
+// people looks at whether cron may start what it has of this user, and, for root, of
+// the other users whose lines start one of the names, or any where there are none.
+func (d *Doctor) people(names []string) {
+	seen := map[string]bool{}
+	look := func(user string, isSystem bool) {
+		if p, is := findPerson(user); is && !seen[user] {
+			p.isSystem = isSystem
+			d.account(p)
+		}
+		seen[user] = true
+	}
+	if os.Geteuid() != 0 {
+		look(userName(), false)
+		return
+	}
+	for _, t := range d.tables {
+		for _, l := range t.lines() {
+			user := t.userOf(l)
+			if names != nil && !slices.Contains(names, l.Name) {
+				continue
+			}
+			if names == nil && !t.isMine(l) && !seen[user] {
+				d.Rest = append(d.Rest, fmt.Sprintf("%s sees the rest: sudo -u %s lifeline doctor", user, user))
+			}
+			look(user, t.user == "")
+			if t.skip != "" && !t.isMine(l) && !seen[t.title] {
+				seen[t.title] = true
+				d.wrong("crontab", t.advice, "%s: %s", t.title, t.skip)
+			}
+		}
+	}
 }
 
 // everybody are the names in the crontabs and in the state directory.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -38,7 +39,7 @@ func (d *Doctor) CronEnviron(l install.Line) (env []string, dir string) {
 	home := statedir.UserHome(os.Geteuid())
 	vars := map[string]string{"HOME": home, "LOGNAME": userName(), "SHELL": "/bin/sh", "PATH": install.CronPath}
 	maps.Copy(vars, l.Environment)
-	for _, kv := range d.pamEnviron("/etc/pam.d/cron") {
+	for _, kv := range d.pamEnviron() {
 		if name, value, _ := strings.Cut(kv, "="); vars[name] == "" {
 			vars[name] = value
 		}
@@ -50,28 +51,14 @@ func (d *Doctor) CronEnviron(l install.Line) (env []string, dir string) {
 	return env, home
 }
 
-// pamEnviron reads the files that pam_env(8) would, as Debian's cron has it do
-// for the language.
-func (d *Doctor) pamEnviron(service string) []string {
-	text, err := os.ReadFile(service)
-	if err != nil {
-		return nil
-	}
-	var vars []string
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if !slices.Contains(f, "pam_env.so") || strings.HasPrefix(f[0], "#") {
-			continue
-		}
-		file := "/etc/environment"
-		for _, word := range f {
-			if name, ok := strings.CutPrefix(word, "envfile="); ok {
-				file = name
+// pamEnviron reads the files that pam_env(8) would, as crons have it do for the
+// language.
+func (d *Doctor) pamEnviron() (vars []string) {
+	for _, rule := range readPAM(d.pamService(), "session") {
+		if filepath.Base(rule.module) == "pam_env.so" {
+			if more, err := d.ReadEnvFile(rule.option("envfile", "/etc/environment")); err == nil {
+				vars = append(vars, more...)
 			}
-		}
-		more, err := d.ReadEnvFile(file)
-		if err == nil {
-			vars = append(vars, more...)
 		}
 	}
 	return vars

@@ -1,18 +1,22 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/cluster"
 	"lifeline/internal/guard"
 	"lifeline/internal/process"
+	"lifeline/internal/process/launch"
 	"lifeline/internal/statedir"
 )
 
@@ -44,7 +48,7 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 	asked := l.Line
 	if d.Crontab == "" {
 		asked.Environment = maps.Clone(l.Environment)
-		for _, kv := range d.pamEnviron("/etc/pam.d/cron") {
+		for _, kv := range d.pamEnviron() {
 			name, value, _ := strings.Cut(kv, "=")
 			if _, set := asked.Environment[name]; !set && strings.HasPrefix(name, "LIFELINE_") {
 				asked.Environment[name] = value
@@ -163,12 +167,16 @@ func (d *Doctor) command(o Start, path, dir string, l tabled) {
 		}
 	}
 	full, err := process.Find(o.Command[0], path, dir)
-	var exec *process.ExecError
-	if errors.As(err, &exec) && exec.Code == 126 {
+	var failed *process.ExecError
+	if errors.As(err, &failed) && failed.Code == 126 {
 		advice = "see to that file (ls -l, head -1), or correct the line: " + l.table.remedy
 	}
 	switch {
 	case err == nil:
+		if why := tryConditions(o, dir, full); why != "" {
+			d.wrong("command", "see to that, or correct the line: "+l.table.remedy, "%s", why)
+			return
+		}
 		d.fine("command", "%s is found, as cron will look for it", full)
 	case !strings.Contains(o.Command[0], "/"):
 		if here, _ := process.Find(o.Command[0], os.Getenv("PATH"), dir); here != "" {
@@ -178,6 +186,44 @@ func (d *Doctor) command(o Start, path, dir string, l tabled) {
 	default:
 		d.wrong("command", advice, "%v", err)
 	}
+}
+
+// tryConditions has the launcher start a shell under what --user, --limit and their like
+// ask for, which looks at the command. It says why the command can't be started so.
+func tryConditions(o Start, dir, command string) string {
+	self, err := os.Executable()
+	if err != nil || !o.Conditions.Any() {
+		return ""
+	}
+	as := ""
+	if u := o.Conditions.User; u != nil {
+		as = fmt.Sprintf(" by the user and group of the line (uid %d, gid %d)", u.UID, u.GID)
+		if u.UID >= 0 && statedir.UserName(u.UID) != "" {
+			as = " by " + statedir.UserName(u.UID)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self)
+	if o.Chdir == "" {
+		dir = "/" // the command may well live in a directory that it can't enter
+	}
+	cmd.Args = []string{"sh", "-c", `cd "$1" || exit 3; test -x "$2" || exit 4`, "sh", dir, command}
+	cmd.Env = []string{launch.Env + "=" + launch.Plan{Path: "/bin/sh", Conditions: o.Conditions}.String()}
+	cmd.Dir, cmd.WaitDelay = "/", time.Second
+	said, err := cmd.CombinedOutput()
+	if err == nil || cmd.ProcessState == nil || ctx.Err() != nil {
+		return ""
+	}
+	switch code := cmd.ProcessState.ExitCode(); {
+	case code == 3:
+		return fmt.Sprintf("--chdir %s can't be entered%s", dir, as)
+	case code == 4:
+		return fmt.Sprintf("%s can't be executed%s", command, as)
+	case code > 0:
+		return "under the conditions of the line nothing can be started: " + strings.TrimPrefix(strings.TrimSpace(string(said)), "lifeline: ")
+	}
+	return fmt.Sprintf("under the conditions of the line even a shell can't live (%v)", err)
 }
 
 func reasonOf(err error) error {

@@ -89,7 +89,7 @@ func (d *Doctor) supercronic() {
 
 // supercronicTable reads the file.
 func (d *Doctor) supercronicTable() crontab {
-	t := crontab{title: d.Crontab, remedy: "edit " + d.Crontab, super: true}
+	t := crontab{title: d.Crontab, user: userName(), remedy: "edit " + d.Crontab, super: true}
 	info, err := os.Stat(d.Crontab)
 	if err != nil {
 		d.wrong("crontab", "lifeline install --crontab "+d.Crontab+" NAME -- COMMAND makes it", "%v", err)

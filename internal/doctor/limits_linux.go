@@ -1,0 +1,186 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeline/internal/process/launch"
+	"lifeline/procscan"
+)
+
+// limit is what limits.conf(5) allows a user of one thing.
+type limit struct {
+	soft, hard     uint64
+	where          string // file and text of the line that counts
+	softBy, hardBy int    // how near the lines were that gave them
+}
+
+// limitItems are the limits by which a start can fail, with the size of their unit.
+var limitItems = map[string]struct {
+	resource int
+	unit     uint64
+}{
+	"as": {unix.RLIMIT_AS, 1024}, "data": {unix.RLIMIT_DATA, 1024}, "stack": {unix.RLIMIT_STACK, 1024},
+	"fsize": {unix.RLIMIT_FSIZE, 1024}, "nofile": {unix.RLIMIT_NOFILE, 1}, "cpu": {unix.RLIMIT_CPU, 60},
+	"memlock": {unix.RLIMIT_MEMLOCK, 1024}, "nproc": {unix.RLIMIT_NPROC, 1},
+}
+
+// readLimits reads what pam_limits(8) would give to p.
+func readLimits(r pamRule, p person) map[string]limit {
+	files := []string{r.option("conf", "/etc/security/limits.conf")}
+	if r.option("conf", "") == "" {
+		more, _ := filepath.Glob("/etc/security/limits.d/*.conf")
+		files = append(files, more...)
+	}
+	found := map[string]limit{}
+	var groups []string
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(text)) {
+			line, _, _ = strings.Cut(line, "#")
+			f := strings.Fields(line)
+			if len(f) != 4 || limitItems[f[2]].unit == 0 {
+				continue
+			}
+			if groups == nil {
+				groups = append(p.groups(), "")
+			}
+			near := nearness(f[0], p, groups)
+			value := uint64(unix.RLIM_INFINITY)
+			if n, err := strconv.ParseUint(f[3], 10, 64); err == nil {
+				value = n * limitItems[f[2]].unit
+			} else if !slices.Contains([]string{"unlimited", "infinity", "-1"}, f[3]) {
+				continue
+			}
+			l, seen := found[f[2]]
+			if !seen {
+				l = limit{soft: unix.RLIM_INFINITY, hard: unix.RLIM_INFINITY}
+			}
+			old := l
+			if f[1] != "hard" && near >= l.softBy && near > 0 {
+				l.soft, l.softBy = value, near
+			}
+			if f[1] != "soft" && near >= l.hardBy && near > 0 {
+				l.hard, l.hardBy = value, near
+			}
+			if l != old {
+				l.where = fmt.Sprintf("%s: %s", file, strings.Join(f, " "))
+				found[f[2]] = l
+			}
+		}
+	}
+	return found
+}
+
+// nearness is how much a line of limits.conf(5) means p: as the user, by a group, or as
+// anybody but root; 0 is not at all.
+func nearness(domain string, p person, groups []string) int {
+	if domain == "*" && p.uid != 0 {
+		return 1
+	}
+	if group, ok := strings.CutPrefix(domain, "@"); ok && slices.Contains(groups, group) {
+		return 2
+	}
+	if domain == p.name {
+		return 3
+	}
+	if low, high, ok := strings.Cut(domain, ":"); ok {
+		from, fromErr := strconv.Atoi(low)
+		to, toErr := strconv.Atoi(high)
+		if (low == "" || fromErr == nil && from <= p.uid) && (high == "" || toErr == nil && p.uid <= to) {
+			return 3
+		}
+	}
+	return 0
+}
+
+// threadsOfStart is how many processes and threads a start needs: the shell, lifeline's
+// threads as the supervisor counts them, and the command.
+const threadsOfStart = 13
+
+// filesOfStart is how many open files a start needs, by trial: with 14 some fail.
+const filesOfStart = 16
+
+// limits finds those by which cron's shell, or lifeline, can't be started.
+func (d *Doctor) limits(p person, session []pamRule) {
+	i := slices.IndexFunc(session, func(r pamRule) bool { return filepath.Base(r.module) == "pam_limits.so" })
+	if i < 0 {
+		return
+	}
+	limits := readLimits(session[i], p)
+	if l, given := limits["nproc"]; given && p.uid > 0 {
+		most := min(l.soft, l.hard)
+		if used := threadsOf(p.uid); uint64(used+threadsOfStart) > most {
+			d.wrong("limits", "raise it: "+l.where,
+				"%s may have %d processes and threads, %d are in use, and cron's start needs about %d more (%s)",
+				p.name, most, used, threadsOfStart, l.where)
+		}
+	}
+	if l, given := limits["nofile"]; given && min(l.soft, l.hard) < filesOfStart {
+		d.wrong("limits", "raise it: "+l.where, "cron's start of %s may open %d files, and lifeline needs %d (%s)", p.name,
+			min(l.soft, l.hard), filesOfStart, l.where)
+	}
+	delete(limits, "nproc") // those of this very program would count
+	if p.uid == os.Geteuid() {
+		d.tryLimits(limits)
+	}
+}
+
+// threadsOf counts a user's threads, without those of this process.
+func threadsOf(uid int) int {
+	table, err := procscan.Read("LIFELINE_")
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for _, p := range table.Processes {
+		if p.UID() == uid && p.ID.PID != os.Getpid() {
+			n += p.Threads
+		}
+	}
+	return n
+}
+
+// tryLimits starts this program under the limits, where cron's start would have them.
+func (d *Doctor) tryLimits(limits map[string]limit) {
+	if len(limits) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	// The shell waits until it has the limits, and becomes this program's launcher.
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `read go; exec "$@"`, "sh", fmt.Sprintf("/proc/%d/exe", os.Getpid()),
+		"-c", ":")
+	cmd.Env = []string{launch.Env + "=" + launch.Plan{Path: "/bin/sh"}.String()}
+	cmd.Dir, cmd.WaitDelay = "/", time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	stdin, err := cmd.StdinPipe()
+	if err != nil || cmd.Start() != nil {
+		return // noShell says why
+	}
+	var texts []string
+	for item, l := range limits {
+		lim := unix.Rlimit{Cur: min(l.soft, l.hard), Max: l.hard}
+		if unix.Prlimit(cmd.Process.Pid, limitItems[item].resource, &lim, nil) == nil {
+			texts = append(texts, l.where)
+		}
+	}
+	_, _ = io.WriteString(stdin, "\n")
+	stdin.Close()
+	if err := cmd.Wait(); err != nil && ctx.Err() == nil {
+		slices.Sort(texts)
+		d.wrong("limits", "raise them there", "within the limits that cron's start has, lifeline itself can't run (%v): %s", err,
+			strings.Join(texts, "; "))
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package doctor
+
+// limits finds nothing, because this system has no pam_limits(8).
+func (d *Doctor) limits(person, []pamRule) {}
