@@ -12,7 +12,7 @@ func TestAddWritesTheLines(t *testing.T) {
 	}{
 		"plain":     {func(e *Entry) {}, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve", "* * * * * exec /usr/bin/lifeline web -- /srv/serve"}},
 		"options":   {func(e *Entry) { e.Options = []string{"--chdir", "/my dir"} }, []string{"@reboot exec /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve", "* * * * * exec /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve"}},
-		"schedule":  {func(e *Entry) { e.Schedule = " */5\t* * * mon " }, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve", "*/5 * * * mon exec /usr/bin/lifeline web -- /srv/serve"}},
+		"schedule":  {func(e *Entry) { e.Schedule = " */5\t* * * mon " }, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve", "*/5 * * * 1 exec /usr/bin/lifeline web -- /srv/serve"}},
 		"no reboot": {func(e *Entry) { e.Reboot = false }, []string{"* * * * * exec /usr/bin/lifeline web -- /srv/serve"}},
 		"reboot":    {func(e *Entry) { e.Schedule = "@reboot" }, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve"}},
 		"user":      {func(e *Entry) { e.User = "www-data"; e.Reboot = false }, []string{"* * * * * www-data exec /usr/bin/lifeline web -- /srv/serve"}},

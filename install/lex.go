@@ -1,6 +1,9 @@
 package install
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A script is what sh sees in one crontab line: simple commands, and the
 // operator that ends each ("" at the end of the text). Redirections are left
@@ -15,6 +18,14 @@ type word struct {
 	text  string // what the command is given
 	raw   string // what is written
 	shell string // what in it only a shell can expand; "" if nothing
+}
+
+// SameCommand reports whether a shell makes the same words of both texts.
+func SameCommand(a, b string) bool {
+	x, y := lex(a), lex(b)
+	same := func(v, w word) bool { return v.text == w.text && v.shell == w.shell }
+	return slices.Equal(x.ends, y.ends) && slices.EqualFunc(x.commands, y.commands,
+		func(v, w []word) bool { return slices.EqualFunc(v, w, same) })
 }
 
 // lex splits text as a POSIX shell does (XCU 2.3, Token Recognition). It

@@ -14,6 +14,7 @@ import (
 type Line struct {
 	Number   int    // 1 is the first line of the crontab
 	Block    bool   // it stands between the markers of a block
+	Text     string // all of it
 	Schedule string // as written, one space between the fields
 	User     string // only in a system crontab
 
@@ -111,7 +112,7 @@ func entries(crontab string, kind Kind, disabled bool) []Line {
 		if !ok {
 			continue
 		}
-		line.Number, line.Block = number, inBlock != ""
+		line.Number, line.Text, line.Block = number, text, inBlock != ""
 		line.Schedule, line.User = schedule, user
 		assigned := line.Environment
 		line.Environment = maps.Clone(settings)

@@ -16,8 +16,10 @@ import (
 //     in quotes too (found by experiment; crontab(5) doesn't say it);
 //   - busybox crond does nothing of the kind: sh gets \% and unescapes it.
 //
-// So a % becomes \% outside all quotes, and two backslashes never stand side
-// by side: a quoted string is closed and opened again between them.
+// A fourth one, systemd-cron's, makes one blank of several, also in quotes.
+//
+// So a % becomes \% outside all quotes, and neither two backslashes nor two blanks
+// stand side by side: a quoted string is closed and opened again between them.
 //
 // A newline or a NUL byte is an error: no crontab line can hold one.
 func Quote(word string) (string, error) {
@@ -52,7 +54,7 @@ func quotePiece(piece string) string {
 			}
 			out.WriteString(`\'`)
 			continue
-		case c == '\\' && open && piece[i-1] == '\\':
+		case (c == '\\' || c == ' ') && open && piece[i-1] == c:
 			toggle()
 		}
 		if !open {

@@ -15,6 +15,8 @@ func TestQuote(t *testing.T) {
 		"--a=b,c+d": `--a=b,c+d`,
 		"=ls":       `'=ls'`,
 		"a b":       `'a b'`,
+		"a  b":      `'a '' b'`,
+		"  ":        `' '' '`,
 		"it's":      `'it'\''s'`,
 		"'":         `\'`,
 		"+%F":       `+\%F`,

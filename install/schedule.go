@@ -25,8 +25,9 @@ var fields = []field{
 	{name: "day of week", min: 0, max: 7, names: []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}},
 }
 
-// parseSchedule checks a schedule and returns it with single spaces, and with
-// Sunday as 0: busybox runs a 7 on every day. It takes
+// parseSchedule checks a schedule and returns it with single spaces, with Sunday as 0,
+// because busybox runs a 7 on every day, and with numbers for the names of months and
+// days: Debian 12's systemd-cron knows no oct, and takes nov for October. It takes
 // what every cron takes: Vixie's parser also lets through things that it then
 // never runs (a range such as 5-1) or half ignores (5*), and those are
 // refused here.
@@ -51,7 +52,7 @@ func parseSchedule(schedule string) (string, error) {
 	if !comes(columns[4], values[2], values[3]) {
 		return "", fmt.Errorf("the schedule %q never comes: none of its months has such a day; correct the day of month or the month", schedule)
 	}
-	columns[4] = sundayIsZero(columns[4])
+	columns[3], columns[4] = fields[3].numbers(columns[3]), sundayIsZero(fields[4].numbers(columns[4]))
 	return strings.Join(columns, " "), nil
 }
 
@@ -93,6 +94,15 @@ func sundayIsZero(column string) string {
 		}
 	}
 	return strings.Join(items, ",")
+}
+
+// numbers writes the names in a checked column as numbers.
+func (f field) numbers(column string) string {
+	column = strings.ToLower(column)
+	for i, name := range f.names {
+		column = strings.ReplaceAll(column, name, strconv.Itoa(f.min+i))
+	}
+	return column
 }
 
 // parse returns the values of a column, as bits.

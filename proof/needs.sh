@@ -65,6 +65,11 @@ if [ -z "$(ls /usr/src/libserver-starter-perl_*.orig.tar.gz 2>/dev/null)" ] && [
 		echo "missing on this machine: the source of libserver-starter-perl in /usr/src"
 	rm -rf "$lists"
 fi
+# systemd-cron's package can't stand beside cron's: its generator is only unpacked.
+if [ ! -e /usr/src/systemd-cron ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	(cd "$(mktemp -d)" && apt-get -qq download systemd-cron && dpkg-deb -x systemd-cron_*.deb /usr/src/systemd-cron) >/dev/null 2>&1 ||
+		echo "missing on this machine: systemd-cron's generator in /usr/src/systemd-cron"
+fi
 # The accessibility checker of proof/page, in the version of its lock file.
 axe() {
 	[ -e proof/page/node_modules/axe-core/axe.min.js ] || ! command -v npm >/dev/null 2>&1 ||

@@ -50,7 +50,8 @@ func meantCommand(args []string) error {
 		return noCommand(args[0], strings.Join(strings.Fields("lifeline "+line), " "))
 	}
 	near := human.Nearest(args[0], subcommands)
-	if near == "" {
+	if near == "" || len(rest) > 0 && strings.HasPrefix(rest[0], "-") && slices.Contains(rest, "--") {
+		// With a command, and no name between, it is a name that options follow.
 		return nil
 	}
 	return noCommand(args[0], typedLine(append([]string{"lifeline", near}, rest...)))

@@ -246,7 +246,7 @@ func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 		return nil, reserved(args[0])
 	}
 	o.name = args[0]
-	if err := meantCommand(args); err != nil && !mayLack {
+	if err := meantCommand(args); err != nil && o.own == nil {
 		return nil, err
 	}
 	switch {

@@ -61,9 +61,10 @@ func passwdLine(text, name string) []string {
 }
 
 // pamService is what the cron daemon calls itself to PAM, "" where none asks PAM:
-// busybox's knows none. Debian's cronie has a name of its own.
+// busybox's knows none, and systemd-cron's units don't ask. Debian's cronie has a name
+// of its own.
 func (d *Doctor) pamService() string {
-	if only, ok := lesserOf(d.cronds); ok && only.busybox || runtime.GOOS != "linux" {
+	if only, ok := lesserOf(d.cronds); ok && only.busybox || d.bySystemd() || runtime.GOOS != "linux" {
 		return ""
 	}
 	names := []string{"cron", "crond", "cronie"}

@@ -35,7 +35,7 @@ func (d *Doctor) cron() {
 	case runtime.GOOS == "darwin":
 		d.fine("cron", "launchd starts it when there is a crontab")
 	case hasSystemdCron():
-		d.fine("cron", "systemd-cron makes timers of the crontabs")
+		d.systemdCron()
 	default:
 		advice := "install one (Debian: apt-get install cron), and have it started at boot"
 		if have := InstalledCronds(); len(have) > 0 {
@@ -64,11 +64,6 @@ func (d *Doctor) outputPlace() {
 		d.wrong("cron", "remove files there: df -i /tmp",
 			"/tmp has no inode left, and cron, which keeps the output of a job there, starts nothing")
 	}
-}
-
-// hasSystemdCron reports whether systemd itself starts what stands in the crontabs.
-func hasSystemdCron() bool {
-	return exists("/run/systemd/system") && (exists("/usr/lib/systemd/system-generators/systemd-crontab-generator") || exists("/lib/systemd/system-generators/systemd-crontab-generator"))
 }
 
 // CronRuns reports whether something starts what stands in the crontabs, or that
@@ -209,6 +204,9 @@ func (d *Doctor) checkLine(l tabled) {
 	}
 	if zone := l.Environment["CRON_TZ"]; zone != "" && ignoresFiles(d.cronds) {
 		d.wrong("crontab", "give the hour in the machine's zone, or install a cron that knows CRON_TZ (cronie): "+l.table.remedy, "%s means the zone CRON_TZ=%s, which this cron doesn't know: it takes the machine's", at, zone)
+	}
+	if l.table.skip == "" {
+		d.timer(l)
 	}
 	d.before(l)
 }

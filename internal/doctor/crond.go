@@ -22,6 +22,7 @@ type Crond struct {
 	bcron   bool
 	atKills bool // see install.Line.BusyboxProblem
 	stopped bool // by SIGSTOP
+	systemd bool // it is systemd itself, with systemd-cron's generator
 }
 
 // cronNames are what cron daemons call themselves: Debian's and the BSDs',

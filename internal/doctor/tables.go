@@ -152,7 +152,10 @@ func (t *crontab) look(d *Doctor, path string) {
 // wants mode 0600 and follows no link there.
 func (d *Doctor) passedOver(path string) (why, advice string) {
 	debian, name := ignoresFiles(d.cronds), filepath.Base(path)
-	if _, only := onlyBusyboxOf(d.cronds); only || len(d.cronds) == 0 {
+	if d.bySystemd() {
+		return systemdPassesOver(path)
+	}
+	if _, lesser := lesserOf(d.cronds); lesser || len(d.cronds) == 0 {
 		return "", ""
 	}
 	spooled := slices.Contains(spools, filepath.Dir(path))
