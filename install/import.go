@@ -13,7 +13,7 @@ type Imported struct {
 	Name     string
 	Schedule string   // "" is every minute
 	Options  []string // of lifeline
-	Command  []string
+	Command  []string // nil where a line has a lock, and couldn't be read
 	Missing  []string // what can't be had, or must be looked at
 	Line     int      // of the crontab; 0 in other files
 }

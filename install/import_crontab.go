@@ -3,6 +3,7 @@ package install
 import (
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -25,7 +26,18 @@ func importCrontab(text string) []Imported {
 		}
 		shell := percent(command, false)
 		bare, log, other := redirected(shell)
-		if i, ok := fromWrapper(lex(bare)); ok {
+		i, ok := fromDescriptor(shell)
+		if ok {
+			log, other = "", ""
+		} else {
+			i, ok = fromWrapper(lex(bare))
+		}
+		if !ok && lockTools().MatchString(command) {
+			found = append(found, Imported{Line: number, Missing: []string{"line " + strconv.Itoa(number) +
+				", in which nothing that lifeline does is recognised: " + command}})
+			continue
+		}
+		if ok {
 			if user != "" {
 				i.Options = append([]string{"--cron-d", "--user", user}, i.Options...)
 			}
@@ -43,6 +55,33 @@ func importCrontab(text string) []Imported {
 		}
 	}
 	return found
+}
+
+// lockTools are words that show that a line guards its command.
+var lockTools = lazy(`(^|[\s/(;&|])(flock|setlock|run-one|run-this-one|run-one-constantly|keep-one-running|chronic|solo|lckdo|` +
+	`lockrun|cronlock|lockfile|lockf|dotlockfile|with-lock-ex|pidof|pgrep)(\s|$)`)
+
+// Two ways to lock a descriptor, as flock(1) shows them.
+var (
+	subshell = lazy(`^\(\s*flock((?:\s+-\S+(?:\s+[0-9.]+)??)*)\s+([0-9]+)\s*(?:\|\|\s*exit(?:\s+[0-9]+)?\s*;|&&|;)\s*(.*?)\s*;?\s*\)\s*([0-9]+)>>?\s*(\S+)$`)
+	ownFD    = lazy(`^exec\s+([0-9]+)>>?\s*([^\s;&]+)\s*(?:;|&&)\s*flock((?:\s+-\S+(?:\s+[0-9.]+)??)*)\s+([0-9]+)\s*(?:\|\|\s*exit(?:\s+[0-9]+)?\s*;|&&|;)\s*(.*)$`)
+)
+
+// fromDescriptor reads ( flock -n 9 || exit; … ) 9>FILE and exec 9>FILE; flock -n 9 && ….
+func fromDescriptor(command string) (Imported, bool) {
+	command = strings.TrimSpace(command)
+	var options, script, file string
+	if m := subshell().FindStringSubmatch(command); m != nil && m[2] == m[4] {
+		options, script, file = m[1], m[3], m[5]
+	} else if m := ownFD().FindStringSubmatch(command); m != nil && m[1] == m[4] {
+		options, script, file = m[3], m[5], m[2]
+	} else {
+		return Imported{}, false
+	}
+	words := lex(options + " " + file + " -c x").commands[0]
+	i, ok := fromFlock(Imported{}, words)
+	i.Command = commandOf(script)
+	return i, ok
 }
 
 // isUserColumn reports that first is a user, as in /etc/cron.d: what follows it is a
@@ -85,13 +124,24 @@ func redirected(command string) (rest, log, other string) {
 
 // fromWrapper reads one command that a tool guards. Others aren't ours to move.
 func fromWrapper(s script) (i Imported, ok bool) {
+	condition := ""
 	for n, words := range s.commands {
-		if to, isCD := changeDir(words); isCD {
+		if to, isCD := changeDir(words); isCD && condition == "" {
 			i.Options = append(i.Options, "--chdir", to.text)
+			continue
+		}
+		if n != len(s.commands)-1 && s.ends[n] == "&&" && condition == "" {
+			condition = raws(words)
 			continue
 		}
 		if n != len(s.commands)-1 || ok {
 			return Imported{}, false
+		}
+		for len(words) > 0 {
+			if _, _, assigns := assignment(words[0]); !assigns || words[0].shell != "" {
+				break
+			}
+			i.Options, words = append(i.Options, "--env", words[0].text), words[1:]
 		}
 		for len(words) > 0 && !ok {
 			tool, rest := path.Base(words[0].text), words[1:]
@@ -106,20 +156,20 @@ func fromWrapper(s script) (i Imported, ok bool) {
 					rest = rest[1:]
 				}
 				if len(rest) > 1 {
-					i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest[1:]), true
+					i.Name, i.Command, ok = nameFrom(rest[0].text), commandWords(rest[1:]), true
 				}
 			case "run-one":
 				if len(rest) > 0 {
-					i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest), true
+					i.Name, i.Command, ok = nameFrom(program(rest)), commandWords(rest), true
 				}
 			case "run-this-one":
 				if len(rest) > 0 {
-					i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest), true
-					i.Missing = append(i.Missing, "ending the instance that runs: lifeline restart "+i.Name)
+					i.Name, i.Command, ok = nameFrom(program(rest)), commandWords(rest), true
+					i.Missing = append(i.Missing, "ending the instance that runs, as lifeline restart does")
 				}
 			case "run-one-constantly", "keep-one-running":
 				if len(rest) > 0 {
-					i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest), true
+					i.Name, i.Command, ok = nameFrom(program(rest)), commandWords(rest), true
 					i.Options = append(i.Options, "--respawn")
 				}
 			case "chronic":
@@ -132,7 +182,7 @@ func fromWrapper(s script) (i Imported, ok bool) {
 					i, ok = inner, true
 					break
 				}
-				i.Name, i.Command, ok = nameFrom(rest[0].text), texts(rest), true
+				i.Name, i.Command, ok = nameFrom(program(rest)), commandWords(rest), true
 			case "timeout": // timeout(1): options, a duration, the command
 				for len(rest) > 0 && strings.HasPrefix(rest[0].text, "-") {
 					n := 1
@@ -163,40 +213,59 @@ func fromWrapper(s script) (i Imported, ok bool) {
 			}
 		}
 	}
+	if ok && condition != "" { // where it doesn't hold, nothing is to be done, and nothing has failed
+		script := shellWords(i.Command)
+		if len(i.Command) == 3 && i.Command[0] == "sh" && i.Command[1] == "-c" {
+			script = "{ " + i.Command[2] + "; }"
+		}
+		i.Command = []string{"sh", "-c", "! " + condition + " || " + script}
+	}
 	return i, ok
+}
+
+// shellWords writes words for sh.
+func shellWords(words []string) string {
+	var out []string
+	for _, w := range words {
+		quoted := w
+		if !plain(w) || w == "" {
+			quoted = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		out = append(out, quoted)
+	}
+	return strings.Join(out, " ")
 }
 
 // fromFlock reads flock(1)'s options: -n, -w SECONDS, -E CODE, -c COMMAND.
 func fromFlock(i Imported, words []word) (Imported, bool) {
 	waits, never := "", false
-	var rest []string
+	var rest []word
 	words = apart(words)
 	for n := 0; n < len(words); n++ {
 		text := words[n].text
 		if !strings.HasPrefix(text, "-") || len(rest) > 0 && text != "-c" && text != "--command" {
-			rest = append(rest, text)
+			rest = append(rest, words[n])
 			if len(rest) == 2 {
-				rest = append(rest[:1], texts(words[n:])...)
+				rest = append(rest[:1:1], words[n:]...)
 				break
 			}
 			continue
 		}
-		next := func() string {
-			if n+1 < len(words) {
-				n++
-				return words[n].text
-			}
-			return ""
+		var next word
+		if slices.Contains([]string{"-w", "--wait", "--timeout", "-E", "--conflict-exit-code", "-c", "--command"}, text) &&
+			n+1 < len(words) {
+			n++
+			next = words[n]
 		}
 		switch text {
 		case "-n", "--nb", "--nonblock":
 			never = true
 		case "-w", "--wait", "--timeout":
-			waits = next() + "s"
+			waits = next.text + "s"
 		case "-E", "--conflict-exit-code":
-			i.Options = append(i.Options, "--conflict-exit-code", next())
+			i.Options = append(i.Options, "--conflict-exit-code", next.text)
 		case "-c", "--command":
-			rest = append(rest[:min(1, len(rest))], "sh", "-c", next())
+			rest = append(rest[:min(1, len(rest))], word{text: "sh", raw: "sh"}, word{text: "-c", raw: "-c"}, next)
 		case "-s", "--shared":
 			i.Missing = append(i.Missing, "a shared lock (flock -s): only one instance runs")
 		}
@@ -212,7 +281,7 @@ func fromFlock(i Imported, words []word) (Imported, bool) {
 		i.Missing = append(i.Missing,
 			"waiting for the lock without a limit (flock without -n): --wait TIME, if it has to run after all")
 	}
-	i.Name, i.Command = nameFrom(rest[0]), rest[1:]
+	i.Name, i.Command = nameFrom(rest[0].text), commandWords(rest[1:])
 	return i, true
 }
 
@@ -235,6 +304,29 @@ func apart(words []word) []word {
 		out = append(out, word{raw: "-" + letters, text: "-" + letters})
 	}
 	return out
+}
+
+// commandWords are the words of a command. What only a shell can expand goes to one.
+func commandWords(words []word) []string {
+	if slices.ContainsFunc(words, func(w word) bool { return w.shell != "" }) {
+		return []string{"sh", "-c", "exec " + raws(words)}
+	}
+	return texts(words)
+}
+
+// program is the word that says what is started, behind such tools as nice(1).
+func program(words []word) string {
+	name := words[0].text
+	for n, w := range words {
+		_, _, assigns := assignment(w)
+		if assigns || strings.HasPrefix(w.text, "-") || n > 0 && strings.Trim(w.text, "0123456789.smhd") == "" {
+			continue
+		}
+		if !slices.Contains([]string{"nice", "ionice", "env", "timeout", "chronic", "nohup", "setsid", "sudo"}, path.Base(w.text)) {
+			return w.text
+		}
+	}
+	return name
 }
 
 func texts(words []word) []string {

@@ -88,6 +88,20 @@ func historyCommand() *cli.Command {
 type moment struct{ at time.Time }
 
 func (m *moment) Set(text string) error {
+	year, month, day := time.Now().Date()
+	switch today := time.Date(year, month, day, 0, 0, 0, 0, time.Local); text {
+	case "today":
+		m.at = today
+		return nil
+	case "yesterday":
+		m.at = today.AddDate(0, 0, -1)
+		return nil
+	default:
+		if clock, err := time.Parse("15:04", text); err == nil {
+			m.at = time.Date(year, month, day, clock.Hour(), clock.Minute(), 0, 0, time.Local)
+			return nil
+		}
+	}
 	if d, err := parseTime(text); err == nil && d >= 0 {
 		m.at = time.Now().Add(-d)
 		return nil
@@ -98,7 +112,8 @@ func (m *moment) Set(text string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("neither a length of time such as 12h or 2d, nor a time such as 2026-11-30 or '2026-11-30 12:00'")
+	return fmt.Errorf("neither a length of time such as 12h or 2d, nor today, yesterday, or a time such as 12:00, 2026-11-30 or " +
+		"'2026-11-30 12:00'")
 }
 
 func (m *moment) String() string { return "" }

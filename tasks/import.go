@@ -44,12 +44,26 @@ func importCommand() *cli.Command {
 			if len(list) == 0 {
 				return usage("nothing in it is guarded or kept up by a tool that lifeline knows; see lifeline help import")
 			}
-			for n := range list { // a subcommand's name is no instance's
-				if slices.Contains(subcommands, list[n].Name) {
-					list[n].Name += "-job"
+			taken := map[string]bool{}
+			for n := range list {
+				i := &list[n]
+				if slices.Contains(subcommands, i.Name) { // it is no instance's
+					i.Name += "-job"
 				}
+				name := i.Name
+				for more := 2; taken[i.Name] && i.Command != nil; more++ {
+					i.Name = fmt.Sprintf("%s-%d", name, more)
+				}
+				if i.Name != name {
+					i.Missing = append(i.Missing, "the name "+name+", taken above: two that shared a lock now run at once")
+				}
+				taken[i.Name] = true
 			}
 			for _, i := range list {
+				if i.Command == nil {
+					fmt.Fprintln(c.App.Writer, "# can't be had: "+strings.Join(i.Missing, "; "))
+					continue
+				}
 				line := typedLine(append([]string{"lifeline"}, i.Words()...))
 				if len(i.Missing) > 0 {
 					line += " # can't be had: " + strings.Join(i.Missing, "; ")
@@ -67,13 +81,6 @@ func importCommand() *cli.Command {
 // applyImport installs the list. Of the caller's own crontab the old line goes
 // first: two that start the same would run at once.
 func applyImport(c *cli.Context, own bool, list []install.Imported) error {
-	seen := map[string]bool{}
-	for _, i := range list {
-		if seen[i.Name] {
-			return usage("cannot install two of the name %s: install them one by one", i.Name)
-		}
-		seen[i.Name] = true
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("cannot tell where this program is: %w", err)
@@ -81,6 +88,9 @@ func applyImport(c *cli.Context, own bool, list []install.Imported) error {
 	var failed []error
 	done := map[int]bool{}
 	for _, i := range list {
+		if i.Command == nil {
+			continue
+		}
 		cmd := exec.CommandContext(c.Context, self, i.Words()...)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		if err := cmd.Run(); err != nil {

@@ -63,11 +63,6 @@ func installCommand(argv []string) *cli.Command {
 				return err
 			}
 			typed := words(argv[2:len(argv)-c.NArg()], optionsOf(c.Command.Flags))
-			for _, w := range typed {
-				if name, value, given := strings.Cut(w.text[0], "="); w.option != "" && given && value == "" {
-					return usage("%s: its value is empty: give one, or leave the option out", name)
-				}
-			}
 			e.Options = append(fromEnviron(typed, passed), pick(typed, passed)...)
 			if err := k.atBoot(); err != nil {
 				return err

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -163,7 +164,12 @@ func textOr(at *string, preset string) textValue {
 	return textValue{at}
 }
 
+// Set refuses an empty text, which comes of a shell's variable that isn't set: of
+// --user "$APP" root would be left, of --schedule "$WHEN" every minute.
 func (v textValue) Set(s string) error {
+	if s == "" {
+		return errors.New("it is empty: give a value, or leave the option out")
+	}
 	*v.at = s
 	return nil
 }

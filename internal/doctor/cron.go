@@ -148,6 +148,13 @@ func (d *Doctor) noLine(name string, others []tabled) {
 		return
 	}
 	for _, t := range d.tables {
+		for _, l := range t.lines() {
+			if t.isMine(l) && strings.Contains(l.Shell, " "+name+" -- ") {
+				d.wrong("crontab", "give it a line of its own: "+t.remedy,
+					"%s starts it behind %s; of such a line only the first name is understood", where(t, l), l.Name)
+				return
+			}
+		}
 		for _, l := range install.Disabled(t.text, t.kind()) {
 			if l.Name == name && t.isMine(l) {
 				d.wrong("crontab", "lifeline enable "+in+name, "%s starts it, and is commented out", where(t, l))
@@ -168,6 +175,11 @@ func (d *Doctor) noLine(name string, others []tabled) {
 // sees of that.
 func (d *Doctor) belongs(name string, l tabled) {
 	user := l.table.userOf(l.Line)
+	if !IsUser(user) {
+		d.wrong("crontab", "correct it: "+l.table.remedy, "%s starts it as the user %s, who isn't there", where(l.table, l.Line),
+			user)
+		return
+	}
 	ask := fmt.Sprintf("sudo -u %s lifeline doctor %s", user, name)
 	if os.Geteuid() != 0 || d.machine > 0 {
 		d.wrong("crontab", "ask as that user: "+ask, "%s starts it as the user %s, whose names are not yours",
@@ -186,6 +198,9 @@ func (d *Doctor) checkLine(l tabled) {
 	}
 	if err := install.CheckSchedule(l.Schedule); err != nil && !l.table.super {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s: cron may never start it: %v", at, err)
+	}
+	if l.Number == l.table.unended {
+		d.wrong("crontab", "end it with a newline: "+l.table.remedy, "%s has no newline, and cron then leaves it out", at)
 	}
 	if only, ok := lesserOf(d.cronds); ok {
 		if problem := only.Problem(l.Line); problem != "" {

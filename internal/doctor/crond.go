@@ -99,6 +99,11 @@ func ignoresFiles(list []Crond) bool {
 	return !slices.ContainsFunc(list, func(d Crond) bool { return filepath.Base(d.program) != "cron" })
 }
 
+// cronie reports whether the daemon leaves out a bad line alone, and isn't busybox's.
+func cronie(list []Crond) bool {
+	return len(list) > 0 && !ignoresFiles(list) && !slices.ContainsFunc(list, func(d Crond) bool { return d.busybox || d.systemd })
+}
+
 // KnowsZones reports whether the cron daemon here takes CRON_TZ: cronie does,
 // Debian's and busybox's don't.
 func KnowsZones() bool {
@@ -106,7 +111,7 @@ func KnowsZones() bool {
 	if err != nil || len(list) == 0 {
 		list = InstalledCronds()
 	}
-	return len(list) > 0 && !ignoresFiles(list) && !slices.ContainsFunc(list, func(d Crond) bool { return d.busybox })
+	return cronie(list)
 }
 
 // cronName is the name that s runs under; of `busybox crond` the second word.

@@ -26,6 +26,7 @@ type crontab struct {
 	skip   string // why cron passes the whole of it over
 	advice string // what to do about that
 
+	unended int       // the number of a last line without a newline, which cronie leaves out
 	changed time.Time // where that can be known
 }
 
@@ -125,6 +126,9 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	}
 	for i := range list {
 		t := &list[i]
+		if cronie(d.cronds) && t.text != "" && !strings.HasSuffix(t.text, "\n") {
+			t.unended = strings.Count(t.text, "\n") + 1
+		}
 		err := install.CheckFile(t.text, t.user == "", IsUser)
 		if err != nil && t.skip == "" && ignoresFiles(d.cronds) {
 			t.skip, t.advice = err.Error(), "correct that line: "+t.remedy
