@@ -40,7 +40,12 @@ func parseSchedule(schedule string) (string, error) {
 		return "", fmt.Errorf("%q is not a schedule that cron knows: use one of %s, or five fields such as %q", columns[0], strings.Join(scheduleWords, " "), "*/5 * * * *")
 	}
 	if len(columns) != len(fields) {
-		return "", fmt.Errorf("the schedule %q has %d fields: it needs five, minute hour day-of-month month day-of-week, such as %q", schedule, len(columns), "*/5 * * * *")
+		noun := "fields"
+		if len(columns) == 1 {
+			noun = "field"
+		}
+		return "", fmt.Errorf("the schedule %q has %d %s: it needs five, minute hour day-of-month month day-of-week, such as %q",
+			schedule, len(columns), noun, "*/5 * * * *")
 	}
 	var values [5]uint64
 	for i, f := range fields {

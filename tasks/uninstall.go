@@ -42,13 +42,17 @@ func uninstallCommand() *cli.Command {
 				found = found || here
 				return rest, err
 			})
+			others := linesOf(o.scheduled(c.Context), name)
 			if err != nil || !found {
+				if err == nil && !k.cronD && len(others) > 0 {
+					return usage("%s: lifeline install didn't make line %d, which starts it: take that out with crontab -e, "+
+						"or lifeline disable %s", name, others[0].Number, name)
+				}
 				return k.notInstalled(name, err)
 			}
 			done := "uninstalled" + stillRuns(before, name, k.kind())
-			for _, l := range linesOf(o.scheduled(c.Context), name) {
-				done += fmt.Sprintf("; another line, %d, starts it all the same: lifeline doctor %s", l.Number, name)
-				break
+			if len(others) > 0 {
+				done += fmt.Sprintf("; another line, %d, starts it all the same: lifeline doctor %s", others[0].Number, name)
 			}
 			k.tell(name, before, after, done)
 			return nil

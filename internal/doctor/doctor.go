@@ -82,6 +82,7 @@ type Doctor struct {
 	name    string // that is examined
 	wrongs  int
 	machine int // of wrongs, those that concern every name
+	last    Finding
 
 	cronds []Crond // that run
 	super  supercronic
@@ -105,8 +106,13 @@ func (d *Doctor) wrong(what, advice, format string, args ...any) {
 
 // wrongAs is wrong with a word for it.
 func (d *Doctor) wrongAs(word, what, advice, format string, args ...any) {
+	f := Finding{Name: d.name, What: what, Word: word, Text: oneLine(format, args...), Wrong: true, Advice: advice}
+	if f == d.last { // the @reboot line beside the other one
+		return
+	}
+	d.last = f
 	d.wrongs++
-	d.Found(Finding{Name: d.name, What: what, Word: word, Text: oneLine(format, args...), Wrong: true, Advice: advice})
+	d.Found(f)
 }
 
 // failed is wrong with an error, which says itself what to do, behind a

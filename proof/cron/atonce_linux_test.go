@@ -45,6 +45,7 @@ exit 0
 // Of installs at once, entries were lost, with exit code 0. LIFELINE_ROUNDS=50 is what
 // the issue asks for; three rounds show that it works at all.
 func TestInstallsAtOnce(t *testing.T) {
+	t.Parallel()
 	rounds := os.Getenv("LIFELINE_ROUNDS")
 	if rounds == "" {
 		rounds = "3"

@@ -79,6 +79,7 @@ var scenes = []scene{
 // "all is well" where cron then starts nothing. An alarm where cron starts it
 // is counted, and named here.
 func TestBrokenCrontabs(t *testing.T) {
+	t.Parallel() // beside the other tests that wait for cron's minute
 	program, missing := debian()
 	if missing == "" {
 		missing = machine()

@@ -30,6 +30,7 @@ exit 0
 
 // What is said of a job that hangs had been tried on figures alone.
 func TestHang(t *testing.T) {
+	t.Parallel() // beside the other tests that wait for cron's minute
 	_, missing := debian()
 	if missing == "" {
 		missing = machine()

@@ -68,6 +68,7 @@ exit 0
 
 // systemd-cron has a reading of its own of each line: blanks, %, months, days.
 func TestSystemdCron(t *testing.T) {
+	t.Parallel()
 	missing := machine()
 	if _, err := os.Stat(generator); missing == "" && err != nil {
 		missing = generator + " (proof/needs.sh)"
