@@ -22,46 +22,46 @@
 //	sent            renewal due     Stop         Kill  SelfKill  deadline
 //	 ├───── TTL/3 ─────┼── retries ───┼─── grace ───┼── margin ──┤
 //
-// # The protocol, version 1
+// # The protocol, version 2
 //
-// Lines of text over a stream socketpair(2), descriptor 3 in lifeline-remote. A
-// line is a verb and its fields, separated by single spaces and ended by a
-// newline, at most 64 KiB. A field that is empty or has a space, a quote or
-// a control character is written as strconv.Quote writes it. Durations and
-// times are in nanoseconds, times those of CLOCK_BOOTTIME. The first line of
-// each side is its hello. A program that receives nonsense leaves the other
-// one. Nonsense is an unknown verb, a field too few or too many, or a deadline
-// that goes back or lies beyond what can be granted.
+// Lines of text over a stream socketpair(2), descriptor 3 in lifeline-remote, at
+// most 64 KiB each. The first line of each side is its banner, with the version
+// of its protocol: "lifeline 2" and "remote 2". Each program refuses another
+// version in one line. Every other line is a [Message] as JSON. Durations and
+// times are in nanoseconds, times those of CLOCK_BOOTTIME. A program that
+// receives nonsense leaves the other one. Nonsense is an unknown verb, a field
+// that is missing, or a deadline that goes back or lies beyond what can be
+// granted. Unknown fields are skipped.
 //
-//	lifeline 1 KEY=VALUE…      hello; the fields are those of [Hello]
-//	want                       stand by for the lease; no worker lives
-//	starting GEN CGROUP        a worker is about to be started, marked with
-//	                           LIFELINE_ID=GEN; the path may be empty
-//	started GEN PID START      the process of the worker (start time in ticks)
-//	ended GEN UP CODE          every process of GEN has ended; the worker was up
-//	                           for UP
-//	release                    every process has ended: give the lease back
-//	done LABEL CODE            the run for a tick has ended
-//	ping                       say pong
+// lifeline says, with the fields that a verb has:
+//
+//	hello     hello                  what lifeline wants; the first one
+//	want                             stand by for the lease; no worker lives
+//	starting  generation, cgroup     a worker is about to be started, marked with
+//	                                 LIFELINE_ID; the path may be empty
+//	started   generation, pid, start the process of the worker
+//	ended     generation, up, code   every process of the generation has ended
+//	release                          every process has ended: give the lease back
+//	done      label, code            the run for a tick has ended
+//	ping                             say pong
 //	pong
-//	bye                        release what is held, and end
+//	bye                              release what is held, and end
 //
 // lifeline-remote says:
 //
-//	remote 1                   hello
-//	standing                   the engine is usable; the wait has begun
-//	granted FENCE DEADLINE     this node has the lease until then
-//	renewed DEADLINE           and now until then
-//	tick LABEL                 run once for this tick (RFC 3339, UTC)
-//	yield TEXT                 end the worker as usual, then release: a planned
-//	                           hand-over
-//	lost TEXT                  the lease is gone; the tree is being killed
-//	released                   the lease is given back
-//	refused CODE TEXT          the engine will refuse every try (wrong password,
-//	                           no table); lifeline-remote ends after it
-//	trouble TEXT               what keeps it from the engine now; empty for nothing
-//	say TEXT                   one line for a person
-//	ping                       say pong
+//	standing                    the engine is usable; the wait has begun
+//	granted   fence, deadline   this node has the lease until then
+//	renewed   deadline          and now until then
+//	tick      label             run once for this tick (RFC 3339, UTC)
+//	yield     text              end the worker as usual, then release: a planned
+//	                            hand-over
+//	lost      text              the lease is gone; the tree is being killed
+//	released                    the lease is given back
+//	refused   code, text        the engine will refuse every try (wrong password,
+//	                            no table); lifeline-remote ends after it
+//	trouble   text              what keeps it from the engine now; none for nothing
+//	say       text              one line for a person
+//	ping                        say pong
 //	pong
 //
 // When lifeline dies (end of file), lifeline-remote kills what it knows of the

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -59,7 +58,6 @@ type peer struct {
 	id    procscan.ID
 	mu    sync.Mutex
 	queue []Message
-	hello bool          // it has said its hello
 	err   error         // why it will say no more
 	over  chan struct{} // closed when it will say no more
 }
@@ -68,7 +66,8 @@ const (
 	patience   = 5 * time.Second // with a lifeline-remote that owes a pong
 	goodbye    = 2 * time.Second // for giving a lease back at the end
 	maxRestart = 30 * time.Second
-	misused    = 64 // the code of a refusal because of the command line
+	misused    = 64  // the code of a refusal because of the command line
+	unfit      = 125 // and of one because of what is installed
 )
 
 // Join makes the lease of a name; the options have been checked. Want starts
@@ -82,12 +81,10 @@ func Join(o Options, name string, grace time.Duration, warn func(format string, 
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a timer: %w", err)
 	}
-	self := procscan.Self()
 	l := newLease(Hello{URL: o.URL, Name: name, Node: o.Node, TTL: o.TTL, Grace: grace, Slots: o.Slots, Prefer: o.Prefer,
 		FailAfter: o.FailAfter, Tick: o.Tick, AtLeastOnce: o.AtLeastOnce,
-		MaxClockSkew: o.MaxClockSkew, ForceOptions: o.ForceOptions, Memory: o.Memory,
-		ShareStatus: o.ShareStatus,
-		Supervisor:  fmt.Sprintf("%d:%d", self.PID, self.Start)}, warn,
+		MaxClockSkew: o.MaxClockSkew, ForceOptions: o.ForceOptions, Memory: Bytes(o.Memory),
+		ShareStatus: o.ShareStatus, Supervisor: procscan.Self()}, warn,
 		world{now: Now, alarm: alarm, set: alarm.Set, killAt: newKillTimer().set, kill: kill, reap: reap,
 			start: func() (io.ReadWriteCloser, procscan.ID, error) { return start(program) }})
 	go func() {
@@ -140,7 +137,7 @@ func (l *Lease) Helpers() []procscan.ID {
 func (l *Lease) Want() {
 	l.wanted = true
 	if l.peer != nil {
-		l.say("want")
+		l.say(Message{Verb: "want"})
 		l.quietSince()
 	} else if l.at == 0 {
 		l.connect()
@@ -152,7 +149,7 @@ func (l *Lease) Want() {
 // lives.
 func (l *Lease) Release() {
 	if l.held {
-		l.say("release")
+		l.say(Message{Verb: "release"})
 	}
 	l.wanted = false
 	l.forget()
@@ -165,29 +162,31 @@ func (l *Lease) Release() {
 func (l *Lease) Starting(generation, cgroup string) {
 	l.living[generation] = true
 	l.armKillTimer()
-	l.say("starting", generation, cgroup)
+	l.say(Message{Verb: "starting", Generation: generation, Cgroup: Bytes(cgroup)})
 }
 
 // Started tells lifeline-remote which process the worker is.
 func (l *Lease) Started(generation string, id procscan.ID) {
-	l.say("started", generation, id.PID, strconv.FormatUint(id.Start, 10))
+	l.say(Message{Verb: "started", Generation: generation, PID: id.PID, Start: id.Start})
 }
 
 // Ended tells lifeline-remote that every process of a generation has ended.
 func (l *Lease) Ended(generation string, up time.Duration, code int) {
 	delete(l.living, generation)
 	l.armKillTimer()
-	l.say("ended", generation, int64(up), code)
+	l.say(Message{Verb: "ended", Generation: generation, Up: up, Code: code})
 }
 
 // Done tells lifeline-remote that the run for a tick has ended.
-func (l *Lease) Done(label string, code int) { l.say("done", label, code) }
+func (l *Lease) Done(label string, code int) {
+	l.say(Message{Verb: "done", Label: label, Code: code})
+}
 
 // Close ends lifeline-remote, which gives back the lease after the worker's
 // tree has ended. Close waits up to 2 s for that.
 func (l *Lease) Close() {
 	if p := l.peer; p != nil {
-		l.say("bye")
+		l.say(Message{Verb: "bye"})
 		select {
 		case <-p.over:
 		case <-time.After(goodbye):
@@ -215,14 +214,14 @@ func (l *Lease) Next() (verb, text string, n uint64, ok bool) {
 
 func (l *Lease) tell(verb, text string, n uint64) { l.out = append(l.out, Event{verb, text, n}) }
 
-func (l *Lease) say(verb string, fields ...any) {
+func (l *Lease) say(m Message) {
 	if l.peer == nil {
 		return
 	}
 	if c, ok := l.peer.conn.(interface{ SetWriteDeadline(time.Time) error }); ok {
 		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	}
-	if _, err := io.WriteString(l.peer.conn, Line(verb, fields...)); err != nil {
+	if _, err := io.WriteString(l.peer.conn, m.Line()); err != nil {
 		l.ring() // the reader hears of it, or the deadline comes
 	}
 }
@@ -257,81 +256,63 @@ func (l *Lease) listen() {
 
 // heard acts on one message.
 func (l *Lease) heard(m Message) error {
-	now := l.w.now()
-	deadline := func(i int) (time.Duration, error) {
-		n, err := m.Number(i)
-		if d := time.Duration(n); err == nil && (d > now+l.hello.TTL || d < l.times.Deadline) {
-			err = nonsense("a deadline %s from now, with a TTL of %s", d-now, l.hello.TTL)
+	deadline := func() error {
+		if d, now := m.Deadline, l.w.now(); d > now+l.hello.TTL || d < l.times.Deadline {
+			return nonsense("a deadline %s from now, with a TTL of %s", d-now, l.hello.TTL)
 		}
-		return time.Duration(n), err
-	}
-	if !l.peer.hello && m.Verb != "remote" {
-		return nonsense("%s before its hello", m.Verb)
+		return nil
 	}
 	switch m.Verb {
-	case "remote":
-		l.peer.hello = true
-		if m.Fields[0] != strconv.Itoa(Version) {
-			return fmt.Errorf("lifeline-remote speaks version %.10q of the protocol, this lifeline %d: install both from "+
-				"the same release", m.Fields[0], Version)
-		}
 	case "standing":
 		l.usable, l.failures = true, 0
 	case "granted":
-		fence, err := strconv.ParseUint(m.Fields[0], 10, 64)
-		if err != nil || fence <= l.fence || l.held {
-			return nonsense("it grants the fence %.40q after %d", m.Fields[0], l.fence)
+		if m.Fence <= l.fence || l.held {
+			return nonsense("it grants the fence %d after %d", m.Fence, l.fence)
 		}
 		if !l.wanted { // the grant crossed with the release
 			return nil
 		}
-		d, err := deadline(1)
-		if err != nil {
+		if err := deadline(); err != nil {
 			return err
 		}
-		l.fence, l.held, l.told = fence, true, Times{}
-		l.times = TimesOf(d, l.hello.TTL, l.hello.Grace)
-		l.tell("granted", "", fence)
+		l.fence, l.held, l.told = m.Fence, true, Times{}
+		l.times = TimesOf(m.Deadline, l.hello.TTL, l.hello.Grace)
+		l.tell("granted", "", m.Fence)
 	case "renewed":
 		if !l.held {
 			return nil
 		}
-		d, err := deadline(0)
-		if err != nil {
+		if err := deadline(); err != nil {
 			return err
 		}
-		l.times, l.told.Stop = TimesOf(d, l.hello.TTL, l.hello.Grace), 0
+		l.times, l.told.Stop = TimesOf(m.Deadline, l.hello.TTL, l.hello.Grace), 0
 		l.armKillTimer()
 	case "tick":
 		if l.held {
-			l.tell("tick", m.Fields[0], 0)
+			l.tell("tick", m.Label, 0)
 		}
 	case "yield":
 		if l.held {
-			l.tell("stop", m.Fields[0], 0)
+			l.tell("stop", m.Text, 0)
 		}
 	case "lost":
 		if l.held {
 			l.held = false
-			l.tell("kill", m.Fields[0], 0)
+			l.tell("kill", m.Text, 0)
 		}
 	case "refused":
-		code, err := m.Number(0)
-		if err != nil || code < 1 || code > 255 {
-			return nonsense("the exit code %.10q", m.Fields[0])
-		}
-		if !l.usable || code == misused && !l.held {
+		if !l.usable || m.Code == misused && !l.held {
 			l.wanted = false
-			l.tell("refused", m.Fields[1], uint64(code))
+			l.tell("refused", m.Text, uint64(m.Code))
 			return nil
 		}
-		return errors.New(m.Fields[1])
+		return errors.New(m.Text)
 	case "ping":
-		l.say("pong")
+		l.say(Message{Verb: "pong"})
 	case "trouble":
-		l.trouble = m.Fields[0]
+		l.trouble = m.Text
 	case "say":
-		l.warn("%s", m.Fields[0])
+		l.warn("%s", m.Text)
 	}
 	return nil
 }
@@ -347,9 +328,13 @@ func (l *Lease) leave(err error) {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		why = fmt.Sprintf("lifeline-remote is given up: %v", err)
 	}
-	if l.held {
+	switch foreign := new(VersionError); {
+	case l.held:
 		l.tell("stop", why, 0)
-	} else if l.wanted {
+	case errors.As(err, &foreign): // the next tick starts the lifeline that is installed now
+		l.wanted = false
+		l.tell("refused", err.Error(), unfit)
+	case l.wanted:
 		l.warn("%s; starting it again", why)
 	}
 	l.failures++
@@ -381,7 +366,7 @@ func (l *Lease) look() {
 	case l.asked:
 		l.leave(fmt.Errorf("it hasn't answered for %s", patience))
 	default:
-		l.say("ping")
+		l.say(Message{Verb: "ping"})
 		l.asked, l.at = true, now+patience
 	}
 }
@@ -431,14 +416,15 @@ func (l *Lease) connect() {
 	go p.read(l.ring)
 	l.quietSince()
 	l.hello.Fence = l.fence
-	_, _ = io.WriteString(conn, l.hello.Line())
-	l.say("want")
+	_, _ = io.WriteString(conn, FromLifeline.Banner())
+	l.say(Message{Verb: "hello", Hello: &l.hello})
+	l.say(Message{Verb: "want"})
 }
 
 // read collects messages until the connection ends.
 func (p *peer) read(ring func()) {
 	defer close(p.over)
-	for r := NewReader(p.conn, FromRemote()); ; {
+	for r := NewReader(p.conn, FromRemote); ; {
 		m, err := r.Next()
 		p.mu.Lock()
 		if err != nil {

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -22,7 +21,7 @@ type rig struct {
 	l      *Lease
 	began  time.Time
 	remote net.Conn // the other end of the present one
-	said   []string // by lifeline
+	said   []string // by lifeline, each a verb
 	starts int
 	kills  int
 	warned []string
@@ -58,8 +57,12 @@ func rigged(t *testing.T, test func(*rig)) {
 					ours, theirs := net.Pipe()
 					r.remote = theirs
 					go func() {
-						for in := bufio.NewScanner(theirs); in.Scan(); {
-							r.said = append(r.said, in.Text())
+						for in := NewReader(theirs, FromLifeline); ; {
+							m, err := in.Next()
+							if err != nil {
+								return
+							}
+							r.said = append(r.said, m.Verb)
 						}
 					}()
 					return ours, procscan.ID{PID: 1000 + r.starts, Start: 1}, nil
@@ -74,14 +77,39 @@ func rigged(t *testing.T, test func(*rig)) {
 	})
 }
 
-// say has the remote say lines, and gives what the Lease makes of them.
-func (r *rig) say(lines ...string) []string {
+// say has the remote say messages, and gives what the Lease makes of them; a
+// string is a verb alone.
+func (r *rig) say(messages ...any) []string {
+	var text strings.Builder
+	for _, m := range messages {
+		if verb, ok := m.(string); ok {
+			m = Message{Verb: verb}
+		}
+		text.WriteString(m.(Message).Line())
+	}
+	return r.write(text.String())
+}
+
+func (r *rig) write(text string) []string {
 	remote := r.remote
 	go func() { // an endless line isn't read to its end
-		_, _ = io.WriteString(remote, strings.Join(lines, "\n")+"\n")
+		_, _ = io.WriteString(remote, text)
 	}()
 	return r.events()
 }
+
+// ready is a lifeline-remote that stands by.
+func (r *rig) ready() []string { return append(r.write(FromRemote.Banner()), r.say("standing")...) }
+
+func (r *rig) grants(fence uint64) Message {
+	return Message{Verb: "granted", Fence: fence, Deadline: r.now() + ttl}
+}
+
+func (r *rig) renews() Message { return Message{Verb: "renewed", Deadline: r.now() + ttl} }
+
+func lost() Message { return Message{Verb: "lost", Text: "x"} }
+
+func refuses(text string) Message { return Message{Verb: "refused", Code: 125, Text: text} }
 
 func (r *rig) events() (out []string) {
 	synctest.Wait()
@@ -130,13 +158,13 @@ func (r *rig) heard(want string) {
 }
 
 // held is a lease granted now.
-func (r *rig) held(fence int) {
+func (r *rig) held(fence uint64) {
 	r.t.Helper()
 	if r.remote == nil {
 		r.l.Want()
-		r.say("remote 1", "standing")
+		r.ready()
 	}
-	r.expect(r.say(fmt.Sprintf("granted %d %d", fence, r.now()+ttl)), fmt.Sprintf("granted %d", fence))
+	r.expect(r.say(r.grants(fence)), fmt.Sprintf("granted %d", fence))
 	if !r.l.Held() {
 		r.t.Fatal("granted, and not held")
 	}
@@ -158,14 +186,14 @@ func TestLeaseKillTimer(t *testing.T) {
 		}
 		r.sleep(3 * time.Second)
 		before := r.killAt
-		r.say(fmt.Sprintf("renewed %d", r.now()+ttl))
+		r.say(r.renews())
 		if r.killAt != due() || r.killAt <= before {
 			t.Errorf("renewed, and the kill timer is set for %s, before for %s", r.killAt, before)
 		}
 		r.l.Starting("g2", "") // a reload
 		r.l.Ended("g1", 0, 0)
 		before = r.killAt
-		r.say("lost another")
+		r.say(lost())
 		if r.killAt != before {
 			t.Error("the lease is lost, the worker lives, and the time is another")
 		}
@@ -184,7 +212,7 @@ func TestLeaseRuns(t *testing.T) {
 		}
 		for range 5 { // renewed, it goes on
 			r.expect(r.sleep(ttl / 3))
-			r.expect(r.say(fmt.Sprintf("renewed %d", r.now()+ttl)))
+			r.expect(r.say(r.renews()))
 		}
 		if !r.l.Held() || r.kills > 0 {
 			t.Fatal("renewed, and lost")
@@ -238,31 +266,36 @@ func TestLeaseRemoteDies(t *testing.T) {
 		if r.starts != 2 {
 			t.Fatalf("lifeline-remote was started %d times", r.starts)
 		}
-		r.say("remote 1", "standing")
+		r.ready()
 		r.held(2)
 	})
 }
 
 func TestLeaseNonsense(t *testing.T) {
-	now := func(r *rig, d time.Duration) string { return fmt.Sprint(int64(r.now() + d)) }
+	renewed := func(deadline time.Duration) string { return Message{Verb: "renewed", Deadline: deadline}.Line() }
 	for name, line := range map[string]func(*rig) string{
-		"unknown verb":           func(*rig) string { return "hello" },
-		"no verb":                func(*rig) string { return "" },
-		"a field too few":        func(*rig) string { return "renewed" },
-		"a field too many":       func(r *rig) string { return "renewed 1 2" },
-		"no number":              func(*rig) string { return "renewed soon" },
-		"a deadline beyond":      func(r *rig) string { return "renewed " + now(r, ttl+time.Second) },
-		"a deadline that sinks":  func(r *rig) string { return "renewed " + now(r, ttl/2) },
-		"granted twice":          func(r *rig) string { return "granted 6 " + now(r, ttl) },
-		"binary":                 func(*rig) string { return "\x00\x01\xff" },
-		"an endless line":        func(*rig) string { return strings.Repeat("x", 10000) },
-		"a negative deadline":    func(*rig) string { return "renewed -5" },
-		"a quote without an end": func(*rig) string { return `say "what` },
+		"unknown verb":           func(*rig) string { return Message{Verb: "hello"}.Line() },
+		"no verb":                func(*rig) string { return "{}\n" },
+		"nothing":                func(*rig) string { return "\n" },
+		"null":                   func(*rig) string { return "null\n" },
+		"no deadline":            func(*rig) string { return Message{Verb: "renewed"}.Line() },
+		"no fence":               func(r *rig) string { return r.grants(0).Line() },
+		"two messages in a line": func(r *rig) string { return strings.TrimSpace(r.renews().Line()) + r.renews().Line() },
+		"no number":              func(*rig) string { return `{"verb":"renewed","deadline":"soon"}` + "\n" },
+		"no whole number":        func(*rig) string { return `{"verb":"renewed","deadline":1.5}` + "\n" },
+		"a deadline beyond":      func(r *rig) string { return renewed(r.now() + ttl + time.Second) },
+		"a deadline that sinks":  func(r *rig) string { return renewed(r.now() + ttl/2) },
+		"granted twice":          func(r *rig) string { return r.grants(6).Line() },
+		"binary":                 func(*rig) string { return "\x00\x01\xff\n" },
+		"version 1":              func(*rig) string { return "renewed 5\n" },
+		"an endless line":        func(*rig) string { return strings.Repeat("x", 2*longest) },
+		"a negative deadline":    func(*rig) string { return renewed(-5) },
+		"a quote without an end": func(*rig) string { return `{"verb":"say","text":"what` + "\n" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			rigged(t, func(r *rig) {
 				r.held(5)
-				got := r.say(line(r))
+				got := r.write(line(r))
 				if len(got) != 1 || !strings.HasPrefix(got[0], "stop lifeline-remote is given up") {
 					t.Fatalf("it gives %q", got)
 				}
@@ -280,7 +313,7 @@ func TestLeaseFenceFalls(t *testing.T) {
 		r.held(5)
 		r.l.Release()
 		r.l.Want()
-		r.expect(r.say(fmt.Sprintf("granted 5 %d", r.now()+ttl)))
+		r.expect(r.say(r.grants(5)))
 		if r.l.Held() || r.kills != 1 {
 			t.Fatal("the same fence is granted twice")
 		}
@@ -293,7 +326,7 @@ func TestLeaseReleaseCrosses(t *testing.T) {
 		r.held(1)
 		r.l.Release()
 		r.l.Want()
-		r.expect(r.say(fmt.Sprintf("renewed %d", r.now()+ttl), "yield x", "lost x", "tick T"))
+		r.expect(r.say(r.renews(), Message{Verb: "yield", Text: "x"}, lost(), Message{Verb: "tick", Label: "T"}))
 		if r.l.Held() {
 			t.Fatal("a renewal has brought a released lease back")
 		}
@@ -305,7 +338,7 @@ func TestLeaseReleaseCrosses(t *testing.T) {
 func TestLeaseSilentWhileStandingBy(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.l.Want()
-		r.say("remote 1", "standing")
+		r.ready()
 		r.sleep(patience + time.Second)
 		r.heard("ping")
 		r.say("pong")
@@ -327,16 +360,33 @@ func TestLeaseSilentWhileStandingBy(t *testing.T) {
 func TestLeaseRefusal(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.l.Want()
-		r.expect(r.say("remote 1", `refused 125 "no such table"`), "refused 125")
+		r.write(FromRemote.Banner())
+		r.expect(r.say(refuses("no such table")), "refused 125")
 	})
 	rigged(t, func(r *rig) { // later on, it may get better
 		r.l.Want()
-		r.expect(r.say("remote 1", "standing", `refused 125 "wrong password"`))
+		r.ready()
+		r.expect(r.say(refuses("wrong password")))
 		r.sleep(3 * time.Second)
 		if r.starts != 2 {
 			t.Fatal("it isn't tried again")
 		}
 	})
+}
+
+// A lifeline-remote of another version is said once, and ends this lifeline: the
+// next tick starts the one that is installed now.
+func TestLeaseOtherVersion(t *testing.T) {
+	for _, banner := range []string{"remote 1\nrefused 125 x\n", "remote 3\n", "remote 3 and more\n"} {
+		rigged(t, func(r *rig) {
+			r.l.Want()
+			r.expect(r.write(banner), "refused 125")
+			r.expect(r.sleep(time.Minute))
+			if r.starts != 1 || len(r.warned) > 0 {
+				t.Errorf("started %d times, and warned of %q", r.starts, r.warned)
+			}
+		})
+	}
 }
 
 // It can't be started: tried again, ever more seldom.

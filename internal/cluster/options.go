@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"lifeline/internal/cluster/address"
 )
@@ -54,6 +55,8 @@ func (o *Options) Check(grace time.Duration) error {
 		return fmt.Errorf("cannot read --cluster: %w", address.Check(o.URL))
 	case len(o.URL) > longestAddress:
 		return fmt.Errorf("--cluster is an address of %d bytes: at most %d fit", len(o.URL), longestAddress)
+	case !utf8.ValidString(o.URL):
+		return errors.New("--cluster isn't UTF-8: in an address, write such a byte as % and two hexadecimal digits")
 	case len(o.Tick) > 1024:
 		return fmt.Errorf("--tick is a schedule of %d bytes: at most 1024 fit", len(o.Tick))
 	case o.Slots < 1 || o.Slots > 10000:
@@ -85,8 +88,8 @@ func (o *Options) Check(grace time.Duration) error {
 
 // CheckNode refuses what can't be a node's name.
 func CheckNode(n string) error {
-	if len(n) > 255 || strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
-		return fmt.Errorf("%q can't be a node's name: no spaces and no slashes, at most 255 bytes", n)
+	if len(n) > 255 || !utf8.ValidString(n) || strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
+		return fmt.Errorf("%q can't be a node's name: UTF-8 without spaces and slashes, at most 255 bytes", n)
 	}
 	return nil
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"lifeline/procscan"
 )
 
 func TestFits(t *testing.T) {
@@ -37,49 +39,72 @@ func TestFits(t *testing.T) {
 	}
 }
 
-func FuzzSplit(f *testing.F) {
-	for _, s := range []string{"", "want", `say "a b" c`, `say "`, "say  x", "x y \x00",
-		Hello{URL: "etcd://a:1,b:2", Name: "n", Node: "ü x", TTL: 1, Slots: 1}.Line()} {
-		f.Add(strings.TrimSuffix(s, "\n"))
+func FuzzRead(f *testing.F) {
+	hello := Hello{URL: "etcd://a:1,b:2", Name: "n", Node: "ü x", TTL: 1, Slots: 1, Memory: "/\xff"}
+	for _, m := range []Message{{Verb: "want"}, {Verb: "hello", Hello: &hello}, {Verb: "say", Text: "a \"<b>\u2028\n"},
+		{Verb: "starting", Generation: "g", Cgroup: "/a%b"}, {Verb: "started", Generation: "g", PID: 1, Start: 1<<64 - 1},
+		{Verb: "granted", Fence: 1<<64 - 1, Deadline: 1<<63 - 1}} {
+		f.Add(m.Line())
 	}
+	f.Add(`{"Verb":"want","VERB":"bye"}`)
+	f.Add(`null`)
 	f.Fuzz(func(t *testing.T, line string) {
-		verb, fields, err := Split(line)
-		if err != nil {
-			return
-		}
-		args := make([]any, len(fields))
-		for i, s := range fields {
-			args[i] = s
-		}
-		line = strings.TrimSuffix(Line(verb, args...), "\n")
-		if len(line) >= longest {
-			return // bytes that aren't letters are escaped, and four times as long then
-		}
-		v, again, err := Split(line)
-		if err != nil || v != verb || !slices.Equal(again, fields) {
-			t.Errorf("%q comes back as %q %q, %v", line, v, again, err)
+		for _, side := range []Side{FromLifeline, FromRemote} {
+			m, err := side.Read([]byte(line))
+			if err != nil {
+				continue
+			}
+			again := m.Line()
+			if strings.Count(again, "\n") != 1 {
+				t.Fatalf("%q is written as %q", line, again)
+			}
+			if got, err := side.Read([]byte(again)); err != nil || !reflect.DeepEqual(got, m) {
+				t.Errorf("%q comes back as %+v, %v", again, got, err)
+			}
 		}
 	})
 }
 
-func TestHello(t *testing.T) {
-	h := Hello{URL: "postgres://h/db?a=b c", Name: "a@b:1", Node: "Knoten 1", TTL: 5 * time.Second, Grace: time.Second,
-		Slots:  3,
-		Prefer: "x", FailAfter: 2, Tick: "CRON_TZ=Europe/Berlin */5 * * * *", AtLeastOnce: true, Supervisor: "12:34"}
-	verb, fields, err := Split(strings.TrimSuffix(h.Line(), "\n"))
+// helloOf is what the other side reads.
+func helloOf(t *testing.T, h Hello) Hello {
+	t.Helper()
+	line := FromLifeline.Banner() + Message{Verb: "hello", Hello: &h}.Line()
+	m, err := NewReader(strings.NewReader(line), FromLifeline).Next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ParseHello(Message{verb, fields})
-	if err != nil || got != h {
-		t.Fatalf("%+v comes back as %+v, %v", h, got, err)
+	return *m.Hello
+}
+
+func TestHello(t *testing.T) {
+	h := Hello{URL: "postgres://h/db?a=b<c>", Name: "a@b:1", Node: "Knoten 1", TTL: 5 * time.Second, Grace: time.Second,
+		Slots: 3, Prefer: "x", FailAfter: 2, Tick: "CRON_TZ=Europe/Berlin */5 * * * *", AtLeastOnce: true,
+		MaxClockSkew: time.Minute, ForceOptions: true, Memory: "/home/m\xfcller/%41", Fence: 1 << 60,
+		Supervisor: procscan.ID{PID: 12, Start: 34}}
+	if got := helloOf(t, h); got != h {
+		t.Fatalf("%+v comes back as %+v", h, got)
 	}
-	fields[0] = "2"
-	if _, err := ParseHello(Message{verb, fields}); err == nil || !strings.Contains(err.Error(), "version") {
-		t.Errorf("another version: %v", err)
+	for _, line := range []string{`{"verb":"hello"}`, `{"verb":"hello","hello":null}`, `{"verb":"hello","hello":{}}`} {
+		if m, err := FromLifeline.Read([]byte(line)); err == nil {
+			t.Errorf("%s is taken for %+v", line, m.Hello)
+		}
 	}
-	if _, err := ParseHello(Message{verb, fields[:1]}); err == nil {
-		t.Error("an empty hello is taken")
+}
+
+// Another version is told from its banner, whatever follows.
+func TestBanner(t *testing.T) {
+	for text, want := range map[string]string{
+		"lifeline 1 url=etcd://x name=n\n": "1", "lifeline 3\n": "3", "lifeline 03\n": "03",
+	} {
+		_, err := NewReader(strings.NewReader(text), FromLifeline).Next()
+		if other := new(VersionError); !errors.As(err, &other) || other.Version != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, text := range []string{"lifeline\n", "lifeline x\n", "remote 2\n", "{}\n", "\n", "lifeline 2 \x00\n\n"} {
+		if m, err := NewReader(strings.NewReader(text), FromLifeline).Next(); !errors.Is(err, ErrNonsense) {
+			t.Errorf("%q: %v, %v", text, m, err)
+		}
 	}
 }
 
@@ -133,7 +158,7 @@ func TestFind(t *testing.T) {
 
 // The longest address that is taken fits into the hello, whatever is in it.
 func TestLongestHello(t *testing.T) {
-	o := Options{URL: "postgres://h/" + strings.Repeat("\xff", longestAddress-13), Node: strings.Repeat("ö", 127),
+	o := Options{URL: "postgres://h/" + strings.Repeat("\"", longestAddress-13), Node: strings.Repeat("ö", 127),
 		Slots: 1, TTL: time.Second,
 		Tick: strings.Repeat("ö", 512), Prefer: strings.Repeat("ö", 127)}
 	if err := o.Check(0); err != nil && strings.Contains(err.Error(), "bytes") {
@@ -141,16 +166,23 @@ func TestLongestHello(t *testing.T) {
 	}
 	h := Hello{URL: o.URL, Name: strings.Repeat("a", 128), Node: o.Node, TTL: o.TTL, Slots: 1, Tick: o.Tick,
 		Prefer: o.Prefer,
-		Memory: strings.Repeat("\xff", 4096)}
-	m, err := NewReader(strings.NewReader(h.Line()), FromLifeline()).Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := ParseHello(m); err != nil || got != h {
-		t.Errorf("%v: %v", err, got)
+		Memory: Bytes(strings.Repeat("\xff", 4096))}
+	if got := helloOf(t, h); got != h {
+		t.Error("another hello is read")
 	}
 	o.URL += "x"
 	if err := o.Check(0); err == nil || !strings.Contains(err.Error(), "at most 8192 fit") {
 		t.Error(err)
+	}
+}
+
+// What isn't UTF-8 would reach lifeline-remote as another text.
+func TestOnlyUTF8(t *testing.T) {
+	for _, o := range []Options{{URL: "etcd://a?cacert=/\xff"}, {URL: "etcd://a", Node: "m\xfcller"},
+		{URL: "etcd://a", Prefer: "m\xfcller"}} {
+		o.Slots, o.TTL = 1, time.Second
+		if err := o.Check(0); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+			t.Errorf("%+v: %v", o, err)
+		}
 	}
 }

@@ -2,22 +2,60 @@ package cluster
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Version is the version of the protocol.
-const Version = 1
+const Version = 2
 
 // Descriptor is the socket's number in lifeline-remote.
 const Descriptor = 3
 
-// longest is a line with room for what lifeline says in its hello: the longest
-// address and path, each byte of them escaped.
+// longest is a line with room for the longest [Hello].
 const longest = 64 << 10
+
+// Side is one of the two programs. Its first line is a banner: the side and the
+// version of its protocol. A banner stays as it is in every version.
+type Side string
+
+// The two programs.
+const (
+	FromLifeline Side = "lifeline"
+	FromRemote   Side = "remote"
+)
+
+// Banner is the first line.
+func (s Side) Banner() string { return fmt.Sprintf("%s %d\n", s, Version) }
+
+// OldRefusal is what a lifeline of version 1 understands. It ends with this code
+// where it would try again after another, and the next tick starts the lifeline
+// that is installed now.
+func OldRefusal() string {
+	return "remote 1\nrefused 64 " + strconv.Quote((&VersionError{FromLifeline, "1"}).Error()) + "\n"
+}
+
+// VersionError is a banner of another version.
+type VersionError struct {
+	Side    Side
+	Version string
+}
+
+func (e *VersionError) Error() string {
+	ours, theirs := "lifeline-remote", "lifeline"
+	if e.Side == FromRemote {
+		ours, theirs = theirs, ours
+	}
+	return fmt.Sprintf("this %s speaks version %d of the protocol, and %s version %.10s: install both from the same "+
+		"release", ours, Version, theirs, e.Version)
+}
 
 // ErrNonsense is what the other side must not say.
 var ErrNonsense = errors.New("it talks nonsense")
@@ -26,125 +64,121 @@ func nonsense(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrNonsense, fmt.Sprintf(format, args...))
 }
 
-// Line makes a line of the protocol.
-func Line(verb string, fields ...any) string {
-	var b strings.Builder
-	b.WriteString(verb)
-	for _, f := range fields {
-		b.WriteByte(' ')
-		b.WriteString(quoted(fmt.Sprint(f)))
+// Bytes is a path, which need not be UTF-8 as the text of JSON is.
+type Bytes string
+
+// MarshalText writes each byte that isn't a letter or a digit as % and two digits.
+func (b Bytes) MarshalText() ([]byte, error) { return []byte(url.PathEscape(string(b))), nil }
+
+// UnmarshalText reads that.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	s, err := url.PathUnescape(string(text))
+	*b = Bytes(s)
+	return err
+}
+
+// Message is one line. The package doc says which fields a verb has.
+type Message struct {
+	Verb       string        `json:"verb"`
+	Hello      *Hello        `json:"hello,omitempty"`
+	Generation string        `json:"generation,omitempty"`
+	Cgroup     Bytes         `json:"cgroup,omitempty"`
+	PID        int           `json:"pid,omitempty"`
+	Start      uint64        `json:"start,omitempty"` // of the process, in clock ticks
+	Up         time.Duration `json:"up,omitempty"`
+	Code       int           `json:"code,omitempty"`
+	Fence      uint64        `json:"fence,omitempty"`
+	Deadline   time.Duration `json:"deadline,omitempty"`
+	Label      string        `json:"label,omitempty"`
+	Text       string        `json:"text,omitempty"`
+}
+
+// Line is the message with its newline.
+func (m Message) Line() string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // it would make lines longer
+	if err := e.Encode(m); err != nil {
+		panic(err) // no field can't be encoded
 	}
-	b.WriteByte('\n')
 	return b.String()
 }
 
-func quoted(s string) string {
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r == '"' || r == '\\' || r == 0x7f ||
-			r >= 0x80
-	}) {
-		return strconv.QuoteToASCII(s)
+// Read reads a line of the side's, without its newline. It skips unknown fields,
+// because a newer program of the same version may say more.
+func (s Side) Read(line []byte) (m Message, err error) {
+	if err := json.Unmarshal(line, &m); err != nil {
+		return Message{}, nonsense("%.40q", line)
 	}
-	return s
+	if !s.says(m) {
+		return Message{}, nonsense("%.40q without its fields", m.Verb)
+	}
+	return m, nil
 }
 
-// Split reads a line, without its newline.
-func Split(line string) (verb string, fields []string, err error) {
-	if len(line) >= longest {
-		return "", nil, nonsense("a line of %d bytes", len(line))
+// says reports whether the side has the verb, with fields that make sense.
+func (s Side) says(m Message) bool {
+	verb := string(s) + " " + m.Verb
+	switch verb {
+	case "lifeline want", "lifeline release", "lifeline bye", "lifeline ping", "lifeline pong",
+		"remote standing", "remote released", "remote trouble", "remote ping", "remote pong":
+		return true
+	case "lifeline hello":
+		return m.Hello != nil && m.Hello.complete()
+	case "lifeline starting":
+		return m.Generation != ""
+	case "lifeline started":
+		return m.Generation != "" && m.PID > 0
+	case "lifeline ended":
+		return m.Generation != "" && m.Up >= 0
+	case "lifeline done":
+		return m.Label != "" && m.Code >= 0
+	case "remote granted":
+		return m.Fence > 0 && m.Deadline > 0
+	case "remote renewed":
+		return m.Deadline > 0
+	case "remote tick":
+		return m.Label != ""
+	case "remote yield", "remote lost", "remote say":
+		return m.Text != ""
+	case "remote refused":
+		return m.Code >= 1 && m.Code <= 255
 	}
-	verb, rest, more := strings.Cut(line, " ")
-	if verb == "" {
-		return "", nil, nonsense("an empty line")
-	}
-	for _, r := range verb {
-		if r < 'a' || r > 'z' {
-			return "", nil, nonsense("%.40q", line)
-		}
-	}
-	for more {
-		var field string
-		if strings.HasPrefix(rest, `"`) {
-			q, err := strconv.QuotedPrefix(rest)
-			if err != nil {
-				return "", nil, nonsense("%.40q", line)
-			}
-			rest = rest[len(q):]
-			if rest != "" && rest[0] != ' ' {
-				return "", nil, nonsense("%.40q", line)
-			}
-			more = rest != ""
-			rest = strings.TrimPrefix(rest, " ")
-			if field, err = strconv.Unquote(q); err != nil {
-				return "", nil, nonsense("%.40q", line)
-			}
-		} else {
-			field, rest, more = strings.Cut(rest, " ")
-			if field == "" || quoted(field) != field {
-				return "", nil, nonsense("%.40q", line)
-			}
-		}
-		fields = append(fields, field)
-	}
-	return verb, fields, nil
+	return false
 }
 
-// Message is a line that was read.
-type Message struct {
-	Verb   string
-	Fields []string
-}
-
-// Number is a field that is a number, not below zero.
-func (m Message) Number(i int) (int64, error) {
-	n, err := strconv.ParseInt(m.Fields[i], 10, 64)
-	if err != nil || n < 0 {
-		return 0, nonsense("%s %.40q", m.Verb, m.Fields[i])
-	}
-	return n, nil
-}
-
-// Reader reads messages. It knows which verbs the other side may use, and how
-// many fields each has (-1: any number).
+// Reader reads what the other side says: its banner, then messages.
 type Reader struct {
-	in    *bufio.Reader
-	verbs map[string]int
+	in     *bufio.Reader
+	from   Side
+	banner bool // it has been read
 }
 
 // NewReader makes a Reader.
-func NewReader(r io.Reader, verbs map[string]int) *Reader {
-	return &Reader{bufio.NewReaderSize(r, longest), verbs}
+func NewReader(r io.Reader, from Side) *Reader {
+	return &Reader{in: bufio.NewReaderSize(r, longest), from: from}
 }
 
-// Next is the next message; an error that isn't ErrNonsense is the end.
+// Next is the next message. The error is a *VersionError, ErrNonsense or the end.
 func (r *Reader) Next() (Message, error) {
-	raw, err := r.in.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) {
-		return Message{}, nonsense("a line without an end")
+	for {
+		raw, err := r.in.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			return Message{}, nonsense("a line without an end")
+		case err != nil:
+			return Message{}, err
+		case r.banner:
+			return r.from.Read(raw)
+		}
+		version, ok := strings.CutPrefix(string(raw[:len(raw)-1]), string(r.from)+" ")
+		version, _, _ = strings.Cut(version, " ")
+		switch _, err := strconv.Atoi(version); {
+		case !ok || err != nil:
+			return Message{}, nonsense("%.40q is no banner", raw)
+		case version != strconv.Itoa(Version):
+			return Message{}, &VersionError{r.from, version}
+		}
+		r.banner = true
 	}
-	if err != nil {
-		return Message{}, err
-	}
-	verb, fields, err := Split(string(raw[:len(raw)-1]))
-	if err != nil {
-		return Message{}, err
-	}
-	n, known := r.verbs[verb]
-	if !known || n >= 0 && n != len(fields) {
-		return Message{}, nonsense("%s with %d fields", verb, len(fields))
-	}
-	return Message{verb, fields}, nil
-}
-
-// FromRemote gives the verbs of lifeline-remote, with their number of fields. It
-// is a function, because every tick would pay for a variable's map.
-func FromRemote() map[string]int {
-	return map[string]int{"remote": 1, "standing": 0, "granted": 2, "renewed": 1, "tick": 1, "yield": 1, "lost": 1,
-		"released": 0, "refused": 2, "say": 1, "trouble": 1, "ping": 0, "pong": 0}
-}
-
-// FromLifeline gives the verbs of lifeline, with their number of fields.
-func FromLifeline() map[string]int {
-	return map[string]int{"lifeline": -1, "want": 0, "starting": 2, "started": 3, "ended": 3, "release": 0, "done": 2,
-		"ping": 0, "pong": 0, "bye": 0}
 }

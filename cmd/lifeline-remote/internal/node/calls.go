@@ -65,8 +65,8 @@ func (s *session) failed(err error) {
 	}
 	if s.fails >= 2 && s.away != told && !s.leaving {
 		s.away = told
-		s.say("say", told+err.Error())
-		s.say("trouble", told+err.Error())
+		s.tell(told + err.Error())
+		s.say(cluster.Message{Verb: "trouble", Text: told + err.Error()})
 	}
 }
 
@@ -95,8 +95,8 @@ func (s *session) recovered() {
 			text = "the cluster's engine takes writes again"
 		}
 		s.away = ""
-		s.say("say", text)
-		s.say("trouble", "")
+		s.tell(text)
+		s.say(cluster.Message{Verb: "trouble"})
 	}
 }
 
@@ -145,7 +145,7 @@ func (s *session) doJoin() {
 		}
 		if ttl != s.Hello.TTL && !s.raised {
 			s.raised = true
-			s.say("say", fmt.Sprintf("the engine makes the TTL %s, not %s (--ttl): when a node dies, another one has it "+
+			s.tell(fmt.Sprintf("the engine makes the TTL %s, not %s (--ttl): when a node dies, another one has it "+
 				"that much later", ttl, s.Hello.TTL))
 		}
 		s.ttl = min(ttl, s.Hello.TTL)
@@ -154,7 +154,7 @@ func (s *session) doJoin() {
 		s.tryAt = s.w.now()
 		if !s.standingSaid {
 			s.standingSaid = true
-			s.say("standing")
+			s.say(cluster.Message{Verb: "standing"})
 		}
 	})
 }
@@ -167,10 +167,10 @@ func (s *session) confirm(sent time.Duration) {
 	s.renewAt = sent + cluster.RenewEvery(s.ttl)
 	if s.holding {
 		s.times = cluster.TimesOf(s.deadline, s.Hello.TTL, s.Grace)
-		s.say("renewed", int64(s.deadline))
+		s.say(cluster.Message{Verb: "renewed", Deadline: s.deadline})
 		if s.asked == 0 {
 			s.asked = s.w.now()
-			s.say("ping")
+			s.say(cluster.Message{Verb: "ping"})
 		}
 	}
 }
@@ -345,7 +345,7 @@ func (s *session) doAcquire(wished bool) {
 			return
 		}
 		s.ticks.reset()
-		s.say("granted", grant.Fence, int64(s.deadline))
+		s.say(cluster.Message{Verb: "granted", Fence: grant.Fence, Deadline: s.deadline})
 		if wished {
 			s.withdrawWish()
 		}
@@ -379,7 +379,7 @@ func (s *session) doRelease() {
 		s.times = cluster.Times{}
 		s.tryAt = s.w.now() + 50*time.Millisecond // the others first
 		if !s.leaving {
-			s.say("released")
+			s.say(cluster.Message{Verb: "released"})
 		}
 	})
 }

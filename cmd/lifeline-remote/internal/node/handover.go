@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"lifeline/internal/cluster"
 	"lifeline/internal/cluster/engine"
 )
 
@@ -77,7 +78,7 @@ func (s *session) considerHandOver(state engine.State) {
 
 func (s *session) handOver(why string) {
 	s.handingOver = true
-	s.say("yield", why)
+	s.say(cluster.Message{Verb: "yield", Text: why})
 }
 
 // isLowest reports whether this holder has the lowest slot of all holders, and
@@ -117,7 +118,7 @@ func (s *session) tellOfDrain() {
 		if !is {
 			text = "this node is drained no longer"
 		}
-		s.say("say", text)
+		s.tell(text)
 	}
 }
 
@@ -161,7 +162,7 @@ func (s *session) doSit() {
 		}
 		if !s.standingSaid {
 			s.standingSaid = true
-			s.say("standing")
+			s.say(cluster.Message{Verb: "standing"})
 		}
 	})
 }

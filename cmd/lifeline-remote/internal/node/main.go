@@ -113,28 +113,29 @@ func holdMain() int {
 	// every process in it. lifeline decides when lifeline-remote is to end.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	conn := os.NewFile(cluster.Descriptor, "lifeline")
-	in := cluster.NewReader(conn, cluster.FromLifeline())
+	in := cluster.NewReader(conn, cluster.FromLifeline)
 	m, err := in.Next()
-	if err != nil {
+	if other := new(cluster.VersionError); errors.As(err, &other) && other.Version == "1" {
+		_, _ = conn.WriteString(cluster.OldRefusal())
 		return 125
 	}
-	hello, err := cluster.ParseHello(m)
-	if err != nil {
-		_, _ = conn.WriteString(cluster.Line("remote", cluster.Version) + cluster.Line("refused", 125, err.Error()))
+	_, _ = conn.WriteString(cluster.FromRemote.Banner()) // of which another version makes its own message
+	if err != nil || m.Verb != "hello" {
 		return 125
 	}
+	hello := *m.Hello
 	alarm, err := cluster.NewAlarm()
 	if err != nil {
-		_, _ = conn.WriteString(cluster.Line("remote", cluster.Version) + cluster.Line("refused", 125, err.Error()))
+		_, _ = conn.WriteString(cluster.Message{Verb: "refused", Code: 125, Text: err.Error()}.Line())
 		return 125
 	}
-	keep, end := writer(hello.Memory)
+	keep, end := writer(string(hello.Memory))
 	defer end()
 	summaries, endSharing := sharer(hello)
 	defer endSharing()
 	s := newSession(hello, conn, open, world{now: cluster.Now, wall: wall, rang: alarm.C, alarm: alarm.Set,
 		kill: killTrees, keep: keep, share: summaries})
-	s.past = readMemory(hello.Memory)
+	s.past = readMemory(string(hello.Memory))
 	s.past.Fence = max(s.past.Fence, hello.Fence)
 	return s.run(in)
 }

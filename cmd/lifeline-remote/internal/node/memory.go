@@ -72,7 +72,7 @@ func (s *session) believe(v engine.View, state engine.State) {
 	if v.Epoch != was.Epoch || back {
 		s.freeAt = s.w.now() + s.Hello.TTL
 		if was.Epoch != "" && back {
-			s.say("say", fmt.Sprintf("the cluster's engine has gone back in time (restored or replaced): "+
+			s.tell(fmt.Sprintf("the cluster's engine has gone back in time (restored or replaced): "+
 				"nothing is started for %s, and fences and ticks go on from %d and %s",
 				s.Hello.TTL, was.Fence, stampOf(was.Mark.Claimed)))
 		}
@@ -146,9 +146,9 @@ func (s *session) doClock() {
 		case s.clock.off && !was:
 			why := fmt.Sprintf("this node's clock is %s the engine's (--max-clock-skew %s): it runs no ticks until the "+
 				"clock is set right", aheadOf(ahead), s.MaxClockSkew)
-			s.say("say", why)
+			s.tell(why)
 		case was && !s.clock.off:
-			s.say("say", "this node's clock agrees with the engine's again")
+			s.tell("this node's clock agrees with the engine's again")
 			s.tryAt = s.w.now()
 		}
 		if s.clock.off && s.holding && !s.handingOver && !s.ticks.running() {

@@ -13,8 +13,8 @@ import (
 
 // told counts the lines for a person that have the text.
 func (r *rig) told(text string) (n int) {
-	for _, l := range r.took("say") {
-		if strings.Contains(l, text) {
+	for _, m := range r.took("say") {
+		if strings.Contains(m.Text, text) {
 			n++
 		}
 	}
@@ -39,14 +39,14 @@ func TestSessionEngineGoesBack(t *testing.T) {
 				r.f.others = nil // forgotten
 				r.sleep(9 * time.Second)
 				if got := r.took("granted"); len(got) > 0 {
-					t.Fatalf("within a TTL it says %q", got)
+					t.Fatalf("within a TTL it says %v", got)
 				}
 				if n := r.told("has gone back in time"); n != 1 {
 					t.Errorf("it is said %d times", n)
 				}
 				r.sleep(12 * time.Second)
-				if got := r.took("granted"); len(got) != 1 || !strings.HasPrefix(got[0], "granted 8 ") {
-					t.Errorf("after the TTL it says %q", got)
+				if got := r.took("granted"); len(got) != 1 || got[0].Fence != 8 {
+					t.Errorf("after the TTL it says %v", got)
 				}
 			})
 		})
@@ -72,7 +72,7 @@ func TestSessionEngineStartsAgain(t *testing.T) {
 		r.say("want")
 		r.sleep(9 * time.Second)
 		if got := r.took("granted"); len(got) > 0 {
-			t.Errorf("right after an election it says %q", got)
+			t.Errorf("right after an election it says %v", got)
 		}
 	})
 }
@@ -112,10 +112,10 @@ func TestSessionTickEndIsWrittenLater(t *testing.T) {
 		for len(r.took("tick")) == 0 {
 			r.sleep(100 * time.Millisecond)
 		}
-		r.say("starting g \"\"")
+		r.say(starting("g"))
 		r.f.err = errAway
 		r.sleep(time.Second)
-		r.say("ended g 1 0", "done "+hour.Format(time.RFC3339)+" 0")
+		r.say(ended("g", 1, 0), done(hour.Format(time.RFC3339), 0))
 		r.sleep(20 * time.Second)
 		if len(r.took("lost")) != 1 {
 			t.Fatal("the test is wrong: the lease wasn't lost")
@@ -140,13 +140,13 @@ func TestSessionTickReturned(t *testing.T) {
 			for label == "" {
 				r.sleep(100 * time.Millisecond)
 				if got := r.took("tick"); len(got) > 0 {
-					label = strings.TrimPrefix(got[0], "tick ")
+					label = got[0].Label
 				}
 			}
 			if lost {
 				r.f.err = errAway
 			}
-			r.say("done " + label + " 125")
+			r.say(done(label, 125))
 			if lost {
 				r.sleep(20 * time.Second)
 				r.f.err, r.f.held = nil, false
@@ -184,7 +184,7 @@ func TestSessionClockIsWrong(t *testing.T) {
 			r.say("want")
 			r.sleep(3 * time.Minute)
 			if got := append(r.took("granted"), r.took("tick")...); len(got) > 0 || r.told("clock") != 1 {
-				t.Errorf("with a clock that is wrong by %s: %q", ahead, got)
+				t.Errorf("with a clock that is wrong by %s: %v", ahead, got)
 			}
 			r.f.clock = 0
 			r.runTicks(r.now()+time.Minute, func(int) time.Duration { return 0 })
@@ -232,11 +232,11 @@ func TestSessionSecondNode(t *testing.T) {
 			r.say("want")
 			r.sleep(20 * time.Second)
 			if got := r.took("refused"); len(got) > 0 {
-				t.Fatalf("a session that was killed a moment ago is taken for a node: %q", got)
+				t.Fatalf("a session that was killed a moment ago is taken for a node: %v", got)
 			}
 			r.sleep(20 * time.Second)
-			if got := r.took("refused"); len(got) != refused || refused > 0 && !strings.Contains(got[0], "--node") {
-				t.Errorf("with one that came as number %d before or after number 2: %q", order, got)
+			if got := r.took("refused"); len(got) != refused || refused > 0 && !strings.Contains(got[0].Text, "--node") {
+				t.Errorf("with one that came as number %d before or after number 2: %v", order, got)
 			}
 		})
 	}

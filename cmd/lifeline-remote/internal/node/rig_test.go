@@ -22,8 +22,8 @@ type rig struct {
 	t     *testing.T
 	f     *fake
 	began time.Time
-	conn  net.Conn // lifeline's end
-	said  []string // by the session, since the last look
+	conn  net.Conn          // lifeline's end
+	said  []cluster.Message // by the session, since the last look
 	kills int
 	code  chan int
 	rang  chan struct{}
@@ -66,13 +66,21 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 		s.past = memory{Epoch: r.f.epoch, History: "h"}
 		go func() {
 			for in := bufio.NewScanner(theirs); in.Scan(); {
-				r.said = append(r.said, in.Text())
-				if in.Text() == "ping" {
-					go func() { _, _ = io.WriteString(theirs, "pong\n") }()
+				m, err := cluster.FromRemote.Read(in.Bytes())
+				if err != nil {
+					t.Errorf("it says %q: %v", in.Text(), err)
+				}
+				r.said = append(r.said, m)
+				if m.Verb == "ping" {
+					go func() { _, _ = io.WriteString(theirs, cluster.Message{Verb: "pong"}.Line()) }()
 				}
 			}
 		}()
-		go func() { r.code <- s.run(cluster.NewReader(ours, cluster.FromLifeline())); ours.Close() }()
+		go func() {
+			banner := strings.NewReader(cluster.FromLifeline.Banner())
+			r.code <- s.run(cluster.NewReader(io.MultiReader(banner, ours), cluster.FromLifeline))
+			ours.Close()
+		}()
 		test(r)
 		theirs.Close()
 		select {
@@ -84,10 +92,38 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 	})
 }
 
-func (r *rig) say(lines ...string) {
+// say has lifeline say messages; a string is a verb alone.
+func (r *rig) say(messages ...any) {
+	var text strings.Builder
+	for _, m := range messages {
+		if verb, ok := m.(string); ok {
+			m = cluster.Message{Verb: verb}
+		}
+		text.WriteString(m.(cluster.Message).Line())
+	}
+	r.write(text.String())
+}
+
+func (r *rig) write(text string) {
 	r.handOver()
-	_, _ = io.WriteString(r.conn, strings.Join(lines, "\n")+"\n")
+	_, _ = io.WriteString(r.conn, text)
 	synctest.Wait()
+}
+
+func starting(generation string) cluster.Message {
+	return cluster.Message{Verb: "starting", Generation: generation}
+}
+
+func started(generation string) cluster.Message {
+	return cluster.Message{Verb: "started", Generation: generation, PID: 100, Start: 5}
+}
+
+func ended(generation string, up time.Duration, code int) cluster.Message {
+	return cluster.Message{Verb: "ended", Generation: generation, Up: up, Code: code}
+}
+
+func done(label string, code int) cluster.Message {
+	return cluster.Message{Verb: "done", Label: label, Code: code}
 }
 
 func (r *rig) sleep(d time.Duration) {
@@ -107,16 +143,15 @@ func (r *rig) handOver() {
 }
 
 // took gives what was said of a verb, and forgets it.
-func (r *rig) took(verb string) (lines []string) {
+func (r *rig) took(verb string) (messages []cluster.Message) {
 	synctest.Wait()
-	r.said = slices.DeleteFunc(r.said, func(l string) bool {
-		is := l == verb || strings.HasPrefix(l, verb+" ")
-		if is {
-			lines = append(lines, l)
+	r.said = slices.DeleteFunc(r.said, func(m cluster.Message) bool {
+		if m.Verb == verb {
+			messages = append(messages, m)
 		}
-		return is
+		return m.Verb == verb
 	})
-	return lines
+	return messages
 }
 
 func (r *rig) granted() {
@@ -124,6 +159,6 @@ func (r *rig) granted() {
 	r.say("want")
 	r.sleep(50 * time.Millisecond)
 	if got := r.took("granted"); len(got) != 1 {
-		r.t.Fatalf("it should have been granted: %q, after %q", got, r.f.calls)
+		r.t.Fatalf("it should have been granted: %v, after %q", got, r.f.calls)
 	}
 }

@@ -3,9 +3,7 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -94,7 +92,6 @@ func newSession(h cluster.Hello, out io.Writer, open func(context.Context, clust
 
 // run works until lifeline is gone and what it had is given back.
 func (s *session) run(in *cluster.Reader) int {
-	s.say("remote", cluster.Version)
 	messages := make(chan cluster.Message)
 	gone := make(chan error, 1)
 	stop := make(chan struct{})
@@ -181,7 +178,7 @@ func (s *session) leave(certain bool) {
 
 func (s *session) killAll() {
 	if len(s.trees) > 0 {
-		s.w.kill(s.trees, s.supervisor())
+		s.w.kill(s.trees, s.Supervisor)
 		s.trees = nil
 	}
 }
@@ -195,35 +192,27 @@ func (s *session) heard(m cluster.Message) error {
 	case "release":
 		s.release, s.backAt = s.holding, 0
 		if !s.holding {
-			s.say("released")
+			s.say(cluster.Message{Verb: "released"})
 		}
 		s.wanted = false
 	case "starting":
-		s.trees = append(s.trees, tree{generation: m.Fields[0], cgroup: m.Fields[1]})
+		s.trees = append(s.trees, tree{generation: m.Generation, cgroup: string(m.Cgroup)})
 		s.ticks.begun()
 	case "started":
 		return s.started(m)
 	case "ended":
-		up, err := m.Number(1)
-		if err != nil {
-			return err
-		}
-		s.forget(m.Fields[0])
+		s.forget(m.Generation)
 		if s.Tick == "" {
-			s.judge(time.Duration(up), m.Fields[2] == "0")
+			s.judge(m.Up, m.Code == 0)
 		}
 	case "done":
-		code, err := m.Number(1)
-		if err != nil {
-			return err
-		}
-		s.ticks.ended(m.Fields[0], int(code), s.w.wall().UTC())
+		s.ticks.ended(m.Label, m.Code, s.w.wall().UTC())
 		s.remember(s.ticks.finished())
 		if s.Tick != "" {
-			s.judge(0, m.Fields[1] == "0")
+			s.judge(0, m.Code == 0)
 		}
 	case "ping":
-		s.say("pong")
+		s.say(cluster.Message{Verb: "pong"})
 	case "bye":
 		s.leave(true)
 	}
@@ -231,14 +220,9 @@ func (s *session) heard(m cluster.Message) error {
 }
 
 func (s *session) started(m cluster.Message) error {
-	pid, err := m.Number(1)
-	start, perr := strconv.ParseUint(m.Fields[2], 10, 64)
-	if err != nil || perr != nil {
-		return cluster.ErrNonsense
-	}
 	for i := range s.trees {
-		if s.trees[i].generation == m.Fields[0] {
-			s.trees[i].root = procscan.ID{PID: int(pid), Start: start}
+		if s.trees[i].generation == m.Generation {
+			s.trees[i].root = procscan.ID{PID: m.PID, Start: m.Start}
 			return nil
 		}
 	}
@@ -254,31 +238,29 @@ func (s *session) forget(generation string) {
 	}
 }
 
-func (s *session) supervisor() (id procscan.ID) {
-	_, _ = fmt.Sscanf(s.Supervisor, "%d:%d", &id.PID, &id.Start)
-	return id
-}
-
-// maxText is how much of a text is said: escaped, each byte may become four.
+// maxText is how much of a text is said: an engine's words may be many.
 const maxText = 800
 
 // say writes a line. A lifeline that is stopped for a long time fills the socket,
 // and is then given up.
-func (s *session) say(verb string, fields ...any) {
-	for i, f := range fields { // an engine's words may be many, and a line is short
-		if text, ok := f.(string); ok && len(text) > maxText {
-			fields[i] = strings.ToValidUTF8(text[:maxText], "") + "…"
-		}
+func (s *session) say(m cluster.Message) {
+	if len(m.Text) > maxText {
+		m.Text = strings.ToValidUTF8(m.Text[:maxText], "") + "…"
 	}
 	if c, ok := s.out.(interface{ SetWriteDeadline(time.Time) error }); ok {
 		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	}
-	if _, err := io.WriteString(s.out, cluster.Line(verb, fields...)); err != nil && !s.leaving {
+	if _, err := io.WriteString(s.out, m.Line()); err != nil && !s.leaving {
 		s.broken = true
 	}
 }
 
-func (s *session) refuse(r *engine.Refused) { s.say("refused", r.Code, r.Text) }
+// tell says one line to a person.
+func (s *session) tell(text string) { s.say(cluster.Message{Verb: "say", Text: text}) }
+
+func (s *session) refuse(r *engine.Refused) {
+	s.say(cluster.Message{Verb: "refused", Code: r.Code, Text: r.Text})
+}
 
 // look does what the deadline asks for, also while an engine call is out.
 func (s *session) look() {
@@ -312,7 +294,7 @@ func (s *session) lose(why string) {
 	s.holding, s.release = false, false
 	s.times = cluster.Times{}
 	s.ticks.reset()
-	s.say("lost", why)
+	s.say(cluster.Message{Verb: "lost", Text: why})
 	s.killAll()
 }
 

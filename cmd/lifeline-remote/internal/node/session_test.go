@@ -15,7 +15,7 @@ import (
 func TestSessionHoldsAndGivesBack(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
-		r.say("starting g1 \"\"", "started g1 100 5")
+		r.say(starting("g1"), started("g1"))
 		r.sleep(time.Minute)
 		if n := len(r.took("renewed")); n < 15 || n > 25 {
 			t.Errorf("renewed %d times in a minute", n)
@@ -23,7 +23,7 @@ func TestSessionHoldsAndGivesBack(t *testing.T) {
 		if r.kills != 0 || !r.f.held {
 			t.Fatal("it isn't kept")
 		}
-		r.say("ended g1 5000 0", "release")
+		r.say(ended("g1", 5000, 0), "release")
 		r.sleep(10 * time.Millisecond)
 		if r.f.held || len(r.took("released")) != 1 || r.kills != 0 {
 			t.Fatal("it isn't given back")
@@ -38,16 +38,13 @@ func TestSessionDeadlineBeforeTheRequest(t *testing.T) {
 		r.f.after = 2 * time.Second
 		r.say("want")
 		r.sleep(10 * time.Second)
-		for _, l := range r.said {
-			var fence, deadline int64
-			if n, _ := fmt.Sscanf(l, "granted %d %d", &fence, &deadline); n == 2 {
-				if d := time.Duration(deadline); d > r.f.expires {
-					t.Fatalf("told the deadline %s, the engine has %s", d, r.f.expires)
-				}
-				return
-			}
+		got := r.took("granted")
+		if len(got) != 1 {
+			t.Fatalf("granted %d times: %v", len(got), r.said)
 		}
-		t.Fatalf("never granted: %q", r.said)
+		if d := got[0].Deadline; d > r.f.expires {
+			t.Fatalf("told the deadline %s, the engine has %s", d, r.f.expires)
+		}
 	})
 }
 
@@ -64,7 +61,7 @@ func TestSessionEngineAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rigged(t, cluster.Hello{}, func(r *rig) {
 				r.granted()
-				r.say("starting g1 \"\"")
+				r.say(starting("g1"))
 				r.sleep(time.Second)
 				expires := r.f.expires
 				away(r.f)
@@ -81,7 +78,7 @@ func TestSessionEngineAway(t *testing.T) {
 					t.Error("lifeline doesn't hear of it")
 				}
 				r.f.calls = nil
-				r.say("ended g1 1 137", "release", "want")
+				r.say(ended("g1", 1, 137), "release", "want")
 				r.sleep(time.Minute)
 				if n := len(r.f.calls); n == 0 || n > 60 {
 					t.Errorf("in a minute without the engine it was asked %d times", n)
@@ -105,11 +102,11 @@ func TestSessionGivesBackToAnEngineAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rigged(t, cluster.Hello{}, func(r *rig) {
 				r.granted()
-				r.say("starting g1 \"\"")
+				r.say(starting("g1"))
 				r.sleep(time.Second)
 				away(r.f)
 				r.f.calls = nil
-				r.say("ended g1 1 0", "release", "want")
+				r.say(ended("g1", 1, 0), "release", "want")
 				r.sleep(20 * time.Second) // the deadline is in between
 				if n := len(r.f.calls); n == 0 || n > 60 {
 					t.Errorf("in 20 s without the engine it was asked %d times", n)
@@ -128,7 +125,7 @@ func TestSessionGivesBackToAnEngineAway(t *testing.T) {
 func TestSessionLost(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
-		r.say("starting g1 \"\"")
+		r.say(starting("g1"))
 		r.f.member = false
 		r.sleep(4 * time.Second)
 		if r.kills != 1 || len(r.took("lost")) != 1 {
@@ -149,13 +146,8 @@ func TestSessionLongWords(t *testing.T) {
 		r.f.err = errors.New(strings.Repeat("\xc0 all endpoints are away ", 1000))
 		r.sleep(20 * time.Second)
 		said := r.took("say")
-		if len(said) != 1 || len(said[0]) > 4000 {
-			t.Errorf("said: %q", said)
-		}
-		for _, line := range said {
-			if _, _, err := cluster.Split(line); err != nil {
-				t.Error(err)
-			}
+		if len(said) != 1 || len(said[0].Line()) > 4000 {
+			t.Errorf("said: %v", said)
 		}
 	})
 }
@@ -163,7 +155,7 @@ func TestSessionLongWords(t *testing.T) {
 func TestSessionLifelineDies(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
-		r.say("starting g1 \"\"", "started g1 100 5")
+		r.say(starting("g1"), started("g1"))
 		r.conn.Close()
 		r.sleep(100 * time.Millisecond)
 		if r.kills != 1 || r.f.held || r.f.member {
@@ -177,7 +169,8 @@ func TestSessionLifelineDies(t *testing.T) {
 func TestSessionLifelineTalksNonsense(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
-		r.say("starting g1 \"\"", "open sesame")
+		r.say(starting("g1"))
+		r.write("open sesame\n")
 		r.sleep(100 * time.Millisecond)
 		if r.kills != 1 {
 			t.Fatal("nothing was killed")
@@ -192,7 +185,7 @@ func TestSessionLifelineTalksNonsense(t *testing.T) {
 func TestSessionByeWithAWorker(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
-		r.say("starting g1 \"\"", "bye")
+		r.say(starting("g1"), "bye")
 		r.sleep(100 * time.Millisecond)
 		if r.kills != 1 || r.f.held {
 			t.Fatalf("killed %d times, held: %t", r.kills, r.f.held)
@@ -207,7 +200,7 @@ func TestSessionGrantedTooLate(t *testing.T) {
 		r.say("want")
 		r.sleep(5 * time.Second)
 		if got := r.took("granted"); len(got) != 0 {
-			t.Fatalf("granted: %q", got)
+			t.Fatalf("granted: %v", got)
 		}
 	})
 }
@@ -234,8 +227,8 @@ func TestSessionRefused(t *testing.T) {
 		r.f.err = engine.Refuse("no such table")
 		r.say("want")
 		r.sleep(time.Second)
-		if got := r.took("refused"); len(got) != 1 || got[0] != `refused 125 "no such table"` {
-			t.Fatalf("it says %q", got)
+		if got := r.took("refused"); len(got) != 1 || got[0].Code != 125 || got[0].Text != "no such table" {
+			t.Fatalf("it says %v", got)
 		}
 	})
 }
@@ -248,7 +241,7 @@ func TestSessionMove(t *testing.T) {
 		r.f.changed <- struct{}{}
 		r.sleep(10 * time.Millisecond)
 		if got := r.took("yield"); len(got) != 1 {
-			t.Fatalf("it isn't handed over: %q", got)
+			t.Fatalf("it isn't handed over: %v", got)
 		}
 		r.say("release", "want")
 		r.sleep(2 * time.Second) // b is still starting, say
@@ -282,7 +275,7 @@ func TestSessionFailAfter(t *testing.T) {
 	fail := func(r *rig, n int) {
 		for i := range n {
 			g := fmt.Sprint("g", i)
-			r.say("starting "+g+" \"\"", "ended "+g+" 1000 1")
+			r.say(starting(g), ended(g, 1000, 1))
 			r.sleep(time.Second)
 		}
 	}
@@ -312,7 +305,7 @@ func TestSessionFailAfter(t *testing.T) {
 		r.f.others = []engine.Status{{ID: "o", Node: "b", Slot: -1}}
 		r.granted()
 		fail(r, 2)
-		r.say("starting h \"\"", fmt.Sprintf("ended h %d 1", time.Minute)) // it was up: the count starts again at zero
+		r.say(starting("h"), ended("h", time.Minute, 1)) // it was up: the count starts again at zero
 		fail(r, 2)
 		r.sleep(10 * time.Second)
 		if len(r.took("yield")) != 0 {
@@ -354,10 +347,10 @@ func TestStandbyRefusedLater(t *testing.T) {
 		r.f.err = engine.Refuse("the password is wrong")
 		r.sleep(10 * time.Second)
 		if got := r.took("refused"); len(got) != 0 {
-			t.Fatalf("it gives up: %q", got)
+			t.Fatalf("it gives up: %v", got)
 		}
-		if got := strings.Join(r.took("trouble"), ""); !strings.Contains(got, "the password is wrong") {
-			t.Errorf("it doesn't say why: %q", got)
+		if got := r.took("trouble"); len(got) != 1 || !strings.Contains(got[0].Text, "the password is wrong") {
+			t.Errorf("it doesn't say why: %v", got)
 		}
 		r.f.err, r.f.others = nil, nil
 		r.sleep(15 * time.Second)
@@ -373,8 +366,8 @@ func TestSessionReadOnly(t *testing.T) {
 	full := engine.ReadOnly("no space left")
 	want := func(t *testing.T, r *rig, text string, n int) {
 		t.Helper()
-		if got := r.took("say"); len(got) != n || n > 0 && !strings.Contains(got[0], text) {
-			t.Errorf("it says %q", got)
+		if got := r.took("say"); len(got) != n || n > 0 && !strings.Contains(got[0].Text, text) {
+			t.Errorf("it says %v", got)
 		}
 	}
 	const refuses, takes = "answers and refuses writes, trying again: no space left", "takes writes again"
@@ -423,20 +416,20 @@ func TestSessionDrained(t *testing.T) {
 		r.f.others = []engine.Status{{ID: "z", Node: "c", Slot: -1}}
 		r.sleep(20 * time.Second)
 		if got := r.took("yield"); len(got) != 0 {
-			t.Fatalf("no node can take it, and it hands over: %q", got)
+			t.Fatalf("no node can take it, and it hands over: %v", got)
 		}
 		r.f.others = append(r.f.others, engine.Status{ID: "x", Node: "b", Slot: -1})
 		r.sleep(10 * time.Second)
-		if got := r.took("yield"); len(got) != 1 || !strings.Contains(got[0], "lifeline undrain a") {
-			t.Fatalf("it should hand over: %q", got)
+		if got := r.took("yield"); len(got) != 1 || !strings.Contains(got[0].Text, "lifeline undrain a") {
+			t.Fatalf("it should hand over: %v", got)
 		}
 		r.say("release", "want")
 		r.sleep(time.Minute)
 		if got := r.took("granted"); len(got) != 0 {
 			t.Fatal("a drained node is granted the lease")
 		}
-		if got := r.took("say"); len(got) != 1 || !strings.Contains(got[0], "this node is drained") {
-			t.Errorf("it says %q", got)
+		if got := r.took("say"); len(got) != 1 || !strings.Contains(got[0].Text, "this node is drained") {
+			t.Errorf("it says %v", got)
 		}
 		r.f.drained = nil
 		r.sleep(10 * time.Second)

@@ -71,7 +71,7 @@ func sharer(h cluster.Hello) (<-chan summary, func()) {
 
 // summaryOf reads the journal, which stands beside the memory.
 func summaryOf(h cluster.Hello) summary {
-	files := strings.TrimSuffix(h.Memory, ".cluster")
+	files := strings.TrimSuffix(string(h.Memory), ".cluster")
 	out := summary{Name: h.Name, State: "starting", Running: true, Schedule: h.Tick, Version: release.Version}
 	s, err := journal.ReadState(files + ".state")
 	switch {

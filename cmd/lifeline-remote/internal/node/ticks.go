@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"lifeline/internal/cluster"
 	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 )
@@ -192,7 +193,7 @@ func (s *session) doTick() {
 		t.before = t.mark
 		label := t.mark.Claimed
 		s.claim(t.mark, s.begins(label), func() {
-			s.say("say", fmt.Sprintf("the run for %s was never finished: again (--at-least-once)", label.Format(time.RFC3339)))
+			s.tell(fmt.Sprintf("the run for %s was never finished: again (--at-least-once)", label.Format(time.RFC3339)))
 			s.runTick(label)
 		})
 	case t.mark.Claimed.After(t.mark.Done):
@@ -200,7 +201,7 @@ func (s *session) doTick() {
 		label := to.Claimed
 		to.Done, to.Skipped = label, to.Skipped+1
 		s.claim(to, nil, func() {
-			s.say("say", fmt.Sprintf("the run for %s was begun and never finished; it isn't begun again (--at-least-once "+
+			s.tell(fmt.Sprintf("the run for %s was begun and never finished; it isn't begun again (--at-least-once "+
 				"would)", label.Format(time.RFC3339)))
 		})
 	default:
@@ -225,7 +226,7 @@ func (s *session) begins(label time.Time) *engine.Run {
 
 func (s *session) runTick(label time.Time) {
 	s.ticks.label, s.ticks.started = label, false
-	s.say("tick", label.Format(time.RFC3339))
+	s.say(cluster.Message{Verb: "tick", Label: label.Format(time.RFC3339)})
 }
 
 func (s *session) readMark() {
@@ -247,7 +248,7 @@ func (s *session) readMark() {
 		s.remember(mark)
 		if ahead := mark.Claimed.Sub(s.w.wall()); ahead > max(s.MaxClockSkew, time.Minute) && !mark.Claimed.Equal(t.future) {
 			t.future = mark.Claimed
-			s.say("say", fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks "+
+			s.tell(fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks "+
 				"--cluster %s reset %s sets it back to now",
 				mark.Claimed.Format(time.RFC3339), address.Hide(s.URL), s.Name))
 		}

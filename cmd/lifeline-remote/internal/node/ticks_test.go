@@ -1,7 +1,6 @@
 package node
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -13,12 +12,12 @@ import (
 func (r *rig) runTicks(until time.Duration, takes func(n int) time.Duration) (labels []string) {
 	for r.now() < until {
 		r.sleep(100 * time.Millisecond)
-		for _, l := range r.took("tick") {
-			label := strings.TrimPrefix(l, "tick ")
+		for _, m := range r.took("tick") {
+			label := m.Label
 			labels = append(labels, label)
-			r.say("starting g \"\"")
+			r.say(starting("g"))
 			r.sleep(takes(len(labels)))
-			r.say("ended g 1 0", "done "+label+" 0")
+			r.say(ended("g", 1, 0), done(label, 0))
 		}
 	}
 	return labels
@@ -127,8 +126,8 @@ func TestSessionTicksAfterALongTime(t *testing.T) {
 func TestSessionBadSchedule(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "every now and then"}, func(r *rig) {
 		r.sleep(time.Second)
-		if got := r.took("refused"); len(got) != 1 || !strings.HasPrefix(got[0], "refused 64 ") {
-			t.Fatalf("it says %q", got)
+		if got := r.took("refused"); len(got) != 1 || got[0].Code != 64 {
+			t.Fatalf("it says %v", got)
 		}
 	})
 }
