@@ -51,15 +51,17 @@ func (o *options) clusterOptions() []*option {
 func (o *options) clusterAddress() []*option {
 	return []*option{{name: "cluster", value: "ADDRESS", group: aboutCluster, to: text(&o.cluster.URL),
 		usage: "run once in the whole cluster that meets at this address: etcd://HOST:2379,HOST:2379 or " +
-			"postgres://HOST/DATABASE, or in @FILE"}}
+			"postgres://HOST/DATABASE, or in @FILE"},
+		{name: "cluster-prefix", value: "TEAM", group: aboutCluster, to: text(&o.cluster.Prefix),
+			usage: "keep names apart from those of other teams in the same engine"}}
 }
 
 // checkCluster refuses what can't go together, before anything else is done.
 func (o *options) checkCluster(c *cli.Context) error {
 	k := &o.cluster
 	if k.URL == "" {
-		for _, name := range []string{"slots", "prefer", "fail-after", "tick", "at-least-once", "max-clock-skew",
-			"share-status", "force-options"} {
+		for _, name := range []string{"cluster-prefix", "slots", "prefer", "fail-after", "tick", "at-least-once",
+			"max-clock-skew", "share-status", "force-options"} {
 			if c.IsSet(name) {
 				return usage("--%s is for a cluster: give --cluster, too", name)
 			}
@@ -140,6 +142,9 @@ func (o *options) clusterStatus(args []string, asJSON, nodes bool) error {
 // gives the names.
 func (o *options) clusterNames(args []string) (names []string, err error) {
 	o.cluster.URL = os.Getenv(variableOf("cluster"))
+	if o.cluster.Prefix == "" {
+		o.cluster.Prefix = os.Getenv(variableOf("cluster-prefix"))
+	}
 	if len(args) > 0 && address.Is(args[0]) {
 		o.cluster.URL, args = args[0], args[1:]
 	}
@@ -151,10 +156,21 @@ func (o *options) clusterNames(args []string) (names []string, err error) {
 	return args, nil
 }
 
-// clusterToggle is --cluster of a command that has another meaning without it.
-func clusterToggle(on *bool, usage string) *option {
-	return &option{name: "cluster", to: toggle(on), noEnv: true, usage: usage +
-		"; the address follows, or is in LIFELINE_CLUSTER"}
+// clusterToggles are --cluster and --cluster-prefix of a command that has another
+// meaning without them.
+func (o *options) clusterToggles(on *bool, usage string) []*option {
+	return []*option{{name: "cluster", to: toggle(on), noEnv: true, usage: usage +
+		"; the address follows, or is in LIFELINE_CLUSTER"},
+		{name: "cluster-prefix", value: "TEAM", to: text(&o.cluster.Prefix), noEnv: true,
+			usage: "with --cluster: the names of this team; by default LIFELINE_CLUSTER_PREFIX's"}}
+}
+
+// noCluster refuses what is for a cluster where --cluster isn't given.
+func (o *options) noCluster() error {
+	if o.cluster.Prefix != "" {
+		return usage("--cluster-prefix is for a cluster: give --cluster, too")
+	}
+	return nil
 }
 
 // installCluster makes a schedule the cluster's: cron has every node stand by,
@@ -210,7 +226,7 @@ func runsCommand() *cli.Command {
 		Name:      "runs",
 		Usage:     "which node of the cluster ran which tick, and how it ended",
 		UsageText: "lifeline runs --cluster [URL] NAME\n\nThe latest scheduled runs of NAME (--tick), 100 of them or more.",
-		Flags: flags([]*option{clusterToggle(&cluster, "ask the cluster"),
+		Flags: flags(o.clusterToggles(&cluster, "ask the cluster"), []*option{
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, the latest run first"}}),
 		Action: func(c *cli.Context) error {
 			if !cluster {
@@ -340,13 +356,16 @@ func (o *options) remoteInto(out io.Writer, verb string, flags, args []string) e
 	if err := secretTyped(o.cluster.URL); err != nil {
 		return err
 	}
+	if err := cluster.CheckPrefix(o.cluster.Prefix); err != nil {
+		return usage("%v", err)
+	}
 	program, err := cluster.Find()
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(program, append(append(append([]string{verb}, flags...), "-"), args...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, os.Stderr
-	cmd.Env = append(os.Environ(), "LIFELINE_CLUSTER="+o.cluster.URL)
+	cmd.Env = append(os.Environ(), "LIFELINE_CLUSTER="+o.cluster.URL, variableOf("cluster-prefix")+"="+o.cluster.Prefix)
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

@@ -139,10 +139,13 @@ func forgetCommand() *cli.Command {
 		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks of a name that isn't " +
 			"in the\ncrontab and doesn't run. The file of --log stays. With --cluster it removes\nwhat the engine has of NAME " +
 			"instead, when no node stands by for it.",
-		Flags: flags(o.lookOptions(), []*option{clusterToggle(&cluster, "have the engine forget it")}),
+		Flags: flags(o.lookOptions(), o.clusterToggles(&cluster, "have the engine forget it")),
 		Action: func(c *cli.Context) error {
 			if cluster {
 				return o.clusterForget(c.Args().Slice())
+			}
+			if err := o.noCluster(); err != nil {
+				return err
 			}
 			name, err := o.oneName(c)
 			if err != nil {

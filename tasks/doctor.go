@@ -131,8 +131,8 @@ func understand(l install.Line) (doctor.Start, error) {
 		err = usage("no command is started by it")
 	}
 	return doctor.Start{Guard: o.guard, Command: command, Env: o.sup.Env, EnvFile: o.envFile, Chdir: o.sup.Chdir,
-		ReloadOnChange: o.sup.ReloadOnChange, Conditions: o.sup.Conditions,
-		Log: o.out.log.Path, Cluster: o.cluster.URL, PingURL: o.out.setup.PingURL, Jitter: o.jitter}, err
+		ReloadOnChange: o.sup.ReloadOnChange, Conditions: o.sup.Conditions, Log: o.out.log.Path, Jitter: o.jitter,
+		Cluster: o.cluster.URL, ClusterPrefix: o.cluster.Prefix, PingURL: o.out.setup.PingURL}, err
 }
 
 // cronVariables puts this process's LIFELINE_ variables in the place of those

@@ -26,11 +26,14 @@ func metricsCommand() *cli.Command {
 			"directory, a line in the crontab:\n* * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "out", short: "o", value: "FILE", to: text(&out),
-				usage: "replace this file as a whole, readable by every user"},
-			clusterToggle(&cluster, "print the whole cluster's metrics instead")}),
+				usage: "replace this file as a whole, readable by every user"}},
+			o.clusterToggles(&cluster, "print the whole cluster's metrics instead")),
 		Action: func(c *cli.Context) error {
 			if cluster {
 				return o.clusterMetrics(c.Args().Slice(), out)
+			}
+			if err := o.noCluster(); err != nil {
+				return err
 			}
 			if c.NArg() > 0 {
 				return usage("metrics takes no argument, but %q was given", c.Args().First())

@@ -34,12 +34,12 @@ func statusCommand() *cli.Command {
 		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code " +
 			"tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
 		Flags: flags(o.lookOptions(), []*option{
-			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"},
-			clusterToggle(&cluster, "show all nodes of the cluster: who holds the name, who stands by"),
-			{name: "all-users", to: toggle(&all), noEnv: true, usage: "show the names of every user; for root"},
-			{name: "nodes", to: toggle(&nodes), noEnv: true,
-				usage: "with --cluster: a line for each node, with its clock, and what it holds"},
-			{name: "watch", short: "w", to: toggle(&watch), usage: "show it again every second, until Ctrl-C"}}),
+			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"}},
+			o.clusterToggles(&cluster, "show all nodes of the cluster: who holds the name, who stands by"), []*option{
+				{name: "all-users", to: toggle(&all), noEnv: true, usage: "show the names of every user; for root"},
+				{name: "nodes", to: toggle(&nodes), noEnv: true,
+					usage: "with --cluster: a line for each node, with its clock, and what it holds"},
+				{name: "watch", short: "w", to: toggle(&watch), usage: "show it again every second, until Ctrl-C"}}),
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()
 			if cluster && all {
@@ -50,6 +50,9 @@ func statusCommand() *cli.Command {
 					return usage("--cluster and --watch don't go together")
 				}
 				return o.clusterStatus(names, asJSON, nodes)
+			}
+			if err := o.noCluster(); err != nil {
+				return err
 			}
 			if nodes {
 				return usage("--nodes is for a cluster: give --cluster, too")

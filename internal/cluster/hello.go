@@ -11,7 +11,7 @@ import (
 // out, because lifeline-remote reads them itself.
 type Hello struct {
 	URL          string        `json:"url"`
-	Prefix       string        `json:"prefix,omitempty"`
+	Prefix       string        `json:"prefix,omitempty"` // a team, "" for none
 	Name         string        `json:"name"`
 	Node         string        `json:"node"`
 	TTL          time.Duration `json:"ttl"`

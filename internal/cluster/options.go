@@ -16,6 +16,7 @@ import (
 // Options are those of the command line, parsed straight into here.
 type Options struct {
 	URL         string // of the engine; "" for no cluster
+	Prefix      string // the team whose names these are; "" for none
 	Node        string // "" for the host name
 	TTL         time.Duration
 	Slots       int
@@ -83,7 +84,21 @@ func (o *Options) Check(grace time.Duration) error {
 			return err
 		}
 	}
+	if err := CheckPrefix(o.Prefix); err != nil {
+		return err
+	}
 	return Fits(o.TTL, grace)
+}
+
+// CheckPrefix refuses what can't be a team: it is a part of keys in etcd, and of
+// a schema's name in PostgreSQL. Below /lifeline/ are the names of no team.
+func CheckPrefix(team string) error {
+	if len(team) > 40 || team == "lifeline" || strings.ContainsFunc(team, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_'
+	}) {
+		return fmt.Errorf("--cluster-prefix %.60q: it is up to 40 of a-z, 0-9 and _, and not lifeline", team)
+	}
+	return nil
 }
 
 // CheckNode refuses what can't be a node's name.

@@ -45,6 +45,7 @@ type Start struct {
 	Conditions     process.Conditions // --user, --limit and their like
 	Log            string
 	Cluster        string
+	ClusterPrefix  string
 	PingURL        string
 	Jitter         time.Duration
 }

@@ -18,10 +18,11 @@ func (d *Doctor) engine(remote, name string, o Start, l tabled) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, remote, "doctor", "-", name)
+	const prefix = "LIFELINE_CLUSTER_PREFIX="
 	env, _ := d.CronEnviron(settings)
 	cmd.Env = append(slices.DeleteFunc(env, func(kv string) bool {
-		return strings.HasPrefix(kv, "LIFELINE_CLUSTER=")
-	}), "LIFELINE_CLUSTER="+o.Cluster)
+		return strings.HasPrefix(kv, "LIFELINE_CLUSTER=") || strings.HasPrefix(kv, prefix)
+	}), "LIFELINE_CLUSTER="+o.Cluster, prefix+o.ClusterPrefix)
 	var said strings.Builder
 	cmd.Stderr = &said
 	text, err := cmd.Output()

@@ -42,8 +42,10 @@ type Engine interface {
 	// Raise gives back what an engine that went back in time has forgotten: it
 	// raises fence and mark to floor where they are lower.
 	Raise(ctx context.Context, name string, floor Floor) error
-	// Clock is the time of day at the engine; zero where it can't be told.
-	Clock(ctx context.Context) (time.Time, error)
+	// Clock is the time of day at the engine. Where the engine doesn't tell it, a
+	// session writes down this node's, wall, and compares it with the other nodes'.
+	// It is called every ClockEvery, then.
+	Clock(ctx context.Context, wall func() time.Time) (Clock, error)
 	// Drain keeps a node from taking a lease for the duration, which is Always or
 	// Never, too. Look tells who is drained.
 	Drain(ctx context.Context, node string, lasts time.Duration) error
@@ -84,6 +86,19 @@ type Engine interface {
 	Changes() <-chan struct{}
 	Close()
 }
+
+// ClockEvery is the pause between two looks at the clocks.
+const ClockEvery = 10 * time.Second
+
+// Clock is what a node's clock is compared with.
+type Clock struct {
+	At    time.Time // zero where it can't be told now
+	Of    string    // whose it is, with the apostrophe
+	Alone bool      // there is nothing to compare with
+}
+
+// Engines is the clock of an engine.
+func Engines(at time.Time) Clock { return Clock{At: at, Of: "the engine's"} }
 
 // Durations of a drain that have no end, and that end it.
 const (

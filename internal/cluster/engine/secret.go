@@ -11,6 +11,7 @@ type Secrets struct{ User, Password, CACert, Cert, Key string }
 
 // Environment variables, and what they hold.
 const (
+	EnvPrefix       = "LIFELINE_CLUSTER_PREFIX" // no secret: of lifeline-remote's commands
 	EnvUser         = "LIFELINE_CLUSTER_USER"
 	EnvPassword     = "LIFELINE_CLUSTER_PASSWORD"
 	EnvPasswordFile = "LIFELINE_CLUSTER_PASSWORD_FILE"

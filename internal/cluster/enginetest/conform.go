@@ -513,9 +513,9 @@ func (s Suite) agree(t *testing.T) {
 
 // clock checks the engine's clock, which is this machine's here.
 func (s Suite) clock(t *testing.T) {
-	at, err := s.open(t, fresh(t)).Clock(t.Context())
-	if err != nil || time.Since(at).Abs() > 10*time.Second {
-		t.Errorf("its clock says %s, %v", at, err)
+	c, err := s.open(t, fresh(t)).Clock(t.Context(), time.Now)
+	if err != nil || time.Since(c.At).Abs() > 10*time.Second {
+		t.Errorf("its clock says %+v, %v", c, err)
 	}
 }
 

@@ -17,7 +17,7 @@ func TestConform(t *testing.T) {
 	server := enginetest.Etcd(t)
 	enginetest.Suite{
 		Open: func(ctx context.Context, name string) (engine.Engine, error) {
-			return etcd.Open(ctx, server, name)
+			return etcd.Open(ctx, server, "", name)
 		},
 		TTL: 2 * time.Second, Slack: 3 * time.Second,
 	}.Run(t)

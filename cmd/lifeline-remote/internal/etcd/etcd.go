@@ -3,7 +3,7 @@
 //	etcd://HOST:2379,HOST:2379             etcds:// for TLS with the system's authorities
 //	etcd://HOST?cacert=FILE&cert=FILE&key=FILE    TLS with these files
 //
-// Keys, below /lifeline/v2/NAME/:
+// Keys, below /lifeline/v2/NAME/, or /TEAM/lifeline/v2/NAME/ with --cluster-prefix:
 //
 //	member/ID      a standby or holder, as JSON; the key hangs on a lease of etcd
 //	place/N        a slot, held by the session that made the key; the revision
@@ -53,8 +53,21 @@ const (
 	shares  = root + "status/"
 )
 
+// space is the team whose keys they are; "" for those below /lifeline/.
+type space string
+
+// of is what stands before each key. Within the connection no key has it
+// (package namespace).
+func (s space) of() string {
+	if s == "" {
+		return ""
+	}
+	return "/" + string(s)
+}
+
 // Etcd is the engine.
 type Etcd struct {
+	space
 	typed   string           // the address
 	c       *clientv3.Client // of the calls
 	config  *clientv3.Config
@@ -68,6 +81,7 @@ type Etcd struct {
 	made    int64            // the revision that made it
 	holder  string           // what is written there
 	http    *http.Client     // for the clock
+	dates   bool             // it has told the clock
 	changes chan struct{}
 	stop    context.CancelFunc
 	over    sync.WaitGroup
@@ -89,6 +103,7 @@ type who struct {
 	TTL   int64     `json:"ttl,omitempty"` // of a slot, in milliseconds
 
 	Ahead *time.Duration `json:"ahead,omitempty"` // of a member: its clock, in nanoseconds
+	Wall  time.Time      `json:"wall,omitzero"`   // of a member: its clock when it wrote this
 
 	Offset int64 `json:"offset,omitempty"` // of a slot: what its fence is above its revision
 }
@@ -139,14 +154,15 @@ func (e *Etcd) latest() *clientv3.Client {
 }
 
 // news notes what was heard of slots, and reports whether there was other news.
-// A slot that is written again is no news.
+// A slot or a member that is written again is no news.
 func (e *Etcd) news(r clientv3.WatchResponse) bool {
 	news := len(r.Events) == 0
 	for _, event := range r.Events {
-		if !strings.HasPrefix(string(event.Kv.Key), e.key("place", "")) || !event.IsModify() {
+		if key := string(event.Kv.Key); !event.IsModify() || !strings.HasPrefix(key, e.key("place", "")) &&
+			!strings.HasPrefix(key, e.key("member", "")) {
 			news = true
 		}
-		if event.Type == mvccpb.PUT {
+		if event.Type == mvccpb.PUT && strings.HasPrefix(string(event.Kv.Key), e.key("place", "")) {
 			e.left(event.Kv)
 		}
 	}
@@ -158,10 +174,10 @@ func (e *Etcd) news(r clientv3.WatchResponse) bool {
 func (e *Etcd) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
 	e.m, e.lease, e.id, e.slot, e.made = m, 0, "", "", 0
 	if err := e.agree(ctx); err != nil {
-		return 0, refine(err)
+		return 0, e.refine(err)
 	}
 	if err := e.enlist(ctx); err != nil {
-		return 0, refine(err)
+		return 0, e.refine(err)
 	}
 	return m.TTL, nil
 }
@@ -231,7 +247,7 @@ func (e *Etcd) Renew(ctx context.Context) (time.Duration, error) {
 	}
 	if e.slot != "" {
 		if err := e.rewrite(ctx); err != nil {
-			return 0, refine(err)
+			return 0, e.refine(err)
 		}
 	}
 	err := e.keepAlive(ctx, e.lease)
@@ -239,7 +255,7 @@ func (e *Etcd) Renew(ctx context.Context) (time.Duration, error) {
 		err = e.enlist(ctx)
 	}
 	if err != nil && e.slot == "" {
-		return 0, refine(err)
+		return 0, e.refine(err)
 	}
 	return e.m.TTL, nil
 }
@@ -253,7 +269,7 @@ func (e *Etcd) Leave(ctx context.Context) error {
 		return err
 	}
 	_, err := e.c.Revoke(ctx, e.lease)
-	if err = refine(err); err != nil && !errors.Is(err, engine.ErrLost) {
+	if err = e.refine(err); err != nil && !errors.Is(err, engine.ErrLost) {
 		return err
 	}
 	e.lease, e.slot, e.made = 0, "", 0
@@ -265,11 +281,11 @@ func (e *Etcd) Test(ctx context.Context) error {
 	_, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).Then(clientv3.OpPut(version,
 		layout)).
 		Else(clientv3.OpPut(version, "", clientv3.WithIgnoreValue())).Commit()
-	return refine(err)
+	return e.refine(err)
 }
 
 // refine tells errors that stay until an operator acts from errors that may pass.
-func refine(err error) error {
+func (s space) refine(err error) error {
 	var refused *engine.Refused
 	switch {
 	case err == nil, errors.As(err, &refused):
@@ -284,7 +300,7 @@ func refine(err error) error {
 			engine.EnvPasswordFile)
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return engine.ReadOnly("etcd's user has no permission for the keys below %s: etcdctl role grant-permission ROLE "+
-			"readwrite --prefix=true %s", root, root)
+			"readwrite --prefix=true %s", s.of()+root, s.of()+root)
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return engine.ReadOnly("etcd has no space left (--quota-backend-bytes), until old revisions are gone: etcdctl " +
 			"compact, etcdctl defrag, etcdctl alarm disarm")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"sort"
 	"strconv"
@@ -28,7 +27,7 @@ func (e *Etcd) Look(ctx context.Context, name string) (engine.View, error) {
 	got, err := e.c.Txn(ctx).Then(clientv3.OpGet(prefix, clientv3.WithPrefix()),
 		clientv3.OpGet(drains, clientv3.WithPrefix(), clientv3.WithKeysOnly())).Commit()
 	if err != nil {
-		return engine.View{}, refine(err)
+		return engine.View{}, e.refine(err)
 	}
 	e.enter(got.Header)
 	states := e.states(got.Responses[0].GetResponseRange().Kvs)
@@ -71,7 +70,7 @@ func (e *Etcd) Raise(ctx context.Context, name string, floor engine.Floor) error
 	for {
 		got, err := e.c.Txn(ctx).Then(clientv3.OpGet(fence), clientv3.OpGet(markKey)).Commit()
 		if err != nil {
-			return refine(err)
+			return e.refine(err)
 		}
 		offset, was := offsetOf(got.Responses[0].GetResponseRange().Kvs)
 		var stands engine.Mark
@@ -94,34 +93,9 @@ func (e *Etcd) Raise(ctx context.Context, name string, floor engine.Floor) error
 			clientv3.Compare(clientv3.ModRevision(markKey), "=", stood)).
 			Then(puts...).Commit()
 		if err != nil || r.Succeeded {
-			return refine(err)
+			return e.refine(err)
 		}
 	}
-}
-
-// Clock is what the members' HTTP servers say (the field Date, in seconds): the
-// median, to half a second. etcd has no request for it.
-func (e *Etcd) Clock(ctx context.Context) (time.Time, error) {
-	var clocks []time.Time
-	for _, endpoint := range e.c.Endpoints() {
-		asking, cancel := context.WithTimeout(ctx, 2*time.Second)
-		request, err := http.NewRequestWithContext(asking, http.MethodHead, endpoint+"/version", nil)
-		if err == nil {
-			var answer *http.Response
-			if answer, err = e.http.Do(request); err == nil {
-				_ = answer.Body.Close()
-				if at, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
-					clocks = append(clocks, at.Add(500*time.Millisecond))
-				}
-			}
-		}
-		cancel()
-	}
-	if len(clocks) == 0 {
-		return time.Time{}, nil // its HTTP server may be elsewhere (--listen-client-http-urls)
-	}
-	slices.SortFunc(clocks, time.Time.Compare)
-	return clocks[len(clocks)/2], nil
 }
 
 // states sorts the keys. For a session, a slot counts until it may be taken.
@@ -198,7 +172,7 @@ func (e *Etcd) Drain(ctx context.Context, node string, lasts time.Duration) erro
 			_, err = e.c.Put(ctx, drains+node, "", clientv3.WithLease(g.ID))
 		}
 	}
-	return refine(err)
+	return e.refine(err)
 }
 
 // Tell writes the member's key again.
@@ -209,7 +183,7 @@ func (e *Etcd) Tell(ctx context.Context, ahead time.Duration) error {
 	e.who.Ahead = &ahead
 	text, _ := json.Marshal(e.who)
 	_, err := e.c.Put(ctx, e.key("member", e.id), string(text), clientv3.WithLease(e.lease))
-	return refine(err)
+	return e.refine(err)
 }
 
 // Wish writes a key with a lease of its own, so that the wish ends in time.
@@ -217,13 +191,13 @@ func (e *Etcd) Wish(ctx context.Context, name, node string, lasts time.Duration)
 	key := names + name + "/wish"
 	if node == "" {
 		_, err := e.c.Delete(ctx, key)
-		return refine(err)
+		return e.refine(err)
 	}
 	g, err := e.c.Grant(ctx, int64((lasts+time.Second-1)/time.Second))
 	if err == nil {
 		_, err = e.c.Put(ctx, key, node, clientv3.WithLease(g.ID))
 	}
-	return refine(err)
+	return e.refine(err)
 }
 
 type mark struct {
@@ -248,7 +222,7 @@ func writeMark(m engine.Mark) string {
 func (e *Etcd) Mark(ctx context.Context, name string) (engine.Mark, error) {
 	got, err := e.c.Get(ctx, names+name+"/mark")
 	if err != nil || len(got.Kvs) == 0 {
-		return engine.Mark{}, refine(err)
+		return engine.Mark{}, e.refine(err)
 	}
 	m, err := readMark(got.Kvs[0].Value)
 	if err != nil {
@@ -261,7 +235,7 @@ func (e *Etcd) Mark(ctx context.Context, name string) (engine.Mark, error) {
 func (e *Etcd) Runs(ctx context.Context, name string) ([]engine.Run, error) {
 	got, err := e.c.Get(ctx, runs+name+"/", clientv3.WithPrefix())
 	if err != nil {
-		return nil, refine(err)
+		return nil, e.refine(err)
 	}
 	var list []engine.Run
 	for _, kv := range got.Kvs {
@@ -293,7 +267,7 @@ func (e *Etcd) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run)
 		Then(puts...).
 		Else(clientv3.OpGet(e.slot)).Commit()
 	if err != nil {
-		return refine(err)
+		return e.refine(err)
 	}
 	if r.Succeeded {
 		return nil

@@ -14,24 +14,25 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/namespace"
 	"go.uber.org/zap"
 
 	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 )
 
-// Open connects, for one name ("" to look only).
-func Open(ctx context.Context, typed, name string) (*Etcd, error) {
+// Open connects, for one name ("" to look only) of a team's ("" for none).
+func Open(ctx context.Context, typed, team, name string) (*Etcd, error) {
+	s := space(team)
 	config, err := parse(typed)
 	if err != nil {
 		return nil, err
 	}
-	config.Context = context.Background()
-	c, err := clientv3.New(*config)
+	c, err := s.connect(config)
 	if err != nil {
-		return nil, refine(err)
+		return nil, err
 	}
-	if err := check(ctx, c); err != nil {
+	if err := s.check(ctx, c); err != nil {
 		if why := reason(ctx, config); why != nil && !errors.As(err, new(*engine.Refused)) {
 			err = why
 		}
@@ -39,7 +40,7 @@ func Open(ctx context.Context, typed, name string) (*Etcd, error) {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background())
-	e := &Etcd{typed: typed, c: c, now: c, config: config, name: name, changes: make(chan struct{}, 1), stop: stop,
+	e := &Etcd{space: s, typed: typed, c: c, now: c, config: config, name: name, changes: make(chan struct{}, 1), stop: stop,
 		seen: map[string]observation{}}
 	e.http = &http.Client{Transport: e.transport()}
 	if name != "" {
@@ -57,13 +58,12 @@ func (e *Etcd) Reconnect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config.Context = context.Background()
 	if deadline, ok := ctx.Deadline(); ok { // the limit for the request for a token
 		config.DialTimeout = min(config.DialTimeout, max(time.Until(deadline), time.Millisecond))
 	}
-	c, err := clientv3.New(*config)
+	c, err := e.connect(config)
 	if err != nil {
-		return refine(err)
+		return err
 	}
 	e.endBeat()
 	old := e.c
@@ -75,24 +75,37 @@ func (e *Etcd) Reconnect(ctx context.Context) error {
 	return nil
 }
 
+// connect makes a client that puts the team before each key.
+func (s space) connect(config *clientv3.Config) (*clientv3.Client, error) {
+	config.Context = context.Background()
+	c, err := clientv3.New(*config)
+	if err != nil {
+		return nil, s.refine(err)
+	}
+	if s != "" {
+		c.KV, c.Watcher = namespace.NewKV(c.KV, s.of()), namespace.NewWatcher(c.Watcher, s.of())
+	}
+	return c, nil
+}
+
 func (e *Etcd) transport() *http.Transport {
 	return &http.Transport{TLSClientConfig: e.config.TLS, DisableKeepAlives: true}
 }
 
 // check asks for what every call needs: an answer, a leader, permission, a
 // version that has what is used here.
-func check(ctx context.Context, c *clientv3.Client) error {
+func (s space) check(ctx context.Context, c *clientv3.Client) error {
 	asking, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
 	if _, err := c.Get(asking, version); err != nil {
-		return refine(err)
+		return s.refine(err)
 	}
 	for _, endpoint := range c.Endpoints() {
-		s, err := c.Status(ctx, endpoint)
+		status, err := c.Status(ctx, endpoint)
 		if err != nil {
 			continue // another one answered
 		}
-		if v := s.Version; strings.HasPrefix(v, "2.") || strings.HasPrefix(v, "3.0.") || strings.HasPrefix(v, "3.1.") ||
+		if v := status.Version; strings.HasPrefix(v, "2.") || strings.HasPrefix(v, "3.0.") || strings.HasPrefix(v, "3.1.") ||
 			strings.HasPrefix(v, "3.2.") || strings.HasPrefix(v, "3.3.") {
 			return engine.Refuse("etcd at %s is version %s: 3.4 or later is needed", endpoint, v)
 		}
@@ -148,7 +161,7 @@ func probe(ctx context.Context, config *clientv3.Config, endpoint string) error 
 	}
 	switch {
 	case config.TLS != nil:
-		if err = refine(err); errors.As(err, new(*engine.Refused)) {
+		if err = space("").refine(err); errors.As(err, new(*engine.Refused)) {
 			return err
 		}
 	case err == nil:

@@ -33,7 +33,7 @@ import (
 // held is a session that has its slot.
 func held(t *testing.T, address string) *etcd.Etcd {
 	t.Helper()
-	e, err := etcd.Open(t.Context(), address, "web")
+	e, err := etcd.Open(t.Context(), address, "", "web")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestCertificatesRotated(t *testing.T) {
 // told as what it is.
 func TestFull(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
-	e, err := etcd.Open(t.Context(), enginetest.FullEtcd(t), "web")
+	e, err := etcd.Open(t.Context(), enginetest.FullEtcd(t), "", "web")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func (e *Etcd) Acquire(ctx context.Context, above uint64) (engine.Grant, error) 
 	self := e.key("member", e.id)
 	got, err := e.c.Txn(ctx).Then(slots, clientv3.OpGet(e.key("fence"))).Commit()
 	if err != nil {
-		return engine.Grant{}, refine(err)
+		return engine.Grant{}, e.refine(err)
 	}
 	for {
 		if e.strange(got.Header) {
@@ -92,7 +92,7 @@ func (e *Etcd) Acquire(ctx context.Context, above uint64) (engine.Grant, error) 
 			e.take(mine)
 			if err := e.rewrite(ctx); err != nil {
 				e.slot, e.made = "", 0
-				return engine.Grant{}, refine(err)
+				return engine.Grant{}, e.refine(err)
 			}
 			return engine.Grant{Fence: fenceOf(mine)}, nil
 		}
@@ -113,7 +113,7 @@ func (e *Etcd) Acquire(ctx context.Context, above uint64) (engine.Grant, error) 
 		).Then(clientv3.OpPut(slot, e.holder), clientv3.OpPut(e.key("fence"), strconv.FormatInt(offset, 10))).
 			Else(clientv3.OpGet(self), clientv3.OpGet(e.key("options")), slots, clientv3.OpGet(e.key("fence"))).Commit()
 		if err != nil {
-			return engine.Grant{}, refine(err)
+			return engine.Grant{}, e.refine(err)
 		}
 		if r.Succeeded {
 			e.slot, e.made = slot, r.Header.Revision
@@ -193,7 +193,7 @@ func (e *Etcd) Forget(ctx context.Context, name string) error {
 	for {
 		got, err := e.c.Get(ctx, prefix, clientv3.WithPrefix())
 		if err != nil {
-			return refine(err)
+			return e.refine(err)
 		}
 		var alive []string
 		var wait time.Duration
@@ -232,7 +232,7 @@ func (e *Etcd) Forget(ctx context.Context, name string) error {
 			clientv3.OpDelete(shares+name+"/", clientv3.WithPrefix()))
 		r, err := e.c.Txn(ctx).If(cmps...).Then(deletes...).Commit()
 		if err != nil || r.Succeeded {
-			return refine(err)
+			return e.refine(err)
 		}
 	}
 }
@@ -246,5 +246,5 @@ func (e *Etcd) Release(ctx context.Context) error {
 	if err == nil {
 		e.slot, e.made = "", 0
 	}
-	return refine(err)
+	return e.refine(err)
 }

@@ -11,7 +11,7 @@ import (
 
 func join(t *testing.T, address, name, node string, ttl time.Duration) *Etcd {
 	t.Helper()
-	e, err := Open(t.Context(), address, name)
+	e, err := Open(t.Context(), address, "", name)
 	if err != nil {
 		t.Fatal(err)
 	}

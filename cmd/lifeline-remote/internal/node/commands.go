@@ -41,6 +41,16 @@ func addressOf(args []string) (url string, rest []string, err error) {
 	return "", nil, engine.Misused("the engine's address is missing: etcd://HOST:2379 or postgres://HOST/DATABASE")
 }
 
+// ask opens an engine for a command. The team is the one in
+// LIFELINE_CLUSTER_PREFIX.
+func ask(ctx context.Context, url, name string) (engine.Engine, error) {
+	team := os.Getenv(engine.EnvPrefix)
+	if err := cluster.CheckPrefix(team); err != nil {
+		return nil, engine.Misused("%v", err)
+	}
+	return open(ctx, cluster.Hello{URL: url, Prefix: team, Name: name})
+}
+
 // wordsOf is addressOf for a command that takes n words after the address.
 func wordsOf(args []string, n int, takes string) (url string, words []string, err error) {
 	url, words, err = addressOf(args)
@@ -59,7 +69,11 @@ func initCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return initEngine(ctx, url, show)
+	team := os.Getenv(engine.EnvPrefix)
+	if err := cluster.CheckPrefix(team); err != nil {
+		return engine.Misused("%v", err)
+	}
+	return initEngine(ctx, url, team, show)
 }
 
 func moveCommand(ctx context.Context, args []string) error {
@@ -72,7 +86,7 @@ func moveCommand(ctx context.Context, args []string) error {
 
 // move asks for a hand-over and waits for it.
 func move(ctx context.Context, url, name, node string) error {
-	e, err := open(ctx, cluster.Hello{URL: url, Name: name})
+	e, err := ask(ctx, url, name)
 	if err != nil {
 		return err
 	}
@@ -125,7 +139,7 @@ func resetTicksCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := open(ctx, cluster.Hello{URL: url, Name: rest[0]})
+	e, err := ask(ctx, url, rest[0])
 	if err != nil {
 		return err
 	}
@@ -137,10 +151,11 @@ func resetTicksCommand(ctx context.Context, args []string) error {
 	if mark.Claimed.IsZero() {
 		return engine.Refuse("%s: no tick has ever been run", rest[0])
 	}
-	now, err := e.Clock(ctx)
+	theirs, err := e.Clock(ctx, wall)
 	if err != nil {
 		return err
 	}
+	now := theirs.At
 	if now.IsZero() {
 		now = wall()
 	}
@@ -159,7 +174,7 @@ func forgetCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := open(ctx, cluster.Hello{URL: url, Name: rest[0]})
+	e, err := ask(ctx, url, rest[0])
 	if err != nil {
 		return err
 	}
@@ -209,7 +224,7 @@ func statusCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := open(ctx, cluster.Hello{URL: url})
+	e, err := ask(ctx, url, "")
 	if err != nil {
 		return untold(url, err)
 	}

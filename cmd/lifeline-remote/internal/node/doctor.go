@@ -3,11 +3,11 @@ package node
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"lifeline/internal/cluster"
 	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 )
@@ -33,9 +33,9 @@ func doctorCommand(ctx context.Context, args []string) error {
 }
 
 func examine(ctx context.Context, url, name string, found func(words ...string)) {
-	shown := address.Hide(url)
+	shown, given := address.Hide(url), typed(url, os.Getenv(engine.EnvPrefix))
 	began := time.Now()
-	e, err := open(ctx, cluster.Hello{URL: url, Name: name})
+	e, err := ask(ctx, url, name)
 	if err != nil {
 		found("WRONG", "engine", fmt.Sprintf("%s: %v", shown, err),
 			"see docs/cluster.md; lifeline status --cluster asks again")
@@ -50,23 +50,23 @@ func examine(ctx context.Context, url, name string, found func(words ...string))
 	found("ok", "engine", fmt.Sprintf("%s answers and takes writes, in %s", shown,
 		time.Since(began).Round(time.Millisecond)))
 	before := wall()
-	switch theirs, err := e.Clock(ctx); {
-	case err != nil || theirs.IsZero():
-		found("ok", "clock", "the engine's can't be read, and stays uncompared")
+	switch theirs, err := e.Clock(ctx, wall); {
+	case err != nil || theirs.At.IsZero():
+		found("ok", "clock", "the engine's can't be read; for scheduled runs the nodes compare theirs")
 	default:
-		ahead := before.Add(wall().Sub(before) / 2).Sub(theirs)
+		ahead := before.Add(wall().Sub(before) / 2).Sub(theirs.At)
 		if ahead.Abs() > defaultSkew {
 			found("WRONG", "clock",
-				"this node's is "+aheadOf(ahead)+" the engine's: it runs no ticks where --max-clock-skew is less",
+				"this node's is "+aheadOf(ahead)+" "+theirs.Of+": it runs no ticks where --max-clock-skew is less",
 				"set it right, by NTP for example: timedatectl")
 		} else {
 			found("ok", "clock", "this node's is within "+max(ahead.Abs(),
-				time.Second).Round(time.Second).String()+" of the engine's")
+				time.Second).Round(time.Second).String()+" of "+theirs.Of)
 		}
 	}
 	view, err := e.Look(ctx, name)
 	if err != nil {
-		found("WRONG", "lease", err.Error(), "lifeline status --cluster "+shown+" "+name)
+		found("WRONG", "lease", err.Error(), "lifeline status --cluster "+given+" "+name)
 		return
 	}
 	i := slices.IndexFunc(view.States, func(s engine.State) bool { return s.Name == name })
@@ -82,7 +82,7 @@ func examine(ctx context.Context, url, name string, found func(words ...string))
 		}
 	}
 	if len(holders) == 0 {
-		found("WRONG", "lease", "no node holds it; "+whoDoes(state), "lifeline status --cluster "+shown+" "+name+
+		found("WRONG", "lease", "no node holds it; "+whoDoes(state), "lifeline status --cluster "+given+" "+name+
 			", in some seconds; lifeline doctor "+name+" on those nodes")
 	} else {
 		found("ok", "lease", strings.Join(holders, ", ")+" holds it; stand-bys: "+whoDoes(state))
@@ -90,8 +90,16 @@ func examine(ctx context.Context, url, name string, found func(words ...string))
 	if ahead := state.Mark.Claimed.Sub(wall()); ahead > defaultSkew {
 		found("WRONG", "ticks",
 			"the latest is of the future, "+state.Mark.Claimed.Format(time.RFC3339)+": nothing runs until then",
-			"lifeline ticks --cluster "+shown+" reset "+name)
+			"lifeline ticks --cluster "+given+" reset "+name)
 	}
+}
+
+// typed is what follows --cluster.
+func typed(url, team string) string {
+	if team == "" {
+		return address.Hide(url)
+	}
+	return address.Hide(url) + " --cluster-prefix " + team
 }
 
 // aheadOf is a difference of clocks in words.

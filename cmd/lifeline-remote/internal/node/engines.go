@@ -35,13 +35,13 @@ func open(ctx context.Context, h cluster.Hello) (engine.Engine, error) {
 	}
 	switch kind(url) {
 	case "etcd":
-		e, err := etcd.Open(ctx, h.URL, h.Name)
+		e, err := etcd.Open(ctx, h.URL, h.Prefix, h.Name)
 		if err != nil {
 			return nil, err // a nil *Etcd in an interface wouldn't be nil
 		}
 		return e, nil
 	case "postgres":
-		e, err := postgres.Open(ctx, h.URL, h.Name)
+		e, err := postgres.Open(ctx, h.URL, h.Prefix, h.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -51,7 +51,7 @@ func open(ctx context.Context, h cluster.Hello) (engine.Engine, error) {
 }
 
 // initEngine makes what the engine needs, or shows it.
-func initEngine(ctx context.Context, url string, show bool) error {
+func initEngine(ctx context.Context, url, team string, show bool) error {
 	read, err := address.Read(url)
 	if err != nil {
 		return engine.Misused("%v", err)
@@ -62,10 +62,10 @@ func initEngine(ctx context.Context, url string, show bool) error {
 		return nil
 	case "postgres":
 		if show {
-			fmt.Print(postgres.Schema)
+			fmt.Print(postgres.Schema(team))
 			return nil
 		}
-		return postgres.Init(ctx, url)
+		return postgres.Init(ctx, url, team)
 	}
 	return unknown(read)
 }

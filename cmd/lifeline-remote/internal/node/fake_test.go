@@ -45,6 +45,7 @@ type fake struct {
 	order      uint64
 	revision   uint64
 	clock      time.Duration // by how much its own is ahead
+	alone      bool          // there is none
 }
 
 func (f *fake) call(ctx context.Context, what string) error {
@@ -147,8 +148,11 @@ func (f *fake) Raise(ctx context.Context, _ string, floor engine.Floor) error {
 	return nil
 }
 
-func (f *fake) Clock(ctx context.Context) (time.Time, error) {
-	return time.Now().Add(f.clock), f.err
+func (f *fake) Clock(ctx context.Context, wall func() time.Time) (engine.Clock, error) {
+	if f.alone {
+		return engine.Clock{Alone: true}, f.err
+	}
+	return engine.Engines(time.Now().Add(f.clock)), f.err
 }
 
 func (f *fake) Runs(context.Context, string) ([]engine.Run, error) { return f.runs, nil }

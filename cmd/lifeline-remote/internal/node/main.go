@@ -12,6 +12,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"time"
@@ -46,6 +48,7 @@ func Main(args []string) int {
 		fmt.Fprint(os.Stderr, usageText)
 		return 64
 	}
+	log.SetOutput(io.Discard) // net/http reports there what a server says unasked, and standard error is cron's mail
 	if args[0] == "hold" && len(args) == 1 {
 		return holdMain()
 	}

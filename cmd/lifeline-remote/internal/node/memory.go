@@ -124,31 +124,36 @@ type clock struct {
 
 // doClock compares the clocks. A node whose clock is wrong runs no ticks.
 func (s *session) doClock() {
-	var theirs, before, after time.Time
+	var theirs engine.Clock
+	var before, after time.Time
 	s.do("clock", s.limit(), func(ctx context.Context) (err error) {
 		before = s.w.wall()
-		theirs, err = s.engine.Clock(ctx)
+		theirs, err = s.engine.Clock(ctx, s.w.wall)
 		after = s.w.wall()
 		return err
 	}, func(err error) {
-		s.clock.at = s.w.now() + 10*time.Second
+		s.clock.at = s.w.now() + engine.ClockEvery
 		if s.ticks.schedule == nil { // only for people
-			s.clock.at += 50 * time.Second
+			s.clock.at += 5 * engine.ClockEvery
 		}
-		if s.again(err) || theirs.IsZero() || !s.joined {
+		if s.again(err) || theirs.At.IsZero() && !theirs.Alone || !s.joined {
 			return
 		}
 		s.answered()
-		ahead := before.Add(after.Sub(before) / 2).Sub(theirs)
+		if theirs.Alone { // the others, from which it differed perhaps, have gone
+			theirs = engine.Clock{At: s.w.wall(), Of: "the other nodes'"}
+			before, after = theirs.At, theirs.At
+		}
+		ahead := before.Add(after.Sub(before) / 2).Sub(theirs.At)
 		was := s.clock.off
 		s.clock.off = s.ticks.schedule != nil && s.MaxClockSkew > 0 && ahead.Abs() > s.MaxClockSkew
 		switch {
 		case s.clock.off && !was:
-			why := fmt.Sprintf("this node's clock is %s the engine's (--max-clock-skew %s): it runs no ticks until the "+
-				"clock is set right", aheadOf(ahead), s.MaxClockSkew)
+			why := fmt.Sprintf("this node's clock is %s %s (--max-clock-skew %s): it runs no ticks until the clock is set "+
+				"right", aheadOf(ahead), theirs.Of, s.MaxClockSkew)
 			s.tell(why)
 		case was && !s.clock.off:
-			s.tell("this node's clock agrees with the engine's again")
+			s.tell("this node's clock agrees with " + theirs.Of + " again")
 			s.tryAt = s.w.now()
 		}
 		if s.clock.off && s.holding && !s.handingOver && !s.ticks.running() {

@@ -200,6 +200,23 @@ func TestSessionClockIsWrong(t *testing.T) {
 	}
 }
 
+// Two nodes differ, and both wait. The one that is left goes on.
+func TestSessionClockAlone(t *testing.T) {
+	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *", MaxClockSkew: time.Minute}, func(r *rig) {
+		r.f.clock = 2 * time.Minute
+		r.say("want")
+		r.sleep(time.Minute)
+		if got := r.took("granted"); len(got) > 0 {
+			t.Fatalf("with another clock it is granted: %v", got)
+		}
+		r.f.alone = true
+		r.sleep(time.Minute)
+		if got := r.took("granted"); len(got) != 1 {
+			t.Errorf("with nothing to compare with it isn't granted: %v", got)
+		}
+	})
+}
+
 // A mark of the future is told of once, with the remedy; set back by an
 // operator, the ticks go on.
 func TestSessionMarkOfTheFuture(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"lifeline/internal/cluster"
 	"lifeline/internal/cluster/engine"
 )
 
@@ -18,7 +17,7 @@ func metricsCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := open(ctx, cluster.Hello{URL: url})
+	e, err := ask(ctx, url, "")
 	if err != nil {
 		return untold(url, err)
 	}

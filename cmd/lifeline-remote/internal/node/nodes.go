@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"lifeline/internal/cluster"
 	"lifeline/internal/cluster/engine"
 )
 
@@ -31,7 +30,7 @@ func drainCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	node := rest[0]
-	e, err := open(ctx, cluster.Hello{URL: url})
+	e, err := ask(ctx, url, "")
 	if err != nil {
 		return err
 	}
@@ -88,7 +87,7 @@ func undrainCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := open(ctx, cluster.Hello{URL: url})
+	e, err := ask(ctx, url, "")
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"lifeline/internal/cluster"
 	"lifeline/internal/cluster/engine"
 )
 
@@ -22,7 +21,7 @@ func runsCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := open(ctx, cluster.Hello{URL: url})
+	e, err := ask(ctx, url, "")
 	if err != nil {
 		return err
 	}

@@ -164,7 +164,7 @@ func (s *session) doShare() {
 			if err == nil {
 				s.share.written, s.share.at = words, s.w.now()
 			} else if !s.share.failing && s.away == "" {
-				s.say("say", "cannot share the status (--share-status): "+err.Error())
+				s.tell("cannot share the status (--share-status): " + err.Error())
 			}
 			s.share.failing = err != nil
 		})

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"lifeline/internal/cluster"
-	"lifeline/internal/cluster/address"
 	"lifeline/internal/cluster/engine"
 )
 
@@ -250,7 +249,7 @@ func (s *session) readMark() {
 			t.future = mark.Claimed
 			s.tell(fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks "+
 				"--cluster %s reset %s sets it back to now",
-				mark.Claimed.Format(time.RFC3339), address.Hide(s.URL), s.Name))
+				mark.Claimed.Format(time.RFC3339), typed(s.URL, s.Prefix), s.Name))
 		}
 		pending := t.pending
 		t.pending = time.Time{}

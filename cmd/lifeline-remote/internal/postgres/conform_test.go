@@ -20,15 +20,15 @@ import (
 func TestConform(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
-	if err := postgres.Init(t.Context(), server); err != nil {
+	if err := postgres.Init(t.Context(), server, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := postgres.Init(t.Context(), server); err != nil {
+	if err := postgres.Init(t.Context(), server, ""); err != nil {
 		t.Fatalf("a second time: %v", err)
 	}
 	enginetest.Suite{
 		Open: func(ctx context.Context, name string) (engine.Engine, error) {
-			return postgres.Open(ctx, server, name)
+			return postgres.Open(ctx, server, "", name)
 		},
 		TTL: 1500 * time.Millisecond, Slack: 500 * time.Millisecond,
 	}.Run(t)
@@ -39,7 +39,7 @@ func TestConform(t *testing.T) {
 func TestPasswordRotated(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t, "host all proof 127.0.0.1/32 trust", "host all worker 127.0.0.1/32 scram-sha-256")
-	if err := postgres.Init(t.Context(), server); err != nil {
+	if err := postgres.Init(t.Context(), server, ""); err != nil {
 		t.Fatal(err)
 	}
 	c, err := pgx.Connect(t.Context(), server)
@@ -62,7 +62,7 @@ func TestPasswordRotated(t *testing.T) {
 	}
 	rotate("old", "CREATE USER worker", "GRANT USAGE ON SCHEMA lifeline TO worker",
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lifeline TO worker")
-	p, err := postgres.Open(t.Context(), strings.Replace(server, "proof@", "worker@", 1), "web")
+	p, err := postgres.Open(t.Context(), strings.Replace(server, "proof@", "worker@", 1), "", "web")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,11 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
+func (p *Postgres) refine(err error) error { return refine(err, p.config, p.schema) }
+
 // refine tells errors that stay until an operator acts from errors that may pass.
 // Codes: PostgreSQL, appendix A.
-func refine(err error, config *pgx.ConnConfig) error {
+func refine(err error, config *pgx.ConnConfig, schema string) error {
 	var said *pgconn.PgError
 	var refused *engine.Refused
 	switch {
@@ -28,10 +30,11 @@ func refine(err error, config *pgx.ConnConfig) error {
 		case "3D000":
 			return engine.Refuse("there is no database %s: %s", config.Database, said.Message)
 		case "3F000", "42P01", "42883": // no schema, table, function
-			return engine.Refuse("lifeline's tables aren't in the database %s: lifeline-remote init makes them", config.Database)
+			return engine.Refuse("lifeline's tables aren't in the schema %s of the database %s: %slifeline-remote init makes them",
+				schema, config.Database, forTeam(schema))
 		case "42501":
 			return engine.ReadOnly("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,
-				grants(config.User))
+				grants(config.User, schema))
 		case "22P05", "22021": // untranslatable_character, character_not_in_repertoire
 			return engine.Misused("the database %s can't hold it in its encoding: %s; keep --node to ASCII, or make the "+
 				"database with ENCODING 'UTF8'", config.Database, said.Message)

@@ -128,8 +128,8 @@ func intact(err error) bool {
 // subscribe asks for the notifications of this schema.
 func (p *Postgres) subscribe(ctx context.Context, c *pgx.Conn) error {
 	p.line.listen = true
-	if _, err := c.Exec(ctx, "LISTEN lifeline"); err != nil {
-		return refine(err, p.config)
+	if _, err := c.Exec(ctx, "LISTEN "+p.schema); err != nil {
+		return p.refine(err)
 	}
 	select {
 	case p.line.opened <- struct{}{}:
@@ -175,7 +175,7 @@ func (p *Postgres) hear(ctx context.Context) bool {
 	for {
 		n, err := p.line.c.WaitForNotification(waiting)
 		switch {
-		case err == nil && n.Payload == p.name:
+		case err == nil && (n.Payload == p.hash || n.Payload == p.name): // name: until the next init
 			p.ring()
 		case err != nil && waiting.Err() != nil:
 			return true

@@ -52,10 +52,10 @@ func TestEncodings(t *testing.T) {
 		exec(t, c, "CREATE DATABASE "+one.name+" ENCODING '"+one.encoding+"' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
 		exec(t, c, "ALTER DATABASE "+one.name+" SET standard_conforming_strings = off")
 		address := strings.TrimSuffix(server, "postgres") + one.name + one.query
-		if err := postgres.Init(t.Context(), address); err != nil {
+		if err := postgres.Init(t.Context(), address, ""); err != nil {
 			t.Fatalf("%s: %v", one.name, err)
 		}
-		p, err := postgres.Open(t.Context(), address, "web")
+		p, err := postgres.Open(t.Context(), address, "", "web")
 		if err != nil {
 			t.Errorf("%s: %v", one.name, err)
 			continue
@@ -83,11 +83,11 @@ func TestEncodings(t *testing.T) {
 func TestOneConnection(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
-	if err := postgres.Init(t.Context(), server); err != nil {
+	if err := postgres.Init(t.Context(), server, ""); err != nil {
 		t.Fatal(err)
 	}
 	c := owner(t, server)
-	p, err := postgres.Open(t.Context(), server, "web")
+	p, err := postgres.Open(t.Context(), server, "", "web")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,18 +134,18 @@ func TestOneConnection(t *testing.T) {
 func TestBusyServer(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
-	if err := postgres.Init(t.Context(), server); err != nil {
+	if err := postgres.Init(t.Context(), server, ""); err != nil {
 		t.Fatal(err)
 	}
 	c := owner(t, server)
 	exec(t, c, "CREATE USER worker CONNECTION LIMIT 0")
 	address := strings.Replace(server, "proof@", "worker@", 1)
-	_, err := postgres.Open(t.Context(), address, "web")
+	_, err := postgres.Open(t.Context(), address, "", "web")
 	if err == nil || errors.As(err, new(*engine.Refused)) || !strings.Contains(err.Error(), "too many connections") ||
 		strings.Contains(err.Error(), "\n") {
 		t.Errorf("without a free connection: %v", err)
 	}
-	_, err = postgres.Open(t.Context(), address+"?sslmode=require", "web")
+	_, err = postgres.Open(t.Context(), address+"?sslmode=require", "", "web")
 	if !errors.As(err, new(*engine.Refused)) || !strings.Contains(err.Error(), "no TLS connection") {
 		t.Errorf("with TLS alone: %v", err)
 	}

@@ -84,7 +84,7 @@ func (p *Postgres) check(ctx context.Context, c *pgx.Conn) error {
 	}
 	if n != version {
 		return engine.Refuse("lifeline's tables in the database %s are of version %d, this lifeline-remote knows %d: "+
-			"install the same one on all nodes, then lifeline-remote init", p.config.Database, n, version)
+			"install the same one on all nodes, then %slifeline-remote init", p.config.Database, n, version, forTeam(p.schema))
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (p *Postgres) pooled(ctx context.Context, a *pgx.Conn) error {
 		QueryRow(context.Context, string, ...any) pgx.Row
 	}) (n uint32, err error) {
 		err = c.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&n)
-		return n, refine(err, p.config)
+		return n, p.refine(err)
 	}
 	refuse := func(unit string) error {
 		return engine.Refuse("%s:%d is a pooler that changes the session with every %s (pgbouncer's pool_mode=%s): a "+
@@ -122,7 +122,7 @@ func (p *Postgres) pooled(ctx context.Context, a *pgx.Conn) error {
 		return refuse("statement")
 	}
 	if err != nil {
-		return refine(err, p.config)
+		return p.refine(err)
 	}
 	other, err := pid(tx)
 	if err != nil {

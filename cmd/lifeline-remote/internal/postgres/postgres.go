@@ -12,9 +12,11 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -26,10 +28,32 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// Schema is the SQL of lifeline-remote init.
-//
 //go:embed schema.sql
-var Schema string
+var schema string
+
+// Schema is the SQL of lifeline-remote init.
+func Schema(team string) string { return in(schemaOf(team), schema) }
+
+// schemaOf is the schema of a team's names.
+func schemaOf(team string) string {
+	if team == "" {
+		return "lifeline"
+	}
+	return "lifeline_" + team
+}
+
+// forTeam stands before the command that makes a schema.
+func forTeam(schema string) string {
+	if team, is := strings.CutPrefix(schema, "lifeline_"); is {
+		return engine.EnvPrefix + "=" + team + " "
+	}
+	return ""
+}
+
+var isSchema = regexp.MustCompile(`\blifeline([.;'])`)
+
+// in puts a schema in the place of the schema lifeline. No team's needs quotes.
+func in(schema, sql string) string { return isSchema.ReplaceAllString(sql, schema+"$1") }
 
 const version = 3 // of the schema
 
@@ -38,6 +62,8 @@ type Postgres struct {
 	url          string
 	config       *pgx.ConnConfig // as it was read at first, for messages
 	name         string
+	hash         string // of the name, in notifications
+	schema       string
 	line         *line
 	m            engine.Member
 	id           string // of the session, "" for none
@@ -49,13 +75,14 @@ type Postgres struct {
 	epoch        string // at the last Look
 }
 
-// Open connects, for one name ("" to look only).
-func Open(ctx context.Context, url, name string) (*Postgres, error) {
+// Open connects, for one name ("" to look only) of a team's ("" for none).
+func Open(ctx context.Context, url, team, name string) (*Postgres, error) {
 	config, err := parse(url)
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{url: url, config: config, name: name, changes: make(chan struct{}, 1), line: newLine()}
+	p := &Postgres{url: url, config: config, name: name, hash: fmt.Sprintf("%x", sha256.Sum256([]byte(name))),
+		schema: schemaOf(team), changes: make(chan struct{}, 1), line: newLine()}
 	listening, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	err = p.use(ctx, p.check)
@@ -81,7 +108,7 @@ func (p *Postgres) connect(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	c, err := pgx.ConnectConfig(ctx, config)
-	return c, refine(err, p.config)
+	return c, p.refine(err)
 }
 
 // row asks for one row.
@@ -90,7 +117,7 @@ func (p *Postgres) row(ctx context.Context, into []any, sql string, args ...any)
 }
 
 func (p *Postgres) ask(ctx context.Context, c *pgx.Conn, into []any, sql string, args ...any) error {
-	return refine(c.QueryRow(ctx, sql, args...).Scan(into...), p.config)
+	return p.refine(c.QueryRow(ctx, in(p.schema, sql), args...).Scan(into...))
 }
 
 // Changes rings when something about the name has changed.
@@ -195,15 +222,15 @@ func (p *Postgres) Look(ctx context.Context, name string) (v engine.View, err er
 
 func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine.View, err error) {
 	sent := time.Now()
-	rows, err := c.Query(ctx, `SELECT lifeline.epoch(), (pg_current_wal_insert_lsn() - '0/0')::bigint, clock_timestamp(),
+	rows, err := c.Query(ctx, in(p.schema, `SELECT lifeline.epoch(), (pg_current_wal_insert_lsn() - '0/0')::bigint, clock_timestamp(),
 			n.name, CASE WHEN n.wish_until > clock_timestamp() THEN coalesce(n.wish, '') ELSE '' END,
 			n.claimed, n.done, n.skipped, n.serial, n.fence, m.id, m.node, m.since, m.slot, m.fence, m.joined, m.beat, m.ttl,
 			clock_timestamp() - m.renewed, m.ahead, (SELECT coalesce(array_agg(node), '{}') FROM lifeline.drain
 				WHERE until IS NULL OR until > clock_timestamp())
 		FROM (SELECT) one LEFT JOIN lifeline.name n ON $1 IN ('', n.name) AND n.name <> '' LEFT JOIN lifeline.member m ON m.name = n.name
-		ORDER BY n.name, m.slot NULLS LAST, m.since`, name)
+		ORDER BY n.name, m.slot NULLS LAST, m.since`), name)
 	if err != nil {
-		return v, refine(err, p.config)
+		return v, p.refine(err)
 	}
 	defer rows.Close()
 	type row struct {
@@ -228,7 +255,7 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 		list = append(list, r)
 	}
 	if err := rows.Err(); err != nil {
-		return v, refine(err, p.config)
+		return v, p.refine(err)
 	}
 	v.Revision = uint64(lsn)
 	v.History, _, _ = strings.Cut(v.Epoch, ".")
@@ -321,9 +348,10 @@ func (p *Postgres) Forget(ctx context.Context, name string) error {
 }
 
 // Clock is the database's.
-func (p *Postgres) Clock(ctx context.Context) (at time.Time, err error) {
-	err = p.row(ctx, []any{&at}, "SELECT clock_timestamp()")
-	return at, err
+func (p *Postgres) Clock(ctx context.Context, _ func() time.Time) (engine.Clock, error) {
+	var at time.Time
+	err := p.row(ctx, []any{&at}, "SELECT clock_timestamp()")
+	return engine.Engines(at), err
 }
 
 // Reconnect has nothing to do, because a connection that failed is closed.
@@ -353,29 +381,29 @@ func stamp(t time.Time) *time.Time {
 }
 
 // Init makes the tables and functions.
-func Init(ctx context.Context, url string) error {
+func Init(ctx context.Context, url, team string) error {
 	config, err := parse(url)
 	if err != nil {
 		return err
 	}
 	c, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return refine(err, config)
+		return refine(err, config, schemaOf(team))
 	}
 	defer c.Close(context.WithoutCancel(ctx))
-	_, err = c.PgConn().Exec(ctx, Schema).ReadAll()
+	_, err = c.PgConn().Exec(ctx, Schema(team)).ReadAll()
 	var said *pgconn.PgError
 	if errors.As(err, &said) && said.Code == "42501" { // insufficient_privilege
-		return engine.Refuse("the user %s may not make the schema lifeline in %s: have a user who may run what "+
-			"`lifeline-remote init --print %s` prints, and then %s",
-			config.User, config.Database, address.Hide(url), grants(config.User))
+		return engine.Refuse("the user %s may not make the schema %s in %s: have a user who may run what "+
+			"`%slifeline-remote init --print %s` prints, and then %s",
+			config.User, schemaOf(team), config.Database, forTeam(schemaOf(team)), address.Hide(url), grants(config.User, schemaOf(team)))
 	}
-	return refine(err, config)
+	return refine(err, config, schemaOf(team))
 }
 
 // grants is what a user who isn't the owner needs.
-func grants(user string) string {
+func grants(user, schema string) string {
 	to := pgx.Identifier{user}.Sanitize()
-	return "GRANT USAGE ON SCHEMA lifeline TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN " +
-		"SCHEMA lifeline TO " + to
+	return "GRANT USAGE ON SCHEMA " + schema + " TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN " +
+		"SCHEMA " + schema + " TO " + to
 }

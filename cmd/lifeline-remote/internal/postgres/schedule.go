@@ -60,10 +60,10 @@ func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark, run *engine.
 // Runs reads the runs' rows.
 func (p *Postgres) Runs(ctx context.Context, name string) (runs []engine.Run, err error) {
 	err = p.use(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := c.Query(ctx, "SELECT serial, label, node, fence, began, ended, code FROM lifeline.run WHERE name = $1 "+
-			"ORDER BY serial DESC", name)
+		rows, err := c.Query(ctx, in(p.schema, "SELECT serial, label, node, fence, began, ended, code FROM lifeline.run "+
+			"WHERE name = $1 ORDER BY serial DESC"), name)
 		if err != nil {
-			return refine(err, p.config)
+			return p.refine(err)
 		}
 		defer rows.Close()
 		for rows.Next() {
@@ -75,7 +75,7 @@ func (p *Postgres) Runs(ctx context.Context, name string) (runs []engine.Run, er
 			r.Label, r.Began, r.Ended = r.Label.UTC(), r.Began.UTC(), instant(ended)
 			runs = append(runs, r)
 		}
-		return refine(rows.Err(), p.config)
+		return p.refine(rows.Err())
 	})
 	return runs, err
 }

@@ -88,6 +88,13 @@ LANGUAGE sql AS $$
 		left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), extract(epoch FROM pg_postmaster_start_time()))
 $$;
 
+-- ring wakes the nodes that wait for news of a name. Every user of the database
+-- can LISTEN, and is told a hash.
+CREATE OR REPLACE FUNCTION lifeline.ring(a_name text) RETURNS void
+LANGUAGE sql AS $$
+	SELECT pg_notify('lifeline', encode(sha256(convert_to(a_name, 'UTF8')), 'hex'))
+$$;
+
 -- join begins a session. Where living nodes have other options than these, it
 -- gives those.
 CREATE OR REPLACE FUNCTION lifeline.join_name(a_name text, a_id text, a_node text, a_ttl interval, a_options text, force boolean)
@@ -109,7 +116,7 @@ BEGIN
 	UPDATE lifeline.name SET joins = joins + 1 WHERE name = a_name;
 	INSERT INTO lifeline.member (id, name, node, since, ttl, joined)
 		SELECT a_id, a_name, a_node, clock_timestamp(), a_ttl, joins FROM lifeline.name WHERE name = a_name;
-	PERFORM pg_notify('lifeline', a_name);
+	PERFORM lifeline.ring(a_name);
 	RETURN '';
 END $$;
 
@@ -178,7 +185,7 @@ BEGIN
 	IF lasts IS NULL OR lasts > interval '0' THEN
 		INSERT INTO lifeline.drain (node, until) VALUES (a_node, clock_timestamp() + lasts);
 	END IF;
-	PERFORM pg_notify('lifeline', name) FROM lifeline.name;
+	PERFORM lifeline.ring(name) FROM lifeline.name;
 END $$;
 
 -- forget removes a name without living sessions; false: it has some.
@@ -209,7 +216,7 @@ BEGIN
 	UPDATE lifeline.name SET fence = greatest(fence, a_fence) WHERE name = a_name;
 	UPDATE lifeline.name SET claimed = a_claimed, done = a_done, skipped = a_skipped, serial = a_serial
 		WHERE name = a_name AND serial < a_serial;
-	PERFORM pg_notify('lifeline', a_name);
+	PERFORM lifeline.ring(a_name);
 END $$;
 
 -- release gives the slot back and keeps the session.
@@ -217,21 +224,21 @@ CREATE OR REPLACE FUNCTION lifeline.release(a_name text, a_id text, a_fence bigi
 LANGUAGE plpgsql AS $$
 BEGIN
 	UPDATE lifeline.member SET slot = NULL, fence = NULL, since = clock_timestamp() WHERE id = a_id AND fence = a_fence;
-	PERFORM pg_notify('lifeline', a_name);
+	PERFORM lifeline.ring(a_name);
 END $$;
 
 CREATE OR REPLACE FUNCTION lifeline.leave(a_name text, a_id text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
 	DELETE FROM lifeline.member WHERE id = a_id;
-	PERFORM pg_notify('lifeline', a_name);
+	PERFORM lifeline.ring(a_name);
 END $$;
 
 CREATE OR REPLACE FUNCTION lifeline.make_wish(a_name text, a_node text, lasts interval) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
 	UPDATE lifeline.name SET wish = nullif(a_node, ''), wish_until = clock_timestamp() + lasts WHERE name = a_name;
-	PERFORM pg_notify('lifeline', a_name);
+	PERFORM lifeline.ring(a_name);
 END $$;
 
 -- claim moves the mark of the ticks if it is still the old one. It gives 1 when
@@ -252,7 +259,7 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN 0;
 	END IF;
-	PERFORM pg_notify('lifeline', a_name); -- every node remembers how far they are
+	PERFORM lifeline.ring(a_name); -- every node remembers how far they are
 	RETURN 1;
 END $$;
 
