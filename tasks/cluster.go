@@ -62,7 +62,7 @@ func (o *options) checkCluster(c *cli.Context) error {
 	if k.URL == "" {
 		for _, name := range []string{"cluster-prefix", "slots", "prefer", "fail-after", "tick", "at-least-once",
 			"max-clock-skew", "share-status", "force-options"} {
-			if c.IsSet(name) {
+			if c.IsSet(name) && os.Getenv(variableOf(name)) == "" { // a variable is for many command lines
 				return usage("--%s is for a cluster: give --cluster, too", name)
 			}
 		}

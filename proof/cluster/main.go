@@ -13,6 +13,7 @@
 //	go run ./proof/cluster outage       the engine is away for a minute
 //	go run ./proof/cluster slots        5 of 20 under the same faults
 //	go run ./proof/cluster back -rounds 20   the engine loses state
+//	go run ./proof/cluster fleet        connections, memory and requests of many names
 //	go run ./proof/cluster ticks        --tick on 30 nodes with wrong clocks
 //
 // Package check judges a run by the witnesses' log alone: by their own lock, their
@@ -37,8 +38,8 @@ import (
 type flags struct {
 	rounds, nodes, slots, runs int
 	seed                       uint64
-	ttl, away, apart           time.Duration
-	ticks, tickNodes           int
+	ttl, away, apart, rest     time.Duration
+	ticks, tickNodes, names    int
 	again                      bool
 	subjects, faults           string
 	keep, dir                  string
@@ -48,7 +49,7 @@ type flags struct {
 func main() {
 	var f flags
 	parts := map[string]func(settings, flags) error{"attack": attackAll, "failover": failoverAll, "outage": outageAll,
-		"slots": slotsAll, "ticks": ticksAll, "back": backAll}
+		"slots": slotsAll, "ticks": ticksAll, "back": backAll, "fleet": fleetAll}
 	part := "attack"
 	args := os.Args[1:]
 	if len(args) > 0 && parts[args[0]] != nil {
@@ -58,6 +59,8 @@ func main() {
 	flag.Uint64Var(&f.seed, "seed", 0, "of the faults; 0 takes one at random")
 	flag.DurationVar(&f.ttl, "ttl", time.Second, "of the lease")
 	flag.DurationVar(&f.away, "away", time.Minute, "how long the engine is away")
+	flag.IntVar(&f.names, "names", 20, "names of the fleet, on each node")
+	flag.DurationVar(&f.rest, "rest", time.Minute, "how long the fleet is measured")
 	flag.IntVar(&f.ticks, "ticks", 1000, "ticks of the schedule to wait for")
 	flag.IntVar(&f.tickNodes, "tick-nodes", 30, "nodes with clocks of their own")
 	flag.BoolVar(&f.again, "again", false, "only ticks --at-least-once")

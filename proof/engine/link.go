@@ -65,6 +65,13 @@ func (l *Link) Addresses() []string {
 	return list
 }
 
+// Connected returns how many connections of clients are open.
+func (l *Link) Connected() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns) / 2 // each has one to the engine
+}
+
 // Counter returns the counter of the node's connections and requests.
 func (l *Link) Counter() *Counter { return &l.counter }
 

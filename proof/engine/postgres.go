@@ -127,7 +127,7 @@ func (p *Postgres) Start(int) error {
 			return err
 		}
 		cmd := p.command("postgres", "-D", p.data(), "-p", fmt.Sprint(p.port), "-c", "listen_addresses=127.0.0.1",
-			"-c", "unix_socket_directories="+p.dir, "-c", "fsync=off", "-c", "max_connections=300", "-c",
+			"-c", "unix_socket_directories="+p.dir, "-c", "fsync=off", "-c", "max_connections=1000", "-c",
 			"logging_collector=off")
 		if p.faked != "" {
 			cmd.Env = append(cmd.Env, "LD_PRELOAD="+p.faked, "FAKETIME_TIMESTAMP_FILE="+filepath.Join(p.dir, "clock"),

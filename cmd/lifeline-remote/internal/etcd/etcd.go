@@ -88,6 +88,7 @@ type Etcd struct {
 
 	mu   sync.Mutex
 	now  *clientv3.Client       // c, for the watch
+	next *dial                  // the client that is to follow; nil for none
 	seen map[string]observation // of slots, by key
 
 	epoch    string // at the last Look
@@ -119,6 +120,10 @@ func (e *Etcd) Close() {
 	e.endBeat()
 	_ = e.c.Close()
 	e.over.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.next.abandon()
+	e.next = nil
 }
 
 // watch rings until ctx ends. The client reconnects its watch by itself; where
@@ -245,6 +250,7 @@ func (e *Etcd) Renew(ctx context.Context) (time.Duration, error) {
 	if e.lease == 0 {
 		return 0, engine.ErrLost
 	}
+	e.takeUpReady()
 	if e.slot != "" {
 		if err := e.rewrite(ctx); err != nil {
 			return 0, e.refine(err)

@@ -46,33 +46,12 @@ func Open(ctx context.Context, typed, team, name string) (*Etcd, error) {
 	if name != "" {
 		e.over.Add(1)
 		go e.watch(watching)
+		if config.Username != "" && fromFile(typed) {
+			e.over.Add(1)
+			go e.refresh(watching)
+		}
 	}
 	return e, nil
-}
-
-// Reconnect makes a new client. The old one would keep a connection that no
-// longer hears anything until its keepalive gives it up (at least 10 s), and the
-// password and endpoints that it began with.
-func (e *Etcd) Reconnect(ctx context.Context) error {
-	config, err := parse(e.typed)
-	if err != nil {
-		return err
-	}
-	if deadline, ok := ctx.Deadline(); ok { // the limit for the request for a token
-		config.DialTimeout = min(config.DialTimeout, max(time.Until(deadline), time.Millisecond))
-	}
-	c, err := e.connect(config)
-	if err != nil {
-		return err
-	}
-	e.endBeat()
-	old := e.c
-	e.mu.Lock()
-	e.c, e.now, e.config = c, c, config
-	e.mu.Unlock()
-	e.http = &http.Client{Transport: e.transport()}
-	_ = old.Close() // which ends its watch
-	return nil
 }
 
 // connect makes a client that puts the team before each key.
@@ -116,7 +95,12 @@ func (s space) check(ctx context.Context, c *clientv3.Client) error {
 
 // Reason connects to the members by itself, because the client reports only a
 // timeout.
-func (e *Etcd) Reason(ctx context.Context) error { return reason(ctx, e.config) }
+func (e *Etcd) Reason(ctx context.Context) error {
+	e.mu.Lock()
+	config := e.config
+	e.mu.Unlock()
+	return reason(ctx, config)
+}
 
 // reason is why no member can be reached: what an operator has to set right, or
 // else the first member's error. It is nil where all can be reached.
