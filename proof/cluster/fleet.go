@@ -126,7 +126,7 @@ func (a *arena) allHeld(names int, limit time.Duration) error {
 		cmd := exec.Command(a.remote, "status", a.url(a.nodes[0]))
 		cmd.Env = environ()
 		text, _ := cmd.Output()
-		held := bytes.Count(text, []byte("holds it"))
+		held := bytes.Count(text, []byte("holds it")) - bytes.Count(text, []byte("no node holds it"))
 		if held == names {
 			return nil
 		}
