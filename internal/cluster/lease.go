@@ -218,12 +218,12 @@ func (l *Lease) say(m Message) {
 	if l.peer == nil {
 		return
 	}
-	if c, ok := l.peer.conn.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	}
-	if _, err := io.WriteString(l.peer.conn, m.Line()); err != nil {
-		l.ring() // the reader hears of it, or the deadline comes
-	}
+	if err := Send(l.peer.conn, m); errors.Is(err, ErrFull) {
+		l.peer.mu.Lock()
+		l.peer.err = err
+		l.peer.mu.Unlock()
+		l.ring()
+	} // the reader hears of other errors, perhaps after the reason
 }
 
 // listen takes what lifeline-remote has said.
@@ -416,7 +416,7 @@ func (l *Lease) connect() {
 	go p.read(l.ring)
 	l.quietSince()
 	l.hello.Fence = l.fence
-	_, _ = io.WriteString(conn, FromLifeline.Banner())
+	_ = send(conn, FromLifeline.Banner())
 	l.say(Message{Verb: "hello", Hello: &l.hello})
 	l.say(Message{Verb: "want"})
 }

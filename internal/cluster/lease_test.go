@@ -389,6 +389,27 @@ func TestLeaseOtherVersion(t *testing.T) {
 	}
 }
 
+// A message that a lifeline-remote doesn't take isn't lost: another one is told.
+func TestLeaseUnread(t *testing.T) {
+	rigged(t, func(r *rig) {
+		r.l.Want()
+		r.ready()
+		r.l.peer.conn = full{r.l.peer.conn}
+		r.l.Want()
+		r.events()
+		r.sleep(3 * time.Second)
+		if r.kills != 1 || r.starts != 2 {
+			t.Fatalf("killed %d, started %d", r.kills, r.starts)
+		}
+		r.ready()
+		r.held(1)
+	})
+}
+
+type full struct{ io.ReadWriteCloser }
+
+func (full) Write([]byte) (int, error) { return 0, ErrFull }
+
 // It can't be started: tried again, ever more seldom.
 func TestLeaseCannotStart(t *testing.T) {
 	rigged(t, func(r *rig) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lifeline/procscan"
 )
 
@@ -173,6 +175,30 @@ func TestLongestHello(t *testing.T) {
 	o.URL += "x"
 	if err := o.Check(0); err == nil || !strings.Contains(err.Error(), "at most 8192 fit") {
 		t.Error(err)
+	}
+}
+
+// A message is written at once, or not at all: the other side doesn't read.
+func TestSend(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		_ = unix.SetNonblock(fd, true)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+	defer ours.Close()
+	sent := 0
+	for err = nil; err == nil; sent++ {
+		err = Send(ours, Message{Verb: "want"})
+	}
+	if !errors.Is(err, ErrFull) || sent < 100 {
+		t.Errorf("after %d messages: %v", sent, err)
+	}
+	theirs.Close()
+	if err := Send(ours, Message{Verb: "want"}); err == nil || errors.Is(err, ErrFull) {
+		t.Errorf("the other side is gone: %v", err)
 	}
 }
 

@@ -10,7 +10,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Version is the version of the protocol.
@@ -102,6 +105,40 @@ func (m Message) Line() string {
 		panic(err) // no field can't be encoded
 	}
 	return b.String()
+}
+
+// ErrFull says that the other side has stopped reading long ago.
+var ErrFull = errors.New("it doesn't read what it is told")
+
+// Send writes the message without waiting. A deadline would take this program's
+// own waits on a busy machine for the other's silence.
+func Send(to io.Writer, m Message) error { return send(to, m.Line()) }
+
+func send(to io.Writer, line string) error {
+	c, ok := to.(syscall.Conn)
+	if !ok { // a test's pipe
+		_, err := io.WriteString(to, line)
+		return err
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var n int
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		for n, failed = unix.Write(int(fd), []byte(line)); failed == unix.EINTR; {
+			n, failed = unix.Write(int(fd), []byte(line))
+		}
+		return true
+	})
+	switch {
+	case err != nil:
+		return err
+	case failed == unix.EAGAIN, failed == nil && n < len(line):
+		return ErrFull
+	}
+	return failed
 }
 
 // Read reads a line of the side's, without its newline. It skips unknown fields,

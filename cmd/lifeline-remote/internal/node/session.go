@@ -247,10 +247,7 @@ func (s *session) say(m cluster.Message) {
 	if len(m.Text) > maxText {
 		m.Text = strings.ToValidUTF8(m.Text[:maxText], "") + "…"
 	}
-	if c, ok := s.out.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	}
-	if _, err := io.WriteString(s.out, m.Line()); err != nil && !s.leaving {
+	if err := cluster.Send(s.out, m); err != nil && !s.leaving {
 		s.broken = true
 	}
 }
