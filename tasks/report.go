@@ -46,9 +46,14 @@ func reportCommand() *cli.Command {
 				usage: "tell the page how often it is written: it says that it is old after twice as long"},
 			{name: "no-output", to: toggle(&r.noOutput), usage: "leave out what failed runs printed"},
 			{name: "fleet", value: "DIRECTORY", to: text(&r.fleet), noEnv: true,
-				usage: "show many machines: each FILE.json there is what lifeline status --json printed on the machine FILE"},
-			clusterToggle(&r.cluster, "show all nodes of the cluster, and what they share (--share-status)")}),
+				usage: "show many machines: each FILE.json there is what lifeline status --json printed on the machine FILE"}},
+			o.clusterToggles(&r.cluster, "show all nodes of the cluster, and what they share (--share-status)")),
 		Action: func(c *cli.Context) error {
+			if !r.cluster {
+				if err := o.noCluster(); err != nil {
+					return err
+				}
+			}
 			switch {
 			case c.NArg() > 0 && !r.cluster:
 				return usage("report takes no argument, but %q was given: it shows every name", c.Args().First())

@@ -22,7 +22,7 @@ func (e *Etcd) Share(ctx context.Context, text []byte) error {
 	if e.sharing == 0 {
 		got, err := e.c.Get(ctx, key, clientv3.WithKeysOnly())
 		if err != nil {
-			return refine(err)
+			return e.refine(err)
 		}
 		if len(got.Kvs) > 0 {
 			e.sharing = clientv3.LeaseID(got.Kvs[0].Lease)
@@ -33,13 +33,13 @@ func (e *Etcd) Share(ctx context.Context, text []byte) error {
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			e.sharing = 0
 		} else if err != nil {
-			return refine(err)
+			return e.refine(err)
 		}
 	}
 	if e.sharing == 0 {
 		g, err := e.c.Grant(ctx, int64(engine.SharedLasts/time.Second))
 		if err != nil {
-			return refine(err)
+			return e.refine(err)
 		}
 		e.sharing = g.ID
 	}
@@ -47,14 +47,14 @@ func (e *Etcd) Share(ctx context.Context, text []byte) error {
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		e.sharing = 0
 	}
-	return refine(err)
+	return e.refine(err)
 }
 
 // Shared reads the keys.
 func (e *Etcd) Shared(ctx context.Context) (list []engine.Shared, err error) {
 	got, err := e.c.Get(ctx, shares, clientv3.WithPrefix(), clientv3.WithLimit(engine.MostShared))
 	if err != nil {
-		return nil, refine(err)
+		return nil, e.refine(err)
 	}
 	for _, kv := range got.Kvs {
 		name, node, _ := strings.Cut(strings.TrimPrefix(string(kv.Key), shares), "/")

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"lifeline/internal/cluster"
 	"lifeline/internal/cluster/engine"
 )
 

@@ -40,13 +40,13 @@ func TestShare(t *testing.T) {
 		r.f.unshared = errors.New("no such table")
 		tell("stopping", 3)
 		tell("stopping", 3)
-		if said := r.took("say"); len(said) != 1 || !strings.Contains(said[0], "cannot share the status") {
-			t.Errorf("said is %q", said)
+		if said := r.took("say"); len(said) != 1 || !strings.Contains(said[0].Text, "cannot share the status") {
+			t.Errorf("said is %v", said)
 		}
 		r.f.unshared = nil
 		tell("stopping", 4)
 		if lost := r.took("lost"); len(lost) > 0 {
-			t.Errorf("the lease is lost: %q", lost)
+			t.Errorf("the lease is lost: %v", lost)
 		}
 	})
 }
@@ -55,7 +55,7 @@ func TestShare(t *testing.T) {
 func TestSharer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		next, end := sharer(cluster.Hello{Name: "web", ShareStatus: true, Memory: filepath.Join(t.TempDir(), "web.cluster")})
+		next, end := sharer(cluster.Hello{Name: "web", ShareStatus: true, Memory: cluster.Bytes(filepath.Join(t.TempDir(), "web.cluster"))})
 		defer end()
 		for n := range 3 {
 			<-next
@@ -73,7 +73,7 @@ func TestSharer(t *testing.T) {
 // password of an address in it.
 func TestSummary(t *testing.T) {
 	dir := t.TempDir()
-	h := cluster.Hello{Name: "web", Memory: filepath.Join(dir, "web-1.cluster"), Tick: "@hourly"}
+	h := cluster.Hello{Name: "web", Memory: cluster.Bytes(filepath.Join(dir, "web-1.cluster")), Tick: "@hourly"}
 	if s := summaryOf(h); s.State != "starting" || s.Problem != "" {
 		t.Errorf("before it is written it is %+v", s)
 	}

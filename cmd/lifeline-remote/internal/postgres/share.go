@@ -13,10 +13,10 @@ import (
 // Share writes a row, and removes those that are too old.
 func (p *Postgres) Share(ctx context.Context, text []byte) error {
 	return p.shares(p.use(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		_, err := c.Exec(ctx, `WITH old AS (
+		_, err := c.Exec(ctx, in(p.schema, `WITH old AS (
 				DELETE FROM lifeline.status WHERE written < clock_timestamp() - $4::interval AND (name, node) <> ($1, $2))
 			INSERT INTO lifeline.status (name, node, text, written) VALUES ($1, $2, $3, clock_timestamp())
-			ON CONFLICT (name, node) DO UPDATE SET text = excluded.text, written = excluded.written`, p.m.Name, p.m.Node, text, micros(engine.SharedLasts))
+			ON CONFLICT (name, node) DO UPDATE SET text = excluded.text, written = excluded.written`), p.m.Name, p.m.Node, text, micros(engine.SharedLasts))
 		return err
 	}))
 }
@@ -24,7 +24,7 @@ func (p *Postgres) Share(ctx context.Context, text []byte) error {
 // Shared reads the rows.
 func (p *Postgres) Shared(ctx context.Context) (list []engine.Shared, err error) {
 	err = p.use(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := c.Query(ctx, "SELECT name, node, text FROM lifeline.status ORDER BY name, node LIMIT $1",
+		rows, err := c.Query(ctx, in(p.schema, "SELECT name, node, text FROM lifeline.status ORDER BY name, node LIMIT $1"),
 			engine.MostShared)
 		if err != nil {
 			return err
@@ -48,5 +48,5 @@ func (p *Postgres) shares(err error) error {
 	if errors.As(err, &said) && (said.Code == "42P01" || said.Code == "42501") { // undefined_table, insufficient_privilege
 		return errNoShares
 	}
-	return refine(err, p.config)
+	return p.refine(err)
 }
