@@ -21,8 +21,8 @@ func TestDoors(t *testing.T) {
 	few := func(n string) []string { return []string{"bash", "-c", "ulimit -n " + n + `; exec "$0" "$@"`} }
 	wiped := func(w *world) error { return os.RemoveAll(w.dir) }
 	moved := func(w *world) error { return os.Rename(w.dir, w.dir+"-moved") }
-	removed := func(w *world) error { return os.Remove(w.file("web", "run")) }
-	damaged := func(w *world) error { return os.WriteFile(w.file("web", "run"), []byte("garbage"), 0o600) }
+	removed := func(w *world) error { return os.Remove(w.file("door", "run")) }
+	damaged := func(w *world) error { return os.WriteFile(w.file("door", "run"), []byte("garbage"), 0o600) }
 	both := func(w *world) error { return errors.Join(damaged(w), moved(w)) }
 	for name, tt := range map[string]struct {
 		how   string
@@ -51,7 +51,7 @@ func TestDoors(t *testing.T) {
 				needRoot(t)
 				argv = append(append([]string(nil), nobody...), argv...)
 			}
-			first := w.tick(nil, "web", argv...)
+			first := w.tick(nil, "door", argv...)
 			id := w.at("first")
 			first.kill()
 			if err := tt.after(w); err != nil {
@@ -67,9 +67,9 @@ func TestDoors(t *testing.T) {
 // only its supervisor shows the instance. A tick must find the supervisor while it
 // is stopped and its files are gone.
 func TestStoppedSupervisor(t *testing.T) {
-	damaged := func(w *world) error { return os.WriteFile(w.file("web", "run"), []byte("garbage"), 0o600) }
+	damaged := func(w *world) error { return os.WriteFile(w.file("halted", "run"), []byte("garbage"), 0o600) }
 	moved := func(w *world) error { return os.Rename(w.dir, w.dir+"-moved") }
-	unlocked := func(w *world) error { return os.Remove(w.file("web", "lock")) }
+	unlocked := func(w *world) error { return os.Remove(w.file("halted", "lock")) }
 	for name, faults := range map[string][]func(*world) error{
 		"directory wiped":                 {func(w *world) error { return os.RemoveAll(w.dir) }},
 		"directory moved":                 {moved},
@@ -82,7 +82,7 @@ func TestStoppedSupervisor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			first := w.tick(nil, "web", w.bad("first", "term", "close", "wipe")...)
+			first := w.tick(nil, "halted", w.bad("first", "term", "close", "wipe")...)
 			w.at("first")
 			w.stop(first.id())
 			for _, fault := range faults {
@@ -90,7 +90,7 @@ func TestStoppedSupervisor(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if code := w.tick([]string{"-E", "75"}, "web", w.bad("second")...).ends(); code != 75 {
+			if code := w.tick([]string{"-E", "75"}, "halted", w.bad("second")...).ends(); code != 75 {
 				t.Errorf("the next tick ended with %d; it said %q", code, w.said())
 			}
 			w.not("second")

@@ -45,8 +45,12 @@ func uninstallCommand() *cli.Command {
 			others := linesOf(o.scheduled(c.Context), name)
 			if err != nil || !found {
 				if err == nil && !k.cronD && len(others) > 0 {
-					return usage("%s: lifeline install didn't make line %d, which starts it: take that out with crontab -e, "+
-						"or lifeline disable %s", name, others[0].Number, name)
+					where := "with crontab -e"
+					if k.file != "" {
+						where = "of " + k.file
+					}
+					return usage("%s: lifeline install didn't make line %d, which starts it: take that out %s, or "+
+						"lifeline disable%s %s", name, others[0].Number, where, o.inFile(), name)
 				}
 				return k.notInstalled(name, err)
 			}

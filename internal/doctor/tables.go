@@ -182,7 +182,7 @@ func (d *Doctor) passedOver(path string) (why, advice string) {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 	switch {
 	case !info.Mode().IsRegular():
-		return path + " is no regular file, and cron then ignores it", "write it again: crontab -e"
+		return "it is no regular file, and cron then ignores it", "write it again: crontab -e"
 	case !spooled && debian && strings.Trim(name, letters) != "":
 		return "cron ignores files in /etc/cron.d whose names have other characters than letters, digits, _ and -",
 			"rename " + path
@@ -194,9 +194,9 @@ func (d *Doctor) passedOver(path string) (why, advice string) {
 		if spooled {
 			to = name
 		}
-		return fmt.Sprintf("%s belongs to uid %d, and cron then ignores it", path, st.Uid), "chown " + to + " " + path
+		return fmt.Sprintf("it belongs to uid %d, and cron then ignores it", st.Uid), "chown " + to + " " + path
 	case debian && spooled && mode != 0o600:
-		return fmt.Sprintf("%s has mode %04o, and cron takes only 0600", path, mode), "chmod 600 " + path
+		return fmt.Sprintf("it has mode %04o, and cron takes only 0600", mode), "chmod 600 " + path
 	case debian && mode&0o022 != 0:
 		return fmt.Sprintf("others may write it (mode %04o), and cron then ignores it", mode), "chmod 644 " + path
 	case !debian && mode&0o7533 != 0o400:
@@ -204,13 +204,13 @@ func (d *Doctor) passedOver(path string) (why, advice string) {
 		if spooled {
 			right = "600"
 		}
-		return fmt.Sprintf("%s has mode %04o, and cron then ignores it", path, mode), "chmod " + right + " " + path
+		return fmt.Sprintf("it has mode %04o, and cron then ignores it", mode), "chmod " + right + " " + path
 	case st.Nlink > 1 && (spooled || debian):
 		advice := "copy it, and move the copy to " + path
 		if spooled {
 			advice = "write it again: crontab -e"
 		}
-		return fmt.Sprintf("%s has %d names (hard links), and cron then ignores it", path, st.Nlink), advice
+		return fmt.Sprintf("it has %d names (hard links), and cron then ignores it", st.Nlink), advice
 	}
 	return "", ""
 }

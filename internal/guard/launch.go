@@ -81,7 +81,7 @@ func (h *Hold) launch(ctx context.Context, old procscan.ID, fork func() (procsca
 			return procscan.ID{}, err
 		}
 	}
-	h.elected(breaks)
+	h.elected(breaks, old.Zero())
 	crash.Point("start.elected")
 	return fork()
 }
@@ -124,11 +124,16 @@ func (h *Hold) regain() error {
 	return h.freeRun()
 }
 
-// elected notes that from now on only this process starts workers.
-func (h *Hold) elected(breaks int) {
+// elected notes that from now on only this process starts workers, and where alone is
+// set that none lives.
+func (h *Hold) elected(breaks int, alone bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.sure, h.searched, h.since = h.breaks == breaks, true, ticksNow()
+	h.sure = h.breaks == breaks
+	if !alone {
+		return
+	}
+	h.searched, h.since = true, ticksNow()
 	h.prior = priorRecord{known: true, rec: h.record()}
 }
 

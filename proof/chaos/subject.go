@@ -13,7 +13,7 @@ import (
 )
 
 // name is the name of the instance in every run.
-const name = "web"
+const name = "chaos" // of its own: a damaged record leaves open whose supervisor it is
 
 // subject is a guard under attack.
 type subject struct {

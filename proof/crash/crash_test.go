@@ -71,7 +71,7 @@ var (
 	}}
 	reload = scene{worker: []string{"-takeover"}, trigger: func(s *stage) {
 		s.command("reload", "--dir", s.path("state"),
-			"web")
+			"crash")
 	}}
 	// The step is armed when the first worker is up.
 	beside = scene{worker: reload.worker, before: second.before, trigger: func(s *stage) {
@@ -79,7 +79,7 @@ var (
 		reload.trigger(s)
 	}}
 	alone = scene{options: []string{"--exec"}}
-	self  = scene{trigger: func(s *stage) { s.command("reload", "--self", "--dir", s.path("state"), "web") }}
+	self  = scene{trigger: func(s *stage) { s.command("reload", "--self", "--dir", s.path("state"), "crash") }}
 )
 
 // steps has each step of package internal/crash, and the scenes that lead to it.
@@ -163,7 +163,7 @@ func (s *stage) start(env []string, options []string, worker ...string) *tick {
 	if !slices.Contains(options, "--exec") { // it has no effect there, and is refused
 		argv = append(argv, "--kill-after", "50ms")
 	}
-	argv = append(argv, "web", "--", programs.Witness, "-log", s.path("log"), "-lock", s.path("lock"))
+	argv = append(argv, "crash", "--", programs.Witness, "-log", s.path("log"), "-lock", s.path("lock"))
 	c := exec.Command(programs.Lifeline, append(argv, worker...)...)
 	c.Env = append(environ(), env...)
 	c.Stdout, c.Stderr = s.said, s.said
@@ -240,7 +240,7 @@ func (s *stage) play(step string, sc scene, n int) {
 		s.until("it is up", func() bool { return s.watch.Started() > before })
 		if slices.Contains(worker, "-takeover") || strings.HasPrefix(step, "handover") {
 			s.until("it takes commands", func() bool {
-				c := exec.Command(programs.Lifeline, "status", "--dir", s.path("state"), "web")
+				c := exec.Command(programs.Lifeline, "status", "--dir", s.path("state"), "crash")
 				c.Env = environ()
 				return c.Run() == nil
 			})
@@ -281,7 +281,7 @@ func (s *stage) play(step string, sc scene, n int) {
 	if n := len(s.watch.Living()); n != 1 {
 		t.Fatalf("%s: %d instances after one more tick", s.round, n)
 	}
-	end := exec.Command(programs.Lifeline, "terminate", "--dir", s.path("state"), "--kill-after", "50ms", "web")
+	end := exec.Command(programs.Lifeline, "terminate", "--dir", s.path("state"), "--kill-after", "50ms", "crash")
 	end.Env = environ()
 	if out, err := end.CombinedOutput(); err != nil {
 		t.Fatalf("%s: terminate: %v\n%s", s.round, err, out)
