@@ -42,7 +42,8 @@ func CheckBlocks(crontab, name string) error {
 func (l Line) BusyboxProblem(atKills bool) string {
 	switch {
 	case atKills && strings.HasPrefix(l.Schedule, "@"):
-		return fmt.Sprintf("this busybox crond crashes on a line that begins with %s, and then runs nothing at all", l.Schedule)
+		return fmt.Sprintf("this busybox crond crashes on a line that begins with %s, and then runs nothing at all",
+			l.Schedule)
 	case strings.Contains(l.Shell, "#"):
 		return "busybox crond cuts the command at the #, even in quotes"
 	}

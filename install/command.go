@@ -34,7 +34,8 @@ func CommandPath(command, cronPath, userPath, cwd string) (path string, changed 
 	case userInfo != nil:
 		return user, true, nil
 	}
-	return "", false, fmt.Errorf("cannot find the command %q in your PATH or in cron's (%s): install it, or give its absolute path", command, cronPath)
+	return "", false, fmt.Errorf("cannot find the command %q in your PATH or in cron's (%s): install it, or give its "+
+		"absolute path", command, cronPath)
 }
 
 // lookPath finds an executable file as execvp(3) does. With cwd == "",

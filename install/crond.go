@@ -56,11 +56,13 @@ func (d CronD) Edit(ctx context.Context, name string, change func(text string) (
 // two names never meet in one file.
 func (d CronD) Path(name string) (string, error) {
 	if !validName().MatchString(name) {
-		return "", fmt.Errorf("cannot make a file for %q: use a name of 1 to 128 letters, digits and . _ - : @ +, beginning with a letter or digit", name)
+		return "", fmt.Errorf("cannot make a file for %q: use a name of 1 to 128 letters, digits and . _ - : @ +, "+
+			"beginning with a letter or digit", name)
 	}
 	file := "lifeline-" + strings.NewReplacer("_", "__", ".", "_d", ":", "_c", "@", "_a", "+", "_p").Replace(name)
 	if len(file) > 255 {
-		return "", fmt.Errorf("cannot make a file for %q: its name would have %d characters, and 255 is the limit: choose a shorter name", name, len(file))
+		return "", fmt.Errorf("cannot make a file for %q: its name would have %d characters, and 255 is the limit: choose "+
+			"a shorter name", name, len(file))
 	}
 	dir := d.Dir
 	if dir == "" {
@@ -135,7 +137,8 @@ func (d CronD) Write(name, text string) error {
 		err = writeFile(path, text)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot write %s: %w: is there a cron that reads this directory? The user's own crontab is the other way", path, err)
+		return fmt.Errorf("cannot write %s: %w: is there a cron that reads this directory? The user's own crontab is the "+
+			"other way", path, err)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write %s, which is as it was: %w", path, err)

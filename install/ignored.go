@@ -84,7 +84,8 @@ func (f field) debianTakes(column string) bool {
 			return false
 		}
 		low, high, step := item[1], item[2], item[3]
-		if low != "*" && !number(low) || low != "*" && high != "" && !number(high[1:]) || low != "*" && high == "" && step != "" {
+		if low != "*" && !number(low) || low != "*" && high != "" && !number(high[1:]) || low != "*" && high == "" &&
+			step != "" {
 			return false
 		}
 		if n, err := strconv.Atoi(strings.TrimPrefix(step, "/")); step != "" && (err != nil || n < 1) {

@@ -322,7 +322,8 @@ func program(words []word) string {
 		if assigns || strings.HasPrefix(w.text, "-") || n > 0 && strings.Trim(w.text, "0123456789.smhd") == "" {
 			continue
 		}
-		if !slices.Contains([]string{"nice", "ionice", "env", "timeout", "chronic", "nohup", "setsid", "sudo"}, path.Base(w.text)) {
+		if !slices.Contains([]string{"nice", "ionice", "env", "timeout", "chronic", "nohup", "setsid", "sudo"},
+			path.Base(w.text)) {
 			return w.text
 		}
 	}

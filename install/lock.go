@@ -23,7 +23,8 @@ func lock(ctx context.Context, file string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the lock: %w", err)
 	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() ||
+		info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
 		f.Close()
 		return nil, fmt.Errorf("the lock %s isn't a file of yours: remove it, then try again", file)
 	}
@@ -41,7 +42,8 @@ func lock(ctx context.Context, file string) (unlock func(), err error) {
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("another lifeline holds %s (%w): see who with fuser %s, then try again", file, context.Cause(ctx), file)
+			return nil, fmt.Errorf("another lifeline holds %s (%w): see who with fuser %s, then try again", file,
+				context.Cause(ctx), file)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

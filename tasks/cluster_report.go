@@ -31,12 +31,14 @@ func (o *options) clusterPage(r reportOptions, args []string) (*report.Page, err
 		return nil, err
 	}
 	var text bytes.Buffer
-	if err := o.remoteInto(&limitedWriter{&text, maxClusterText}, "status", []string{"--json", "--nodes"}, nil); err != nil {
+	if err := o.remoteInto(&limitedWriter{&text, maxClusterText}, "status", []string{"--json", "--nodes"},
+		nil); err != nil {
 		return nil, err
 	}
 	var nodes []cluster.Node
 	if err := json.Unmarshal(text.Bytes(), &nodes); err != nil {
-		return nil, fmt.Errorf("cannot read what lifeline-remote says of the nodes: %w; install both from the same release", err)
+		return nil, fmt.Errorf("cannot read what lifeline-remote says of the nodes: %w; install both from the same release",
+			err)
 	}
 	return pageOfNodes(nodes, time.Now(), r.every), nil
 }
@@ -103,7 +105,8 @@ func pageOfNodes(nodes []cluster.Node, at time.Time, every time.Duration) *repor
 	p.Facts = []report.Fact{{Name: "Nodes", Value: fmt.Sprint(len(nodes))}, {Name: "Names",
 		Value: fmt.Sprint(len(known))}}
 	if len(nodes) == 0 {
-		add("", "", "cluster", "no node is known to the engine", "on a node: lifeline --cluster URL --share-status NAME -- COMMAND")
+		add("", "", "cluster", "no node is known to the engine", "on a node: lifeline --cluster URL --share-status NAME "+
+			"-- COMMAND")
 	}
 	p.Sort()
 	return p

@@ -112,7 +112,8 @@ func (m *moment) Set(text string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("neither a length of time such as 12h or 2d, nor today, yesterday, or a time such as 12:00, 2026-11-30 or " +
+	return fmt.Errorf("neither a length of time such as 12h or 2d, nor today, yesterday, or a time such as 12:00, " +
+		"2026-11-30 or " +
 		"'2026-11-30 12:00'")
 }
 

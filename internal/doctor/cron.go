@@ -29,7 +29,8 @@ func (d *Doctor) cron() {
 	d.cronds = list
 	switch {
 	case len(list) > 0 && list[0].stopped:
-		d.wrong("cron", fmt.Sprintf("kill -CONT %d", list[0].id.PID), "%s, pid %d, is stopped (SIGSTOP): it starts nothing", list[0].program, list[0].id.PID)
+		d.wrong("cron", fmt.Sprintf("kill -CONT %d", list[0].id.PID), "%s, pid %d, is stopped (SIGSTOP): it starts nothing",
+			list[0].program, list[0].id.PID)
 	case len(list) > 0:
 		d.fine("cron", "runs: %s, pid %d", list[0].program, list[0].id.PID)
 	case runtime.GOOS == "darwin":
@@ -40,7 +41,8 @@ func (d *Doctor) cron() {
 		advice := "install one (Debian: apt-get install cron), and have it started at boot"
 		if have := InstalledCronds(); len(have) > 0 {
 			service := filepath.Base(have[0].program)
-			advice = fmt.Sprintf("start it, and have it started at boot: systemctl enable --now %s, or service %s start", service, service)
+			advice = fmt.Sprintf("start it, and have it started at boot: systemctl enable --now %s, or service %s start",
+				service, service)
 			if len(have) == 1 && have[0].busybox {
 				advice = "start it, and have it started at boot: " + have[0].program
 			}
@@ -118,11 +120,14 @@ func (d *Doctor) line(name string) (tabled, bool) {
 	}
 	before := d.wrongs
 	if best.Schedule == "@reboot" {
-		d.wrong("crontab", "put a line with * * * * * beside it, or let lifeline install do it", "%s has only @reboot: nothing starts it again before the next boot", where(best.table, best.Line))
+		d.wrong("crontab", "put a line with * * * * * beside it, or let lifeline install do it",
+			"%s has only @reboot: nothing starts it again before the next boot", where(best.table, best.Line))
 	}
 	for _, l := range mine {
 		if l.Dir != best.Dir || !slices.Equal(l.Argv[1:], best.Argv[1:]) || l.table.title != best.table.title {
-			d.wrong("crontab", "take one of them out: "+l.table.remedy, "%s and %s start %s in different ways, and the first that comes wins", where(best.table, best.Line), where(l.table, l.Line), name)
+			d.wrong("crontab", "take one of them out: "+l.table.remedy,
+				"%s and %s start %s in different ways, and the first that comes wins", where(best.table, best.Line),
+				where(l.table, l.Line), name)
 			break
 		}
 	}
@@ -176,7 +181,8 @@ func (d *Doctor) noLine(name string, others []tabled) {
 func (d *Doctor) belongs(name string, l tabled) {
 	user := l.table.userOf(l.Line)
 	if !IsUser(user) {
-		d.wrong("crontab", "correct it: "+l.table.remedy, "%s starts it as the user %s, who isn't there", where(l.table, l.Line),
+		d.wrong("crontab", "correct it: "+l.table.remedy, "%s starts it as the user %s, who isn't there",
+			where(l.table, l.Line),
 			user)
 		return
 	}
@@ -194,7 +200,8 @@ func (d *Doctor) belongs(name string, l tabled) {
 func (d *Doctor) checkLine(l tabled) {
 	at := where(l.table, l.Line)
 	if l.Problem != "" {
-		d.wrong("crontab", "write it plainly, or put it into a script: "+l.table.remedy, "%s can't be checked, and perhaps not run: %s", at, l.Problem)
+		d.wrong("crontab", "write it plainly, or put it into a script: "+l.table.remedy,
+			"%s can't be checked, and perhaps not run: %s", at, l.Problem)
 	}
 	if err := install.CheckSchedule(l.Schedule); err != nil && !l.table.super {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s: cron may never start it: %v", at, err)
@@ -207,7 +214,8 @@ func (d *Doctor) checkLine(l tabled) {
 			d.wrong("crontab", Advice(l.Line)+"; or install another cron", "%s: %s", at, problem)
 		}
 		if l.table.user == "" && !only.ReadsCronD() {
-			d.wrong("crontab", "put it into root's crontab: lifeline install, without --cron-d", "%s: busybox crond doesn't read it", l.table.title)
+			d.wrong("crontab", "put it into root's crontab: lifeline install, without --cron-d",
+				"%s: busybox crond doesn't read it", l.table.title)
 		}
 	}
 	shell, advice := l.Environment["SHELL"], "correct the line SHELL=: "+l.table.remedy
@@ -218,7 +226,8 @@ func (d *Doctor) checkLine(l tabled) {
 		d.wrong("crontab", advice, "its SHELL is %s, which %s", shell, why)
 	}
 	if zone := l.Environment["CRON_TZ"]; zone != "" && ignoresFiles(d.cronds) {
-		d.wrong("crontab", "give the hour in the machine's zone, or install a cron that knows CRON_TZ (cronie): "+l.table.remedy, "%s means the zone CRON_TZ=%s, which this cron doesn't know: it takes the machine's", at, zone)
+		d.wrong("crontab", "give the hour in the machine's zone, or install a cron that knows CRON_TZ (cronie): "+
+			l.table.remedy, "%s means the zone CRON_TZ=%s, which this cron doesn't know: it takes the machine's", at, zone)
 	}
 	if l.table.skip == "" {
 		d.timer(l)

@@ -41,7 +41,8 @@ func RunningCronds() ([]Crond, error) {
 	found := map[int]procscan.Stat{}
 	for _, pid := range pids {
 		s, err := procscan.Lookup(pid)
-		if err != nil || s.Dead() || !belongsToRoot(pid) || !slices.Contains(cronNames, cronName(s)) || isJobs(s) || inContainer(pid) {
+		if err != nil || s.Dead() || !belongsToRoot(pid) || !slices.Contains(cronNames, cronName(s)) || isJobs(s) ||
+			inContainer(pid) {
 			continue
 		}
 		found[pid] = s

@@ -180,7 +180,8 @@ func (d *Doctor) tryLimits(limits map[string]limit) {
 	stdin.Close()
 	if err := cmd.Wait(); err != nil && ctx.Err() == nil {
 		slices.Sort(texts)
-		d.wrong("limits", "raise them there", "within the limits that cron's start has, lifeline itself can't run (%v): %s", err,
+		d.wrong("limits", "raise them there", "within the limits that cron's start has, lifeline itself can't run (%v): %s",
+			err,
 			strings.Join(texts, "; "))
 	}
 }

@@ -228,7 +228,8 @@ func mayEnter(r pamRule, p person) (allowed bool, at string, known bool) {
 				return strings.FieldsFunc(s, func(c rune) bool { return strings.ContainsRune(separators, c) })
 			}
 			if matchesList(words(f[1]), isMe) && matchesList(words(f[2]), isCron) {
-				return strings.TrimSpace(f[0]) == "+", fmt.Sprintf("line %d of %s: %s", number, file, strings.TrimSpace(line)), known
+				return strings.TrimSpace(f[0]) == "+", fmt.Sprintf("line %d of %s: %s", number, file,
+					strings.TrimSpace(line)), known
 			}
 		}
 	}

@@ -102,7 +102,8 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
-		d.wrong("simulate", "correct SHELL in the crontab, or make the home directory", "cron's shell can't be started: %v", err)
+		d.wrong("simulate", "correct SHELL in the crontab, or make the home directory", "cron's shell can't be started: %v",
+			err)
 		return
 	}
 	over := make(chan error, 1)
@@ -126,13 +127,17 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 	ends := failures(g, name, began)
 	switch {
 	case len(ends) > 0:
-		d.wrong("simulate", remedyOf(ends[0], c, false), "in cron's environment it ended %d times within %s, at first: %s%s", len(ends), human.Length(d.For), human.End(ends[0]), quoted(said(out)))
+		d.wrong("simulate", remedyOf(ends[0], c, false), "in cron's environment it ended %d times within %s, at first: %s%s",
+			len(ends), human.Length(d.For), human.End(ends[0]), quoted(said(out)))
 	case !running:
-		d.wrong("simulate", "try its line by hand, and see where it waits", "after %s nothing of it ran yet; it said: %s", human.Length(d.For), said(out))
+		d.wrong("simulate", "try its line by hand, and see where it waits", "after %s nothing of it ran yet; it said: %s",
+			human.Length(d.For), said(out))
 	case h.Worker.Zero():
-		d.fine("simulate", "in cron's environment lifeline started, and hadn't started the command within %s (--jitter? --cluster?); it was ended again%s", human.Length(d.For), quoted(said(out)))
+		d.fine("simulate", "in cron's environment lifeline started, and hadn't started the command within %s (--jitter? "+
+			"--cluster?); it was ended again%s", human.Length(d.For), quoted(said(out)))
 	default:
-		d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s", human.Length(d.For), quoted(said(out)))
+		d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s", human.Length(d.For),
+			quoted(said(out)))
 	}
 }
 
@@ -164,7 +169,8 @@ func (d *Doctor) judge(name string, l tabled, err error, took time.Duration, sai
 		d.fine("simulate", "in cron's environment it ran for %s and ended with 0%s", human.Length(took), quoted(said))
 		return
 	}
-	advice := fmt.Sprintf("env -i HOME=$HOME PATH=%s /bin/sh shows what cron's shell sees; settings go into the crontab, or --env", install.CronPath)
+	advice := fmt.Sprintf("env -i HOME=$HOME PATH=%s /bin/sh shows what cron's shell sees; settings go into the "+
+		"crontab, or --env", install.CronPath)
 	switch code {
 	case 127:
 		advice = "give the whole path, or put PATH= into the crontab: " + l.table.remedy
@@ -173,7 +179,8 @@ func (d *Doctor) judge(name string, l tabled, err error, took time.Duration, sai
 	case 64: // lifeline refused the command line
 		advice = "correct the line: " + l.table.remedy
 	}
-	d.wrong("simulate", advice, "in cron's environment it ended with %d after %s%s", code, human.Length(took), quoted(said))
+	d.wrong("simulate", advice, "in cron's environment it ended with %d after %s%s", code, human.Length(took),
+		quoted(said))
 }
 
 func quoted(said string) string {

@@ -34,7 +34,8 @@ func (d *Doctor) systemdCron() {
 	d.cronds = []Crond{{program: "systemd-cron", systemd: true}}
 	state, err := exec.Command("systemctl", "is-active", "cron.target").Output()
 	if word := strings.TrimSpace(string(state)); err != nil && word != "" {
-		d.wrong("cron", "systemctl enable --now cron.target", "systemd-cron's cron.target is %s: none of its timers runs", word)
+		d.wrong("cron", "systemctl enable --now cron.target", "systemd-cron's cron.target is %s: none of its timers runs",
+			word)
 		return
 	}
 	d.fine("cron", "systemd-cron makes timers of the crontabs")
@@ -45,7 +46,8 @@ func systemdPassesOver(path string) (why, advice string) {
 	name := filepath.Base(path)
 	switch text, err := os.ReadFile(path); {
 	case slices.Contains(spools, filepath.Dir(path)) && strings.Contains(name, "."):
-		return "systemd-cron ignores the crontab of a user with a dot in the name", "put the line into /etc/cron.d: lifeline install --cron-d"
+		return "systemd-cron ignores the crontab of a user with a dot in the name", "put the line into /etc/cron.d: " +
+			"lifeline install --cron-d"
 	case strings.HasPrefix(name, ".") || strings.Contains(name, ".dpkg-") || strings.Contains(name, "~"):
 		return "systemd-cron ignores a file with that name", "rename " + path
 	case err == nil && !utf8.Valid(text):

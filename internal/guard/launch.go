@@ -61,7 +61,8 @@ func (h *Hold) Launch(ctx context.Context, generation string, fork func() (procs
 //
 // old may end meanwhile. A contender whose census began before the announcement has
 // made its files by then, or makes none.
-func (h *Hold) LaunchBeside(ctx context.Context, old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error) {
+func (h *Hold) LaunchBeside(ctx context.Context, old procscan.ID,
+	fork func() (procscan.ID, error)) (procscan.ID, error) {
 	return h.launch(ctx, old, fork)
 }
 

@@ -112,7 +112,8 @@ func checkMemory(path string) error {
 	mode := uint32(st.Mode)
 	switch {
 	case mode&unix.S_IFMT != unix.S_IFDIR:
-		return fmt.Errorf("the directory of the journals, %s, is not a directory: remove it, or give another with --state-dir", path)
+		return fmt.Errorf("the directory of the journals, %s, is not a directory: remove it, or give another with "+
+			"--state-dir", path)
 	case int(st.Uid) != os.Geteuid():
 		return fmt.Errorf("the directory of the journals, %s, belongs to uid %d, not to uid %d: give another with "+
 			"--state-dir", path, st.Uid, os.Geteuid())

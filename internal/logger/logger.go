@@ -279,7 +279,8 @@ func (c *logger) take(p *peer, s *Setup) error {
 			c.log, c.logged = output.OpenLog(*s.Log, c.warn), *s.Log
 		}
 	} else if err := c.log.Trouble(); err != nil {
-		c.warn(fmt.Sprintf("cannot write the log %s: %v; what the command prints is lost until that is mended", s.Log.Path, err))
+		c.warn(fmt.Sprintf("cannot write the log %s: %v; what the command prints is lost until that is mended", s.Log.Path,
+			err))
 	}
 	if c.syslog != nil {
 		c.syslog.Close()

@@ -36,7 +36,8 @@ func (w *writer) nodes() {
 	if len(w.page.Nodes) == 0 {
 		return
 	}
-	w.f("<section aria-labelledby=nodes><h2 id=nodes>All nodes: %</h2>\n<table class=nodes aria-labelledby=nodes><thead><tr>", len(w.page.Nodes))
+	w.f("<section aria-labelledby=nodes><h2 id=nodes>All nodes: %</h2>\n<table class=nodes "+
+		"aria-labelledby=nodes><thead><tr>", len(w.page.Nodes))
 	for _, head := range []string{"Node", "State", "Last heard", "Clock", "Version", "Runs", "Could run"} {
 		w.f("<th scope=col>%", head)
 	}

@@ -360,7 +360,8 @@ func (w *writer) article(i int, n *Name) {
 		w.f("<div><dt>Last success<dd>%</div>", *n.LastOK)
 	}
 	if n.Processes > 0 {
-		fact("Uses", human.Size(n.Memory)+" of memory and "+human.Length(time.Duration(n.CPU*float64(time.Second)))+" of CPU, in "+counted(n.Processes, "process"))
+		fact("Uses", human.Size(n.Memory)+" of memory and "+human.Length(time.Duration(n.CPU*float64(time.Second)))+" of "+
+			"CPU, in "+counted(n.Processes, "process"))
 	}
 	if n.Supervised {
 		fact("Restarts", fmt.Sprintf("%d, and %s", n.Restarts, counted(n.Reloads, "reload")))

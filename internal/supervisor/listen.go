@@ -32,7 +32,8 @@ type Socket struct {
 // ParseSocket reads the option.
 func ParseSocket(s string) (Socket, error) {
 	bad := func(format string, args ...any) (Socket, error) {
-		return Socket{}, fmt.Errorf(format+"; it is tcp://127.0.0.1:8080 or unix:///run/x.sock?mode=0660&owner=USER:GROUP, with NAME= before it if you like", args...)
+		return Socket{}, fmt.Errorf(format+"; it is tcp://127.0.0.1:8080 or "+
+			"unix:///run/x.sock?mode=0660&owner=USER:GROUP, with NAME= before it if you like", args...)
 	}
 	socket := Socket{Name: "listen"}
 	if scheme, _, _ := strings.Cut(s, "://"); strings.Contains(scheme, "=") {
@@ -80,7 +81,8 @@ func ParseSocket(s string) (Socket, error) {
 	}
 	for key, values := range settings {
 		if strings.EqualFold(key, "accept") {
-			return Socket{}, errors.New("lifeline hands over the socket that listens, and accepts nothing itself (Accept=yes); for a " +
+			return Socket{}, errors.New("lifeline hands over the socket that listens, and accepts nothing itself " +
+				"(Accept=yes); for a " +
 				"COMMAND that serves one connection on its standard input, leave out --listen and run " +
 				"systemd-socket-activate --accept --inetd -l PORT COMMAND")
 		}

@@ -17,10 +17,10 @@ const realTimeDelay = 100 * time.Millisecond
 // lifeline started (nohup) stays ignored. SIGPIPE and SIGXFSZ are caught:
 // ignored ones would be inherited, and a full disk or a closed pipe behind our
 // messages is no reason to leave the worker alone. SIGCONT tells that lifeline
-// was stopped. Go's runtime sends itself SIGURG all the time, so that one can't
-// be passed on. Nor can 32 to 34, which it leaves to a C library: SIGRTMIN ends
-// lifeline (runtime, sigtab_linux_generic.go and sigfwdgo). On a terminal the signals of job control stop lifeline as they
-// stop the command.
+// was stopped. Go's runtime sends SIGURG to itself all the time, so SIGURG can't be
+// passed on. Nor can 32 to 34, which the runtime leaves to a C library: SIGRTMIN
+// ends lifeline (runtime, sigtab_linux_generic.go and sigfwdgo). On a terminal the
+// signals of job control stop lifeline as they stop the command.
 func catch(c chan<- os.Signal, sig unix.Signal, terminal bool) {
 	switch {
 	case sig == unix.SIGKILL, sig == unix.SIGSTOP, sig == unix.SIGCHLD, sig == unix.SIGURG:

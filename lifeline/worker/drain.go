@@ -55,7 +55,8 @@ type Drain struct {
 //   - Each further response carries "Connection: close", so the client itself
 //     is told to go elsewhere at the only moment without a race.
 //   - An idle connection is kept for Idle from the beginning of the drain. A
-//     client whose busy connections go away reaches for its idle connections. It is closed only if nothing lies unread in it.
+//     client whose busy connections go away reaches for its idle connections. An
+//     idle connection is closed only if nothing lies unread in it.
 //   - Shutdown comes last, for HTTP/2, which can say goodbye without a race
 //     (GOAWAY).
 //

@@ -46,7 +46,8 @@ func Resolve(path string) string {
 func isDescriptor(path string) bool {
 	for range 40 { // as Resolve
 		dir := filepath.Dir(path)
-		if dir == "/dev/fd" || strings.HasPrefix(path, "/dev/std") || strings.HasPrefix(dir, "/proc/") && filepath.Base(dir) == "fd" {
+		if dir == "/dev/fd" || strings.HasPrefix(path, "/dev/std") || strings.HasPrefix(dir, "/proc/") &&
+			filepath.Base(dir) == "fd" {
 			return true
 		}
 		to, err := os.Readlink(path)
@@ -66,7 +67,8 @@ func isDescriptor(path string) bool {
 // reason: it may have room when there is.
 func (l Log) Check() error {
 	if isDescriptor(l.Path) {
-		return fmt.Errorf("cannot log to %s, which is another file in the log process; leave out --log: what the command prints "+
+		return fmt.Errorf("cannot log to %s, which is another file in the log process; leave out --log: what the command "+
+			"prints "+
 			"goes there without it", l.Path)
 	}
 	f, err := l.openFile()
@@ -244,7 +246,8 @@ func (l *LogFile) fail(err error) {
 	l.retry = time.Now().Add(again)
 	if l.trouble == nil {
 		l.since = time.Now()
-		l.report(fmt.Sprintf("cannot write the log %s: %v; the command goes on, and what it prints is lost until that is mended", l.Path, reason(err)))
+		l.report(fmt.Sprintf("cannot write the log %s: %v; the command goes on, and what it prints is lost until that is "+
+			"mended", l.Path, reason(err)))
 	}
 	l.trouble = err
 }
@@ -262,7 +265,8 @@ func (l *LogFile) recover() bool {
 		note = "\n"
 	}
 	if l.lost > 0 {
-		note += fmt.Sprintf("lifeline: %d bytes are missing here, since %s: %v\n", l.lost, l.since.Format(time.DateTime), reason(l.trouble))
+		note += fmt.Sprintf("lifeline: %d bytes are missing here, since %s: %v\n", l.lost, l.since.Format(time.DateTime),
+			reason(l.trouble))
 	}
 	before, mid := l.size, l.midline
 	if l.put([]byte(note)) < len(note) {

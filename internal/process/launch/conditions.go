@@ -115,17 +115,20 @@ func (c *Conditions) take(key, value string) error {
 func (c Conditions) apply() error {
 	if c.OOM != nil {
 		if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(*c.OOM)), 0); err != nil {
-			return errors.New("cannot set --oom-score-adj " + strconv.Itoa(*c.OOM) + ": " + because(err) + only("lower it", "CAP_SYS_RESOURCE"))
+			return errors.New("cannot set --oom-score-adj " + strconv.Itoa(*c.OOM) + ": " + because(err) +
+				only("lower it", "CAP_SYS_RESOURCE"))
 		}
 	}
 	if c.Nice != nil {
 		if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, *c.Nice); err != nil {
-			return errors.New("cannot set --nice " + strconv.Itoa(*c.Nice) + ": " + because(err) + only("lower it", "CAP_SYS_NICE"))
+			return errors.New("cannot set --nice " + strconv.Itoa(*c.Nice) + ": " + because(err) +
+				only("lower it", "CAP_SYS_NICE"))
 		}
 	}
 	for _, l := range c.Limits {
 		if err := setLimit(l); err != nil {
-			return errors.New("cannot set --limit " + nameOf(l.Resource) + ": " + because(err) + only("raise a hard limit (ulimit -H -a)", "CAP_SYS_RESOURCE"))
+			return errors.New("cannot set --limit " + nameOf(l.Resource) + ": " + because(err) +
+				only("raise a hard limit (ulimit -H -a)", "CAP_SYS_RESOURCE"))
 		}
 	}
 	if c.User == nil {

@@ -40,7 +40,8 @@ func Open(ctx context.Context, typed, team, name string) (*Etcd, error) {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background())
-	e := &Etcd{space: s, typed: typed, c: c, now: c, config: config, name: name, changes: make(chan struct{}, 1), stop: stop,
+	e := &Etcd{space: s, typed: typed, c: c, now: c, config: config, name: name, changes: make(chan struct{}, 1),
+		stop: stop,
 		seen: map[string]observation{}}
 	e.http = &http.Client{Transport: e.transport()}
 	if name != "" {

@@ -30,7 +30,8 @@ func refine(err error, config *pgx.ConnConfig, schema string) error {
 		case "3D000":
 			return engine.Refuse("there is no database %s: %s", config.Database, said.Message)
 		case "3F000", "42P01", "42883": // no schema, table, function
-			return engine.Refuse("lifeline's tables aren't in the schema %s of the database %s: %slifeline-remote init makes them",
+			return engine.Refuse("lifeline's tables aren't in the schema %s of the database %s: %slifeline-remote init makes "+
+				"them",
 				schema, config.Database, forTeam(schema))
 		case "42501":
 			return engine.ReadOnly("the user %s lacks a permission: %s; have its owner run %s", config.User, said.Message,

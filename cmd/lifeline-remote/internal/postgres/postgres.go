@@ -396,7 +396,8 @@ func Init(ctx context.Context, url, team string) error {
 	if errors.As(err, &said) && said.Code == "42501" { // insufficient_privilege
 		return engine.Refuse("the user %s may not make the schema %s in %s: have a user who may run what "+
 			"`%slifeline-remote init --print %s` prints, and then %s",
-			config.User, schemaOf(team), config.Database, forTeam(schemaOf(team)), address.Hide(url), grants(config.User, schemaOf(team)))
+			config.User, schemaOf(team), config.Database, forTeam(schemaOf(team)),
+			address.Hide(url), grants(config.User, schemaOf(team)))
 	}
 	return refine(err, config, schemaOf(team))
 }
