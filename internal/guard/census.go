@@ -27,8 +27,10 @@ type census struct {
 	blind error // the process table can't be read; the locks decide alone
 
 	flocks    []procscan.Flock
-	allFlocks bool // flocks has every lock, those of ended takers included
-	lockFiles bool // flocks has been read
+	allFlocks bool       // flocks has every lock, those of ended takers included
+	lockFiles bool       // flocks has been read
+	inherited [][]string // see inheritedLocks
+	sought    bool       // inherited has been filled
 	inodes    map[uint64]bool
 	open      map[procscan.ID][]procscan.Open
 	byPath    map[string][]procscan.Open // what open has, by path

@@ -174,35 +174,47 @@ func (c *census) isRunInherited(name string) bool {
 }
 
 // mayHide reports whether a process may hold an inherited lock of name on a
-// file outside the directory. The process that took the lock has ended or has
-// closed the file.
+// file outside the directory.
 func (c *census) mayHide(name string) bool {
-	strays := c.strays()
-	if !c.allFlocks {
-		return true
-	}
-	var closed []procscan.Flock // by their takers
-	for _, l := range strays {
-		p, alive := c.table.Get(l.PID)
-		open := c.openOf(p.ID)
-		switch {
-		case alive && slices.ContainsFunc(open, func(o procscan.Open) bool { return isOtherName(o, name) }):
-		case !alive || !procscan.HoldsInode(p.PID, l.Ino):
-			closed = append(closed, l)
-		}
-	}
-	if len(closed) == 0 {
-		return false
-	}
-	now, _ := procscan.Flocks() // most have been released since
-	return slices.ContainsFunc(closed, func(l procscan.Flock) bool { return slices.Contains(now, l) })
+	c.readLocks()
+	return !c.allFlocks || slices.ContainsFunc(c.inheritedLocks(), func(of []string) bool {
+		return !slices.ContainsFunc(of, func(file string) bool { return file != identity.LockFile(name) })
+	})
 }
 
-// isOtherName reports whether o is the lock file of another name. The other locks
-// of its holder then belong to that name.
-func isOtherName(o procscan.Open, name string) bool {
-	base := filepath.Base(o.Path)
-	return strings.HasSuffix(base, ".lock") && base != identity.LockFile(name) && isOwn(o) && isLocked(o)
+// inheritedLocks lists the locks on files outside the directory whose takers have
+// ended or have closed the file, each with the lock files that its taker holds: the
+// other locks of that process belong to their names.
+func (c *census) inheritedLocks() [][]string {
+	if c.sought {
+		return c.inherited
+	}
+	c.sought = true
+	var closed []procscan.Flock
+	var held [][]string
+	for _, l := range c.strays() {
+		p, alive := c.table.Get(l.PID)
+		var of []string
+		if alive && procscan.HoldsInode(p.PID, l.Ino) {
+			continue
+		}
+		for _, o := range c.openOf(p.ID) {
+			if strings.HasSuffix(o.Path, ".lock") && isOwn(o) && isLocked(o) {
+				of = append(of, filepath.Base(o.Path))
+			}
+		}
+		closed, held = append(closed, l), append(held, of)
+	}
+	if len(closed) == 0 {
+		return nil
+	}
+	now, _ := procscan.Flocks() // most have been released since
+	for i, l := range closed {
+		if slices.Contains(now, l) {
+			c.inherited = append(c.inherited, held[i])
+		}
+	}
+	return c.inherited
 }
 
 // searchAll looks at the descriptors of every process that may be looked at.
