@@ -21,8 +21,8 @@ func TestDoors(t *testing.T) {
 	few := func(n string) []string { return []string{"bash", "-c", "ulimit -n " + n + `; exec "$0" "$@"`} }
 	wiped := func(w *world) error { return os.RemoveAll(w.dir) }
 	moved := func(w *world) error { return os.Rename(w.dir, w.dir+"-moved") }
-	removed := func(w *world) error { return os.Remove(w.file("door", "run")) }
-	damaged := func(w *world) error { return os.WriteFile(w.file("door", "run"), []byte("garbage"), 0o600) }
+	removed := func(w *world) error { return os.Remove(w.file("web", "run")) }
+	damaged := func(w *world) error { return os.WriteFile(w.file("web", "run"), []byte("garbage"), 0o600) }
 	both := func(w *world) error { return errors.Join(damaged(w), moved(w)) }
 	for name, tt := range map[string]struct {
 		how   string
@@ -51,7 +51,7 @@ func TestDoors(t *testing.T) {
 				needRoot(t)
 				argv = append(append([]string(nil), nobody...), argv...)
 			}
-			first := w.tick(nil, "door", argv...)
+			first := w.tick(nil, "web", argv...)
 			id := w.at("first")
 			first.kill()
 			if err := tt.after(w); err != nil {
