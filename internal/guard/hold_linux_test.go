@@ -217,3 +217,36 @@ func TestLaunchBeside(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWithoutOwn checks which workers a reload's election takes for its own.
+func TestWithoutOwn(t *testing.T) {
+	h := &Hold{generation: "adopted"}
+	id := func(pid int) procscan.ID { return procscan.ID{PID: pid, Start: 1} }
+	of := func(pid int, generation string, supervisor procscan.ID) member {
+		m := member{marker: identity.Marker{Generation: generation, Supervisor: identity.ID(supervisor)}}
+		m.ID = id(pid)
+		return m
+	}
+	members := []member{of(1, "old", procscan.Self()), of(2, "adopted", id(99)), of(3, "other", id(98)), of(4, "", id(0))}
+	for name, tt := range map[string]struct {
+		worker int
+		second []procscan.ID
+		left   procscan.ID
+	}{
+		"none":                      {0, nil, procscan.ID{}},
+		"this supervisor's":         {1, nil, procscan.ID{}},
+		"adopted":                   {2, []procscan.ID{id(1)}, procscan.ID{}},
+		"the worker without marker": {4, nil, procscan.ID{}},
+		"another's":                 {3, nil, id(3)},
+		"another's beside its own":  {1, []procscan.ID{id(3)}, id(3)},
+		"unknown":                   {5, nil, id(5)},
+	} {
+		s := sighting{members: members, second: tt.second, leftovers: []procscan.ID{id(6)}}
+		if tt.worker > 0 {
+			s.worker = id(tt.worker)
+		}
+		if got := h.withoutOwn(s, id(4)); got.worker != tt.left || len(got.second)+len(got.leftovers) > 0 {
+			t.Errorf("%s: it leaves %v, %v, %v", name, got.worker, got.second, got.leftovers)
+		}
+	}
+}

@@ -161,7 +161,7 @@ func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 			s = h.withoutOwn(s, old)
 		}
 		if !s.worker.Zero() || !s.supervisor.Zero() {
-			return h.found(s)
+			return h.found(s, old)
 		}
 		var younger []procscan.Stat
 		for _, other := range s.contenders {
@@ -211,9 +211,10 @@ func (h *Hold) withoutOwn(s sighting, old procscan.ID) sighting {
 	return s
 }
 
-// found turns a sighting into the reason why the start ends here.
-func (h *Hold) found(s sighting) error {
-	if s.supervisor.Zero() && s.worker != procscan.Self() {
+// found turns a sighting into the reason why the start ends here. Beside a worker of
+// its own, this process adopts none.
+func (h *Hold) found(s sighting, old procscan.ID) error {
+	if s.supervisor.Zero() && s.worker != procscan.Self() && old.Zero() {
 		h.SetWorker(s.generation, s.worker) // the next tick finds it in the record
 		return &OrphanError{Inherited{Worker: s.worker, Generation: s.generation, Second: s.second}}
 	}
