@@ -256,7 +256,8 @@ func drainCommand() *cli.Command {
 		UsageText: "lifeline drain --cluster URL NODE [--for 2h]\n\nNODE hands over each name that another node stands by " +
 			"for, and takes no lease until\n" +
 			"lifeline undrain NODE, also after a restart. It returns when NODE holds none.",
-		Flags: flags(o.clusterAddress(), []*option{{name: "for", value: "TIME", to: duration(&length, 0),
+		Flags: flags(o.clusterAddress(), []*option{{name: "for", value: "TIME",
+			to:     duration(&length, 0).atLeast(time.Millisecond),
 			preset: "until lifeline undrain NODE", usage: "end it after TIME"}}),
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
