@@ -27,8 +27,8 @@ type account struct {
 	uid, gid   int
 }
 
-// accounts are the users, root left out, for whom something may be started by
-// lifeline: a line of a crontab of theirs names it, or they have a state directory.
+// accounts returns the users other than root who may use lifeline: a crontab has
+// a line for them that starts it, or they have a state directory.
 func accounts() []account {
 	named := map[string]bool{}
 	files, _ := filepath.Glob("/etc/cron.d/*")
@@ -62,8 +62,8 @@ func accounts() []account {
 
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
-// standOfAll looks at the names of every user. For each of the others a process of
-// that user's own looks: root would trust, and open, what the user has prepared.
+// standOfAll returns the status of every user's names. A process of each user's own
+// looks at their names, because root must not open files that a user has prepared.
 func (o *options) standOfAll(ctx context.Context, names []string) ([]instanceStatus, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("only root sees the names of other users; sudo lifeline status --all-users")
@@ -103,7 +103,7 @@ func (o *options) standOfAll(ctx context.Context, names []string) ([]instanceSta
 	return list, nil
 }
 
-// stand asks a lifeline that runs as the user.
+// stand returns the status of the account's names, from a lifeline that runs as that user.
 func (a account) stand(ctx context.Context) (list []instanceStatus, err error) {
 	self := "/proc/self/exe" // reached even where the user may not enter its directory
 	if runtime.GOOS != "linux" {
@@ -113,12 +113,12 @@ func (a account) stand(ctx context.Context) (list []instanceStatus, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	var out, said bounded // the user may do as he likes with that process
+	var out, said bounded // bounded, because the user controls that process
 	cmd := exec.CommandContext(ctx, self, "status", "--json")
 	cmd.Args[0] = "lifeline"
 	cmd.Env = []string{"PATH=" + install.CronDPath, "HOME=" + a.home, "LOGNAME=" + a.name}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", &out, &said
-	cmd.WaitDelay = time.Second // for what it has started, and that has its output open
+	cmd.WaitDelay = time.Second // for its children that still have the output open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}}
 	if err := cmd.Run(); err != nil {
 		if text := strings.TrimSpace(said.String()); text != "" {
@@ -132,7 +132,7 @@ func (a account) stand(ctx context.Context) (list []instanceStatus, err error) {
 	return list, nil
 }
 
-// maxAnswer is more than the status of thousands of names takes, in bytes.
+// maxAnswer is in bytes, and more than the status of thousands of names takes.
 const maxAnswer = 16 << 20
 
 // bounded keeps what is written, up to maxAnswer.

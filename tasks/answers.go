@@ -6,7 +6,7 @@ import (
 	"lifeline/internal/release"
 )
 
-// answered takes what isn't a command, but a question about this program.
+// answered answers a question about this program, such as --version; false for a command.
 func answered(argv []string) bool {
 	switch {
 	case len(argv) == 2 && argv[1] == canDoIt:

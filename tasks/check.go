@@ -58,12 +58,12 @@ func checkCommand() *cli.Command {
 	}
 }
 
-// unknown is err with Nagios's code for a check that can't tell: 1 and 2 are
-// verdicts, and 64 is outside of what monitors know.
+// unknown gives err Nagios's code for UNKNOWN, 3: monitors take 1 and 2 for
+// verdicts, and don't know 64.
 func unknown(err error) error { return &codeError{3, err.Error()} }
 
-// performance is what a monitor draws: behind a |, in the form of the Nagios
-// plugin guidelines.
+// performance returns the figures that a monitor draws: behind a |, in the form of
+// the Nagios plugin guidelines.
 func performance(list []instanceStatus, maxAge, warnAge time.Duration) string {
 	if len(list) == 0 {
 		return ""
@@ -85,15 +85,14 @@ func performance(list []instanceStatus, maxAge, warnAge time.Duration) string {
 	return " |" + out + fmt.Sprintf(" restarts=%d;;;0", s.Restarts)
 }
 
-// isDaemon reports whether s is kept up, not a job that ends. Without
-// --respawn it is one when no run has ever ended with 0, and its schedule
-// doesn't belong to a job.
+// isDaemon reports whether s is a daemon, and not a job that ends. A name without
+// --respawn is a daemon if it never succeeded and ticks every minute or at boot.
 func (s instanceStatus) isDaemon() bool {
 	plain := s.Schedule == "" || s.Schedule == "@reboot" || s.Schedule == install.EveryMinute
 	return s.daemon || s.LastSuccess == nil && plain
 }
 
-// judge gives Nagios's code and what there is to say.
+// judge returns Nagios's code for s, and the text behind it.
 func judge(s instanceStatus, maxAge, warnAge time.Duration) (code int, text string) {
 	good := s.State == supervisor.StateRunning || s.State == supervisor.StateReady || s.State == supervisor.StateReloading
 	if s.Paused {

@@ -17,7 +17,7 @@ import (
 	"lifeline/internal/guard"
 )
 
-// clusterOptions are those of a name that runs once in a whole cluster.
+// clusterOptions returns the options of a name that runs once in a whole cluster.
 func (o *options) clusterOptions() []*option {
 	c := &o.cluster
 	return append(o.clusterAddress(), []*option{
@@ -47,7 +47,7 @@ func (o *options) clusterOptions() []*option {
 	}...)
 }
 
-// clusterAddress is the option that subcommands have, too.
+// clusterAddress returns the cluster options that subcommands have, too.
 func (o *options) clusterAddress() []*option {
 	return []*option{{name: "cluster", value: "ADDRESS", group: aboutCluster, to: text(&o.cluster.URL),
 		usage: "run once in the whole cluster that meets at this address: etcd://HOST:2379,HOST:2379 or " +
@@ -56,7 +56,7 @@ func (o *options) clusterAddress() []*option {
 			usage: "keep names apart from those of other teams in the same engine"}}
 }
 
-// checkCluster refuses what can't go together, before anything else is done.
+// checkCluster refuses options that can't go together with or without --cluster.
 func (o *options) checkCluster(c *cli.Context) error {
 	k := &o.cluster
 	if k.URL == "" {
@@ -100,8 +100,8 @@ func (o *options) checkCluster(c *cli.Context) error {
 	return nil
 }
 
-// secretTyped refuses a password that stands on the command line. An address
-// that can't be read is refused elsewhere.
+// secretTyped refuses a password on the command line. An invalid address is refused
+// elsewhere.
 func secretTyped(url string) error {
 	if address.Check(url) == nil && address.Secret(url) && slices.ContainsFunc(os.Args[1:],
 		func(arg string) bool { return strings.Contains(arg, url) }) {
@@ -111,7 +111,7 @@ func secretTyped(url string) error {
 	return nil
 }
 
-// join makes the lease; nil without a cluster. Nothing has been started.
+// join returns the cluster's lease; nil without a cluster. It starts no worker.
 func (o *options) join(hold *guard.Hold) (*cluster.Lease, error) {
 	if o.cluster.URL == "" {
 		return nil, nil
@@ -121,8 +121,8 @@ func (o *options) join(hold *guard.Hold) (*cluster.Lease, error) {
 	return cluster.Join(o.cluster, o.name, o.sup.KillAfter, o.warn)
 }
 
-// clusterStatus is `lifeline status --cluster [URL] [NAME...]`; without the
-// address it is the one in LIFELINE_CLUSTER.
+// clusterStatus runs `lifeline status --cluster [URL] [NAME...]`; the URL is
+// LIFELINE_CLUSTER's where none is given.
 func (o *options) clusterStatus(args []string, asJSON, nodes bool) error {
 	args, err := o.clusterNames(args)
 	if err != nil {
@@ -139,7 +139,7 @@ func (o *options) clusterStatus(args []string, asJSON, nodes bool) error {
 }
 
 // clusterNames takes the address from the arguments or the environment, and
-// gives the names.
+// returns the names among the arguments.
 func (o *options) clusterNames(args []string) (names []string, err error) {
 	o.cluster.URL = os.Getenv(variableOf("cluster"))
 	if o.cluster.Prefix == "" {
@@ -156,8 +156,8 @@ func (o *options) clusterNames(args []string) (names []string, err error) {
 	return args, nil
 }
 
-// clusterToggles are --cluster and --cluster-prefix of a command that has another
-// meaning without them.
+// clusterToggles returns --cluster and --cluster-prefix for a command that also
+// works without a cluster.
 func (o *options) clusterToggles(on *bool, usage string) []*option {
 	return []*option{{name: "cluster", to: toggle(on), noEnv: true, usage: usage +
 		"; the address follows, or is in LIFELINE_CLUSTER"},
@@ -165,7 +165,7 @@ func (o *options) clusterToggles(on *bool, usage string) []*option {
 			usage: "with --cluster: the names of this team; by default LIFELINE_CLUSTER_PREFIX's"}}
 }
 
-// noCluster refuses what is for a cluster where --cluster isn't given.
+// noCluster refuses --cluster-prefix where --cluster isn't given.
 func (o *options) noCluster() error {
 	if o.cluster.Prefix != "" {
 		return usage("--cluster-prefix is for a cluster: give --cluster, too")
@@ -173,8 +173,8 @@ func (o *options) noCluster() error {
 	return nil
 }
 
-// installCluster makes a schedule the cluster's: cron has every node stand by,
-// every minute, and the tick is run once by one of them.
+// installCluster turns --schedule into --tick: cron starts a standby on every node
+// each minute, and one node runs each scheduled run.
 func (o *options) installCluster(c *cli.Context, e *install.Entry) error {
 	if err := o.checkCluster(c); err != nil || o.cluster.URL == "" {
 		return err
@@ -300,7 +300,7 @@ func ticksCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "ticks",
 		Usage:  "set back how far the cluster's ticks have been run",
-		Hidden: true, // the message that it is the remedy for names it
+		Hidden: true, // an error message names it, as the remedy
 		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this when a node's wrong " +
 			"clock has run ticks of the future.",
 		Flags: flags(o.clusterAddress()),
@@ -317,7 +317,7 @@ func ticksCommand() *cli.Command {
 	}
 }
 
-// clusterForget has the engine forget a name.
+// clusterForget removes a name from the engine.
 func (o *options) clusterForget(args []string) error {
 	names, err := o.clusterNames(args)
 	if err == nil && len(names) != 1 {
@@ -329,7 +329,7 @@ func (o *options) clusterForget(args []string) error {
 	return o.remote("forget", nil, names)
 }
 
-// clusterMetrics prints what the engine knows of all nodes.
+// clusterMetrics prints the metrics of all nodes, from the engine.
 func (o *options) clusterMetrics(args []string, out string) error {
 	if out != "" {
 		return usage("--cluster and --out don't go together: lifeline metrics --cluster prints it")
@@ -344,8 +344,8 @@ func (o *options) clusterMetrics(args []string, out string) error {
 	return o.remote("metrics", nil, nil)
 }
 
-// remote has lifeline-remote do one of its subcommands. The address goes
-// through the environment, because it may have a password in it.
+// remote runs a subcommand of lifeline-remote. The address goes through the
+// environment, because it may contain a password.
 func (o *options) remote(verb string, flags, args []string) error {
 	return o.remoteInto(os.Stdout, verb, flags, args)
 }
@@ -370,7 +370,7 @@ func (o *options) remoteInto(out io.Writer, verb string, flags, args []string) e
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return &codeError{code: max(exit.ExitCode(), 1)} // it has said why
+		return &codeError{code: max(exit.ExitCode(), 1)} // lifeline-remote has said why
 	}
 	return err
 }

@@ -17,11 +17,11 @@ import (
 	"lifeline/internal/report"
 )
 
-// maxClusterText is how much of lifeline-remote's answer is read: more than an
-// engine keeps of 20,000 names.
+// maxClusterText limits lifeline-remote's answer, in bytes: more than an engine
+// keeps of 20,000 names.
 const maxClusterText = 128 << 20
 
-// clusterPage shows the names of a cluster, and its nodes.
+// clusterPage returns the page of a cluster's names and nodes.
 func (o *options) clusterPage(r reportOptions, args []string) (*report.Page, error) {
 	names, err := o.clusterNames(args)
 	if err == nil && len(names) > 0 {
@@ -43,7 +43,7 @@ func (o *options) clusterPage(r reportOptions, args []string) (*report.Page, err
 	return pageOfNodes(nodes, time.Now(), r.every), nil
 }
 
-// limitedWriter fails after so many bytes.
+// limitedWriter fails after `left` bytes.
 type limitedWriter struct {
 	io.Writer
 	left int
@@ -56,9 +56,8 @@ func (w *limitedWriter) Write(text []byte) (int, error) {
 	return w.Writer.Write(text)
 }
 
-// pageOfNodes is the page of what the engine knows. Who holds a name, and who
-// stands by for it, is known of every node; how it went is known of those that
-// share it.
+// pageOfNodes returns the page of what the engine knows. The engine knows the holder
+// and the standbys of every name, but runs only of nodes with --share-status.
 func pageOfNodes(nodes []cluster.Node, at time.Time, every time.Duration) *report.Page {
 	p := &report.Page{Written: at, Every: every, Nodes: []report.Node{}}
 	add := func(node, name, what, text, advice string) {
@@ -112,7 +111,7 @@ func pageOfNodes(nodes []cluster.Node, at time.Time, every time.Duration) *repor
 	return p
 }
 
-// sharedNames are what a node has shared, by name.
+// sharedNames returns the statuses that a node has shared, by name.
 func sharedNames(texts []json.RawMessage) map[string]*instanceStatus {
 	list := map[string]*instanceStatus{}
 	for _, text := range texts {
@@ -124,7 +123,7 @@ func sharedNames(texts []json.RawMessage) map[string]*instanceStatus {
 	return list
 }
 
-// namesOf gives the node's names in the page's words.
+// namesOf returns the node's names as the page shows them.
 func namesOf(n cluster.Node, shared map[string]*instanceStatus) (list []report.Name) {
 	left := maps.Clone(shared)
 	add := func(name, state string, kind report.Kind) {

@@ -15,12 +15,11 @@ import (
 	"lifeline/procscan"
 )
 
-// completeWord is what the shells' completion scripts ask with: the words
-// after `lifeline`, the last one being typed. It begins with a dash, so that no
-// instance loses its name to it. The answer's first line says what comes:
-// "words" (each with what it means behind a tab), "files", "directories", or
-// "command N": behind the first N words, of which lifeline is one, begins a
-// command line of its own.
+// completeWord is the first argument by which the shells' completion scripts ask; the
+// words typed after `lifeline` follow. Names can't begin with a dash, so it takes none.
+// The answer's first line says what follows: "words" (each with its meaning behind a
+// tab), "files", "directories", or "command N". "command N" says that another command
+// line begins behind the first N words, `lifeline` included.
 const completeWord = "--complete"
 
 func complete(typed []string) {
@@ -95,7 +94,7 @@ func usageOf(c *cli.Command) string {
 
 func takesCommand(c *cli.Command) bool { return strings.Contains(usageOf(c), "COMMAND") }
 
-// wordsOf gives the first word of typed.
+// wordsOf returns the first word of typed.
 func wordsOf(typed []string, table []*option) word {
 	w := words(typed, table)[0]
 	if w.text[0] == "--" {
@@ -104,15 +103,14 @@ func wordsOf(typed []string, table []*option) word {
 	return w
 }
 
-// wantsValue reports whether the option stands last, and its value is being
-// typed.
+// wantsValue reports whether the option w still lacks its value.
 func wantsValue(w word, table []*option) bool {
 	o := find(table, w.option)
 	return o != nil && !o.isSwitch() && len(w.text) == 1 && !strings.Contains(w.text[0], "=")
 }
 
-// values are those that an option can have. before is what stands before the
-// value in the same word.
+// values returns what can follow as o's value. before is the part of the same word
+// before the value.
 func values(o *option, before, current string) (string, []string) {
 	if o == nil {
 		return "words", nil
@@ -152,8 +150,8 @@ func optionWords(table []*option) []string {
 	return out
 }
 
-// names are the instances that there are: those of the state directory and
-// those of the crontab. typed may hold a --dir.
+// names returns the instances of the state directory and the crontab. typed may
+// contain a --dir.
 func names(typed []string) []string {
 	dir := os.Getenv("LIFELINE_DIR")
 	for i, w := range typed {

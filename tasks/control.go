@@ -20,8 +20,8 @@ type refusedError struct{ why string }
 
 func (e *refusedError) Error() string { return e.why }
 
-// order has the supervisor of name do something within limit, 0 for no limit, and
-// returns the rest of its ok.
+// order sends verb to the supervisor of name, waits up to limit (0: without limit),
+// and returns what follows "ok" in the answer.
 func order(ctx context.Context, g guard.Guard, name, verb string, limit time.Duration) (string, error) {
 	path, err := g.Control(name)
 	if err != nil {
@@ -49,11 +49,11 @@ func order(ctx context.Context, g guard.Guard, name, verb string, limit time.Dur
 	return "", &refusedError{strings.TrimSpace(strings.TrimPrefix(line, "error"))}
 }
 
-// firstMoments is how long a supervisor may take until it can be spoken to.
+// firstMoments is how long a supervisor may take until its control socket answers.
 const firstMoments = 5 * time.Second
 
-// holder tells who has the name. One that has only just taken it hasn't written
-// down yet what the caller needs to know: see enough.
+// holder returns the holder of the name. A new holder may not have written its record
+// yet: holder waits up to firstMoments until enough is true of the record.
 func (o *options) holder(name string, enough func(guard.Holder) bool) (h guard.Holder, running bool, err error) {
 	for deadline := time.Now().Add(firstMoments); ; time.Sleep(10 * time.Millisecond) {
 		h, running, err = o.guard.Holder(name)
@@ -63,8 +63,8 @@ func (o *options) holder(name string, enough func(guard.Holder) bool) (h guard.H
 	}
 }
 
-// ask is order for a person, who is told what else can be done. It waits a few
-// seconds for a supervisor that has only just started the worker.
+// ask is order with errors that tell the operator what to do. It waits up to
+// firstMoments for a supervisor that has just started.
 func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
 	h, running, err := o.holder(name, func(h guard.Holder) bool { return h.Supervisor.Alive() || h.Worker.Alive() })
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// cronOptions are those of install and uninstall.
+// cronOptions are the options of install, uninstall, disable and enable.
 type cronOptions struct {
 	entry  install.Entry
 	dryRun bool
@@ -26,7 +26,7 @@ type cronOptions struct {
 
 	reboot, noReboot bool
 
-	report   string // a page's file, in the place of NAME and COMMAND
+	report   string // the page's file; then no NAME and COMMAND is given
 	noOutput bool
 }
 
@@ -39,8 +39,8 @@ func (k *cronOptions) table() []*option {
 	}
 }
 
-// path is the PATH that cron gives to the new line: the crontab's, where it sets
-// one above it.
+// path returns the PATH that cron will give to the new line: the last PATH= above
+// the line, else cron's own.
 func (k *cronOptions) path(ctx context.Context, command []string) (string, error) {
 	text, err := k.read(ctx, k.entry.Name)
 	if err != nil {
@@ -54,13 +54,13 @@ func (k *cronOptions) path(ctx context.Context, command []string) (string, error
 		e.User = cmp.Or(e.User, userName())
 	}
 	if text, err = add(text, e); err != nil {
-		return install.CronPath, nil // it is going to be said
+		return install.CronPath, nil // the edit will report the error
 	}
 	line, _, _ := install.Find(text, e.Name, k.kind())
 	return cmp.Or(line.Environment["PATH"], install.CronPath), nil
 }
 
-// read gives the text of the crontab, or of name's file.
+// read returns the text of the crontab, or of name's file in /etc/cron.d.
 func (k *cronOptions) read(ctx context.Context, name string) (string, error) {
 	if k.print {
 		return "", nil // the lines are for another place
@@ -71,7 +71,7 @@ func (k *cronOptions) read(ctx context.Context, name string) (string, error) {
 	return install.Crontab{File: k.file}.Read(ctx)
 }
 
-// kind is how the lines are written.
+// kind returns the format of the crontab's lines.
 func (k *cronOptions) kind() install.Kind {
 	switch {
 	case k.cronD:
@@ -82,7 +82,7 @@ func (k *cronOptions) kind() install.Kind {
 	return install.UserTable
 }
 
-// nextStart is when cron starts a line next; zero for @reboot. CRON_TZ counts
+// nextStart returns when cron starts a line next; zero for @reboot. CRON_TZ counts
 // where the cron daemon knows it.
 func nextStart(l install.Line) time.Time {
 	times, err := install.ParseTimes(l.Schedule)
@@ -98,8 +98,8 @@ func nextStart(l install.Line) time.Time {
 	return times.Next(now)
 }
 
-// absolute writes the paths among the options as they are seen from here: cron
-// starts in the home directory.
+// absolute makes the paths among the options absolute from cwd, because cron starts
+// in the home directory.
 func absolute(options []string, table []*option, cwd string) []string {
 	var out []string
 	for _, w := range words(options, table) {
@@ -159,7 +159,7 @@ func crontabLock() (string, error) {
 	return path, nil
 }
 
-// tell says what an edit did.
+// tell prints what an edit did.
 func (k *cronOptions) tell(name, before, after, done string) {
 	title := "crontab"
 	if k.cronD {
@@ -179,14 +179,14 @@ func (k *cronOptions) tell(name, before, after, done string) {
 	}
 }
 
-// bare is a crontab's lines without comments, for the web form of a hoster that
-// gives no crontab(1) (cPanel), or a file that another program writes.
+// bare returns a crontab's lines without comments, for the web form of a hoster
+// without crontab(1) (cPanel), or for a file that another program writes.
 func bare(crontab string) string {
 	lines := slices.Collect(strings.Lines(crontab))
 	return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "#") }), "")
 }
 
-// crontabLine finds NAME in the caller's crontab, else among the files of
+// crontabLine returns NAME's line in the caller's crontab, else in NAME's file in
 // /etc/cron.d.
 func (o *options) crontabLine(ctx context.Context, name string) (install.Line, error) {
 	text, err := o.crontabFile().Read(ctx)
@@ -221,8 +221,8 @@ func (o *options) crontabLine(ctx context.Context, name string) (install.Line, e
 		near)
 }
 
-// fromCrontab makes the whole command line of `lifeline run NAME`: what the
-// crontab has for the worker, then what was typed.
+// fromCrontab returns the whole command line of `lifeline run NAME`: the worker's
+// options in the crontab line, then the typed options, NAME and the line's command.
 func (o *options) fromCrontab(ctx context.Context, name string, typed []word, table []*option) ([]string, error) {
 	line, err := o.crontabLine(ctx, name)
 	if err != nil {

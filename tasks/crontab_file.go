@@ -7,7 +7,8 @@ import (
 	"lifeline/install"
 )
 
-// lookOptions say where a name's files, and its crontab line, are.
+// lookOptions returns the options that say where a name's files and its crontab
+// line are.
 func (o *options) lookOptions() []*option {
 	return append(o.dirOptions(), crontabOption(&o.crontab))
 }
@@ -22,10 +23,10 @@ func crontabOption(to *string) *option {
 	}), usage: "the lines are in this file, which supercronic reads, not in your crontab"}
 }
 
-// crontabFile is the crontab that --crontab names, else the caller's own.
+// crontabFile returns the crontab that --crontab names, else the caller's own.
 func (o *options) crontabFile() install.Crontab { return install.Crontab{File: o.crontab} }
 
-// inFile is the option again, for a command to paste.
+// inFile returns --crontab as it was given, for a command to paste.
 func (o *options) inFile() string {
 	if o.crontab == "" {
 		return ""
@@ -33,7 +34,7 @@ func (o *options) inFile() string {
 	return " --crontab " + typedLine([]string{o.crontab})
 }
 
-// kind is how its lines are written.
+// kind returns the format of that crontab's lines.
 func (o *options) kind() install.Kind {
 	if o.crontab != "" {
 		return install.Supercronic

@@ -16,20 +16,20 @@ import (
 	"lifeline/procscan"
 )
 
-// Block is what a program wants to have running once.
+// Block is the work that at most one instance of a program does at a time.
 type Block func(context.Context) error
 
-// Define gives the three commands of the guard to a program's own command
-// line, for an instance called name:
+// Define returns three commands for a program's own command line, for an instance
+// called name:
 //
 //	name:lifeline   runs block unless another instance does; cron calls this
 //	name:run        runs block here and now, without the guard
 //	name:terminate  ends the running instance
 //
-// The prerequisites run before block, in order, and only when block is going
-// to run; the first error is the command's. The context that both get ends
-// with SIGTERM or SIGINT. The package documentation of lifeline says what a
-// block gives up against a command of its own.
+// The prerequisites run in order before block, and only when block is going to run.
+// The first error is the command's. SIGTERM or SIGINT ends the context that they and
+// block get. The package documentation of lifeline says what a worker of its own has
+// that a block lacks.
 func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
 	var o options
 	body := func(ctx context.Context) error {
@@ -82,7 +82,7 @@ func Define(name string, block Block, prerequisites ...Block) []*cli.Command {
 	}
 }
 
-// shown gives options to a program that has urfave/cli's own help.
+// shown returns the options as flags for a program with urfave/cli's own help.
 func shown(table []*option) []cli.Flag {
 	var all []cli.Flag
 	for _, o := range table {
@@ -93,8 +93,8 @@ func shown(table []*option) []cli.Flag {
 
 type visible struct{ *option }
 
-// String is a line of that help.
+// String returns the option's line in urfave/cli's help.
 func (v visible) String() string { return v.typed() + "\t" + v.means() }
 
-// IsVisible has that help show it.
+// IsVisible makes urfave/cli's help show the option.
 func (v visible) IsVisible() bool { return true }

@@ -81,7 +81,7 @@ func enableCommand() *cli.Command {
 	}
 }
 
-// noLine says that neither a line nor a commented one starts name.
+// noLine returns the error for a name without a line, active or commented out.
 func (k *cronOptions) noLine(name string) error {
 	where := "the crontab"
 	if k.cronD {
@@ -109,7 +109,8 @@ func counted(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// stillRuns tells of an instance that the crontab's change doesn't end.
+// stillRuns says that the name's instance goes on, because the crontab's change
+// doesn't end it; "" where none runs.
 func stillRuns(before, name string, kind install.Kind) string {
 	line, found, _ := install.Find(before, name, kind)
 	if !found {

@@ -47,7 +47,7 @@ func doctorCommand() *cli.Command {
 			} else if d.Simulate {
 				return usage("NAME is missing: lifeline doctor --simulate NAME")
 			}
-			o.name = "" // what is said is for people, not in the name of one
+			o.name = "" // messages are about all names
 			d.Guard, d.Crontab, d.Found = o.guard, o.crontab, printFindings(c.App.Writer, colours(os.Stdout))
 			switch n := d.Examine(c.Context, names); n {
 			case 0:
@@ -73,7 +73,7 @@ func doctorCommand() *cli.Command {
 	}
 }
 
-// printFindings prints one after the other, under the names they are about.
+// printFindings returns a function that prints each finding under its name.
 func printFindings(out io.Writer, colour bool) func(doctor.Finding) {
 	heading := ""
 	return func(f doctor.Finding) {
@@ -95,8 +95,8 @@ func printFindings(out io.Writer, colour bool) func(doctor.Finding) {
 	}
 }
 
-// understand reads the line's options as lifeline would if cron started it:
-// with the variables of the crontab, and none of the caller's.
+// understand parses the line as lifeline would if cron started it: with the
+// crontab's variables instead of the caller's.
 func understand(l install.Line) (doctor.Start, error) {
 	defer cronVariables(l)()
 	o := new(options)
@@ -135,8 +135,8 @@ func understand(l install.Line) (doctor.Start, error) {
 		Cluster: o.cluster.URL, ClusterPrefix: o.cluster.Prefix, PingURL: o.out.setup.PingURL}, err
 }
 
-// cronVariables puts this process's LIFELINE_ variables in the place of those
-// that cron gives; the function it gives puts them back.
+// cronVariables replaces this process's LIFELINE_ variables by those of the crontab,
+// until back is called.
 func cronVariables(l install.Line) (back func()) {
 	old := map[string]string{}
 	set := func(name string) {

@@ -17,8 +17,8 @@ type effect struct {
 	is     func(*options) bool
 }
 
-// effects are all such cases. An option that isn't here works in every
-// combination, or has a check of its own (checkOutput, checkCluster).
+// effects has all such cases. Any other option works in every combination, or has
+// a check of its own (checkOutput, checkCluster).
 var effects = []effect{
 	{"respawn-on", "without --respawn", noRespawn},
 	{"respawn-delay", "without --respawn", noRespawn},
@@ -59,7 +59,7 @@ var effects = []effect{
 		s := &o.out.setup
 		return s.OnStart+s.OnSuccess+s.OnFailure+o.out.onSkip == ""
 	}},
-	// The rest is what a supervisor does, and with --exec none stays.
+	// The rest are tasks of the supervisor, and --exec leaves no supervisor.
 	{"max-runtime", withExec, isExec},
 	{"max-memory", withExec, isExec},
 	{"min-runtime", withExec, isExec},
@@ -82,7 +82,8 @@ var effects = []effect{
 const ownSocket = "on a --listen socket: lifeline has opened it, so it takes connections whatever the command does; " +
 	"give http:// or a shell command"
 
-// opens reports whether lifeline itself takes the connection that a check asks for.
+// opens reports whether the check t only connects to a socket that lifeline itself
+// has opened.
 func (o *options) opens(t probe.Target) bool {
 	return slices.ContainsFunc(o.sup.Listen, func(s supervisor.Socket) bool { return t.OnlyConnects(s.Address) })
 }
@@ -106,8 +107,8 @@ func (o *options) byNotify() bool {
 	return o.sup.ReadyBy == "notify" || o.sup.ReadyBy == "" && o.sup.Notify
 }
 
-// checkEffects refuses, by name, options that can have no effect. A variable of
-// the environment is meant for many command lines, and refuses none.
+// checkEffects refuses options that can have no effect. An option from the
+// environment passes, because a variable is for many command lines.
 func (o *options) checkEffects(c *cli.Context) error {
 	for _, e := range effects {
 		if c.IsSet(e.option) && os.Getenv(variableOf(e.option)) == "" && e.is(o) {

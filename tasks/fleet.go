@@ -25,8 +25,8 @@ const (
 	fleetOld      = 10 * time.Minute
 )
 
-// fleetPage shows what each FILE.json of a directory says. A file that can't be
-// used costs its machine, and no other.
+// fleetPage returns the page of every FILE.json in a directory. A file that can't
+// be used is shown as wrong, and leaves out its machine alone.
 func fleetPage(r reportOptions) (*report.Page, error) {
 	entries, err := os.ReadDir(r.fleet)
 	if err != nil {
@@ -75,9 +75,9 @@ func fleetPage(r reportOptions) (*report.Page, error) {
 	return p, nil
 }
 
-// readFleetFile reads what `lifeline status --json` has printed.
+// readFleetFile reads the output of `lifeline status --json` from a file.
 func readFleetFile(path string) (list []instanceStatus, written time.Time, err error) {
-	// A link may lead to what only the reader may see, and a FIFO would hold it up.
+	// A link may lead to a file that only the reader may see, and a FIFO would block.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		if errors.Is(err, unix.ELOOP) {
@@ -120,7 +120,7 @@ func readFleetFile(path string) (list []instanceStatus, written time.Time, err e
 	return list, info.ModTime(), nil
 }
 
-// label is the name, and whose it is where status --all-users says so.
+// label returns the name, with its user where status --all-users has set one.
 func (s *instanceStatus) label() string {
 	if s.User != "" {
 		return s.User + ": " + s.Name
@@ -128,7 +128,7 @@ func (s *instanceStatus) label() string {
 	return s.Name
 }
 
-// wrongs are what the status alone tells of.
+// wrongs returns what is wrong according to the status alone.
 func (s *instanceStatus) wrongs(machine string) (list []report.Wrong) {
 	add := func(what, advice, text string) {
 		list = append(list, report.Wrong{Machine: machine, Name: s.label(), What: what, Text: text, Advice: advice})

@@ -13,10 +13,9 @@ import (
 	"lifeline/internal/human"
 )
 
-// examples has a line of the help's first screen for each subcommand: how it
-// is typed, and what it does where the command's own words are too long.
-//
-// A function, because a map would be made at every tick.
+// examples returns a line of the help's first screen for each subcommand: how it is
+// typed, and what it does where the command's Usage is too long. It is a function,
+// because a variable would be built at every tick.
 func examples() map[string][2]string {
 	return map[string][2]string{
 		"":          {"lifeline web -- serve", "run it, unless it runs: what cron does"},
@@ -51,8 +50,8 @@ func examples() map[string][2]string {
 	}
 }
 
-// further are the commands that the help's first screen only names: a terminal
-// has 24 lines.
+// further has the commands that the help's first screen only names, because a
+// terminal has 24 lines.
 var further = []string{"disable", "drain", "enable", "forget", "import", "metrics", "move", "ping", "report", "runs",
 	"signal", "takeover", "undrain"}
 
@@ -85,8 +84,8 @@ func helpCommand() *cli.Command {
 	}
 }
 
-// useHelp puts our own help, one screen for the program and one page for each
-// command, in the place of urfave/cli's templates.
+// useHelp replaces urfave/cli's templates by lifeline's help: a screen for the
+// program and a page for each command.
 func useHelp(app *cli.App) {
 	cli.HelpPrinter = func(w io.Writer, _ string, data any) {
 		switch of := data.(type) {
@@ -102,7 +101,7 @@ func useHelp(app *cli.App) {
 	}
 }
 
-// writeScreen is `lifeline help`: it fits a terminal of 24 lines.
+// writeScreen writes `lifeline help`, which fits a terminal of 24 lines.
 func writeScreen(w io.Writer, app *cli.App) {
 	lines := [][2]string{examples()[""]}
 	var others []string
@@ -138,7 +137,7 @@ func writeScreen(w io.Writer, app *cli.App) {
 	fmt.Fprint(w, "lifeline help options: those of the first line. Also: man lifeline, --version.\n")
 }
 
-// writeHelp is `lifeline help COMMAND`.
+// writeHelp writes `lifeline help COMMAND`.
 func writeHelp(w io.Writer, c *cli.Command) {
 	usageText := c.UsageText
 	if usageText == "" {
@@ -168,7 +167,7 @@ func sentence(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// headings gives the headings of a table, in its order.
+// headings returns the headings of a table, in its order.
 func headings(table []*option) (all []string) {
 	for _, o := range table {
 		if !slices.Contains(all, o.group) {
@@ -203,7 +202,7 @@ func writeOptions(w io.Writer, table []*option) {
 	fmt.Fprint(w, "\nA TIME has a unit: 30s, 5m, 2h, 1d. Each option also reads LIFELINE_<OPTION>.\n")
 }
 
-// wrap breaks text into lines of at most width, where it can be broken.
+// wrap breaks text at spaces into lines of at most width; a longer word stays whole.
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""

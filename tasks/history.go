@@ -169,7 +169,7 @@ func (h *historyView) print(shown []journal.Run, onlyFailed bool) {
 		t.Skipped)
 }
 
-// paint gives text a colour, on a terminal that has them.
+// paint colours text, on a terminal that has colours.
 func (h *historyView) paint(shade, text string) string {
 	if !h.colour || text == "" {
 		return text
@@ -180,7 +180,7 @@ func (h *historyView) paint(shade, text string) string {
 // timelineWidth is how many blocks a timeline has.
 const timelineWidth = 60
 
-// bars shows when it was up.
+// bars returns a timeline in glyphs.
 func (h *historyView) bars(t report.Timeline) string {
 	var b strings.Builder
 	glyphs := map[report.Slot][2]string{report.None: {"·", ""}, report.Part: {"▌", "32"}, report.Up: {"█", "32"},
@@ -196,7 +196,7 @@ func (h *historyView) bars(t report.Timeline) string {
 	return b.String()
 }
 
-// chunksOf gives the longest pieces of equal elements.
+// chunksOf yields the runs of equal elements in list.
 func chunksOf[T comparable](list []T) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
 		for len(list) > 0 {
@@ -212,7 +212,7 @@ func chunksOf[T comparable](list []T) iter.Seq[[]T] {
 	}
 }
 
-// sparkline shows how long the last runs took.
+// sparkline returns the lengths of the last runs as bars.
 func (h *historyView) sparkline(l report.Lengths) string {
 	levels := []rune("▁▂▃▄▅▆▇█")
 	longest := time.Duration(1)

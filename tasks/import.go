@@ -50,7 +50,7 @@ func importCommand() *cli.Command {
 			taken := map[string]bool{}
 			for n := range list {
 				i := &list[n]
-				if slices.Contains(subcommands, i.Name) { // it is no instance's
+				if slices.Contains(subcommands, i.Name) { // the name of a subcommand
 					i.Name += "-job"
 				}
 				name := i.Name
@@ -81,8 +81,8 @@ func importCommand() *cli.Command {
 	}
 }
 
-// applyImport installs the list. Of the caller's own crontab the old line goes
-// first: two that start the same would run at once.
+// applyImport installs the list, then comments out the old lines of the caller's own
+// crontab. Both lines would start the same command.
 func applyImport(c *cli.Context, own bool, list []install.Imported) error {
 	self, err := os.Executable()
 	if err != nil {

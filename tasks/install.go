@@ -107,8 +107,8 @@ func installCommand(argv []string) *cli.Command {
 	}
 }
 
-// atBoot decides about the @reboot line. What ticks every minute is to run at
-// all times, so from the boot on. A job with a schedule isn't to run at boot.
+// atBoot decides about the @reboot line. A name that ticks every minute runs from the
+// boot on; a job with a schedule does so only with --reboot.
 func (k *cronOptions) atBoot() error {
 	always := strings.Join(strings.Fields(k.entry.Schedule), " ") == install.EveryMinute
 	k.entry.Reboot = always && !k.noReboot && k.file == "" || k.reboot
@@ -129,8 +129,8 @@ func (k *cronOptions) atBoot() error {
 	return nil
 }
 
-// fromEnviron is for options that a LIFELINE_ variable has set: cron won't
-// have that variable.
+// fromEnviron returns the options that LIFELINE_ variables have set, because cron
+// won't have these variables.
 func fromEnviron(typed []word, table []*option) []string {
 	var out []string
 	for _, o := range table {
@@ -142,8 +142,8 @@ func fromEnviron(typed []word, table []*option) []string {
 	return out
 }
 
-// binary is the program that cron is to start: the path it was called by, with
-// links left as they are, so that an upgrade that moves a link is followed.
+// binary returns the path of lifeline for the crontab: the path it was called by.
+// Links stay unresolved, so that cron follows an upgrade that moves a link.
 func binary() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -164,12 +164,12 @@ func isExecutable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// isShellWord reports a word that means something to a shell alone.
+// isShellWord reports whether word is an operator of the shell.
 func isShellWord(word string) bool {
 	return slices.Contains(strings.Fields("| || && & ; > >> < 1> 1>> 2> 2>> 2>&1 >&2 &> &>>"), word)
 }
 
-// shellWord writes text as one word for sh.
+// shellWord quotes text as one word for sh.
 func shellWord(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func sameFile(a, b string) bool {
@@ -227,16 +227,15 @@ func (k *cronOptions) install(ctx context.Context, o *options) error {
 	return nil
 }
 
-// warnOfLine tells what will keep the new line from starting it, as doctor sees
-// it.
+// warnOfLine warns of what doctor finds wrong with the new line.
 func (o *options) warnOfLine(ctx context.Context) {
 	for _, text := range o.wrongOfLine(ctx) {
 		o.warn("%s", text)
 	}
 }
 
-// wrongOfLine is what doctor finds wrong with name's line, not with what has run;
-// with kinds only that.
+// wrongOfLine returns what doctor finds wrong with o.name's line, without its past
+// runs. kinds limits it to findings of these kinds.
 func (o *options) wrongOfLine(ctx context.Context, kinds ...string) (texts []string) {
 	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile}
 	d.Found = func(f doctor.Finding) {
@@ -281,7 +280,8 @@ func newArgv(text, name string, kind install.Kind) []string {
 	return line.Argv
 }
 
-// suitCrond keeps out of the crontab what the daemon here can't bear.
+// suitCrond refuses, or leaves out with a warning, lines that the cron daemon here
+// can't run.
 func (k *cronOptions) suitCrond(o *options) error {
 	d, lesser := doctor.LesserCrond()
 	if !lesser || k.file != "" || k.print {
@@ -301,7 +301,7 @@ func (k *cronOptions) suitCrond(o *options) error {
 	}
 	text, err := install.Add("", *e)
 	if err != nil {
-		return nil // it is going to be said
+		return nil // the edit will report the error
 	}
 	for _, line := range install.Entries(text, install.UserTable) {
 		if problem := d.Problem(line); problem != "" {

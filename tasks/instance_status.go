@@ -18,15 +18,15 @@ import (
 	"lifeline/procscan"
 )
 
-// instanceStatus is how a name stands: what `lifeline status --json` prints. Fields
-// may be added; their meaning doesn't change.
+// instanceStatus is the status of a name, as `lifeline status --json` prints it.
+// Fields may be added; their meaning doesn't change.
 type instanceStatus struct {
 	Name string `json:"name"`
 	User string `json:"user,omitempty"`
 	// starting, running, ready, reloading, stopping, backing off, standing by,
 	// waiting, orphaned, paused, not running
 	State       string         `json:"state"`
-	Running     bool           `json:"running"` // a worker or a supervisor of it lives
+	Running     bool           `json:"running"` // its worker or its supervisor lives
 	PID         int            `json:"pid,omitempty"`
 	Supervisor  int            `json:"supervisor,omitempty"`
 	Command     []string       `json:"command,omitempty"`
@@ -35,9 +35,9 @@ type instanceStatus struct {
 	Restarts    int            `json:"restarts"`             // by this supervisor
 	Reloads     int            `json:"reloads"`
 	Status      string         `json:"status,omitempty"` // the worker's own STATUS=
-	Lost        string         `json:"lost,omitempty"`   // what of an adopted worker can't be taken up
+	Lost        string         `json:"lost,omitempty"`   // what couldn't be taken over with an adopted worker
 	Memory      uint64         `json:"memory_bytes"`     // resident, of the whole tree
-	CPU         float64        `json:"cpu_seconds"`      // used by what lives of the tree
+	CPU         float64        `json:"cpu_seconds"`      // used by the living processes of the tree
 	Processes   int            `json:"processes"`
 	Paused      bool           `json:"paused"`
 	PausedUntil *time.Time     `json:"paused_until,omitempty"`
@@ -52,27 +52,27 @@ type instanceStatus struct {
 	Failing     *time.Time     `json:"failing_since,omitempty"` // the start of the first failure since the last success
 	Skipped     int            `json:"skipped,omitempty"`       // ticks that found the present worker running
 	Usual       float64        `json:"usual_seconds,omitempty"` // of a job that has run for ten times its usual length
-	NextTick    *time.Time     `json:"next_tick,omitempty"`     // when cron starts it next; none is given for every minute
-	Problem     string         `json:"problem,omitempty"`       // what couldn't be told
+	NextTick    *time.Time     `json:"next_tick,omitempty"`     // when cron starts the name next; nil for every minute
+	Problem     string         `json:"problem,omitempty"`       // why something is unknown
 
 	since  time.Time // of State, where that is known
-	daemon bool      // it is kept up (--respawn), not a job that ends
+	daemon bool      // the supervisor has --respawn
 	worker procscan.ID
 	guard  guard.Guard // where the name's files are
 }
 
-// States that only the look from outside knows.
+// The states that a supervisor never writes: status finds them from outside.
 const (
-	stateOrphaned = "orphaned" // its supervisor was killed; the next tick takes it on
+	stateOrphaned = "orphaned" // its supervisor was killed; the next tick adopts the worker
 	statePaused   = "paused"
 	stateDown     = "not running"
 )
 
-// ticksPerSecond is USER_HZ, in which /proc counts: 100 everywhere Go runs
+// ticksPerSecond is USER_HZ, the unit of /proc's times: 100 everywhere Go runs
 // (proc(5), sysconf(_SC_CLK_TCK)).
 const ticksPerSecond = 100
 
-// stand looks at the names; at all that are known, if none is given.
+// stand returns the status of the names, or of all known names if none is given.
 func (o *options) stand(ctx context.Context, names []string) ([]instanceStatus, error) {
 	lines := o.scheduled(ctx)
 	if len(names) == 0 {
@@ -108,8 +108,8 @@ func (o *options) stand(ctx context.Context, names []string) ([]instanceStatus, 
 	return list, nil
 }
 
-// ofLine gives options with the directories that name's crontab line asks for;
-// false where it asks for none, or the caller has.
+// ofLine returns options with the directories that name's crontab line sets; false
+// where the line sets none, or the caller has given a directory.
 func (o *options) ofLine(lines []install.Line, name string) (*options, bool) {
 	if o.guard.Dir != "" || o.guard.StateDir != "" {
 		return nil, false
@@ -133,7 +133,7 @@ func (o *options) ofLine(lines []install.Line, name string) (*options, bool) {
 	return nil, false
 }
 
-// followLine has o look where name's crontab line works.
+// followLine sets o's directories to those of name's crontab line.
 func (o *options) followLine(ctx context.Context, name string) {
 	if o.guard.Dir != "" || o.guard.StateDir != "" {
 		return
@@ -143,8 +143,8 @@ func (o *options) followLine(ctx context.Context, name string) {
 	}
 }
 
-// scheduled are the lines of the user's crontab, and of /etc/cron.d for this
-// user. One that can't be read has none.
+// scheduled returns the lines of the user's crontab, and of the system crontabs for
+// this user. A crontab that can't be read counts as empty.
 func (o *options) scheduled(ctx context.Context) []install.Line {
 	var lines []install.Line
 	if text, err := o.crontabFile().Read(ctx); err == nil {
@@ -152,7 +152,7 @@ func (o *options) scheduled(ctx context.Context) []install.Line {
 	}
 	files, _ := filepath.Glob("/etc/cron.d/*")
 	files = append(files, "/etc/crontab")
-	if o.crontab != "" { // what supercronic doesn't read
+	if o.crontab != "" { // supercronic reads none of them
 		files = nil
 	}
 	for _, file := range files {
@@ -198,8 +198,7 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 		s.Supervisor = in.Supervisor.PID
 	}
 	written := o.written(in.Name, &s)
-	// What was written down counts only while the very process that wrote it
-	// lives.
+	// The journal's state counts only while the process that wrote it lives.
 	if !in.Alive() && !o.guard.IsOwnMemory() {
 		in = foreignInstance(in, written)
 		s.PID, s.worker, s.Running = in.Worker.PID, in.Worker, in.Alive()
@@ -215,10 +214,10 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
 		if w := written.Worker; w == nil || !(procscan.ID{PID: w.PID, Start: w.Start}).Alive() {
 			switch {
-			case in.Worker.Alive(): // started this moment: it isn't written yet
+			case in.Worker.Alive(): // just started, and not yet in the journal
 				s.State = supervisor.StateStarting
 			case s.State == supervisor.StateRunning || s.State == supervisor.StateReady:
-				s.State = supervisor.StateStopping // gone this moment
+				s.State = supervisor.StateStopping // just ended
 			}
 			s.UpSince = nil
 		} else {
@@ -250,13 +249,13 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 	return s
 }
 
-// failed reports a run that didn't end as it should, nor because it was told to.
+// failed reports whether a run neither succeeded nor was stopped.
 func failed(r *journal.Run) bool {
 	return r != nil && !r.Good() && r.Outcome != journal.Stopped
 }
 
-// foreignInstance is what another user's journal tells, and the process table
-// confirms: the locks and the processes' environments are closed to the caller.
+// foreignInstance returns the instance that another user's journal names and the
+// process table confirms. The caller can't read that user's locks and environments.
 func foreignInstance(in guard.Instance, written journal.State) guard.Instance {
 	if sup := procscan.ID(written.Supervisor); written.Boot == procscan.BootID() && sup.Alive() {
 		in.Supervisor = sup
@@ -267,7 +266,7 @@ func foreignInstance(in guard.Instance, written journal.State) guard.Instance {
 	return in
 }
 
-// written reads what the supervisor has written down.
+// written returns the state in the journal, and copies the last runs from it into s.
 func (o *options) written(name string, s *instanceStatus) journal.State {
 	path, _, err := o.guard.Journal(name)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"lifeline/procscan"
 )
 
-// journal has the loop's events written down: what status, history, check and
-// metrics read. The function it gives ends that, when the loop has ended.
+// journal returns events that write the journal, which status, history, check and
+// metrics read. end closes the journal after the loop has ended.
 func (o *options) journal(hold *guard.Hold, argv []string, generation string) (events supervisor.Events, end func()) {
 	state, history := hold.Journal()
 	self := procscan.Self()

@@ -43,8 +43,8 @@ func logsCommand() *cli.Command {
 	}
 }
 
-// logOf finds the log of a name: where it was written last, or where the
-// crontab says that it will be.
+// logOf returns the path of a name's log: the last one written, else the one in the
+// crontab line.
 func (o *options) logOf(c *cli.Context, name string) (string, error) {
 	path, err := o.guard.Log(name)
 	if err != nil || path != "" {
@@ -74,7 +74,7 @@ func (o *options) logOf(c *cli.Context, name string) (string, error) {
 		return "", none
 	}
 	if home, err := os.UserHomeDir(); err == nil && !filepath.IsAbs(path) {
-		path = filepath.Join(home, path) // where cron starts
+		path = filepath.Join(home, path) // cron starts commands there
 	}
 	return path, nil
 }

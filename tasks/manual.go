@@ -10,10 +10,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Manual writes lifeline(1), in the macros of man(7). The commands and options
-// are those of the program. text has the rest: each section begins with a line
-// `# TITLE`. date stands at the foot of the page. Manual is for a program that is
-// run at build time: nothing of it is linked into lifeline.
+// Manual writes lifeline(1), in the macros of man(7). It takes the commands and
+// options from the program, and the other sections from text: each begins with a line
+// `# TITLE`. date stands at the foot of the page. A program that is run at build time
+// calls Manual, so lifeline itself doesn't link it.
 func Manual(w io.Writer, text, date string) error {
 	m := &roff{w: w}
 	app := newApp(new(options), nil)
@@ -52,8 +52,8 @@ func Manual(w io.Writer, text, date string) error {
 	return m.err
 }
 
-// exitCodes is the table of the manual: what exitCode, package supervisor and
-// package process give.
+// exitCodes returns the manual's table of the codes from exitCode, package supervisor
+// and package process.
 func exitCodes() [][2]string {
 	return [][2]string{
 		{"0", "done; or another instance runs (-E gives another code for that), or the name is paused"},
@@ -70,7 +70,7 @@ func exitCodes() [][2]string {
 	}
 }
 
-// roff writes the macros; the first error stays.
+// roff writes the macros, and keeps the first error.
 type roff struct {
 	w   io.Writer
 	err error
@@ -82,8 +82,8 @@ func (m *roff) line(s string) {
 	}
 }
 
-// escape keeps text what it is: a hyphen that is typed, a backslash, and a dot
-// or quote that would begin a line.
+// escape escapes text for roff, so that hyphens, backslashes, quotes and a leading dot
+// appear as they are.
 func escape(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(s)
 	for i := 0; i < len(s); i++ {
@@ -122,7 +122,8 @@ func (m *roff) item(what, says string) {
 	m.text(says)
 }
 
-// paragraphs are separated by blank lines; one that is indented is typed.
+// paragraphs writes text's paragraphs, which blank lines separate. An indented
+// paragraph is set as it stands.
 func (m *roff) paragraphs(text string) {
 	for i, p := range strings.Split(text, "\n\n") {
 		switch {
@@ -153,7 +154,7 @@ func (m *roff) command(c *cli.Command) {
 		m.line(".PP")
 		m.paragraphs(rest)
 	}
-	// What it shares with the program itself is said there.
+	// OPTIONS describes the options that the command shares with the program.
 	table := optionsOf(c.Flags)
 	all := new(options).table()
 	own := slices.DeleteFunc(slices.Clone(table), func(o *option) bool {

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unnamedFile holds text for the next program in this process.
+// unnamedFile returns the descriptor of a memory file that holds text, for the next
+// program in this process.
 func unnamedFile(text []byte) (int, error) {
 	fd, err := unix.MemfdCreate("lifeline", 0) // open across execve
 	if err != nil {

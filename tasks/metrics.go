@@ -136,7 +136,7 @@ var metricList = []metric{
 		func(s instanceStatus) (float64, bool) { return seconds(s.LastSuccess) }},
 }
 
-// writeMetrics writes every family, and the time of the look.
+// writeMetrics writes every family, and the time of the census.
 func writeMetrics(b *bytes.Buffer, list []instanceStatus) {
 	header := func(name, kind, help string) { fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind) }
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
@@ -161,8 +161,8 @@ func writeMetrics(b *bytes.Buffer, list []instanceStatus) {
 	fmt.Fprintf(b, "lifeline_look_time_seconds %s\n", number(float64(time.Now().UnixMilli())/1000))
 }
 
-// replaceFile writes path so that a reader sees the old or the new one, never
-// half of one. what is what stands in it.
+// replaceFile replaces path in one step, so that readers see the whole old file or
+// the whole new file. what names the contents in errors.
 func replaceFile(path, what string, mode os.FileMode, text []byte) error {
 	if err := replaceable(path, what); err != nil {
 		return err
@@ -192,7 +192,8 @@ func replaceFile(path, what string, mode os.FileMode, text []byte) error {
 	return nil
 }
 
-// replaceable refuses what a file would take the place of: /dev/null, a pipe, a link.
+// replaceable refuses a path that isn't a regular file, such as /dev/null, a pipe or
+// a link.
 func replaceable(path, what string) error {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("cannot write %s to %s: it is no regular file, and would be replaced by one; give a file, or a "+

@@ -11,8 +11,8 @@ import (
 	"lifeline/internal/human"
 )
 
-// meant are commands of other tools, and what they are here. NAME stands for the
-// names that were typed, and the options.
+// meant maps commands of other tools to lifeline's. NAME stands for the typed names
+// and options.
 var meant = map[string]string{
 	"stop": "terminate NAME", "kill": "terminate NAME", "end": "terminate NAME", "quit": "terminate NAME",
 	"down": "terminate NAME", "term": "terminate NAME",
@@ -28,8 +28,8 @@ var meant = map[string]string{
 	"runs":  "history NAME", "version": "--version", "edit": "install NAME -- COMMAND",
 }
 
-// meantCommand is an error when args begin with what may be a slip in a
-// subcommand's name, or with another tool's; nil when it looks like an instance's.
+// meantCommand returns an error when args begin with a mistyped subcommand, or with
+// another tool's; nil when args begin with an instance's name.
 func meantCommand(args []string) error {
 	if len(args) > 1 && args[1] == "--" {
 		return nil
@@ -51,7 +51,7 @@ func meantCommand(args []string) error {
 	}
 	near := human.Nearest(args[0], subcommands)
 	if near == "" || len(rest) > 0 && strings.HasPrefix(rest[0], "-") && slices.Contains(rest, "--") {
-		// With a command, and no name between, it is a name that options follow.
+		// An option and -- follow: the word is an instance's name before its options.
 		return nil
 	}
 	return noCommand(args[0], typedLine(append([]string{"lifeline", near}, rest...)))
@@ -62,7 +62,7 @@ func noCommand(typed, line string) error {
 		"lifeline %s -- COMMAND)", typed, line, typed)
 }
 
-// typedLine writes words so that they can be pasted.
+// typedLine quotes words as a line to paste into a shell.
 func typedLine(words []string) string {
 	var out []string
 	for _, w := range words {
@@ -74,7 +74,7 @@ func typedLine(words []string) string {
 	return strings.Join(out, " ")
 }
 
-// noOption says that a command line, argv, has an option that doesn't exist there.
+// noOption returns the error for an option of argv that doesn't exist there.
 func noOption(c *cli.Context, argv []string, name string) error {
 	all, where := new(options).table(), ""
 	table := all
@@ -101,7 +101,7 @@ func noOption(c *cli.Context, argv []string, name string) error {
 	return usage("there is no option --%s; see lifeline help%s", name, or(where, " options"))
 }
 
-// renamed is argv with another name for one of its options.
+// renamed returns argv with the option name replaced by near.
 func renamed(argv []string, name, near string) []string {
 	out := append([]string{"lifeline"}, argv[1:]...)
 	for i, arg := range out {
@@ -131,9 +131,9 @@ func optionNames(table []*option) []string {
 	return names
 }
 
-// warnOfVariables tells of variables that look like an option's, and are none.
+// warnOfVariables warns of variables that look like a mistyped option's.
 func (o *options) warnOfVariables() {
-	table := new(options).table() // its rows set what they belong to
+	table := new(options).table() // a fresh table, because a table's rows set the options they belong to
 	for _, kv := range os.Environ() {
 		variable, _, _ := strings.Cut(kv, "=")
 		typed, ours := strings.CutPrefix(variable, "LIFELINE_")
@@ -151,15 +151,15 @@ func (o *options) warnOfVariables() {
 	}
 }
 
-// ownVariables are those, without their prefix, that are no option's: of the
-// marker, the protocols and the hooks.
+// ownVariables has the variables of the marker, the protocols and the hooks, without
+// their prefix. No option belongs to them.
 var ownVariables = []string{"NAME", "SPACE", "ID", "SUPERVISOR", "FD", "FENCE", "NODE", "TICK", "STUB", "PID",
 	"CLUSTER_PASSWORD", "CLUSTER_PASSWORD_FILE",
 	"CRONTAB", "WORKER", "STARTED", "SKIPPED", "SIGNAL", "SECONDS", "RUN", "REASON", "LOG_FILE", "EVENT", "ENDED",
 	"COMMAND", "CODE"}
 
-// unknownName is what to say of a name that has never been here and that no line
-// starts; "" where it is known.
+// unknownName returns a hint for a name without files and crontab lines; "" for a
+// known name.
 func (o *options) unknownName(ctx context.Context, name string) string {
 	names, err := o.guard.Names()
 	if err != nil {

@@ -15,27 +15,26 @@ import (
 )
 
 // option is a row of an options table: how the option is typed, where its value
-// goes, and what it means. It is the flag that urfave/cli parses, and what the
-// help, the manual and the completion show.
+// goes, and what it means. urfave/cli parses the row as a flag; help, manual and
+// completion show it.
 type option struct {
 	name   string
 	short  string // one letter
 	group  string // its heading in the help
 	to     flag.Value
-	value  string // stands for its value in the help; "" for a switch
-	preset string // the value when it isn't given, where to doesn't know it
+	value  string // what stands for the value in the help; "" for a switch
+	preset string // the default, where `to` doesn't show it
 	usage  string
-	noEnv  bool // it doesn't read LIFELINE_<NAME>
+	noEnv  bool // the option doesn't read LIFELINE_<NAME>
 
 	names []string
 	given bool // on the command line or in the environment
 }
 
-// String, Apply, Names and IsSet make it a cli.Flag.
+// String returns the long form. String, Apply, Names and IsSet make option a cli.Flag.
 func (o *option) String() string { return "--" + o.name }
 
-// Apply puts the option into urfave/cli's set, with the value that the
-// environment gives.
+// Apply adds the option to urfave/cli's set, and takes its value from the environment.
 func (o *option) Apply(set *flag.FlagSet) error {
 	if text := os.Getenv(o.env()); text != "" && !o.noEnv {
 		if err := o.to.Set(text); err != nil {
@@ -61,7 +60,7 @@ func (o *option) Names() []string {
 
 func (o *option) IsSet() bool { return o.given }
 
-// env is the variable that the option reads.
+// env returns the variable that the option reads.
 func (o *option) env() string { return variableOf(o.name) }
 
 func variableOf(option string) string {
@@ -71,7 +70,7 @@ func variableOf(option string) string {
 // isSwitch reports whether the option takes no value.
 func (o *option) isSwitch() bool { return o.value == "" }
 
-// typed is how the help shows it: -E, --conflict-exit-code N.
+// typed returns the option as the help shows it: -E, --conflict-exit-code N.
 func (o *option) typed() string {
 	text := "--" + o.name
 	if o.short != "" {
@@ -83,7 +82,7 @@ func (o *option) typed() string {
 	return text
 }
 
-// means is its usage with the value that it has when it isn't given.
+// means returns the option's usage with its default.
 func (o *option) means() string {
 	preset := o.preset
 	if preset == "" && !o.isSwitch() {
@@ -95,7 +94,7 @@ func (o *option) means() string {
 	return o.usage + " (default: " + preset + ")"
 }
 
-// flags gives tables to urfave/cli.
+// flags returns the rows of tables as urfave/cli's flags.
 func flags(tables ...[]*option) []cli.Flag {
 	var all []cli.Flag
 	for _, table := range tables {
@@ -106,7 +105,7 @@ func flags(tables ...[]*option) []cli.Flag {
 	return all
 }
 
-// optionsOf gives back what flags got.
+// optionsOf returns the rows that flags got.
 func optionsOf(flags []cli.Flag) []*option {
 	var table []*option
 	for _, f := range flags {
@@ -117,7 +116,7 @@ func optionsOf(flags []cli.Flag) []*option {
 	return table
 }
 
-// find gives the option of that name; nil where there is none.
+// find returns the option of that name; nil if there is none.
 func find(table []*option, name string) *option {
 	i := slices.IndexFunc(table, func(o *option) bool { return slices.Contains(o.Names(), name) })
 	if i < 0 {
@@ -126,7 +125,7 @@ func find(table []*option, name string) *option {
 	return table[i]
 }
 
-// A toggle is a switch.
+// A toggleValue is a switch.
 type toggleValue struct{ at *bool }
 
 func toggle(at *bool) toggleValue { return toggleValue{at} }
@@ -164,8 +163,8 @@ func textOr(at *string, preset string) textValue {
 	return textValue{at}
 }
 
-// Set refuses an empty text, which comes of a shell's variable that isn't set: of
-// --user "$APP" root would be left, of --schedule "$WHEN" every minute.
+// Set refuses an empty text, because it comes from an unset shell variable: --user
+// "$APP" would leave root, --schedule "$WHEN" every minute.
 func (v textValue) Set(s string) error {
 	if s == "" {
 		return errors.New("it is empty: give a value, or leave the option out")
@@ -219,7 +218,7 @@ func (v numberValue) String() string {
 	return strconv.Itoa(*v.at)
 }
 
-// into is a number that may also not be given: then at stays nil.
+// into reads a number into *at, which stays nil where the option isn't given.
 func into(at **int, min, max int) setValue {
 	return func(s string) error {
 		var n int
@@ -231,7 +230,7 @@ func into(at **int, min, max int) setValue {
 	}
 }
 
-// A setValue reads a value by a func, and shows none.
+// A setValue passes a value to a func, and shows no default.
 type setValue func(string) error
 
 func set(read func(string) error) setValue { return read }
@@ -272,7 +271,7 @@ func (v durationValue) Set(s string) error {
 	return nil
 }
 
-// parseTime is time.ParseDuration with days and weeks before the rest: 1d12h.
+// parseTime is time.ParseDuration with weeks and days in front: 1w, 1d12h.
 func parseTime(s string) (time.Duration, error) {
 	var days time.Duration
 	for _, unit := range []struct {

@@ -16,8 +16,8 @@ import (
 	"lifeline/internal/supervisor"
 )
 
-// options is what the command line fills: the guard's and the supervisor's
-// own structs, and the few things that are decided here.
+// options holds what the command line sets: the structs of the guard, supervisor,
+// cluster and logger, and the few options of this package.
 type options struct {
 	name         string
 	guard        guard.Guard
@@ -31,10 +31,10 @@ type options struct {
 	verbose      bool
 	cluster      cluster.Options
 	out          outputOptions
-	user, group  string    // who the command runs as; "" for lifeline's own
+	user, group  string    // the command's user and group; "" for lifeline's own
 	left         string    // the working directory that the supervisor has left; "" for none
-	crontab      string    // the file of --crontab: the lines stand there, not in crontab(1)'s; "" for none
-	own          []*option // what this command line may have; nil for the guard's
+	crontab      string    // the file of --crontab; "" for crontab(1)
+	own          []*option // the subcommand's options; nil for the guard's
 }
 
 // The headings of the options in the help.
@@ -47,12 +47,12 @@ const (
 	aboutOutput  = "What it prints, and who is told"
 )
 
-// table has the options of `lifeline NAME -- COMMAND`.
+// table returns the options of `lifeline NAME -- COMMAND`.
 func (o *options) table() []*option {
 	return slices.Concat(o.dirOptions(), o.guardOptions(), o.clusterOptions(), o.workerOptions())
 }
 
-// dirOptions say which namespace is meant.
+// dirOptions returns the options that choose the namespace.
 func (o *options) dirOptions() []*option {
 	return []*option{
 		{name: "dir", value: "DIRECTORY", group: aboutGuard, to: text(&o.guard.Dir), preset: "by user",
@@ -86,7 +86,7 @@ func (o *options) guardOptions() []*option {
 	}
 }
 
-// workerOptions are those that `lifeline run` has as well.
+// workerOptions returns the options that `lifeline run` has as well.
 func (o *options) workerOptions() []*option {
 	return slices.Concat(o.outputOptions(), o.startOptions(), o.supervisorOptions(), o.reloadOptions())
 }
@@ -224,8 +224,8 @@ func (u *umask) Set(s string) error {
 
 func (u *umask) String() string { return "" }
 
-// command takes NAME and COMMAND from the arguments, the last words of argv. A
-// wrong order is what people get wrong most: say it.
+// command takes NAME and COMMAND from args, the last words of argv. A wrong order is
+// the most frequent mistake, so its errors show the right one.
 func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 	form := "lifeline [options]"
 	if o.own != nil { // a subcommand
@@ -265,7 +265,7 @@ func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 	return args[2:], nil
 }
 
-// known are the options of this command line, for a hint.
+// known returns the options of this command line, for a hint.
 func (o *options) known() []*option {
 	if o.own == nil {
 		return new(options).table()
@@ -273,7 +273,7 @@ func (o *options) known() []*option {
 	return o.own
 }
 
-// inOrder writes the command line again with the options before the name.
+// inOrder returns the command line with the options before the name.
 func inOrder(argv, args []string, table []*option) string {
 	line := append([]string{"lifeline"}, argv[1:max(1, len(argv)-len(args))]...)
 	var others []string
@@ -293,7 +293,7 @@ func inOrder(argv, args []string, table []*option) string {
 	return typedLine(append(append(line, args[0]), others...))
 }
 
-// checkUser refuses what only root can do.
+// checkUser refuses --user and --group to users other than root.
 func (o *options) checkUser() error {
 	if o.user+o.group != "" && os.Geteuid() != 0 {
 		return usage("--user, --group: only root can run a command as another user or group; put the line into root's " +
@@ -306,7 +306,7 @@ func (o *options) warn(format string, args ...any) {
 	say(os.Stderr, o.name, fmt.Sprintf(format, args...))
 }
 
-// jitterOf spreads the starts of many hosts, always in the same way.
+// jitterOf returns a delay below d, always the same for a host and name.
 func jitterOf(d time.Duration, name string) time.Duration {
 	if d <= 0 {
 		return 0
@@ -317,8 +317,8 @@ func jitterOf(d time.Duration, name string) time.Duration {
 	return time.Duration(h.Sum64() % uint64(d))
 }
 
-// readEnvFile reads NAME=VALUE lines; blank lines and those that begin with #
-// are passed over, one pair of quotes around a value is taken off.
+// readEnvFile reads NAME=VALUE lines. It skips blank lines and lines that begin with
+// #, and removes a pair of quotes around a value.
 func readEnvFile(path string) ([]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

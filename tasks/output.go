@@ -21,7 +21,7 @@ import (
 	"lifeline/procscan"
 )
 
-// outputOptions are about what the worker prints, and who is told how it went.
+// outputOptions are the options about the worker's output, hooks and pings.
 type outputOptions struct {
 	log       output.Log
 	setup     logger.Setup
@@ -135,14 +135,14 @@ func isURL(s string) bool {
 	return (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) && !strings.ContainsAny(s, " \t\r\n")
 }
 
-// prepareOutput makes out of the options what a logger is to do; there will be a
-// start.
+// prepareOutput turns the options into the logger's setup, once it is certain that
+// the worker will be started.
 func (o *options) prepareOutput(argv []string) error {
 	s := &o.out.setup
 	s.Name = o.name
 	s.Vars = []string{"LIFELINE_COMMAND=" + strings.Join(argv, " ")}
 	s.Dir, _ = os.Getwd()
-	if o.guard.Dir != "" { // a hook that calls lifeline is to find it
+	if o.guard.Dir != "" { // for hooks that call lifeline
 		s.Vars = append(s.Vars, "LIFELINE_DIR="+o.guard.Dir)
 	}
 	if path := o.out.log.Path; path != "" {
@@ -184,8 +184,8 @@ func (o *options) prepareOutput(argv []string) error {
 	return nil
 }
 
-// attend has a logger do what the output options ask for, and tells it what
-// happens. generation is that of a worker that lives already.
+// attend starts a logger if the output options need one, and sends it the job's
+// events. generation is the generation of a worker that already lives.
 func (o *options) attend(place logger.Place, job *supervisor.Job, generation string) error {
 	if err := o.prepareOutput(job.Argv); err != nil {
 		return err
@@ -195,7 +195,7 @@ func (o *options) attend(place logger.Place, job *supervisor.Job, generation str
 		return nil
 	}
 	client, err := logger.Open(place, s, supervisor.Environ(nil), o.warn)
-	if err != nil && place != (logger.Place{}) { // no room for a FIFO: no reason not to run
+	if err != nil && place != (logger.Place{}) { // without a FIFO the worker can still run
 		o.warn("%v: should this lifeline be killed, the output is written nowhere", err)
 		client, err = logger.Open(logger.Place{}, s, supervisor.Environ(nil), o.warn)
 	}
@@ -219,7 +219,7 @@ func (o *options) attend(place logger.Place, job *supervisor.Job, generation str
 		if others.Ended != nil {
 			others.Ended(r)
 		}
-		if r.Generation != known && r.Ready != nil { // it was over before its start could be told
+		if r.Generation != known && r.Ready != nil { // the run ended before its start was reported
 			client.Started(journal.Run{Generation: r.Generation, PID: r.PID, Start: r.Start})
 		}
 		if r.Outcome == journal.Timeout {
@@ -230,7 +230,7 @@ func (o *options) attend(place logger.Place, job *supervisor.Job, generation str
 	return nil
 }
 
-// attendHold is attend for a name that is ours.
+// attendHold is attend for a supervisor that holds the name.
 func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation string) error {
 	fifo, socket := hold.Output()
 	o.out.setup.Trouble = o.guard.PingTrouble(o.name)
@@ -247,9 +247,9 @@ func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation s
 	return nil
 }
 
-// dismiss waits for hooks, when the name is free again already: they keep no tick
-// from starting. Pings are left to the logger, but where it is ended together with
-// lifeline: with pid 1 of a container, and with a service of systemd's.
+// dismiss waits for hooks. The name is already free, so ticks may start. The logger
+// sends pings by itself; dismiss waits for them only where the logger would end with
+// lifeline: as pid 1 of a container, or in a systemd service.
 func (o *options) dismiss() {
 	c, s := o.out.client, &o.out.setup
 	if c == nil {
@@ -268,8 +268,8 @@ func (o *options) dismiss() {
 	c.Close(limit, pings)
 }
 
-// skipped counts a tick that has found an instance, and runs --on-skip when enough
-// of them have.
+// skipped counts a tick that found an instance running, and runs --on-skip at every
+// Nth of them (--on-skip-after).
 func (o *options) skipped(_ context.Context, err error) {
 	var held *guard.HeldError
 	if o.out.onSkip == "" || !errors.As(err, &held) {

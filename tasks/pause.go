@@ -53,11 +53,12 @@ func pauseCommand() *cli.Command {
 	}
 }
 
-// tellOfPause tells the supervisor of name, if there is one, and gives its words.
+// tellOfPause tells the supervisor of name about the pause, and returns its answer;
+// "" without an answer.
 func (o *options) tellOfPause(ctx context.Context, name string) string {
 	said, err := order(ctx, o.guard, name, "pause", 2*time.Second)
 	if err != nil {
-		return "" // a supervisor that only begins to stand by looks for the pause itself
+		return "" // a new standby looks for the pause itself
 	}
 	return said
 }
@@ -92,7 +93,7 @@ func resumeCommand() *cli.Command {
 	}
 }
 
-// oneName takes the only argument.
+// oneName returns the only argument, a valid NAME.
 func (o *options) oneName(c *cli.Context) (string, error) {
 	args := c.Args().Slice()
 	if len(args) == 0 {

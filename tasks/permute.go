@@ -13,8 +13,8 @@ type word struct {
 	text   []string
 }
 
-// words takes a command line apart as urfave/cli would, but doesn't stop at
-// the first argument; it does at "--", which begins the last word.
+// words splits a command line as urfave/cli would, but goes on after the first
+// argument. "--" and all that follows are the last word.
 func words(argv []string, table []*option) []word {
 	var out []word
 	for i := 0; i < len(argv); i++ {
@@ -38,7 +38,7 @@ func words(argv []string, table []*option) []word {
 	return out
 }
 
-// ours are the words behind the program's name that aren't the command's.
+// ours returns the words between the program's name and "--".
 func ours(argv []string) []string {
 	argv = argv[min(1, len(argv)):]
 	if n := slices.Index(argv, "--"); n >= 0 {
@@ -47,9 +47,9 @@ func ours(argv []string) []string {
 	return argv
 }
 
-// commandFirst puts a subcommand before the options that were typed before it:
-// in `lifeline --dir /srv/ll terminate web` urfave/cli would take --dir for the
-// guard's alone, and look for web in another place.
+// commandFirst moves a subcommand before the options that were typed before it. In
+// `lifeline --dir /srv/ll terminate web` urfave/cli would give --dir to the guard only,
+// and terminate would look elsewhere.
 func commandFirst(argv []string) []string {
 	if len(argv) < 2 || !strings.HasPrefix(argv[1], "-") ||
 		!slices.ContainsFunc(ours(argv), func(arg string) bool { return slices.Contains(subcommands, arg) }) {
@@ -68,10 +68,9 @@ func commandFirst(argv []string) []string {
 	return slices.Concat(argv[:1], argv[at:at+1], argv[1:at], argv[at+1:])
 }
 
-// permute puts the options of a subcommand before its names, so that
-// `lifeline pause web --for 30m` means what it says: urfave/cli stops looking
-// for options at the first argument. Commands that take a COMMAND of their own
-// are left alone: what stands behind NAME there isn't ours.
+// permute moves the options of a subcommand before its names, as in `lifeline pause
+// web --for 30m`, because urfave/cli stops at the first argument. Subcommands that
+// take a COMMAND are left as they are.
 func permute(argv []string, commands []*cli.Command) []string {
 	if len(argv) < 3 {
 		return argv
@@ -101,7 +100,7 @@ func permute(argv []string, commands []*cli.Command) []string {
 	return append(options, names...)
 }
 
-// detach writes -n2 as -n 2, which is how package flag wants it.
+// detach turns -n2 into -n 2, the form that package flag understands.
 func detach(argv []string, table []*option) []string {
 	var out []string
 	for i, arg := range argv {
@@ -119,7 +118,7 @@ func detach(argv []string, table []*option) []string {
 	return out
 }
 
-// pick keeps those words of options that are one of the table's.
+// pick returns the words of options whose option is in the table.
 func pick(options []word, table []*option) []string {
 	var out []string
 	for _, w := range options {

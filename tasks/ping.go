@@ -41,16 +41,16 @@ func takeoverCommand() *cli.Command {
 	}
 }
 
-// converse says a word on LIFELINE_FD and waits for the answer, for a shell
-// script that is the worker. (Package worker does the same for Go programs; it
-// brings an HTTP server along, which has no place in this program.)
+// converse sends a word on LIFELINE_FD and waits for the answer, for a worker that is
+// a shell script. Package worker does the same for Go programs, but links an HTTP
+// server, which lifeline doesn't.
 func converse(word, want string, timeout time.Duration) error {
 	fd, err := strconv.Atoi(os.Getenv("LIFELINE_FD"))
 	if err != nil || fd < 3 {
 		return &codeError{1, "there is no supervisor: LIFELINE_FD is not set"}
 	}
-	// The description is shared with the worker, so its flags stay as they are:
-	// poll, and calls that don't wait.
+	// The worker shares the open file description, so its flags must stay as they are.
+	// Hence poll, and calls that don't block.
 	if err := unix.Sendto(fd, []byte(word+"\n"), unix.MSG_NOSIGNAL, nil); err != nil {
 		if errors.Is(err, unix.EBADF) || errors.Is(err, unix.ENOTSOCK) {
 			return &codeError{1, fmt.Sprintf("there is no supervisor: descriptor %d (LIFELINE_FD) was closed on the way", fd)}
@@ -69,7 +69,7 @@ func converse(word, want string, timeout time.Duration) error {
 		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, wait); err != nil && err != unix.EINTR {
 			return fmt.Errorf("cannot wait for the supervisor's answer: %w", err)
 		}
-		// Not a byte more than the line: what follows may be another's answer.
+		// Reads byte by byte: what follows the line may be the answer to another process.
 		n, _, err := unix.Recvfrom(fd, one, unix.MSG_DONTWAIT)
 		switch {
 		case err == unix.EAGAIN, err == unix.EINTR:

@@ -19,7 +19,7 @@ import (
 	"lifeline/internal/supervisor"
 )
 
-// reportOptions are those of report, and of install --report.
+// reportOptions are the options of report.
 type reportOptions struct {
 	out      string
 	every    time.Duration
@@ -79,7 +79,7 @@ func reportCommand() *cli.Command {
 	}
 }
 
-// umaskOf is the process's umask, which can only be asked by setting it.
+// umaskOf returns the process's umask, which can only be read by setting it.
 func umaskOf() os.FileMode {
 	mask := unix.Umask(0o077)
 	unix.Umask(mask)
@@ -96,9 +96,8 @@ func (o *options) pageOf(ctx context.Context, r reportOptions, args []string) (*
 	return o.page(ctx, r)
 }
 
-// giveWay lowers the priority, so that a page delays no tick and no worker. Linux
-// has a priority for each thread (setpriority(2)), and a new thread has that of the
-// one that makes it.
+// giveWay lowers the priority, so that ticks and workers go before the page. Linux
+// has a priority for each thread (setpriority(2)), and a new thread inherits it.
 func giveWay() {
 	threads, _ := os.ReadDir("/proc/self/task")
 	for _, t := range threads {
@@ -111,8 +110,8 @@ func giveWay() {
 	}
 }
 
-// page gathers what the page shows: one census for how the names stand, and
-// doctor's look at them, which reads each history once.
+// page returns the page of this machine: one census, and doctor's findings. Each
+// history is read once.
 func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, error) {
 	// The histories of many names are read one after the other and dropped: a
 	// collection at each would take as long as the reading.
@@ -139,7 +138,7 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 				return s.Name == f.Name &&
 					s.PausedUntil != nil
 			}):
-				// It ends by itself: nothing was forgotten, and the state says it.
+				// A pause with an end isn't forgotten, and the state shows it.
 			case f.Wrong:
 				p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What), Text: f.Text, Advice: f.Advice})
 			case f.What == "cron":
@@ -151,7 +150,7 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 		}}
 	d.Examine(ctx, nil)
 	for i, path := range g.paths {
-		if g.histories[i] == nil && path != "" { // one that doctor had no need of
+		if g.histories[i] == nil && path != "" { // a history that doctor didn't read
 			_, _ = g.read(path)
 		}
 	}
@@ -169,21 +168,21 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 	return p, nil
 }
 
-// gathering makes of each history what the page shows of it. Names are asked for
-// in their order, so the next histories are read while the last one is looked at.
-// No more than these are kept.
+// gathering turns each history into what the page shows of it. Doctor asks in the
+// order of the names, so the next histories are read while doctor examines the last.
+// Only those are kept in memory.
 type gathering struct {
 	at        time.Time
 	list      []instanceStatus
 	histories []*report.History
 	paths     []string       // of the histories, in the order of list
-	of        map[string]int // whose a path is
+	of        map[string]int // the index in list of a history's path
 
 	last  *reading
 	ahead []*reading // of the names that come next
 }
 
-// readAhead is how many histories are read at a time: two cores are kept busy.
+// readAhead is how many histories are read at a time, to keep two cores busy.
 const readAhead = 2
 
 // reading is a history that is being read.
@@ -230,7 +229,7 @@ func (g *gathering) read(path string) ([]journal.Run, error) {
 	return r.runs, r.err
 }
 
-// onPage is the status in the page's words.
+// onPage returns the status as the page shows it.
 func (s *instanceStatus) onPage() report.Name {
 	n := report.Name{
 		Name: s.label(), Kind: s.kind(), State: s.stateText(), Since: s.UpSince, Command: strings.Join(s.Command, " "),
@@ -255,8 +254,8 @@ func (s *instanceStatus) onPage() report.Name {
 	return n
 }
 
-// failedOutput is the end of what the last failed run printed; nil where no
-// logger has kept it.
+// failedOutput returns the end of the last failed run's output; nil if no logger has
+// kept it.
 func (s *instanceStatus) failedOutput() *journal.Output {
 	path, err := s.guard.FailedOutput(s.Name)
 	if err != nil {
@@ -269,7 +268,7 @@ func (s *instanceStatus) failedOutput() *journal.Output {
 	return &o
 }
 
-// kind is what the state means, as far as the state alone tells.
+// kind returns the page's kind for the state.
 func (s *instanceStatus) kind() report.Kind {
 	switch {
 	case s.Failing != nil || s.Problem != "":
@@ -284,7 +283,7 @@ func (s *instanceStatus) kind() report.Kind {
 	return report.KindIdle
 }
 
-// load is how busy the machine is; "" where that can't be told.
+// load returns the machine's load averages; "" if they are unknown.
 func load() string {
 	text, err := os.ReadFile("/proc/loadavg") // proc(5)
 	fields := strings.Fields(string(text))

@@ -16,7 +16,7 @@ import (
 // so no instance has it.
 const reportName = "report"
 
-// installReport has cron write the page.
+// installReport adds the crontab line that writes the page.
 func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	if c.NArg() > 0 {
 		return usage("--report stands in the place of NAME and COMMAND, and %q was given: leave one out", c.Args().First())
@@ -91,13 +91,13 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	return nil
 }
 
-// everyText is the longest time between two starts of a schedule within a week,
+// everyText returns the longest time between two starts of a schedule within a week,
 // in minutes.
 func everyText(schedule string) string {
 	longest := time.Minute
 	if times, err := install.ParseTimes(schedule); err == nil {
 		from := times.Next(time.Now())
-		week := from.AddDate(0, 0, 8) // every weekday, and the way back to the first
+		week := from.AddDate(0, 0, 8) // every weekday, and the step back to the first
 		for n := 0; n < 300 && !from.IsZero() && from.Before(week); n++ {
 			next := times.Next(from)
 			longest, from = max(longest, next.Sub(from)), next
@@ -106,7 +106,7 @@ func everyText(schedule string) string {
 	return fmt.Sprintf("%dm", longest/time.Minute)
 }
 
-// uninstallReport takes the page's block out again.
+// uninstallReport removes the page's block from the crontab.
 func (k *cronOptions) uninstallReport(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return usage("--report stands in the place of NAME, and %q was given: leave one out", c.Args().First())

@@ -40,8 +40,9 @@ func restartCommand() *cli.Command {
 	}
 }
 
-// takeNewLine restarts what runs as name's crontab line has it now; false where the
-// line is what runs, or that can't be told.
+// takeNewLine ends the instance and starts name's crontab line, where the line has
+// changed or no supervisor could restart it. It returns false otherwise, or if that is
+// unknown.
 func (o *options) takeNewLine(ctx context.Context, name string) (taken bool, err error) {
 	line, err := o.crontabLine(ctx, name)
 	if err != nil || line.User != "" && line.User != userName() {

@@ -21,7 +21,7 @@ import (
 	"lifeline/procscan"
 )
 
-// guarded is `lifeline [options] NAME -- COMMAND`: what cron runs.
+// guarded runs `lifeline [options] NAME -- COMMAND`: a tick.
 func (o *options) guarded(c *cli.Context) error {
 	argv, err := o.command(commandFirst(os.Args), c.Args().Slice(), false)
 	if err != nil {
@@ -87,7 +87,7 @@ func (o *options) guarded(c *cli.Context) error {
 			end()
 			return err
 		}
-		o.warn("%v", err) // what lives is watched over all the same
+		o.warn("%v", err) // the adopted worker is supervised all the same
 	}
 	err = o.supervise(c.Context, job)
 	end()
@@ -95,14 +95,14 @@ func (o *options) guarded(c *cli.Context) error {
 	return err
 }
 
-// job is what to supervise under a name.
+// job returns what the supervisor runs under a name.
 func (o *options) job(hold *guard.Hold, argv []string) supervisor.Job {
 	return supervisor.Job{Options: &o.sup, Hold: hold, Argv: argv, Warn: o.warn,
 		Become: func(state []byte) error {
 			if o.out.client != nil {
 				o.out.client.Flush(time.Second)
 			}
-			if o.left != "" { // its command line is understood from there
+			if o.left != "" { // relative paths on the command line start there
 				if err := os.Chdir(o.left); err != nil {
 					return fmt.Errorf("cannot go back to where lifeline was started: %w", err)
 				}
@@ -112,7 +112,7 @@ func (o *options) job(hold *guard.Hold, argv []string) supervisor.Job {
 		}}
 }
 
-// goOn is the start of a lifeline that takes over from an older one.
+// goOn supervises the worker of an older lifeline, which this one has replaced.
 func (o *options) goOn(ctx context.Context, taken *handedOver, argv []string) error {
 	hold, err := o.guard.TakeUp(o.name, taken.Hold)
 	if err != nil {
@@ -121,7 +121,7 @@ func (o *options) goOn(ctx context.Context, taken *handedOver, argv []string) er
 	defer hold.Release()
 	o.jitter = 0
 	if err := o.prepare(ctx); err != nil {
-		o.warn("%v", err) // the worker runs: no reason to leave it
+		o.warn("%v", err) // the worker goes on running
 	}
 	defer hold.Keep()()
 	job := o.job(hold, argv)
@@ -135,8 +135,8 @@ func (o *options) goOn(ctx context.Context, taken *handedOver, argv []string) er
 	return o.supervise(ctx, job)
 }
 
-// supervise runs the loop. Who supervises lifeline itself hears of it, and the
-// worker doesn't.
+// supervise runs the loop. lifeline's own supervisor (systemd) gets its notify
+// messages, and the worker doesn't inherit that socket.
 func (o *options) supervise(ctx context.Context, job supervisor.Job) error {
 	o.leave()
 	above, err := sdnotify.FromEnviron()
@@ -148,9 +148,9 @@ func (o *options) supervise(ctx context.Context, job supervisor.Job) error {
 	return supervisor.Run(ctx, job)
 }
 
-// leave has the supervisor give up its working directory, which can be unmounted
-// then. The command starts there all the same. A directory that can't be entered
-// a second time is kept, and one that lifeline-remote may read files from.
+// leave moves the supervisor to /, so that its working directory can be unmounted.
+// The command still starts in that directory. The supervisor stays where it can't
+// enter the directory again, and with --cluster, whose files may be relative to it.
 func (o *options) leave() {
 	dir, err := os.Getwd()
 	if err != nil || dir == "/" || o.cluster.URL != "" || os.Chdir(dir) != nil || os.Chdir("/") != nil {
@@ -167,8 +167,7 @@ func (o *options) leave() {
 	}
 }
 
-// prepare is what is left to do before a start, once it is certain that there
-// will be one.
+// prepare does what a start needs, once it is certain that the worker will be started.
 func (o *options) prepare(ctx context.Context) error {
 	if o.envFile != "" {
 		vars, err := readEnvFile(o.envFile)
@@ -197,7 +196,7 @@ func (o *options) prepare(ctx context.Context) error {
 	return nil
 }
 
-// explain says who has the name, for --verbose.
+// explain says who holds the name, for --verbose.
 func (o *options) explain(err error) {
 	if !o.verbose {
 		return
@@ -211,8 +210,8 @@ func (o *options) explain(err error) {
 	}
 }
 
-// acquire takes the name. With --replace it stands in the queue for the lock while
-// the instance that runs is ended, so that no tick gets in between.
+// acquire takes the name. With --replace it queues for the lock while it ends the
+// running instance, so that no tick gets in between.
 func (o *options) acquire(ctx context.Context) (*guard.Hold, error) {
 	hold, err := o.guard.Acquire(ctx, o.name)
 	if !o.replace || !errors.Is(err, guard.ErrHeld) {
@@ -241,20 +240,20 @@ func (o *options) acquire(ctx context.Context) (*guard.Hold, error) {
 	select {
 	case r := <-queued:
 		return r.hold, r.err
-	case <-time.After(5 * time.Second): // another one stood in the queue before, and runs now
+	case <-time.After(5 * time.Second): // another process was first in the queue, and runs now
 		cancel()
 		r := <-queued
 		return r.hold, r.err
 	}
 }
 
-// ending is how the options say that an instance is ended.
+// ending returns how the options end an instance.
 func (o *options) ending() ending {
 	return ending{signal: stopSignal(o.sup.StopSignal), mixed: o.sup.KillMode != supervisor.ControlGroup,
 		grace: o.sup.KillAfter}
 }
 
-// become is --exec: the name goes with the command.
+// become replaces lifeline by the command (--exec), which keeps the name.
 func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) error {
 	endLeft := func(left []procscan.ID) error {
 		if len(left) == 0 {
@@ -274,14 +273,14 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 		return err
 	}
 	if c := o.out.client; c != nil {
-		c.Flush(time.Second) // from then on it reads until the last writer has ended
+		c.Flush(time.Second) // then the logger reads until the last writer has ended
 	}
 	generation := guard.NewGeneration()
 	launch := func() error {
 		_, err := hold.Launch(ctx, generation, func() (procscan.ID, error) {
 			self := procscan.Self()
 			hold.SetWorker(generation, self)
-			defer hold.Ended() // only where this process doesn't become the command
+			defer hold.Ended() // reached only if the execve fails
 			return self, process.Become(process.Spec{
 				Argv: argv, Env: append(hold.Environ(generation),
 					supervisor.Environ(o.sup.Env)...), Dir: o.sup.Chdir, Umask: o.sup.Umask, Conditions: o.sup.Conditions,
@@ -348,7 +347,8 @@ func runCommand(argv []string) *cli.Command {
 	}
 }
 
-// warnOfOthers tells of what runs, or is going to, beside a run without the guard.
+// warnOfOthers warns of an instance that runs, or that cron will start, beside a run
+// without the guard.
 func (o *options) warnOfOthers(ctx context.Context) {
 	others := *o
 	others.followLine(ctx, o.name)

@@ -6,15 +6,13 @@ import (
 	"unsafe"
 )
 
-// typedArgs are os.Args as they were typed, where something in them has been
-// made unreadable; nil otherwise.
+// typedArgs are os.Args as they were typed; nil until hideSecret changes os.Args.
 var typedArgs []string
 
-// hideSecret makes an address unreadable on this process's command line, which
-// every user of the machine may read (ps). What stands in os.Args is the very
-// memory the kernel shows (runtime.goargs makes no copies), and it is written
-// over in place: "--ping-url https://*****". From the start of the process to
-// here it could be seen; @FILE is for those who can't have that either.
+// hideSecret overwrites an address on this process's command line, which every user
+// of the machine may read (ps): "--ping-url https://*****". os.Args is the memory that
+// the kernel shows, because runtime.goargs makes no copies. Until this call the
+// address can be read; @FILE avoids that.
 func hideSecret(url string) {
 	_, secret, ok := strings.Cut(url, "://")
 	if !ok || secret == "" {
@@ -38,7 +36,7 @@ func hideSecret(url string) {
 	}
 }
 
-// argsToPassOn are those for a newer lifeline.
+// argsToPassOn returns the arguments for a newer lifeline.
 func argsToPassOn() []string {
 	if typedArgs != nil {
 		return typedArgs
@@ -46,8 +44,8 @@ func argsToPassOn() []string {
 	return os.Args
 }
 
-// warnOfSecret warns of a password: what stands in a crontab stands in the process table as well,
-// and /etc/cron.d everybody may read.
+// warnOfSecret warns of an address of --ping-url, because other users can read it in
+// the process table and in /etc/cron.d.
 func warnOfSecret(o *options, options []string) {
 	for _, option := range options {
 		if strings.HasPrefix(option, "--ping-url=http") || isURL(option) {

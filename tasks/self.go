@@ -17,13 +17,12 @@ import (
 	"lifeline/internal/supervisor"
 )
 
-// Replacing lifeline by a newer one, in place: execve keeps the process, and
-// with it the pid, the locks, the worker and all sockets. What the old one
-// knows goes through an unnamed file, whose descriptor stands in
-// LIFELINE_HANDED.
+// A newer lifeline replaces this process in place: execve keeps the pid, the locks,
+// the worker and all sockets. The old program's state is handed over in an unnamed
+// file, whose descriptor stands in LIFELINE_HANDED.
 const (
 	envHanded = "LIFELINE_HANDED"
-	canDoIt   = "can-take-over" // a word for lifeline itself, not for people
+	canDoIt   = "can-take-over" // an argument that lifeline gives to a newer lifeline
 )
 
 type handedOver struct {
@@ -31,12 +30,12 @@ type handedOver struct {
 	Loop json.RawMessage
 }
 
-// answerCan says which hand-over this program understands.
+// answerCan prints the version of the hand-over that this program understands.
 func answerCan() { fmt.Printf("lifeline takes over %d\n", supervisor.HandOverVersion) }
 
-// newer checks that the program now on disk can take over, and gives its path.
+// newer returns the path of the program now on disk, if it can take over.
 func newer() (string, error) {
-	path, err := os.Executable() // without the mark of a file that was replaced
+	path, err := os.Executable() // without " (deleted)", proc(5)
 	if err != nil {
 		return "", fmt.Errorf("cannot tell where this program is: %w", err)
 	}
@@ -53,7 +52,7 @@ func newer() (string, error) {
 	return path, nil
 }
 
-// becomeNewer is supervisor.Job's Become.
+// becomeNewer replaces this process by the newer lifeline; it returns only on failure.
 func becomeNewer(hold *guard.Hold, loop []byte) error {
 	path, err := newer()
 	if err != nil {
@@ -77,8 +76,7 @@ func becomeNewer(hold *guard.Hold, loop []byte) error {
 	return fmt.Errorf("cannot execute %s: %w", path, syscall.Exec(path, argsToPassOn(), env))
 }
 
-// takenOver reads what an older lifeline has handed to this one; nil when none
-// has.
+// takenOver returns what an older lifeline has handed over; nil if none has.
 func takenOver() (*handedOver, error) {
 	text, ok := os.LookupEnv(envHanded)
 	if !ok {

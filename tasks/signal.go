@@ -44,8 +44,8 @@ func signalCommand() *cli.Command {
 
 // signal sends sig to the main process of name, or to every process of its tree.
 func (o *options) signal(ctx context.Context, name string, sig unix.Signal, whole bool) error {
-	// A supervisor that hears commands has had a worker: one without a worker after
-	// that has none for now. The record read before may be from before the start.
+	// A supervisor that answers has started a worker before. The record read earlier may
+	// be older than that start, so it is read once more.
 	hears := false
 	h, running, err := o.holder(name, func(h guard.Holder) bool {
 		if h.Worker.Alive() || hears {
@@ -67,7 +67,7 @@ func (o *options) signal(ctx context.Context, name string, sig unix.Signal, whol
 	}
 	for _, id := range members {
 		switch err := process.Send(id, sig); {
-		case errors.Is(err, unix.ESRCH) && whole: // it has ended meanwhile
+		case errors.Is(err, unix.ESRCH) && whole: // the process has ended meanwhile
 		case errors.Is(err, unix.EPERM):
 			return fmt.Errorf("cannot send %s to pid %d: it runs as another user; use that user or root",
 				process.SignalName(sig), id.PID)

@@ -44,7 +44,7 @@ func startCommand() *cli.Command {
 	}
 }
 
-// start runs the line and waits until its instance is there, or the line is over.
+// start runs the line, and waits until its instance runs or the line has ended.
 func (o *options) start(ctx context.Context, name string, line install.Line) error {
 	if pid := o.running(name); pid > 0 {
 		fmt.Printf("%s: runs already, pid %d\n", name, pid)
@@ -81,7 +81,7 @@ func (o *options) start(ctx context.Context, name string, line install.Line) err
 	go func() { over <- cmd.Wait() }()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	seen, times := 0, 0 // a command that fails at once is there for an instant, too
+	seen, times := 0, 0 // ten looks in a row, because a failing command lives for a moment, too
 	for {
 		select {
 		case <-ctx.Done():
@@ -112,7 +112,7 @@ func (o *options) start(ctx context.Context, name string, line install.Line) err
 	}
 }
 
-// running is the pid of name's worker, 0 if there is none.
+// running returns the pid of name's worker, 0 if there is none.
 func (o *options) running(name string) int {
 	list, _ := o.guard.Look(name)
 	if len(list) != 1 || !list[0].Worker.Alive() {
@@ -121,7 +121,7 @@ func (o *options) running(name string) int {
 	return list[0].Worker.PID
 }
 
-// unlinked is a file without a name that holds text, to be read from its start.
+// unlinked returns an open file without a name that holds text, at offset 0.
 func unlinked(text string) (*os.File, error) {
 	file, err := os.CreateTemp("", "lifeline-start-*")
 	if err != nil {

@@ -77,10 +77,10 @@ func statusCommand() *cli.Command {
 	}
 }
 
-// lookup looks at the names; at all that are known, if none is given.
+// lookup returns the status of the names, or of all known names if none is given.
 type lookup func(ctx context.Context, names []string) ([]instanceStatus, error)
 
-// status prints once how things stand.
+// status prints the table or the JSON once. Its error carries the exit code.
 func (o *options) status(ctx context.Context, out io.Writer, look lookup, names []string, asJSON, colour bool) error {
 	list, err := look(ctx, names)
 	var wrong *UsageError
@@ -133,7 +133,7 @@ func (o *options) status(ctx context.Context, out io.Writer, look lookup, names 
 	return nil
 }
 
-// watch draws the table again and again.
+// watch prints the table every second until it is interrupted.
 func (o *options) watch(ctx context.Context, look lookup, names []string) error {
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
 	defer stop()
@@ -156,7 +156,7 @@ func (o *options) watch(ctx context.Context, look lookup, names []string) error 
 	}
 }
 
-// upTo is the first lines of text, so that its header stays on the screen.
+// upTo returns the first lines of text, so that its header stays on the screen.
 func upTo(text string, lines int) string {
 	all := strings.SplitAfter(text, "\n")
 	if lines < 2 || len(all)-1 <= lines {
@@ -165,8 +165,8 @@ func upTo(text string, lines int) string {
 	return strings.Join(all[:lines-1], "") + fmt.Sprintf("… and %d lines more\n", len(all)-lines)
 }
 
-// screenWidth and screenHeight are those of the terminal that standard output is;
-// 0 where it is none.
+// screenWidth and screenHeight return the size of standard output's terminal; 0 if it
+// is no terminal.
 func screenWidth() int  { width, _ := windowOf(os.Stdout); return width }
 func screenHeight() int { _, height := windowOf(os.Stdout); return height }
 
@@ -177,7 +177,7 @@ func windowOf(out *os.File) (width, height int) {
 	return 0, 0
 }
 
-// notes is what belongs under a row, or behind it.
+// notes returns the text of the STATUS column, which may go below the row.
 func (s instanceStatus) notes() string {
 	var list []string
 	switch {
@@ -207,8 +207,8 @@ func (s instanceStatus) notes() string {
 	return strings.Join(list, "; ")
 }
 
-// writeTable is for people. A width above 0 is the terminal's: what is too wide
-// goes under its row.
+// writeTable writes the table. screen is the terminal's width, 0 for none; columns
+// that don't fit go below their rows.
 func writeTable(out io.Writer, list []instanceStatus, colour bool, screen int) {
 	if len(list) == 0 {
 		fmt.Fprintln(out, "nothing is known here; lifeline install NAME -- COMMAND puts something into the crontab")
@@ -240,13 +240,13 @@ func writeTable(out io.Writer, list []instanceStatus, colour bool, screen int) {
 		}
 		rows = append(rows, append(row, s.notes()))
 	}
-	if users { // a name is one's own: whose it is belongs to it
+	if users { // each user has names of their own
 		rows[0][0] = "USER: NAME"
 		for i, s := range list {
 			rows[i+1][0] = s.label()
 		}
 	}
-	for _, row := range rows { // files of other users, and of other machines, may say anything
+	for _, row := range rows { // other users' files may contain control characters
 		for i := range row {
 			row[i] = human.Printable(row[i])
 		}
@@ -266,12 +266,11 @@ func writeTable(out io.Writer, list []instanceStatus, colour bool, screen int) {
 	}, below)
 }
 
-// keptColumns are NAME, STATE and PID, which stay whatever the width.
+// keptColumns counts NAME, STATE and PID, which stay at any width.
 const keptColumns = 3
 
-// fit takes columns from the right out of rows until they fit the screen, and
-// gives lines for below each row in their place: the last column first. Long names
-// are cut before that.
+// fit shortens long names, then removes columns from the right until rows fit the
+// screen. It returns the removed cells as lines for below each row.
 func fit(rows [][]string, screen int) (below [][]string) {
 	if screen <= 0 || widthOf(rows) <= screen {
 		return nil
@@ -339,7 +338,7 @@ func cut(text string, width int) string {
 	return string([]rune(text)[:max(width-1, 0)]) + "…"
 }
 
-// columns writes rows under each other, each with its lines of below.
+// columns writes rows in aligned columns, each row with its lines of below.
 func columns(out io.Writer, rows [][]string, paint func(row, column int, cell string) string, below [][]string) {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -362,7 +361,7 @@ func columns(out io.Writer, rows [][]string, paint func(row, column int, cell st
 	}
 }
 
-// stateText is the state with what belongs to it.
+// stateText returns the state with its times and pause.
 func (s instanceStatus) stateText() string {
 	text := s.State
 	switch {
@@ -378,7 +377,7 @@ func (s instanceStatus) stateText() string {
 	return text
 }
 
-// shade is the colour of the state: green, yellow, red, grey.
+// shade returns the colour of the state: green, yellow, red, grey.
 func (s instanceStatus) shade() string {
 	switch {
 	case s.State == supervisor.StateRunning || s.State == supervisor.StateReady:
@@ -391,7 +390,7 @@ func (s instanceStatus) shade() string {
 	return "90"
 }
 
-// lastExit says what a run's end means.
+// lastExit says how and when a run ended.
 func lastExit(r *journal.Run) string {
 	if r == nil {
 		return "-"
@@ -399,7 +398,7 @@ func lastExit(r *journal.Run) string {
 	return human.End(*r) + ", " + human.Age(r.End) + " ago"
 }
 
-// cpuText is the share of one processor since the start.
+// cpuText returns the share of one processor since the start.
 func cpuText(s instanceStatus) string {
 	if s.UpSince == nil {
 		return human.Length(time.Duration(s.CPU * float64(time.Second)))
@@ -422,8 +421,8 @@ func or(s, other string) string {
 	return s
 }
 
-// colours tells whether out is a terminal that shows them, and the user has not said
-// no (https://no-color.org).
+// colours reports whether out is a terminal with colours, and NO_COLOR is unset
+// (https://no-color.org).
 func colours(out *os.File) bool {
 	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" {
 		return false

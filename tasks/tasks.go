@@ -1,9 +1,8 @@
-// Package tasks turns a command line into work, and errors into exit codes.
+// Package tasks runs a command line, and maps errors to exit codes.
 //
 //	func main() { os.Exit(tasks.Main(context.Background(), os.Args)) }
 //
-// A program with a command line of its own takes the three tasks of the guard
-// into it:
+// A program with a command line of its own adds the three commands of Define:
 //
 //	app := &cli.App{Commands: tasks.Define("billing", bill)}
 package tasks
@@ -30,8 +29,7 @@ import (
 	"lifeline/internal/supervisor"
 )
 
-// Main is the whole program: it does what argv asks for and returns the exit
-// code.
+// Main runs the whole program for argv, and returns the exit code.
 func Main(ctx context.Context, argv []string) int {
 	if logger.Is() {
 		return logger.Main()
@@ -66,7 +64,7 @@ func newApp(o *options, argv []string) *cli.App {
 	return app
 }
 
-// subcommands are the words that can't be names.
+// subcommands are the words that can't be names of instances.
 var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "reload", "signal", "ping", "takeover",
 	"status", "history", "check", "metrics", "logs", "doctor", "install", "uninstall", "disable", "enable", "forget",
 	"import", "report", "start", "move", "runs", "drain", "undrain", "ticks", "help", "h"}
@@ -86,15 +84,15 @@ func commands(argv []string) []*cli.Command {
 	return list
 }
 
-// UsageError is a command line that can't be meant.
+// UsageError is the error for a wrong command line.
 type UsageError struct{ Text string }
 
 func (e *UsageError) Error() string { return e.Text }
 
 func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
 
-// usageErrorOf says which option of argv was wrong in the words of this program:
-// urfave/cli's own are `invalid value "5" for flag -wait: parse error`.
+// usageErrorOf rewrites urfave/cli's errors, such as `invalid value "5" for flag -wait:
+// parse error`, as lifeline's.
 func usageErrorOf(argv []string) cli.OnUsageErrorFunc {
 	return func(c *cli.Context, err error, _ bool) error {
 		var own *UsageError
@@ -121,8 +119,7 @@ func usageErrorOf(argv []string) cli.OnUsageErrorFunc {
 	}
 }
 
-// refuseReserved catches `lifeline status -- COMMAND`: a subcommand's name
-// can't be an instance's.
+// refuseReserved refuses `lifeline status -- COMMAND`, whose NAME is a subcommand's.
 func refuseReserved(argv []string) error {
 	if len(argv) >= 2 && argv[1] == "--" {
 		return usage("NAME is missing before --: lifeline [options] NAME -- COMMAND")
@@ -136,8 +133,8 @@ func refuseReserved(argv []string) error {
 	return nil
 }
 
-// reserved refuses a name that cron could not start: `lifeline NAME -- COMMAND`
-// would be a subcommand.
+// reserved returns the error for a name that is a subcommand's: `lifeline NAME --
+// COMMAND` would run the subcommand.
 func reserved(name string) error {
 	return usage("%q is the name of a subcommand: give the instance another name", name)
 }
@@ -150,7 +147,7 @@ const (
 	// 124 is package supervisor's, 126 and 127 are package process's, 128+n is the signal's
 )
 
-// exitCode says what went wrong, if a person should know, and gives the code.
+// exitCode prints err, unless it is an ordinary tick's, and returns its exit code.
 func exitCode(w io.Writer, name string, conflict int, err error) int {
 	var (
 		held  *guard.HeldError
@@ -186,7 +183,7 @@ func exitCode(w io.Writer, name string, conflict int, err error) int {
 	return exitOwn
 }
 
-// remedy is what to do about an error of the file system that doesn't say so itself.
+// remedy returns what to do about a file system's error whose text has no remedy yet.
 func remedy(err error) string {
 	text := err.Error()
 	if strings.Contains(text, "; ") {
@@ -211,7 +208,7 @@ func remedy(err error) string {
 	return ""
 }
 
-// codeError is an exit code with what there is to say about it.
+// codeError is an exit code with its message; "" for a silent exit.
 type codeError struct {
 	code int
 	text string
@@ -219,7 +216,7 @@ type codeError struct {
 
 func (e *codeError) Error() string { return e.text }
 
-// say prints one line for a person.
+// say writes one message line, without secrets.
 func say(w io.Writer, name, text string) {
 	prefix := "lifeline: "
 	if name != "" {

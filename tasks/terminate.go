@@ -80,8 +80,8 @@ func terminateCommand() *cli.Command {
 	}
 }
 
-// terminateAll ends the names together, but for those whose line has a state
-// directory of its own.
+// terminateAll ends the names together. Names whose crontab line sets a state
+// directory are ended one by one.
 func (o *options) terminateAll(ctx context.Context, e ending, lines []install.Line, names []string) []ended {
 	ends := make([]ended, len(names))
 	var here []string
@@ -101,7 +101,7 @@ func (o *options) terminateAll(ctx context.Context, e ending, lines []install.Li
 	return ends
 }
 
-// comesBack says when cron starts it again.
+// comesBack says when cron starts the name again.
 func (o *options) comesBack(name string, lines []install.Line) string {
 	if theirs, ok := o.ofLine(lines, name); ok {
 		o = theirs
@@ -126,8 +126,8 @@ func (o *options) comesBack(name string, lines []install.Line) string {
 // ending says how to end an instance.
 type ending struct {
 	signal unix.Signal
-	mixed  bool          // the main process first: see process.Tree.End
-	grace  time.Duration // from the signal to SIGKILL; below zero it is the supervisor's own
+	mixed  bool          // stop the main process first: see process.Tree.End
+	grace  time.Duration // from the signal to SIGKILL; negative for the supervisor's own
 	now    bool          // kill it without asking
 }
 
@@ -136,17 +136,17 @@ const standardGrace = 10 * time.Second
 
 // ended is how the end of one name went.
 type ended struct {
-	was bool // something of it ran
+	was bool // an instance of the name ran
 	err error
 }
 
-// terminate ends the running instances of the names, side by side, and returns
-// when their whole trees are gone.
+// terminate ends the running instances of the names concurrently, and returns when
+// their whole trees have ended.
 func (e ending) terminate(ctx context.Context, g guard.Guard, names ...string) []ended {
 	ends := make([]ended, len(names))
 	var first []guard.Instance
-	// One that is being adopted, or that hides until its supervisor is gone, is
-	// found by the next census. What was started since is another instance.
+	// A worker that is being adopted, or hidden by its supervisor, shows in the next
+	// census. An instance that was started since is left alone.
 	for n := range 3 {
 		list, err := g.Look(names...)
 		if list == nil && err != nil {
@@ -174,9 +174,9 @@ func (e ending) terminate(ctx context.Context, g guard.Guard, names ...string) [
 	return ends
 }
 
-// isNew reports whether in was started after this process, and is not what first
-// shows. A supervisor may be older, where it has stood by for the name. What a tick
-// hid that had the lock for a moment has a process that is older.
+// isNew reports whether in was started after this process, and isn't the instance of
+// the first census. Its supervisor may be older, if it stood by for the name. A worker
+// that a tick's short lock had hidden has an older process, so it isn't new.
 func isNew(in, first guard.Instance) bool {
 	if in.Generation == first.Generation && (!in.Worker.Zero() || in.Supervisor == first.Supervisor) {
 		return false
@@ -185,8 +185,8 @@ func isNew(in, first guard.Instance) bool {
 	return !slices.ContainsFunc(in.Tree, func(p procscan.Process) bool { return p.Older(self) })
 }
 
-// end ends one instance. The supervisor is asked, because it knows best. What the
-// supervisor doesn't do in its time is done here.
+// end ends one instance. It asks the supervisor first, and itself ends the processes
+// that the supervisor leaves.
 func (e ending) end(ctx context.Context, g guard.Guard, in guard.Instance) error {
 	tree := process.Tree{Root: in.Worker, Marker: identity.EnvGeneration, Value: in.Generation}
 	for _, p := range in.Tree {
@@ -194,7 +194,7 @@ func (e ending) end(ctx context.Context, g guard.Guard, in guard.Instance) error
 	}
 	sup := in.Supervisor
 	if sup == in.Worker || !sup.Alive() || sup == procscan.Self() || slices.Contains(tree.Also, sup) {
-		sup = procscan.ID{} // it is the instance itself
+		sup = procscan.ID{} // the supervisor is part of the instance's tree
 	}
 	grace, sig := e.grace, e.signal
 	if grace < 0 {
@@ -211,14 +211,14 @@ func (e ending) end(ctx context.Context, g guard.Guard, in guard.Instance) error
 			return err
 		}
 		if !sup.Alive() && !slices.ContainsFunc(tree.Also, procscan.ID.Alive) {
-			return nil // the supervisor has seen to it
+			return nil // the supervisor has ended the tree
 		}
 		tree.Above = sup
 		grace, sig = 0, unix.SIGKILL
 	}
 	ctx, cancel := context.WithTimeout(ctx, grace+30*time.Second)
 	defer cancel()
-	if sup.Alive() { // it hangs: nothing may be started by it any more
+	if sup.Alive() { // the supervisor hangs, and must not start a worker again
 		_ = process.Send(sup, unix.SIGKILL)
 		_ = process.WaitGone(ctx, sup, 5*time.Second)
 	}
@@ -231,7 +231,8 @@ func (e ending) end(ctx context.Context, g guard.Guard, in guard.Instance) error
 // killMargin is what a supervisor may take beyond its grace to kill a tree.
 const killMargin = 2 * time.Second
 
-// endSupervisor asks the supervisor to end its worker, and waits for it.
+// endSupervisor asks the supervisor to end its worker, and waits for the supervisor's
+// end.
 func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, sup procscan.ID,
 	grace time.Duration) error {
 	if e.now {
@@ -247,7 +248,7 @@ func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, s
 	_ = process.Send(sup, unix.SIGCONT)
 	wait := grace
 	if e.grace < 0 {
-		wait += killMargin // it kills its worker by itself then
+		wait += killMargin // the supervisor then kills its worker itself
 	}
 	if process.WaitGone(ctx, sup, wait) == nil {
 		return nil
@@ -258,8 +259,8 @@ func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, s
 	return nil
 }
 
-// supervisorGrace is the --kill-after of the supervisor of name. One that
-// doesn't say so hangs, or has only just started.
+// supervisorGrace returns the --kill-after of name's supervisor; standardGrace if the
+// supervisor doesn't answer.
 func supervisorGrace(ctx context.Context, g guard.Guard, name string) time.Duration {
 	text, err := order(ctx, g, name, "grace", time.Second)
 	if grace, parseErr := time.ParseDuration(text); err == nil && parseErr == nil {
