@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// CheckSchedule says what is wrong with a line's schedule, for doctors: five
-// fields or an @word that every cron takes.
+// CheckSchedule returns what is wrong with a schedule. A valid schedule is five
+// fields, or an @word that every cron takes.
 func CheckSchedule(schedule string) error {
 	_, err := parseSchedule(schedule)
 	return err
 }
 
-// CheckTick says what is wrong with the schedule of --tick: five fields, or an
-// @word that names a time, behind a time zone if need be. One word more is taken
-// than cron has: @everysecond, for drills, which can't wait minutes.
+// CheckTick returns what is wrong with the schedule of --tick: five fields, or an
+// @word other than @reboot; a time zone may stand before them. It also takes
+// @everysecond, for drills.
 func CheckTick(schedule string) error {
 	text := strings.TrimSpace(schedule)
 	if rest, ok := strings.CutPrefix(strings.TrimPrefix(text, "CRON_"), "TZ="); ok {
@@ -29,16 +29,15 @@ func CheckTick(schedule string) error {
 	return CheckSchedule(text)
 }
 
-// CheckBlocks says when the markers of name in the crontab don't pair up.
+// CheckBlocks returns an error when the markers of name in the crontab don't pair up.
 func CheckBlocks(crontab, name string) error {
 	_, err := blocks(crontab, name)
 	return err
 }
 
-// BusyboxProblem says what busybox's crond makes of l, "" if nothing bad. It
-// takes a # for the start of a comment wherever it stands, in quotes too; and
-// where it was built without the option -d, as Debian's is, any line that
-// begins with @ ends the daemon.
+// BusyboxProblem returns how busybox's crond misreads l, "" if it reads l right. That
+// crond takes any # for the start of a comment, even in quotes. With atKills, a line
+// that begins with @ ends the daemon: crond was built without -d, as Debian's is.
 func (l Line) BusyboxProblem(atKills bool) string {
 	switch {
 	case atKills && strings.HasPrefix(l.Schedule, "@"):

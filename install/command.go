@@ -7,12 +7,11 @@ import (
 	"strings"
 )
 
-// CommandPath returns how cron must be told to start what the user starts by
-// command: cron has another PATH (see CronPath) and another directory, the
-// user's home. A relative path becomes absolute, from cwd. A bare word stays
-// when the search in cronPath ends at the same file as the one in userPath,
-// and becomes the user's file otherwise. A word found in neither is an error;
-// a path isn't looked up, as the file may come later.
+// CommandPath returns the word by which cron starts the user's command: cron has
+// another PATH (see CronPath), and starts in the user's home. A relative path becomes
+// absolute, from cwd. A bare word stays if cronPath and userPath lead to the same
+// file, else it becomes the user's file. A word found in neither is an error. A path
+// isn't looked up, as the file may come later.
 func CommandPath(command, cronPath, userPath, cwd string) (path string, changed bool, err error) {
 	switch {
 	case command == "":
@@ -38,8 +37,8 @@ func CommandPath(command, cronPath, userPath, cwd string) (path string, changed 
 		"absolute path", command, cronPath)
 }
 
-// lookPath finds an executable file as execvp(3) does. With cwd == "",
-// relative directories are left out: where they would be isn't known.
+// lookPath finds an executable file as execvp(3) does. With cwd == "" it skips
+// relative directories.
 func lookPath(command, path, cwd string) (string, os.FileInfo) {
 	for _, dir := range filepath.SplitList(path) {
 		if !filepath.IsAbs(dir) {

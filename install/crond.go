@@ -10,17 +10,16 @@ import (
 	"strings"
 )
 
-// The PATH that commands get: from cron itself, which is what a user's
-// crontab without a PATH setting has, and from the files that CronD writes.
+// The PATH that commands get: CronPath from cron itself, in a user's crontab without
+// a PATH setting, and CronDPath from the files that CronD writes.
 const (
 	CronPath  = "/usr/bin:/bin"
 	CronDPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
-// cronDHeader begins a new file. Cron gives the files in /etc/cron.d nothing
-// of /etc/crontab's settings, so the shell that Quote writes for, and the
-// PATH that root has elsewhere, are set here. Other settings (MAILTO) can be
-// added by hand; they stay.
+// cronDHeader begins a new file. /etc/crontab's settings don't apply to files in
+// /etc/cron.d, so the header sets the shell that Quote writes for, and root's usual
+// PATH. Other settings (MAILTO) can be added by hand; they stay.
 const cronDHeader = `# Made by "lifeline install". Changes outside the block below are kept.
 SHELL=/bin/sh
 PATH=` + CronDPath + "\n"
@@ -50,10 +49,9 @@ func (d CronD) Edit(ctx context.Context, name string, change func(text string) (
 
 // Path returns the file of name.
 //
-// Cron ignores a file with any character but letters, digits, _ and - in its
-// name (as run-parts does), and says nothing. So the others that a name can
-// hold become _ and a letter (app.x is lifeline-app_dx), and _ is doubled:
-// two names never meet in one file.
+// Cron silently ignores files with other characters than letters, digits, _ and - in
+// their names (as run-parts does). So Path writes each other character as _ and a
+// letter (app.x is lifeline-app_dx), and doubles _. Each name has a file of its own.
 func (d CronD) Path(name string) (string, error) {
 	if !validName().MatchString(name) {
 		return "", fmt.Errorf("cannot make a file for %q: use a name of 1 to 128 letters, digits and . _ - : @ +, "+
@@ -71,8 +69,8 @@ func (d CronD) Path(name string) (string, error) {
 	return filepath.Join(dir, file), nil
 }
 
-// Read returns the text of name's file, "" if there is none. Find and Entries
-// take it with hasUser set.
+// Read returns the text of name's file, "" if there is none. For Find and Entries it
+// is a SystemTable.
 func (d CronD) Read(name string) (string, error) {
 	path, err := d.Path(name)
 	if err != nil {
@@ -96,8 +94,8 @@ func AddSystem(text string, e Entry) (string, error) {
 	return Add(text, e)
 }
 
-// RemoveSystem is Remove for the text of a file in /etc/cron.d: "" when no
-// other line in it would run anything.
+// RemoveSystem is Remove for the text of a file in /etc/cron.d. rest is "" when no
+// other line in it runs anything.
 func RemoveSystem(text, name string) (rest string, found bool, err error) {
 	rest, found, err = Remove(text, name)
 	if found && idle(rest) {
@@ -117,9 +115,8 @@ func idle(text string) bool {
 	return true
 }
 
-// Write makes text name's file, in one step: cron sees the old file or the
-// new one. "" deletes it. The file belongs to root and has mode 0644, else
-// cron wouldn't read it.
+// Write replaces name's file by text in one step: cron sees the old file or the new
+// one. "" deletes the file. It belongs to root and has mode 0644, as cron requires.
 func (d CronD) Write(name, text string) error {
 	path, err := d.Path(name)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Crontab is a user's crontab, behind crontab(1).
+// Crontab is a user's crontab, which crontab(1) reads and writes, or a file.
 type Crontab struct {
 	User    string // "" is the caller; another one needs root
 	File    string // a file that another program than crontab(1) reads, such as supercronic; "" is none
@@ -21,18 +21,18 @@ type Crontab struct {
 	Lock    string // the file by which lifelines wait for each other; "" is none
 }
 
-// emptyMessage is how crontab -l says that there is no crontab: "no crontab
-// for web" almost everywhere, "can't open 'web': No such file or directory"
-// from busybox. A missing spool directory is no such case.
+// emptyMessage matches what crontab -l says without a crontab: "no crontab for web",
+// or busybox's "can't open 'web': No such file or directory". A missing spool
+// directory doesn't match.
 var emptyMessage = lazy(`(?i)\bno crontab for\b|can't open '[^/']*': No such file`)
 
-// shownControls is what Debian's crontab -l (since 3.0pl1-149) makes of the
-// two control characters that could hide a line on a terminal. It does so in
-// a pipe as well, and can't be told not to.
+// shownControls shows the two control characters that can hide a line on a terminal
+// as Debian's crontab -l does (since 3.0pl1-149). No option turns that off, even in a
+// pipe.
 var shownControls = strings.NewReplacer("\r", `\r`, "\b", `\b`)
 
-// settle is how long crontab(1) gets to clean up after it was told to stop,
-// and how long a look at the damage may take.
+// settle is how long crontab(1) may take to clean up after it was told to stop, and
+// how long state may take.
 const settle = 5 * time.Second
 
 // Read returns the crontab, byte for byte. No crontab is "" and no error.
@@ -54,10 +54,9 @@ func (c Crontab) Read(ctx context.Context) (string, error) {
 	if !strings.Contains(text, `\r`) && !strings.Contains(text, `\b`) {
 		return text, nil
 	}
-	// Those two may be what Debian shows for a carriage return and a
-	// backspace. Writing them back would change the crontab. The copy that
-	// crontab -e gives to an editor is the true text, and the editor cat
-	// prints it and changes nothing.
+	// Debian may show a carriage return and a backspace that way, and writing the
+	// escapes back would change the crontab. crontab -e gives the true text to the
+	// editor; cat prints it.
 	exact, _, err := c.run(ctx, nil, "-e")
 	switch {
 	case err != nil:
@@ -69,11 +68,11 @@ func (c Crontab) Read(ctx context.Context) (string, error) {
 	return exact, nil
 }
 
-// errRaced is a write that another program's write crossed.
+// errRaced is the error when another program has changed the crontab meanwhile.
 var errRaced = errors.New("another program changed it at the same moment")
 
-// attempts is how often Edit starts over when other programs change the
-// crontab. Lifelines wait for each other, so only a crontab -e costs one.
+// attempts is how often Edit tries when other programs change the crontab. Lifelines
+// wait for each other, so only another program such as crontab -e costs an attempt.
 const attempts = 5
 
 // Edit reads the crontab, lets change make the new text, and writes it. Two
@@ -99,7 +98,7 @@ func (c Crontab) Edit(ctx context.Context, change func(text string) (string, err
 		}
 		if err = c.Write(ctx, text, new); err == nil {
 			if now := time.Now(); c.Lock != "" && text != new {
-				_ = os.Chtimes(c.Lock, now, now) // doctor asks since when a line can be there
+				_ = os.Chtimes(c.Lock, now, now) // doctor reads the time of the last change here
 			}
 			return old, new, nil
 		}
@@ -111,10 +110,9 @@ func (c Crontab) Edit(ctx context.Context, change func(text string) (string, err
 		"(crontab -e), then try again", c.of(), errRaced, attempts)
 }
 
-// Write puts new in the place of old, which is what Read returned. It writes
-// nothing when the crontab has changed since. For the length of the call, old
-// is kept in a file that only the caller can read. That file stays when the
-// crontab is damaged, or can't be read: the error says where it is.
+// Write replaces old, which Read returned, by new. It writes nothing when the crontab
+// has changed since. During the call, a file that only the caller can read keeps old.
+// The file stays when the crontab is damaged or unreadable: the error names the file.
 func (c Crontab) Write(ctx context.Context, old, new string) error {
 	if old == new {
 		return nil
@@ -150,12 +148,12 @@ func (c Crontab) Write(ctx context.Context, old, new string) error {
 		c.of(), err, state, kept, back)
 }
 
-// replace installs text and looks whether it is there.
+// replace installs text, and reads the crontab back to check it.
 func (c Crontab) replace(ctx context.Context, old, text string) error {
 	err := c.set(ctx, text)
 	if err != nil && ctx.Err() == nil && text != "" && !strings.HasSuffix(text, "\n") {
-		// Debian's crontab refuses a text whose last line isn't ended; the
-		// crontab can have come to hold one by other ways.
+		// Debian's crontab refuses a text without a final newline, but an existing
+		// crontab may lack it.
 		text += "\n"
 		err = c.set(ctx, text)
 	}
@@ -172,7 +170,7 @@ func (c Crontab) replace(ctx context.Context, old, text string) error {
 	case now == old || strings.HasPrefix(text, now):
 		return errors.New("crontab(1) reported success, but the crontab reads differently from what was written")
 	}
-	return errRaced // a text that is neither, nor a part of it, is another program's
+	return errRaced // the crontab has a third text, so another program wrote it
 }
 
 func (c Crontab) set(ctx context.Context, text string) error {
@@ -183,10 +181,9 @@ func (c Crontab) set(ctx context.Context, text string) error {
 		_, _, err := c.run(ctx, nil, "-r")
 		return err
 	}
-	// A file that is complete before crontab(1) starts, not a pipe: if we
-	// are killed on the way, a pipe would end early, and crontab would take
-	// the half of the text for the whole. It comes on standard input because
-	// busybox opens a named file as the other user.
+	// crontab(1) gets a complete file, because a pipe would end early if this process
+	// were killed, and crontab would install half of the text. The file is its standard
+	// input, because busybox opens a named file as the other user.
 	name, err := keep(text)
 	if err != nil {
 		return err
@@ -201,9 +198,8 @@ func (c Crontab) set(ctx context.Context, text string) error {
 	return err
 }
 
-// overwrite puts text into a file in one step, with the owner and mode that the
-// file has. A file that can't be replaced, because it is mounted by itself into a
-// container, is written where it is.
+// overwrite replaces a file's text in one step, and keeps its owner and mode. A file
+// that can't be replaced, such as a container's mount, is written in place.
 func overwrite(path, text string) (err error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
@@ -247,8 +243,8 @@ func sys(info fs.FileInfo) (*syscall.Stat_t, bool) {
 	return st, ok
 }
 
-// state says, after a failure, what the crontab holds, and whether that is a
-// whole text. The context may be what failed.
+// state says, after a failure, what the crontab holds, and whether it is a whole text.
+// It works even if ctx is done.
 func (c Crontab) state(ctx context.Context, old, new string) (text string, whole bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
 	defer cancel()
@@ -289,7 +285,7 @@ func (c Crontab) run(ctx context.Context, stdin *os.File, action string) (stdout
 		args = []string{"-u", c.User, action}
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
-	// Read knows the messages in English; and asks crontab -e for a cat.
+	// Read matches English messages, and reads crontab -e through cat.
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "VISUAL=cat", "EDITOR=cat")
 	if stdin != nil {
 		cmd.Stdin = stdin

@@ -7,9 +7,8 @@ import (
 
 const diffContext = 3
 
-// Diff returns the change from old to new in the unified format of diff -u,
-// for people and for patch(1), or "" if there is none. title names the text
-// in the two header lines.
+// Diff returns the change from old to new in the unified format of diff -u, or "" if
+// there is none. title names the text in the two header lines.
 func Diff(old, new, title string) string {
 	if old == new {
 		return ""
@@ -54,7 +53,7 @@ func writeHunk(out *strings.Builder, edits []edit, from, to int) {
 	}
 }
 
-// span is a hunk's range; an empty one is counted from the line before it.
+// span returns a hunk's range; an empty range is counted from the line before it.
 func span(before, lines int) string {
 	if lines == 0 {
 		return fmt.Sprintf("%d,0", before)
@@ -85,8 +84,7 @@ func splitLines(text string) []string {
 	return lines
 }
 
-// largestTable bounds the memory of compare; a change with more lines than
-// that is shown as one piece.
+// largestTable bounds the memory of compare; a larger change is shown as one piece.
 const largestTable = 1 << 22
 
 // compare finds the longest common subsequence of lines between the equal

@@ -30,7 +30,7 @@ func off(block string) bool {
 	return commented
 }
 
-// Disable comments out every line of crontab that starts name. n is how many.
+// Disable comments out the n lines of crontab that start name.
 func Disable(crontab, name string, kind Kind) (rest string, n int) {
 	numbers := map[int]bool{}
 	for _, l := range Entries(crontab, kind) {
@@ -45,8 +45,8 @@ func Disable(crontab, name string, kind Kind) (rest string, n int) {
 	}), n
 }
 
-// Enable takes the # off the lines that Disable put it on: those of name's
-// block. Without a block it takes one line, and refuses to choose among several.
+// Enable removes the # from the lines of name's block. Without a block it removes the
+// # from name's only commented line, and refuses to choose among several.
 func Enable(crontab, name string, kind Kind) (rest string, n int, err error) {
 	block, others := map[int]bool{}, map[int]bool{}
 	for _, l := range Disabled(crontab, kind) {

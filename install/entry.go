@@ -1,9 +1,9 @@
 // Package install keeps the lines that start lifeline in a crontab, and
 // finds them there again.
 //
-// A crontab is a string here: it is read, changed, shown and written in
-// four steps, so that a dry run is the same road with the last step left out. Edit
-// does all but the showing, and makes lifelines take turns.
+// A crontab is a string here: it is read, changed, shown and written in four steps. A
+// dry run leaves out the last step. Edit does all but the showing, and makes lifelines
+// take turns.
 //
 //	tab := install.Crontab{} // the caller's own
 //	old, err := tab.Read(ctx)
@@ -25,9 +25,8 @@
 //	* * * * * exec /usr/local/bin/lifeline web -- /srv/web/serve --port 8080
 //	# lifeline web end
 //
-// Everything outside the markers stays as it is, byte for byte. CronD does
-// the same for a file in /etc/cron.d. Entries and Find read lines back, also
-// those written by hand.
+// Everything outside the markers stays as it is, byte for byte. CronD does the same
+// for a file in /etc/cron.d. Entries and Find read lines back, also handwritten lines.
 package install
 
 import (
@@ -47,38 +46,37 @@ type Entry struct {
 	Schedule string // five fields or an @word; "" is every minute
 	Reboot   bool   // an @reboot line beside Schedule
 	User     string // the column that only system crontabs have; "" in a user's own
-	File     string // the file that it stands in, where that is supercronic's
+	File     string // supercronic's file for the block; "" for cron's own
 
-	// Task is what lifeline does itself, in the place of Options, Name and Command:
-	// report --out FILE. Name then only marks the block.
+	// Task replaces Options, Name and Command by a subcommand of lifeline: report --out
+	// FILE. Name then only marks the block.
 	Task []string
 }
 
 // EveryMinute is the schedule of an Entry that names none.
 const EveryMinute = "* * * * *"
 
-// maxCommand is the longest command, counted as written, that Debian's cron
-// 3.0pl1 takes (its buffer has 1000 bytes): with 999, crontab(1) says
-// "command too long" and refuses the whole crontab. Other crons take as much
-// or more.
+// maxCommand is the longest command, in bytes as written, that Debian's cron 3.0pl1
+// takes (its buffer has 1000 bytes). With 999, crontab(1) says "command too long" and
+// refuses the whole crontab. Other crons take at least as much.
 const maxCommand = 998
 
 var validName = lazy(`^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$`)
 
-// validUser is wider than useradd(8), for directory services; it only keeps
-// the columns of the crontab apart.
+// validUser allows more than useradd(8), for directory services, but no character
+// that would end the column.
 var validUser = lazy(`^[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?$`)
 
-// lazy compiles a pattern when it is first needed: every tick pays for what a
-// package does before main.
+// lazy compiles a pattern when it is first needed, because every tick pays for a
+// package's initialisation.
 func lazy(pattern string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }
 
-// Add returns crontab with e's block: in the place of the block of the same
-// name when there is one (pasted copies of it go), else at the end. Adding
-// twice changes nothing the second time. It fails when e can't be written as
-// a crontab line, or when the markers of e.Name in crontab don't pair up.
+// Add returns crontab with e's block. The block replaces that of the same name, whose
+// pasted copies are removed; a new block goes to the end. A second Add changes
+// nothing. Add fails when e can't be written as a crontab line, or when the markers of
+// e.Name don't pair up.
 func Add(crontab string, e Entry) (string, error) {
 	lines, err := e.lines()
 	if err != nil {
@@ -143,8 +141,7 @@ func (e Entry) lines() (string, error) {
 		}
 		words[i] = quoted
 	}
-	// Without exec a shell such as dash would stay, and wait, for as long as
-	// the command lives.
+	// Without exec a shell such as dash would stay until the command ends.
 	command := "exec " + strings.Join(words, " ")
 	if len(command) > maxCommand {
 		return "", fmt.Errorf("the command takes %d bytes in the crontab and cron cuts off at %d: put it into a script "+
@@ -171,8 +168,7 @@ func (e Entry) lines() (string, error) {
 const (
 	beginNote = `made by "lifeline install", undone by "lifeline uninstall NAME"`
 	cronDNote = `made by "lifeline install", undone by "lifeline uninstall --cron-d NAME"`
-	// joinedNote remembers that the text above a block had no final newline,
-	// for the day the block goes.
+	// joinedNote marks a block above which Add has put a newline, for Remove.
 	joinedNote = "the newline above the block belongs to it"
 )
 
@@ -195,8 +191,8 @@ func (e Entry) frame(lines string, joined bool) string {
 	return "# lifeline " + e.Name + " begin -- " + strings.ReplaceAll(begin, "NAME", undone) + "\n" + lines + end + "\n"
 }
 
-// marker reads a line as one of ours. The form is strict, so that a person's
-// comment such as "# lifeline web begins at six" isn't one.
+// marker reads a line as a block's marker. The form is strict, so that a handwritten
+// comment such as "# lifeline web begins at six" doesn't match.
 func marker(line string) (name, kind, note string, ok bool) {
 	// An editor that saved the crontab with CRLF must not hide a marker.
 	line = strings.TrimRight(line, " \t\r\n")
@@ -216,9 +212,8 @@ type block struct {
 	joined     bool
 }
 
-// blocks finds all blocks of name. Markers that don't pair up are an error:
-// what a person meant by them can't be known, and guessing could take out
-// lines that aren't ours.
+// blocks returns all blocks of name. Markers that don't pair up are an error, because
+// a guess could remove handwritten lines.
 func blocks(crontab, name string) ([]block, error) {
 	var found []block
 	begin, beginLine := -1, 0
@@ -252,14 +247,13 @@ func blocks(crontab, name string) ([]block, error) {
 	return found, nil
 }
 
-// replace puts text in the place of the first block and takes out the others.
+// replace replaces the first block by text, and removes the others.
 func replace(crontab string, old []block, text string) string {
 	first := old[0]
 	return crontab[:first.start] + text + without(crontab[first.end:], first.end, old[1:])
 }
 
-// without is text, which begins at an offset in the crontab, with the blocks
-// taken out.
+// without removes the blocks from text, which begins at an offset in the crontab.
 func without(text string, offset int, old []block) string {
 	var out strings.Builder
 	for _, b := range old {
@@ -269,9 +263,9 @@ func without(text string, offset int, old []block) string {
 	return out.String() + text
 }
 
-// remove takes all the blocks out. The newline that was added above a block
-// goes with it when nothing follows; a block that follows directly takes it
-// over, and what a person wrote there needs it.
+// remove removes all the blocks. The newline that Add put above a block is removed
+// when nothing follows. A block that follows directly inherits it, and a handwritten
+// line keeps it.
 func remove(crontab string, old []block) string {
 	for i := len(old) - 1; i >= 0; i-- { // from the end: the offsets stay right
 		b := old[i]
@@ -286,7 +280,7 @@ func remove(crontab string, old []block) string {
 	return crontab
 }
 
-// inherit marks the block that text begins with as joined.
+// inherit adds joinedNote to the block that text begins with.
 func inherit(text string) string {
 	offset, first := 0, ""
 	for line := range strings.Lines(text) {
@@ -297,7 +291,7 @@ func inherit(text string) string {
 		case offset == 0:
 			first = name
 		case ok && (name != first || kind != "end" || note != ""):
-			return text // not whole, or joined to something already
+			return text // not a whole block, or already joined
 		case ok:
 			end := offset + len(strings.TrimRight(line, " \t\r\n"))
 			return text[:end] + " -- " + joinedNote + text[end:]

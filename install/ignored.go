@@ -7,13 +7,12 @@ import (
 	"strings"
 )
 
-// CheckFile says what in a crontab makes Debian's cron ignore all of it, with
-// every other line: one bad line is enough (user.c, load_user). hasUser is for
-// system crontabs, whose users isUser knows. Cronie and busybox leave out the
-// bad line alone.
+// CheckFile returns what makes Debian's cron ignore all of a crontab: one bad line is
+// enough (user.c, load_user). Cronie and busybox ignore the bad line alone. hasUser is
+// for system crontabs, whose users isUser knows.
 //
-// What Debian's cron lets through, and never starts, is no matter here: 5-1, or
-// the garbage behind 5*. Found by experiment; proof/cron repeats it.
+// CheckFile passes what Debian's cron takes but never starts, such as 5-1, or garbage
+// behind 5*. Found by experiment; proof/cron repeats it.
 func CheckFile(crontab string, hasUser bool, isUser func(string) bool) error {
 	number := 0
 	for line := range strings.Lines(crontab) {
@@ -35,7 +34,7 @@ func CheckFile(crontab string, hasUser bool, isUser func(string) bool) error {
 	return nil
 }
 
-// badEntry completes "line N …"; "" is an entry that cron takes in.
+// badEntry returns what completes "line N …"; "" for an entry that cron takes.
 func badEntry(text string, hasUser bool, isUser func(string) bool) string {
 	schedule, user, command, _ := columns(strings.TrimPrefix(text, "-"), hasUser && !strings.HasPrefix(text, "-"))
 	if strings.HasPrefix(text, "\xef\xbb\xbf") {
@@ -74,8 +73,8 @@ func badEntry(text string, hasUser bool, isUser func(string) bool) string {
 
 var debianItem = lazy(`^(\*|[A-Za-z0-9]+)([-~][A-Za-z0-9]*)?(/[0-9]*)?`)
 
-// debianTakes follows get_list of Debian's entry.c: what stands behind an item
-// and isn't a comma is skipped.
+// debianTakes follows get_list of Debian's entry.c, which skips everything between an
+// item and the next comma.
 func (f field) debianTakes(column string) bool {
 	number := func(s string) bool { _, err := f.value(s); return err == nil }
 	for {
@@ -99,8 +98,8 @@ func (f field) debianTakes(column string) bool {
 	}
 }
 
-// CheckSupercronic says what in a crontab file makes supercronic end at its start:
-// one line that it can't read is enough (v0.2.33, crontab/crontab.go).
+// CheckSupercronic returns what makes supercronic end at its start: one unreadable line
+// is enough (v0.2.33, crontab/crontab.go).
 func CheckSupercronic(crontab string) error {
 	number := 0
 	for line := range strings.Lines(crontab) {

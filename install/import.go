@@ -7,18 +7,17 @@ import (
 	"strings"
 )
 
-// Imported is what another tool keeps alive or from overlapping, in lifeline's
-// words.
+// Imported is a command that another tool starts, as lifeline's install would have it.
 type Imported struct {
 	Name     string
 	Schedule string   // "" is every minute
 	Options  []string // of lifeline
-	Command  []string // nil where a line has a lock, and couldn't be read
-	Missing  []string // what can't be had, or must be looked at
+	Command  []string // nil for a line with a lock that couldn't be understood
+	Missing  []string // what lifeline lacks, or the operator must check
 	Line     int      // of the crontab; 0 in other files
 }
 
-// Words is the `lifeline install` line, without the program.
+// Words returns the arguments of the `lifeline install` line.
 func (i Imported) Words() []string {
 	words := []string{"install"}
 	if i.Schedule != "" && i.Schedule != EveryMinute {
@@ -29,8 +28,8 @@ func (i Imported) Words() []string {
 }
 
 // Import reads a crontab with lines of flock, run-one, setlock or chronic,
-// supervisord's configuration, a Procfile, pm2's ecosystem file in JSON, or a
-// systemd service. Which it is, the file's name and its text tell.
+// supervisord's configuration, a Procfile, pm2's ecosystem file in JSON, or a systemd
+// service. The file's name and text decide between them.
 func Import(file, text string) ([]Imported, error) {
 	base := filepath.Base(file)
 	dir, err := filepath.Abs(filepath.Dir(file))
@@ -55,7 +54,7 @@ func Import(file, text string) ([]Imported, error) {
 // asJSON is the command that prints what a JavaScript file exports.
 const asJSON = `node -p 'JSON.stringify(require("./%s"))'`
 
-// nameFrom makes a name of a word.
+// nameFrom turns a word into a valid name.
 func nameFrom(word string) string {
 	word = strings.TrimSuffix(strings.TrimSuffix(path.Base(word), ".lock"), ".pid")
 	name := strings.Trim(notInName().ReplaceAllString(word, "-"), "-._")
@@ -67,7 +66,7 @@ func nameFrom(word string) string {
 
 var notInName = lazy(`[^A-Za-z0-9._-]+`)
 
-// commandOf splits a command line; what only a shell understands goes to one.
+// commandOf splits a command line, or returns sh -c with it if it needs a shell.
 func commandOf(line string) []string {
 	s := lex(line)
 	if len(s.commands) != 1 || s.ends[0] != "" || s.unclosed != "" || strings.ContainsAny(line, "<>") {

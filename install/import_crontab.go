@@ -57,11 +57,11 @@ func importCrontab(text string) []Imported {
 	return found
 }
 
-// lockTools are words that show that a line guards its command.
+// lockTools matches the tools that guard a line's command.
 var lockTools = lazy(`(^|[\s/(;&|])(flock|setlock|run-one|run-this-one|run-one-constantly|keep-one-running|chronic|solo|lckdo|` +
 	`lockrun|cronlock|lockfile|lockf|dotlockfile|with-lock-ex|pidof|pgrep)(\s|$)`)
 
-// Two ways to lock a descriptor, as flock(1) shows them.
+// The two ways of flock(1) to lock a descriptor.
 var (
 	subshell = lazy(`^\(\s*flock((?:\s+-\S+(?:\s+[0-9.]+)??)*)\s+([0-9]+)\s*(?:\|\|\s*exit(?:\s+[0-9]+)?\s*;|&&|;)\s*(.*?)\s*;?\s*\)\s*([0-9]+)>>?\s*(\S+)$`)
 	ownFD    = lazy(`^exec\s+([0-9]+)>>?\s*([^\s;&]+)\s*(?:;|&&)\s*flock((?:\s+-\S+(?:\s+[0-9.]+)??)*)\s+([0-9]+)\s*(?:\|\|\s*exit(?:\s+[0-9]+)?\s*;|&&|;)\s*(.*)$`)
@@ -84,8 +84,8 @@ func fromDescriptor(command string) (Imported, bool) {
 	return i, ok
 }
 
-// isUserColumn reports that first is a user, as in /etc/cron.d: what follows it is a
-// guard.
+// isUserColumn reports whether first is a user, as in /etc/cron.d: a guard's command
+// follows it.
 func isUserColumn(first, rest string) bool {
 	if !validUser().MatchString(first) || isGuard(first) {
 		return false
@@ -94,7 +94,7 @@ func isUserColumn(first, rest string) bool {
 	return isGuard(path.Base(next))
 }
 
-// isGuard reports a tool that fromWrapper looks through.
+// isGuard reports whether fromWrapper knows the tool.
 func isGuard(tool string) bool {
 	switch tool {
 	case "flock", "setlock", "run-one", "run-this-one", "run-one-constantly", "keep-one-running", "chronic", "timeout",
@@ -104,8 +104,8 @@ func isGuard(tool string) bool {
 	return false
 }
 
-// redirected takes the redirections off the end of a command: those that write down
-// all that it prints. log is the file; /dev/null is none. other is what is left out.
+// redirected removes the redirections at the end of a command. log is the file that
+// gets its whole output; "" for /dev/null. other is what --log can't replace.
 func redirected(command string) (rest, log, other string) {
 	found := redirections().FindString(command)
 	if found == "" {
@@ -122,7 +122,7 @@ func redirected(command string) (rest, log, other string) {
 	return rest, "", strings.TrimSpace(found)
 }
 
-// fromWrapper reads one command that a tool guards. Others aren't ours to move.
+// fromWrapper reads a command that a tool guards; false for any other command.
 func fromWrapper(s script) (i Imported, ok bool) {
 	condition := ""
 	for n, words := range s.commands {
@@ -213,7 +213,7 @@ func fromWrapper(s script) (i Imported, ok bool) {
 			}
 		}
 	}
-	if ok && condition != "" { // where it doesn't hold, nothing is to be done, and nothing has failed
+	if ok && condition != "" { // a false condition is a success without work
 		script := shellWords(i.Command)
 		if len(i.Command) == 3 && i.Command[0] == "sh" && i.Command[1] == "-c" {
 			script = "{ " + i.Command[2] + "; }"
@@ -223,7 +223,7 @@ func fromWrapper(s script) (i Imported, ok bool) {
 	return i, ok
 }
 
-// shellWords writes words for sh.
+// shellWords quotes words for sh.
 func shellWords(words []string) string {
 	var out []string
 	for _, w := range words {
@@ -285,7 +285,7 @@ func fromFlock(i Imported, words []word) (Imported, bool) {
 	return i, true
 }
 
-// apart writes flock's short options one by one: -xn is -x -n.
+// apart splits flock's short options: -xn becomes -x -n.
 func apart(words []word) []word {
 	var out []word
 	for n, w := range words {
@@ -306,7 +306,8 @@ func apart(words []word) []word {
 	return out
 }
 
-// commandWords are the words of a command. What only a shell can expand goes to one.
+// commandWords returns the words of a command, or sh -c with them if a word needs a
+// shell.
 func commandWords(words []word) []string {
 	if slices.ContainsFunc(words, func(w word) bool { return w.shell != "" }) {
 		return []string{"sh", "-c", "exec " + raws(words)}
@@ -314,7 +315,7 @@ func commandWords(words []word) []string {
 	return texts(words)
 }
 
-// program is the word that says what is started, behind such tools as nice(1).
+// program returns the program's word, behind such tools as nice(1).
 func program(words []word) string {
 	name := words[0].text
 	for n, w := range words {

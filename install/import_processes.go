@@ -29,7 +29,7 @@ func importProcfile(text, dir string) []Imported {
 	return found
 }
 
-// An ini is a section's lines, in order.
+// An ini is a section of an INI file, with its lines in order.
 type ini struct {
 	title string
 	lines [][2]string
@@ -43,7 +43,7 @@ func parseINI(text string) []ini {
 		line = strings.TrimSpace(line)
 		goesOn := indented && line != "" && !strings.Contains("#;[", line[:1])
 		if n := len(sections); goesOn && n > 0 && len(sections[n-1].lines) > 0 {
-			last := sections[n-1].lines // of Python's ConfigParser: it goes on
+			last := sections[n-1].lines // a continuation line of Python's ConfigParser
 			last[len(last)-1][1] += " " + line
 			continue
 		}
@@ -60,7 +60,7 @@ func parseINI(text string) []ini {
 	return sections
 }
 
-// importSupervisord takes the [program:x] sections of supervisord.conf.
+// importSupervisord reads the [program:x] sections of supervisord.conf.
 func importSupervisord(text string) []Imported {
 	var found []Imported
 	for _, section := range parseINI(text) {
@@ -137,7 +137,7 @@ func importSupervisord(text string) []Imported {
 	return found
 }
 
-// without2 takes options out, each with its value.
+// without2 removes the options names, each with its value.
 func without2(options []string, names ...string) []string {
 	var out []string
 	for n := 0; n < len(options); n++ {
@@ -150,14 +150,14 @@ func without2(options []string, names ...string) []string {
 	return out
 }
 
-// importPM2 takes {"apps": [{"name", "script", "args", "cwd", "env"}]}.
+// importPM2 reads {"apps": [{"name", "script", "args", "cwd", "env"}]}.
 func importPM2(text, dir string) ([]Imported, error) {
 	type app = map[string]any
 	var file struct {
 		Apps []app `json:"apps"`
 	}
 	err := json.Unmarshal([]byte(text), &file)
-	if len(file.Apps) == 0 { // a list of them, or one alone
+	if len(file.Apps) == 0 { // a list of apps, or one app alone
 		var one app
 		if json.Unmarshal([]byte(text), &file.Apps) == nil {
 			err = nil
@@ -258,7 +258,7 @@ func fromPM2(app map[string]any, dir string) (i Imported, ok bool) {
 	return i, true
 }
 
-// wordsOf is a list of words, or a text of words.
+// wordsOf returns the words of a JSON list, or of a string.
 func wordsOf(value any) []string {
 	var out []string
 	switch value := value.(type) {

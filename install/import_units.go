@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// importUnit takes a service of systemd.
+// importUnit reads a systemd service.
 func importUnit(name, text string) ([]Imported, error) {
 	i := Imported{Name: nameFrom(name)}
 	respawn := ""
@@ -90,7 +90,7 @@ func importUnit(name, text string) ([]Imported, error) {
 	return []Imported{i}, nil
 }
 
-// seconds gives a number without a unit its unit.
+// seconds adds the unit s to a bare number, and turns systemd's units into lifeline's.
 func seconds(value string) string {
 	if strings.Trim(value, "0123456789.") == "" && value != "" {
 		return value + "s"

@@ -5,22 +5,21 @@ import (
 	"strings"
 )
 
-// A script is what sh sees in one crontab line: simple commands, and the
-// operator that ends each ("" at the end of the text). Redirections are left
-// out, with their targets.
+// A script is a crontab line as sh reads it: simple commands, and the operator that
+// ends each ("" at the end of the text). Redirections are left out, with their targets.
 type script struct {
 	commands [][]word
 	ends     []string
-	unclosed string // what the text opens and doesn't close
+	unclosed string // the closing quote or bracket that is missing
 }
 
 type word struct {
-	text  string // what the command is given
-	raw   string // what is written
-	shell string // what in it only a shell can expand; "" if nothing
+	text  string // the word that the command gets
+	raw   string // the word as written
+	shell string // the first character that needs a shell; "" if none
 }
 
-// SameCommand reports whether a shell makes the same words of both texts.
+// SameCommand reports whether a shell reads the same words in both texts.
 func SameCommand(a, b string) bool {
 	x, y := lex(a), lex(b)
 	same := func(v, w word) bool { return v.text == w.text && v.shell == w.shell }
@@ -28,8 +27,8 @@ func SameCommand(a, b string) bool {
 		func(v, w []word) bool { return slices.EqualFunc(v, w, same) })
 }
 
-// lex splits text as a POSIX shell does (XCU 2.3, Token Recognition). It
-// expands nothing: such words are marked, and stand as they are written.
+// lex splits text as a POSIX shell does (XCU 2.3, Token Recognition). Words with an
+// expansion stay as written, and are marked in word.shell.
 func lex(text string) script {
 	l := lexer{in: text}
 	for l.at < len(l.in) {
@@ -110,8 +109,7 @@ func (l *lexer) operator() string {
 	return l.in[l.at-n : l.at]
 }
 
-// redirect takes an operator such as 2>&1 up to its target, which is the
-// next word.
+// redirect reads an operator such as 2>&1 up to its target, which is the next word.
 func (l *lexer) redirect() {
 	if l.inWord && !l.quoted && strings.Trim(l.in[l.start:l.at], "0123456789") == "" {
 		// The digits are the descriptor, not a word.
@@ -198,8 +196,8 @@ func (l *lexer) doubleQuoted() {
 	l.out.unclosed = `"`
 }
 
-// expansion is called behind a $ or a backtick. A $ before anything that
-// can't be a parameter is just a $.
+// expansion reads what follows a $ or a backtick. A $ that begins no expansion stands
+// for itself.
 func (l *lexer) expansion(c byte, inQuotes bool) {
 	rest := l.in[l.at:]
 	switch {
@@ -222,9 +220,8 @@ func (l *lexer) expansion(c byte, inQuotes bool) {
 	l.text.WriteByte(c)
 }
 
-// skip goes behind the end of a substitution, so that the blanks in it don't
-// split the word. Quotes in it aren't looked at: what it means is the shell's
-// business anyway.
+// skip moves behind the end of a substitution, so that its blanks don't split the word.
+// It ignores quotes, because the shell expands the word anyway.
 func (l *lexer) skip(closing string) {
 	depth := 0
 	for l.at < len(l.in) {
@@ -257,8 +254,8 @@ func wordEnd(s string) int {
 	return len(s)
 }
 
-// braces reports a {a,b} or {1..3}, which bash expands, as sh too, and dash
-// doesn't.
+// braces reports whether raw has a {a,b} or {1..3}, which bash expands (also as sh), and
+// dash doesn't.
 func braces(raw string) bool {
 	_, rest, _ := strings.Cut(raw, "{")
 	close := strings.LastIndexByte(rest, '}')

@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// patience is how long a change waits for another lifeline's.
+// patience is how long a change waits for another lifeline's change.
 const patience = time.Minute
 
-// lock takes the lock on file, which it makes if there is none. crontab(1)
-// reads and writes a whole crontab and locks nothing: of two changes at once,
-// the later write would take the earlier one's lines out again.
+// lock locks file, and creates it if necessary. crontab(1) writes whole crontabs
+// without a lock, so the later of two concurrent changes would undo the earlier.
 func lock(ctx context.Context, file string) (unlock func(), err error) {
 	if file == "" {
 		return func() {}, nil

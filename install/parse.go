@@ -9,67 +9,65 @@ import (
 	"strings"
 )
 
-// Line is one crontab line that starts lifeline with a NAME and a COMMAND,
-// whether Add wrote it or a person.
+// Line is a crontab line that starts lifeline with a NAME and a COMMAND, written by Add
+// or by hand.
 type Line struct {
 	Number   int    // 1 is the first line of the crontab
-	Block    bool   // it stands between the markers of a block
-	Text     string // all of it
+	Block    bool   // the line stands between the markers of a block
+	Text     string // the whole line
 	Schedule string // as written, one space between the fields
 	User     string // only in a system crontab
 
-	// Argv is what the line starts, from lifeline's own path on; Options are
-	// the words between that and Name, subcommands and option values
-	// included; Command are the words after the "--".
+	// Argv is what the line starts, from lifeline's own path on. Options are the words
+	// between that path and Name, subcommands and option values included. Command are
+	// the words after the "--".
 	Argv    []string
 	Options []string
 	Name    string
 	Command []string
 
-	// Before is what stands in front of lifeline and does more than Dir and
-	// Environment tell: "sudo -u web", "nice -n 5", "test -x /srv/web &&". Input
-	// is what cron writes to its standard input: the text behind a bare %, each
-	// further one a newline. Fed tells an empty input from none.
+	// Before is what stands in front of lifeline, without what Dir and Environment
+	// hold: "sudo -u web", "nice -n 5", "test -x /srv/web &&". Input is what cron writes
+	// to the command's standard input: the text behind the first bare %, with each
+	// further % as a newline. Fed reports whether there is such a %.
 	Before string
 	Input  string
 	Fed    bool
 
-	// Dir is DIR of a "cd DIR &&" in front of it. "" is the user's home
-	// directory: that is where cron starts commands.
+	// Dir is DIR of a "cd DIR &&" in front of lifeline. "" is the user's home
+	// directory, where cron starts commands.
 	Dir string
 
-	// Environment has the crontab's settings in force at this line (PATH,
-	// SHELL, MAILTO, ...) and the assignments in front of lifeline. Cron
-	// expands nothing in the settings, so $HOME there is five characters.
+	// Environment has the settings above this line (PATH, SHELL, MAILTO, ...) and the
+	// assignments in front of lifeline. Cron expands nothing in settings, so $HOME
+	// there is five characters.
 	Environment map[string]string
 
 	// Shell is what cron hands to the shell.
 	Shell string
 
-	// Problem says why Argv can't be relied on: a word that only a shell can
-	// expand, for example, stands there as it is written. "" is no problem.
+	// Problem says why Argv is unreliable, such as a word that a shell would expand. ""
+	// is no problem.
 	Problem string
 }
 
-// Kind is how the lines of a crontab are written.
+// Kind is the format of a crontab's lines.
 type Kind int
 
 const (
 	UserTable   Kind = iota // crontab(1)'s
 	SystemTable             // with a user column: /etc/crontab, /etc/cron.d
-	Supercronic             // a file of supercronic's: seconds and years may be there, and % is a letter
+	Supercronic             // supercronic's file: seconds and years are allowed, and % is an ordinary character
 )
 
 // Entries returns every line of crontab that starts lifeline with a NAME and
 // a "--", in order.
 //
-// Lines are read as cron and sh read them: lifeline may stand behind
-// "cd /x &&", assignments, exec, nice, env and the like, and in a script that is
-// given to a shell by -c.
+// Entries reads lines as cron and sh do: lifeline may stand behind "cd /x &&",
+// assignments, exec, nice, env and the like, and in a script for a shell's -c.
 func Entries(crontab string, kind Kind) []Line { return entries(crontab, kind, false) }
 
-// Disabled returns the lines that would be entries if they weren't commented
-// out: those of lifeline disable, and of an editor.
+// Disabled returns the entries that are commented out, by lifeline disable or by hand.
 func Disabled(crontab string, kind Kind) []Line { return entries(crontab, kind, true) }
 
 func entries(crontab string, kind Kind, disabled bool) []Line {
@@ -122,10 +120,10 @@ func entries(crontab string, kind Kind, disabled bool) []Line {
 	return found
 }
 
-// Find returns the line of name. Of several that start the same thing, as in
-// a block with its @reboot line, it prefers the one with a real schedule. The
-// error says why the line can't be run as it stands, or that several differ;
-// the Line is valid as far as it goes.
+// Find returns the line of name. Of several lines with the same command, as in a block
+// with an @reboot line, Find prefers the line with another schedule than @reboot. The
+// error says why the line can't be run as it stands, or that the lines differ; line is
+// set all the same.
 func Find(crontab, name string, kind Kind) (line Line, found bool, err error) {
 	var first Line
 	for _, l := range Entries(crontab, kind) {
@@ -149,9 +147,8 @@ func Find(crontab, name string, kind Kind) (line Line, found bool, err error) {
 	return line, found, err
 }
 
-// setting reads a NAME=value line as load_env of Vixie's cron does: blanks
-// around the =, quotes around either side. A line of any other form is an
-// entry for cron, however odd.
+// setting reads a NAME=value line as load_env of Vixie's cron does: blanks around the
+// =, quotes around either side. Cron takes a line of any other form for an entry.
 func setting(line string) (name, value string, ok bool) {
 	name, rest, ok := settingName(line)
 	if !ok || name == "" {
@@ -180,9 +177,9 @@ func settingName(line string) (name, rest string, ok bool) {
 	return line[:end], line[end:], true
 }
 
-// columns splits an entry into its schedule, its user and the command as
-// written. The schedule isn't checked: some crons take more than
-// parseSchedule does (~, @every_minute), and the line is theirs to judge.
+// columns splits an entry into its schedule, its user and the command as written. It
+// accepts any schedule, because some crons take more than parseSchedule does (~,
+// @every_minute).
 func columns(line string, hasUser bool) (schedule, user, command string, ok bool) {
 	rest := line
 	next := func() string {
@@ -206,8 +203,8 @@ func columns(line string, hasUser bool) (schedule, user, command string, ok bool
 	return strings.Join(words, " "), user, rest, rest != ""
 }
 
-// moreFields takes up to two further fields of a schedule, seconds and years, from
-// the command: no program's name is made of their letters.
+// moreFields moves up to two further fields, seconds and years, from the command to the
+// schedule. No program's name consists of their characters.
 func moreFields(schedule, command string) (string, string) {
 	for range 2 {
 		word, rest, ok := strings.Cut(command, " ")
@@ -219,8 +216,8 @@ func moreFields(schedule, command string) (string, string) {
 	return schedule, command
 }
 
-// readCommand finds lifeline in a command as it stands in the crontab. In a
-// block it is the first word, whatever its file is called.
+// readCommand finds lifeline in a command as written in the crontab. In a block the
+// first word is lifeline, even under another file name.
 func readCommand(command string, kind Kind, inBlock bool) (Line, bool) {
 	percent, input := percent, input
 	if kind == Supercronic {
@@ -233,7 +230,7 @@ func readCommand(command string, kind Kind, inBlock bool) (Line, bool) {
 	}
 	line.Shell = percent(command, false)
 	line.Input, line.Fed = input(command)
-	// The two dialects of Quote. They only differ where two backslashes meet.
+	// The dialects of Quote differ only where two backslashes meet.
 	other, _ := findLifeline(lex(percent(command, true)), inBlock)
 	switch {
 	case line.Problem != "":
@@ -269,7 +266,7 @@ func percent(command string, debian bool) string {
 	return out.String()
 }
 
-// input returns what stands behind the first bare % of a command.
+// input returns the text behind the first bare % of a command, and whether there is a %.
 func input(command string) (text string, fed bool) {
 	var out strings.Builder
 	for i := 0; i < len(command); i++ {
@@ -353,9 +350,8 @@ func findLifeline(s script, inBlock bool) (Line, bool) {
 	return Line{}, false
 }
 
-// shellScript gives the script of a shell that is started for it, as whenever
-// writes its lines: /bin/bash -l -c 'cd /srv/app && …'. shell is what stands in
-// front of the script.
+// shellScript returns the script of a shell's -c, as in the lines of the gem whenever:
+// /bin/bash -l -c 'cd /srv/app && …'. shell is what stands in front of the script.
 func shellScript(words []word) (script, shell string, ok bool) {
 	for i, w := range words {
 		if strings.HasPrefix(w.raw, "-") && !strings.HasPrefix(w.raw, "--") && strings.HasSuffix(w.raw, "c") && i > 0 && i+1 < len(words) &&
@@ -368,8 +364,8 @@ func shellScript(words []word) (script, shell string, ok bool) {
 
 var scriptShells = []string{"sh", "ash", "bash", "dash", "ksh", "zsh"}
 
-// lifelineWord finds the word that is lifeline, and the first "--" after it.
-// A NAME must stand between them.
+// lifelineWord returns the index of the word lifeline, and of the first "--" behind it.
+// A NAME must stand between the two.
 func lifelineWord(words []word, first bool) (at, dashes int, ok bool) {
 	end := func(at int) int {
 		return at + 1 + slices.IndexFunc(words[at+1:], func(w word) bool { return w.text == "--" })
@@ -408,8 +404,7 @@ func isLifeline(w word) bool {
 	return !assigns && !strings.HasPrefix(w.text, "-") && path.Base(w.text) == "lifeline"
 }
 
-// assignment reads a word such as A=b. The name must be bare, as it must be
-// for sh.
+// assignment reads a word such as A=b. The name must be unquoted, as for sh.
 func assignment(w word) (name, value string, ok bool) {
 	name, value, ok = strings.Cut(w.text, "=")
 	if !ok || name == "" || !strings.HasPrefix(w.raw, name+"=") {

@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// Quote writes word so that it arrives as it is through cron and sh.
+// Quote quotes word so that it passes through cron and sh unchanged.
 //
-// Three readings of a crontab command are in use, and what Quote writes comes
-// out the same in all of them:
+// Crons read a command in one of these ways, and Quote's text suits all of them:
 //
 //   - most crons (Vixie's 3.0, cronie, the BSDs) turn \% into %, end the
 //     command at a bare %, and leave every other backslash alone;
@@ -16,12 +15,12 @@ import (
 //     in quotes too (found by experiment; crontab(5) doesn't say it);
 //   - busybox crond does nothing of the kind: sh gets \% and unescapes it.
 //
-// A fourth one, systemd-cron's, makes one blank of several, also in quotes.
+// systemd-cron turns several blanks into one, also in quotes.
 //
 // So a % becomes \% outside all quotes, and neither two backslashes nor two blanks
 // stand side by side: a quoted string is closed and opened again between them.
 //
-// A newline or a NUL byte is an error: no crontab line can hold one.
+// A newline or a NUL byte is an error, because a crontab line can't contain it.
 func Quote(word string) (string, error) {
 	switch {
 	case word == "":
@@ -86,7 +85,7 @@ func plain(s string) bool {
 	return true
 }
 
-// shorten keeps an error on one readable line.
+// shorten quotes at most 60 bytes of word, for errors.
 func shorten(word string) string {
 	if len(word) > 60 {
 		return fmt.Sprintf("%q...", word[:60])

@@ -26,12 +26,12 @@ var fields = []field{
 	{name: "day of week", min: 0, max: 7, names: []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}},
 }
 
-// parseSchedule checks a schedule and returns it with single spaces, with Sunday as 0,
-// because busybox runs a 7 on every day, and with numbers for the names of months and
-// days: Debian 12's systemd-cron knows no oct, and takes nov for October. It takes
-// what every cron takes: Vixie's parser also lets through things that it then
-// never runs (a range such as 5-1) or half ignores (5*), and those are
-// refused here.
+// parseSchedule checks a schedule, and returns it with single spaces. It writes Sunday
+// as 0, because busybox runs a 7 on every day. It writes names of months and days as
+// numbers, because Debian 12's systemd-cron knows no oct, and takes nov for October.
+//
+// It accepts only what every cron runs. Vixie's parser also takes what it then never
+// runs (a range such as 5-1) or half ignores (5*).
 func parseSchedule(schedule string) (string, error) {
 	columns := strings.Fields(schedule)
 	if len(columns) == 1 && strings.HasPrefix(columns[0], "@") {
@@ -65,8 +65,8 @@ func parseSchedule(schedule string) (string, error) {
 	return strings.Join(columns, " "), nil
 }
 
-// comes reports whether one of the months has one of the days. A day of week
-// that doesn't begin with * is a second way for a day to match (crontab(5)).
+// comes reports whether any of the months has any of the days, or a weekday that doesn't
+// begin with * matches instead (crontab(5)).
 func comes(weekday string, days, months uint64) bool {
 	longest := [...]int{1: 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 	for month := 1; month <= 12; month++ {

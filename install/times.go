@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Times are when a schedule comes, in the zone of the time that is asked about.
+// Times are the times of a schedule. Next and Last use their argument's time zone.
 type Times struct {
 	minute, hour, day, month, weekday uint64
 	either                            bool // day or weekday is enough (crontab(5))
@@ -32,22 +32,22 @@ func ParseTimes(schedule string) (Times, error) {
 	}
 	var values [5]uint64
 	for i, f := range fields {
-		values[i], _ = f.parse(columns[i]) // parseSchedule has
+		values[i], _ = f.parse(columns[i]) // parseSchedule has checked it
 	}
 	t := Times{minute: values[0], hour: values[1], day: values[2], month: values[3], weekday: values[4]}
 	t.either = !strings.HasPrefix(columns[2], "*") && !strings.HasPrefix(columns[4], "*")
 	return t, nil
 }
 
-// horizon is how far Next and Last look: 29 February is eight years away at
-// most.
+// horizon is how many days Next and Last look ahead or back: 29 February is at most
+// eight years away.
 const horizon = 8*366 + 1
 
-// Next is the first time after t. Where clocks are put forward, an hour that
-// isn't there has none.
+// Next returns the first time after t; zero if there is none. It skips times in the
+// hour that the clocks skip in spring.
 func (s Times) Next(t time.Time) time.Time { return s.look(t, 1) }
 
-// Last is the last time at or before t.
+// Last returns the last time at or before t; zero if there is none.
 func (s Times) Last(t time.Time) time.Time { return s.look(t, -1) }
 
 func (s Times) look(t time.Time, step int) time.Time {
