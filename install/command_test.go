@@ -48,7 +48,7 @@ func TestCommandPath(t *testing.T) {
 			t.Errorf("%q: %q, %v, %v; want %q", command, got, changed, err, want)
 		}
 	}
-	// Cron has it, though the user hasn't.
+	// Only cron's PATH has the command.
 	if got, changed, err := CommandPath("sys", cron, "/none", cwd); got != "sys" || changed || err != nil {
 		t.Errorf("%q, %v, %v", got, changed, err)
 	}

@@ -29,8 +29,8 @@ crontab "$1/user" && cp "$1"/lifeline-* /etc/cron.d/ || exit 1
 exec cron -f
 `
 
-// TestRealCronStartsTheWords is the proof of Quote, of the block and of the
-// file for /etc/cron.d: cron, its shell, and the words that arrive.
+// TestRealCronStartsTheWords checks with a real cron and shell that the words of the
+// block, and of the file for /etc/cron.d, arrive as Quote got them.
 func TestRealCronStartsTheWords(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "cron")
@@ -89,8 +89,8 @@ func TestRealCronStartsTheWords(t *testing.T) {
 	var output strings.Builder
 	cron := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", privateCron, "sh", dir)
 	cron.Stdout, cron.Stderr = &output, &output
-	// A test run that is killed takes its cron with it. The signal comes when
-	// the thread ends that started it, so the thread must stay.
+	// A test run that is killed takes its cron with it. The signal comes when the
+	// thread that started cron ends, so the thread must stay.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cron.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

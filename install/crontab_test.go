@@ -14,9 +14,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// fakeCrontab fails in ways the real one can't be made to. What a write does
-// is the shell code in write, which finds the new text on standard input and
-// the crontab in $tab.
+// fakeCrontab fails in ways the real crontab(1) can't. The shell code in write does a
+// write: the new text is its standard input, and $tab its crontab.
 func fakeCrontab(t *testing.T, text, write string) (c Crontab, tab string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -189,7 +188,7 @@ func TestNoCrontabIsEmpty(t *testing.T) {
 	}
 }
 
-// realCrontab makes a user who goes with the test.
+// realCrontab makes a user, and removes it after the test.
 func realCrontab(t *testing.T) Crontab {
 	t.Helper()
 	need.Root(t) // to make a user to whom nothing can happen
@@ -273,8 +272,8 @@ func TestRealCrontab(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce: six installs at once lost entries, each with exit code 0,
-// or found "the crontab is damaged" where another's entry stood.
+// TestManyAtOnce checks that concurrent installs keep all entries. Once six of them lost
+// entries with exit code 0, or reported "the crontab is damaged".
 func TestManyAtOnce(t *testing.T) {
 	const rounds, writers = 5, 12
 	for name, write := range map[string]string{
@@ -315,9 +314,10 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestAnotherProgramWrites: crontab -e knows nothing of the lock.
+// TestAnotherProgramWrites checks Edit beside a program that ignores the lock, such as
+// crontab -e.
 func TestAnotherProgramWrites(t *testing.T) {
-	// The first write is crossed by one that knows nothing of it.
+	// Another program writes during the first write.
 	c, tab := fakeCrontab(t, "# mine\n", `cat >"$tab"; [ -e "$tab.once" ] || { echo "# theirs" >"$tab"; : >"$tab.once"; }`)
 	old, new, err := c.Edit(t.Context(), func(text string) (string, error) { return Add(text, web()) })
 	if err != nil || old != "# mine\n" || new != "# theirs\n"+webBlock {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// What Disable takes out of force, Enable puts back byte for byte.
+// Enable restores byte for byte what Disable has commented out.
 func TestDisableAndEnable(t *testing.T) {
 	web := Entry{Name: "web", Binary: "/bin/lifeline", Command: []string{"/srv/web"}, Reboot: true}
 	foreign := "# lifeline is great -- really\nA=b\n0 3 * * * lifeline app -- /srv/app\n"
@@ -99,7 +99,7 @@ func TestCheckFile(t *testing.T) {
 	}
 }
 
-// What other tools write around it is read, too.
+// Entries reads lines in which other tools wrap lifeline.
 func TestEntriesOfOtherTools(t *testing.T) {
 	for command, want := range map[string]Line{
 		`/bin/bash -l -c 'cd /srv/app && lifeline web -- bin/serve'`:                 {Dir: "/srv/app", Before: "/bin/bash -l -c"},

@@ -147,8 +147,8 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// Whatever the order in which blocks come and go, and beside which others, the
-// crontab is byte for byte what it was.
+// After blocks are added and removed in any order, the crontab is byte for byte what it
+// was.
 func TestBlocksGoInAnyOrder(t *testing.T) {
 	orders := [][]string{{"a", "b", "c"}, {"a", "c", "b"}, {"b", "a", "c"}, {"b", "c", "a"}, {"c", "a", "b"}, {"c", "b", "a"}}
 	for _, text := range []string{"", "0 1 * * * x", "0 1 * * * x\n", "x\r\n\r\ny", "\n", "# lifeline d begin", "# lifeline d begin\n# lifeline d end"} {
@@ -175,7 +175,7 @@ func TestBlocksGoInAnyOrder(t *testing.T) {
 	}
 }
 
-// What a person has put behind a block keeps the newline above it.
+// A handwritten line behind a block keeps the newline above the block.
 func TestANewlineThatIsNeededStays(t *testing.T) {
 	block := func(name string) string { return strings.ReplaceAll(webBlock, "web", name) }
 	joined := func(name string) string {

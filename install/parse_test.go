@@ -152,7 +152,7 @@ func TestEntriesKnowsWhereALineStands(t *testing.T) {
 	}
 }
 
-// Before the lines began with exec.
+// Old blocks have lines without exec.
 func TestAnOlderBlock(t *testing.T) {
 	for _, older := range []string{webBlock, strings.ReplaceAll(webBlock, "exec ", "")} {
 		older = strings.ReplaceAll(older, "/usr/bin/lifeline", "/opt/ll-1.2 --respawn")

@@ -46,14 +46,14 @@ func TestQuote(t *testing.T) {
 	wantError(t, err, "NUL")
 }
 
-// dialects are the three readings that Quote's comment tells of.
+// dialects are the readings that Quote's comment lists.
 var dialects = map[string]func(string) string{
 	"vixie":   func(s string) string { return percent(s, false) },
 	"debian":  func(s string) string { return percent(s, true) },
 	"busybox": func(s string) string { return s },
 }
 
-// shells are what may stand behind /bin/sh or SHELL=.
+// shells are the shells that /bin/sh or SHELL= may be.
 var shells = [][]string{{"sh"}, {"dash"}, {"bash"}, {"bash", "--posix"}, {"busybox", "sh"}, {"ksh"}, {"zsh"}}
 
 func TestQuotedWordsArriveThroughCronAndRealShells(t *testing.T) {

@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-// goodSchedules are also put before the real crontab(1).
+// goodSchedules are also given to the real crontab(1).
 var goodSchedules = []string{
 	"* * * * *", "*/5 * * * *", "0-59/59 0-23/2 1-31 1-12 0-7", "1,2,3-5/2 * * * *", "*,5 * * * *", "*/2,3 * * * *",
 	"05 007 * * *", "0 0 1 jan *", "0 0 * JAN-Mar,dec *", "* * * * 7", "* * * * sun-tue", "* * * * mon,1-3,SAT", "* * * * mon-fri/2",
 	"@reboot", "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly",
 }
 
-// plainly writes them as every cron understands them.
+// plainly maps schedules to the form that every cron understands.
 var plainly = strings.NewReplacer("0-7", "0-6", "* 7", "* 0", "jan", "1", "JAN-Mar,dec", "1-3,12", "sun-tue", "0-2",
 	"mon,1-3,SAT", "1,1-3,6", "mon-fri/2", "1-5/2")
 

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Now is the time on CLOCK_BOOTTIME, which goes on during a suspend.
+// Now returns the time on CLOCK_BOOTTIME, which goes on during a suspend.
 func Now() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
@@ -16,14 +16,15 @@ func Now() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// Alarm goes off at times on the clock of [Now], right after a suspend if need be
-// (timerfd_create(2)): the runtime's own timers stand still meanwhile.
+// Alarm goes off at times on the clock of [Now] (timerfd_create(2)). An alarm that
+// became due during a suspend goes off right after it; the Go runtime's timers stand
+// still during a suspend.
 type Alarm struct {
 	C    <-chan struct{}
 	file *os.File
 }
 
-// NewAlarm makes an alarm, which costs a goroutine and no thread.
+// NewAlarm makes an alarm, which costs a goroutine but no thread.
 func NewAlarm() (*Alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {

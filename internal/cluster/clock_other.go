@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Now is the time on CLOCK_MONOTONIC. On macOS that clock goes on during a
-// suspend. On the BSDs it stops, so a machine that may be suspended needs the
+// Now returns the time on CLOCK_MONOTONIC. On macOS that clock goes on during a
+// suspend. On the BSDs the clock stops, so a machine that may be suspended needs the
 // fence.
 func Now() time.Duration {
 	var ts unix.Timespec

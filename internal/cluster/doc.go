@@ -1,9 +1,9 @@
 // Package cluster is lifeline's side of a lease: the right to run a name on
-// this node. An engine (etcd, PostgreSQL) gives it for a time. Everything that
-// speaks to a network is in a second program, lifeline-remote (package
+// this node. An engine (etcd, PostgreSQL) grants the lease for a time. Everything
+// that speaks to a network is in a second program, lifeline-remote (package
 // node), which this package starts.
 //
-//	lease, err := cluster.Join(options, name, warn) // *MissingError: no lifeline-remote
+//	lease, err := cluster.Join(options, name, grace, warn) // *MissingError: no lifeline-remote
 //	defer lease.Close()
 //	job := supervisor.Job{…, Lease: lease}
 //

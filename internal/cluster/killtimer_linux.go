@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killTimer is the kernel's part of the deadline: a timer whose signal is
-// SIGKILL, to this very process. It strikes a stopped process as well, and the
-// worker dies with its supervisor (PR_SET_PDEATHSIG, prctl(2)). So the worker
-// ends in time even if no program of lifeline's is awake.
+// killTimer is the kernel's part of the deadline: a timer that sends this process
+// SIGKILL, which also ends a stopped process. The worker dies with its supervisor
+// (PR_SET_PDEATHSIG, prctl(2)). So the worker ends in time even if both programs are
+// stopped.
 type killTimer struct {
 	id    int32
 	there bool

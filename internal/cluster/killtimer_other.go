@@ -4,7 +4,7 @@ package cluster
 
 import "time"
 
-// killTimer needs Linux.
+// killTimer does nothing, because this system lacks Linux's timers.
 type killTimer struct{}
 
 func newKillTimer() *killTimer       { return &killTimer{} }

@@ -11,21 +11,21 @@ import (
 	"lifeline/procscan"
 )
 
-// Lease is the lease of one name, as lifeline has it. All its methods are
-// called by one goroutine; only C is rung by others.
+// Lease is lifeline's side of a name's lease. One goroutine calls all its methods;
+// other goroutines only ring C.
 type Lease struct {
 	hello Hello
 	warn  func(format string, args ...any)
 	w     world
 
 	wanted   bool
-	usable   bool  // a lifeline-remote has found the engine usable once
+	usable   bool  // a lifeline-remote has found the engine usable before
 	held     bool  // granted, and not given up since
-	times    Times // of the lease; kept while lifeline-remote is gone
+	times    Times // of the lease; kept while no lifeline-remote runs
 	fence    uint64
-	trouble  string // with the engine, as lifeline-remote has last told
+	trouble  string // with the engine, as lifeline-remote last reported
 	peer     *peer
-	told     Times           // the Stop and the Kill that the supervisor has been told
+	told     Times           // the Stop and the Kill that the supervisor knows
 	at       time.Duration   // when to start lifeline-remote, or to check it
 	asked    bool            // lifeline-remote owes a pong
 	failures int             // starts of lifeline-remote in a row that failed
@@ -46,7 +46,7 @@ type world struct {
 	now    func() time.Duration
 	alarm  *Alarm
 	set    func(at time.Duration)
-	killAt func(at time.Duration) // this process is killed then; 0 for never
+	killAt func(at time.Duration) // when the kernel kills this process; 0 for never
 	start  func() (io.ReadWriteCloser, procscan.ID, error)
 	kill   func(procscan.ID)
 	reap   func(procscan.ID)
@@ -58,20 +58,19 @@ type peer struct {
 	id    procscan.ID
 	mu    sync.Mutex
 	queue []Message
-	err   error         // why it will say no more
-	over  chan struct{} // closed when it will say no more
+	err   error         // why no more messages will come
+	over  chan struct{} // closed when no more messages will come
 }
 
 const (
 	patience   = 5 * time.Second // with a lifeline-remote that owes a pong
 	goodbye    = 2 * time.Second // for giving a lease back at the end
 	maxRestart = 30 * time.Second
-	misused    = 64  // the code of a refusal because of the command line
-	unfit      = 125 // and of one because of what is installed
+	misused    = 64  // the exit code of a refusal because of the command line
+	unfit      = 125 // the exit code of a refusal because of the installed programs
 )
 
-// Join makes the lease of a name; the options have been checked. Want starts
-// lifeline-remote.
+// Join makes the lease of a name from checked options. Want starts lifeline-remote.
 func Join(o Options, name string, grace time.Duration, warn func(format string, args ...any)) (*Lease, error) {
 	program, err := Find()
 	if err != nil {
@@ -110,23 +109,24 @@ func (l *Lease) ring() {
 // C has a value when Next may have something.
 func (l *Lease) C() <-chan struct{} { return l.bell }
 
-// Ticks reports that the command runs at ticks, not all the time.
+// Ticks reports whether the command runs at ticks instead of all the time.
 func (l *Lease) Ticks() bool { return l.hello.Tick != "" }
 
-// Held reports that a worker may be started now. It checks the deadline again,
+// Held reports whether a worker may be started now. It checks the deadline again,
 // because the last message may be old.
 func (l *Lease) Held() bool { return l.held && l.peer != nil && l.times.Held(l.w.now()) }
 
-// Until is when the worker's tree is killed at the latest, on CLOCK_BOOTTIME.
+// Until returns the latest time at which the worker's tree is killed, on the clock of
+// [Now].
 func (l *Lease) Until() int64 { return int64(l.times.Kill) }
 
-// Fence is the number of the grant.
+// Fence returns the number of the grant.
 func (l *Lease) Fence() uint64 { return l.fence }
 
-// Trouble is what keeps lifeline-remote from the engine; "" for nothing.
+// Trouble returns what keeps lifeline-remote from the engine; "" for nothing.
 func (l *Lease) Trouble() string { return l.trouble }
 
-// Helpers are processes that belong to lifeline, not to a worker.
+// Helpers returns the processes that belong to lifeline instead of a worker.
 func (l *Lease) Helpers() []procscan.ID {
 	if l.peer == nil || l.peer.id.Zero() {
 		return nil
@@ -154,7 +154,7 @@ func (l *Lease) Release() {
 	}
 	l.wanted = false
 	l.forget()
-	// The other events are about the lease that is given back.
+	// All events but refused are about the lease that is given back.
 	l.out = slices.DeleteFunc(l.out, func(e Event) bool { return e.Verb != "refused" })
 	l.arm()
 }
@@ -200,7 +200,7 @@ func (l *Lease) Close() {
 	}
 }
 
-// Next is the next thing to do; ok is false when there is none.
+// Next returns the next event; ok is false if there is none.
 func (l *Lease) Next() (verb, text string, n uint64, ok bool) {
 	l.listen()
 	l.look()
@@ -224,10 +224,10 @@ func (l *Lease) say(m Message) {
 		l.peer.err = err
 		l.peer.mu.Unlock()
 		l.ring()
-	} // the reader hears of other errors, perhaps after the reason
+	} // the reader gets other errors, perhaps after their reason
 }
 
-// listen takes what lifeline-remote has said.
+// listen handles lifeline-remote's messages.
 func (l *Lease) listen() {
 	for l.peer != nil {
 		p := l.peer
@@ -255,7 +255,7 @@ func (l *Lease) listen() {
 	}
 }
 
-// heard acts on one message.
+// heard handles a message.
 func (l *Lease) heard(m Message) error {
 	deadline := func() error {
 		if d, now := m.Deadline, l.w.now(); d > now+l.hello.TTL || d < l.times.Deadline {
@@ -318,8 +318,8 @@ func (l *Lease) heard(m Message) error {
 	return nil
 }
 
-// leave ends this lifeline-remote. The lease may be held until the deadline, and
-// the worker is asked to end at once.
+// leave kills this lifeline-remote. A held lease lasts until its deadline, but the
+// worker is asked to end at once.
 func (l *Lease) leave(err error) {
 	p := l.peer
 	l.peer, l.trouble = nil, ""
@@ -342,7 +342,7 @@ func (l *Lease) leave(err error) {
 	l.at = l.w.now() + min(time.Second<<min(l.failures-1, 6), maxRestart)
 }
 
-// look does what time alone makes due.
+// look does what is due by time.
 func (l *Lease) look() {
 	now := l.w.now()
 	if l.held {
@@ -372,12 +372,11 @@ func (l *Lease) look() {
 	}
 }
 
-// quietSince begins the wait for lifeline-remote's next word.
+// quietSince starts the wait for lifeline-remote's next message.
 func (l *Lease) quietSince() { l.asked, l.at = false, l.w.now()+patience }
 
-// armKillTimer has the kernel kill this process, and so the worker, when half
-// of the margin is over. By then both programs that should have ended the
-// worker are stopped or dead.
+// armKillTimer makes the kernel kill this process, and so the worker, at SelfKill. A
+// worker lives that long only if both programs are stopped or dead.
 func (l *Lease) armKillTimer() {
 	if len(l.living) == 0 {
 		l.w.killAt(0)
@@ -388,7 +387,7 @@ func (l *Lease) armKillTimer() {
 
 func (l *Lease) forget() { l.held, l.times, l.told = false, Times{}, Times{} }
 
-// arm sets the alarm to what is due next.
+// arm sets the alarm to the next time at which something is due.
 func (l *Lease) arm() {
 	var next time.Duration
 	switch {

@@ -14,8 +14,7 @@ import (
 	"lifeline/proof/await"
 )
 
-// rig is a Lease with a lifeline-remote that says what the test wants, in the
-// time of a synctest bubble.
+// rig is a Lease whose lifeline-remote is the test, in a synctest bubble.
 type rig struct {
 	t      *testing.T
 	l      *Lease
@@ -77,8 +76,8 @@ func rigged(t *testing.T, test func(*rig)) {
 	})
 }
 
-// say has the remote say messages, and gives what the Lease makes of them; a
-// string is a verb alone.
+// say sends messages as lifeline-remote, and returns the Lease's events; a string is a
+// verb alone.
 func (r *rig) say(messages ...any) []string {
 	var text strings.Builder
 	for _, m := range messages {
@@ -98,7 +97,7 @@ func (r *rig) write(text string) []string {
 	return r.events()
 }
 
-// ready is a lifeline-remote that stands by.
+// ready sends the banner and "standing".
 func (r *rig) ready() []string { return append(r.write(FromRemote.Banner()), r.say("standing")...) }
 
 func (r *rig) grants(fence uint64) Message {
@@ -133,7 +132,7 @@ func (r *rig) events() (out []string) {
 	}
 }
 
-// sleep lets time pass and gives what happens meanwhile.
+// sleep lets time pass, and returns the events meanwhile.
 func (r *rig) sleep(d time.Duration) (out []string) {
 	for end := r.now() + d; r.now() < end; {
 		await.Pass(min(50*time.Millisecond, end-r.now()))
@@ -157,7 +156,7 @@ func (r *rig) heard(want string) {
 	}
 }
 
-// held is a lease granted now.
+// held gets the lease granted now.
 func (r *rig) held(fence uint64) {
 	r.t.Helper()
 	if r.remote == nil {
@@ -170,8 +169,8 @@ func (r *rig) held(fence uint64) {
 	}
 }
 
-// The kernel ends lifeline, and with it the worker, where lifeline can't do so
-// itself. The timer is off while no worker lives, and moves with each renewal.
+// The kernel's timer ends lifeline, and so the worker. The timer is off while no worker
+// lives, and moves with each renewal.
 func TestLeaseKillTimer(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)
@@ -246,8 +245,8 @@ func TestLeaseDue(t *testing.T) {
 	})
 }
 
-// lifeline-remote dies: the worker is asked to end at once, and is killed at
-// the deadline. No worker is started on what is left of the lease.
+// After lifeline-remote's death the worker is asked to end at once, and killed at the
+// deadline. No worker is started on the rest of the lease.
 func TestLeaseRemoteDies(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)
@@ -307,7 +306,7 @@ func TestLeaseNonsense(t *testing.T) {
 	}
 }
 
-// A fence that doesn't rise would let a resource be used by two.
+// With a fence that doesn't rise, two workers could use a resource.
 func TestLeaseFenceFalls(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(5)
@@ -320,7 +319,7 @@ func TestLeaseFenceFalls(t *testing.T) {
 	})
 }
 
-// What was said of a lease that is given back isn't heard of the next one.
+// Messages about a lease that was given back don't count for the next lease.
 func TestLeaseReleaseCrosses(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)
@@ -334,7 +333,7 @@ func TestLeaseReleaseCrosses(t *testing.T) {
 	})
 }
 
-// Standing by, one that is silent is asked, then replaced.
+// While lifeline stands by, it pings a silent lifeline-remote, then replaces it.
 func TestLeaseSilentWhileStandingBy(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.l.Want()
@@ -374,8 +373,8 @@ func TestLeaseRefusal(t *testing.T) {
 	})
 }
 
-// A lifeline-remote of another version is said once, and ends this lifeline: the
-// next tick starts the one that is installed now.
+// lifeline reports a lifeline-remote of another version once, and ends: the next tick
+// starts the installed lifeline.
 func TestLeaseOtherVersion(t *testing.T) {
 	for _, banner := range []string{"remote 1\nrefused 125 x\n", "remote 3\n", "remote 3 and more\n"} {
 		rigged(t, func(r *rig) {
@@ -389,7 +388,7 @@ func TestLeaseOtherVersion(t *testing.T) {
 	}
 }
 
-// A message that a lifeline-remote doesn't take isn't lost: another one is told.
+// A lifeline-remote that stops reading is replaced, and the next gets the message.
 func TestLeaseUnread(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.l.Want()
@@ -410,7 +409,7 @@ type full struct{ io.ReadWriteCloser }
 
 func (full) Write([]byte) (int, error) { return 0, ErrFull }
 
-// It can't be started: tried again, ever more seldom.
+// A lifeline-remote that can't be started is tried again with growing pauses.
 func TestLeaseCannotStart(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.fails = true

@@ -15,18 +15,18 @@ type Node struct {
 	Drained   bool     `json:"drained"`
 	Holds     []string `json:"holds"`
 	StandsBy  []string `json:"stands_by"`
-	ClockSkew *float64 `json:"clock_skew_seconds,omitempty"` // of the engine's clock, above 0 where the node's is ahead
+	ClockSkew *float64 `json:"clock_skew_seconds,omitempty"` // node's clock minus the engine's
 
-	Present bool              `json:"present"` // it holds or stands by for something
+	Present bool              `json:"present"` // the node holds or stands by for a name
 	Heard   *time.Time        `json:"heard,omitempty"`
 	Version string            `json:"version,omitempty"`
-	Names   []json.RawMessage `json:"names,omitempty"` // what it has shared, each as in lifeline status --json
+	Names   []json.RawMessage `json:"names,omitempty"` // what the node has shared, each as in lifeline status --json
 }
 
-// Difference is one between nodes that are to be alike.
+// Difference is a difference between nodes that should be alike.
 type Difference struct{ What, Text, Advice string }
 
-// Apart tells which of the nodes that are present differ in version or clock.
+// Apart returns the differences in version and clock between the present nodes.
 func Apart(nodes []Node) (list []Difference) {
 	versions := map[string][]string{}
 	var least, most *Node
@@ -52,7 +52,7 @@ func Apart(nodes []Node) (list []Difference) {
 		}
 		list = append(list, Difference{"versions apart", strings.Join(parts, "; "), "install one of them on every node"})
 	}
-	// Differences are told in whole seconds, and etcd's clock is known to half of one.
+	// The text has whole seconds, and etcd's clock is known to half a second.
 	if least != nil && *most.ClockSkew-*least.ClockSkew > 2 {
 		list = append(list, Difference{"clocks apart", fmt.Sprintf("%s is %.0fs ahead of %s", most.Node,
 			*most.ClockSkew-*least.ClockSkew, least.Node), "set the clocks by NTP"})

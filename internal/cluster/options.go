@@ -13,10 +13,10 @@ import (
 	"lifeline/internal/cluster/address"
 )
 
-// Options are those of the command line, parsed straight into here.
+// Options are the cluster's options on the command line.
 type Options struct {
 	URL         string // of the engine; "" for no cluster
-	Prefix      string // the team whose names these are; "" for none
+	Prefix      string // the team of the names; "" for none
 	Node        string // "" for the host name
 	TTL         time.Duration
 	Slots       int
@@ -27,15 +27,14 @@ type Options struct {
 
 	MaxClockSkew time.Duration // between this node and the engine, for ticks
 	ForceOptions bool          // change what all nodes agree on
-	ShareStatus  bool          // let people on every node see how the name stands here
+	ShareStatus  bool          // show this node's status of the name on every node
 	Memory       string        // a file for what must survive lifeline-remote; "" for none
 }
 
-// longestAddress is a limit for an address, in bytes: a whole cluster's hosts
-// and files fit.
+// longestAddress limits an address, in bytes: a whole cluster's hosts and files fit.
 const longestAddress = 8192
 
-// Check refuses options that are wrong by themselves, and fills in the node.
+// Check refuses wrong options, and sets Node if it is empty.
 func (o *Options) Check(grace time.Duration) error {
 	scheme, rest, ok := strings.Cut(o.URL, "://")
 	if strings.HasPrefix(o.URL, "@") {
@@ -90,8 +89,8 @@ func (o *Options) Check(grace time.Duration) error {
 	return Fits(o.TTL, grace)
 }
 
-// CheckPrefix refuses what can't be a team: it is a part of keys in etcd, and of
-// a schema's name in PostgreSQL. Below /lifeline/ are the names of no team.
+// CheckPrefix refuses an invalid team name: it is a part of etcd's keys, and of a
+// schema's name in PostgreSQL. Keys below /lifeline/ belong to names without a team.
 func CheckPrefix(team string) error {
 	if len(team) > 40 || team == "lifeline" || strings.ContainsFunc(team, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_'
@@ -101,7 +100,7 @@ func CheckPrefix(team string) error {
 	return nil
 }
 
-// CheckNode refuses what can't be a node's name.
+// CheckNode refuses an invalid node name.
 func CheckNode(n string) error {
 	if len(n) > 255 || !utf8.ValidString(n) || strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
 		return fmt.Errorf("%q can't be a node's name: UTF-8 without spaces and slashes, at most 255 bytes", n)
@@ -109,10 +108,10 @@ func CheckNode(n string) error {
 	return nil
 }
 
-// Program is the name of the second program.
+// Program is the file name of lifeline-remote.
 const Program = "lifeline-remote"
 
-// MissingError says that there is no lifeline-remote.
+// MissingError says that lifeline-remote was not found.
 type MissingError struct{ Beside string }
 
 func (e *MissingError) Error() string {

@@ -67,7 +67,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// helloOf is what the other side reads.
+// helloOf returns h as the other side reads it.
 func helloOf(t *testing.T, h Hello) Hello {
 	t.Helper()
 	line := FromLifeline.Banner() + Message{Verb: "hello", Hello: &h}.Line()
@@ -93,7 +93,7 @@ func TestHello(t *testing.T) {
 	}
 }
 
-// Another version is told from its banner, whatever follows.
+// The banner alone shows another version.
 func TestBanner(t *testing.T) {
 	for text, want := range map[string]string{
 		"lifeline 1 url=etcd://x name=n\n": "1", "lifeline 3\n": "3", "lifeline 03\n": "03",
@@ -135,7 +135,7 @@ func TestAlarm(t *testing.T) {
 	}
 }
 
-// lifeline-remote is looked for beside this program, then on PATH.
+// Find looks beside this program, then on PATH.
 func TestFind(t *testing.T) {
 	t.Setenv("PATH", "/nowhere")
 	var missing *MissingError
@@ -150,7 +150,7 @@ func TestFind(t *testing.T) {
 	if path, err := Find(); err != nil || path != filepath.Join(dir, Program) {
 		t.Fatalf("found %q, %v", path, err)
 	}
-	// One that belongs to the present directory isn't trusted.
+	// A lifeline-remote in the current directory isn't trusted.
 	t.Chdir(dir)
 	t.Setenv("PATH", ".")
 	if path, err := Find(); err == nil {
@@ -158,7 +158,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// The longest address that is taken fits into the hello, whatever is in it.
+// The longest valid address fits into the hello, with any characters.
 func TestLongestHello(t *testing.T) {
 	o := Options{URL: "postgres://h/" + strings.Repeat("\"", longestAddress-13), Node: strings.Repeat("ö", 127),
 		Slots: 1, TTL: time.Second,
@@ -178,7 +178,7 @@ func TestLongestHello(t *testing.T) {
 	}
 }
 
-// A message is written at once, or not at all: the other side doesn't read.
+// Send fails at once when the other side doesn't read.
 func TestSend(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -202,7 +202,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// What isn't UTF-8 would reach lifeline-remote as another text.
+// Text other than UTF-8 would change on its way to lifeline-remote.
 func TestOnlyUTF8(t *testing.T) {
 	for _, o := range []Options{{URL: "etcd://a?cacert=/\xff"}, {URL: "etcd://a", Node: "m\xfcller"},
 		{URL: "etcd://a", Prefer: "m\xfcller"}} {

@@ -13,10 +13,10 @@ import (
 	"lifeline/procscan"
 )
 
-// start runs lifeline-remote with one end of a socketpair. It is in a process
-// group of its own: a Ctrl-C is for lifeline, which tells it what to do. It has
-// no death signal, because it has to outlive a killed lifeline until the worker
-// has ended and the lease is given back.
+// start runs lifeline-remote with one end of a socketpair. lifeline-remote has a process
+// group of its own, because a Ctrl-C is for lifeline alone. It has no death signal,
+// because it outlives a killed lifeline until the worker has ended and the lease is
+// given back.
 func start(program string) (io.ReadWriteCloser, procscan.ID, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -52,8 +52,8 @@ func start(program string) (io.ReadWriteCloser, procscan.ID, error) {
 
 func kill(id procscan.ID) { process.Send(id, unix.SIGKILL) }
 
-// reap takes the exit status of a lifeline-remote that has said goodbye; no
-// other code takes it after that.
+// reap takes the exit status of a lifeline-remote that Close has ended, when the
+// supervisor's loop reaps no more.
 func reap(id procscan.ID) {
 	for range 100 {
 		if pid, err := unix.Wait4(id.PID, nil, unix.WNOHANG, nil); pid == id.PID || err == unix.ECHILD {

@@ -5,29 +5,29 @@ import (
 	"time"
 )
 
-// Margin is the time between the SIGKILL of the whole tree and the end of the
-// lease. The kill needs it to be carried out, and clocks differ in speed.
+// Margin returns the time between the SIGKILL of the whole tree and the end of the
+// lease. A kill takes time, and clocks differ in speed.
 func Margin(ttl time.Duration) time.Duration { return max(100*time.Millisecond, ttl/50) }
 
-// Times are what both sides keep to for one granted lease, on the clock of
-// [Now]. The zero value is no lease.
+// Times are the times of a granted lease for both programs, on the clock of [Now]. The
+// zero value is no lease.
 type Times struct{ Stop, Kill, Deadline time.Duration }
 
-// TimesOf works out what a deadline means.
+// TimesOf returns the times that follow from a deadline.
 func TimesOf(deadline, ttl, grace time.Duration) Times {
 	kill := deadline - Margin(ttl)
 	return Times{Stop: kill - grace, Kill: kill, Deadline: deadline}
 }
 
-// SelfKill is when the kernel kills the supervisor and so the worker, if the
-// worker still lives.
+// SelfKill returns when the kernel kills the supervisor, and so a worker that still
+// lives.
 func (t Times) SelfKill() time.Duration { return t.Kill + (t.Deadline-t.Kill)/2 }
 
-// Held reports that a worker may be started at the time now.
+// Held reports whether a worker may be started at the time now.
 func (t Times) Held(now time.Duration) bool { return now < t.Stop }
 
-// Fits says whether a grace fits into a TTL. The TTL must also hold the margin,
-// and the time for a renewal to be late without ending the worker.
+// Fits returns an error if a grace doesn't fit into a TTL. The TTL must also hold the
+// margin, and the time by which a renewal may be late.
 func Fits(ttl, grace time.Duration) error {
 	switch {
 	case ttl < 300*time.Millisecond:
@@ -40,10 +40,10 @@ func Fits(ttl, grace time.Duration) error {
 	return nil
 }
 
-// room is the longest grace that fits.
+// room returns the longest grace that fits into a TTL.
 func room(ttl time.Duration) time.Duration { return ttl/2 - Margin(ttl) }
 
-// need is a TTL, in round figures, that a grace fits into.
+// need returns a TTL in whole seconds that a grace fits into.
 func need(grace time.Duration) time.Duration {
 	ttl := (2*grace + 200*time.Millisecond).Truncate(time.Second)
 	for room(ttl) < grace {
@@ -52,8 +52,8 @@ func need(grace time.Duration) time.Duration {
 	return ttl
 }
 
-// DefaultGrace is --kill-after where the operator gave none.
+// DefaultGrace returns the default of --kill-after in a cluster.
 func DefaultGrace(ttl time.Duration) time.Duration { return min(ttl/4, room(ttl), 10*time.Second) }
 
-// RenewEvery is the pause between two renewals.
+// RenewEvery returns the pause between two renewals.
 func RenewEvery(ttl time.Duration) time.Duration { return ttl / 3 }

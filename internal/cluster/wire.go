@@ -22,7 +22,7 @@ const Version = 2
 // Descriptor is the socket's number in lifeline-remote.
 const Descriptor = 3
 
-// longest is a line with room for the longest [Hello].
+// longest is the longest line in bytes, with room for the longest [Hello].
 const longest = 64 << 10
 
 // Side is one of the two programs. Its first line is a banner: the side and the
@@ -35,17 +35,16 @@ const (
 	FromRemote   Side = "remote"
 )
 
-// Banner is the first line.
+// Banner returns the first line.
 func (s Side) Banner() string { return fmt.Sprintf("%s %d\n", s, Version) }
 
-// OldRefusal is what a lifeline of version 1 understands. It ends with this code
-// where it would try again after another, and the next tick starts the lifeline
-// that is installed now.
+// OldRefusal returns a refusal in version 1. A lifeline of version 1 ends at this code
+// instead of trying again, and the next tick starts the installed lifeline.
 func OldRefusal() string {
 	return "remote 1\nrefused 64 " + strconv.Quote((&VersionError{FromLifeline, "1"}).Error()) + "\n"
 }
 
-// VersionError is a banner of another version.
+// VersionError is the error for a banner of another version.
 type VersionError struct {
 	Side    Side
 	Version string
@@ -60,20 +59,20 @@ func (e *VersionError) Error() string {
 		"release", ours, Version, theirs, e.Version)
 }
 
-// ErrNonsense is what the other side must not say.
+// ErrNonsense is the error for a message that the other side must not send.
 var ErrNonsense = errors.New("it talks nonsense")
 
 func nonsense(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrNonsense, fmt.Sprintf(format, args...))
 }
 
-// Bytes is a path, which need not be UTF-8 as the text of JSON is.
+// Bytes is a path, which may be other than UTF-8, unlike JSON's text.
 type Bytes string
 
-// MarshalText writes each byte that isn't a letter or a digit as % and two digits.
+// MarshalText escapes b as a URL's path segment.
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(url.PathEscape(string(b))), nil }
 
-// UnmarshalText reads that.
+// UnmarshalText reads MarshalText's output.
 func (b *Bytes) UnmarshalText(text []byte) error {
 	s, err := url.PathUnescape(string(text))
 	*b = Bytes(s)
@@ -96,22 +95,23 @@ type Message struct {
 	Text       string        `json:"text,omitempty"`
 }
 
-// Line is the message with its newline.
+// Line returns the message with its newline.
 func (m Message) Line() string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // it would make lines longer
 	if err := e.Encode(m); err != nil {
-		panic(err) // no field can't be encoded
+		panic(err) // every field can be encoded
 	}
 	return b.String()
 }
 
-// ErrFull says that the other side has stopped reading long ago.
+// ErrFull says that the socket's buffer is full, because the other side has stopped
+// reading.
 var ErrFull = errors.New("it doesn't read what it is told")
 
-// Send writes the message without waiting. A deadline would take this program's
-// own waits on a busy machine for the other's silence.
+// Send writes the message without waiting. With a deadline, delays of this program on a
+// busy machine would look like the other's silence.
 func Send(to io.Writer, m Message) error { return send(to, m.Line()) }
 
 func send(to io.Writer, line string) error {
@@ -141,8 +141,8 @@ func send(to io.Writer, line string) error {
 	return failed
 }
 
-// Read reads a line of the side's, without its newline. It skips unknown fields,
-// because a newer program of the same version may say more.
+// Read parses a line of the side. It skips unknown fields, because a newer program of
+// the same version may add some.
 func (s Side) Read(line []byte) (m Message, err error) {
 	if err := json.Unmarshal(line, &m); err != nil {
 		return Message{}, nonsense("%.40q", line)
@@ -184,7 +184,7 @@ func (s Side) says(m Message) bool {
 	return false
 }
 
-// Reader reads what the other side says: its banner, then messages.
+// Reader reads the other side's banner, then its messages.
 type Reader struct {
 	in     *bufio.Reader
 	from   Side
@@ -196,7 +196,7 @@ func NewReader(r io.Reader, from Side) *Reader {
 	return &Reader{in: bufio.NewReaderSize(r, longest), from: from}
 }
 
-// Next is the next message. The error is a *VersionError, ErrNonsense or the end.
+// Next returns the next message. The error is a *VersionError, ErrNonsense or the end.
 func (r *Reader) Next() (Message, error) {
 	for {
 		raw, err := r.in.ReadSlice('\n')

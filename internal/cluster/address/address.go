@@ -1,5 +1,5 @@
 // Package address reads the addresses of engines strictly, so that no part of a
-// password is ever taken for something that may be shown:
+// password is taken for a part that may be shown:
 //
 //	if err := address.Check(typed); err != nil { … } // says nothing of what was typed
 //	if address.Secret(typed) { … }                   // there is a password in it
@@ -18,8 +18,8 @@ import (
 	"strings"
 )
 
-// optionsOf are what may follow the ? in an address, by its scheme; nil for an
-// unknown scheme. An option that no engine knows may be the rest of a password.
+// optionsOf returns the options that may follow the ? in an address with the scheme;
+// nil for an unknown scheme. An unknown option may be the rest of a password.
 func optionsOf(scheme string) []string {
 	switch scheme {
 	case "etcd", "etcds":
@@ -78,8 +78,8 @@ func Check(address string) error {
 // Is reports whether a word is an address or @FILE, not a name.
 func Is(word string) bool { return strings.Contains(word, "://") || strings.HasPrefix(word, "@") }
 
-// Read gives the address that stands in FILE where @FILE was typed, else what
-// was typed. It is called again for each connection: the file may be replaced.
+// Read returns the address in FILE for @FILE, else typed itself. Engines call it for
+// each connection, because the file may be replaced.
 func Read(typed string) (string, error) {
 	file, ok := strings.CutPrefix(typed, "@")
 	if !ok {
@@ -141,9 +141,9 @@ func cutLast(authority string) (user, hosts string, found bool) {
 	return "", authority, false
 }
 
-// Secret reports that an address has a password in any of its forms. An engine's
-// address that can't be parsed may have one, and counts; one of another kind, which
-// may be misspelt, counts where it has a user or any words of a password.
+// Secret reports whether an address may have a password in any of its forms. An invalid
+// address with an engine's scheme counts as secret. An invalid address with another
+// scheme, which may be misspelt, counts if it has an @, a % or the word "pass".
 func Secret(address string) bool {
 	scheme, rest, ok := strings.Cut(address, "://")
 	if strings.HasPrefix(address, "@") {
@@ -188,8 +188,8 @@ func Hide(address string) string {
 	return scheme + "://" + authority + path
 }
 
-// Scrub hides, in a text that may repeat words of a command line, each of those
-// words that is or seems to be an engine's address with a secret.
+// Scrub hides the secrets in text of all words, of a command line, that seem to be an
+// engine's address.
 func Scrub(text string, words []string) string {
 	for _, word := range words {
 		if flag, value, ok := strings.Cut(word, "="); ok && strings.HasPrefix(flag, "-") {
@@ -208,7 +208,7 @@ func Scrub(text string, words []string) string {
 // seems reports whether a word was meant as an engine's address.
 func seems(word string) bool {
 	scheme, _, ok := strings.Cut(word, ":")
-	if scheme == "unix" || strings.HasSuffix(scheme, "=unix") { // of --listen: it has no user
+	if scheme == "unix" || strings.HasSuffix(scheme, "=unix") { // an address of --listen, which has no user
 		return false
 	}
 	return strings.Contains(word, "://") || ok && optionsOf(strings.ToLower(scheme)) != nil

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Secrets are what an engine asks for. They come from the environment or from
+// Secrets are the credentials for an engine. They come from the environment or from
 // files, because every user can read a command line (ps).
 type Secrets struct{ User, Password, CACert, Cert, Key string }
 
-// Environment variables, and what they hold.
+// The environment variables of lifeline-remote.
 const (
-	EnvPrefix       = "LIFELINE_CLUSTER_PREFIX" // no secret: of lifeline-remote's commands
+	EnvPrefix       = "LIFELINE_CLUSTER_PREFIX" // no secret: the team, for lifeline-remote's commands
 	EnvUser         = "LIFELINE_CLUSTER_USER"
 	EnvPassword     = "LIFELINE_CLUSTER_PASSWORD"
 	EnvPasswordFile = "LIFELINE_CLUSTER_PASSWORD_FILE"
@@ -20,7 +20,7 @@ const (
 	EnvKey          = "LIFELINE_CLUSTER_KEY"
 )
 
-// ReadSecrets collects the secrets. The last newline of a file is left out.
+// ReadSecrets reads the secrets, a file without its last newlines.
 func ReadSecrets() (Secrets, error) {
 	s := Secrets{User: os.Getenv(EnvUser), Password: os.Getenv(EnvPassword),
 		CACert: os.Getenv(EnvCACert), Cert: os.Getenv(EnvCert), Key: os.Getenv(EnvKey)}

@@ -16,7 +16,7 @@ import (
 // Suite is one engine under test.
 type Suite struct {
 	Open func(ctx context.Context, name string) (engine.Engine, error)
-	TTL  time.Duration // short, and one that the engine gives as it is
+	TTL  time.Duration // short, and granted unchanged by the engine
 	// Slack is how much later than its TTL a session may end.
 	Slack time.Duration
 }
@@ -32,7 +32,7 @@ var names = struct {
 	n int
 }{}
 
-// fresh is a name that no test has used.
+// fresh returns a name that no test has used.
 func fresh(t *testing.T) string {
 	names.Lock()
 	defer names.Unlock()
@@ -193,7 +193,7 @@ func (s Suite) expiry(t *testing.T) {
 	name := fresh(t)
 	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
 	b.keep(s.TTL)
-	renewed := time.Now() // before it is asked for: the engine counts from when it heard of it
+	renewed := time.Now() // before the request: the engine counts from its receipt
 	_, err := a.Renew(t.Context())
 	a.must(err)
 	a.acquire()
@@ -282,8 +282,8 @@ func (s Suite) slots(t *testing.T) {
 	all[4].taken()
 }
 
-// race has all sessions ask at once, again and again: there are at most as many
-// holders as slots.
+// race checks that there are at most as many holders as slots when all sessions ask at
+// once.
 func (s Suite) race(t *testing.T) {
 	const slots, candidates, rounds = 2, 8, 5
 	name := fresh(t)
@@ -330,7 +330,7 @@ func (s Suite) state(c client, name string) engine.State {
 	return states[0]
 }
 
-// drain says of a node that it is to take no lease, for a time or without end.
+// drain checks Drain for a time and without end.
 func (s Suite) drain(t *testing.T) {
 	node := fresh(t)
 	a, other := s.join(t, fresh(t), "a", 1), s.open(t, "")
@@ -358,7 +358,7 @@ func (s Suite) drain(t *testing.T) {
 	}
 }
 
-// tell writes beside a session how its node's clock differs.
+// tell checks Tell with and without a session.
 func (s Suite) tell(t *testing.T) {
 	name := fresh(t)
 	a, other := s.join(t, name, "a", 1), s.open(t, "")
@@ -378,7 +378,8 @@ func (s Suite) tell(t *testing.T) {
 	}
 }
 
-// forget removes a name that no node stands by for, and its fences go on.
+// forget checks that Forget refuses a living name, removes a dead one, and that its
+// fences go on rising.
 func (s Suite) forget(t *testing.T) {
 	name := fresh(t)
 	a := s.join(t, name, "a", 1)
@@ -389,7 +390,7 @@ func (s Suite) forget(t *testing.T) {
 	if err := other.Forget(t.Context(), name); err == nil || !strings.Contains(err.Error(), "alive on a") {
 		t.Fatalf("it is held, and forgotten: %v", err)
 	}
-	keep() // dead, and not given back
+	keep() // the session dies without Leave
 	for {
 		err := other.Forget(t.Context(), name)
 		if err == nil {
@@ -436,8 +437,8 @@ func (s Suite) look(t *testing.T) {
 	}
 }
 
-// raise checks that an engine that has gone back gets the higher fence and mark
-// again, and that its own stay where they are higher.
+// raise checks that Raise raises a lower fence and mark, and leaves a higher fence and
+// mark as they are.
 func (s Suite) raise(t *testing.T) {
 	name := fresh(t)
 	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
@@ -466,7 +467,7 @@ func (s Suite) raise(t *testing.T) {
 	_, err = a.Renew(t.Context())
 	a.must(err)
 	above := floor.Fence + 1000000
-	g, err := a.Acquire(t.Context(), above) // known to this node alone
+	g, err := a.Acquire(t.Context(), above) // a fence that only this node knows
 	a.must(err)
 	if g.Fence <= above {
 		t.Fatalf("the fence is %d, not above %d", g.Fence, above)
@@ -480,8 +481,8 @@ func (s Suite) raise(t *testing.T) {
 	}
 }
 
-// agree checks that options that differ are refused with both values, while
-// another node lives.
+// agree checks that differing options are refused with both values while another node
+// lives.
 func (s Suite) agree(t *testing.T) {
 	name := fresh(t)
 	join := func(c client, options string, force bool) error {
@@ -507,7 +508,7 @@ func (s Suite) agree(t *testing.T) {
 	b.acquire()
 	a.must(a.Leave(t.Context()))
 	b.must(b.Leave(t.Context()))
-	a.must(join(a, "--slots 3", false)) // no node is left that has others
+	a.must(join(a, "--slots 3", false)) // no node with other options is left
 	a.acquire()
 }
 
@@ -519,7 +520,7 @@ func (s Suite) clock(t *testing.T) {
 	}
 }
 
-// inherit waits until the lease of another has ended, and b has it.
+// inherit waits until another's lease has ended and b has the slot.
 func (s Suite) inherit(t *testing.T, b client) {
 	t.Helper()
 	for deadline := time.Now().Add(s.TTL + s.Slack); ; time.Sleep(10 * time.Millisecond) {

@@ -8,7 +8,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// serial makes the calls of an engine one at a time, as lifeline-remote does.
+// serial serializes the calls of an engine, as lifeline-remote does.
 type serial struct {
 	engine.Engine
 	mu sync.Mutex

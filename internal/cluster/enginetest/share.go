@@ -6,9 +6,8 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// share: what a node shares is there for every node, outlives its session, is
-// replaced by its next session, makes no name where there is none, and goes when the
-// name is forgotten.
+// share checks that every node reads what a node shares, that it outlives the session,
+// and that the next session replaces it. It makes no name exist, and Forget removes it.
 func (s Suite) share(t *testing.T) {
 	name := fresh(t)
 	other := s.open(t, "")

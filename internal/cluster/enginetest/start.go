@@ -1,5 +1,5 @@
-// Package enginetest has what tests of engines share: real engines, started
-// and ended, and the suite that every engine passes.
+// Package enginetest starts real engines for tests, and has the suite that every engine
+// passes.
 package enginetest
 
 import (
@@ -15,8 +15,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// Etcd starts an etcd, gives its address, and ends it with the test; args are
-// added to its command line.
+// Etcd starts an etcd with args on its command line, returns its address, and ends it
+// with the test.
 func Etcd(t testing.TB, args ...string) (address string) {
 	t.Helper()
 	need.NoError(t, engine.MissingEtcd())
@@ -57,7 +57,7 @@ func EtcdAuth(t testing.TB, address, user, password string) {
 	for _, args := range [][]string{{"user", "add", user + ":" + password}, {"role", "add", "root"},
 		{"user", "grant-role", user, "root"}, {"auth", "enable"}} {
 		out, err := exec.Command(ctl, append([]string{"--endpoints", endpoint}, args...)...).CombinedOutput()
-		if err != nil && args[0] != "role" { // root's may be there
+		if err != nil && args[0] != "role" { // the role root may exist
 			t.Fatalf("etcdctl %s: %v: %s", args[0], err, out)
 		}
 	}
@@ -76,9 +76,8 @@ func SQL(t testing.TB, address string, statements ...string) {
 	}
 }
 
-// Postgres makes a database, serves it, gives its address as the owner has it,
-// and ends it with the test. hba are the lines of its pg_hba.conf; by default
-// every user is trusted.
+// Postgres starts a PostgreSQL, returns its address for the owner, and ends it with the
+// test. hba are the lines of its pg_hba.conf; by default every user is trusted.
 func Postgres(t testing.TB, hba ...string) (address string) {
 	t.Helper()
 	need.NoError(t, engine.MissingPostgres())
@@ -90,7 +89,7 @@ func Postgres(t testing.TB, hba ...string) (address string) {
 	return "postgres://proof@" + p.Addresses()[0] + "/postgres"
 }
 
-// room is a directory with a name that is short enough for a socket's address.
+// room returns a new directory with a name short enough for a socket's address.
 func room(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "lifeline")
@@ -101,7 +100,7 @@ func room(t testing.TB) string {
 	return dir
 }
 
-// Pgbouncer starts a pgbouncer before a PostgreSQL and gives its address.
+// Pgbouncer starts a pgbouncer before a PostgreSQL, and returns its address.
 func Pgbouncer(t testing.TB, address, mode string) string {
 	t.Helper()
 	need.NoError(t, engine.MissingPgbouncer())
