@@ -62,7 +62,7 @@ type Engine interface {
 	Runs(ctx context.Context, name string) ([]Run, error)
 	// Share writes this node's status of the name, which outlives the session.
 	Share(ctx context.Context, text []byte) error
-	// Shared returns what all nodes have shared, sorted by name and node.
+	// Shared returns the statuses that all nodes have shared.
 	Shared(ctx context.Context) ([]Shared, error)
 	// Mark returns the mark of a name's ticks.
 	Mark(ctx context.Context, name string) (Mark, error)

@@ -8,7 +8,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// runs are kept with their ends, and the oldest ones go.
+// runs checks that runs are kept with their ends, and that the oldest runs are dropped.
 func (s Suite) runs(t *testing.T) {
 	name := fresh(t)
 	a, other := s.join(t, name, "a", 1), s.open(t, "")

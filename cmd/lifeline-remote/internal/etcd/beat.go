@@ -8,9 +8,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// beat is the stream on which leases are renewed. clientv3's KeepAliveOnce opens
-// a stream for each renewal, and asks for a token for each stream: with a user
-// and a password, that is 75 ms of etcd's processor time (bcrypt) each.
+// beat is the stream on which leases are renewed. clientv3's KeepAliveOnce opens a
+// stream, and asks for a token, for each renewal. With a user and a password, each token
+// costs 75 ms of etcd's processor time (bcrypt).
 type beat struct {
 	stream etcdserverpb.Lease_LeaseKeepAliveClient
 	end    context.CancelFunc
@@ -41,7 +41,7 @@ func (e *Etcd) keepAlive(ctx context.Context, lease clientv3.LeaseID) error {
 			err = ctx.Err()
 		}
 	}
-	if err != nil { // an answer that comes late must not be taken for the next one
+	if err != nil { // a late answer must not count for the next request
 		e.endBeat()
 		return rpctypes.Error(err)
 	}
@@ -51,8 +51,7 @@ func (e *Etcd) keepAlive(ctx context.Context, lease clientv3.LeaseID) error {
 	return nil
 }
 
-// openBeat opens the stream, for which it takes no longer than ctx. The stream
-// outlives ctx.
+// openBeat opens the stream within ctx. The stream outlives ctx.
 func openBeat(ctx context.Context, c *clientv3.Client) (*beat, error) {
 	living, end := context.WithCancel(context.Background())
 	defer context.AfterFunc(ctx, end)()

@@ -16,23 +16,23 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// Clock is the members' (dated), else that of most other nodes (agreed). etcd
-// has no request for it.
+// Clock returns the members' clock (dated), else that of most other nodes (agreed),
+// because etcd has no request for its clock.
 func (e *Etcd) Clock(ctx context.Context, wall func() time.Time) (engine.Clock, error) {
 	at := e.dated(ctx)
 	switch {
 	case !at.IsZero():
 		e.dates = true
 		return engine.Engines(at), nil
-	case e.dates: // not at this moment
+	case e.dates: // unknown at this moment
 		return engine.Clock{}, nil
 	}
 	return e.agreed(ctx, wall)
 }
 
-// dated is what the members' HTTP servers say (the field Date, in seconds): the
-// median, to half a second. It is zero where none can be reached: they may be
-// elsewhere (--listen-client-http-urls).
+// dated returns the median clock of the members' HTTP servers (the field Date), to half a
+// second. It is zero if none can be reached, because --listen-client-http-urls may have
+// moved them.
 func (e *Etcd) dated(ctx context.Context) time.Time {
 	var clocks []time.Time
 	for _, endpoint := range e.c.Endpoints() {
@@ -56,8 +56,8 @@ func (e *Etcd) dated(ctx context.Context) time.Time {
 	return clocks[len(clocks)/2]
 }
 
-// agreed writes this node's clock into the member's key, and compares it with
-// those of the name's other nodes.
+// agreed writes this node's clock into the member's key, and compares it with the clocks
+// of the name's other nodes.
 func (e *Etcd) agreed(ctx context.Context, wall func() time.Time) (engine.Clock, error) {
 	if e.lease == 0 {
 		return engine.Clock{Alone: true}, nil
@@ -67,7 +67,7 @@ func (e *Etcd) agreed(ctx context.Context, wall func() time.Time) (engine.Clock,
 	r, err := e.c.Txn(ctx).Then(clientv3.OpPut(e.key("member", e.id), string(text), clientv3.WithLease(e.lease)),
 		clientv3.OpGet(e.key("member", ""), clientv3.WithPrefix())).Commit()
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return engine.Clock{}, nil // Renew decides what that means
+		return engine.Clock{}, nil // Renew handles a lost session
 	}
 	if err != nil {
 		return engine.Clock{}, e.refine(err)
@@ -80,12 +80,12 @@ func (e *Etcd) agreed(ctx context.Context, wall func() time.Time) (engine.Clock,
 	return engine.Clock{At: now.Add(apart), Of: "most other nodes'"}, nil
 }
 
-// age is how old a clock may be that a living node has written.
+// age is the greatest age of a living node's clock in etcd.
 const age = engine.ClockEvery * 3 / 2
 
-// apart is by how much most other nodes differ from now, at least; false where
-// no other node has written its clock. With as many that differ as don't, it is
-// the smaller difference.
+// apart returns the least difference that most other nodes have from now; false if no
+// other node has written its clock. If half of the nodes differ, it returns the smaller
+// difference.
 func (e *Etcd) apart(kvs []*mvccpb.KeyValue, now time.Time) (time.Duration, bool) {
 	var all []time.Duration
 	for _, kv := range kvs {
@@ -93,7 +93,7 @@ func (e *Etcd) apart(kvs []*mvccpb.KeyValue, now time.Time) (time.Duration, bool
 		if json.Unmarshal(kv.Value, &w) != nil || w.ID == e.id || w.Wall.IsZero() {
 			continue
 		}
-		d := w.Wall.Sub(now) // and up to age more
+		d := w.Wall.Sub(now) // the clock may be up to age older
 		if d < 0 {
 			d = min(d+age, 0)
 		}

@@ -11,10 +11,9 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// dial is a new client that is being made. With a user and a password that takes
-// a token, which may cost a busy etcd most of a second (bcrypt), and so most of
-// the time that a call has. The attempt goes on when the call's time is over,
-// and the next call takes it up.
+// dial is an attempt to make a new client. With a user and a password it needs a token,
+// which may take a busy etcd most of a second (bcrypt). So the attempt goes on after the
+// call has run out of time, and the next call uses its client.
 type dial struct {
 	config *clientv3.Config
 	done   chan struct{} // closed when c or err is there
@@ -28,7 +27,7 @@ func alike(a, b *clientv3.Config) bool {
 		strings.Join(a.Endpoints, ",") == strings.Join(b.Endpoints, ",")
 }
 
-// ended reports that c or err is there.
+// ended reports whether c or err is there.
 func (d *dial) ended() bool {
 	select {
 	case <-d.done:
@@ -38,7 +37,7 @@ func (d *dial) ended() bool {
 	}
 }
 
-// dialing is the attempt that is under way with this configuration, or a new one.
+// dialing returns the attempt under way with this configuration, or starts an attempt.
 func (e *Etcd) dialing(config *clientv3.Config) *dial {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -55,7 +54,7 @@ func (e *Etcd) dialing(config *clientv3.Config) *dial {
 	return d
 }
 
-// abandon closes the client when there is one.
+// abandon closes the attempt's client when it is made.
 func (d *dial) abandon() {
 	if d == nil {
 		return
@@ -68,7 +67,7 @@ func (d *dial) abandon() {
 	}()
 }
 
-// takeUp uses the new client of an attempt that has ended well.
+// takeUp replaces the client by that of a successful attempt.
 func (e *Etcd) takeUp(d *dial) {
 	e.mu.Lock()
 	if e.next != d {
@@ -83,7 +82,7 @@ func (e *Etcd) takeUp(d *dial) {
 	_ = old.Close() // which ends its watch
 }
 
-// takeUpReady does so where the attempt has ended, without waiting.
+// takeUpReady takes up an attempt that has succeeded, without waiting.
 func (e *Etcd) takeUpReady() {
 	e.mu.Lock()
 	d := e.next
@@ -93,9 +92,8 @@ func (e *Etcd) takeUpReady() {
 	}
 }
 
-// Reconnect makes a new client. The old one would keep a connection that no
-// longer hears anything until its keepalive gives it up (at least 10 s), and the
-// password and endpoints that it began with.
+// Reconnect makes a new client. The old client would keep a dead connection until its
+// keepalive gives up (at least 10 s), and its old password and endpoints.
 func (e *Etcd) Reconnect(ctx context.Context) error {
 	config, err := parse(e.typed)
 	if err != nil {
@@ -114,7 +112,7 @@ func (e *Etcd) Reconnect(ctx context.Context) error {
 	return nil
 }
 
-// lookEvery is the pause between two looks at a file that has a password.
+// lookEvery is the pause between two reads of a file that has a password.
 const lookEvery = 300 * time.Millisecond
 
 // fromFile reports whether the password may be replaced while this runs.
@@ -122,10 +120,9 @@ func fromFile(typed string) bool {
 	return strings.HasPrefix(typed, "@") || os.Getenv(engine.EnvPasswordFile) != ""
 }
 
-// refresh makes a new client as soon as another password is in its file. The
-// token of the old one may be refused at the next renewal, and the new token is
-// there by then. A password that etcd refuses may be ahead of etcd's: it is tried
-// again, ever more seldom.
+// refresh makes a new client when the password's file has changed, because etcd may refuse
+// the old token at the next renewal. A refused password may be newer than etcd's, so
+// refresh tries it again with growing pauses.
 func (e *Etcd) refresh(ctx context.Context) {
 	defer e.over.Done()
 	clock := time.NewTicker(lookEvery)

@@ -35,7 +35,7 @@ func (e *Etcd) Look(ctx context.Context, name string) (engine.View, error) {
 	for _, kv := range got.Responses[1].GetResponseRange().Kvs {
 		drained = append(drained, strings.TrimPrefix(string(kv.Key), drains))
 	}
-	for i := range states { // what no key says
+	for i := range states { // Fence so far is the offset in etcd
 		states[i].Fence += uint64(got.Header.Revision)
 	}
 	return engine.View{States: states, Drained: drained, Epoch: e.epoch, History: fmt.Sprintf("%x", got.Header.ClusterId),
@@ -46,8 +46,8 @@ func epochOf(h *etcdserverpb.ResponseHeader) string {
 	return fmt.Sprintf("%x.%d", h.ClusterId, h.RaftTerm)
 }
 
-// enter begins a new epoch where the etcd may be another one than before. It
-// drops what was seen of slots, because a revision may come twice.
+// enter notes the epoch and the revision. If etcd may have gone back, it drops the
+// observations of slots, because a revision may come twice.
 func (e *Etcd) enter(h *etcdserverpb.ResponseHeader) {
 	if e.strange(h) {
 		e.mu.Lock()
@@ -57,14 +57,14 @@ func (e *Etcd) enter(h *etcdserverpb.ResponseHeader) {
 	e.epoch, e.revision = epochOf(h), h.Revision
 }
 
-// strange reports that this etcd may have gone back since the last Look. Its
-// identity differs, its revisions are lower, or it had an election, as after
-// each restart of all its members.
+// strange reports whether this etcd may have gone back since the last Look: its identity
+// differs, its revisions are lower, or it had an election, as after a restart of all
+// members.
 func (e *Etcd) strange(h *etcdserverpb.ResponseHeader) bool {
 	return e.epoch != "" && (epochOf(h) != e.epoch || h.Revision < e.revision)
 }
 
-// Raise moves the offset of the fences and the mark forward.
+// Raise raises the offset of the fences and the mark to floor.
 func (e *Etcd) Raise(ctx context.Context, name string, floor engine.Floor) error {
 	fence, markKey := names+name+"/fence", names+name+"/mark"
 	for {
@@ -98,8 +98,8 @@ func (e *Etcd) Raise(ctx context.Context, name string, floor engine.Floor) error
 	}
 }
 
-// states sorts the keys. For a session, a slot counts until it may be taken.
-// For a caller that only looks, it counts while its holder is a member.
+// states turns the keys into states. For a session, a slot counts until another node may
+// take it. For a caller without a session, a slot counts while its holder is a member.
 func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 	byName := map[string]*engine.State{}
 	members := map[string]map[string]engine.Status{}
@@ -158,7 +158,7 @@ func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 	return out
 }
 
-// Drain writes a key, with a lease where the drain ends by itself.
+// Drain writes or deletes a key, with a lease if the drain has an end.
 func (e *Etcd) Drain(ctx context.Context, node string, lasts time.Duration) error {
 	var err error
 	switch lasts {
@@ -218,7 +218,7 @@ func writeMark(m engine.Mark) string {
 	return string(text)
 }
 
-// Mark reads the mark.
+// Mark reads the mark's key.
 func (e *Etcd) Mark(ctx context.Context, name string) (engine.Mark, error) {
 	got, err := e.c.Get(ctx, names+name+"/mark")
 	if err != nil || len(got.Kvs) == 0 {

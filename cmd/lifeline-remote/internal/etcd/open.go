@@ -21,7 +21,8 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// Open connects, for one name ("" to look only) of a team's ("" for none).
+// Open connects to etcd for a team's name. "" is no team; with the name "" the engine
+// only looks.
 func Open(ctx context.Context, typed, team, name string) (*Etcd, error) {
 	s := space(team)
 	config, err := parse(typed)
@@ -72,8 +73,7 @@ func (e *Etcd) transport() *http.Transport {
 	return &http.Transport{TLSClientConfig: e.config.TLS, DisableKeepAlives: true}
 }
 
-// check asks for what every call needs: an answer, a leader, permission, a
-// version that has what is used here.
+// check checks what every call needs: an answer, a leader, permission, etcd 3.4 or later.
 func (s space) check(ctx context.Context, c *clientv3.Client) error {
 	asking, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
@@ -83,7 +83,7 @@ func (s space) check(ctx context.Context, c *clientv3.Client) error {
 	for _, endpoint := range c.Endpoints() {
 		status, err := c.Status(ctx, endpoint)
 		if err != nil {
-			continue // another one answered
+			continue // another member has answered
 		}
 		if v := status.Version; strings.HasPrefix(v, "2.") || strings.HasPrefix(v, "3.0.") || strings.HasPrefix(v, "3.1.") ||
 			strings.HasPrefix(v, "3.2.") || strings.HasPrefix(v, "3.3.") {
@@ -103,8 +103,8 @@ func (e *Etcd) Reason(ctx context.Context) error {
 	return reason(ctx, config)
 }
 
-// reason is why no member can be reached: what an operator has to set right, or
-// else the first member's error. It is nil where all can be reached.
+// reason returns why a member can't be reached: an error that an operator must correct,
+// else the first member's error. It is nil if the first member can be reached.
 func reason(ctx context.Context, config *clientv3.Config) (first error) {
 	for _, endpoint := range config.Endpoints {
 		err := probe(ctx, config, endpoint)
@@ -118,9 +118,8 @@ func reason(ctx context.Context, config *clientv3.Config) (first error) {
 	return first
 }
 
-// probe makes one connection. A server that refuses the client's certificate
-// says so after the handshake (TLS 1.3), where it would otherwise begin to
-// talk.
+// probe makes a connection to a member. It reads after the handshake, because a TLS 1.3
+// server refuses the client's certificate only then.
 func probe(ctx context.Context, config *clientv3.Config, endpoint string) error {
 	address := strings.TrimPrefix(strings.TrimPrefix(endpoint, "https://"), "http://")
 	host, _, _ := net.SplitHostPort(address)
@@ -130,7 +129,7 @@ func probe(ctx context.Context, config *clientv3.Config, endpoint string) error 
 		return fmt.Errorf("no connection to etcd: %w", err)
 	}
 	_ = plain.Close()
-	own := &tls.Config{InsecureSkipVerify: true} // only whether it speaks TLS
+	own := &tls.Config{InsecureSkipVerify: true} // only checks whether the server speaks TLS
 	if config.TLS != nil {
 		own = config.TLS.Clone()
 	}
@@ -247,8 +246,8 @@ func tlsConfig(s engine.Secrets, hosts ...string) (*tls.Config, error) {
 		if _, err := authorities(s.CACert); err != nil {
 			return nil, err
 		}
-		// Read again at every connection, as an authority is replaced, too: what
-		// crypto/tls would check with RootCAs is checked by hand.
+		// The authority's file is read at every connection, because it may be replaced.
+		// So the checks of crypto/tls with RootCAs are done here.
 		c.InsecureSkipVerify = true
 		c.VerifyConnection = func(state tls.ConnectionState) error {
 			roots, err := authorities(s.CACert)
@@ -267,7 +266,7 @@ func tlsConfig(s engine.Secrets, hosts ...string) (*tls.Config, error) {
 				return leaf.VerifyHostname(state.ServerName)
 			}
 			err = errors.New("x509: no host was asked for by its address")
-			for _, host := range hosts { // addresses aren't in ServerName (RFC 6066, 3): it is one of ours
+			for _, host := range hosts { // ServerName has no IP addresses (RFC 6066, 3), so any host's address counts
 				if name, _, e := net.SplitHostPort(host); e == nil && net.ParseIP(name) != nil {
 					if err = leaf.VerifyHostname(name); err == nil {
 						return nil
@@ -292,7 +291,7 @@ func tlsConfig(s engine.Secrets, hosts ...string) (*tls.Config, error) {
 		return nil, engine.Refuse("the client's certificate %s has expired on %s: renew it", s.Cert,
 			leaf.NotAfter.Format(time.DateTime))
 	}
-	// Read again at every connection: certificates are renewed.
+	// The certificate is read at every connection, because it may be renewed.
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(s.Cert, s.Key)
 		return &pair, err

@@ -12,8 +12,8 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// Share writes a key. Its lease outlives the session, and the node's next session
-// takes that lease over, so that sessions leave none behind.
+// Share writes a key. Its lease outlives the session, and the node's next session uses
+// the same lease, so that leases don't pile up.
 func (e *Etcd) Share(ctx context.Context, text []byte) error {
 	if e.lease == 0 {
 		return engine.ErrLost

@@ -21,12 +21,12 @@ type observation struct {
 	at       time.Time
 }
 
-// left is how long the holder of a slot may still be at work.
+// left returns how long the holder of a slot may still be at work.
 func (e *Etcd) left(kv *mvccpb.KeyValue) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.seen[string(kv.Key)]
-	if s.revision != kv.ModRevision { // also a lower one, of an etcd that has gone back: the holder lives
+	if s.revision != kv.ModRevision { // also a lower revision, of an etcd that has gone back: the holder lives
 		s = observation{kv.ModRevision, time.Now()}
 		e.seen[string(kv.Key)] = s
 	}
@@ -38,8 +38,8 @@ func (e *Etcd) left(kv *mvccpb.KeyValue) time.Duration {
 	return ttl - time.Since(s.at)
 }
 
-// rewrite writes this session's slot again. It frees a second slot, which an
-// abandoned request may have made late, for another node.
+// rewrite writes this session's slot again. It also frees a second slot, which a late
+// request may have made.
 func (e *Etcd) rewrite(ctx context.Context) error {
 	slots := clientv3.OpGet(e.key("place", ""), clientv3.WithPrefix())
 	r, err := e.c.Txn(ctx).If(e.own()...).Then(clientv3.OpPut(e.slot, e.holder), slots).Commit()
@@ -51,13 +51,13 @@ func (e *Etcd) rewrite(ctx context.Context) error {
 	}
 	for _, kv := range r.Responses[1].GetResponseRange().Kvs {
 		if string(kv.Key) != e.slot && e.mine(kv) {
-			e.abandoned(ctx, kv) // else at the next one
+			e.abandoned(ctx, kv) // else the next rewrite frees the slot
 		}
 	}
 	return nil
 }
 
-// own compares the slot with the one that was granted. It compares more than the
+// own returns the conditions that the slot is this session's. They compare more than the
 // revision, because an etcd that has gone back uses revisions a second time.
 func (e *Etcd) own() []clientv3.Cmp {
 	return []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.slot), "=", e.made),
@@ -69,8 +69,8 @@ func (e *Etcd) mine(kv *mvccpb.KeyValue) bool {
 	return json.Unmarshal(kv.Value, &w) == nil && w.ID == e.id
 }
 
-// Acquire makes the key of the first free slot. Its fence is the revision that
-// makes it, plus the offset that the name has in this etcd.
+// Acquire makes the key of the first free slot. The fence is the key's creation revision,
+// plus the name's offset.
 func (e *Etcd) Acquire(ctx context.Context, above uint64) (engine.Grant, error) {
 	if e.lease == 0 {
 		return engine.Grant{}, engine.ErrLost
@@ -88,7 +88,7 @@ func (e *Etcd) Acquire(ctx context.Context, above uint64) (engine.Grant, error) 
 		last := len(got.Responses)
 		offset, was := offsetOf(got.Responses[last-1].GetResponseRange().Kvs)
 		slot, mine, after := e.free(ctx, got.Responses[last-2].GetResponseRange().Kvs)
-		if mine != nil { // of a request whose answer was lost; the others' time runs since then
+		if mine != nil { // made by a request whose answer was lost
 			e.take(mine)
 			if err := e.rewrite(ctx); err != nil {
 				e.slot, e.made = "", 0
@@ -99,7 +99,7 @@ func (e *Etcd) Acquire(ctx context.Context, above uint64) (engine.Grant, error) 
 		if slot == "" {
 			return engine.Grant{}, &engine.Taken{After: after}
 		}
-		if int64(above) > got.Header.Revision+offset { // it has gone back
+		if int64(above) > got.Header.Revision+offset { // etcd has gone back
 			offset = int64(above) - got.Header.Revision
 		}
 		text, _ := json.Marshal(who{Node: e.m.Node, Since: time.Now().UTC(), ID: e.id,
@@ -118,7 +118,7 @@ func (e *Etcd) Acquire(ctx context.Context, above uint64) (engine.Grant, error) 
 		if r.Succeeded {
 			e.slot, e.made = slot, r.Header.Revision
 			fence := uint64(e.made + offset)
-			if e.strange(r.Header) || fence <= above { // it went back in between
+			if e.strange(r.Header) || fence <= above { // etcd went back during the call
 				return engine.Grant{}, cmp.Or(e.Release(ctx), error(&engine.Taken{}))
 			}
 			return engine.Grant{Fence: fence}, nil
@@ -131,7 +131,7 @@ func (e *Etcd) Acquire(ctx context.Context, above uint64) (engine.Grant, error) 
 	}
 }
 
-// take takes up a slot that was made for this session.
+// take notes a slot that an earlier request made for this session.
 func (e *Etcd) take(kv *mvccpb.KeyValue) {
 	e.slot, e.made, e.holder = string(kv.Key), kv.CreateRevision, string(kv.Value)
 }
@@ -142,7 +142,7 @@ func fenceOf(kv *mvccpb.KeyValue) uint64 {
 	return uint64(kv.CreateRevision + w.Offset)
 }
 
-// offsetOf reads how much fences are above revisions.
+// offsetOf reads the offset of fences above revisions.
 func offsetOf(kvs []*mvccpb.KeyValue) (offset, revision int64) {
 	if len(kvs) == 0 {
 		return 0, 0
@@ -151,8 +151,8 @@ func offsetOf(kvs []*mvccpb.KeyValue) (offset, revision int64) {
 	return max(offset, 0), kvs[0].ModRevision
 }
 
-// free is the first slot that is free, the one that this session has, or how
-// long to wait for one. It removes a slot whose holder is gone.
+// free returns the first free slot, the slot that this session has (mine), or how long to
+// wait for a slot. It removes slots whose holder is gone.
 func (e *Etcd) free(ctx context.Context, taken []*mvccpb.KeyValue) (slot string, mine *mvccpb.KeyValue,
 	after time.Duration) {
 	used := map[string]bool{}
@@ -176,7 +176,7 @@ func (e *Etcd) free(ctx context.Context, taken []*mvccpb.KeyValue) (slot string,
 	return "", nil, after
 }
 
-// abandoned removes a slot that is still as kv has it.
+// abandoned removes a slot that still has kv's revision and value, and reports success.
 func (e *Etcd) abandoned(ctx context.Context, kv *mvccpb.KeyValue) bool {
 	key := string(kv.Key)
 	r, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision),
@@ -185,9 +185,8 @@ func (e *Etcd) abandoned(ctx context.Context, kv *mvccpb.KeyValue) bool {
 	return err == nil && r.Succeeded
 }
 
-// Forget removes the keys of a name, except the offset of its fences where
-// there is one. A slot without its member is abandoned after a whole TTL in
-// which it wasn't written, measured here.
+// Forget removes the keys of a name, except the offset of its fences. It removes a slot
+// without a member after a whole TTL without a write, by this machine's clock.
 func (e *Etcd) Forget(ctx context.Context, name string) error {
 	prefix := names + name + "/"
 	for {
@@ -237,7 +236,7 @@ func (e *Etcd) Forget(ctx context.Context, name string) error {
 	}
 }
 
-// Release deletes the very key that Acquire made.
+// Release deletes the key that Acquire made.
 func (e *Etcd) Release(ctx context.Context) error {
 	if e.slot == "" {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// do calls the engine beside the loop; then follows in the loop.
+// do calls the engine in a goroutine, and then `then` in the loop.
 func (s *session) do(what string, limit time.Duration, call func(context.Context) error, then func(error)) {
 	s.busy, s.calling = true, what
 	e, told, again := s.engine, s.away != "", s.fails > 0
@@ -40,19 +40,19 @@ func (s *session) do(what string, limit time.Duration, call func(context.Context
 	}()
 }
 
-// limit is how long a call may take, so that time is left for a second one.
+// limit returns how long a call may take, so that time is left for a second call.
 func (s *session) limit() time.Duration {
 	return min(max(s.ttl/4, 100*time.Millisecond), 5*time.Second)
 }
 
-// How failures are told of, and their end.
+// The messages for failures, before their cause.
 const (
 	unreachable = "the cluster's engine can't be reached, trying again: "
 	refusing    = "the cluster's engine refuses this node, trying again: "
 	onlyReading = "the cluster's engine answers and refuses writes, trying again: "
 )
 
-// failed notes an engine call that failed, and says so once.
+// failed notes a failed engine call, and reports the second failure in a row once.
 func (s *session) failed(err error) {
 	s.fails++
 	told := unreachable
@@ -70,16 +70,16 @@ func (s *session) failed(err error) {
 	}
 }
 
-// answered notes that the engine has answered. That says nothing while it
-// refuses writes: it may answer reads all the time.
+// answered notes that the engine has answered. It doesn't end a refusal of writes,
+// because such an engine answers reads.
 func (s *session) answered() {
 	if s.readOnly == "" {
 		s.recovered()
 	}
 }
 
-// wrote notes that the engine has taken a write: the one that it had refused, or
-// one of the holder's.
+// wrote notes that the engine has taken a write. A holder's write, or the call that
+// was refused, ends the refusal.
 func (s *session) wrote() {
 	if s.holding || s.readOnly == s.calling || s.calling == "join" || s.calling == "acquire" {
 		s.readOnly = ""
@@ -100,9 +100,8 @@ func (s *session) recovered() {
 	}
 }
 
-// pause is how long to wait after the failures counted in fails. It grows, and
-// is random, so that an engine that comes back isn't flooded by all nodes at
-// once.
+// pause returns how long to wait after s.fails failures. It grows, and is random, so
+// that all nodes don't call a returning engine at once.
 func (s *session) pause() time.Duration {
 	base := min(100*time.Millisecond<<min(s.fails, 6), max(s.ttl, time.Second), 5*time.Second)
 	if s.holding { // the rest of the lease is short
@@ -159,8 +158,8 @@ func (s *session) doJoin() {
 	})
 }
 
-// confirm moves the deadline after an answer. The new one counts from before the
-// request was sent.
+// confirm moves the deadline after an answer. The new deadline counts from sent, a time
+// before the request.
 func (s *session) confirm(sent time.Duration) {
 	s.wrote()
 	s.deadline = sent + s.ttl
@@ -175,7 +174,7 @@ func (s *session) confirm(sent time.Duration) {
 	}
 }
 
-// again handles the errors that any call may give while this node stands by.
+// again handles the errors that any call may return, and reports whether err was one.
 func (s *session) again(err error) bool {
 	var refused *engine.Refused
 	switch {
@@ -188,7 +187,7 @@ func (s *session) again(err error) bool {
 	case errors.As(err, &refused) && !s.holding && (!s.standingSaid || refused.Code == 64):
 		s.refuse(refused)
 		s.wanted = false
-	default: // what was right before may be set right again while this node stands by
+	default: // an operator may correct it while this node stands by
 		s.failed(err)
 		at := s.w.now() + s.pause()
 		s.openAt, s.tryAt = at, at
@@ -204,7 +203,7 @@ func (s *session) doRenew() {
 		ttl, err = s.engine.Renew(ctx)
 		return err
 	}, func(err error) {
-		if s.again(err) || !s.joined { // not joined: the deadline came first
+		if s.again(err) || !s.joined { // not joined: the deadline came before the answer
 			return
 		}
 		if ttl > 0 && ttl < s.ttl {
@@ -214,7 +213,7 @@ func (s *session) doRenew() {
 	})
 }
 
-// ask sees how the name stands.
+// ask reads the state of the name.
 func (s *session) ask(then func(engine.State, error)) {
 	var view engine.View
 	s.do("look", s.limit(), func(ctx context.Context) (err error) {
@@ -233,7 +232,7 @@ func (s *session) ask(then func(engine.State, error)) {
 	})
 }
 
-// doLook takes a slot that is free.
+// doLook reads the state of the name, and competes for a free slot.
 func (s *session) doLook() {
 	s.ask(func(state engine.State, err error) {
 		s.tryAt = s.w.now() + s.fallback()
@@ -257,8 +256,8 @@ func (s *session) doLook() {
 	})
 }
 
-// second reports that another node has the same node name, and joined before this
-// node. By then a killed session of this node has ended.
+// second reports whether another node with the same node name joined before this node.
+// It waits until an earlier, killed session of this node has ended.
 func (s *session) second(state engine.State) bool {
 	if s.w.now() < s.joinedAt+2*s.Hello.TTL+2*time.Second {
 		return false
@@ -269,7 +268,7 @@ func (s *session) second(state engine.State) bool {
 	})
 }
 
-// fallback is when to look again if no change is heard of.
+// fallback returns the random pause before the next look without a change.
 func (s *session) fallback() time.Duration {
 	base := min(max(s.ttl/2, 200*time.Millisecond), 5*time.Second)
 	return base/2 + rand.N(base)
@@ -292,7 +291,7 @@ func (s *session) compete(state engine.State) {
 			}
 		}
 	}
-	if taken > 0 && s.readOnly == "acquire" { // it takes the writes of a holder
+	if taken > 0 && s.readOnly == "acquire" { // the engine takes the writes of a holder
 		s.readOnly = ""
 		s.answered()
 	}
@@ -377,14 +376,14 @@ func (s *session) doRelease() {
 		s.wrote()
 		s.holding, s.release = false, false
 		s.times = cluster.Times{}
-		s.tryAt = s.w.now() + 50*time.Millisecond // the others first
+		s.tryAt = s.w.now() + 50*time.Millisecond // other nodes come first
 		if !s.leaving {
 			s.say(cluster.Message{Verb: "released"})
 		}
 	})
 }
 
-// doLeave ends the session, so that the others needn't wait for its end.
+// doLeave ends the session, so that other nodes needn't wait until it expires.
 func (s *session) doLeave() {
 	s.do("leave", s.limit(), func(ctx context.Context) error { return s.engine.Leave(ctx) }, func(err error) {
 		s.joined = false

@@ -16,8 +16,8 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// addressOf reads the URL argument; - or none means the one in LIFELINE_CLUSTER,
-// where a password may stand.
+// addressOf reads the URL argument. - or no URL means LIFELINE_CLUSTER, which may
+// contain a password.
 func addressOf(args []string) (url string, rest []string, err error) {
 	if len(args) > 0 && address.Is(args[0]) {
 		if _, err := address.Read(args[0]); err != nil {
@@ -41,8 +41,7 @@ func addressOf(args []string) (url string, rest []string, err error) {
 	return "", nil, engine.Misused("the engine's address is missing: etcd://HOST:2379 or postgres://HOST/DATABASE")
 }
 
-// ask opens an engine for a command. The team is the one in
-// LIFELINE_CLUSTER_PREFIX.
+// ask opens an engine for a command, with the team in LIFELINE_CLUSTER_PREFIX.
 func ask(ctx context.Context, url, name string) (engine.Engine, error) {
 	team := os.Getenv(engine.EnvPrefix)
 	if err := cluster.CheckPrefix(team); err != nil {
@@ -84,7 +83,7 @@ func moveCommand(ctx context.Context, args []string) error {
 	return move(ctx, url, rest[0], rest[1])
 }
 
-// move asks for a hand-over and waits for it.
+// move asks for a hand-over, and waits until node holds the name.
 func move(ctx context.Context, url, name, node string) error {
 	e, err := ask(ctx, url, name)
 	if err != nil {
@@ -127,7 +126,7 @@ func move(ctx context.Context, url, name, node string) error {
 			return engine.Refuse("%s: not handed over to %s within %s; the wish stands for a minute", name, node,
 				time.Since(began).Round(time.Second))
 		case <-e.Changes():
-		case <-time.After(250 * time.Millisecond): // in case the message went unheard
+		case <-time.After(250 * time.Millisecond): // in case the notification was lost
 		}
 	}
 }
@@ -255,7 +254,7 @@ func statusCommand(ctx context.Context, args []string) error {
 		held = printTable(states, view.Drained)
 	}
 	if len(states) == 0 || slices.ContainsFunc(states, func(s engine.State) bool { return !isHeld(s) }) {
-		if err := e.Test(ctx); err != nil { // which may be why no node holds it
+		if err := e.Test(ctx); err != nil { // this may be why no node holds the name
 			return untold(url, err)
 		}
 	}
@@ -265,7 +264,7 @@ func statusCommand(ctx context.Context, args []string) error {
 	return nil
 }
 
-// untold is an error for which status can't tell who holds what.
+// untold returns the error of a command that got no answer, with status's code 4.
 func untold(url string, err error) error {
 	var refused *engine.Refused
 	switch {
@@ -281,7 +280,7 @@ func isHeld(s engine.State) bool {
 	return slices.ContainsFunc(s.Members, func(m engine.Status) bool { return m.Slot >= 0 })
 }
 
-// printTable writes a line for each member, and tells how many names are held.
+// printTable writes a line for each member, and returns how many names are held.
 func printTable(states []engine.State, drained []string) (held int) {
 	w := tabwriter.NewWriter(printable{os.Stdout}, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tNODE\tSTATE\tSINCE\tFENCE\tLAST TICK")

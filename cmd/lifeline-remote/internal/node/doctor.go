@@ -12,12 +12,12 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// defaultSkew is --max-clock-skew where an operator gave none.
+// defaultSkew is the default of --max-clock-skew.
 const defaultSkew = time.Minute
 
-// doctorCommand prints what lifeline doctor shows of the engine: a finding a
-// line, its fields separated by tabs. They are ok or WRONG, what was looked at,
-// a text and, for what is wrong, an advice.
+// doctorCommand prints what lifeline doctor shows of the engine, a finding on each
+// line. Its fields, separated by tabs, are ok or WRONG, the subject, a text and, if
+// WRONG, an advice.
 func doctorCommand(ctx context.Context, args []string) error {
 	url, rest, err := wordsOf(args, 1, "doctor takes NAME")
 	if err != nil {
@@ -94,7 +94,7 @@ func examine(ctx context.Context, url, name string, found func(words ...string))
 	}
 }
 
-// typed is what follows --cluster.
+// typed returns what to type after --cluster.
 func typed(url, team string) string {
 	if team == "" {
 		return address.Hide(url)
@@ -102,7 +102,7 @@ func typed(url, team string) string {
 	return address.Hide(url) + " --cluster-prefix " + team
 }
 
-// aheadOf is a difference of clocks in words.
+// aheadOf returns a difference of clocks in words.
 func aheadOf(d time.Duration) string {
 	if d < 0 {
 		return d.Abs().Round(time.Second).String() + " behind"

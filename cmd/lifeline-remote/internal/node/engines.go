@@ -12,7 +12,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// kind is the engine that an address names: etcd, postgres or "".
+// kind returns the engine that an address names: etcd, postgres or "".
 func kind(url string) string {
 	switch scheme, _, _ := strings.Cut(url, "://"); scheme {
 	case "etcd", "etcds":
@@ -50,7 +50,7 @@ func open(ctx context.Context, h cluster.Hello) (engine.Engine, error) {
 	return nil, unknown(url)
 }
 
-// initEngine makes what the engine needs, or shows it.
+// initEngine prepares the engine, or prints the SQL for it.
 func initEngine(ctx context.Context, url, team string, show bool) error {
 	read, err := address.Read(url)
 	if err != nil {

@@ -13,17 +13,17 @@ import (
 // crashes counts how often the worker has failed here in a row (--fail-after).
 type crashes struct {
 	failed int
-	rounds int           // how often failures have led to a hand-over
-	until  time.Duration // this node sits out until then
+	rounds int           // hand-overs because of failures, in a row
+	until  time.Duration // until when this node takes no lease
 }
 
-// stable is how long a worker must be up to end a row of failures. The
-// supervisor's respawn delay is reset then, too.
+// stable is how long a worker must be up to end a row of failures, as for the
+// supervisor's respawn delay.
 const stable = 10 * time.Second
 
 func (c *crashes) sitting(now time.Duration) bool { return now < c.until }
 
-// judge notes the end of a worker.
+// judge counts failed workers for --fail-after.
 func (s *session) judge(up time.Duration, well bool) {
 	c := &s.crash
 	switch {
@@ -35,12 +35,13 @@ func (s *session) judge(up time.Duration, well bool) {
 		}
 	default:
 		if c.failed++; c.failed >= s.FailAfter {
-			s.tryAt = s.w.now() // whether another node stands by
+			s.tryAt = s.w.now() // look for a node that stands by
 		}
 	}
 }
 
-// considerHandOver decides whether this node is to hand over.
+// considerHandOver hands over if this node is drained, fails, or another node is wished
+// for or preferred.
 func (s *session) considerHandOver(state engine.State) {
 	if s.handingOver || s.ticks.running() {
 		return
@@ -81,8 +82,7 @@ func (s *session) handOver(why string) {
 	s.say(cluster.Message{Verb: "yield", Text: why})
 }
 
-// isLowest reports whether this holder has the lowest slot of all holders, and
-// so hands over.
+// isLowest reports whether this node holds the lowest slot. Only that holder hands over.
 func (s *session) isLowest(state engine.State) bool {
 	mine, lowest := -1, -1
 	for _, m := range state.Members {
@@ -110,7 +110,7 @@ func (s *session) others(state engine.State) bool {
 
 func (s *session) isDrained(node string) bool { return slices.Contains(s.drained, node) }
 
-// tellOfDrain says once that this node takes no lease, and once that it does again.
+// tellOfDrain reports the beginning and the end of a drain, once each.
 func (s *session) tellOfDrain() {
 	if is := s.isDrained(s.Node); is != s.isTold {
 		s.isTold = is
@@ -122,7 +122,7 @@ func (s *session) tellOfDrain() {
 	}
 }
 
-// seen is since when a session has been seen, by this node's clock.
+// seen is a session, and the time at which this node first saw it.
 type seen struct {
 	id string
 	at time.Duration
@@ -146,8 +146,8 @@ func (s *session) withdrawWish() {
 	s.do("wish", s.limit(), func(ctx context.Context) error { return s.engine.Wish(ctx, s.Name, "", 0) }, func(error) {})
 }
 
-// doSit waits because the worker has failed too often on this node. It ends
-// early only where no other node would run the worker.
+// doSit waits because the worker has failed too often on this node. The wait ends early
+// if no other node is a member.
 func (s *session) doSit() {
 	s.ask(func(state engine.State, err error) {
 		s.openAt = s.w.now() + s.fallback()

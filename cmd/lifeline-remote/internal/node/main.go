@@ -1,11 +1,11 @@
-// Package node is the program lifeline-remote, which speaks to networks in
-// lifeline's place. lifeline starts it; two of its subcommands are for people:
+// Package node is the program lifeline-remote, which speaks to networks for lifeline.
+// lifeline starts it; operators use two of its subcommands:
 //
 //	lifeline-remote init postgres://HOST/DATABASE   make the tables (--print: show the SQL)
 //	lifeline-remote status URL [NAME...]            who holds what (as lifeline status --cluster)
 //
-// The protocol of `lifeline-remote hold` is in the package doc of
-// cluster. Package engine beside that one says what an engine does.
+// The package doc of cluster describes the protocol of `lifeline-remote hold`. Package
+// engine below it says what an engine does.
 package node
 
 import (
@@ -42,17 +42,18 @@ const usageText = `usage:
   lifeline-remote hold                    what lifeline starts; not for people
 `
 
-// Main does what args, without the program's name, ask for and returns the exit code.
+// Main runs the subcommand in args, which lack the program's name, and returns the exit
+// code.
 func Main(args []string) int {
 	if len(args) == 0 {
 		fmt.Fprint(os.Stderr, usageText)
 		return 64
 	}
-	log.SetOutput(io.Discard) // net/http reports there what a server says unasked, and standard error is cron's mail
+	log.SetOutput(io.Discard) // net/http logs there what a server sends unasked, and cron mails standard error
 	if args[0] == "hold" && len(args) == 1 {
 		return holdMain()
 	}
-	if args[0] == "ping" { // it may take a minute, and its end is one signal away
+	if args[0] == "ping" { // a ping may take a minute, and any signal ends it
 		return healthcheck.Main(context.Background(), args[1:], os.Stdin, os.Stderr)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
@@ -103,7 +104,8 @@ func codeOf(err error) int {
 	return 125
 }
 
-// holdMain is what lifeline starts, with the socket at descriptor 3.
+// holdMain runs `lifeline-remote hold`, which lifeline starts with the socket at
+// descriptor 3.
 func holdMain() int {
 	var st unix.Stat_t
 	if err := unix.Fstat(cluster.Descriptor, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
@@ -112,8 +114,8 @@ func holdMain() int {
 	}
 	unix.CloseOnExec(cluster.Descriptor)
 	_ = unix.SetNonblock(cluster.Descriptor, true)
-	// A program that ends a whole cgroup or session sends these signals to
-	// every process in it. lifeline decides when lifeline-remote is to end.
+	// A program that ends a whole cgroup or session sends these signals to every
+	// process in it. But lifeline decides when lifeline-remote ends.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	conn := os.NewFile(cluster.Descriptor, "lifeline")
 	in := cluster.NewReader(conn, cluster.FromLifeline)
@@ -122,7 +124,7 @@ func holdMain() int {
 		_, _ = conn.WriteString(cluster.OldRefusal())
 		return 125
 	}
-	_, _ = conn.WriteString(cluster.FromRemote.Banner()) // of which another version makes its own message
+	_, _ = conn.WriteString(cluster.FromRemote.Banner()) // another version of lifeline reports this banner itself
 	if err != nil || m.Verb != "hello" {
 		return 125
 	}
@@ -143,5 +145,5 @@ func holdMain() int {
 	return s.run(in)
 }
 
-// wall is the time of day; the proofs put it wrong (seam_proof.go).
+// wall returns the time of day; the proofs falsify it (seam_proof.go).
 var wall = time.Now

@@ -10,9 +10,9 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// memory is what this node knows of a name in an engine. The engine may know
-// less later: it may be restored from a copy, wiped, or replaced by a standby
-// that lags behind. A file keeps it over a restart.
+// memory is what this node knows of a name in an engine; a file keeps it over a restart.
+// The engine may know less later, because it was restored from a copy, wiped, or
+// replaced by a standby that lags behind.
 type memory struct {
 	engine.Floor
 	Epoch    string `json:"epoch"`
@@ -20,8 +20,7 @@ type memory struct {
 	Revision uint64 `json:"revision"`
 }
 
-// readMemory reads the file. A file that is missing or damaged gives an empty
-// memory.
+// readMemory reads the file. The memory of a missing or damaged file is empty.
 func readMemory(path string) (m memory) {
 	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &m) != nil {
 		return memory{}
@@ -29,9 +28,9 @@ func readMemory(path string) (m memory) {
 	return m
 }
 
-// writer writes the file in a goroutine of its own, so that a slow disk can't
-// hold up the loop. The latest memory is always written in the end. The second
-// function ends it.
+// writer starts a goroutine that writes the file, so that a slow disk can't block the
+// loop. keep may skip a memory that a newer memory follows. end writes the last memory,
+// and waits up to 200 ms for that.
 func writer(path string) (keep func(memory), end func()) {
 	if path == "" {
 		return func(memory) {}, func() {}
@@ -62,10 +61,10 @@ func writer(path string) (keep func(memory), end func()) {
 	}
 }
 
-// believe compares an engine with what is known of it. An engine that may have
-// gone back doesn't tell who holds a lease. So no slot is taken for a whole
-// TTL, in which all leases end that only the old state could renew. A holder
-// that finds its slot goes on, because the slot kept all other nodes out.
+// believe compares an engine with the memory. An engine that may have gone back doesn't
+// know all holders, so no slot is taken for a TTL. By then all leases of the old state
+// have ended. A holder that finds its slot goes on, because the slot kept all other
+// nodes out.
 func (s *session) believe(v engine.View, state engine.State) {
 	was := s.past
 	back := v.Epoch == was.Epoch && v.Revision < was.Revision || v.History != was.History || was.Fence > state.Fence
@@ -101,7 +100,7 @@ func (s *session) remember(m engine.Mark) {
 	}
 }
 
-// doRaise gives back what the engine has forgotten.
+// doRaise raises the engine's fence and mark to the memory's.
 func (s *session) doRaise() {
 	floor := s.past.Floor
 	s.do("raise", s.limit(), func(ctx context.Context) error { return s.engine.Raise(ctx, s.Name, floor) },
@@ -116,10 +115,10 @@ func (s *session) doRaise() {
 // clock compares this node's clock with the engine's.
 type clock struct {
 	at  time.Duration // when to compare them again
-	off bool          // they differ by more than --max-clock-skew
+	off bool          // the clocks differ by more than --max-clock-skew
 
-	told time.Duration // what the engine has of the difference
-	has  bool          // it has
+	told time.Duration // the difference that the engine has
+	has  bool          // the engine has a difference
 }
 
 // doClock compares the clocks. A node whose clock is wrong runs no ticks.
@@ -133,14 +132,14 @@ func (s *session) doClock() {
 		return err
 	}, func(err error) {
 		s.clock.at = s.w.now() + engine.ClockEvery
-		if s.ticks.schedule == nil { // only for people
+		if s.ticks.schedule == nil { // only shown to operators
 			s.clock.at += 5 * engine.ClockEvery
 		}
 		if s.again(err) || theirs.At.IsZero() && !theirs.Alone || !s.joined {
 			return
 		}
 		s.answered()
-		if theirs.Alone { // the others, from which it differed perhaps, have gone
+		if theirs.Alone { // the other nodes have gone
 			theirs = engine.Clock{At: s.w.wall(), Of: "the other nodes'"}
 			before, after = theirs.At, theirs.At
 		}

@@ -31,7 +31,7 @@ func metricsCommand(ctx context.Context, args []string) error {
 	return nil
 }
 
-// writeMetrics writes the families one after the other, as the format wants it.
+// writeMetrics writes each family in one piece, as the format requires.
 func writeMetrics(w io.Writer, view engine.View, latency time.Duration, writable bool) {
 	family := func(name, help string) { fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name) }
 	each := func(value func(engine.State, engine.Status) (float64, bool), name, help string) {

@@ -15,7 +15,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// drainCommand keeps a node from taking leases, and waits until it holds none.
+// drainCommand drains a node, and waits until it holds no lease.
 func drainCommand(ctx context.Context, args []string) error {
 	url, rest, err := addressOf(args)
 	if err == nil && len(rest) != 1 && len(rest) != 2 {
@@ -111,7 +111,7 @@ func undrainCommand(ctx context.Context, args []string) error {
 // nodeStatus is a node, for status --nodes.
 type nodeStatus = cluster.Node
 
-// nodesOf turns a view round.
+// nodesOf returns the nodes of a view, with the names that each holds and stands by for.
 func nodesOf(view engine.View) []nodeStatus {
 	byName := map[string]*nodeStatus{}
 	of := func(node string) *nodeStatus {

@@ -11,7 +11,8 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// runsCommand prints the latest scheduled runs of a name, the latest one last.
+// runsCommand prints the latest scheduled runs of a name: the latest last in the table,
+// and first in JSON.
 func runsCommand(ctx context.Context, args []string) error {
 	asJSON := len(args) > 0 && args[0] == "--json"
 	if asJSON {
@@ -56,7 +57,7 @@ func runsCommand(ctx context.Context, args []string) error {
 	return w.Flush()
 }
 
-// endOf is how a run ended, in words.
+// endOf returns how a run ended, in words.
 func endOf(r engine.Run, mark engine.Mark) string {
 	switch {
 	case !r.Ended.IsZero() && r.Code == 0:

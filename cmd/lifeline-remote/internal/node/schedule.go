@@ -12,10 +12,9 @@ import (
 
 // schedule is a cron expression in a time zone.
 //
-// Summer time is handled as in cron(8). A schedule that names hours runs once
-// for each time on the wall clock. It is skipped in the repeated hour, and runs
-// right after the jump when its time is left out. A schedule that runs every
-// hour, or oftener, goes by real time.
+// Summer time is handled as in cron(8). A schedule that names hours runs once for each
+// time on the wall clock: not again in a repeated hour, and right after the jump for a
+// time that is left out. Any other schedule goes by real time.
 type schedule struct {
 	expr  string
 	zone  *time.Location
@@ -49,12 +48,12 @@ func parseSchedule(text string) (*schedule, error) {
 	return s, nil
 }
 
-// next is the first tick after t, in UTC; zero when there is none.
+// next returns the first tick after t, in UTC; zero if there is none.
 func (s *schedule) next(t time.Time) time.Time {
 	t = t.Truncate(time.Second)
 	if !s.fixed {
-		// Search with one offset up to the next change of the clocks, then with
-		// the other offset, because gronx leaves out the hour that comes twice.
+		// Search with the present offset up to the next change of the clocks, then with
+		// the next offset, because gronx leaves out the hour that comes twice.
 		for {
 			local := t.In(s.zone)
 			zone, offset := local.Zone()
@@ -89,22 +88,22 @@ func (s *schedule) next(t time.Time) time.Time {
 	}
 }
 
-// wallClock is what a clock on the wall shows, as a time in UTC.
+// wallClock returns what a clock on the wall shows, as a time in UTC.
 func wallClock(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC)
 }
 
-// real is the first instant at which the wall clock shows wall or later.
+// real returns the first instant at which the wall clock shows wall or later.
 func (s *schedule) real(wall time.Time) time.Time {
 	t := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, s.zone)
-	if shown := wallClock(t); !shown.Equal(wall) { // a time that is left out: at the jump
+	if shown := wallClock(t); !shown.Equal(wall) { // wall is left out: the instant of the jump
 		if start, end := t.ZoneBounds(); shown.After(wall) {
 			return start
 		} else {
 			return end
 		}
 	}
-	if start, _ := t.ZoneBounds(); !start.IsZero() { // it may have been shown before the clock was put back
+	if start, _ := t.ZoneBounds(); !start.IsZero() { // wall may have come before the clock was put back, too
 		_, now := t.Zone()
 		_, before := start.Add(-time.Second).Zone()
 		if earlier := t.Add(-time.Duration(before-now) * time.Second); before > now && wallClock(earlier).Equal(wall) {
@@ -114,7 +113,7 @@ func (s *schedule) real(wall time.Time) time.Time {
 	return t
 }
 
-// last is the latest tick up to t.
+// last returns the latest tick up to t.
 func (s *schedule) last(t time.Time) (time.Time, error) {
 	for back := time.Minute; back < 10*366*24*time.Hour; back *= 4 {
 		var found time.Time

@@ -12,9 +12,8 @@ import (
 	"lifeline/procscan"
 )
 
-// session is lifeline-remote's work for one lifeline: one goroutine, one
-// select. At most one call of the engine is out at a time; the deadline doesn't
-// wait for it.
+// session is lifeline-remote's work for one lifeline: one goroutine, one select. At most
+// one engine call is under way; the deadline doesn't wait for the call.
 //
 //	        want             joined            granted
 //	idle ─────────► joining ────────► standing ────────► holding
@@ -31,10 +30,10 @@ type session struct {
 	wanted  bool // lifeline wants the lease
 	joined  bool // this node is a member
 	holding bool // this node is a member and has a slot
-	leaving bool // lifeline is gone, or has said bye
+	leaving bool // lifeline has ended, or has said bye
 	broken  bool // the socket failed
 
-	ttl      time.Duration // the smaller one of asked for and granted
+	ttl      time.Duration // the smaller of the TTLs asked for and granted
 	deadline time.Duration // of the session: the last confirmed renewal was sent, plus ttl
 	times    cluster.Times
 	fence    uint64
@@ -44,26 +43,26 @@ type session struct {
 	busy         bool // an engine call is out
 	done         chan func()
 	renewAt      time.Duration
-	backAt       time.Duration // when to try again to give it back
+	backAt       time.Duration // when to try the release again
 	tryAt        time.Duration // when to look for a free slot, or for a wish
 	openAt       time.Duration // when to open or join again
 	fails        int           // engine calls in a row that failed
-	away         string        // what was told of the failures, without the cause; "" for nothing
-	calling      string        // the call that is out, or was last
+	away         string        // the reported failure, without the cause; "" for none
+	calling      string        // the call under way, or the last call
 	readOnly     string        // the call whose write was refused last; "" when writes are taken
 	standingSaid bool          // lifeline knows that the engine is usable
-	raised       bool          // a TTL that isn't what was asked for was told
+	raised       bool          // another TTL than asked for was reported
 
-	asked   time.Duration // lifeline owes a pong since then; 0: it doesn't
-	looked  time.Duration // when look was here last
-	sweepAt time.Duration // when to kill once more what a silent lifeline may have started
+	asked   time.Duration // since when lifeline owes a pong; 0: it owes none
+	looked  time.Duration // the last call of look
+	sweepAt time.Duration // when to kill again what a silent lifeline may have started
 
 	past     memory        // of the engine and the name
 	freeAt   time.Duration // no slot is taken before
 	joinedAt time.Duration
 	clock    clock
 	drained  []string // nodes, as last seen
-	isTold   bool     // that this node is drained
+	isTold   bool     // this node's drain was reported
 
 	crash       crashes
 	handingOver bool // lifeline was asked to hand over
@@ -90,7 +89,8 @@ func newSession(h cluster.Hello, out io.Writer, open func(context.Context, clust
 	return s
 }
 
-// run works until lifeline is gone and what it had is given back.
+// run works until lifeline has ended and its lease is given back. It returns the exit
+// code.
 func (s *session) run(in *cluster.Reader) int {
 	messages := make(chan cluster.Message)
 	gone := make(chan error, 1)
@@ -116,7 +116,7 @@ func (s *session) run(in *cluster.Reader) int {
 	} else if s.Tick != "" {
 		s.ticks.schedule = h
 	}
-	var end time.Duration // when to give up giving it back
+	var end time.Duration // when to give up the release
 	for {
 		s.look()
 		s.act()
@@ -161,9 +161,9 @@ func (s *session) run(in *cluster.Reader) int {
 	}
 }
 
-// leave ends the session: lifeline is gone, has said bye, or talks nonsense. It
-// kills what is left of the worker. It then gives back the lease if it is
-// certain that lifeline starts nothing more on it.
+// leave ends the session, because lifeline has ended, said bye, or talks nonsense. It
+// kills the worker's leftovers. It gives back the lease if certain: lifeline starts no
+// worker any more.
 func (s *session) leave(certain bool) {
 	if s.leaving {
 		return
@@ -183,7 +183,7 @@ func (s *session) killAll() {
 	}
 }
 
-// heard is one message of lifeline's.
+// heard handles a message of lifeline.
 func (s *session) heard(m cluster.Message) error {
 	switch m.Verb {
 	case "want":
@@ -238,11 +238,11 @@ func (s *session) forget(generation string) {
 	}
 }
 
-// maxText is how much of a text is said: an engine's words may be many.
+// maxText limits a message's text, in bytes, because an engine's errors may be long.
 const maxText = 800
 
-// say writes a line. A lifeline that is stopped for a long time fills the socket,
-// and is then given up.
+// say sends a message. A lifeline that is stopped for long fills the socket, and is then
+// given up.
 func (s *session) say(m cluster.Message) {
 	if len(m.Text) > maxText {
 		m.Text = strings.ToValidUTF8(m.Text[:maxText], "") + "…"
@@ -252,14 +252,14 @@ func (s *session) say(m cluster.Message) {
 	}
 }
 
-// tell says one line to a person.
+// tell has lifeline print a line.
 func (s *session) tell(text string) { s.say(cluster.Message{Verb: "say", Text: text}) }
 
 func (s *session) refuse(r *engine.Refused) {
 	s.say(cluster.Message{Verb: "refused", Code: r.Code, Text: r.Text})
 }
 
-// look does what the deadline asks for, also while an engine call is out.
+// look does what the deadline requires, also during an engine call.
 func (s *session) look() {
 	now := s.w.now()
 	if now-s.looked > s.ttl {
@@ -281,13 +281,13 @@ func (s *session) look() {
 	}
 }
 
-// lose gives up a lease that another node has, or will have in a moment.
+// lose gives up a lease that another node may have, and kills the worker's tree.
 func (s *session) lose(why string) {
 	s.joined = false
 	if !s.holding {
 		return
 	}
-	s.wanted = s.wanted && s.release // wanted again, though it was given up before
+	s.wanted = s.wanted && s.release // lifeline wants the lease again, after a release
 	s.holding, s.release = false, false
 	s.times = cluster.Times{}
 	s.ticks.reset()
@@ -295,7 +295,7 @@ func (s *session) lose(why string) {
 	s.killAll()
 }
 
-// act starts the one engine call that is most urgent.
+// act starts the most urgent engine call.
 func (s *session) act() {
 	now := s.w.now()
 	switch {
@@ -331,7 +331,7 @@ func (s *session) act() {
 	}
 }
 
-// arm sets the alarm to what is due next.
+// arm sets the alarm to the next time at which something is due.
 func (s *session) arm(end time.Duration) {
 	next := end
 	due := func(at time.Duration) {
@@ -347,7 +347,7 @@ func (s *session) arm(end time.Duration) {
 	} else if s.joined {
 		due(s.deadline)
 	}
-	if s.release && s.joined && !s.busy { // nothing else is done before
+	if s.release && s.joined && !s.busy { // the release comes first
 		due(s.backAt)
 	} else if !s.busy {
 		if s.joined {

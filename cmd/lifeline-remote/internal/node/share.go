@@ -21,8 +21,8 @@ import (
 	"lifeline/internal/release"
 )
 
-// summary is how a name stands on this node, as its supervisor has written it down:
-// fields of lifeline status --json, and whose words they are.
+// summary is this node's status of a name from the supervisor's journal. It has fields of
+// lifeline status --json, and the version of lifeline.
 type summary struct {
 	Name        string         `json:"name"`
 	State       string         `json:"state"`
@@ -45,8 +45,8 @@ type summary struct {
 	At      time.Time `json:"at"`
 }
 
-// sharer reads the journal every minute, in a goroutine of its own, so that a slow
-// disk can't hold up the loop. The second function ends it.
+// sharer starts a goroutine that reads the journal every minute, so that a slow disk
+// can't block the loop. The returned function ends the goroutine.
 func sharer(h cluster.Hello) (<-chan summary, func()) {
 	if !h.ShareStatus || h.Memory == "" {
 		return nil, func() {}
@@ -69,7 +69,7 @@ func sharer(h cluster.Hello) (<-chan summary, func()) {
 	return next, func() { close(stop) }
 }
 
-// summaryOf reads the journal, which stands beside the memory.
+// summaryOf reads the journal, whose files stand beside the memory.
 func summaryOf(h cluster.Hello) summary {
 	files := strings.TrimSuffix(string(h.Memory), ".cluster")
 	out := summary{Name: h.Name, State: "starting", Running: true, Schedule: h.Tick, Version: release.Version}
@@ -92,14 +92,14 @@ func summaryOf(h cluster.Hello) summary {
 	return out
 }
 
-// How long the texts of a summary are, in bytes, before and after they are found to
-// be too long.
+// The limits of a summary's texts, in bytes: first longText, then shortText if the whole
+// is too long.
 const (
 	longText  = 400
 	shortText = 60
 )
 
-// text is the summary as JSON of at most MaxShared bytes, without the passwords of
+// text returns the summary as JSON of at most MaxShared bytes, without the passwords of
 // addresses.
 func (s summary) text() []byte {
 	for _, limit := range []int{longText, shortText, 0} {
@@ -126,8 +126,8 @@ func (s summary) text() []byte {
 	return nil
 }
 
-// shown is a text of at most limit bytes, without the passwords of addresses: an
-// address may be a part of a word, as in DSN=postgres://….
+// shown cuts a text to limit bytes, without the passwords of addresses. An address may be
+// a part of a word, as in DSN=postgres://….
 func shown(text string, limit int) string {
 	text = address.Scrub(text, strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n\"'`=,;()", r) }))
 	text = address.Scrub(text, strings.Fields(text))
@@ -137,15 +137,15 @@ func shown(text string, limit int) string {
 	return text
 }
 
-// share is what of this node's summary the engine has.
+// share is the state of sharing this node's summary.
 type share struct {
-	next    *summary // to be written
-	written string   // without the time
+	next    *summary // the summary to write
+	written string   // the last written summary, without its time
 	at      time.Duration
-	failing bool // and an operator was told
+	failing bool // the last write failed, and that was reported
 }
 
-// take notes a new summary, where there is something new to tell.
+// take notes a summary to write, if it is new or the last write is old.
 func (s *share) take(next summary, now time.Duration) {
 	next.At = time.Time{}
 	if string(next.text()) != s.written || now-s.at >= engine.ShareAtLeast {
@@ -153,7 +153,7 @@ func (s *share) take(next summary, now time.Duration) {
 	}
 }
 
-// doShare writes the summary. No failure of it touches the lease.
+// doShare writes the summary. A failure doesn't affect the lease.
 func (s *session) doShare() {
 	next := *s.share.next
 	s.share.next = nil
@@ -170,8 +170,8 @@ func (s *session) doShare() {
 		})
 }
 
-// sharedBy is what has been shared, by node, of the names that were asked for. What
-// no node of this version can have written is left out.
+// sharedBy returns the wanted names' shared statuses, by node. It leaves out statuses that
+// no node of this version can have written.
 func sharedBy(list []engine.Shared, wanted []string) map[string][]sharedName {
 	by := map[string][]sharedName{}
 	for _, one := range list {
@@ -191,8 +191,8 @@ type sharedName struct {
 	text json.RawMessage
 }
 
-// withShared adds to the nodes what they have shared, and the nodes of which
-// nothing but that is left.
+// withShared adds to the nodes what they have shared, and the nodes that have only shared
+// statuses left.
 func withShared(nodes []nodeStatus, by map[string][]sharedName) []nodeStatus {
 	for node := range maps.Keys(by) {
 		if !slices.ContainsFunc(nodes, func(n nodeStatus) bool { return n.Node == node }) {
@@ -213,7 +213,8 @@ func withShared(nodes []nodeStatus, by map[string][]sharedName) []nodeStatus {
 	return nodes
 }
 
-// printable is a terminal's: what an engine tells may be anybody's text.
+// printable replaces control characters for a terminal, because any client of the engine
+// may have written the text.
 type printable struct{ io.Writer }
 
 func (p printable) Write(text []byte) (int, error) {

@@ -10,35 +10,33 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// ticks runs a schedule: each tick once in the whole cluster, though the nodes'
-// clocks differ. The holder of the lease alone runs them, in order. A tick is
-// labelled with its scheduled time and claimed by moving the mark in the
-// engine, which only rises. Another node that takes over goes on from the mark,
-// even if its clock differs.
+// ticks runs a schedule: each tick once in the whole cluster, though the nodes' clocks
+// differ. Only the holder of the lease runs ticks, in order. A tick's label is its
+// scheduled time. The holder claims the tick by moving the mark in the engine, which only
+// rises. The next holder goes on from the mark, whatever its clock shows.
 type ticks struct {
 	schedule *schedule
 	known    bool        // mark is what the engine has
-	mark     engine.Mark // the last that was read or written
+	mark     engine.Mark // the last mark that was read or written
 	label    time.Time   // the tick that runs, or is about to; zero for none
-	started  bool        // lifeline has begun to start it
-	over     bool        // it has ended, and the engine is still to be told
-	returned bool        // lifeline refused to begin it, and the engine still has the claim
+	started  bool        // lifeline has begun to start the run
+	over     bool        // the run has ended, and the engine doesn't know yet
+	returned bool        // lifeline didn't begin the run, and the engine still has the claim
 	before   engine.Mark // the mark before label was claimed
 	pending  time.Time   // a claim whose answer was lost; zero for none
 	retryAt  time.Duration
-	waited   int64 // for the end of a run of another node's: the serial of its mark, plus 1
+	waited   int64 // the serial, plus 1, of the mark whose end on another node was waited for
 	future   time.Time
-	run      engine.Run // the tick's, as it is to be written down
+	run      engine.Run // the tick's run, for the engine
 }
 
-// catchUp is how far back every missed tick is made up for. Of older ticks only
-// the latest one is run.
+// catchUp is how far back all missed ticks are run. Of older ticks only the latest is run.
 const catchUp = 10 * time.Minute
 
 func (t *ticks) reset() { *t = ticks{schedule: t.schedule, future: t.future} }
 
-// finished is the mark with the end of the run that has ended, or with the
-// claim of a run that wasn't begun taken back.
+// finished returns the mark with the end of the run, or without the claim of a run that
+// wasn't begun.
 func (t *ticks) finished() (m engine.Mark) {
 	switch {
 	case !t.known || !t.over && !t.returned:
@@ -68,7 +66,7 @@ func (t *ticks) ended(label string, code int, at time.Time) {
 	}
 }
 
-// change is one change of the mark; run is what ended with it, or nil.
+// change is a change of the mark; run is the run that ended, or nil.
 type change struct {
 	from, to engine.Mark
 	run      *engine.Run
@@ -79,10 +77,10 @@ func moved(from, to engine.Mark) *change {
 	return &change{from: from, to: to}
 }
 
-// revert takes back the claim of a tick that was never begun. The tick stays
-// due, although the lease is given back at that moment.
+// revert returns the change that takes back the claim of a tick that was never begun, so
+// that the tick stays due after the release. For an ended run it returns the end.
 func (t *ticks) revert() *change {
-	if !t.known && !t.pending.IsZero() { // it may have come through
+	if !t.known && !t.pending.IsZero() { // the claim may have been made
 		from := t.before
 		from.Claimed, t.pending = t.pending, time.Time{}
 		from.Serial++
@@ -113,7 +111,7 @@ func (t *ticks) unrevert(m *change) {
 	}
 }
 
-// busy reports that there is something to do now.
+// busy reports whether doTick has something to do now.
 func (t *ticks) busy(s *session) bool {
 	if t.schedule == nil || s.clock.off && !t.over || s.release || s.handingOver && !t.over || s.w.now() < t.retryAt {
 		return false
@@ -123,13 +121,13 @@ func (t *ticks) busy(s *session) bool {
 		return true
 	case t.running():
 		return false
-	case t.mark.Claimed.After(t.mark.Done): // another node's run that never ended
+	case t.mark.Claimed.After(t.mark.Done): // a run of another node that never ended
 		return true
 	}
 	return !t.due(s.w.wall()).IsZero()
 }
 
-// due is the tick to run now; zero for none.
+// due returns the tick to run now; zero for none.
 func (t *ticks) due(now time.Time) time.Time {
 	next := t.schedule.next(t.mark.Claimed)
 	if next.IsZero() || next.After(now) {
@@ -148,10 +146,10 @@ func (t *ticks) due(now time.Time) time.Time {
 	return next
 }
 
-// wake is when to look again.
+// wake returns when doTick may have something to do.
 func (t *ticks) wake(s *session) time.Duration {
 	now := s.w.now()
-	later := now + 30*time.Second // the wall clock may be put right
+	later := now + 30*time.Second // the wall clock may be corrected
 	switch {
 	case now < t.retryAt:
 		return min(later, t.retryAt)
@@ -165,7 +163,7 @@ func (t *ticks) wake(s *session) time.Duration {
 	return min(later, now+max(next.Sub(s.w.wall()), time.Millisecond))
 }
 
-// doTick makes the next step.
+// doTick does the next step: it reads the mark, writes an end, or claims a tick.
 func (s *session) doTick() {
 	t := &s.ticks
 	switch {
@@ -177,15 +175,15 @@ func (s *session) doTick() {
 		run := t.run
 		s.claim(to, &run, func() { t.label, t.over, t.started = time.Time{}, false, false })
 	case t.returned:
-		run := t.run // it wasn't begun: its end and code say why
+		run := t.run // the run wasn't begun: its end and code say why
 		s.claim(t.before, &run, func() { t.label, t.returned, t.retryAt = time.Time{}, false, s.w.now()+time.Second })
-	case t.mark.Claimed.IsZero(): // never before: begin with what is to come
+	case t.mark.Claimed.IsZero(): // no tick was ever run: begin with the next tick
 		last, err := t.schedule.last(s.w.wall())
 		if err != nil {
 			last = s.w.wall().Truncate(time.Second).UTC()
 		}
 		s.claim(engine.Mark{Claimed: last, Done: last}, nil, func() {})
-	case t.mark.Claimed.After(t.mark.Done) && t.waited != t.mark.Serial+1: // its node may live, and write the end
+	case t.mark.Claimed.After(t.mark.Done) && t.waited != t.mark.Serial+1: // the node may live, and write the end
 		t.waited, t.known = t.mark.Serial+1, false
 		t.retryAt = s.w.now() + s.Hello.TTL
 	case t.mark.Claimed.After(t.mark.Done) && s.AtLeastOnce:
@@ -215,7 +213,7 @@ func (s *session) doTick() {
 	}
 }
 
-// begins is the run that the next claim begins.
+// begins returns the run that the next claim begins.
 func (s *session) begins(label time.Time) *engine.Run {
 	s.ticks.run = engine.Run{Serial: s.ticks.mark.Serial + 1, Label: label, Node: s.Node, Fence: s.fence,
 		Began: s.w.wall().UTC()}

@@ -2,14 +2,14 @@ package postgres
 
 import "time"
 
-// observations is what was seen of the sessions' beats, by this machine's clock
-// alone. Beats are looked at now and then. The database's clock tells how long before
-// a look the last beat was, unless that clock was set in between.
+// observations are the beats of sessions, timed by this machine's clock. A look sees only
+// the last beat. The database's clock says how long before the look the beat was, unless
+// that clock was set meanwhile.
 type observations struct {
 	seen     map[string]observation
 	last     reading
-	earliest time.Time     // every beat that is new at this look came later
-	slack    time.Duration // what the database's clock may be wrong by
+	earliest time.Time     // new beats at this look came later
+	slack    time.Duration // the greatest error of the database's clock
 	now      time.Time
 }
 
@@ -18,14 +18,14 @@ type observation struct {
 	beat   int64
 	at     time.Time
 	ttl    time.Duration
-	placed bool // it has a slot
-	here   bool // it was there at the last look
+	placed bool // the session has a slot
+	here   bool // the last look saw the session
 }
 
-// reading is a look, and the database's clock during it.
+// reading is the time of a look, and the database's clock during the look.
 type reading struct{ sent, got, clock time.Time }
 
-// drift is how much a database's clock may be corrected while it isn't set.
+// drift is how far a database's clock may be slewed between two looks.
 const drift = 50 * time.Millisecond
 
 // look begins a reading. The database's clock counts only if as much time has
@@ -53,13 +53,13 @@ func (s *observations) look(sent, got, clock time.Time) {
 	s.last = reading{sent, got, clock}
 }
 
-// left is how much longer a session may hold its slot. age is how long ago its
-// last beat came, by the database's clock.
+// left notes a session's beat, and returns how much longer the session may hold its slot.
+// age is the beat's age by the database's clock.
 func (s *observations) left(id string, placed bool, beat int64, ttl, age time.Duration) time.Duration {
 	one, known := s.seen[id]
 	if !known || one.beat != beat {
 		one.at = s.now
-		if known { // else the beat may be old
+		if known { // the first beat seen may be old
 			if at := s.now.Add(s.slack - max(age, 0)); at.Before(s.now) && !at.Before(s.earliest) {
 				one.at = at
 			}
@@ -70,7 +70,7 @@ func (s *observations) left(id string, placed bool, beat int64, ttl, age time.Du
 	return ttl - time.Since(one.at)
 }
 
-// dead are the other sessions that are there, and whose time is over.
+// dead returns the other sessions whose time is over, with their beats.
 func (s *observations) dead(own string) (ids []string, beats []int64) {
 	ids, beats = []string{}, []int64{}
 	for id, one := range s.seen {
@@ -81,7 +81,7 @@ func (s *observations) dead(own string) (ids []string, beats []int64) {
 	return ids, beats
 }
 
-// after is when the first of those with a slot may be dead.
+// after returns how long until the first other session with a slot may be dead.
 func (s *observations) after(own string) (soonest time.Duration) {
 	for id, one := range s.seen {
 		if left := one.ttl - time.Since(one.at); id != own && one.here && one.placed && (soonest == 0 || left < soonest) {

@@ -61,9 +61,9 @@ func refine(err error, config *pgx.ConnConfig, schema string) error {
 	return err
 }
 
-// mayBePlain reports whether a connection without TLS is tried, too (sslmode
-// prefer, which is the default). Then what it meets decides: a server without
-// TLS that is only starting must not be refused.
+// mayBePlain reports whether a connection without TLS is tried, too (sslmode prefer, the
+// default). A TLS error is then no refusal, because a server without TLS may only be
+// starting.
 func mayBePlain(config *pgx.ConnConfig) bool {
 	return config.TLSConfig == nil || slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool {
 		return f.TLSConfig == nil
@@ -75,8 +75,8 @@ func readOnly() error {
 		"primary, or all of them")
 }
 
-// shorter has each line of a text once, all in one line. pgx tries an address
-// again without TLS, and tells of both.
+// shorter joins the different lines of a text into one, because pgx reports the attempts
+// with and without TLS.
 func shorter(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {

@@ -11,17 +11,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// line is the one connection to a server. Calls and the wait for notifications
-// take turns on it. A call ends the wait at once, and the wait goes on after it.
+// line is the connection to a server. Calls and the wait for notifications take turns. A
+// call interrupts the wait.
 type line struct {
 	turn   chan struct{} // has its value while nothing uses c
-	c      *pgx.Conn     // nil, or closed, after an error: the next call opens it again
+	c      *pgx.Conn     // nil, or closed, after an error: the next call opens a connection
 	opened chan struct{} // rung when c has been opened
-	listen bool          // c is to LISTEN
+	listen bool          // a new connection does LISTEN
 
 	mu      sync.Mutex
-	calls   int                // that wait for their turn
-	endWait context.CancelFunc // ends the wait for notifications; nil where there is none
+	calls   int                // calls that wait for their turn
+	endWait context.CancelFunc // ends the wait for notifications; nil without a wait
 }
 
 func newLine() *line {
@@ -89,8 +89,8 @@ func (l *line) drop() {
 	l.c = nil
 }
 
-// use calls with the connection, which it opens if need be. A connection that
-// has failed is not used again.
+// use runs call with the connection, which it opens if necessary. It drops a connection
+// that has failed.
 func (p *Postgres) use(ctx context.Context, call func(context.Context, *pgx.Conn) error) error {
 	l := p.line
 	if err := l.take(ctx); err != nil {
@@ -118,8 +118,8 @@ func (p *Postgres) use(ctx context.Context, call func(context.Context, *pgx.Conn
 	return err
 }
 
-// intact reports whether a connection can be used after an error: the server
-// has said no, or the caller of a statement.
+// intact reports whether a connection can be used after err: an error from the server, or
+// a missing row.
 func intact(err error) bool {
 	var said *pgconn.PgError
 	return err == nil || errors.As(err, &said) || errors.Is(err, pgx.ErrNoRows)
@@ -135,7 +135,7 @@ func (p *Postgres) subscribe(ctx context.Context, c *pgx.Conn) error {
 	case p.line.opened <- struct{}{}:
 	default:
 	}
-	p.ring() // what was missed
+	p.ring() // notifications before LISTEN were missed
 	return nil
 }
 
@@ -152,7 +152,7 @@ func (p *Postgres) listen(ctx context.Context) {
 		open := l.open()
 		broke := open && !p.hear(ctx)
 		l.give()
-		if broke { // the next call opens it: soon, but not on all nodes at once
+		if broke { // ring makes the next call open a connection, at random times on all nodes
 			select {
 			case <-ctx.Done():
 			case <-time.After(100*time.Millisecond + rand.N(300*time.Millisecond)):
@@ -168,14 +168,14 @@ func (p *Postgres) listen(ctx context.Context) {
 	}
 }
 
-// hear rings until a call wants the connection; false: it broke.
+// hear rings until a call wants the connection; false if the connection broke.
 func (p *Postgres) hear(ctx context.Context) bool {
 	waiting, end := p.line.waiting(ctx)
 	defer end()
 	for {
 		n, err := p.line.c.WaitForNotification(waiting)
 		switch {
-		case err == nil && (n.Payload == p.hash || n.Payload == p.name): // name: until the next init
+		case err == nil && (n.Payload == p.hash || n.Payload == p.name): // the payload is the name until the next init
 			p.ring()
 		case err != nil && waiting.Err() != nil:
 			return true

@@ -14,13 +14,13 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// settings lets pgx write SQL whatever the database's encoding and defaults are,
-// makes the functions look again after they have waited, and makes every
-// granted lease survive a crash.
+// settings makes pgx's SQL independent of the database's encoding and defaults. Read
+// committed makes the functions see changes after a wait, and synchronous_commit makes
+// granted leases survive a crash.
 const settings = "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; " +
 	"SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on"
 
-// parse reads the address as libpq does, and adds what must be so.
+// parse reads the address as libpq does, and adds what lifeline-remote requires.
 func parse(typed string) (*pgx.ConnConfig, error) {
 	url, err := address.Read(typed)
 	if err == nil && !strings.HasPrefix(url, "postgres") {
@@ -38,7 +38,7 @@ func parse(typed string) (*pgx.ConnConfig, error) {
 		var wrong *pgconn.ParseConfigError
 		var text *neturl.Error
 		if inner := errors.Unwrap(err); errors.As(err, &wrong) && inner != nil && !errors.As(inner, &text) {
-			return nil, engine.Misused("--cluster %s: %v", address.Hide(url), inner) // the others have the address in them
+			return nil, engine.Misused("--cluster %s: %v", address.Hide(url), inner) // other errors contain the address
 		}
 		return nil, engine.Misused("--cluster %s can't be read; an address is postgres://USER@HOST:5432/DATABASE",
 			address.Hide(url))
@@ -52,7 +52,7 @@ func parse(typed string) (*pgx.ConnConfig, error) {
 	if config.ConnectTimeout == 0 || config.ConnectTimeout > 5*time.Second {
 		config.ConnectTimeout = 3 * time.Second
 	}
-	if config.ValidateConnect == nil { // several hosts: the one that can be written to
+	if config.ValidateConnect == nil { // of several hosts, use the primary
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	if config.RuntimeParams["application_name"] == "" {
@@ -89,12 +89,11 @@ func (p *Postgres) check(ctx context.Context, c *pgx.Conn) error {
 	return nil
 }
 
-// pooled refuses a pooler that gives each transaction or statement another
-// session: LISTEN and all settings get lost in one. PostgreSQL tells every
-// client its server process at the start; where that isn't the one that
-// answers, there is a pooler in between. It pools by statement where it refuses
-// transactions. It pools by transaction where two of its clients meet the same
-// server process, or one of them meets two.
+// pooled refuses a pooler that changes the session with each transaction or statement,
+// because LISTEN and settings would get lost. A pooler is there if another server process
+// answers than PostgreSQL named at the start. A pooler by statement refuses transactions.
+// With a pooler by transaction, two clients meet the same server process, or a client
+// meets two.
 func (p *Postgres) pooled(ctx context.Context, a *pgx.Conn) error {
 	pid := func(c interface {
 		QueryRow(context.Context, string, ...any) pgx.Row

@@ -2,11 +2,11 @@
 //
 //	postgres://USER@HOST:5432,HOST:5432/DATABASE?sslmode=verify-full
 //
-// The address and the environment (PGPASSWORD, PGPASSFILE, PGSSLCERT, …) are
-// libpq's own. A lease is a row whose beats its session counts. schema.sql says
-// what the database does; lifeline-remote init puts it there. The database's
-// clock may be set. So a slot is free when the others have seen its beats stand
-// still for a whole TTL by their own clocks (beats.go).
+// The address and the environment (PGPASSWORD, PGPASSFILE, PGSSLCERT, …) are libpq's own.
+// A lease is a row in which its session counts beats. lifeline-remote init installs
+// schema.sql, the database's part. Because the database's clock may be set, other nodes
+// measure beats by their own clocks (beats.go). A slot is free after a whole TTL without a
+// beat.
 package postgres
 
 import (
@@ -31,10 +31,10 @@ import (
 //go:embed schema.sql
 var schema string
 
-// Schema is the SQL of lifeline-remote init.
+// Schema returns the SQL of lifeline-remote init.
 func Schema(team string) string { return in(schemaOf(team), schema) }
 
-// schemaOf is the schema of a team's names.
+// schemaOf returns the schema of a team's names.
 func schemaOf(team string) string {
 	if team == "" {
 		return "lifeline"
@@ -42,7 +42,7 @@ func schemaOf(team string) string {
 	return "lifeline_" + team
 }
 
-// forTeam stands before the command that makes a schema.
+// forTeam returns the variable for a lifeline-remote command about the schema.
 func forTeam(schema string) string {
 	if team, is := strings.CutPrefix(schema, "lifeline_"); is {
 		return engine.EnvPrefix + "=" + team + " "
@@ -52,7 +52,7 @@ func forTeam(schema string) string {
 
 var isSchema = regexp.MustCompile(`\blifeline([.;'])`)
 
-// in puts a schema in the place of the schema lifeline. No team's needs quotes.
+// in replaces the schema lifeline by a schema in SQL. A team's schema needs no quotes.
 func in(schema, sql string) string { return isSchema.ReplaceAllString(sql, schema+"$1") }
 
 const version = 3 // of the schema
@@ -60,7 +60,7 @@ const version = 3 // of the schema
 // Postgres is the engine. It has one connection (line.go).
 type Postgres struct {
 	url          string
-	config       *pgx.ConnConfig // as it was read at first, for messages
+	config       *pgx.ConnConfig // as first read, for messages
 	name         string
 	hash         string // of the name, in notifications
 	schema       string
@@ -75,7 +75,8 @@ type Postgres struct {
 	epoch        string // at the last Look
 }
 
-// Open connects, for one name ("" to look only) of a team's ("" for none).
+// Open connects to PostgreSQL for a team's name. "" is no team; with the name "" the
+// engine only looks.
 func Open(ctx context.Context, url, team, name string) (*Postgres, error) {
 	config, err := parse(url)
 	if err != nil {
@@ -100,8 +101,8 @@ func Open(ctx context.Context, url, team, name string) (*Postgres, error) {
 	return p, nil
 }
 
-// connect opens a connection with the password and the certificates that are in
-// their files now: an operator may have replaced them.
+// connect opens a connection. It reads the files of the password and the certificates
+// again, because an operator may have replaced them.
 func (p *Postgres) connect(ctx context.Context) (*pgx.Conn, error) {
 	config, err := parse(p.url)
 	if err != nil {
@@ -111,7 +112,7 @@ func (p *Postgres) connect(ctx context.Context) (*pgx.Conn, error) {
 	return c, p.refine(err)
 }
 
-// row asks for one row.
+// row runs a query that returns one row.
 func (p *Postgres) row(ctx context.Context, into []any, sql string, args ...any) error {
 	return p.use(ctx, func(ctx context.Context, c *pgx.Conn) error { return p.ask(ctx, c, into, sql, args...) })
 }
@@ -134,7 +135,7 @@ func micros(d time.Duration) string { return fmt.Sprintf("%d microseconds", d.Mi
 
 // Join makes a row for the session.
 func (p *Postgres) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
-	if p.id != "" { // of a session that was lost, or of a request without an answer
+	if p.id != "" { // a session that was lost, or a request without an answer
 		_ = p.Leave(ctx)
 	}
 	p.m, p.id, p.fence = m, rand.Text(), 0
@@ -282,7 +283,7 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 		}
 		if p.id != "" {
 			m.TTL = p.observations.left(m.ID, m.Slot >= 0, *r.beat, *r.ttl, *r.age)
-		} else { // just a look, which nothing depends on
+		} else { // without a session, the database's clock is enough
 			m.TTL = *r.ttl - max(*r.age, 0)
 		}
 		if m.TTL <= 0 && !m.Mine {
@@ -294,7 +295,7 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 	return v, nil
 }
 
-// Raise gives back the highest fence and the latest mark.
+// Raise raises the fence and the mark in the name's row.
 func (p *Postgres) Raise(ctx context.Context, name string, f engine.Floor) error {
 	return p.row(ctx, []any{nil}, "SELECT lifeline.raise_name($1, $2, $3, $4, $5, $6)", name, int64(f.Fence),
 		stamp(f.Mark.Claimed), stamp(f.Mark.Done), f.Mark.Skipped, f.Mark.Serial)
@@ -313,7 +314,7 @@ func (p *Postgres) Drain(ctx context.Context, node string, lasts time.Duration) 
 	return p.row(ctx, []any{nil}, "SELECT lifeline.drain_node($1, $2::interval)", node, until)
 }
 
-// Tell writes a column.
+// Tell writes a column of the session's row.
 func (p *Postgres) Tell(ctx context.Context, ahead time.Duration) error {
 	var ok bool
 	err := p.row(ctx, []any{&ok},
@@ -325,8 +326,8 @@ func (p *Postgres) Tell(ctx context.Context, ahead time.Duration) error {
 	return err
 }
 
-// Forget removes the rows of a name. It takes a session for dead when its beats
-// have stood still for a whole TTL, measured here.
+// Forget removes the rows of a name. A session is dead after a whole TTL without a beat,
+// by this machine's clock.
 func (p *Postgres) Forget(ctx context.Context, name string) error {
 	ids, beats, nodes, longest := []string{}, []int64{}, []string{}, 0.0
 	err := p.row(ctx, []any{&ids, &beats, &nodes, &longest}, `SELECT coalesce(array_agg(id), '{}'), coalesce(array_agg(beat), '{}'),
@@ -347,7 +348,7 @@ func (p *Postgres) Forget(ctx context.Context, name string) error {
 	return err
 }
 
-// Clock is the database's.
+// Clock returns the database's clock.
 func (p *Postgres) Clock(ctx context.Context, _ func() time.Time) (engine.Clock, error) {
 	var at time.Time
 	err := p.row(ctx, []any{&at}, "SELECT clock_timestamp()")
@@ -357,13 +358,13 @@ func (p *Postgres) Clock(ctx context.Context, _ func() time.Time) (engine.Clock,
 // Reconnect has nothing to do, because a connection that failed is closed.
 func (p *Postgres) Reconnect(context.Context) error { return nil }
 
-// Test is a renewal of no session.
+// Test renews a session that doesn't exist.
 func (p *Postgres) Test(ctx context.Context) error {
 	var ok bool
 	return p.row(ctx, []any{&ok}, "SELECT lifeline.renew('', 0)")
 }
 
-// Reason is left to the errors, which name it.
+// Reason returns nil, because the errors of calls have the reason.
 func (p *Postgres) Reason(context.Context) error { return nil }
 
 func instant(t *time.Time) time.Time {
@@ -402,7 +403,7 @@ func Init(ctx context.Context, url, team string) error {
 	return refine(err, config, schemaOf(team))
 }
 
-// grants is what a user who isn't the owner needs.
+// grants returns the SQL that lets a user other than the owner use the schema.
 func grants(user, schema string) string {
 	to := pgx.Identifier{user}.Sanitize()
 	return "GRANT USAGE ON SCHEMA " + schema + " TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN " +

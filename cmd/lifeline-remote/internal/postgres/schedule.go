@@ -10,12 +10,12 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// Wish is a column with its own end.
+// Wish writes the wish and its end into the name's row.
 func (p *Postgres) Wish(ctx context.Context, name, node string, lasts time.Duration) error {
 	return p.row(ctx, []any{nil}, "SELECT lifeline.make_wish($1, $2, $3::interval)", name, node, micros(lasts))
 }
 
-// Mark reads the mark.
+// Mark reads the mark in the name's row.
 func (p *Postgres) Mark(ctx context.Context, name string) (m engine.Mark, err error) {
 	var claimed, done *time.Time
 	err = p.row(ctx, []any{&claimed, &done, &m.Skipped, &m.Serial}, "SELECT claimed, done, skipped, serial FROM "+
@@ -27,7 +27,7 @@ func (p *Postgres) Mark(ctx context.Context, name string) (m engine.Mark, err er
 	return m, err
 }
 
-// Claim moves the mark.
+// Claim moves the mark, and writes the run in the same statement.
 func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark, run *engine.Run) error {
 	var n int
 	sql := "SELECT lifeline.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
