@@ -9,8 +9,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestForeign runs the guard as built for other processors, under qemu-user,
-// where argv[0] isn't what the caller gave.
+// TestForeign runs the guard as built for other processors, under qemu-user, which changes
+// argv[0].
 func TestForeign(t *testing.T) {
 	need.Time(t, "builds for five processors and emulates them")
 	need.Programs(t, "unshare", "pgrep", "go")

@@ -16,9 +16,9 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestFresh installs lifeline by one line on machines that have a cron and nothing
-// else: a new Debian, and a root of busybox without a C library. The real cron
-// starts a daemon, and again after a kill. After the removal nothing is left.
+// TestFresh installs lifeline by one line on machines that have only a cron: a new Debian,
+// and a root of busybox without a C library. The real cron starts a daemon, and again
+// after a kill. The removal leaves nothing behind.
 func TestFresh(t *testing.T) {
 	need.Root(t)
 	need.Namespaces(t)
@@ -30,7 +30,7 @@ func TestFresh(t *testing.T) {
 	t.Run("debian", func(t *testing.T) {
 		t.Parallel()
 		fresh(t, debian(t), r.glob(t, "*.deb"), "dpkg -i /tmp/lifeline.deb", "cron -f", "dpkg --purge lifeline",
-			// dpkg's own, and what any package's installation makes.
+			// dpkg's own files, and those of any package's installation.
 			`^/var/lib/dpkg/\|^/var/cache/\|^/var/log/\|^/run/crond\|^/var/lib/systemd`)
 	})
 	t.Run("busybox", func(t *testing.T) {
@@ -49,13 +49,13 @@ echo root:x:0:0:root:/root:/bin/sh >etc/passwd; echo root:x:0: >etc/group`, root
 		fresh(t, root, "", "wget -qO- "+server.URL+"/"+version+"/get.sh | LIFELINE_URL="+server.URL+" sh -s "+version,
 			"crond -f -c /var/spool/cron/crontabs",
 			"rm -r ~/.local/bin/lifeline ~/.local/bin/lifeline-remote /run/lifeline /run/lifeline.crontab /var/lib/lifeline",
-			// Directories that a system has, and what busybox's crontab tells crond by.
+			// Directories that a system has, and the file by which busybox's crontab notifies crond.
 			`^/root/.local\(/bin\)\?$\|^/run$\|^/var/lib$\|/cron.update$`)
 	})
 }
 
-// debian is a new Debian with its cron, of the suite that this machine has. It is
-// kept for the next time. (mmdebstrap takes 25 s of a processor, debootstrap 62.)
+// debian returns the root of a new Debian with cron, of this machine's suite. The root is
+// kept for later runs. (mmdebstrap takes 25 s of a processor, debootstrap 62.)
 func debian(t *testing.T) string {
 	t.Helper()
 	need.Program(t, "mmdebstrap")
@@ -84,7 +84,7 @@ func debian(t *testing.T) string {
 	return root
 }
 
-// fresh plays fresh.sh in an overlay over root, with deb as /tmp/lifeline.deb.
+// fresh runs fresh.sh in an overlay over root, with deb as /tmp/lifeline.deb.
 func fresh(t *testing.T, root, deb, install, cron, remove, ignore string) {
 	t.Helper()
 	out := run(t, nil, "unshare", "--pid", "--fork", "--kill-child", "--mount", "sh", "-ec", `

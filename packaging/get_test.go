@@ -14,8 +14,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestGet installs a release from a server on loopback, with curl and with wget.
-// What is damaged, missing or can't be fetched leaves nothing behind.
+// TestGet installs a release from a server on loopback, with curl and with wget. Damaged
+// or missing files leave nothing behind.
 func TestGet(t *testing.T) {
 	need.Programs(t, "curl", "wget", "tar", "sha256sum", "sh")
 	releases := t.TempDir()
@@ -34,7 +34,7 @@ func TestGet(t *testing.T) {
 	server := httptest.NewServer(http.FileServer(http.Dir(releases)))
 	defer server.Close()
 
-	// only gives a PATH with these programs and what get.sh always needs.
+	// only returns a PATH with these programs and those that get.sh always needs.
 	only := func(programs ...string) string {
 		dir := t.TempDir()
 		for _, p := range append(programs, "sh", "uname", "mktemp", "rm", "sed", "cut", "gzip", "tar", "mkdir", "cp", "chmod",

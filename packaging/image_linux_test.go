@@ -30,7 +30,7 @@ type descriptor struct {
 	Platform          struct{ OS, Architecture string }
 }
 
-// unpack gives the files of an archive; a directory's name ends in a slash.
+// unpack returns the files of an archive; a directory's name ends in a slash.
 func unpack(t *testing.T, archive []byte) (files map[string][]byte, modes map[string]os.FileMode) {
 	t.Helper()
 	files, modes = map[string][]byte{}, map[string]os.FileMode{}
@@ -49,8 +49,8 @@ func unpack(t *testing.T, archive []byte) (files map[string][]byte, modes map[st
 	}
 }
 
-// container unpacks the image for this processor, as a runtime does, and adds
-// busybox and an app as an image made from it would. argv is what runs as pid 1.
+// container unpacks the image for this processor, as a runtime does, and adds busybox and
+// an app. argv is the command of pid 1.
 func container(t *testing.T, app string, options ...string) (root string, argv []string) {
 	t.Helper()
 	archive := released(t).glob(t, "lifeline.oci.tar")
@@ -138,7 +138,7 @@ for a in sh sleep setsid; do ln -s busybox bin/$a; done`,
 	return root, append(argv, "app", "--", "/app")
 }
 
-// boxed starts argv as pid 1 of a root file system. first is its pid out here.
+// boxed starts argv as pid 1 of a root file system. first is its pid on this machine.
 func boxed(t *testing.T, root string, argv []string) (first int, over chan int) {
 	t.Helper()
 	cmd := exec.Command("unshare", append([]string{"--pid", "--fork", "--kill-child", "--mount", "sh", "-ec", `
@@ -177,8 +177,8 @@ func children(parent int) (pids []int) {
 	return pids
 }
 
-// TestImage runs the image's lifeline as pid 1 of a container: it respawns, reaps
-// what lands at pid 1, and ends with the right code and nothing left.
+// TestImage runs the image's lifeline as pid 1 of a container. It respawns, reaps orphans,
+// and ends with the right code and without leftovers.
 func TestImage(t *testing.T) {
 	need.Root(t)
 	need.Namespaces(t)
@@ -187,7 +187,7 @@ func TestImage(t *testing.T) {
 		text, _ := os.ReadFile(filepath.Join(root, file))
 		return strings.Count(string(text), "\n")
 	}
-	// daemon is the child that runs "sleep 1000".
+	// daemon returns the pid of the child that runs "sleep 1000".
 	daemon := func(first int) int {
 		for _, n := range children(first) {
 			if text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", n)); string(text) == "sleep\x001000\x00" {
@@ -229,7 +229,7 @@ exec sleep 1000
 		}
 		await.That(t, "the app runs", func() bool { return daemon(first) != 0 && lines(root, "orphans") == 1 })
 		reaped()
-		// What another process of the container leaves is no descendant of the app.
+		// An orphan of another process in the container is no descendant of the app.
 		run(t, nil, "nsenter", "-t", strconv.Itoa(first), "-p", "-m", "-r", "-w", "/bin/sh", "-c",
 			`(setsid sh -c 'echo ends >>/strangers' &)`)
 		await.That(t, "the stranger ends", func() bool { return lines(root, "strangers") == 1 })

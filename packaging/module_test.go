@@ -12,8 +12,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// outside is a program of a module of its own that uses all three public
-// packages.
+// outside is a program in a module of its own that uses all three public packages.
 const outside = `package main
 
 import (
@@ -51,8 +50,8 @@ func main() {
 }
 `
 
-// wanted are the modules that an importer may get: those that the packages
-// need, and what these name in their own go.mod files.
+// wanted are the modules that an importer may get: the packages' dependencies, and the
+// modules in these dependencies' go.mod files.
 var wanted = []string{
 	"github.com/gofrs/flock", "github.com/shirou/gopsutil/v3", "github.com/urfave/cli/v2", "golang.org/x/sys",
 	"github.com/cpuguy83/go-md2man/v2", "github.com/russross/blackfriday/v2", "github.com/xrash/smetrics",
@@ -66,8 +65,8 @@ var wanted = []string{
 	"golang.org/x/xerrors", "go.yaml.in/yaml/v3", "gopkg.in/yaml.v3", "gopkg.in/check.v1",
 }
 
-// importFrom has a module outside the tree import lifeline, which lies in dir
-// and is called path, as the README says.
+// importFrom checks that a module outside the tree can import lifeline from dir under
+// path, as the README says.
 func importFrom(t *testing.T, dir, path string) {
 	t.Helper()
 	here := t.TempDir()
@@ -103,8 +102,8 @@ func importFrom(t *testing.T, dir, path string) {
 	}
 }
 
-// TestImport: a module outside the tree can import it under the path that it
-// has here.
+// TestImport checks that a module outside the tree can import lifeline under its present
+// path.
 func TestImport(t *testing.T) {
 	need.Time(t, "compiles all that an importer needs")
 	dir, err := filepath.Abs("..")
@@ -118,8 +117,8 @@ func TestImport(t *testing.T) {
 	importFrom(t, dir, string(regexp.MustCompile(`(?m)^module (\S+)$`).FindSubmatch(text)[1]))
 }
 
-// TestModulePath moves a copy of the tree to another path: everything compiles,
-// a module outside can import it, and the way back gives the same bytes.
+// TestModulePath moves a copy of the tree to another module path. Everything compiles, a
+// module outside can import it, and the move back gives the same bytes.
 func TestModulePath(t *testing.T) {
 	need.Time(t, "compiles everything under another path")
 	src := clone(t)

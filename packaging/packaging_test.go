@@ -1,5 +1,5 @@
-// Package packaging tests what is shipped: that the same commit gives the same
-// bytes, and that packages come and go.
+// Package packaging tests releases: the same commit gives the same bytes, and packages
+// install and remove themselves.
 package packaging
 
 import (
@@ -28,7 +28,7 @@ func run(t *testing.T, env []string, name string, args ...string) string {
 	return string(out)
 }
 
-// clone is the tree at hand as a commit of its own: dist.sh ships commits.
+// clone returns a clone with the present tree as a commit, because dist.sh ships commits.
 func clone(t *testing.T) string {
 	t.Helper()
 	need.Programs(t, "git", "go", "tar")
@@ -53,11 +53,11 @@ func command(name string, args ...string) error {
 	return nil
 }
 
-// systems are those that the tests' release is made for.
+// systems are the systems of the tests' release.
 var systems = []string{"linux/" + runtime.GOARCH, "linux/mips"}
 
-// shipped is a release of the tree at hand, made once for all tests: the clone
-// that it is made from, and everything in one directory. No test writes there.
+// shipped is a release of the present tree, made once for all tests: the clone, and the
+// directory of the release. No test writes there.
 type shipped struct{ src, out, key string }
 
 var work string // what all tests share; removed at the end
@@ -86,7 +86,7 @@ func released(t *testing.T) shipped {
 	return r
 }
 
-// glob is the one file of the release that fits.
+// glob returns the release's only file that matches.
 func (r shipped) glob(t *testing.T, pattern string) string {
 	t.Helper()
 	found, _ := filepath.Glob(filepath.Join(r.out, pattern))
@@ -96,7 +96,7 @@ func (r shipped) glob(t *testing.T, pattern string) string {
 	return found[0]
 }
 
-// roles are what the test program is beside a test, by its first argument.
+// roles are the test program's other roles, by its first argument.
 var roles = map[string]func(args []string) error{}
 
 func TestMain(m *testing.M) {
@@ -123,8 +123,8 @@ func head(t *testing.T, clone string) string {
 	return strings.TrimSpace(run(t, nil, "git", "-C", clone, "rev-parse", "HEAD"))
 }
 
-// Built twice, in other directories, with another cache, home, umask, time zone
-// and language: the same bytes.
+// A second build in another directory, with another cache, home, umask, time zone and
+// language, gives the same bytes.
 func TestSameCommitSameBytes(t *testing.T) {
 	r := released(t)
 	dir := t.TempDir()
@@ -134,7 +134,7 @@ func TestSameCommitSameBytes(t *testing.T) {
 	other := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir(), "LIFELINE_SIGN_KEY=" + r.key}
 	args := []string{"-c", `umask 077; "$@"`, "sh", moved + "/packaging/release.sh", second}
 	run(t, other, "sh", append(args, systems...)...)
-	// lifeline for this machine is compiled anew.
+	// An empty cache makes this build compile lifeline for this machine again.
 	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", third,
 		"linux/"+runtime.GOARCH)
 
@@ -168,8 +168,8 @@ func TestSameCommitSameBytes(t *testing.T) {
 	}
 }
 
-// story is what happens to a machine that gets the package and loses it again.
-// It runs in an overlay over this one, which nothing of it reaches.
+// story installs the package and removes it again. It runs in an overlay over this
+// machine, which stays as it is.
 const story = `
 set -eu
 deb=$1 version=$2
@@ -219,8 +219,8 @@ version=$3
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb chroot "$top/root" sh /tmp/story /tmp/lifeline.deb "$version"
 `
 
-// otherPackages looks into the packages that this machine can't install: each
-// has the files that the Debian package has.
+// otherPackages checks that the packages that this machine can't install have the Debian
+// package's files.
 func otherPackages(t *testing.T, out string) {
 	t.Helper()
 	need.Programs(t, "rpm", "tar", "zstd")
@@ -241,7 +241,7 @@ func otherPackages(t *testing.T, out string) {
 			}
 		}
 	}
-	// rpm itself unpacks its own, into a root of its own, and takes it out again.
+	// rpm installs its package into a separate root, and removes it again.
 	rpms, _ := filepath.Glob(filepath.Join(out, "*.rpm"))
 	root := t.TempDir()
 	run(t, nil, "rpm", "--root", root, "--dbpath", "/db", "-i", "--nodeps", "--noscripts", "--ignorearch", rpms[0])

@@ -14,8 +14,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestRecipes fills in the formula and the PKGBUILD and has their own languages
-// read them. PKGBUILD's function installs from the release's archive.
+// TestRecipes fills in the formula and the PKGBUILD, and runs them in Ruby and bash.
+// PKGBUILD's function installs from the release's archive.
 func TestRecipes(t *testing.T) {
 	r := released(t)
 	need.Programs(t, "bash", "ruby", "awk")
@@ -32,7 +32,7 @@ func TestRecipes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The archives of the systems that the tests' release lacks are this one.
+	// This archive stands for those of the systems that the tests' release lacks.
 	sums, sum := "", map[string]string{}
 	for _, system := range []string{"linux_amd64", "linux_arm64", "darwin_amd64", "darwin_arm64"} {
 		text := string(archive)
@@ -65,8 +65,8 @@ func TestRecipes(t *testing.T) {
 			t.Errorf("the formula has no %s:\n%s", system, formula)
 		}
 	}
-	// What Homebrew does with it, as far as it can be told without Homebrew: each
-	// file that it installs is in the archive.
+	// Homebrew itself isn't run; but each file that the formula installs is in the
+	// archive.
 	has := run(t, nil, "tar", "-tzf", r.glob(t, "lifeline_linux_"+runtime.GOARCH+".tar.gz"))
 	evaluated := run(t, nil, "ruby", "-e", homebrew, dir+"/lifeline.rb")
 	for _, file := range strings.Fields(evaluated) {
@@ -113,7 +113,7 @@ cd "$pkgdir" && find . -type f | LC_ALL=C sort`, dir, runtime.GOARCH)
 	}
 }
 
-// homebrew has as much of Homebrew's Formula as prints the files that a formula
+// homebrew is a stand-in for Homebrew's Formula that prints the files that a formula
 // installs.
 const homebrew = `
 class Formula

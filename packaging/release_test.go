@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestRelease looks at what an unpacker checks: sums, signature, SBOM, notes.
+// TestRelease checks the sums, the signature, the SBOM and the notes of a release.
 func TestRelease(t *testing.T) {
 	r, dir := released(t), t.TempDir()
 	first, key := r.out, r.key

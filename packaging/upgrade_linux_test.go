@@ -25,13 +25,12 @@ import (
 	"lifeline/proof/pid"
 )
 
-// The test program is also an old supervisor, of which record.sh has kept what it
-// leaves behind.
+// The test program also plays an old supervisor, whose files record.sh has kept.
 func init() {
 	roles["as-supervisor"] = func(args []string) error { return play(args[0], args[1]) }
 }
 
-// present builds the program at hand, once.
+// present builds the present program once.
 var present = sync.OnceValues(func() (string, error) {
 	out := filepath.Join(work, "lifeline")
 	return out, buildLifeline("..", out)
@@ -48,15 +47,14 @@ func buildLifeline(src, out string) error {
 	return nil
 }
 
-// machine is a directory in which a release has run, and the program that goes on
+// machine is a directory in which a release has run, and the program that continues
 // there.
 type machine struct {
 	*testing.T
 	release, top, program string
 }
 
-// releases runs test for each release that testdata has something of, with the
-// program at hand.
+// releases runs test for each release in testdata, with the present program.
 func releases(t *testing.T, test func(m machine)) {
 	need.Programs(t, "go", "python3")
 	program, err := present()
@@ -92,7 +90,7 @@ func releases(t *testing.T, test func(m machine)) {
 	}
 }
 
-// kept is a file of the release, with the names that it has on this machine.
+// kept returns a file of the release, with this machine's paths in it.
 func (m machine) kept(name string) string {
 	m.Helper()
 	text, err := keptFile(m.release, m.top, name)
@@ -111,11 +109,10 @@ func keptFile(release, top, name string) (string, error) {
 	return strings.NewReplacer("DIR", top, "WORKER", worker).Replace(string(text)), err
 }
 
-// argv is the command line of web, as the release was given it.
+// argv returns the command line with which the release started web.
 func (m machine) argv() []string { return strings.Split(strings.TrimSpace(m.kept("argv")), "\n") }
 
-// restore puts the release's state directory in its place. It was written before
-// this machine's boot.
+// restore puts the release's state directory, written before this boot, in its place.
 func (m machine) restore() {
 	m.Helper()
 	files, err := os.ReadDir(filepath.Join(m.release, "state"))
@@ -144,7 +141,7 @@ func fileOf(files []os.DirEntry, name, ending string) string {
 	return "none"
 }
 
-// says runs a command of the program and gives its code and all that it prints.
+// says runs a command of the program, and returns its code and its whole output.
 func (m machine) says(args ...string) (int, string) { return saysOf(m.program, m.top, args...) }
 
 func saysOf(program, top string, args ...string) (int, string) {
@@ -153,7 +150,7 @@ func saysOf(program, top string, args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// wants checks both.
+// wants checks the code and the output of a command.
 func (m machine) wants(code int, text string, args ...string) {
 	m.Helper()
 	if c, out := m.says(args...); c != code || !regexp.MustCompile(text).MatchString(out) {
@@ -175,13 +172,13 @@ func (m machine) status() status {
 	return list[0]
 }
 
-// lines are what the workers have written down.
+// lines returns the lines that the workers have written.
 func (m machine) lines() []string {
 	text, _ := os.ReadFile(filepath.Join(m.top, "pids"))
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }
 
-// workers are those that have started, the last one last.
+// workers returns the pids of the workers that have started, the last worker last.
 func (m machine) workers() (pids []int) {
 	for _, line := range m.lines() {
 		if first, _, ok := strings.Cut(line, " "); ok {
@@ -192,7 +189,7 @@ func (m machine) workers() (pids []int) {
 	return pids
 }
 
-// supervise starts web as the release was asked to; over gets its exit code.
+// supervise starts web with the release's command line; over gets its exit code.
 func (m machine) supervise(program string) (p *os.Process, over chan int) {
 	m.Helper()
 	return m.start(exec.Command(program, m.argv()...))
@@ -212,7 +209,7 @@ func (m machine) start(cmd *exec.Cmd) (p *os.Process, over chan int) {
 	return cmd.Process, over
 }
 
-// ends terminates web with program and looks at its supervisor's code.
+// ends terminates web with program, and checks its supervisor's code.
 func (m machine) ends(program string, over chan int, want int) {
 	m.Helper()
 	if code, out := saysOf(program, m.top, "terminate", "web"); code != 0 {
@@ -235,8 +232,8 @@ func (m machine) ends(program string, over chan int, want int) {
 
 const terminated = 128 + int(syscall.SIGTERM)
 
-// goesOn checks that supervisor has web, with the same worker, and all that it was
-// handed: notify socket, line, listening socket, kept descriptor.
+// goesOn checks that supervisor has web with the same worker, and that all the worker's
+// descriptors work: notify socket, line, listening socket, kept descriptor.
 func (m machine) goesOn(supervisor, worker int) {
 	m.Helper()
 	await.That(m, "the worker is the supervisor's", func() bool {
@@ -264,8 +261,8 @@ func (m machine) goesOn(supervisor, worker int) {
 	m.wants(0, `(?m)^2.* SIGKILL `, "history", "web")
 }
 
-// TestUpgradeState: a release's journals, pauses and records are read. What ran
-// went down with the machine.
+// TestUpgradeState checks that a release's journals, pauses and records are read after a
+// reboot.
 func TestUpgradeState(t *testing.T) {
 	releases(t, func(m machine) {
 		m.restore()
@@ -290,7 +287,7 @@ func TestUpgradeState(t *testing.T) {
 	})
 }
 
-// TestUpgradeControl: the control socket answers a release's commands as the
+// TestUpgradeControl checks that the control socket answers a release's commands as the
 // release did.
 func TestUpgradeControl(t *testing.T) {
 	numbers := regexp.MustCompile(`[0-9N]+(\.[0-9N]+)?(ms|µs|s|m)?`)
@@ -330,8 +327,8 @@ func ask(t *testing.T, path, request string) string {
 	return strings.TrimSpace(answer)
 }
 
-// TestUpgradeOrphan: a worker of a release whose supervisor was killed is adopted,
-// by its record, its marker and its lock.
+// TestUpgradeOrphan checks that an orphan of a release is adopted by its record, its marker
+// and its lock.
 func TestUpgradeOrphan(t *testing.T) {
 	releases(t, func(m machine) {
 		m.restore()
@@ -351,7 +348,7 @@ func TestUpgradeOrphan(t *testing.T) {
 	})
 }
 
-// TestUpgradeHandOver: what a release hands over is taken up.
+// TestUpgradeHandOver checks that the present program takes up a release's hand-over.
 func TestUpgradeHandOver(t *testing.T) {
 	releases(t, func(m machine) {
 		m.restore()
@@ -373,8 +370,8 @@ func TestUpgradeHandOver(t *testing.T) {
 	})
 }
 
-// TestUpgradeFromRelease builds the release itself and goes on from it: in place,
-// by adoption, and with both programs at once.
+// TestUpgradeFromRelease builds the release, and upgrades from it in place, by adoption,
+// and with both programs at once.
 func TestUpgradeFromRelease(t *testing.T) {
 	need.Time(t, "compiles a release")
 	releases(t, func(m machine) {
@@ -443,7 +440,7 @@ git archive "$0" | tar -C "$1" -xf -`, commit, src)
 		}
 		m.ends(now, over, 0)
 
-		// Of ten starts of each at once one runs.
+		// Of ten concurrent starts of each program a single start runs.
 		var all []chan int
 		for i := range 20 {
 			program := now
@@ -489,9 +486,8 @@ func (m machine) asSupervisor(how string, reply *os.File) (*os.Process, chan int
 	return m.start(cmd)
 }
 
-// play is the release's supervisor with a worker. It has the locks, the sockets
-// and the record that it had there, with this machine's pids. Then it ends, or
-// hands over to TOP/lifeline.
+// play acts as the release's supervisor with a worker. It has the release's locks, sockets
+// and record, with this machine's pids. Then it ends, or hands over to TOP/lifeline.
 func play(how, release string) error {
 	top, self := os.Getenv("TOP"), os.Getpid()
 	os.Unsetenv("TOP")
@@ -638,7 +634,7 @@ func writeRecord(top string, supervisor, worker pid.ID) error {
 	return os.WriteFile(found[0], []byte(record), 0o600)
 }
 
-// changed is a record with other fields, its length and its sum right.
+// changed returns a record with other fields, and with the right length and sum.
 func changed(record string, change func(field []string)) string {
 	f := strings.Fields(record)
 	change(f)

@@ -8,9 +8,8 @@ import (
 	"lifeline/internal/journal"
 )
 
-// TestDaylight: where the clock is put forward or back within the day, the last 24
-// hours are 24 hours, a run of an hour is twelve slots, and the times are those of
-// the wall.
+// TestDaylight checks a day on which the clock is put forward or back. The last 24 hours
+// are 24 hours, a run of an hour is twelve slots, and times are the wall clock's.
 func TestDaylight(t *testing.T) {
 	zone, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
@@ -39,7 +38,7 @@ func TestDaylight(t *testing.T) {
 	}
 }
 
-// TestOrder: a clock that was put back for a while costs no other run its place.
+// TestOrder checks that runs keep their places after a clock was put back for a while.
 func TestOrder(t *testing.T) {
 	runs := []journal.Run{run(5*time.Hour, time.Minute, "ok"), {Start: time.Unix(0, 0), End: time.Unix(60, 0), Outcome: "ok"},
 		{Start: noon.AddDate(10, 0, 0), End: noon.AddDate(10, 0, 1), Outcome: "failed"}, run(time.Hour, time.Minute, "ok")}

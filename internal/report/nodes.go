@@ -10,15 +10,15 @@ import (
 type Node struct {
 	Name     string
 	Drained  bool
-	Present  bool           // it holds or stands by for something
-	Ahead    *time.Duration // its clock, of the engine's
-	Heard    *time.Time     // when it last shared how it stands
+	Present  bool           // the node holds or stands by for a name
+	Ahead    *time.Duration // the node's clock minus the engine's
+	Heard    *time.Time     // when the node last shared a status
 	Version  string
 	Holds    []string
 	StandsBy []string
 }
 
-// state is how the node stands, and its colour.
+// state returns the node's state, and its colour.
 func (n *Node) state() (text string, class markup) {
 	switch {
 	case !n.Present && n.Heard != nil:
@@ -31,7 +31,7 @@ func (n *Node) state() (text string, class markup) {
 	return "runs", "ok"
 }
 
-// nodes is the list of a cluster's nodes, one a row.
+// nodes writes the table of a cluster's nodes.
 func (w *writer) nodes() {
 	if len(w.page.Nodes) == 0 {
 		return
@@ -58,10 +58,10 @@ func (w *writer) nodes() {
 	w.f("</table></section>\n")
 }
 
-// mostListed is how many names a node's row has at most: all of them stand below.
+// mostListed limits the names in a node's row; the page lists all names below.
 const mostListed = 10
 
-// listed is some names, with how many they are.
+// listed returns the number of names, and the first names.
 func listed(names []string) string {
 	switch {
 	case len(names) == 0:

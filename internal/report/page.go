@@ -17,9 +17,9 @@ var style string
 //go:embed script.js
 var script string
 
-// The Content-Security-Policy names the inline style and script by their SHA-256
-// (https://www.w3.org/TR/CSP3/#grammardef-hash-source). They stand here, and a test
-// compares them: crypto/sha256 would bring 15 package inits into every start.
+// The SHA-256 of the inline style and script, for the Content-Security-Policy
+// (https://www.w3.org/TR/CSP3/#grammardef-hash-source). They are constants that a test
+// checks, because crypto/sha256 would add 15 package inits to every start.
 const (
 	styleHash  = "'sha256-8BdDTv5O8vlv8ROXFQTwp1VGb0DkIyJYGIVMLdModlk='"
 	scriptHash = "'sha256-QElvcRGNn7gQLfWnuDVG8NOj/euMQzFWrLHzRpoKnuo='"
@@ -82,13 +82,13 @@ func (w *writer) all() {
 	w.f("</main>\n<footer><p>Made by <code>lifeline report</code>.</p></footer>\n<script>%</script>\n", markup(script))
 }
 
-// class is the colour of a kind.
+// class returns the colour of a kind.
 func (k Kind) class() markup { return [...]markup{"bad", "warn", "warn", "ok", "idle"}[k] }
 
-// id is where the details of the name at an index stand.
+// id returns the anchor of the details of the name at an index.
 func id(i int) markup { return markup("n" + strconv.Itoa(i)) }
 
-// wrongs tells what is to be mended, each with what to do.
+// wrongs writes what is wrong, each with its advice.
 func (w *writer) wrongs(names []Name) {
 	p := w.page
 	if len(p.Wrong) == 0 {
@@ -108,7 +108,7 @@ func (w *writer) wrongs(names []Name) {
 	}
 	w.f("<section aria-labelledby=wrong><h2 id=wrong>What is wrong</h2>\n")
 	w.lastDay(names)
-	w.f("<ul class=wrong role=list>\n") // some screen readers take a list without bullets for none
+	w.f("<ul class=wrong role=list>\n") // role=list, because some screen readers ignore a list without bullets
 	for i, f := range list {
 		about := key{f.Machine, f.Name}
 		if i == 0 || about != (key{list[i-1].Machine, list[i-1].Name}) {
@@ -134,10 +134,10 @@ func (w *writer) wrongs(names []Name) {
 	w.f("</section>\n")
 }
 
-// adviceLength is what advice may take at least: half of one is of no use.
+// adviceLength is the least limit for advice, because half of it is useless.
 const adviceLength = 250
 
-// about begins what is wrong with whose it is; at is where its details stand.
+// about writes the machine and name of a Wrong; at is the anchor of the name's details.
 func (w *writer) about(f Wrong, at markup) {
 	if f.Machine != "" {
 		w.f("<b>%</b>: ", f.Machine)
@@ -151,8 +151,7 @@ func (w *writer) about(f Wrong, at markup) {
 	}
 }
 
-// lastDay counts the runs that ended in the last 24 hours: did last night's
-// jobs run?
+// lastDay writes how many runs ended in the last 24 hours, and how.
 func (w *writer) lastDay(names []Name) {
 	runs, ok, failed, stopped, unknown := 0, 0, 0, 0, 0
 	known := false
@@ -180,8 +179,8 @@ func (w *writer) lastDay(names []Name) {
 	w.f("</p>\n")
 }
 
-// lastDayFailed names those that failed in the last 24 hours, whether they are
-// well again or not, the most failures first.
+// lastDayFailed writes the names with failures in the last 24 hours, even if they are
+// well again, the most failures first.
 func (w *writer) lastDayFailed(names []Name) {
 	const most = 20
 	var bad []int
@@ -206,7 +205,7 @@ func (w *writer) lastDayFailed(names []Name) {
 	w.f(".")
 }
 
-// table is the list of names, one a row.
+// table writes the table of names.
 func (w *writer) table(names []Name) {
 	p := w.page
 	w.f("<section aria-labelledby=names><h2 id=names tabindex=-1>All names: %</h2>\n", len(p.Names))
@@ -295,7 +294,7 @@ func (w *writer) row(i int, n *Name, fleet, charts bool) {
 	w.f("\n")
 }
 
-// legend explains the shapes.
+// legend writes the meaning of the shapes.
 func (w *writer) legend() {
 	w.f("<p class=legend aria-hidden=true>")
 	for _, s := range shapes {
@@ -305,7 +304,7 @@ func (w *writer) legend() {
 	w.f("</p>\n")
 }
 
-// details has a part for each name.
+// details writes a part for each name.
 func (w *writer) details(names []Name) {
 	w.f("<section aria-labelledby=each><h2 id=each>Each name</h2>\n")
 	for i := range names {
@@ -385,7 +384,7 @@ func (w *writer) article(i int, n *Name) {
 	w.f("</div></article>\n")
 }
 
-// output is what a failed run printed last.
+// output writes the end of a failed run's output.
 func (w *writer) output(n *Name) {
 	o := n.Output
 	if o == nil || w.page.NoOutput || w.limits.lines == 0 {

@@ -1,12 +1,11 @@
-// Package report draws one page of how names stand: a file that needs no
-// server, no script and no other file.
+// Package report draws the status of names as a page: an HTML file that works without
+// other files, a server or scripts.
 //
 //	p := report.Page{Host: "web1", Written: time.Now(), Names: []report.Name{…}}
 //	html := p.HTML() // at most MaxSize bytes
 //
-// The package reads nothing and asks nothing: what is shown comes in the Page.
-// Every text of it is foreign, whether a worker printed it or another machine
-// sent it, and is shown as text.
+// All that is shown comes in the Page. The package escapes every text of it, because
+// workers and other machines have written them.
 package report
 
 import (
@@ -20,14 +19,14 @@ import (
 	"lifeline/internal/journal"
 )
 
-// MaxSize is how large a page becomes at most, in bytes.
+// MaxSize is the largest size of a page, in bytes.
 const MaxSize = 1 << 20
 
 // Page is what is shown.
 type Page struct {
-	Host     string // whose names they are; "" for those of a fleet
+	Host     string // the machine of the names; "" for a fleet or a cluster
 	Written  time.Time
-	Every    time.Duration // the page is old when it wasn't renewed for longer
+	Every    time.Duration // how often the page is written
 	Facts    []Fact        // about the machine
 	Wrong    []Wrong
 	Names    []Name
@@ -35,18 +34,18 @@ type Page struct {
 	NoOutput bool
 }
 
-// Fact is one line about the machine.
+// Fact is a line about the machine.
 type Fact struct{ Name, Value string }
 
-// Wrong is one thing to be mended.
+// Wrong is something that an operator must mend.
 type Wrong struct {
-	Machine, Name string // Name is "" for what is the machine's
+	Machine, Name string // Name is "" for the machine's own
 	What          string // in a word: failing, paused, cron
 	Text          string
 	Advice        string
 }
 
-// Name is how one name stands. A nil time is one that isn't known.
+// Name is the status of a name. A nil time is unknown.
 type Name struct {
 	Machine    string // in a fleet
 	Name       string
@@ -69,11 +68,11 @@ type Name struct {
 	Reloads    int
 	Node       string
 	Totals     journal.Totals
-	History    *History // nil where it isn't known
+	History    *History // nil if it is unknown
 	Output     *journal.Output
 
-	wrong   bool     // something in Page.Wrong is about it
-	trouble []string // in words, of what is wrong, where the state doesn't say it
+	wrong   bool     // Page.Wrong has something about the name
+	trouble []string // the words for what is wrong that State doesn't say
 }
 
 // History is what the page shows of a name's runs.
@@ -89,7 +88,7 @@ const (
 	bars      = 40
 )
 
-// NewHistory takes from runs what the page shows of them; see [NewTimeline].
+// NewHistory returns what the page shows of runs; see [NewTimeline].
 func NewHistory(runs []journal.Run, up *time.Time, at time.Time, complete bool) *History {
 	const day = 24 * time.Hour
 	return &History{
@@ -99,18 +98,18 @@ func NewHistory(runs []journal.Run, up *time.Time, at time.Time, complete bool) 
 	}
 }
 
-// Kind is what a state means for who looks.
+// Kind is what a state means for an operator.
 type Kind uint8
 
 const (
-	KindBad    Kind = iota // something is to be mended
+	KindBad    Kind = iota // an operator must mend something
 	KindPaused             // kept down
 	KindBusy               // on its way: starting, backing off, standing by
 	KindUp                 // runs
-	KindIdle               // doesn't run, and that is as it should be
+	KindIdle               // doesn't run, as it should be
 )
 
-// limits are how much of each name is shown.
+// limits say how much of each name is shown.
 type limits struct {
 	day, week    int // the number of slots that are drawn as one; 0 for no drawings
 	bars         int
@@ -133,8 +132,8 @@ var levels = []limits{
 	{text: 40, names: 500},
 }
 
-// HTML draws the page. What doesn't fit into MaxSize is drawn coarser, and then
-// left out, which the page says.
+// HTML returns the page. If it is larger than MaxSize, HTML draws charts coarser, then
+// leaves out parts; the page says so.
 func (p *Page) HTML() []byte {
 	var text []byte
 	for _, l := range levels {
@@ -147,7 +146,7 @@ func (p *Page) HTML() []byte {
 	return text
 }
 
-// verdict says in a line how all stands.
+// verdict returns the summary of the page, and whether anything is wrong.
 func (p *Page) verdict() (text string, bad bool) {
 	type id struct{ machine, name string }
 	names, others := map[id]bool{}, 0
@@ -177,7 +176,7 @@ func (p *Page) verdict() (text string, bad bool) {
 	return "To be looked at: " + strings.Join(parts, " and "), true
 }
 
-// counted is a number with its noun.
+// counted returns a number with its noun.
 func counted(n int, noun string) string {
 	switch {
 	case n == 1:
@@ -188,7 +187,7 @@ func counted(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// facts says in a line how a span went.
+// facts returns the timeline in numbers, as a line.
 func (t Timeline) facts() string {
 	parts := []string{fmt.Sprintf("up %.1f %%", 100*t.Share())}
 	if t.Runs > 0 {
@@ -214,7 +213,7 @@ func (t Timeline) facts() string {
 	return strings.Join(parts, ", ")
 }
 
-// short is facts for a narrow column.
+// short returns facts for a narrow column.
 func (t Timeline) short() string {
 	text := fmt.Sprintf("up %.1f %%", 100*t.Share())
 	if t.Failed > 0 {
@@ -223,14 +222,14 @@ func (t Timeline) short() string {
 	return text
 }
 
-// facts says in a line how long the runs took.
+// facts returns the lengths in numbers, as a line.
 func (l Lengths) facts() string {
 	return fmt.Sprintf("half within %s, longest %s, of %s", human.Length(l.Median), human.Length(l.Longest),
 		counted(l.Runs, "run"))
 }
 
-// Sort puts what is wrong first: the machine's before the names', what fails
-// before what is paused. A name about which something is wrong is a bad one.
+// Sort sorts what is wrong: the machine's before the names', failures before pauses. It
+// also sorts the names, after it has made names with something wrong KindBad.
 func (p *Page) Sort() {
 	type id struct{ machine, name string }
 	worst := map[id]int{}
@@ -254,7 +253,7 @@ func (p *Page) Sort() {
 		n := &p.Names[i]
 		n.trouble = wrong[id{n.Machine, n.Name}]
 		n.wrong = len(n.trouble) > 0
-		if n.Kind == KindPaused { // its state says so
+		if n.Kind == KindPaused { // State says so already
 			n.trouble = slices.DeleteFunc(n.trouble, func(what string) bool { return what == "paused" })
 		}
 		if len(n.trouble) > 0 {
@@ -267,7 +266,7 @@ func (p *Page) Sort() {
 	})
 }
 
-// rank is the order of what is wrong.
+// rank returns the place of w in the order of what is wrong.
 func (w Wrong) rank() int {
 	switch {
 	case w.Name == "":

@@ -19,14 +19,14 @@ import (
 
 var noon = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
-// run is a run that ended that time before noon.
+// run returns a run that ended at the time ago before noon.
 func run(ago, length time.Duration, outcome string) journal.Run {
 	return journal.Run{Start: noon.Add(-ago - length), End: noon.Add(-ago), Outcome: outcome}
 }
 
 const slotLetters = ".pusk" + "f"
 
-// drawn is a timeline as text: . nothing, p part, u up, s stopped, k unknown, f failed.
+// drawn returns a timeline as text: . none, p part, u up, s stopped, k unknown, f failed.
 func drawn(t Timeline) string {
 	var b strings.Builder
 	for _, s := range t.Slots {
@@ -78,7 +78,7 @@ func TestTimeline(t *testing.T) {
 	}
 }
 
-// worst is a page of many names that have all that a name can have.
+// worst returns a page of many names with every field set.
 func worst(names int) *Page {
 	p := &Page{Host: "h", Written: noon, Every: time.Minute}
 	random := rand.New(rand.NewPCG(1, 2))
@@ -107,8 +107,7 @@ func worst(names int) *Page {
 	return p
 }
 
-// TestSizes: whatever there is to show, the page stays within a megabyte, and says
-// what it leaves out.
+// TestSizes checks that pages stay within MaxSize, and say what they leave out.
 func TestSizes(t *testing.T) {
 	for _, names := range []int{0, 1, 30, 300, 1200} {
 		text := worst(names).HTML()
@@ -145,8 +144,8 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-// TestOnlyWrong: "only what is wrong" shows each name of the list above, a pause
-// included, whose row isn't red.
+// TestOnlyWrong checks that "only what is wrong" shows each name of the list above, also
+// a paused name, whose row isn't red.
 func TestOnlyWrong(t *testing.T) {
 	p := &Page{Host: "h", Written: noon, Names: []Name{{Name: "a", Kind: KindUp}, {Name: "b", Kind: KindPaused,
 		State: "paused"}, {Name: "c", Kind: KindUp}},
@@ -161,8 +160,8 @@ func TestOnlyWrong(t *testing.T) {
 	}
 }
 
-// TestLastNight: a job that failed last night and is well again isn't wrong, but who
-// asks whether last night's jobs ran is told.
+// TestLastNight checks that a job that failed last night and is well again counts as
+// well, but is named among last night's failures.
 func TestLastNight(t *testing.T) {
 	night := []journal.Run{run(9*time.Hour, time.Minute, "failed"), run(8*time.Hour, time.Minute, "ok")}
 	p := &Page{Host: "h", Written: noon, Names: []Name{{Name: "day", Kind: KindIdle}, {Name: "night", Kind: KindIdle,
@@ -178,7 +177,7 @@ func TestLastNight(t *testing.T) {
 	}
 }
 
-// FuzzVisible: whatever text comes in, what goes out can be seen, and is text.
+// FuzzVisible checks that visible's output is visible text.
 func FuzzVisible(f *testing.F) {
 	f.Add("plain")
 	f.Add("\x1b[31m\u202e\u0301\u0301\u0301\xff</pre><script>")
@@ -204,7 +203,8 @@ func FuzzVisible(f *testing.F) {
 	})
 }
 
-// TestHashes: a style or script that was changed would be refused by the browser.
+// TestHashes checks the hashes, because the browser refuses a style or script with
+// another hash.
 func TestHashes(t *testing.T) {
 	for _, c := range []struct{ name, text, hash string }{{"styleHash", style, styleHash}, {"scriptHash", script,
 		scriptHash}} {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// shape is how a slot is drawn: a piece of a horizontal line, of a width and a
-// height of its own, so that it is known without its colour, too. The widths
-// are in style.css.
+// shape is how a kind of slot is drawn: as a piece of a horizontal line. Its width and
+// height differ from other shapes', so that it is known without colours. The widths are
+// in style.css.
 type shape struct {
 	slot  Slot
 	class markup
@@ -25,11 +25,11 @@ var shapes = []shape{
 	{skippedSlot, "x", 2, "a tick was skipped"},
 }
 
-// skippedSlot stands for the marks of skipped ticks.
+// skippedSlot is the shape of skipped ticks.
 const skippedSlot Slot = 255
 
-// timeline draws a span, a day or a week; key is the id that the table draws it
-// by again.
+// timeline draws a day or a week. key is the id by which the table draws the timeline
+// again; "" for none.
 func (w *writer) timeline(name, span string, key markup, t Timeline) {
 	w.f("<figure><figcaption>The last %: %</figcaption><svg class=t viewBox=\"0 0 % 20\" preserveAspectRatio=none "+
 		"role=img><title>%, last %</title><desc>%</desc>",
@@ -48,7 +48,7 @@ func (w *writer) timeline(name, span string, key markup, t Timeline) {
 	w.f("</svg><p class=% aria-hidden=true></figure>\n", span)
 }
 
-// path is the slots of one shape, as pieces of one line.
+// path returns the slots of a shape, as pieces of a line.
 func path(t Timeline, s shape) markup {
 	var b strings.Builder
 	is := func(i int) bool { return t.Slots[i] == s.slot }
@@ -74,8 +74,7 @@ func path(t Timeline, s shape) markup {
 	return markup(b.String())
 }
 
-// inWords tells when something failed last: who can't see the picture asks that
-// first.
+// inWords returns when a run failed last, for readers who can't see the picture.
 func (t Timeline) inWords() string {
 	if t.LastFailed.IsZero() {
 		return "No run failed."

@@ -7,38 +7,36 @@ import (
 	"lifeline/internal/journal"
 )
 
-// Slot is how one piece of a timeline went: the worst that was in it.
+// Slot is the worst that happened in a piece of a timeline.
 type Slot uint8
 
 const (
-	None    Slot = iota // it didn't run
-	Part                // it ran for a part of the slot
-	Up                  // it ran for the whole of it
-	Stopped             // a run was ended because it was asked to
+	None    Slot = iota // the worker didn't run
+	Part                // the worker ran for a part of the slot
+	Up                  // the worker ran for the whole slot
+	Stopped             // a run was stopped
 	Unknown             // a run whose end is not known, or there is no record
 	Failed              // a run ended in any other way
 )
 
-// Timeline is a span of time in slots of equal length, with what a person wants
-// to know of it in numbers.
+// Timeline is a span of time in slots of equal length, with its runs in numbers.
 type Timeline struct {
 	From, To time.Time
 	Slots    []Slot
 	Skipped  []bool // a run that ended in the slot kept ticks from starting another
 	Up       time.Duration
 
-	// Runs counts those that ended in the span.
+	// Runs counts the runs that ended in the span.
 	Runs, OK, Failed, Stopped, Unknown int
 	LastFailed                         time.Time
 }
 
-// whole is the share of a slot from which on it counts as whole.
+// whole is the least share of a slot that counts as the whole slot.
 const whole = 0.99
 
-// NewTimeline draws the last d before at in n slots. runs are in the order of
-// their ends; up is since when the present run goes on, nil for none; complete
-// says that runs has the first run of all. Runs that overlap, as in a reload,
-// count once.
+// NewTimeline returns the time d before at in n slots. runs are in the order of their
+// ends. up is the start of the present run, nil for none. complete says that runs begins
+// with the first run of all. Time in which runs overlap, as in a reload, counts once.
 func NewTimeline(runs []journal.Run, up *time.Time, at time.Time, d time.Duration, n int, complete bool) Timeline {
 	t := Timeline{From: at.Add(-d), To: at, Slots: make([]Slot, n), Skipped: make([]bool, n)}
 	ran := make([]time.Duration, n)
@@ -71,7 +69,7 @@ func NewTimeline(runs []journal.Run, up *time.Time, at time.Time, d time.Duratio
 		switch r.Outcome {
 		case "ok":
 			t.OK++
-			how = Part // a run that is too short to be seen is seen
+			how = Part // even a very short run is shown
 		case "stopped":
 			t.Stopped++
 			how = Stopped
@@ -106,8 +104,8 @@ func NewTimeline(runs []journal.Run, up *time.Time, at time.Time, d time.Duratio
 	return t
 }
 
-// Coarser is the timeline with by slots in the place of one: the worst of them,
-// and whole only where all are.
+// Coarser returns the timeline with each by slots as one slot: the worst of them, and Up
+// only if all are Up.
 func (t Timeline) Coarser(by int) Timeline {
 	slots, skipped := make([]Slot, 0, len(t.Slots)/by+1), make([]bool, 0, len(t.Slots)/by+1)
 	for some := range slices.Chunk(t.Slots, by) {
@@ -124,33 +122,33 @@ func (t Timeline) Coarser(by int) Timeline {
 	return t
 }
 
-// slots is how many slots t has with by of them in the place of one.
+// slots returns how many slots t.Coarser(by) has.
 func slots(t Timeline, by int) int { return (len(t.Slots) + by - 1) / by }
 
-// Share is how much of the span it was up, from 0 to 1.
+// Share returns the up time's share of the span, from 0 to 1.
 func (t Timeline) Share() float64 { return t.Up.Seconds() / t.To.Sub(t.From).Seconds() }
 
 // Lengths are how long the last runs took.
 type Lengths struct {
 	Bars            []Bar // the oldest first
 	Median, Longest time.Duration
-	Runs            int // of which Median and Longest are taken
+	Runs            int // the runs that Median and Longest are of
 }
 
-// last is l with the last n bars.
+// last returns l with only the last n bars.
 func (l Lengths) last(n int) Lengths {
 	l.Bars = l.Bars[max(0, len(l.Bars)-n):]
 	return l
 }
 
-// Bar is one run.
+// Bar is the length of a run.
 type Bar struct {
 	Length time.Duration
 	Failed bool
 }
 
-// NewLengths takes the last n runs as bars, and all of them for the rest. What
-// was asked to end says nothing about how long it takes.
+// NewLengths returns the last n runs as bars, with the figures of all runs. It leaves out
+// runs that were stopped or whose end is unknown.
 func NewLengths(runs []journal.Run, n int) Lengths {
 	var l Lengths
 	all := make([]time.Duration, 0, len(runs))

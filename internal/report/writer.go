@@ -11,20 +11,20 @@ import (
 	"unicode/utf8"
 )
 
-// writer writes markup. html/template isn't used, because its init alone would
-// cost each start of lifeline 0.15 ms, a tenth of what all inits take.
+// writer writes markup. The init of html/template would cost each start of lifeline
+// 0.15 ms, a tenth of all inits.
 type writer struct {
 	bytes.Buffer
 	page   *Page
 	limits limits
 }
 
-// markup is HTML. Only constants of this package are it, and what its functions
-// make.
+// markup is HTML that needs no escaping: only constants and functions of this package
+// make it.
 type markup string
 
-// f writes m with each % replaced by the next argument: a markup as it is, a
-// number, and any other text escaped.
+// f writes m with each % replaced by the next argument: markup as it is, a string
+// escaped, a number or a time.
 func (w *writer) f(m markup, args ...any) {
 	rest := string(m)
 	for _, arg := range args {
@@ -47,19 +47,19 @@ func (w *writer) f(m markup, args ...any) {
 	w.WriteString(rest)
 }
 
-// time is a time element. The page's script adds how long ago that is.
+// time returns a time element. The page's script adds how long ago the time is.
 func (w *writer) time(t time.Time, layout string) markup {
 	return markup("<time datetime=" + t.UTC().Format("2006-01-02T15:04:05Z") + ">" +
 		t.In(w.page.Written.Location()).Format(layout) + "</time>")
 }
 
-// maxMarks is how many combining marks one character may have: a tower of them
-// would cover the lines above.
+// maxMarks limits the combining marks of a character, because a tower of marks would
+// cover the lines above.
 const maxMarks = 2
 
-// visible shortens text to max characters, and writes what can't be seen as
-// something that can: control characters as their pictures, marks that turn the
-// direction of writing, and other invisible ones, by number.
+// visible shortens text to max characters, and makes invisible characters visible: it
+// writes control characters as their pictures, and others by number, such as marks that
+// change the direction of writing.
 func visible(text string, max int) string {
 	plain := true
 	for i := 0; i < len(text) && plain; i++ {

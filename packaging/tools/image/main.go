@@ -1,11 +1,10 @@
-// Image writes a container image as an OCI image layout in a tar archive, which
-// podman, skopeo, containerd and docker load: for each Linux system that dist.sh
-// has made in DIST, one layer FROM scratch with lifeline as pid 1. The same DIST
-// gives the same bytes.
+// Image writes container images as an OCI image layout in a tar archive, which podman,
+// skopeo, containerd and docker load. Each Linux system that dist.sh has made in DIST gets
+// an image with a single layer, and lifeline as pid 1. The same DIST gives the same bytes.
 //
 //	image DIST OUT.tar
 //
-// An image with a daemon of its own copies that in, and says what to run:
+// An image for a daemon adds the program, and the command for lifeline:
 //
 //	FROM lifeline
 //	COPY app /app
@@ -94,7 +93,7 @@ func write(dist, out string) error {
 	return os.WriteFile(out, archive, 0o644)
 }
 
-// platformOf gives dist.sh's name of a processor as the specification has it.
+// platformOf returns the OCI platform for dist.sh's name of a processor.
 func platformOf(arch string) v1.Platform {
 	p := v1.Platform{OS: "linux", Architecture: arch}
 	if n, ok := strings.CutPrefix(arch, "armv"); ok {
@@ -137,8 +136,8 @@ func imageOf(dir, share string, platform v1.Platform, made time.Time, version st
 	return mutate.ConfigFile(image, config)
 }
 
-// layerOf is the root file system: the programs, what their licences ask for, a
-// user, and the directories that programs expect.
+// layerOf returns the root file system as a tar archive: the programs, their licences,
+// /etc/passwd, and the directories that programs expect.
 func layerOf(dir, share string, made time.Time) ([]byte, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -195,7 +194,7 @@ func layerOf(dir, share string, made time.Time) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// pack is a tar archive of the files of a directory, in the order of their names.
+// pack returns a tar archive of the files of a directory, in the order of their names.
 func pack(dir fs.FS, made time.Time) ([]byte, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
