@@ -18,10 +18,9 @@ import (
 	"lifeline/proof/need"
 )
 
-// privateCron runs the real cron with a spool, a /run and an /etc/cron.d of
-// its own, so that neither the machine's crontabs nor its cron are touched.
-// With an empty /run, cron believes that the machine has just booted and runs
-// the @reboot lines at once.
+// privateCron runs the real cron with a spool, a /run and an /etc/cron.d of its own. The
+// machine's crontabs and cron stay as they are. With an empty /run, cron believes that the
+// machine has just booted, and runs the @reboot lines at once.
 const privateCron = `
 mount -t tmpfs none /run && mount -t tmpfs none /var/spool/cron && mount -t tmpfs none /etc/cron.d || exit 77
 mkdir /var/spool/cron/crontabs && chgrp crontab /var/spool/cron/crontabs && chmod 1730 /var/spool/cron/crontabs || exit 77

@@ -63,8 +63,8 @@ const (
 // Entries returns every line of crontab that starts lifeline with a NAME and
 // a "--", in order.
 //
-// Entries reads lines as cron and sh do: lifeline may stand behind "cd /x &&",
-// assignments, exec, nice, env and the like, and in a script for a shell's -c.
+// Entries reads lines as cron and sh do. lifeline may stand behind "cd /x &&",
+// assignments, exec, nice and env, or in a script for a shell's -c.
 func Entries(crontab string, kind Kind) []Line { return entries(crontab, kind, false) }
 
 // Disabled returns the entries that are commented out, by lifeline disable or by hand.
@@ -246,8 +246,8 @@ func readCommand(command string, kind Kind, inBlock bool) (Line, bool) {
 	return line, true
 }
 
-// percent returns what cron hands to the shell: the text before the first
-// bare %, with \% as %, and, in Debian's dialect, \\ as \.
+// percent returns what cron hands to the shell: the text before the first bare %, with \%
+// as %. Debian's dialect also turns \\ into \.
 func percent(command string, debian bool) string {
 	var out strings.Builder
 	for i := 0; i < len(command); i++ {

@@ -17,8 +17,8 @@ import (
 //
 // systemd-cron turns several blanks into one, also in quotes.
 //
-// So a % becomes \% outside all quotes, and neither two backslashes nor two blanks
-// stand side by side: a quoted string is closed and opened again between them.
+// So a % becomes \% outside all quotes. Between two backslashes, or two blanks, a quoted
+// string is closed and opened again.
 //
 // A newline or a NUL byte is an error, because a crontab line can't contain it.
 func Quote(word string) (string, error) {

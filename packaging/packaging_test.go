@@ -1,5 +1,5 @@
-// Package packaging tests releases: the same commit gives the same bytes, and packages
-// install and remove themselves.
+// Package packaging tests releases: the same commit gives the same bytes, and packages can
+// be installed and removed.
 package packaging
 
 import (

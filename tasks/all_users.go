@@ -27,8 +27,8 @@ type account struct {
 	uid, gid   int
 }
 
-// accounts returns the users other than root who may use lifeline: a crontab has
-// a line for them that starts it, or they have a state directory.
+// accounts returns the users other than root who may use lifeline: a crontab line
+// for them starts it, or they have a state directory.
 func accounts() []account {
 	named := map[string]bool{}
 	files, _ := filepath.Glob("/etc/cron.d/*")

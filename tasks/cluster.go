@@ -56,7 +56,8 @@ func (o *options) clusterAddress() []*option {
 			usage: "keep names apart from those of other teams in the same engine"}}
 }
 
-// checkCluster refuses options that can't go together with or without --cluster.
+// checkCluster refuses wrong combinations of the cluster's options, and sets the options
+// that follow from --cluster.
 func (o *options) checkCluster(c *cli.Context) error {
 	k := &o.cluster
 	if k.URL == "" {

@@ -222,7 +222,7 @@ func (o *options) crontabLine(ctx context.Context, name string) (install.Line, e
 }
 
 // fromCrontab returns the whole command line of `lifeline run NAME`: the worker's
-// options in the crontab line, then the typed options, NAME and the line's command.
+// options in the crontab line, the typed options, NAME and the line's command.
 func (o *options) fromCrontab(ctx context.Context, name string, typed []word, table []*option) ([]string, error) {
 	line, err := o.crontabLine(ctx, name)
 	if err != nil {

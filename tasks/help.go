@@ -13,9 +13,9 @@ import (
 	"lifeline/internal/human"
 )
 
-// examples returns a line of the help's first screen for each subcommand: how it is
-// typed, and what it does where the command's Usage is too long. It is a function,
-// because a variable would be built at every tick.
+// examples returns a line of the help's first screen for each subcommand: an example,
+// and a text for commands whose Usage is too long. It is a function, because a variable
+// would be built at every tick.
 func examples() map[string][2]string {
 	return map[string][2]string{
 		"":          {"lifeline web -- serve", "run it, unless it runs: what cron does"},

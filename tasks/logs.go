@@ -43,7 +43,7 @@ func logsCommand() *cli.Command {
 	}
 }
 
-// logOf returns the path of a name's log: the last one written, else the one in the
+// logOf returns the path of a name's log: the log written last, else that of the
 // crontab line.
 func (o *options) logOf(c *cli.Context, name string) (string, error) {
 	path, err := o.guard.Log(name)

@@ -248,8 +248,8 @@ func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation s
 }
 
 // dismiss waits for hooks. The name is already free, so ticks may start. The logger
-// sends pings by itself; dismiss waits for them only where the logger would end with
-// lifeline: as pid 1 of a container, or in a systemd service.
+// sends pings by itself. dismiss waits for pings only as pid 1 of a container or in a
+// systemd service, where the logger would end with lifeline.
 func (o *options) dismiss() {
 	c, s := o.out.client, &o.out.setup
 	if c == nil {

@@ -112,7 +112,7 @@ func (o *options) job(hold *guard.Hold, argv []string) supervisor.Job {
 		}}
 }
 
-// goOn supervises the worker of an older lifeline, which this one has replaced.
+// goOn supervises the worker of an older lifeline, which this process has replaced.
 func (o *options) goOn(ctx context.Context, taken *handedOver, argv []string) error {
 	hold, err := o.guard.TakeUp(o.name, taken.Hold)
 	if err != nil {

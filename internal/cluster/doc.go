@@ -9,15 +9,14 @@
 //
 // # The deadline
 //
-// A lease ends at its deadline: the time BEFORE the request for it was sent,
-// plus the time to live that the engine granted. Only a confirmed renewal moves
-// it. It is counted on CLOCK_BOOTTIME, which goes on while the machine is
+// The deadline of a lease is the time BEFORE the request was sent, plus the
+// time to live that the engine granted. Only a confirmed renewal moves the
+// deadline. Its clock is CLOCK_BOOTTIME, which goes on while the machine is
 // suspended. Each of the two programs keeps the deadline by a timer of its own.
 // At [Times].Stop the worker is asked to end, at [Times].Kill its whole tree is
-// killed. The kernel keeps the deadline if both programs are stopped, or one is
-// stopped and the other dead. While a process of the lease lives, a kernel
-// timer sends lifeline SIGKILL at [Times].SelfKill, and the worker dies with
-// lifeline.
+// killed. The kernel keeps the deadline if each program is stopped or dead:
+// while a process of the lease lives, a kernel timer sends lifeline SIGKILL at
+// [Times].SelfKill, and the worker dies with lifeline.
 //
 //	sent            renewal due     Stop         Kill  SelfKill  deadline
 //	 ├───── TTL/3 ─────┼── retries ───┼─── grace ───┼── margin ──┤

@@ -57,9 +57,9 @@ func (w *writer) time(t time.Time, layout string) markup {
 // cover the lines above.
 const maxMarks = 2
 
-// visible shortens text to max characters, and makes invisible characters visible: it
-// writes control characters as their pictures, and others by number, such as marks that
-// change the direction of writing.
+// visible shortens text to max characters, and makes invisible characters visible. It
+// writes control characters as their pictures. Others, such as marks that change the
+// direction of writing, are written by number.
 func visible(text string, max int) string {
 	plain := true
 	for i := 0; i < len(text) && plain; i++ {

@@ -41,8 +41,8 @@ type Engine interface {
 	// gone back in time.
 	Raise(ctx context.Context, name string, floor Floor) error
 	// Clock returns the time of day at the engine. In an engine without a clock, the
-	// session writes this node's time, wall, and compares it with the other nodes'; then
-	// Clock is called every ClockEvery.
+	// session writes this node's time, wall, and compares it with the other nodes'. Such
+	// an engine needs a call every ClockEvery.
 	Clock(ctx context.Context, wall func() time.Time) (Clock, error)
 	// Drain keeps a node from taking leases for the duration, or Always; Never ends the
 	// drain. Look returns the drained nodes.

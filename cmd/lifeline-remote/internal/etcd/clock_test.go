@@ -13,15 +13,15 @@ import (
 	"lifeline/proof/need"
 )
 
-// silent is the way to an HTTP server that isn't there.
+// silent is a transport to an HTTP server that isn't there.
 type silent struct{}
 
 func (silent) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("no HTTP here")
 }
 
-// An etcd that doesn't tell its clock: nodes compare theirs. Who differs from
-// most of the others is wrong; where two differ, both are.
+// With an etcd without a clock, nodes compare theirs. A node that differs from most others
+// is wrong; of two that differ, both are.
 func TestClockOfMostOthers(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)

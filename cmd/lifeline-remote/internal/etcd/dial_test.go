@@ -17,8 +17,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// withFile makes an etcd whose password stands in a file, and gives a session on
-// it and what replaces the password in both.
+// withFile starts an etcd, and returns a session whose password is in a file. The function
+// replaces the password in etcd and the file.
 func withFile(t *testing.T, args ...string) (*Etcd, func(to string)) {
 	t.Helper()
 	need.Time(t, "seconds on a quiet machine")
@@ -60,8 +60,8 @@ func withFile(t *testing.T, args ...string) (*Etcd, func(to string)) {
 	}
 }
 
-// A token takes longer than a call has: once each call began to ask for one
-// again, and none ever had it.
+// A token takes longer than a call may. Once each call asked for a new token, and no call
+// ever got it.
 func TestTokenTakesLong(t *testing.T) {
 	e, _ := withFile(t, "--bcrypt-cost=13")
 	for n := 1; ; n++ {

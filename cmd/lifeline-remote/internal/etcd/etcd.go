@@ -53,11 +53,11 @@ const (
 	shares  = root + "status/"
 )
 
-// space is the team whose keys they are; "" for those below /lifeline/.
+// space is a team, whose keys are below /TEAM/lifeline/; "" for those below /lifeline/.
 type space string
 
-// of is what stands before each key. Within the connection no key has it
-// (package namespace).
+// of returns the prefix of the team's keys, which package namespace adds to each key of a
+// connection.
 func (s space) of() string {
 	if s == "" {
 		return ""
@@ -79,9 +79,9 @@ type Etcd struct {
 	id      string           // of the session
 	slot    string           // key, "" for none
 	made    int64            // the revision that made it
-	holder  string           // what is written there
+	holder  string           // the value of the slot's key
 	http    *http.Client     // for the clock
-	dates   bool             // it has told the clock
+	dates   bool             // etcd's HTTP servers have told their clock before
 	changes chan struct{}
 	stop    context.CancelFunc
 	over    sync.WaitGroup
@@ -126,8 +126,8 @@ func (e *Etcd) Close() {
 	e.next = nil
 }
 
-// watch rings until ctx ends. The client reconnects its watch by itself; where
-// etcd cancels the watch, a new one is begun.
+// watch rings until ctx ends. The client reconnects its watch by itself. When etcd cancels
+// the watch, watch begins another.
 func (e *Etcd) watch(ctx context.Context) {
 	defer e.over.Done()
 	for ctx.Err() == nil {
@@ -158,8 +158,8 @@ func (e *Etcd) latest() *clientv3.Client {
 	return e.now
 }
 
-// news notes what was heard of slots, and reports whether there was other news.
-// A slot or a member that is written again is no news.
+// news notes the writes of slots, and reports whether r has other changes than rewritten
+// slots and members.
 func (e *Etcd) news(r clientv3.WatchResponse) bool {
 	news := len(r.Events) == 0
 	for _, event := range r.Events {
@@ -174,8 +174,8 @@ func (e *Etcd) news(r clientv3.WatchResponse) bool {
 	return news
 }
 
-// Join makes a member's key. A slot's TTL is what was asked for; the lease
-// that the member's key hangs on may be longer.
+// Join makes a member's key. It grants the TTL that was asked for; the lease of the
+// member's key may be longer.
 func (e *Etcd) Join(ctx context.Context, m engine.Member) (time.Duration, error) {
 	e.m, e.lease, e.id, e.slot, e.made = m, 0, "", "", 0
 	if err := e.agree(ctx); err != nil {
@@ -244,8 +244,8 @@ func (e *Etcd) revoke(lease clientv3.LeaseID) {
 	_, _ = e.c.Revoke(ctx, lease) // else it ends by itself
 }
 
-// Renew writes the slot again, where one is held. That write counts: a failed
-// renewal of the member's lease is no reason to give the slot up.
+// Renew writes the session's slot again, then renews the member's lease. A holder's
+// failure to renew the lease is ignored, because only the slot counts.
 func (e *Etcd) Renew(ctx context.Context) (time.Duration, error) {
 	if e.lease == 0 {
 		return 0, engine.ErrLost
@@ -282,7 +282,7 @@ func (e *Etcd) Leave(ctx context.Context) error {
 	return nil
 }
 
-// Test writes the key of the version as it is, or as it will be.
+// Test writes the version's key again, or for the first time.
 func (e *Etcd) Test(ctx context.Context) error {
 	_, err := e.c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(version), "=", 0)).Then(clientv3.OpPut(version,
 		layout)).
@@ -290,7 +290,7 @@ func (e *Etcd) Test(ctx context.Context) error {
 	return e.refine(err)
 }
 
-// refine tells errors that stay until an operator acts from errors that may pass.
+// refine turns errors that stay until an operator acts into Refused.
 func (s space) refine(err error) error {
 	var refused *engine.Refused
 	switch {
@@ -316,7 +316,7 @@ func (s space) refine(err error) error {
 		return engine.Misused("--ttl is larger than etcd allows")
 	}
 	text := err.Error()
-	for _, sign := range []string{"x509: ", "tls: "} { // the client says so in words alone
+	for _, sign := range []string{"x509: ", "tls: "} { // the client's error has no type for these
 		if i := strings.Index(text, sign); i >= 0 {
 			return engine.Refuse("no TLS connection to etcd: %s", strings.TrimRight(text[i:], `" `))
 		}

@@ -57,9 +57,9 @@ func (e *Etcd) enter(h *etcdserverpb.ResponseHeader) {
 	e.epoch, e.revision = epochOf(h), h.Revision
 }
 
-// strange reports whether this etcd may have gone back since the last Look: its identity
-// differs, its revisions are lower, or it had an election, as after a restart of all
-// members.
+// strange reports whether this etcd may have gone back since the last Look. Then its
+// identity differs, its revisions are lower, or it had an election, as after a restart of
+// all members.
 func (e *Etcd) strange(h *etcdserverpb.ResponseHeader) bool {
 	return e.epoch != "" && (epochOf(h) != e.epoch || h.Revision < e.revision)
 }

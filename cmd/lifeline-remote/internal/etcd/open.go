@@ -104,7 +104,7 @@ func (e *Etcd) Reason(ctx context.Context) error {
 }
 
 // reason returns why a member can't be reached: an error that an operator must correct,
-// else the first member's error. It is nil if the first member can be reached.
+// else the first error. It is nil if all members can be reached.
 func reason(ctx context.Context, config *clientv3.Config) (first error) {
 	for _, endpoint := range config.Endpoints {
 		err := probe(ctx, config, endpoint)

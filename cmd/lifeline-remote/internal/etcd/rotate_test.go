@@ -30,7 +30,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// held is a session that has its slot.
+// held returns a session that has its slot.
 func held(t *testing.T, address string) *etcd.Etcd {
 	t.Helper()
 	e, err := etcd.Open(t.Context(), address, "", "web")
@@ -47,8 +47,7 @@ func held(t *testing.T, address string) *etcd.Etcd {
 	return e
 }
 
-// renew does what a session does: one call that may fail, then one with a new
-// connection.
+// renew renews as a session does: a call that may fail, then a call on a new connection.
 func renew(t *testing.T, e *etcd.Etcd) {
 	t.Helper()
 	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -73,8 +72,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// The password is replaced in etcd and in its file. The session goes on, and
-// with another user that the address names, too.
+// After the password, and then the user, is replaced in etcd and in the file, the session
+// goes on.
 func TestPasswordRotated(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)
@@ -149,9 +148,8 @@ func TestTokensAreKept(t *testing.T) {
 	}
 }
 
-// A firewall forgets the connections that are open. The next call fails, and
-// the one after it has a connection of its own, to the endpoints that are in
-// the file by then.
+// A firewall forgets open connections. The next call fails, and the call after it opens a
+// connection to the endpoints that the file then has.
 func TestConnectionForgotten(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)
@@ -239,8 +237,8 @@ func TestCertificatesRotated(t *testing.T) {
 	renew(t, e)
 }
 
-// An etcd that has reached its quota answers reads. Its refusal of writes is
-// told as what it is.
+// An etcd that has reached its quota answers reads. Its refusal of writes is reported as a
+// refusal.
 func TestFull(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	e, err := etcd.Open(t.Context(), enginetest.FullEtcd(t), "", "web")

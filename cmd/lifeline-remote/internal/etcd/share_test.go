@@ -7,7 +7,7 @@ import (
 	"lifeline/internal/cluster/enginetest"
 )
 
-// Each session would leave a lease of a week: a node's next session takes it over.
+// A node's next session uses the lease of its last, so that week-long leases don't pile up.
 func TestSharingLeavesOneLease(t *testing.T) {
 	address := enginetest.Etcd(t)
 	e := join(t, address, "web", "a", time.Minute)

@@ -31,9 +31,8 @@ func taken(t *testing.T, e *Etcd) time.Duration {
 	return taken.After
 }
 
-// TestLeaseRevoked does what a member does that was the leader and was stopped:
-// it ends a lease before its time. The holder keeps the name, and no other node
-// gets it.
+// TestLeaseRevoked ends a lease before its time, as a stopped former leader of etcd does.
+// The holder keeps the name, and no other node gets it.
 func TestLeaseRevoked(t *testing.T) {
 	address := enginetest.Etcd(t)
 	const ttl = 2 * time.Second
@@ -59,8 +58,8 @@ func TestLeaseRevoked(t *testing.T) {
 	taken(t, b)
 }
 
-// TestSlept checks a node that was suspended and so has seen no renewals. That
-// alone takes nothing from the holder.
+// TestSlept checks that a node that was suspended, and so has seen no renewals, doesn't
+// take the slot.
 func TestSlept(t *testing.T) {
 	address := enginetest.Etcd(t)
 	a, b := join(t, address, "slept", "a", time.Minute), join(t, address, "slept", "b", time.Minute)
@@ -92,8 +91,8 @@ func TestSlept(t *testing.T) {
 	}
 }
 
-// TestLate checks a request that was given up and is carried out later. The
-// slot that came of it has no holder, and the other nodes must get it.
+// TestLate checks a request that was given up and is carried out later. Its slot has no
+// holder, and other nodes must get it.
 func TestLate(t *testing.T) {
 	address := enginetest.Etcd(t)
 	e := join(t, address, "late", "a", 5*time.Second)
@@ -116,8 +115,8 @@ func TestLate(t *testing.T) {
 			t.Errorf("%s: %d of it (%v), want %d", key, got.Count, err, want)
 		}
 	}
-	// And one whose answer alone was lost is taken up: written again, for the
-	// others have counted since it was made.
+	// A slot whose request only lost its answer is taken up and written again, because
+	// other nodes measure its TTL since the first write.
 	before, err := e.c.Get(t.Context(), e.slot)
 	if err != nil {
 		t.Fatal(err)
@@ -131,8 +130,8 @@ func TestLate(t *testing.T) {
 	}
 }
 
-// An etcd that was put back numbers its revisions a second time. The slot that
-// is written at a lower revision has a holder that lives.
+// An etcd that has gone back uses revisions a second time. A slot written at a lower
+// revision has a living holder.
 func TestWentBack(t *testing.T) {
 	address := enginetest.Etcd(t)
 	a, b := join(t, address, "back", "a", time.Minute), join(t, address, "back", "b", time.Minute)
@@ -149,7 +148,7 @@ func TestWentBack(t *testing.T) {
 	if left := b.left(got.Kvs[0]); left < 50*time.Second {
 		t.Errorf("a slot at a lower revision is free in %s", left)
 	}
-	// Nor is one that is made at the same revision by another session ours.
+	// A slot that another session made at the same revision isn't this session's.
 	a.holder = `{"id":"another"}`
 	if _, err := a.Renew(t.Context()); !errors.Is(err, engine.ErrLost) {
 		t.Errorf("another one's slot is renewed: %v", err)

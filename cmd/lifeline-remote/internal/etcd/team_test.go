@@ -17,8 +17,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// A user with rights to one team's names alone can do all that an engine does
-// for them, and neither read nor touch another's.
+// A user with rights to a single team's names can use the engine for them, but can't read
+// or write another team's.
 func TestTeam(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t, "--bcrypt-cost=4") // else many clients at once take seconds

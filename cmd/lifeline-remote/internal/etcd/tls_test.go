@@ -19,7 +19,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// selfSigned is the certificate of an authority that has signed nothing.
+// selfSigned returns the certificate of an authority that has signed nothing.
 func selfSigned(t *testing.T) []byte {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -9,17 +9,16 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// errAway is what calls come to while an engine is away.
+// errAway is the error of calls while an engine is away.
 var errAway = errors.New("connection refused")
 
-// fake is an engine in the memory of a test, for one session of ours and
-// others that the test makes up.
+// fake is an engine in memory, for the tested session and others that the test invents.
 type fake struct {
 	now     func() time.Duration
-	err     error         // of every call, while it is set
-	full    error         // of the writes, while it is set; a standby renews without one, as in etcd
+	err     error         // the error of every call, while it is set
+	full    error         // the error of writes, while it is set; a standby renews without a write, as in etcd
 	delay   time.Duration // before a call is carried out
-	after   time.Duration // after it, before its answer
+	after   time.Duration // after a call, before its answer
 	member  bool
 	expires time.Duration
 	ttl     time.Duration
@@ -44,8 +43,8 @@ type fake struct {
 	history    string
 	order      uint64
 	revision   uint64
-	clock      time.Duration // by how much its own is ahead
-	alone      bool          // there is none
+	clock      time.Duration // by how much the engine's clock is ahead
+	alone      bool          // the engine has no clock
 }
 
 func (f *fake) call(ctx context.Context, what string) error {
@@ -57,7 +56,7 @@ func (f *fake) call(ctx context.Context, what string) error {
 }
 
 func (f *fake) sleep(ctx context.Context, d time.Duration) error {
-	err := f.err // now: afterwards the test may be changing it
+	err := f.err // read now, because the test may change it later
 	if d > 0 {
 		select {
 		case <-time.After(d):

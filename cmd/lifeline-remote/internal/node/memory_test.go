@@ -11,7 +11,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// told counts the lines for a person that have the text.
+// told counts the "say" messages with the text.
 func (r *rig) told(text string) (n int) {
 	for _, m := range r.took("say") {
 		if strings.Contains(m.Text, text) {
@@ -53,8 +53,8 @@ func TestSessionEngineGoesBack(t *testing.T) {
 	}
 }
 
-// After an election, or a restart without losses, the node waits for the engine
-// as well, silently. The holder goes on.
+// After an election, or a restart without losses, a standby also waits for a TTL, but
+// reports nothing. The holder goes on.
 func TestSessionEngineStartsAgain(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -77,7 +77,7 @@ func TestSessionEngineStartsAgain(t *testing.T) {
 	})
 }
 
-// A mark that the engine has forgotten is given back before a tick is run.
+// A mark that the engine has forgotten is raised before a tick is run.
 func TestSessionTicksGoBack(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
 		r.granted()
@@ -130,8 +130,7 @@ func TestSessionTickEndIsWrittenLater(t *testing.T) {
 	})
 }
 
-// lifeline has no room for a tick that was claimed: the tick stays due. Once
-// the tick was written down as done.
+// A claimed tick that lifeline can't run stays due. Once the tick was written as done.
 func TestSessionTickReturned(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
@@ -160,8 +159,7 @@ func TestSessionTickReturned(t *testing.T) {
 	}
 }
 
-// Another node that finds a run without an end gives its claimant a TTL to
-// write it.
+// A node that finds another's run without an end waits a TTL for it.
 func TestSessionWaitsForAnEnd(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC 0 * * * *"}, func(r *rig) {
 		hour := time.Now().UTC().Truncate(time.Hour)
@@ -200,7 +198,7 @@ func TestSessionClockIsWrong(t *testing.T) {
 	}
 }
 
-// Two nodes differ, and both wait. The one that is left goes on.
+// Two nodes differ, and both wait. After one has left, the other node goes on.
 func TestSessionClockAlone(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *", MaxClockSkew: time.Minute}, func(r *rig) {
 		r.f.clock = 2 * time.Minute
@@ -217,8 +215,8 @@ func TestSessionClockAlone(t *testing.T) {
 	})
 }
 
-// A mark of the future is told of once, with the remedy; set back by an
-// operator, the ticks go on.
+// A mark of the future is reported once, with the remedy. After an operator has set it
+// back, the ticks go on.
 func TestSessionMarkOfTheFuture(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *", MaxClockSkew: time.Minute}, func(r *rig) {
 		future := time.Now().UTC().Truncate(time.Minute).Add(87600 * time.Hour)
@@ -239,7 +237,7 @@ func TestSessionMarkOfTheFuture(t *testing.T) {
 	})
 }
 
-// The second of two nodes with one name is refused, the first stays.
+// Of two nodes with the same node name, the second is refused.
 func TestSessionSecondNode(t *testing.T) {
 	for order, refused := range map[uint64]int{1: 1, 3: 0} {
 		rigged(t, cluster.Hello{}, func(r *rig) {

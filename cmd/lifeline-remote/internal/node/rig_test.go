@@ -17,7 +17,7 @@ import (
 	"lifeline/proof/await"
 )
 
-// rig is a session with a lifeline that says what the test wants.
+// rig is a session whose lifeline is the test.
 type rig struct {
 	t     *testing.T
 	f     *fake
@@ -92,7 +92,7 @@ func rigged(t *testing.T, h cluster.Hello, test func(*rig)) {
 	})
 }
 
-// say has lifeline say messages; a string is a verb alone.
+// say sends messages as lifeline; a string is a verb alone.
 func (r *rig) say(messages ...any) {
 	var text strings.Builder
 	for _, m := range messages {
@@ -132,7 +132,7 @@ func (r *rig) sleep(d time.Duration) {
 	r.handOver()
 }
 
-// handOver orders what the test has written before what the session reads.
+// handOver orders the test's writes before the session's reads.
 func (r *rig) handOver() {
 	synctest.Wait()
 	select {
@@ -142,7 +142,7 @@ func (r *rig) handOver() {
 	synctest.Wait()
 }
 
-// took gives what was said of a verb, and forgets it.
+// took removes the messages with the verb from r.said, and returns them.
 func (r *rig) took(verb string) (messages []cluster.Message) {
 	synctest.Wait()
 	r.said = slices.DeleteFunc(r.said, func(m cluster.Message) bool {

@@ -13,8 +13,8 @@ import (
 // schedule is a cron expression in a time zone.
 //
 // Summer time is handled as in cron(8). A schedule that names hours runs once for each
-// time on the wall clock: not again in a repeated hour, and right after the jump for a
-// time that is left out. Any other schedule goes by real time.
+// time on the wall clock. It is skipped in a repeated hour, and runs right after the jump
+// for a time that is left out. Any other schedule goes by real time.
 type schedule struct {
 	expr  string
 	zone  *time.Location
@@ -52,8 +52,8 @@ func parseSchedule(text string) (*schedule, error) {
 func (s *schedule) next(t time.Time) time.Time {
 	t = t.Truncate(time.Second)
 	if !s.fixed {
-		// Search with the present offset up to the next change of the clocks, then with
-		// the next offset, because gronx leaves out the hour that comes twice.
+		// Search with the present offset up to the next change of the clocks, then with the
+		// next offset. gronx itself would leave out the hour that comes twice.
 		for {
 			local := t.In(s.zone)
 			zone, offset := local.Zone()

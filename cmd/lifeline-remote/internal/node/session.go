@@ -162,8 +162,8 @@ func (s *session) run(in *cluster.Reader) int {
 }
 
 // leave ends the session, because lifeline has ended, said bye, or talks nonsense. It
-// kills the worker's leftovers. It gives back the lease if certain: lifeline starts no
-// worker any more.
+// kills the worker's leftovers. If it is certain that lifeline starts no more workers,
+// leave gives back the lease.
 func (s *session) leave(certain bool) {
 	if s.leaving {
 		return

@@ -31,8 +31,7 @@ func TestSessionHoldsAndGivesBack(t *testing.T) {
 	})
 }
 
-// The deadline counts from before the request: an answer that takes long gives
-// less time.
+// The deadline counts from before the request: a late answer leaves less time.
 func TestSessionDeadlineBeforeTheRequest(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.f.after = 2 * time.Second
@@ -48,14 +47,13 @@ func TestSessionDeadlineBeforeTheRequest(t *testing.T) {
 	})
 }
 
-// waysToBeAway are the two that an engine has.
+// waysToBeAway are the ways in which an engine is away: it refuses calls, or hangs.
 var waysToBeAway = map[string]func(*fake){
 	"refuses": func(f *fake) { f.err = errors.New("connection refused") },
 	"hangs":   func(f *fake) { f.delay = time.Hour },
 }
 
-// The engine is away: the worker is killed before the lease ends, also while
-// engine calls hang.
+// While the engine is away, the worker is killed before the lease ends.
 func TestSessionEngineAway(t *testing.T) {
 	for name, away := range waysToBeAway {
 		t.Run(name, func(t *testing.T) {
@@ -93,10 +91,8 @@ func TestSessionEngineAway(t *testing.T) {
 	}
 }
 
-// The engine is away when the lease is to be given back. lifeline said before
-// the end that it wants the lease again: once the node then never stood by
-// again. And a refused connection, which costs nothing, was tried as fast as
-// can be.
+// The engine is away at the release, and lifeline then wants the lease again. Once the
+// node never stood by again, and tried refused connections without a pause.
 func TestSessionGivesBackToAnEngineAway(t *testing.T) {
 	for name, away := range waysToBeAway {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +117,7 @@ func TestSessionGivesBackToAnEngineAway(t *testing.T) {
 	}
 }
 
-// The engine says that the session is gone: killed at once.
+// When the engine says that the session has ended, the worker is killed at once.
 func TestSessionLost(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -138,8 +134,8 @@ func TestSessionLost(t *testing.T) {
 	})
 }
 
-// An engine may have more to say than a line holds: lifeline would take that
-// for nonsense, and end its worker.
+// An engine's error may be longer than a line. lifeline would take that for nonsense, and
+// end its worker.
 func TestSessionLongWords(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -164,8 +160,8 @@ func TestSessionLifelineDies(t *testing.T) {
 	})
 }
 
-// A lifeline that is silent, or doesn't understand, may still start a worker:
-// the lease has to end by itself.
+// A lifeline that is silent or talks nonsense may still start a worker, so the lease must
+// end by itself.
 func TestSessionLifelineTalksNonsense(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -181,7 +177,7 @@ func TestSessionLifelineTalksNonsense(t *testing.T) {
 	})
 }
 
-// The worker was reported, and lifeline said bye with it alive.
+// lifeline says bye while a reported worker lives.
 func TestSessionByeWithAWorker(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -193,7 +189,7 @@ func TestSessionByeWithAWorker(t *testing.T) {
 	})
 }
 
-// Granted so late that no worker may be started any more: it goes back.
+// A grant that comes too late to start a worker is given back.
 func TestSessionGrantedTooLate(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.f.ttl = 2 * time.Second // less than margin and grace need
@@ -314,7 +310,7 @@ func TestSessionFailAfter(t *testing.T) {
 	})
 }
 
-// After a call that failed, the next one is made with new connections.
+// After a failed call, the next call uses new connections.
 func TestSessionReconnects(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -337,8 +333,8 @@ func TestSessionReconnects(t *testing.T) {
 	})
 }
 
-// A refusal while a node stands by is told, and may pass: an operator replaces a
-// password, for example.
+// A refusal while a node stands by is reported, and may pass, such as when an operator
+// replaces a password.
 func TestStandbyRefusedLater(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.f.others = []engine.Status{{ID: "x", Node: "b", Slot: 0, Fence: 1}}
@@ -360,8 +356,8 @@ func TestStandbyRefusedLater(t *testing.T) {
 	})
 }
 
-// An engine that answers reads and refuses writes is told of as that, once, on
-// holder and standby, until it takes writes again.
+// Holder and standby report an engine that answers reads but refuses writes once, and its
+// end.
 func TestSessionReadOnly(t *testing.T) {
 	full := engine.ReadOnly("no space left")
 	want := func(t *testing.T, r *rig, text string, n int) {
@@ -407,8 +403,7 @@ func TestSessionReadOnly(t *testing.T) {
 	})
 }
 
-// A drained node hands over to a node that isn't, and takes nothing until it is
-// drained no longer.
+// A drained node hands over to another node, and takes no lease until the drain ends.
 func TestSessionDrained(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()

@@ -16,8 +16,8 @@ import (
 	"lifeline/internal/journal"
 )
 
-// A summary is written when it has changed, and every ten minutes. An engine that
-// takes none keeps its lease, and is told of once.
+// A summary is written when it has changed, and every ten minutes. A failed write is
+// reported once, and the lease stays.
 func TestShare(t *testing.T) {
 	rigged(t, cluster.Hello{ShareStatus: true}, func(r *rig) {
 		r.granted()
@@ -51,7 +51,7 @@ func TestShare(t *testing.T) {
 	})
 }
 
-// TestSharer: the journal is read at once, and then every minute.
+// TestSharer checks that the journal is read at once, and then every minute.
 func TestSharer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -69,8 +69,7 @@ func TestSharer(t *testing.T) {
 	}
 }
 
-// Whatever a name's command and its worker say, a summary is bounded, and has no
-// password of an address in it.
+// A summary is bounded and has no password of an address, with any command and status.
 func TestSummary(t *testing.T) {
 	dir := t.TempDir()
 	h := cluster.Hello{Name: "web", Memory: cluster.Bytes(filepath.Join(dir, "web-1.cluster")), Tick: "@hourly"}
@@ -113,8 +112,8 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// Each node is shown with what it has shared, also when it has no session any more;
-// what isn't a summary is left out.
+// Each node is shown with what it has shared, even without a session. Other texts than
+// summaries are left out.
 func TestWithShared(t *testing.T) {
 	at := time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC)
 	said := func(version string, minute int) []byte {

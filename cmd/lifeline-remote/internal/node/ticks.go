@@ -252,13 +252,13 @@ func (s *session) readMark() {
 		pending := t.pending
 		t.pending = time.Time{}
 		if !pending.IsZero() && mark.Claimed.Equal(pending) && mark.Claimed.After(mark.Done) && s.holding && !s.release {
-			s.runTick(pending) // the claim without an answer was ours
+			s.runTick(pending) // the claim without an answer was made
 		}
 	})
 }
 
-// claim moves the mark, and goes on with then only if that is certain. Where
-// the answer was lost, it reads the mark, which only the holder moves.
+// claim moves the mark, and calls `then` only if the move is certain. Without an answer it
+// reads the mark, which only the holder moves.
 func (s *session) claim(to engine.Mark, run *engine.Run, then func()) {
 	t := &s.ticks
 	from := t.mark
@@ -275,12 +275,12 @@ func (s *session) claim(to engine.Mark, run *engine.Run, then func()) {
 		case rerr != nil:
 			return err
 		case mark.Equal(to) && !from.Equal(to):
-			return nil // it had come through
+			return nil // the claim had been made
 		}
 		return err
 	}, func(err error) {
 		if errors.Is(err, engine.ErrClaimed) {
-			t.known, t.pending = false, time.Time{} // read it again
+			t.known, t.pending = false, time.Time{} // read the mark again
 			t.retryAt = s.w.now() + s.pause()
 			return
 		}
@@ -307,7 +307,7 @@ func (s *session) tickFailed(err error) bool {
 		return s.again(err)
 	}
 	s.failed(err)
-	s.ticks.known = s.ticks.known && s.ticks.over // a claim may have come through after all
+	s.ticks.known = s.ticks.known && s.ticks.over // a claim may have been made after all
 	s.ticks.retryAt = s.w.now() + s.pause()
 	return true
 }

@@ -8,7 +8,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// runTicks answers ticks; takes says how long each one runs.
+// runTicks answers ticks; takes returns how long the n-th tick runs.
 func (r *rig) runTicks(until time.Duration, takes func(n int) time.Duration) (labels []string) {
 	for r.now() < until {
 		r.sleep(100 * time.Millisecond)
@@ -26,7 +26,7 @@ func (r *rig) runTicks(until time.Duration, takes func(n int) time.Duration) (la
 func TestSessionTicks(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
 		r.granted()
-		// One run takes longer than two periods: the ticks are made up for.
+		// A run takes longer than two periods: the missed ticks run after it.
 		labels := r.runTicks(20*time.Minute, func(n int) time.Duration {
 			if n == 3 {
 				return 150 * time.Second
@@ -71,7 +71,7 @@ func TestSessionTickClaimAnswerLost(t *testing.T) {
 	})
 }
 
-// The claimant died: not again, and counted; or again, if asked for.
+// The claimant died: the run is counted as skipped, or repeated with --at-least-once.
 func TestSessionTickUnfinished(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC 0 * * * *", AtLeastOnce: again}, func(r *rig) {
@@ -90,7 +90,7 @@ func TestSessionTickUnfinished(t *testing.T) {
 	}
 }
 
-// The lease goes back between the claim and the start: the tick isn't lost.
+// The lease is given back between the claim and the start: the tick stays due.
 func TestSessionTickNotBegun(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
 		r.granted()

@@ -10,15 +10,15 @@ import (
 	"lifeline/procscan"
 )
 
-// tree is what lifeline has told of one generation of the worker.
+// tree is a generation of the worker, as lifeline has reported it.
 type tree struct {
 	generation, cgroup string
 	root               procscan.ID
 }
 
-// killTrees kills every process and returns after the last one has ended,
-// however long that takes. The lease can't be given back before. Orphans have
-// come to lifeline as their subreaper, if lifeline lives.
+// killTrees kills every process of the trees, and returns after the last process has
+// ended, because the lease can't be given back before. A living lifeline is the orphans'
+// subreaper.
 func killTrees(trees []tree, supervisor procscan.ID) {
 	for _, t := range trees {
 		ct := process.Tree{Root: t.root, Group: t.root.PID, Marker: "LIFELINE_ID", Value: t.generation}

@@ -28,8 +28,8 @@ type reading struct{ sent, got, clock time.Time }
 // drift is how far a database's clock may be slewed between two looks.
 const drift = 50 * time.Millisecond
 
-// look begins a reading. The database's clock counts only if as much time has
-// passed by it as by this machine's clock since the last reading.
+// look begins a reading. The database's clock counts only if it has advanced as much as
+// this machine's clock since the last reading.
 func (s *observations) look(sent, got, clock time.Time) {
 	if s.seen == nil {
 		s.seen = map[string]observation{}

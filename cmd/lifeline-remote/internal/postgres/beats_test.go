@@ -8,7 +8,7 @@ import (
 	"lifeline/proof/await"
 )
 
-// The database's clock tells when a beat was, unless it was set.
+// The database's clock says when a beat came, unless the clock was set.
 func TestSights(t *testing.T) {
 	const ttl = 10 * time.Second
 	for what, c := range map[string]struct {

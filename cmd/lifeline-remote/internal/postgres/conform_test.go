@@ -34,8 +34,8 @@ func TestConform(t *testing.T) {
 	}.Run(t)
 }
 
-// The password is rotated, and all connections end: the lease is renewed with
-// the new one, which is in the file.
+// After the password is rotated and all connections have ended, the lease is renewed with
+// the new password from the file.
 func TestPasswordRotated(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t, "host all proof 127.0.0.1/32 trust", "host all worker 127.0.0.1/32 scram-sha-256")

@@ -14,8 +14,8 @@ import (
 
 func (p *Postgres) refine(err error) error { return refine(err, p.config, p.schema) }
 
-// refine tells errors that stay until an operator acts from errors that may pass.
-// Codes: PostgreSQL, appendix A.
+// refine turns errors that stay until an operator acts into Refused. Codes: PostgreSQL,
+// appendix A.
 func refine(err error, config *pgx.ConnConfig, schema string) error {
 	var said *pgconn.PgError
 	var refused *engine.Refused

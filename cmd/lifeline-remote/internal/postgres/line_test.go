@@ -16,7 +16,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// owner is a connection of the test's own.
+// owner returns a connection of the database's owner.
 func owner(t *testing.T, server string) *pgx.Conn {
 	t.Helper()
 	c, err := pgx.Connect(t.Context(), server)
@@ -36,8 +36,8 @@ func exec(t *testing.T, c *pgx.Conn, statements ...string) {
 	}
 }
 
-// A database's encoding and defaults are its own: lifeline's session works in
-// each. Only a node's name has to be in the encoding.
+// lifeline's session works with any encoding and defaults of a database. Only a node's name
+// has to fit the encoding.
 func TestEncodings(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
@@ -120,7 +120,7 @@ func TestOneConnection(t *testing.T) {
 			}
 		}
 		exec(t, c, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'lifeline-remote'")
-		// It rings when the connection ends, so that the next call comes soon.
+		// Changes rings when the connection ends, so that the next call comes soon.
 		select {
 		case <-p.Changes():
 		case <-t.Context().Done():
@@ -129,8 +129,8 @@ func TestOneConnection(t *testing.T) {
 	}
 }
 
-// A server without TLS that takes no connections just now isn't refused for
-// having no TLS: by default both kinds are tried.
+// A busy server without TLS isn't refused because of TLS, because by default both kinds of
+// connection are tried.
 func TestBusyServer(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)

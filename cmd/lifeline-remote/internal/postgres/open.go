@@ -66,7 +66,7 @@ func parse(typed string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// check finds out whether this PostgreSQL can give leases.
+// check refuses a PostgreSQL that can't grant leases.
 func (p *Postgres) check(ctx context.Context, c *pgx.Conn) error {
 	if err := p.pooled(ctx, c); err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 	"lifeline/internal/cluster/engine"
 )
 
-// Share writes a row, and removes those that are too old.
+// Share writes a row, and removes rows that are too old.
 func (p *Postgres) Share(ctx context.Context, text []byte) error {
 	return p.shares(p.use(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		_, err := c.Exec(ctx, in(p.schema, `WITH old AS (
@@ -38,11 +38,11 @@ func (p *Postgres) Shared(ctx context.Context) (list []engine.Shared, err error)
 	return list, err
 }
 
-// errNoShares is a database that was prepared before there was something to share.
+// errNoShares is the error of a database that an older lifeline-remote has prepared.
 var errNoShares = errors.New("the database lacks the table lifeline.status, or the right to it: run lifeline-remote " +
 	"init once, and the GRANTs again")
 
-// shares says what is to be done about a missing table, or a right.
+// shares turns a missing table or right into errNoShares.
 func (p *Postgres) shares(err error) error {
 	var said *pgconn.PgError
 	if errors.As(err, &said) && (said.Code == "42P01" || said.Code == "42501") { // undefined_table, insufficient_privilege
