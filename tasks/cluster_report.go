@@ -132,7 +132,7 @@ func namesOf(n cluster.Node, shared map[string]*instanceStatus) (list []report.N
 			one = s.onPage()
 			delete(left, name)
 		}
-		// What was shared may be older than the lease.
+		// The shared status may be older than the lease.
 		if kind != report.KindUp || one.Kind != report.KindUp {
 			one.State, one.Since, one.Status = state, nil, ""
 		}

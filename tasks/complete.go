@@ -163,7 +163,7 @@ func names(typed []string) []string {
 	}
 	g := guard.Guard{Dir: dir}
 	says := map[string]string{}
-	// A person waits for the answer.
+	// The shell waits for the answer at every Tab.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if text, err := (install.Crontab{}).Read(ctx); err == nil {

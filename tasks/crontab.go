@@ -22,7 +22,7 @@ type cronOptions struct {
 	dryRun bool
 	print  bool // the lines alone: see bare
 	cronD  bool
-	file   string // of --crontab
+	file   string // the file of --crontab
 
 	reboot, noReboot bool
 
@@ -148,9 +148,9 @@ func (k *cronOptions) edit(ctx context.Context, name string, change func(string)
 	return table.Edit(ctx, change)
 }
 
-// crontabLock is the file by which the caller's lifelines take turns at changing
-// the crontab. There is one crontab whatever --dir says, so the file stands
-// beside the default state directory, which need not be there.
+// crontabLock returns the lock file by which the caller's lifelines take turns at changing
+// the crontab. The crontab is the same for every --dir, so the file stands beside the
+// default state directory, which need not exist.
 func crontabLock() (string, error) {
 	path := statedir.Default() + ".crontab"
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

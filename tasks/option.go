@@ -305,7 +305,7 @@ func (v durationValue) String() string {
 	return v.at.String()
 }
 
-// choice is one of a few words.
+// choice is a value from a few words.
 type choice struct {
 	from []string
 	get  func() string

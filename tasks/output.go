@@ -223,7 +223,7 @@ func (o *options) attend(place logger.Place, job *supervisor.Job, generation str
 			client.Started(journal.Run{Generation: r.Generation, PID: r.PID, Start: r.Start})
 		}
 		if r.Outcome == journal.Timeout {
-			r.Code = supervisor.ExitTimeout // what lifeline exits with
+			r.Code = supervisor.ExitTimeout // lifeline's exit code
 		}
 		client.Ended(r)
 	}

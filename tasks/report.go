@@ -113,8 +113,8 @@ func giveWay() {
 // page returns the page of this machine: one census, and doctor's findings. Each
 // history is read once.
 func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, error) {
-	// The histories of many names are read one after the other and dropped: a
-	// collection at each would take as long as the reading.
+	// Histories are read and dropped one after the other. A garbage collection at each
+	// would take as long as the reading.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	at := time.Now()
 	list, err := o.stand(ctx, nil)

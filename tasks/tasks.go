@@ -143,7 +143,7 @@ func reserved(name string) error {
 const (
 	exitUsage      = 64  // the command line is wrong
 	exitOwn        = 125 // lifeline itself failed, and nothing was started
-	exitNotRunning = 3   // as LSB has it for status
+	exitNotRunning = 3   // LSB's code for status
 	// 124 is package supervisor's, 126 and 127 are package process's, 128+n is the signal's
 )
 

@@ -134,7 +134,7 @@ type ending struct {
 // standardGrace is --kill-after where it isn't given.
 const standardGrace = 10 * time.Second
 
-// ended is how the end of one name went.
+// ended is the result of ending a name.
 type ended struct {
 	was bool // an instance of the name ran
 	err error
@@ -239,7 +239,7 @@ func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, s
 		if _, err := order(ctx, g, name, "kill", time.Second); err == nil {
 			_ = process.WaitGone(ctx, sup, killMargin)
 		}
-		return nil // else the caller kills it
+		return nil // the caller kills a supervisor that is left
 	}
 	if err := process.Send(sup, unix.SIGTERM); errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("cannot end it: pid %d, its supervisor, runs as another user; run lifeline terminate %s as that "+

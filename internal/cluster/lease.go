@@ -41,7 +41,7 @@ type Event struct {
 	N    uint64 // the fence, or the exit code
 }
 
-// world is what a test replaces.
+// world has the clock, timers and processes, which tests replace.
 type world struct {
 	now    func() time.Duration
 	alarm  *Alarm
@@ -52,7 +52,7 @@ type world struct {
 	reap   func(procscan.ID)
 }
 
-// peer is one lifeline-remote.
+// peer is a running lifeline-remote.
 type peer struct {
 	conn  io.ReadWriteCloser
 	id    procscan.ID
@@ -106,7 +106,7 @@ func (l *Lease) ring() {
 	}
 }
 
-// C has a value when Next may have something.
+// C receives a value when Next may have an event.
 func (l *Lease) C() <-chan struct{} { return l.bell }
 
 // Ticks reports whether the command runs at ticks instead of all the time.

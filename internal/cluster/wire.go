@@ -99,7 +99,7 @@ type Message struct {
 func (m Message) Line() string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // it would make lines longer
+	e.SetEscapeHTML(false) // escapes would make lines longer
 	if err := e.Encode(m); err != nil {
 		panic(err) // every field can be encoded
 	}
@@ -188,7 +188,7 @@ func (s Side) says(m Message) bool {
 type Reader struct {
 	in     *bufio.Reader
 	from   Side
-	banner bool // it has been read
+	banner bool // the banner has been read
 }
 
 // NewReader makes a Reader.

@@ -156,7 +156,7 @@ func (s Suite) oneHolder(t *testing.T) {
 	a, b := s.join(t, name, "a", 1), s.join(t, name, "b", 1)
 	a.acquire()
 	b.taken()
-	b.must(b.Release(t.Context())) // it has nothing to give back
+	b.must(b.Release(t.Context())) // b has nothing to give back
 	b.taken()
 	a.must(a.Release(t.Context()))
 	b.acquire()
@@ -177,7 +177,7 @@ func (s Suite) fences(t *testing.T) {
 			t.Fatalf("asked again, the fence is %d, not %d", again, f)
 		}
 		last = f
-		if i%3 == 2 { // also over the end of a session
+		if i%3 == 2 { // fences also rise over the end of a session
 			c.must(c.Leave(t.Context()))
 			_, err := c.Join(t.Context(), engine.Member{Name: name, Node: "x", TTL: s.TTL, Slots: 1})
 			c.must(err)

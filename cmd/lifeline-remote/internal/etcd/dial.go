@@ -79,7 +79,7 @@ func (e *Etcd) takeUp(d *dial) {
 	e.mu.Unlock()
 	e.endBeat()
 	e.http.Transport = e.transport()
-	_ = old.Close() // which ends its watch
+	_ = old.Close() // closing ends its watch, too
 }
 
 // takeUpReady takes up an attempt that has succeeded, without waiting.

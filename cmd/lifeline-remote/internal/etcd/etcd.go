@@ -13,17 +13,16 @@
 //	wish           the node that is to have the name
 //	mark           how far the ticks have been run
 //
-// The key /lifeline/drain/NODE keeps a node from taking a lease. Those below
+// The key /lifeline/drain/NODE keeps a node from taking a lease. Keys below
 // /lifeline/run/NAME/ are the latest scheduled runs. A key /lifeline/status/NAME/NODE
-// is what a node has shared, and hangs on a lease of its own.
+// is what a node has shared, with a lease of its own.
 //
-// The key of a slot hangs on no lease of etcd. A member of etcd that was the
-// leader, was stopped and goes on, may end leases that the new leader has
-// renewed meanwhile. This is etcd's issue 15247; what 3.6 does about it leaves
-// a moment open. So the holder writes its slot again and again, which takes a
-// majority, and a standby measures by its own clock. A slot that the standby
-// sees unwritten for a whole TTL has no holder. The delete is conditional on
-// the slot being unwritten still.
+// The key of a slot has no lease of etcd. A former leader of etcd that was stopped
+// and goes on may end leases that the new leader has renewed. This is etcd's issue
+// 15247, which 3.6 solves only in part. So the holder writes its slot again and
+// again, which takes a majority. A standby measures by its own clock: a slot that
+// is unwritten for a whole TTL has no holder. The standby's delete requires that
+// the slot is still unwritten.
 package etcd
 
 import (
@@ -87,14 +86,14 @@ type Etcd struct {
 	over    sync.WaitGroup
 
 	mu   sync.Mutex
-	now  *clientv3.Client       // c, for the watch
+	now  *clientv3.Client       // the client for the watch
 	next *dial                  // the client that is to follow; nil for none
 	seen map[string]observation // of slots, by key
 
 	epoch    string // at the last Look
 	revision int64  // the highest seen in it
 
-	sharing clientv3.LeaseID // of the key of what is shared; 0 before it is known
+	sharing clientv3.LeaseID // of the shared status's key; 0 before it is known
 }
 
 type who struct {
@@ -106,7 +105,7 @@ type who struct {
 	Ahead *time.Duration `json:"ahead,omitempty"` // of a member: its clock, in nanoseconds
 	Wall  time.Time      `json:"wall,omitzero"`   // of a member: its clock when it wrote this
 
-	Offset int64 `json:"offset,omitempty"` // of a slot: what its fence is above its revision
+	Offset int64 `json:"offset,omitempty"` // of a slot: its fence minus its revision
 }
 
 func (e *Etcd) key(parts ...string) string { return names + e.name + "/" + strings.Join(parts, "/") }
@@ -241,7 +240,7 @@ func (e *Etcd) enlist(ctx context.Context) error {
 func (e *Etcd) revoke(lease clientv3.LeaseID) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_, _ = e.c.Revoke(ctx, lease) // else it ends by itself
+	_, _ = e.c.Revoke(ctx, lease) // otherwise the lease ends by itself
 }
 
 // Renew writes the session's slot again, then renews the member's lease. A holder's

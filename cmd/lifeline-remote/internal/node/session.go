@@ -71,7 +71,7 @@ type session struct {
 	share       share
 }
 
-// world is what a test replaces.
+// world has the clocks, the alarm and the side effects, which tests replace.
 type world struct {
 	now   func() time.Duration // CLOCK_BOOTTIME
 	wall  func() time.Time
@@ -252,7 +252,7 @@ func (s *session) say(m cluster.Message) {
 	}
 }
 
-// tell has lifeline print a line.
+// tell makes lifeline print a line.
 func (s *session) tell(text string) { s.say(cluster.Message{Verb: "say", Text: text}) }
 
 func (s *session) refuse(r *engine.Refused) {

@@ -13,7 +13,7 @@ type observations struct {
 	now      time.Time
 }
 
-// observation is one session's latest beat, and the earliest time it may have come.
+// observation is a session's latest beat, and the earliest time of that beat.
 type observation struct {
 	beat   int64
 	at     time.Time

@@ -355,7 +355,7 @@ func (p *Postgres) Clock(ctx context.Context, _ func() time.Time) (engine.Clock,
 	return engine.Engines(at), err
 }
 
-// Reconnect has nothing to do, because a connection that failed is closed.
+// Reconnect does nothing, because a failed connection is closed.
 func (p *Postgres) Reconnect(context.Context) error { return nil }
 
 // Test renews a session that doesn't exist.
