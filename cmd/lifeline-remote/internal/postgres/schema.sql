@@ -1,8 +1,7 @@
 -- What lifeline-remote needs in a PostgreSQL database (12 or later), version 3.
--- No clock decides: a session renews its row by counting its beats, and standbys
--- measure by their own clocks for how long the number has stood still. Each
--- function is one statement for the client, so no lock is
--- held by a client that is stopped or cut off.
+-- A session renews its row by counting beats, and standbys measure by their own
+-- clocks how long the count has stood still. Each function is a single statement
+-- for the client, so a client that is stopped or cut off holds no lock.
 BEGIN;
 
 CREATE SCHEMA IF NOT EXISTS lifeline;
@@ -10,9 +9,8 @@ CREATE SCHEMA IF NOT EXISTS lifeline;
 CREATE TABLE IF NOT EXISTS lifeline.version (version int PRIMARY KEY);
 INSERT INTO lifeline.version VALUES (3) ON CONFLICT DO NOTHING;
 
--- One row for each name; its lock is what makes a decision about the name one
--- at a time. The row of the name '' has the highest fence of the names that were
--- forgotten.
+-- One row for each name; its lock serializes decisions about the name. The row of
+-- the name '' has the highest fence of all forgotten names.
 CREATE TABLE IF NOT EXISTS lifeline.name (
 	name       text PRIMARY KEY,
 	fence      bigint NOT NULL DEFAULT 0,   -- of the latest grant; only rises
@@ -38,11 +36,10 @@ CREATE TABLE IF NOT EXISTS lifeline.member (
 );
 ALTER TABLE lifeline.member ADD COLUMN IF NOT EXISTS ahead interval; -- the node's clock, of the database's
 
--- One row for each node that is to take no lease; until is null where that has
--- no end.
+-- One row for each drained node; until is null for a drain without end.
 CREATE TABLE IF NOT EXISTS lifeline.drain (node text PRIMARY KEY, until timestamptz);
 
--- The latest scheduled runs of each name, for people; place goes round.
+-- The latest scheduled runs of each name; a new run replaces the row with its place.
 CREATE TABLE IF NOT EXISTS lifeline.run (
 	name   text NOT NULL,
 	place  bigint NOT NULL,
@@ -56,7 +53,7 @@ CREATE TABLE IF NOT EXISTS lifeline.run (
 	PRIMARY KEY (name, place)
 );
 
--- How a name stands on a node, as that node has shared it for people.
+-- The status of a name on a node, as that node has shared it.
 CREATE TABLE IF NOT EXISTS lifeline.status (
 	name    text NOT NULL,
 	node    text NOT NULL,
@@ -80,23 +77,22 @@ BEGIN
 	END IF;
 END $$;
 
--- epoch changes whenever the server may have lost what it had: a data directory
--- can't be put back, nor a standby promoted, without another start or timeline.
+-- epoch changes whenever the server may have lost data: a restored data directory has
+-- another start time, and a promoted standby another timeline.
 CREATE OR REPLACE FUNCTION lifeline.epoch() RETURNS text
 LANGUAGE sql AS $$
 	SELECT concat_ws('.', (SELECT system_identifier FROM pg_control_system()),
 		left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), extract(epoch FROM pg_postmaster_start_time()))
 $$;
 
--- ring wakes the nodes that wait for news of a name. Every user of the database
--- can LISTEN, and is told a hash.
+-- ring notifies the nodes that wait for changes of a name. It sends a hash of the
+-- name, because every user of the database can LISTEN.
 CREATE OR REPLACE FUNCTION lifeline.ring(a_name text) RETURNS void
 LANGUAGE sql AS $$
 	SELECT pg_notify('lifeline', encode(sha256(convert_to(a_name, 'UTF8')), 'hex'))
 $$;
 
--- join begins a session. Where living nodes have other options than these, it
--- gives those.
+-- join_name begins a session. If living nodes have other options, it returns those.
 CREATE OR REPLACE FUNCTION lifeline.join_name(a_name text, a_id text, a_node text, a_ttl interval, a_options text, force boolean)
 RETURNS text
 LANGUAGE plpgsql AS $$
@@ -135,9 +131,9 @@ LANGUAGE sql AS $$
 	DELETE FROM lifeline.member m USING unnest(dead, beats) d(id, beat) WHERE m.name = a_name AND m.id = d.id AND m.beat = d.beat
 $$;
 
--- acquire takes the lowest free slot below slots, with a fence higher than
--- above. It gives the fence; 0 where all are taken; -1 where the session has
--- ended or the options have changed; -2 where the epoch is another.
+-- acquire takes the lowest free slot below slots, with a fence higher than above. It
+-- returns the fence; 0 if all slots are taken; -1 if the session has ended or the
+-- options have changed; -2 if the epoch has changed.
 CREATE OR REPLACE FUNCTION lifeline.acquire(a_name text, a_id text, slots int, a_options text, a_epoch text, above bigint,
 	dead text[], beats bigint[], OUT granted bigint)
 LANGUAGE plpgsql AS $$
@@ -176,8 +172,8 @@ BEGIN
 	END IF;
 END $$;
 
--- drain_node keeps a node from taking a lease; a null interval has no end, and
--- one below 0 ends a drain.
+-- drain_node keeps a node from taking a lease; a null interval has no end, and a
+-- negative interval ends the drain.
 CREATE OR REPLACE FUNCTION lifeline.drain_node(a_node text, lasts interval) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -188,7 +184,7 @@ BEGIN
 	PERFORM lifeline.ring(name) FROM lifeline.name;
 END $$;
 
--- forget removes a name without living sessions; false: it has some.
+-- forget_name removes a name; false if the name has living sessions.
 CREATE OR REPLACE FUNCTION lifeline.forget_name(a_name text, dead text[], beats bigint[]) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -207,7 +203,7 @@ BEGIN
 	RETURN true;
 END $$;
 
--- raise gives back what a database that went back in time has forgotten.
+-- raise_name raises the fence and the mark, after a database has gone back in time.
 CREATE OR REPLACE FUNCTION lifeline.raise_name(a_name text, a_fence bigint,
 	a_claimed timestamptz, a_done timestamptz, a_skipped bigint, a_serial bigint) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -241,8 +237,8 @@ BEGIN
 	PERFORM lifeline.ring(a_name);
 END $$;
 
--- claim moves the mark of the ticks if it is still the old one. It gives 1 when
--- it has, 0 when the mark is another, -1 when the session has lost its slot.
+-- claim moves the mark of the ticks. It returns 1; 0 if the mark has changed since; -1
+-- if the session has lost its slot.
 CREATE OR REPLACE FUNCTION lifeline.claim(a_name text, a_id text, a_fence bigint,
 	from_claimed timestamptz, from_done timestamptz, from_skipped bigint, from_serial bigint,
 	to_claimed timestamptz, to_done timestamptz, to_skipped bigint, to_serial bigint) RETURNS int
