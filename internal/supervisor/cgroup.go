@@ -2,11 +2,11 @@ package supervisor
 
 import "lifeline/internal/process"
 
-// groups are the cgroups of this supervisor: one for each worker that lives,
-// used again when it is gone. None at all where none can be made.
+// groups keeps the supervisor's unused cgroups. Each worker that lives has one, and a
+// later worker uses it again.
 type groups struct {
 	free []*process.Cgroup
-	none bool
+	none bool // no cgroup can be made
 }
 
 func newCgroup(prefix string) *process.Cgroup {
@@ -31,13 +31,12 @@ func (g *groups) take(make func() *process.Cgroup) *process.Cgroup {
 	return c
 }
 
-// put takes one back. What a worker was allowed to leave behind may still be
-// in it; then it isn't used again.
+// put takes a cgroup back. A cgroup with leftovers isn't used again.
 func (g *groups) put(c *process.Cgroup) {
 	switch {
 	case c == nil:
 	case c.Killed() || len(c.Members()) > 0:
-		c.Remove() // fails while anything lives in it; cleared away later
+		c.Remove() // fails while anything lives in the cgroup, which is then removed later
 	default:
 		g.free = append(g.free, c)
 	}

@@ -7,14 +7,13 @@ import (
 )
 
 const (
-	changePoll  = 500 * time.Millisecond // how often a file is looked at
-	changeStill = time.Second            // how long it must have been left alone
+	changePoll  = 500 * time.Millisecond // how often the file is polled
+	changeStill = time.Second            // how long the file must have been unchanged
 )
 
-// print is what tells one state of a file from another: a new file in its
-// place, a new length, a new time.
+// print identifies a state of a file: which file it is, its length and its time.
 type print struct {
-	info fs.FileInfo // nil: there is none
+	info fs.FileInfo // nil where no file is
 }
 
 func printOf(path string) print {
@@ -32,9 +31,8 @@ func (p print) same(q print) bool {
 	return os.SameFile(p.info, q.info) && p.info.Size() == q.info.Size() && p.info.ModTime().Equal(q.info.ModTime())
 }
 
-// onChange calls changed when the file is another than it was and has been
-// still for a moment: a program that is being copied isn't one to start yet,
-// and neither is one that has gone for the time being. Polling works on every
+// onChange calls changed when the file has changed and then stayed the same for
+// changeStill, because a program may still be being copied. Polling works on every
 // file system, also where the directory is replaced as a whole.
 func onChange(path string, quit <-chan struct{}, look func(string) print, changed func()) {
 	ticker := time.NewTicker(changePoll)

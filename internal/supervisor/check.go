@@ -13,28 +13,28 @@ import (
 	"lifeline/procscan"
 )
 
-// check looks from outside whether a worker serves: by --ready-check while it is
-// starting, by --health-check while it is up.
+// check tests from outside whether a worker serves: by --ready-check while the worker
+// is starting, by --health-check while the worker is up.
 type check struct {
-	due      time.Time     // when to look, or when the look that goes on has taken too long; zero for never
-	looking  *look         // nil: none goes on
+	due      time.Time     // the next look, or the timeout of the running look; zero for never
+	looking  *look         // the running look; nil for none
 	wait     time.Duration // before the next look of --ready-check
 	failures int           // in a row
-	last     error         // why the last look failed; nil for none
+	last     error         // why the last look failed; nil if it succeeded
 }
 
-// look is one look: a command that runs, or a connection.
+// look is one run of a check: a command or a connection.
 type look struct {
 	id     procscan.ID // of the command; zero for a connection
 	worker *worker
 	cancel context.CancelFunc
 }
 
-// firstWait is the pause after the first look of --ready-check that fails. It
+// firstWait is the pause after the first failed look of --ready-check. The pause
 // doubles up to --check-interval.
 const firstWait = 50 * time.Millisecond
 
-// checked is what is asked in the worker's state; nil for nothing.
+// checked returns the check that applies in the worker's state; nil for none.
 func (w *worker) checked() *probe.Target {
 	o := w.l.job.Options
 	switch {
@@ -46,7 +46,7 @@ func (w *worker) checked() *probe.Target {
 	return nil
 }
 
-// plan makes the first look of a state due.
+// plan sets when the first look of a state is due.
 func (c *check) plan(w *worker) {
 	c.end(w.l)
 	*c = check{}
@@ -59,7 +59,7 @@ func (c *check) plan(w *worker) {
 	}
 }
 
-// end gives up the look that goes on.
+// end cancels the running look.
 func (c *check) end(l *loop) {
 	if k := c.looking; k != nil {
 		c.looking = nil
@@ -67,7 +67,7 @@ func (c *check) end(l *loop) {
 	}
 }
 
-// onDue begins a look, or gives up the one that has taken too long.
+// onDue begins a look, or cancels a look that has taken too long.
 func (c *check) onDue(w *worker) {
 	l := w.l
 	if c.looking != nil {
@@ -99,8 +99,8 @@ func (c *check) onDue(w *worker) {
 	}()
 }
 
-// lookBy runs the command of a look, as the worker's user and in its directory.
-// What it prints on standard error goes to where the worker's does.
+// lookBy runs the command of a look as the worker's user, in the worker's directory
+// and with the worker's standard error.
 func (l *loop) lookBy(w *worker, command string) (*look, error) {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -141,7 +141,7 @@ func (l *loop) onLookEnd(e process.Exit) {
 	}
 }
 
-// over ends the look. A look that was given up counts no more.
+// over ends the look; the result of a cancelled look is dropped.
 func (k *look) over(err error) {
 	k.cancel()
 	if c := &k.worker.check; c.looking == k {
@@ -150,7 +150,7 @@ func (k *look) over(err error) {
 	}
 }
 
-// looked decides what follows from a look.
+// looked acts on the result of a look.
 func (c *check) looked(w *worker, err error) {
 	l := w.l
 	c.last = err
@@ -174,7 +174,7 @@ func (c *check) looked(w *worker, err error) {
 	}
 }
 
-// why says, for a worker that isn't ready, what --ready-check has found.
+// why returns the last failure of --ready-check, as the end of a message.
 func (c *check) why() string {
 	if c.last == nil {
 		return ""

@@ -24,7 +24,7 @@ func target(t *testing.T, text string) probe.Target {
 	return parsed
 }
 
-// --ready-check is asked until it succeeds, and no longer.
+// TestReadyCheck runs --ready-check until it succeeds, and not again.
 func TestReadyCheck(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, ReadyTimeout: 90 * time.Second, Umask: -1,
 		ReadyCheck: target(t, "tcp://127.0.0.1:1"), CheckInterval: 10 * time.Second, CheckTimeout: 5 * time.Second,
@@ -72,7 +72,8 @@ func TestReadyCheck(t *testing.T) {
 	})
 }
 
-// In a reload the new generation is ready when its check succeeds.
+// TestReadyCheckOfReload shows that a reload's new generation is ready when its check
+// succeeds.
 func TestReadyCheckOfReload(t *testing.T) {
 	o := reloadOptions
 	o.Notify, o.ReadyCheck, o.CheckInterval, o.CheckTimeout = false, target(t, "tcp://127.0.0.1:1"), 10*time.Second,
@@ -110,7 +111,8 @@ func TestReadyCheckOfReload(t *testing.T) {
 	})
 }
 
-// --health-check ends one that fails again and again, as the watchdog does.
+// TestHealthCheck shows that repeated failures of --health-check end a worker, as the
+// watchdog does.
 func TestHealthCheck(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: 5 * time.Second,
 		HealthCheck: target(t, "tcp://127.0.0.1:1"), CheckInterval: 10 * time.Second, CheckTimeout: 5 * time.Second,
@@ -121,7 +123,7 @@ func TestHealthCheck(t *testing.T) {
 		f.sleep(time.Minute)
 		found = errors.New("connection refused")
 		f.sleep(20 * time.Second)
-		found = nil // two failures, a success, two failures: they aren't in a row
+		found = nil // two failures, a success, two failures: never three in a row
 		f.sleep(10 * time.Second)
 		found = errors.New("connection refused")
 		f.sleep(20 * time.Second)
@@ -167,7 +169,7 @@ func TestHealthCheck(t *testing.T) {
 	})
 }
 
-// The command of a check is no worker: its end is the look's.
+// TestCheckCommand shows that the end of a check's command ends the look alone.
 func TestCheckCommand(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: time.Hour, HealthCheck: target(t,
 		"check it"),
@@ -192,7 +194,7 @@ func TestCheckCommand(t *testing.T) {
 		if ids := f.l.helpers(); len(ids) != 1 || ids[0].PID != 1004 {
 			t.Errorf("the helpers are %v", ids)
 		}
-		f.sleep(5 * time.Second) // it takes too long
+		f.sleep(5 * time.Second) // the command takes too long
 		if log := f.took(); !slices.Equal(log, []string{"kill group 1004", "SIGABRT"}) {
 			t.Errorf("it did %q", log)
 		}
@@ -203,8 +205,8 @@ func TestCheckCommand(t *testing.T) {
 	})
 }
 
-// --max-memory, where no cgroup keeps it: the tree is weighed at most six times a
-// minute, ended by the stop signal, and started again at once.
+// TestMaxMemory tests --max-memory without a cgroup. The tree's memory is added up six
+// times a minute; a worker over the limit gets the stop signal and a successor at once.
 func TestMaxMemory(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: time.Hour, MaxMemory: 500 << 20}
 	var lives []journal.Run

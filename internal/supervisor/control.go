@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// control is where commands for the supervisor come in: a socket in the state
-// directory, which only its owner may enter. A command is one line, the answer
-// one line too: "ok …" or "error …".
+// control is the socket for commands to the supervisor, in the state directory, which
+// only its owner may enter. A command is one line, and so is the answer: "ok …" or
+// "error …".
 type control struct {
 	requests chan *request
 	path     string
 	listener *net.UnixListener
-	file     os.FileInfo // the socket as we made it
+	file     os.FileInfo // the socket file that listen made
 }
 
 type request struct {
@@ -26,16 +26,17 @@ type request struct {
 	conn net.Conn
 }
 
-// answer is given once. The asking command may be gone.
+// answer sends the one answer and closes the connection. Errors are ignored, because
+// the command may have ended.
 func (r *request) answer(text string) {
 	_ = r.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = r.conn.Write([]byte(text + "\n"))
 	_ = r.conn.Close()
 }
 
-// listen opens the socket, unless it is open and in its place. Without one,
-// commands fail and signals still work. It is called only by who has the name:
-// what stands at the path is a dead supervisor's.
+// listen opens the socket, unless the socket is open and in its place. After a failure
+// only signals work. Only the holder of the name calls listen, so a socket that is
+// already at the path is a dead supervisor's.
 func (c *control) listen(path string, warn func(string, ...any)) {
 	if path == "" || c.listener != nil && c.inPlace() {
 		return
@@ -62,7 +63,7 @@ func (c *control) accept(listener *net.UnixListener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // no descriptor is left, for example: there will be one again
+		if err != nil { // too many open files, for example, which passes
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
@@ -83,7 +84,7 @@ func (c *control) inPlace() bool {
 	return err == nil && c.file != nil && os.SameFile(now, c.file)
 }
 
-// close lets go of the socket, and of its file if that is still ours.
+// close closes the socket, and removes its file unless another has replaced the file.
 func (c *control) close() {
 	if c.listener == nil {
 		return
@@ -95,7 +96,7 @@ func (c *control) close() {
 	c.listener = nil
 }
 
-// onRequest answers a command that was typed.
+// onRequest acts on a command from the control socket.
 func (l *loop) onRequest(r *request) {
 	switch {
 	case r.verb == "grace": // how long an end may take
@@ -130,7 +131,7 @@ func (l *loop) onRequest(r *request) {
 	}
 }
 
-// refused says why the worker can't be ended, "" where it can.
+// refused returns why lifeline can't end the worker; "" when it can.
 func (l *loop) refused() string {
 	w := l.cur
 	if w == nil || !w.refuses() {
@@ -139,7 +140,7 @@ func (l *loop) refused() string {
 	return fmt.Sprintf("cannot end pid %d: not permitted, it runs as another user; as root: kill %d", w.id.PID, w.id.PID)
 }
 
-// answer tells those that wait for a restart.
+// answer answers the commands that wait for a restart.
 func (l *loop) answer(format string, args ...any) {
 	for _, r := range l.waiting {
 		r.answer(fmt.Sprintf(format, args...))

@@ -3,11 +3,10 @@
 //	err := supervisor.Run(ctx, supervisor.Job{Options: &options, Hold: hold, Argv: argv, Warn: warn})
 //	var ended *supervisor.EndError // how the worker ended, if not well
 //
-// A state says what is; desired, apart from it, says what was asked for. Each
-// state has exactly one thing that happens if nothing happens, and that is its
-// deadline. There is usually one generation of the worker; during a reload
-// there are two, each with a state of its own, and the timer is set to the
-// earliest of their deadlines.
+// A worker's state says what is; the loop's goal says what was asked for. Each
+// state has one deadline, at which exactly one thing happens. A reload adds a
+// second generation with a state of its own, and the timer is set to the earliest
+// deadline.
 //
 //	            ┌──────────────────────────────────────────────┐
 //	            ▼ up is desired                                │
@@ -33,8 +32,7 @@
 //	                             then start          then start
 //	other signals      -         passed on           passed on             passed on
 //
-// "Stop the tree" is the signal to the main process, and to the rest when that
-// process has ended; with the kill mode control-group to all at once. "finish"
-// ends the loop. "down" comes only when the options ask for another start and up
-// is still desired.
+// "Stop the tree" signals the main process, and the rest when that process has
+// ended; the kill mode control-group signals all at once. "finish" ends the loop.
+// "down" comes only when the options ask for another start and up is still desired.
 package supervisor

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// Environ is the environment the worker is to have: ours, without what another
-// supervisor meant for us, and with what the options add.
+// Environ returns the worker's environment: lifeline's own, without the variables that
+// a supervisor above set for lifeline, and with add.
 func Environ(add []string) []string { return merge(inherited(os.Environ()), add) }
 
-// forUs are the variables by which a supervisor above us speaks to us: not to
-// the worker, which has its own.
+// forUs has the variables that a supervisor above, or the operator, sets for lifeline
+// alone. The worker gets its own or none.
 var forUs = map[string]bool{
 	"NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true,
 	"LISTEN_FDS": true, "LISTEN_PID": true, "LISTEN_FDNAMES": true, "LISTEN_PIDFDID": true, "SERVER_STARTER_PORT": true,
@@ -30,7 +30,8 @@ func inherited(env []string) []string {
 	return kept
 }
 
-// merge puts add over env: the last one of a name counts.
+// merge returns env with the variables of add in place of those with the same name. The
+// last variable of a name in add counts.
 func merge(env, add []string) []string {
 	if len(add) == 0 {
 		return env

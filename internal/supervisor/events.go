@@ -10,49 +10,49 @@ import (
 	"lifeline/procscan"
 )
 
-// Events is for those who want to know what happens: the loop calls them, so
-// they must not block for longer than the next start may wait.
+// Events holds functions that the loop calls when something has happened. While one
+// of these functions runs, the next start waits.
 type Events struct {
-	State     func(Snapshot)    // how it stands now has changed
-	Ended     func(journal.Run) // a worker has ended, with all that came from it
-	EndsFirst bool              // the loop calls Ended before the next start, not beside it
+	State     func(Snapshot)    // the snapshot has changed
+	Ended     func(journal.Run) // a worker and its whole tree have ended
+	EndsFirst bool              // the loop calls Ended before the next start, not after it
 }
 
 // The states of a [Snapshot].
 const (
-	StateStarting   = "starting"    // it hasn't said READY=1 yet
-	StateRunning    = "running"     // it is up
-	StateReady      = "ready"       // it is up, and has said so (--notify) or shown it (--ready-check)
-	StateReloading  = "reloading"   // a new generation starts beside it, or it has said RELOADING=1
-	StateStopping   = "stopping"    // it has been asked to end
-	StateBackingOff = "backing off" // it has ended, and will be started at NextStart
-	StateStandingBy = "standing by" // another node of the cluster has it
-	StateWaiting    = "waiting"     // this node has it, for the next --tick
+	StateStarting   = "starting"    // the worker isn't ready yet
+	StateRunning    = "running"     // the worker is up
+	StateReady      = "ready"       // the worker is up, and has said so (--notify) or shown it (--ready-check)
+	StateReloading  = "reloading"   // a new generation starts beside the worker, or the worker has said RELOADING=1
+	StateStopping   = "stopping"    // the worker has been asked to end
+	StateBackingOff = "backing off" // the worker has ended; another starts at NextStart
+	StateStandingBy = "standing by" // another node of the cluster has the lease
+	StateWaiting    = "waiting"     // this node has the lease and waits for the next --tick
 )
 
-// Snapshot is how the supervisor stands.
+// Snapshot is what the supervisor reports of itself and its worker.
 type Snapshot struct {
 	State      string
 	Worker     procscan.ID // zero for none
 	Generation string
 	Began      time.Time // the worker's start
-	Ready      time.Time // when it was up; zero before
+	Ready      time.Time // when the worker became up; zero before
 	NextStart  time.Time // in StateBackingOff
-	Restarts   int       // workers after the first, but for reloads
+	Restarts   int       // workers after the first, reloads not counted
 	Reloads    int
 	Status     string // the worker's own STATUS=
 	Lost       string // what of an adopted worker can't be taken up
 	Fence      uint64 // LIFELINE_FENCE; 0 without a cluster
 }
 
-// because notes why the worker is being ended: the first reason counts.
+// because notes why the worker is being ended; only the first reason counts.
 func (w *worker) because(outcome, format string, args ...any) {
 	if w.outcome == "" {
 		w.outcome, w.why = outcome, fmt.Sprintf(format, args...)
 	}
 }
 
-// snapshot is how it stands.
+// snapshot returns the present Snapshot.
 func (l *loop) snapshot() Snapshot {
 	s := Snapshot{Restarts: max(l.starts-1, 0), Reloads: l.reloads}
 	held := l.job.Lease.Held()
@@ -91,9 +91,8 @@ func (l *loop) snapshot() Snapshot {
 	return s
 }
 
-// tell says what has ended, and how it stands, where that has changed. It comes
-// after all else that an event brings: whoever writes it down would be in the
-// way of the next worker's start.
+// tell calls Events.Ended for each new end, and Events.State when the snapshot has
+// changed. The loop calls tell last, because writing to disk delays the next start.
 func (l *loop) tell() {
 	l.tellEnds()
 	if l.job.Events.State == nil {
@@ -105,8 +104,7 @@ func (l *loop) tell() {
 	}
 }
 
-// lived is since when the worker has lived, also if another supervisor
-// started it.
+// lived returns the worker's start, also when another supervisor started the worker.
 func (w *worker) lived() time.Time {
 	if !w.since.IsZero() {
 		return w.since
@@ -121,7 +119,7 @@ func (l *loop) tellEnds() {
 	l.ends = nil
 }
 
-// noteEnd keeps how the worker's life was, to be told.
+// noteEnd keeps a summary of the worker's life for Events.Ended.
 func (l *loop) noteEnd(w *worker) {
 	if l.job.Events.Ended == nil || w.pid == 0 && w.verdict == nil {
 		return
@@ -162,5 +160,5 @@ func (l *loop) noteEnd(w *worker) {
 	l.ends = append(l.ends, r)
 }
 
-// ExitTimeout is the exit code where --max-runtime ran out, as timeout(1) has it.
+// ExitTimeout is the exit code after --max-runtime, as in timeout(1).
 const ExitTimeout = 124

@@ -18,8 +18,8 @@ import (
 	"lifeline/proof/await"
 )
 
-// fake is the world of a test: processes that end when they are told to, in
-// the time of a synctest bubble.
+// fake is the world of a test: its processes end when the test says so, in the time of
+// a synctest bubble.
 type fake struct {
 	t       *testing.T
 	l       *loop
@@ -32,10 +32,10 @@ type fake struct {
 	alive   map[int]bool   // the workers and their descendants
 	ended   []process.Exit // zombies
 	startOK error          // what the next start gives
-	guarded bool           // Launch is on its way
+	guarded bool           // Launch is running
 	elected error          // what the election gives
 	typed   bool           // signals come from the terminal
-	deaf    map[int]bool   // doesn't end on a stop signal
+	deaf    map[int]bool   // processes that ignore a stop signal
 	log     []string       // what the loop did
 	warned  []string
 	inbox   *fakeReceiver
@@ -164,7 +164,7 @@ func (f *fake) world() world {
 	}
 }
 
-// end lets a process end with a wait status.
+// end ends a process with a wait status.
 func (f *fake) end(pid int, status unix.WaitStatus) {
 	delete(f.alive, pid)
 	f.ended = append(f.ended, process.Exit{PID: pid, Status: status})
@@ -185,8 +185,8 @@ func (f *fake) say(m sdnotify.Message) {
 	}
 }
 
-// sleep lets time pass for the loop. The event before it orders what the test
-// has written before what the loop reads.
+// sleep lets time pass for the loop. An event comes first, so the race detector sees
+// that the test's writes precede the loop's reads.
 func (f *fake) sleep(d time.Duration) {
 	f.handOver()
 	await.Pass(d)
@@ -199,7 +199,7 @@ func (f *fake) handOver() {
 	synctest.Wait()
 }
 
-// state is what the loop is in, seen from outside while it waits.
+// state returns the loop's state, read while the loop waits.
 func (f *fake) state() string {
 	f.sleep(0)
 	switch {
@@ -219,7 +219,7 @@ func (f *fake) took() []string {
 	return log
 }
 
-// supervised runs a loop in a bubble and gives the test its strings.
+// supervised runs a loop in a bubble and calls test with its fake world.
 func supervised(t *testing.T, o Options, setup func(*fake), test func(*fake)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -241,7 +241,7 @@ func supervised(t *testing.T, o Options, setup func(*fake), test func(*fake)) {
 		defer cancel()
 		go func() { f.result <- f.l.run(ctx, f.signals, f.chld) }()
 		test(f)
-		// Whatever the test left running is ended.
+		// End what the test left running.
 		f.state()
 		if f.l.goal != over {
 			f.l.post(func() {
@@ -261,6 +261,6 @@ func supervised(t *testing.T, o Options, setup func(*fake), test func(*fake)) {
 			f.signals <- unix.SIGTERM
 			f.sleep(time.Hour)
 		}
-		await.Pass(time.Hour) // timers that are still out
+		await.Pass(time.Hour) // let pending timers fire
 	})
 }

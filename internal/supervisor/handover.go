@@ -16,25 +16,25 @@ import (
 	"lifeline/procscan"
 )
 
-// HandOverVersion is the version of what one lifeline hands to a newer one
-// through execve. A lifeline takes over from one that speaks the same.
+// HandOverVersion is the version of the state that one lifeline hands to a newer one
+// through execve. Both must have the same version.
 const HandOverVersion = 1
 
-// handed is the loop on its way through execve: the process, its children, its
-// descriptors stay, everything else is told here. Times are told as lengths,
-// so that no clock is needed to agree.
+// handed is the loop's state on its way through execve. The process, its children and
+// its descriptors stay; handed has everything else. Times are durations, so the two
+// programs need no common clock.
 type handed struct {
 	Version  int
 	Worker   *handedWorker
-	Down     time.Duration // to the next start, when there is no worker
+	Down     time.Duration // until the next start, when there is no worker
 	Last     *EndError
 	Restarts int
-	Starts   []time.Duration // how long ago each was
+	Starts   []time.Duration // how long ago each start was
 	Sockets  []handedSocket
 	Store    []sdnotify.Stored
 	Workers  int // started so far
 	Reloads  int
-	Reply    int // the connection of who asked for this
+	Reply    int // the connection of the command that asked for the hand-over
 	Announce bool
 }
 
@@ -58,7 +58,7 @@ type handedSocket struct {
 	FD int
 }
 
-// onSelf has a newer lifeline take over in place.
+// onSelf hands over to a newer lifeline in this process.
 func (l *loop) onSelf(r *request) {
 	first := false
 	l.sys.thread(func() { first = onFirstThread() })
@@ -68,8 +68,8 @@ func (l *loop) onSelf(r *request) {
 			"next tick starts the new one")
 		return
 	case !first:
-		// execve ends every other thread, and with the one that started the
-		// worker its death signal would come.
+		// execve ends every other thread, and the end of the thread that started the
+		// worker would send the death signal.
 		r.answer("error it can't be replaced in place: it wasn't started on the first thread")
 		return
 	case l.next != nil || len(l.leaving) > 0 || !l.reload.again.IsZero():
@@ -80,13 +80,12 @@ func (l *loop) onSelf(r *request) {
 		return
 	}
 	err := l.handOver(r)
-	// Still here: the old one goes on.
 	l.job.Warn("reload --self failed, this lifeline goes on: %v", err)
 	r.answer(fmt.Sprintf("error the old lifeline goes on: %v", err))
 }
 
-// handOver collects everything and becomes the newer lifeline. When it
-// returns, that has failed, and everything is as it was.
+// handOver collects the state and becomes the newer lifeline. It returns only an
+// error, and the loop is then as it was.
 func (l *loop) handOver(r *request) (err error) {
 	left := func(t time.Time) time.Duration {
 		if t.IsZero() {
@@ -100,7 +99,7 @@ func (l *loop) handOver(r *request) (err error) {
 	for _, t := range l.back.starts {
 		h.Starts = append(h.Starts, time.Since(t))
 	}
-	// Duplicates go through execve; whatever happens, ours are left as they are.
+	// Duplicates go through execve; lifeline's own descriptors stay as they are.
 	var passed []int
 	defer func() {
 		for _, fd := range passed {
@@ -129,7 +128,7 @@ func (l *loop) handOver(r *request) (err error) {
 		}
 	}
 	if w := l.cur; w != nil {
-		w.check.plan(w) // no look goes on
+		w.check.plan(w) // ends a running check
 		w.hear()
 		hw := &handedWorker{
 			Generation: w.generation, PID: w.id.PID, Start: w.id.Start, Ours: w.ours, Group: w.group,
@@ -154,7 +153,7 @@ func (l *loop) handOver(r *request) (err error) {
 			if detachErr != nil {
 				return detachErr
 			}
-			defer func() { // back to listening
+			defer func() { // after a failure, listen again
 				again, adoptErr := sdnotify.Adopt(fd, sdnotify.Options{Member: w.member})
 				if adoptErr != nil {
 					l.job.Warn("cannot listen to the worker any more: %v", adoptErr)
@@ -181,7 +180,7 @@ func (l *loop) handOver(r *request) (err error) {
 	return err
 }
 
-// restore takes up what another lifeline has handed over.
+// restore takes over the state that an older lifeline has handed over.
 func (l *loop) restore(state []byte) error {
 	var h handed
 	err := json.Unmarshal(state, &h)
@@ -265,7 +264,7 @@ func (l *loop) restore(state []byte) error {
 		}
 	}
 	if s, err := procscan.Lookup(w.id.PID); !w.ours || err != nil || s.PPID != os.Getpid() {
-		w.watch(w.id) // no child of ours: its end won't come by SIGCHLD
+		w.watch(w.id) // not lifeline's child, so SIGCHLD doesn't tell of its end
 	}
 	return nil
 }

@@ -13,36 +13,36 @@ import (
 	"lifeline/procscan"
 )
 
-// Lease is the right to run. A cluster gives it for a time (package cluster);
-// without one, it always holds.
+// Lease is the right to run. A cluster grants a lease for a time (package cluster);
+// without a cluster the lease always holds.
 //
 //	want ──► granted ──► starting … up ──► (worker ends) ──► down, still held
 //	 ▲                                │ stop (due, or a planned hand-over), kill
 //	 └──── release ◄── tree empty ◄───┘
 type Lease interface {
-	C() <-chan struct{} // rung when Next may have something
-	// Next is what has happened: granted (n is the fence), tick (text is its
-	// label), stop and kill (text is the reason), refused (text, n is the exit
-	// code).
+	C() <-chan struct{} // rings when Next may have something
+	// Next returns what has happened: granted (n is the fence), tick (text is its
+	// label), stop and kill (text is the reason), refused (text is the reason, n the
+	// exit code).
 	Next() (verb, text string, n uint64, ok bool)
-	Want()           // stand by for it; nothing lives
-	Release()        // give it back, if it is held; nothing lives
+	Want()           // stands by for the lease; no worker lives
+	Release()        // gives a held lease back; no worker lives
 	Held() bool      // a worker may be started now
 	Ticks() bool     // the command runs at ticks, not all the time
 	Until() int64    // CLOCK_BOOTTIME in nanoseconds; 0 for a lease that never ends
-	Trouble() string // with the engine, as last heard; "" for none
-	Fence() uint64   // 0 for such a one
+	Trouble() string // the last trouble with the engine; "" for none
+	Fence() uint64   // LIFELINE_FENCE; 0 for a lease that never ends
 	Starting(generation, cgroup string)
 	Started(generation string, id procscan.ID)
 	Ended(generation string, up time.Duration, code int)
 	Done(label string, code int)
-	Helpers() []procscan.ID // children of ours that belong to no worker
+	Helpers() []procscan.ID // lifeline's children that belong to no worker
 }
 
-// lease is the loop's side of it.
+// lease is what the loop notes of its lease.
 type lease struct {
-	leaving bool   // what lives is being ended, to give the lease back or lose it
-	label   string // the tick that runs
+	leaving bool   // all workers are being ended, and the lease with them
+	label   string // the label of the scheduled run under way
 }
 
 // always is the lease of a name that no cluster shares: it never ends.
@@ -63,7 +63,7 @@ func (always) Ended(string, time.Duration, int)     {}
 func (always) Done(string, int)                     {}
 func (always) Helpers() []procscan.ID               { return nil }
 
-// standBy waits for the lease. What was held is given back: nothing lives.
+// standBy gives a held lease back and waits for the next. No worker lives.
 func (l *loop) standBy() {
 	l.at = time.Time{}
 	l.lease = lease{}
@@ -81,8 +81,8 @@ func (l *loop) standBy() {
 	l.job.Lease.Want()
 }
 
-// onPause ends an instance that waits for a lease, or holds one without a
-// worker: no other node may hand over to it while it is paused.
+// onPause ends an instance that waits for a lease, or waits for a tick, so that no
+// other node hands over to a paused instance.
 func (l *loop) onPause(r *request) {
 	if l.job.Lease.Held() && !l.job.Lease.Ticks() || len(l.workers()) > 0 {
 		r.answer("ok") // the next start finds the pause
@@ -125,7 +125,7 @@ func (l *loop) onGranted() {
 	}
 }
 
-// onTick runs the command for a scheduled run.
+// onTick starts the command for a scheduled run.
 func (l *loop) onTick(label string) {
 	if !l.goal.up() || l.lease.leaving || len(l.workers()) > 0 {
 		l.job.Lease.Done(label, 125)
@@ -135,7 +135,7 @@ func (l *loop) onTick(label string) {
 	l.startNext()
 }
 
-// onLeaseEnds ends the worker, which perhaps comes back afterwards.
+// onLeaseEnds ends all workers, and then stands by for the next lease.
 func (l *loop) onLeaseEnds(why string, atOnce bool) {
 	if !l.goal.up() {
 		if atOnce {
@@ -164,9 +164,9 @@ func (l *loop) onLeaseEnds(why string, atOnce bool) {
 	}
 }
 
-// releaseAfter gives the lease back with the last worker, where that is what
-// comes next: before anything is written down, for others wait. What ran for a
-// tick is told of first.
+// releaseAfter gives the lease back when the last worker has ended and none follows.
+// The journal is written later, because other nodes wait. A scheduled run keeps the
+// lease until its end is reported.
 func (l *loop) releaseAfter(w *worker) {
 	if l.goal.up() && !l.lease.leaving || l.lease.label != "" {
 		return
@@ -176,8 +176,8 @@ func (l *loop) releaseAfter(w *worker) {
 	}
 }
 
-// leaseAfter decides what comes after the worker that counted, where that
-// depends on the lease; false: it doesn't.
+// leaseAfter decides what follows the worker that counted. It returns false when that
+// doesn't depend on the lease.
 func (l *loop) leaseAfter() bool {
 	if !l.goal.up() {
 		return false
@@ -191,7 +191,7 @@ func (l *loop) leaseAfter() bool {
 	}
 	switch {
 	case l.lease.leaving || !l.job.Lease.Held():
-		if !l.lease.leaving { // its end is heard of before that of the lease
+		if !l.lease.leaving { // the worker's end is handled before the lease's
 			l.job.Warn("standing by again: the lease has ended")
 			l.lease.leaving = true
 		}
@@ -204,14 +204,14 @@ func (l *loop) leaseAfter() bool {
 	return true
 }
 
-// standByWhenEmpty stands by as soon as no old generation drains any more.
+// standByWhenEmpty stands by when no generation lives.
 func (l *loop) standByWhenEmpty() {
 	if len(l.workers()) == 0 {
 		l.standBy()
 	}
 }
 
-// leaseRefuses says why a command can't be followed now; "" when it can.
+// leaseRefuses returns why the lease forbids a command now; "" when it doesn't.
 func (l *loop) leaseRefuses() string {
 	switch {
 	case l.job.Lease.Ticks():
@@ -235,8 +235,8 @@ func codeOf(err error) int {
 	return 125
 }
 
-// bind ties a worker to a lease that ends: its environment has the fence, and it
-// doesn't outlive the lease where both programs are killed at once.
+// bind ties a worker to a lease that ends: its environment has the fence. The kernel
+// kills the worker with lifeline, so a worker never outlives the lease.
 func (l *loop) bind(w *worker, spec *process.Spec) {
 	if spec.Until = l.job.Lease.Until(); spec.Until == 0 {
 		return

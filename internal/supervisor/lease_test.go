@@ -101,7 +101,7 @@ func TestLeaseStandsByUntilGranted(t *testing.T) {
 	})
 }
 
-// Won, but so late that the deadline has passed: nothing is started.
+// TestLeaseTooLate grants a lease whose deadline has passed: nothing is started.
 func TestLeaseTooLate(t *testing.T) {
 	leased(t, Options{KillAfter: time.Second}, false, func(f *fake, l *fakeLease) {
 		f.want(l, "release, want")
@@ -148,7 +148,7 @@ func TestLeaseKillsAtOnce(t *testing.T) {
 	})
 }
 
-// Asked to end, it gives the lease back before it does anything else.
+// TestLeaseTerm shows that a lifeline asked to end gives the lease back first of all.
 func TestLeaseTerm(t *testing.T) {
 	leased(t, Options{KillAfter: time.Hour}, false, func(f *fake, l *fakeLease) {
 		f.grant(l)
@@ -159,7 +159,7 @@ func TestLeaseTerm(t *testing.T) {
 	})
 }
 
-// In the pause before a respawn there is nothing to be ended.
+// TestLeaseEndsBetweenTwoWorkers ends the lease in the pause before a respawn.
 func TestLeaseEndsBetweenTwoWorkers(t *testing.T) {
 	leased(t, Options{KillAfter: time.Second, Respawn: true, RespawnDelay: time.Minute}, false, func(f *fake, l *fakeLease) {
 		f.grant(l)
@@ -189,8 +189,8 @@ func TestLeaseRefused(t *testing.T) {
 	})
 }
 
-// At ticks: the grant starts nothing, each tick once, and the end of a run
-// isn't the end of lifeline.
+// TestLeaseTicks shows that the grant starts nothing, each tick starts one run, and
+// lifeline goes on after a run.
 func TestLeaseTicks(t *testing.T) {
 	leased(t, Options{KillAfter: time.Second}, true, func(f *fake, l *fakeLease) {
 		f.grant(l)

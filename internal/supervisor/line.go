@@ -9,19 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lineSocket is our end of LIFELINE_FD: the protocol of App::Base, a word a
-// line. ping → pong; takeover → ok; shutdown: end me, and don't start me
-// again. Its end of file tells the worker that we are gone.
+// lineSocket is lifeline's end of LIFELINE_FD, which has the protocol of App::Base: one
+// word a line. ping → pong; takeover → ok; shutdown: end me for good. The end of file
+// tells the worker that lifeline is gone.
 type lineSocket struct {
 	f *os.File
 
-	mu   sync.Mutex // the reader's and the loop's
-	rest []byte     // read and not handled yet
+	mu   sync.Mutex // shared by the reading goroutine and the loop
+	rest []byte     // read and not yet handled
 }
 
-const lineMax = 1024 // of unhandled bytes: far longer than any word
+const lineMax = 1024 // unhandled bytes at most: far longer than any word
 
-// openLine makes the pair; theirs is for the worker.
+// openLine makes the pair of sockets; theirs is the worker's end.
 func (w *worker) openLine() (theirs int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -36,7 +36,7 @@ func (w *worker) openLine() (theirs int, err error) {
 	return pair[1], nil
 }
 
-// takeLine begins to listen at our end; rest is what was read and not handled.
+// takeLine begins to listen on fd, lifeline's end; rest was read and not yet handled.
 func (w *worker) takeLine(fd int, rest []byte) error {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return fmt.Errorf("cannot make a socket for the worker: %w", err)
@@ -67,8 +67,8 @@ func (w *worker) takeLine(fd int, rest []byte) error {
 	return nil
 }
 
-// read takes what is there now. Whoever reads, the loop or the goroutine, the
-// bytes stay in order.
+// read appends what has come in to rest. The mutex keeps the bytes in order, because
+// both the loop and the goroutine read.
 func (s *lineSocket) read(fd int) (some, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +79,7 @@ func (s *lineSocket) read(fd int) (some, open bool) {
 		case n > 0:
 			some = true
 			if s.rest = append(s.rest, buf[:n]...); len(s.rest) > lineMax {
-				s.rest = nil // nonsense
+				s.rest = nil // not the protocol
 			}
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
@@ -90,8 +90,8 @@ func (s *lineSocket) read(fd int) (some, open bool) {
 	}
 }
 
-// words takes the finished lines, also those that have only just come in: the
-// last word of a worker that has ended may be among them.
+// words returns the finished lines. It reads once more first, because the last word of
+// a worker that has ended may have just come in.
 func (s *lineSocket) words() []string {
 	if conn, err := s.f.SyscallConn(); err == nil {
 		_ = conn.Control(func(fd uintptr) { s.read(int(fd)) })
@@ -109,7 +109,7 @@ func (s *lineSocket) words() []string {
 	}
 }
 
-// onLine handles everything the worker has said on LIFELINE_FD up to now.
+// onLine handles all words that the worker has said on LIFELINE_FD up to now.
 func (w *worker) onLine() {
 	for _, word := range w.line.words() {
 		w.onWord(word)
@@ -117,7 +117,7 @@ func (w *worker) onLine() {
 }
 
 func (s *lineSocket) say(word string) {
-	// It can't block for long: our end is non-blocking, and a worker that
+	// The write never blocks, because lifeline's end is non-blocking. A worker that
 	// doesn't read its answers loses them.
 	conn, err := s.f.SyscallConn()
 	if err != nil {
@@ -128,7 +128,7 @@ func (s *lineSocket) say(word string) {
 
 func (s *lineSocket) close() { _ = s.f.Close() }
 
-// onWord handles what the worker says on LIFELINE_FD.
+// onWord handles one word from LIFELINE_FD.
 func (w *worker) onWord(word string) {
 	if w.state == gone || w.line == nil {
 		return

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FuzzWords: a worker may write to LIFELINE_FD what it likes, in pieces; each
-// finished line comes out once, in order, and no line makes it grow for ever.
+// FuzzWords writes arbitrary pieces to LIFELINE_FD. Each finished line comes out once, in
+// order, and the buffer stays bounded.
 func FuzzWords(f *testing.F) {
 	f.Add([]byte("ping\ntakeover\n"), 3)
 	f.Add([]byte("\n\n \r\nshut"), 1)
@@ -48,7 +48,7 @@ func FuzzWords(f *testing.F) {
 			longest = max(longest, len(line))
 		}
 		if longest >= lineMax/2 {
-			return // nonsense is dropped
+			return // too long for a word: dropped
 		}
 		for i, word := range got {
 			if word != strings.TrimSpace(lines[i]) {

@@ -17,19 +17,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is one --listen: [NAME=]tcp://HOST:PORT, [NAME=]udp://HOST:PORT,
+// Socket is the value of one --listen: [NAME=]tcp://HOST:PORT, [NAME=]udp://HOST:PORT,
 // [NAME=]unix:///PATH or [NAME=]unix://@ABSTRACT, with settings behind a ?.
 type Socket struct {
 	Name             string // its name in LISTEN_FDNAMES
 	Network, Address string
 	Mode             os.FileMode // of a unix socket; 0 leaves it to the umask
 	Owner            string
-	Nonblock         bool // O_NONBLOCK is set, for programs that count on it
+	Nonblock         bool // O_NONBLOCK is set, for programs that need it
 	Backlog          int  // of listen(2); 0 for the system's largest
 	ReusePort        bool // SO_REUSEPORT (socket(7))
 }
 
-// ParseSocket reads the option.
+// ParseSocket reads the value of --listen.
 func ParseSocket(s string) (Socket, error) {
 	bad := func(format string, args ...any) (Socket, error) {
 		return Socket{}, fmt.Errorf(format+"; it is tcp://127.0.0.1:8080 or "+
@@ -76,7 +76,7 @@ func ParseSocket(s string) (Socket, error) {
 		return bad("%q is not tcp or unix", u.Scheme)
 	}
 	settings, err := url.ParseQuery(u.RawQuery)
-	if err != nil { // a ; in it: what can't be read must not be left out
+	if err != nil { // such as a ";": refuse rather than ignore
 		return bad("%q can't be understood", u.RawQuery)
 	}
 	for key, values := range settings {
@@ -96,7 +96,7 @@ func ParseSocket(s string) (Socket, error) {
 	return socket, nil
 }
 
-// set takes one setting; why says what is wrong with it.
+// set applies one setting; why says what is wrong with the setting.
 func (s *Socket) set(key, value string) (why string) {
 	file, inet := s.Network == "unix" && s.Address[0] != '@', s.Network != "unix"
 	switch {
@@ -132,15 +132,15 @@ func (s *Socket) set(key, value string) (why string) {
 	return ""
 }
 
-// datagrams reports that nothing is accepted: messages come at once.
+// datagrams reports whether the socket receives messages and accepts no connections.
 func (s *Socket) datagrams() bool { return strings.HasPrefix(s.Network, "udp") }
 
 func (s *Socket) String() string { return s.Network + "://" + s.Address }
 
-// Sockets is the flag's value.
+// Sockets holds the values of all --listen.
 type Sockets []Socket
 
-// Set adds one.
+// Set adds a socket.
 func (s *Sockets) Set(text string) error {
 	socket, err := ParseSocket(text)
 	if err == nil {
@@ -151,8 +151,8 @@ func (s *Sockets) Set(text string) error {
 
 func (s *Sockets) String() string { return "" }
 
-// sockets are the open ones. They live as long as lifeline: while a worker
-// restarts, connections wait in the backlog.
+// sockets holds the open sockets. They live as long as lifeline, so connections wait in
+// the backlog while a worker restarts.
 type sockets struct {
 	list      []openSocket
 	removed   <-chan struct{} // rings when a socket's file may have gone; nil for never
@@ -162,14 +162,13 @@ type sockets struct {
 type openSocket struct {
 	Socket
 	fd     int
-	file   os.FileInfo // of a unix socket: what we made
-	missed bool        // it has been told that its file can't be put back
+	file   os.FileInfo // of a unix socket: the file that lifeline made
+	missed bool        // a message has said that the file can't be put back
 }
 
-// open opens those that aren't open, and again those whose file has gone. With
-// unused, no generation lives that has them, and their flags are as asked for
-// again: O_NONBLOCK belongs to everybody who has the socket, and a worker may
-// have changed it.
+// open opens the sockets of want that aren't open or whose file has gone. When unused
+// is true, no generation has the sockets, and open resets O_NONBLOCK: all descriptors
+// of a socket share this flag, and a worker may have changed it.
 func (s *sockets) open(want []Socket, unused bool, warn func(string, ...any)) error {
 	fresh := false
 	defer func() {
@@ -191,7 +190,7 @@ func (s *sockets) open(want []Socket, unused bool, warn func(string, ...any)) er
 			if again, err := want[i].open(); err != nil {
 				warn("cannot put the socket back: %v", err)
 			} else {
-				_ = unix.Close(o.fd) // who works with it has its own descriptor
+				_ = unix.Close(o.fd) // a living worker has its own descriptor
 				*o, fresh = again, true
 			}
 		}
@@ -219,7 +218,7 @@ func (s Socket) open() (openSocket, error) {
 	}
 	if s.Network == "unix" {
 		removeStale(s.Address)
-		if s.Mode != 0 { // never more than asked for, not even for a moment
+		if s.Mode != 0 { // the file has at most this mode from the beginning
 			defer unix.Umask(unix.Umask(int(0o777 &^ s.Mode)))
 		}
 	}
@@ -245,8 +244,8 @@ func (s Socket) open() (openSocket, error) {
 	}); ctlErr != nil || err != nil {
 		return fail(errors.Join(ctlErr, err))
 	}
-	// As systemd and start_server hand them over: programs in Python, Perl and C
-	// call accept(2) and expect it to wait.
+	// Blocking by default, as systemd and start_server do: programs in Python, Perl
+	// and C expect accept(2) to wait.
 	_ = unix.SetNonblock(o.fd, s.Nonblock)
 	if o.hasFile() {
 		if err := s.chown(); err != nil {
@@ -258,7 +257,7 @@ func (s Socket) open() (openSocket, error) {
 	return o, nil
 }
 
-// listen makes the socket by the standard library.
+// listen makes the socket with the standard library.
 func (s Socket) listen() (interface {
 	io.Closer
 	syscall.Conn
@@ -287,7 +286,7 @@ func (s Socket) listen() (interface {
 	return l.(*net.UnixListener), nil
 }
 
-// chown gives the socket file to its owner.
+// chown sets the mode and the owner of the socket file.
 func (s Socket) chown() error {
 	if s.Mode != 0 {
 		if err := os.Chmod(s.Address, s.Mode); err != nil {
@@ -322,8 +321,8 @@ func (s Socket) chown() error {
 	return os.Chown(s.Address, uid, gid)
 }
 
-// removeStale takes away a socket file at which no process listens: its lifeline was
-// killed. One that answers is left, and listening on it fails.
+// removeStale removes a socket file on which no process listens, because its lifeline
+// was killed. A socket that answers stays, and listening on it fails.
 func removeStale(path string) {
 	st, err := os.Lstat(path)
 	if err != nil || st.Mode().Type() != os.ModeSocket {
@@ -355,8 +354,8 @@ func (s *sockets) names() []string {
 	return names
 }
 
-// serverStarter is SERVER_STARTER_PORT, by which programs made for start_server
-// find their sockets (Server::Starter): ADDRESS=DESCRIPTOR;…
+// serverStarter returns SERVER_STARTER_PORT=ADDRESS=DESCRIPTOR;…, in which programs made
+// for start_server find their sockets (Server::Starter).
 func (s *sockets) serverStarter() []string {
 	var ports []string
 	for i, o := range s.list {
@@ -370,7 +369,7 @@ func (s *sockets) serverStarter() []string {
 	return []string{"SERVER_STARTER_PORT=" + strings.Join(ports, ";")}
 }
 
-// close lets go of them, and takes away the socket files that are still ours.
+// close closes the sockets and removes the socket files that lifeline made.
 func (s *sockets) close() {
 	s.unwatch()
 	for i := range s.list {

@@ -18,58 +18,58 @@ import (
 // loop is the supervisor. Everything in it belongs to the goroutine of run.
 type loop struct {
 	job Job
-	o   *Options // job's
+	o   *Options // the job's
 	sys world
-	ctx context.Context // Run's
+	ctx context.Context // ends when Run's context does
 
 	goal goal
-	cur  *worker   // the worker; nil in state down
-	at   time.Time // state down: when to start
+	cur  *worker   // the worker that counts; nil in state down
+	at   time.Time // in state down: when to start
 	last error     // how the last worker ended
 	back backoff
 
 	next    *worker   // a reload's new generation, until it takes over
-	leaving []*worker // old ones that drain
+	leaving []*worker // old generations that drain
 
 	timer   *time.Timer
 	events  chan event    // from the goroutines that wait for something
 	over    chan struct{} // closed when the loop has finished
 	control control
 	typed   time.Time  // when Ctrl-C was typed last
-	waiting []*request // those that asked for it
+	waiting []*request // restarts to be answered
 	reload  reload
 	lease   lease
-	looks   []*look // commands of checks that run
+	looks   []*look // running check commands
 
 	sockets    sockets        // of --listen
-	groups     groups         // cgroups, for the workers to come
-	store      sdnotify.Store // descriptors that workers left with us
-	settled    bool           // one of our workers has been through the guard's look around
-	turnedDown bool           // a message that wasn't the main process's has been told of
-	announce   bool           // READY has been said to who supervises us
+	groups     groups         // cgroups for later workers
+	store      sdnotify.Store // descriptors that workers left with lifeline
+	settled    bool           // a worker was started, adopted or handed over
+	turnedDown bool           // a refused notify message has been reported
+	announce   bool           // READY=1 has been sent to the supervisor above
 
-	starts, reloads int           // the number of each
-	told            Snapshot      // what Events.State has heard last
-	ends            []journal.Run // not told yet
+	starts, reloads int
+	told            Snapshot      // last passed to Events.State
+	ends            []journal.Run // not yet passed to Events.Ended
 }
 
 // goal is what the loop works towards.
 type goal int
 
 const (
-	keepUp    goal = iota // a worker, as long as the options start it again
-	renewing              // the same, with a new worker as soon as nothing of this one lives
-	endingAll             // nothing that lives
+	keepUp    goal = iota // keep a worker up, as the options say
+	renewing              // keep up, with a new worker once the present worker's tree is gone
+	endingAll             // end everything that lives
 	over                  // run returns
 )
 
 // up reports whether a worker is wanted.
 func (g goal) up() bool { return g <= renewing }
 
-// renew has a new worker follow as soon as nothing of this one lives.
+// renew asks for a new worker once the present worker's tree is gone.
 func (l *loop) renew() { l.goal = max(l.goal, renewing) }
 
-// renewed notes that the new worker is there, or isn't wanted any more.
+// renewed ends the goal renewing: the new worker runs, or is no longer wanted.
 func (l *loop) renewed() {
 	if l.goal == renewing {
 		l.goal = keepUp
@@ -82,7 +82,7 @@ func (l *loop) endAll() {
 	l.at, l.reload.again = time.Time{}, time.Time{}
 }
 
-// event is what a waiting goroutine has to tell; it runs in the loop.
+// event is a function that another goroutine has the loop run.
 type event func()
 
 // post has the loop run e, unless it has finished.
@@ -106,7 +106,7 @@ func newLoop(job Job, sys world) *loop {
 
 func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 	l.ctx = ctx
-	var beat <-chan time.Time // our own heartbeat to who supervises us
+	var beat <-chan time.Time // lifeline's own heartbeat to the supervisor above
 	if period := l.job.Above.WatchdogPeriod; period > 0 {
 		ticker := time.NewTicker(period / 2)
 		defer ticker.Stop()
@@ -157,7 +157,7 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 	return l.last
 }
 
-// workers are all generations that live, the one that counts first.
+// workers returns all generations that live; the worker that counts comes first.
 func (l *loop) workers() []*worker {
 	all := make([]*worker, 0, 2+len(l.leaving))
 	if l.cur != nil {
@@ -169,7 +169,7 @@ func (l *loop) workers() []*worker {
 	return append(all, l.leaving...)
 }
 
-// begin takes on what lives already, or starts the first worker.
+// begin takes over what still lives of the name, or starts the first worker.
 func (l *loop) begin() {
 	in := l.job.Hold.Inherited()
 	switch {
@@ -184,14 +184,14 @@ func (l *loop) begin() {
 	}
 }
 
-// early is how much before its time the timer goes off. The runtime waits in
-// epoll_wait(2), which counts in milliseconds, and then two threads have to
-// wake up one after the other; what is left is slept by nanosleep(2).
+// early is how much before its time the timer fires. The runtime waits in
+// epoll_wait(2), which counts in milliseconds, and then two threads wake up one
+// after the other. nanosleep(2) sleeps the rest.
 const early = 3 * time.Millisecond
 
-// startFailedDelay is the least time between two tries to start what can't be
-// started, whatever --respawn-delay says: no descriptors, no processes to be
-// had. Without it the loop would do nothing else, and say so each time.
+// startFailedDelay is the least time between two failed starts, whatever
+// --respawn-delay says. It keeps the loop from spinning where no descriptors or
+// processes are left.
 const startFailedDelay = 100 * time.Millisecond
 
 // arm sets the one timer to what is due next.
@@ -202,7 +202,7 @@ func (l *loop) arm() {
 	}
 }
 
-// due is when something is to happen if nothing happens.
+// due returns the earliest deadline; zero for none.
 func (l *loop) due() time.Time {
 	next := sooner(l.at, l.reload.again)
 	for _, w := range l.workers() {
@@ -211,7 +211,7 @@ func (l *loop) due() time.Time {
 	return next
 }
 
-// sooner is the earlier of two times, of which zero ones don't count.
+// sooner returns the earlier of two times; a zero time is later than any other.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -219,13 +219,13 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// onTimer does what is due: nothing has happened for as long as a state allows.
+// onTimer does what is due at a deadline.
 func (l *loop) onTimer() {
 	if d := time.Until(l.due()); d > 0 && d <= early {
 		l.sys.nap(d)
 	}
 	for _, w := range l.workers() {
-		w.hear() // what has come in already, first
+		w.hear() // messages that came in before the deadline
 		w.onDeadline(time.Now())
 	}
 	if !l.at.IsZero() && !time.Now().Before(l.at) {
@@ -236,8 +236,8 @@ func (l *loop) onTimer() {
 	}
 }
 
-// onChild reaps children that have ended: workers, and orphans that came to this
-// process.
+// onChild reaps ended children: workers, and orphaned processes that this process
+// adopted.
 func (l *loop) onChild() {
 	for _, w := range l.workers() {
 		w.hear() // while the senders' pids still mean something
@@ -252,7 +252,7 @@ func (l *loop) onChild() {
 		l.onLookEnd(e)
 	}
 	if len(ended) == 0 {
-		return // a look around is dear
+		return // searching the process table is expensive
 	}
 	for _, w := range l.workers() {
 		if w.state == stopping && w.id.Zero() {
@@ -261,7 +261,7 @@ func (l *loop) onChild() {
 	}
 }
 
-// onStop ends every generation. A second request waits with the first.
+// onStop asks every generation to end. A second request changes nothing.
 func (l *loop) onStop() {
 	l.endAll()
 	_ = l.job.Above.Stopping()
@@ -282,8 +282,7 @@ func (l *loop) killAll(why string) {
 	l.finishIfEmpty()
 }
 
-// ended handles the end of a generation: no process of the worker is left. What
-// follows depends on which worker it was.
+// ended handles the end of a generation, when no process of its tree is left.
 func (l *loop) ended(w *worker) {
 	l.releaseAfter(w)
 	l.noteEnd(w)
@@ -293,7 +292,7 @@ func (l *loop) ended(w *worker) {
 	switch {
 	case w == l.next:
 		l.next = nil
-		if l.reload.asked { // the old one is being ended for its sake
+		if l.reload.asked { // the old generation is being ended already, for the takeover
 			l.renew()
 		}
 		l.reloadFailed(w)
@@ -330,7 +329,7 @@ func (l *loop) after(w *worker) {
 	if l.leaseAfter() {
 		return
 	}
-	if l.next != nil { // a reload is on its way: the new one is what there is
+	if l.next != nil { // during a reload the new generation becomes the worker
 		l.succeed()
 		return
 	}
@@ -387,7 +386,7 @@ func (l *loop) finish(err error) {
 	l.reload.answer("error it has ended")
 }
 
-// describe says how the worker stands, for who supervises us.
+// describe returns the worker's status for the supervisor above lifeline.
 func describe(w *worker) string {
 	switch {
 	case w.status != "":

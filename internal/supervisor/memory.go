@@ -8,16 +8,16 @@ import (
 	"lifeline/internal/process"
 )
 
-// weighPeriod is how often a tree's memory is added up, where no cgroup limits it.
+// weighPeriod is how often a tree's memory is added up, where no cgroup limits the tree.
 const weighPeriod = 10 * time.Second
 
-// limitMemory has the worker's cgroup keep --max-memory. Without one, or without
-// the memory controller there (cgroups(7)), the tree is weighed instead.
+// limitMemory sets --max-memory in the worker's cgroup. Without a cgroup or its memory
+// controller (cgroups(7)), the loop adds up the tree's memory instead.
 func (w *worker) limitMemory() {
 	w.limited = w.cgroup != nil && w.l.o.MaxMemory > 0 && w.cgroup.LimitMemory(w.l.o.MaxMemory) == nil
 }
 
-// planWeighing makes the next weighing due, where there is to be one.
+// planWeighing sets when the tree's memory is next added up.
 func (w *worker) planWeighing() {
 	w.weighAt = time.Time{}
 	if w.l.o.MaxMemory > 0 && !w.limited && (w.state == starting || w.state == up) {
@@ -25,7 +25,7 @@ func (w *worker) planWeighing() {
 	}
 }
 
-// weigh adds up what the tree uses, beside the loop.
+// weigh adds up the tree's memory, beside the loop.
 func (w *worker) weigh() {
 	w.planWeighing()
 	l, tree := w.l, w.tree()
@@ -35,8 +35,8 @@ func (w *worker) weigh() {
 	}()
 }
 
-// onWeighed ends a worker whose tree uses too much; with --respawn another one
-// starts at once.
+// onWeighed ends a worker whose tree uses too much memory; with --respawn another
+// worker starts at once.
 func (w *worker) onWeighed(n int64) {
 	l := w.l
 	if n <= l.o.MaxMemory || w.state != starting && w.state != up {
@@ -49,7 +49,7 @@ func (w *worker) onWeighed(n int64) {
 	w.stop(l.o.stopSignal())
 }
 
-// overLimit tells whether the kernel killed the worker because its cgroup had no
+// overLimit reports whether the kernel killed the worker because its cgroup had no
 // memory left.
 func (w *worker) overLimit(e process.Exit) bool {
 	return w.limited && e.Status.Signaled() && w.cgroup != nil && w.cgroup.OOMKills() > 0

@@ -12,13 +12,13 @@ import (
 	"lifeline/internal/process"
 )
 
-// Options are those of the command line, parsed straight into here. Durations
-// of zero mean "off" unless said otherwise.
+// Options holds the command line's options, parsed straight into its fields. A
+// duration of zero means "off" unless a field says otherwise.
 type Options struct {
 	StopSignal process.Signal // asks the tree to end; zero means SIGTERM
-	KillAfter  time.Duration  // from that to SIGKILL
+	KillAfter  time.Duration  // from the stop signal to SIGKILL
 	KillMode   KillMode       // who gets the stop signal
-	MaxRuntime time.Duration  // the worker is ended after this; with Respawn, renewed
+	MaxRuntime time.Duration  // the worker is ended after this time; Respawn starts another
 	MaxMemory  int64          // bytes of the whole tree; 0 for no limit
 	MinRuntime time.Duration  // a success that comes sooner counts as a failure
 
@@ -28,7 +28,7 @@ type Options struct {
 	process.Conditions
 
 	Leftovers  string // terminate, keep, follow
-	EndOrphans bool   // a worker dies with its supervisor, and one that did not is ended
+	EndOrphans bool   // a worker dies with its supervisor, and an orphan is ended
 
 	Respawn         bool
 	RespawnOn       When
@@ -42,23 +42,23 @@ type Options struct {
 	OnHUP HUP // what SIGHUP to lifeline means; "" passes it on under Respawn, else stops
 
 	Notify       bool          // the worker says READY=1
-	NotifyAccess Access        // who may speak for it
+	NotifyAccess Access        // which processes may speak for the worker
 	ReadyBy      ReadyBy       // "" is by notify where Notify is set, else by time
-	ReadyTimeout time.Duration // how long that may take
+	ReadyTimeout time.Duration // how long becoming ready may take
 	Watchdog     time.Duration // the longest time between two heartbeats
 
-	ReadyCheck    probe.Target  // makes it ready; "" for none
-	HealthCheck   probe.Target  // keeps it up; "" for none
-	CheckInterval time.Duration // between two looks
-	CheckTimeout  time.Duration // how long one may take
-	CheckFailures int           // the number in a row that ends the worker
+	ReadyCheck    probe.Target  // its success makes the worker ready; "" for none
+	HealthCheck   probe.Target  // its failures end the worker; "" for none
+	CheckInterval time.Duration // between two checks
+	CheckTimeout  time.Duration // how long a check may take
+	CheckFailures int           // the number of failures in a row that ends the worker
 
-	Listen         Sockets       // opened by us, handed to the worker
+	Listen         Sockets       // opened by lifeline, handed to the worker
 	ReloadTimeout  time.Duration // how long a new generation may take to become ready
-	ReloadRetries  int           // how often a reload that has failed is tried again
+	ReloadRetries  int           // how often a failed reload is tried again
 	ReadyAfter     time.Duration // without Notify, a worker that has lived for this time is ready
 	ReloadOnChange string        // a file: reload when it has changed
-	Settle         time.Duration // how long a ready one must live before the old one is asked to end
+	Settle         time.Duration // how long a new ready worker must live before the old worker is asked to end
 }
 
 // HUP says what SIGHUP to lifeline means.
@@ -87,7 +87,7 @@ const (
 	ByNotify   ReadyBy = "notify"   // READY=1, or takeover on LIFELINE_FD
 	ByTakeover ReadyBy = "takeover" // takeover on LIFELINE_FD
 	ByCheck    ReadyBy = "check"    // ReadyCheck succeeds
-	ByTime     ReadyBy = "time"     // it has been executed; in a reload, and has lived for ReadyAfter
+	ByTime     ReadyBy = "time"     // the command was executed; in a reload, it has also lived for ReadyAfter
 )
 
 // waits reports whether the worker has to say that it is ready.
@@ -105,7 +105,7 @@ func (o *Options) readyBy() ReadyBy {
 	return ByTime
 }
 
-// unready says what a worker lacks that has ended before it was ready.
+// unready returns what was missing when a worker ended before it was ready.
 func (o *Options) unready() string {
 	switch o.readyBy() {
 	case ByTakeover:
@@ -135,7 +135,7 @@ const (
 	ControlGroup KillMode = "control-group" // the whole tree at once
 )
 
-// Limit is N starts within a time: 5/1m.
+// Limit is a number of starts within a time, such as 5/1m.
 type Limit struct {
 	N      int
 	Within time.Duration

@@ -10,8 +10,8 @@ import (
 	"lifeline/internal/sdnotify"
 )
 
-// What sd_notify(3) says of a worker's own words, where the table of the package
-// doc has no entry for it; docs/sd_notify.md has the whole list.
+// TestOwnWords tests the messages of sd_notify(3) that the table of the package doc
+// leaves out; docs/sd_notify.md has the whole list.
 func TestOwnWords(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Notify: true, ReadyTimeout: time.Minute}
 	for _, c := range []struct {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Recycle says when a worker that is well is replaced by a new one: at an age, or
-// at a time of day. The zero value is never.
+// Recycle says when a healthy worker is replaced: at an age or at a time of day. The
+// zero value means never.
 type Recycle struct {
 	After time.Duration
 	Daily bool
@@ -39,12 +39,12 @@ func (r *Recycle) String() string {
 	return ""
 }
 
-// next is when a worker that was started at began is replaced; zero for never.
+// next returns when a worker that was started at began is replaced; zero for never.
 func (r Recycle) next(began, now time.Time) time.Time {
 	switch {
 	case r.Daily:
-		// By the clock on the wall, which time.Date gives: it may be set, and the
-		// machine may be suspended.
+		// time.Date gives a wall clock time, which stays right when the clock is set or
+		// the machine is suspended.
 		h, m := int(r.Clock/time.Hour), int(r.Clock%time.Hour/time.Minute)
 		at := time.Date(now.Year(), now.Month(), now.Day(), h, m, 0, 0, now.Location())
 		if !at.After(now) {
@@ -57,12 +57,11 @@ func (r Recycle) next(began, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// recycleAgain is when one that couldn't be replaced is to be, at the latest.
+// recycleAgain is the longest time until lifeline tries again to replace a worker.
 const recycleAgain = time.Hour
 
-// onRecycle replaces a worker that is well: by a reload where two generations may
-// run side by side, because they share the sockets or speak of takeover; else it
-// is ended first.
+// onRecycle replaces a healthy worker. A reload does so where generations share
+// sockets or say takeover; otherwise the worker is ended first.
 func (w *worker) onRecycle() {
 	l := w.l
 	w.recycleAt = time.Now().Add(recycleAgain)
@@ -70,7 +69,7 @@ func (w *worker) onRecycle() {
 		w.recycleAt = time.Now().Add(d)
 	}
 	switch {
-	case w != l.cur || l.next != nil || !l.reload.again.IsZero(): // it is being replaced
+	case w != l.cur || l.next != nil || !l.reload.again.IsZero(): // a replacement is under way
 	case (len(l.o.Listen) > 0 || l.o.readyBy() == ByTakeover) && !l.socketsLost() && l.leaseRefuses() == "":
 		l.onReload(nil)
 	default:

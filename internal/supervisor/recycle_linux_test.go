@@ -43,8 +43,8 @@ func TestRecycle(t *testing.T) {
 	})
 }
 
-// One that was adopted has the sockets alone: its reload was refused every hour, and
-// it was never replaced.
+// TestRecycleAdopted recycles an adopted worker, which alone has the sockets. Its reload
+// was refused every hour, and the worker was never replaced.
 func TestRecycleAdopted(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, ReadyAfter: time.Second,
 		Listen: Sockets{{Network: "unix", Address: "@lifeline-recycle-adopted"}}, Recycle: Recycle{After: 24 * time.Hour}}
@@ -55,7 +55,7 @@ func TestRecycleAdopted(t *testing.T) {
 		f.state()
 		f.took()
 		f.sleep(24*time.Hour + time.Minute)
-		// It isn't our child: the fake's end of it doesn't come by SIGCHLD.
+		// SIGCHLD tells nothing of the worker's end: the worker isn't lifeline's child.
 		if log := f.took(); !slices.Equal(log, []string{"SIGTERM", "kill", "start"}) {
 			t.Errorf("at its time it did %q, and said %q", log, f.warned)
 		}
@@ -93,7 +93,8 @@ func TestRecycleNext(t *testing.T) {
 	}
 }
 
-// A reload that has failed is tried again, and the old generation goes on.
+// TestReloadRetries shows that a failed reload is tried again while the old generation
+// goes on.
 func TestReloadRetries(t *testing.T) {
 	o := reloadOptions
 	o.Notify, o.ReloadRetries = false, 2
@@ -113,7 +114,7 @@ func TestReloadRetries(t *testing.T) {
 		if log := f.took(); !slices.Equal(log, []string{"start beside"}) {
 			t.Errorf("after a second it did %q", log)
 		}
-		f.l.post(func() { f.startOK = nil }) // it has been mended
+		f.l.post(func() { f.startOK = nil }) // starts succeed again
 		f.sleep(4 * time.Second)
 		if log := f.took(); !slices.Equal(log, []string{"start beside", "SIGTERM 1001"}) {
 			t.Errorf("after three seconds it did %q", log)

@@ -17,25 +17,24 @@ import (
 	"lifeline/procscan"
 )
 
-// reload is one hot reload, from the wish to the outcome.
+// reload is one hot reload, from the request to the outcome.
 //
-//	wish ──► new generation starts beside the old ──► it takes over:
-//	           │                          overlap:  READY=1 (or ReadyAfter) and alive for Settle,
-//	           │                                    then the old one is asked to end
-//	           │                          takeover: the word on LIFELINE_FD; the old one is ended,
-//	           │                                    and when nothing of it is left, "ok" goes out
-//	           └► it ends, or is silent for ReloadTimeout: the old one goes on,
-//	              and ReloadRetries times another one is tried
+//	request ──► the new generation starts beside the old ──► the new generation takes over:
+//	         │                        overlap:  READY=1 (or ReadyAfter) and alive for Settle,
+//	         │                                  then the old worker is asked to end
+//	         │                        takeover: said on LIFELINE_FD; the old worker is ended,
+//	         │                                  and "ok" goes out when its tree is empty
+//	         └► the new generation ends, or isn't ready within ReloadTimeout:
+//	            the old worker goes on, and up to ReloadRetries retries follow
 type reload struct {
 	began   time.Time
 	waiting []*request
 	asked   bool      // the new generation has said takeover
-	failed  int       // tries that have
+	failed  int       // failed tries
 	again   time.Time // when the next try is due; zero for none
 }
 
-// retryDelay is the pause after the first try that has failed. It doubles up to
-// retryMaxDelay.
+// retryDelay is the pause after the first failed try; it doubles up to retryMaxDelay.
 const (
 	retryDelay    = time.Second
 	retryMaxDelay = time.Minute
@@ -48,8 +47,7 @@ func (r *reload) answer(format string, args ...any) {
 	r.waiting = nil
 }
 
-// onReload begins a reload, for SIGUSR2 or for lifeline reload, which waits for the
-// outcome.
+// onReload begins a reload. r is the waiting `lifeline reload`; nil for SIGUSR2.
 func (l *loop) onReload(r *request) {
 	refuse := func(why string) {
 		l.job.Warn("reload ignored: %s", why)
@@ -83,7 +81,7 @@ func (l *loop) onReload(r *request) {
 		return
 	}
 	l.reload = reload{began: time.Now(), waiting: l.reload.waiting}
-	if l.cur == nil { // nothing to reload: what starts is the new code anyway
+	if l.cur == nil { // without a worker, an ordinary start runs the new code
 		if r != nil {
 			l.waiting = append(l.waiting, r)
 		}
@@ -97,8 +95,8 @@ func (l *loop) onReload(r *request) {
 	l.try()
 }
 
-// socketsLost reports that only the worker, which was adopted, has the listening
-// sockets. A descriptor can't be taken from there without the right to trace it.
+// socketsLost reports whether only an adopted worker has the listening sockets. Taking
+// its descriptors would need the right to trace the worker (pidfd_getfd(2)).
 func (l *loop) socketsLost() bool {
 	return l.cur != nil && !l.cur.ours && len(l.o.Listen) > 0 && len(l.sockets.list) == 0
 }
@@ -123,10 +121,10 @@ func (l *loop) try() {
 	w.running()
 }
 
-// takeOver ends the old generation: the new one serves, and has shown that it stays. The old
-// one may drain.
+// takeOver makes the new generation the worker, after its probation, and asks the old
+// generation to end. The old generation may drain.
 func (l *loop) takeOver(w *worker) {
-	l.onChild() // it may have ended at this very moment
+	l.onChild() // the new generation may have ended at this very moment
 	if w != l.next {
 		return
 	}
@@ -137,28 +135,27 @@ func (l *loop) takeOver(w *worker) {
 	old.stop(l.o.stopSignal())
 }
 
-// promote makes the new generation the one that counts.
+// promote makes the new generation the worker that counts.
 func (l *loop) promote() {
 	w := l.next
 	crash.Point("reload.ready")
 	l.next, l.cur = nil, w
 	l.reloads++
-	l.renewed() // one that was asked for meanwhile has got its new worker
+	l.renewed() // the new generation answers a restart that was asked for meanwhile
 	l.job.Hold.SetWorker(w.generation, w.id)
 	w.upNow()
 	crash.Point("reload.over")
 	l.reloaded(w)
 }
 
-// reloaded tells those that wait for it.
+// reloaded answers the waiting commands.
 func (l *loop) reloaded(w *worker) {
 	l.answer("ok pid %d", w.id.PID)
 	l.reload.answer("ok pid %d, after %s", w.id.PID, time.Since(l.reload.began).Round(time.Millisecond))
 	_ = l.job.Above.Status(describe(w))
 }
 
-// succeed makes the new generation the worker: the old generation is gone,
-// whether it was waiting for that or not.
+// succeed makes the new generation the worker when the old generation is gone.
 func (l *loop) succeed() {
 	w := l.next
 	switch {
@@ -167,20 +164,20 @@ func (l *loop) succeed() {
 		l.grant()
 	case w.word != silent || !w.probation.IsZero():
 		l.promote()
-	default: // it is still starting, and now that is all there is to it
+	default: // the new generation is still starting, from now on as an ordinary start
 		l.next, l.cur = nil, w
 		l.renewed()
-		l.waiting, l.reload.waiting = append(l.waiting, l.reload.waiting...), nil // its end is an answer, too
+		l.waiting, l.reload.waiting = append(l.waiting, l.reload.waiting...), nil // its end is also an answer
 		l.job.Hold.SetWorker(w.generation, w.id)
 		w.enter(starting, shorter(l.readyTimeout(), l.o.MaxRuntime))
 	}
 }
 
-// onTakeover handles a new generation that is ready and wants to be alone. The old one
-// is ended first; after says when that is done.
+// onTakeover handles takeover on LIFELINE_FD: the new generation is ready and wants to
+// be alone. The old generation is ended first; then succeed grants "ok".
 func (w *worker) onTakeover() {
 	l := w.l
-	if w.state == stopping { // there is no ok for one that is being ended
+	if w.state == stopping { // a worker that is being ended gets no ok
 		return
 	}
 	w.word = asksAlone
@@ -192,14 +189,14 @@ func (w *worker) onTakeover() {
 		return
 	}
 	l.reload.asked = true
-	w.deadline, w.probation = time.Time{}, time.Time{} // the old one's KillAfter counts now
+	w.deadline, w.probation = time.Time{}, time.Time{} // the old worker's KillAfter counts now
 	l.cur.because(journal.Stopped, "replaced by a reload")
 	l.cur.stop(l.o.stopSignal())
 }
 
-// grant says ok to the worker that counts, if it has said takeover, when no
-// other generation is left: one may still drain from a reload before, or
-// because this one said takeover when it had been taken for ready already.
+// grant says ok to a worker that has said takeover, when no other generation is left.
+// An old generation may still drain from an earlier reload, or because the worker
+// counted as ready before it said takeover.
 func (l *loop) grant() {
 	if w := l.cur; w != nil && w.word == asksAlone && len(l.leaving) == 0 {
 		w.word = saidReady
@@ -207,7 +204,7 @@ func (l *loop) grant() {
 	}
 }
 
-// reloadFailed handles the end of the new generation; the old one goes on.
+// reloadFailed handles the end of the new generation; the old generation goes on.
 func (l *loop) reloadFailed(w *worker) {
 	why := "the new one ended at once"
 	var end *EndError
@@ -241,8 +238,8 @@ func (l *loop) reloadFailed(w *worker) {
 	l.reload.answer("error %s: %s", what, why)
 }
 
-// forgetRetry drops a planned retry: what starts instead is the new code anyway, and
-// its start the answer.
+// forgetRetry drops a planned retry, because the next start runs the new code anyway.
+// That start answers the waiting commands.
 func (l *loop) forgetRetry() {
 	if !l.reload.again.IsZero() {
 		l.reload.again = time.Time{}
@@ -250,9 +247,8 @@ func (l *loop) forgetRetry() {
 	}
 }
 
-// mark is a place in our own output, by which the new generation's last words
-// are found again if that output is a file: a log, or cron's own. From a pipe
-// or a terminal nothing can be read back, but there a person reads along.
+// mark is a position in lifeline's own output. When the output is a file, the new
+// generation's last lines are read back from there.
 type mark struct{ size [3]int64 }
 
 func markOutput() (m mark) {
@@ -267,13 +263,13 @@ func markOutput() (m mark) {
 
 const tailMax = 1000
 
-// tail is the last few lines since the mark, in one.
+// tail returns the last three lines since the mark, joined.
 func (m mark) tail() string {
 	for fd := 2; fd >= 1; fd-- { // errors first
 		if m.size[fd] == 0 {
 			continue
 		}
-		// The descriptor may be for writing only; the file it leads to isn't.
+		// The descriptor may be write-only, so the file is opened again.
 		f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 		if err != nil {
 			continue

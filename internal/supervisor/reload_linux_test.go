@@ -16,8 +16,8 @@ import (
 	"lifeline/procscan"
 )
 
-// duo is a world with two generations in it: what is done to one leaves the
-// other alone, and each has a notify socket and a line of its own.
+// duo is a world with two independent generations, each with its own notify socket and
+// LIFELINE_FD.
 type duo struct {
 	*fake
 	lines  []int // the workers' ends of LIFELINE_FD
@@ -50,7 +50,7 @@ func (d *duo) init() {
 		}
 	}
 	d.l.sys.kill = func(t process.Tree) error {
-		d.l.post(func() { // it runs beside the loop
+		d.l.post(func() { // kill runs beside the loop
 			d.did("kill %d", t.Root.PID)
 			for _, pid := range mine(t) {
 				d.end(pid, unix.WaitStatus(unix.SIGKILL))
@@ -76,7 +76,7 @@ func (d *duo) init() {
 	}
 }
 
-// word has the newest generation say something on LIFELINE_FD.
+// word writes text on LIFELINE_FD for the newest generation.
 func (d *duo) word(text string) {
 	d.state()
 	_, _ = unix.Write(d.lines[len(d.lines)-1], []byte(text+"\n"))
@@ -90,7 +90,7 @@ func (d *duo) word(text string) {
 	d.state()
 }
 
-// heard is what the newest generation has been told on LIFELINE_FD.
+// heard returns what the newest generation was told on LIFELINE_FD.
 func (d *duo) heard() string {
 	d.state()
 	var buf [64]byte
@@ -98,7 +98,7 @@ func (d *duo) heard() string {
 	return string(buf[:max(n, 0)])
 }
 
-// ask is `lifeline VERB`; what came of it is in answer.
+// ask sends verb as `lifeline VERB` does; the outcome is in answer.
 func (d *duo) ask(verb string) {
 	ours, theirs := net.Pipe()
 	d.answer = make(chan string, 1)
@@ -113,7 +113,7 @@ func (d *duo) ask(verb string) {
 
 func (d *duo) ready() { d.state(); d.say(sdnotify.Message{Ready: true}); d.state() }
 
-// pid is the worker that counts, 0 for none.
+// pid returns the pid of the worker that counts, 0 for none.
 func (d *duo) pid() int {
 	d.state()
 	if d.l.cur == nil {
@@ -125,8 +125,8 @@ func (d *duo) pid() int {
 var reloadOptions = Options{Respawn: true, RespawnDelay: 5 * time.Second, KillAfter: 10 * time.Second, Umask: -1,
 	Notify: true, ReadyTimeout: 90 * time.Second, ReloadTimeout: time.Minute, ReadyAfter: time.Second, Settle: time.Second}
 
-// A reload, event by event. Each begins with the old generation, pid 1001, up,
-// and a reload just asked for, which has started 1002.
+// TestReload tests a reload event by event. Each case begins with the old generation,
+// pid 1001, up and the new generation, 1002, just started.
 func TestReload(t *testing.T) {
 	quiet := reloadOptions
 	quiet.Notify = false
@@ -143,7 +143,7 @@ func TestReload(t *testing.T) {
 		o      Options
 		play   func(*duo)
 		did    string // after the start of 1002; signals come first
-		pid    int    // the one that counts in the end
+		pid    int    // the worker that counts in the end
 		answer string // its beginning, "" for none yet
 	}{
 		{"ready and settled: the old one may drain", reloadOptions, settled, "SIGTERM 1001", 1002, "ok pid 1002, after 1s"},
@@ -232,7 +232,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// ready brings the first worker up. Its notify socket is the fake's own.
+// ready brings the first worker up, which uses the fake's own notify socket.
 func (f *fake) ready(o Options) {
 	if o.Notify {
 		f.say(sdnotify.Message{Ready: true})
@@ -246,7 +246,7 @@ func (d *duo) close() {
 	}
 }
 
-// "ok" goes out when the old generation is gone, never before.
+// TestTakeoverWord shows that "ok" goes out only when the old generation is gone.
 func TestTakeoverWord(t *testing.T) {
 	supervised(t, reloadOptions, nil, func(f *fake) {
 		d := &duo{fake: f}
@@ -273,7 +273,7 @@ func TestTakeoverWord(t *testing.T) {
 		if s := d.state(); s != "up" || d.pid() != 1002 {
 			t.Errorf("%s, pid %d", s, d.pid())
 		}
-		d.word("takeover") // there is nobody left to take over from
+		d.word("takeover") // no old generation is left
 		if got := d.heard(); got != "ok\n" {
 			t.Errorf("heard %q", got)
 		}
@@ -281,7 +281,8 @@ func TestTakeoverWord(t *testing.T) {
 	})
 }
 
-// When there can be no reload, it says so; when nothing runs, it starts.
+// TestReloadRefused shows that an impossible reload is refused, and that a reload
+// without a worker is a start.
 func TestReloadRefused(t *testing.T) {
 	o := reloadOptions
 	for _, c := range []struct {
@@ -342,8 +343,8 @@ func TestReloadRefused(t *testing.T) {
 	})
 }
 
-// One that was taken for ready before it said takeover: the old one drains
-// already, and the word goes out when it is gone all the same.
+// TestTakeoverLate lets a generation say takeover after it counted as ready. The old
+// generation drains already, and "ok" goes out when it is gone.
 func TestTakeoverLate(t *testing.T) {
 	o := reloadOptions
 	o.Notify = false
@@ -367,8 +368,8 @@ func TestTakeoverLate(t *testing.T) {
 	})
 }
 
-// A reload that is asked for when the old worker has ended, and the loop hasn't
-// heard of it, is an ordinary start.
+// TestReloadAfterTheEnd shows that a reload is an ordinary start when the old worker has
+// just ended.
 func TestReloadAfterTheEnd(t *testing.T) {
 	o := reloadOptions
 	o.Notify = false

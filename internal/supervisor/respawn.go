@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// stableAfter is how long a worker must have been up for the delays to begin
-// again from the first.
+// stableAfter is how long a worker must have been ready to reset the delays to the
+// first.
 const stableAfter = 10 * time.Second
 
-// backoff decides whether and when there is another worker.
+// backoff decides whether and when another worker starts.
 type backoff struct {
 	o        *Options
 	restarts int // in a row
@@ -25,8 +25,8 @@ func (b *backoff) began(t time.Time) {
 	}
 }
 
-// again decides after a worker's end (nil: well). why says, for a person, why
-// there won't be another one; it is empty where none is expected.
+// again decides whether another worker starts after end (nil for success). Why is
+// the warning to print when no worker follows; empty where none is needed.
 func (b *backoff) again(end error, now time.Time) (yes bool, why string) {
 	var failed *EndError
 	isFailed := errors.As(end, &failed)
@@ -52,8 +52,8 @@ func (b *backoff) again(end error, now time.Time) (yes bool, why string) {
 	return true, ""
 }
 
-// next gives the pause before the next start, after a worker that was up and
-// ready for that time.
+// next returns the pause before the next start, after a worker that was ready for
+// the time up.
 func (b *backoff) next(up time.Duration) time.Duration {
 	if up >= max(stableAfter, b.delay()) {
 		b.restarts = 0
@@ -62,9 +62,9 @@ func (b *backoff) next(up time.Duration) time.Duration {
 	return jitter(b.delay())
 }
 
-// delay is the pause before the present restart. The formula is systemd's
-// (RestartSteps= and RestartMaxDelaySec=, systemd.service(5)): it grows by a
-// constant factor, from RespawnDelay to RespawnMaxDelay in RespawnSteps steps.
+// delay returns the pause before the present restart. The pause grows by a constant
+// factor, from RespawnDelay to RespawnMaxDelay in RespawnSteps steps. The formula is
+// systemd's (RestartSteps= and RestartMaxDelaySec=, systemd.service(5)).
 func (b *backoff) delay() time.Duration {
 	first, last, n := b.o.RespawnDelay, b.o.RespawnMaxDelay, b.restarts
 	switch {
@@ -77,8 +77,8 @@ func (b *backoff) delay() time.Duration {
 	return time.Duration(float64(first) * factor)
 }
 
-// jitter lengthens d by up to a tenth, so that many workers that fell
-// together don't rise together.
+// jitter lengthens d by up to a tenth, to spread the restarts of workers that ended
+// together.
 func jitter(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0

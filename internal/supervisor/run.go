@@ -18,23 +18,22 @@ import (
 	"lifeline/procscan"
 )
 
-// Hold is the name the worker runs under: what the loop needs of the guard.
-// [Unguarded] is the one of `lifeline run`. A generation is the id of one
-// worker.
+// Hold is what the loop needs of the guard: the name that the worker runs under.
+// `lifeline run` uses [Unguarded]. A generation is the id of one worker.
 type Hold interface {
 	Environ(generation string) []string // the marker
 	RunFile() int                       // descriptor for the worker to inherit, 0 for none
 	CgroupPrefix() string
-	// Launch calls fork when no other instance can start, and notes its worker. A
-	// *guard.HeldError says that another instance has the name, a
-	// *guard.OrphanError that a worker without a supervisor lives.
+	// Launch calls fork while no other instance can start, and notes its worker. The
+	// error is a *guard.HeldError when another instance has the name, and a
+	// *guard.OrphanError when an orphan lives.
 	Launch(ctx context.Context, generation string, fork func() (procscan.ID, error)) (procscan.ID, error)
-	// LaunchBeside is Launch for a second generation. It notes no worker, and what
-	// belongs to the worker old is no other instance.
+	// LaunchBeside is Launch for a second generation. It notes no worker, and does
+	// not count old and its processes as another instance.
 	LaunchBeside(ctx context.Context, old procscan.ID, fork func() (procscan.ID, error)) (procscan.ID, error)
 	SetWorker(generation string, id procscan.ID) // another process counts now
 	Ended()                                      // the worker has ended
-	Inherited() guard.Inherited                  // what lives already
+	Inherited() guard.Inherited                  // what an earlier supervisor left alive
 	Paused() bool
 	Control() (path string)    // where commands come in, "" for nowhere
 	Restored() <-chan struct{} // files of the name were put back; nil for never
@@ -46,26 +45,25 @@ type Job struct {
 	Hold    Hold
 	Argv    []string
 	Warn    func(format string, args ...any) // one line for a person
-	// Events, where not nil, are told what happens.
+	// Events are called with what happens; nil functions are left out.
 	Events Events
-	// Stdio are the worker's descriptors 0, 1 and 2; the zero value means our
-	// own.
+	// Stdio holds the worker's descriptors 0, 1 and 2; the zero value means
+	// lifeline's own.
 	Stdio [3]int
-	// Helpers are processes of ours that are no worker's, where there may be any.
+	// Helpers returns lifeline's children that belong to no worker; nil for none.
 	Helpers func() []procscan.ID
 	// Above is the supervisor of lifeline itself, by sd_notify; zero for none.
 	Above sdnotify.Client
 	// Lease is the cluster's; nil for one that always holds.
 	Lease Lease
-	// Become replaces this process by a newer lifeline, to which it hands the
-	// state; it returns only when that fails. nil where that can't be done, in a
-	// cluster.
+	// Become replaces this process by a newer lifeline and hands it the state. It
+	// returns only when the replacement fails. It is nil in a cluster.
 	Become func(state []byte) error
-	// Taken is the state that an older lifeline has handed to this one.
+	// Taken is the state that an older lifeline has handed to this process.
 	Taken []byte
 }
 
-// EndError is how the last worker ended, when that wasn't well.
+// EndError says how the last worker failed.
 type EndError struct {
 	Code int
 	Text string // for a person; empty where the worker's own word is enough
@@ -73,35 +71,35 @@ type EndError struct {
 
 func (e *EndError) Error() string { return e.Text }
 
-// world is everything outside the loop that a test wants to hold in its hands.
+// world holds everything outside the loop that a test replaces.
 type world struct {
-	thread   func(func()) // runs it on the thread that all workers hang on
+	thread   func(func()) // runs a function on the thread that forks all workers
 	start    func(process.Spec) (procscan.ID, error)
 	stop     func(t process.Tree, sig unix.Signal) (asked []procscan.ID)
 	stopMain func(procscan.ID, unix.Signal) // asks the main process alone
-	// permitted reports whether it may be signalled (kill(2)).
+	// permitted reports whether lifeline may signal the process (kill(2)).
 	permitted func(procscan.ID) bool
 	kill      func(t process.Tree) error
 	members   func(t process.Tree) []procscan.ID
 	alone     func(but []procscan.ID) bool
 	reap      func() []process.Exit
 	send      func(procscan.ID, unix.Signal)
-	wait      func(procscan.ID) // until it has ended, for those that aren't our children
+	wait      func(procscan.ID) // waits for the end of a process that isn't lifeline's child
 	lookup    func(pid int) (procscan.Stat, error)
 	hear      func(address string, member func(pid int) bool) (receiver, error)
 	line      func(*worker) (theirs int, err error) // makes LIFELINE_FD
 	nap       func(time.Duration)                   // nanosleep(2)
-	// foreground reports that what is typed on the terminal reaches this process
-	// and the worker, which then shares its process group.
+	// foreground reports whether what is typed on the terminal reaches this process
+	// and the worker, which share a process group.
 	foreground  func() bool
 	sharedGroup bool
 	hungUp      func() bool            // the terminal that this process was started on has gone
-	cgroup      func() *process.Cgroup // a new one; nil where there is none to be had
+	cgroup      func() *process.Cgroup // makes a cgroup; nil where that fails
 
-	ask       func(context.Context, probe.Target) error // of a check
+	ask       func(context.Context, probe.Target) error // runs a check by connection
 	look      func(process.Spec) (procscan.ID, error)   // starts the command of a check
 	memory    func(process.Tree) int64
-	killGroup func(pid int) // a process group
+	killGroup func(pid int) // kills a process group
 }
 
 // receiver is the worker's notify socket.
@@ -113,8 +111,8 @@ type receiver interface {
 	Close() error
 }
 
-// killPatience is how long a tree that gets SIGKILL over and over may take to
-// go before lifeline says that it can't be ended.
+// killPatience is how long lifeline repeats SIGKILL to a tree before it says that
+// the tree can't be ended.
 const killPatience = 30 * time.Second
 
 func theWorld(job Job, thread func(func())) world {
@@ -157,12 +155,11 @@ func theWorld(job Job, thread func(func())) world {
 	}
 }
 
-// Run supervises the job until its worker has ended and isn't to be started
-// again, or until ctx ends or a signal asks for the end. nil means that the
-// worker ended well; an *[EndError] how it didn't; any other error, that
-// nothing was started.
+// Run supervises the job until its worker has ended for good, ctx ends or a signal
+// asks for the end. It returns nil when the worker ended well and an *[EndError]
+// when it failed. Any other error means that nothing was started.
 func Run(ctx context.Context, job Job) error {
-	_ = process.Adopting() // without it the marker alone finds what was orphaned
+	_ = process.Adopting() // where this fails, the marker still finds orphaned processes
 	chld := make(chan os.Signal, 1)
 	signal.Notify(chld, unix.SIGCHLD)
 	signals := make(chan os.Signal, 16)
@@ -172,10 +169,10 @@ func Run(ctx context.Context, job Job) error {
 	for _, sig := range first {
 		catch(signals, sig, terminal != nil)
 	}
-	// Workers are forked on this thread, the main one: until a worker is the
-	// command it has this thread's name, which announces the start, and its death
-	// signal comes when this thread ends (prctl(2)). It does nothing else: one that
-	// waits for a disk wouldn't die before the disk has answered.
+	// Workers are forked on this main thread. Until execve a worker has this thread's
+	// name, which announces the start. Its death signal comes when this thread ends
+	// (prctl(2)). The thread does nothing else, because a thread that waits for a disk
+	// dies only after the disk has answered.
 	runtime.LockOSThread()
 	forks := make(chan func())
 	l := newLoop(job, theWorld(job, func(f func()) {
@@ -183,8 +180,8 @@ func Run(ctx context.Context, job Job) error {
 		forks <- func() { f(); close(done) }
 		<-done
 	}))
-	// The command has the terminal: in a group of its own it would be in the
-	// background there, and stopped as soon as it reads (termios(3)).
+	// The command shares lifeline's process group on a terminal: in a background
+	// group it would be stopped when it reads (termios(3)).
 	l.sys.foreground, l.sys.sharedGroup, l.sys.hungUp = terminal.Foreground, terminal != nil, terminal.HungUp
 	defer l.sockets.close()
 	defer l.groups.remove()

@@ -8,19 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// realTimeDelay is how long after the start the real-time signals are caught. Go
-// changes threads twice for each signal that it begins to catch, which a command
-// of a few milliseconds would pay for 31 of them. One that comes before is lost.
+// realTimeDelay is how long after the start lifeline begins to catch the real-time
+// signals. Go changes threads twice for each of these 31 signals, which would delay a
+// command of a few milliseconds. A signal that comes earlier is lost.
 const realTimeDelay = 100 * time.Millisecond
 
-// catch takes a signal, to act on it or to pass it on. One that was ignored when
-// lifeline started (nohup) stays ignored. SIGPIPE and SIGXFSZ are caught:
-// ignored ones would be inherited, and a full disk or a closed pipe behind our
-// messages is no reason to leave the worker alone. SIGCONT tells that lifeline
-// was stopped. Go's runtime sends SIGURG to itself all the time, so SIGURG can't be
-// passed on. Nor can 32 to 34, which the runtime leaves to a C library: SIGRTMIN
-// ends lifeline (runtime, sigtab_linux_generic.go and sigfwdgo). On a terminal the
-// signals of job control stop lifeline as they stop the command.
+// catch takes a signal, to act on it or to pass it on:
+//   - A signal that was ignored when lifeline started (nohup) stays ignored.
+//   - SIGPIPE and SIGXFSZ are caught: a closed pipe or a full disk behind lifeline's
+//     messages must not end lifeline, and the worker would inherit ignored signals.
+//   - SIGCONT shows that lifeline was stopped.
+//   - SIGURG can't be passed on, because Go's runtime sends it to itself all the time.
+//   - 32 to 34 can't be passed on: Go's runtime leaves them to a C library, and SIGRTMIN
+//     ends lifeline (runtime, sigtab_linux_generic.go and sigfwdgo).
+//   - On a terminal, the signals of job control stop lifeline as they stop the command.
 func catch(c chan<- os.Signal, sig unix.Signal, terminal bool) {
 	switch {
 	case sig == unix.SIGKILL, sig == unix.SIGSTOP, sig == unix.SIGCHLD, sig == unix.SIGURG:
@@ -47,7 +48,7 @@ func (l *loop) onSignal(sig unix.Signal) {
 	case unix.SIGUSR2:
 		l.onReload(nil)
 	case unix.SIGWINCH:
-		if !l.sys.foreground() { // there the terminal has told the worker itself
+		if !l.sys.foreground() { // in the foreground the terminal signals the worker, too
 			l.passOn(sig)
 		}
 	case unix.SIGCONT:
@@ -56,20 +57,20 @@ func (l *loop) onSignal(sig unix.Signal) {
 		}
 		l.passOn(sig)
 	case unix.SIGPIPE, unix.SIGXFSZ:
-		// Ours, not the worker's: see catch.
+		// meant for lifeline alone: see catch
 	default:
 		l.passOn(sig)
 	}
 }
 
-// passOn sends sig to the main process.
+// passOn sends sig to the worker's main process.
 func (l *loop) passOn(sig unix.Signal) {
 	if w := l.cur; w != nil && !w.id.Zero() {
 		l.sys.send(w.id, sig)
 	}
 }
 
-// onHangUp acts on SIGHUP, at which many daemons read their files again.
+// onHangUp acts on SIGHUP as --on-hup says. Many daemons reread their files on SIGHUP.
 func (l *loop) onHangUp() {
 	switch {
 	case l.o.OnHUP == HUPReload:
@@ -86,12 +87,12 @@ func (l *loop) onHangUp() {
 	}
 }
 
-// hangUpDelay is the pause after SIGHUP before a look at the terminal. The kernel
-// sends the signal before it takes the terminal away (credentials(7)).
+// hangUpDelay is the pause between SIGHUP and the look at the terminal, because the
+// kernel sends the signal before it takes the terminal away (credentials(7)).
 const hangUpDelay = 100 * time.Millisecond
 
-// onTerminalGone ends all where the terminal has gone: the session is over, and
-// what is respawned after that would live on unseen.
+// onTerminalGone ends everything when the terminal has gone, because a worker respawned
+// after the session's end would live on unseen.
 func (l *loop) onTerminalGone() {
 	if l.sys.hungUp() {
 		l.onStop()
@@ -101,9 +102,8 @@ func (l *loop) onTerminalGone() {
 // typedAgain is the time within which a second Ctrl-C means "at once".
 const typedAgain = 2 * time.Second
 
-// onTyped acts on Ctrl-C or Ctrl-\ on the terminal, which has sent the signal to
-// the worker, too. What that means is the worker's decision, as it is without
-// lifeline; when it ends, it isn't started again.
+// onTyped acts on Ctrl-C or Ctrl-\. The terminal has sent the signal to the worker, too,
+// which decides what to do, as without lifeline. When the worker ends, none follows.
 func (l *loop) onTyped(sig unix.Signal) {
 	again := sig == unix.SIGINT && !l.typed.IsZero() && time.Since(l.typed) < typedAgain
 	l.endAll()

@@ -8,11 +8,11 @@ import (
 	"lifeline/internal/guard"
 )
 
-// A unix socket's file has a second name beside the first one, a hard link. A
-// removed file can't be linked back (linkat(2)), and a new socket at its path
-// would be one that the worker doesn't have: clients would wait there for ever.
+// A unix socket's file has a hard link beside it, from which a removed file is put
+// back: a file without a name can't be linked again (linkat(2)). On a new socket at
+// the path clients would wait for ever, because the worker doesn't have that socket.
 
-// spare is that second name.
+// spare returns the path of the hard link.
 func (o *openSocket) spare() string {
 	return filepath.Join(filepath.Dir(o.Address), "."+filepath.Base(o.Address)+".lifeline")
 }
@@ -20,8 +20,8 @@ func (o *openSocket) spare() string {
 // hasFile reports whether clients find the socket by a path.
 func (o *openSocket) hasFile() bool { return o.Network == "unix" && o.Address[0] != '@' }
 
-// made notes the socket's file, and gives it its second name. A file system
-// without hard links costs only the way back.
+// made notes the socket's file and makes the hard link. Without hard links in the file
+// system the file can't be put back; all else works.
 func (o *openSocket) made() {
 	o.file, _ = os.Lstat(o.Address)
 	if st, err := os.Lstat(o.spare()); err == nil && st.Mode().Type() == os.ModeSocket {
@@ -30,8 +30,8 @@ func (o *openSocket) made() {
 	_ = os.Link(o.Address, o.spare())
 }
 
-// lost reports that the socket's file isn't in its place any more, so that
-// clients can't find it.
+// lost reports whether the socket's file is no longer at its path, where clients look
+// for it.
 func (o *openSocket) lost() bool {
 	if !o.hasFile() {
 		return false
@@ -40,7 +40,7 @@ func (o *openSocket) lost() bool {
 	return errors.Is(err, os.ErrNotExist) || err == nil && (o.file == nil || !os.SameFile(o.file, now))
 }
 
-// putBack gives the file its path again. What another program has put there
+// putBack links the file to its path again. A file that another program has put there
 // stays.
 func (o *openSocket) putBack() error {
 	st, err := os.Lstat(o.spare())
@@ -53,7 +53,7 @@ func (o *openSocket) putBack() error {
 	return os.Link(o.spare(), o.Address)
 }
 
-// forget takes away both names, where they are still ours.
+// forget removes the file and its hard link, unless another file has replaced them.
 func (o *openSocket) forget() {
 	if !o.hasFile() || o.file == nil {
 		return
@@ -65,7 +65,7 @@ func (o *openSocket) forget() {
 	}
 }
 
-// watch has removed ring when a socket's file may have gone.
+// watch makes the channel removed ring when a socket's file may have gone.
 func (s *sockets) watch() {
 	s.unwatch()
 	var files []string
@@ -86,8 +86,8 @@ func (s *sockets) unwatch() {
 	s.removed, s.stopWatch = nil, nil
 }
 
-// putBack puts back the files that have gone. One that can't be put back is told
-// of once: a new generation gets a new socket.
+// putBack puts back the files that have gone. A file that can't be put back is reported
+// once; the next generation gets a new socket.
 func (s *sockets) putBack(warn func(string, ...any)) {
 	for i := range s.list {
 		o := &s.list[i]

@@ -18,7 +18,7 @@ import (
 // start brings up the worker.
 func (l *loop) start() {
 	l.at = time.Time{}
-	if !l.job.Lease.Held() { // the deadline may have come since it was granted
+	if !l.job.Lease.Held() { // the lease may have ended since it was granted
 		l.standBy()
 		return
 	}
@@ -51,8 +51,8 @@ func (l *loop) drop(w *worker) {
 	l.cur = nil
 }
 
-// begun opens the control socket when a first worker runs: the name is held beyond
-// doubt.
+// begun opens the control socket when the first worker runs, because the name is
+// certainly held from then on.
 func (l *loop) begun() {
 	if !l.settled {
 		l.settled = true
@@ -60,7 +60,7 @@ func (l *loop) begun() {
 	}
 }
 
-// launch starts the worker, beside another one in a reload.
+// launch starts the worker; in a reload it runs beside another worker.
 func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 	if err := l.sockets.open(l.o.Listen, len(l.workers()) == 0, l.job.Warn); err != nil {
 		return none, err
@@ -107,14 +107,15 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 	if w.cgroup != nil {
 		path = w.cgroup.Path()
 	}
-	// Before the worker exists: a supervisor killed in between would leave an unknown one.
+	// The lease is told first: a supervisor killed after the fork would otherwise
+	// leave a worker that the cluster doesn't know.
 	l.job.Lease.Starting(w.generation, path)
 	w.began = time.Now()
 	if !beside { // a reload is no sign of trouble
 		l.back.began(w.began)
 	}
 	id, err := l.sys.start(spec)
-	if err != nil && w.cgroup != nil { // not in a cgroup, then: it may have been removed
+	if err != nil && w.cgroup != nil { // try without the cgroup: it may have been removed
 		l.groups.put(w.cgroup)
 		l.groups.none = true
 		w.cgroup, spec.CgroupFD, w.limited = nil, 0, false
@@ -151,8 +152,8 @@ func shorter(a, b time.Duration) time.Duration {
 	return a
 }
 
-// fail handles a worker that could not be started. The first time that is lifeline's own
-// failure; later, an executable is perhaps just being replaced.
+// fail handles a worker that could not be started. A failure at the first start ends
+// lifeline; later, the executable is perhaps just being replaced.
 func (l *loop) fail(w *worker, err error) {
 	w.enter(gone, 0)
 	w.close()
@@ -184,8 +185,8 @@ func asEnd(err error) *EndError {
 	return &EndError{1, err.Error()}
 }
 
-// running notes that the process is the command now. Without --notify there is no
-// more to know.
+// running handles a worker that has executed its command. Without a readiness
+// option the worker counts as ready.
 func (w *worker) running() {
 	l := w.l
 	if w.state != starting {
@@ -206,8 +207,8 @@ func (w *worker) running() {
 // onReady handles a worker that is up.
 func (w *worker) onReady() {
 	l := w.l
-	if w == l.next { // it still has to show that it stays
-		if !l.reload.asked { // else "ok" is what it waits for
+	if w == l.next { // a new generation must first live for Settle
+		if !l.reload.asked { // after takeover the worker waits for "ok" instead
 			w.deadline, w.probation = time.Time{}, time.Now().Add(l.o.Settle)
 		}
 		return
@@ -221,7 +222,7 @@ func (w *worker) onReady() {
 	l.reloaded(w)
 }
 
-// upNow enters up, with what that state allows.
+// upNow enters the state up and sets its deadline and watchdog.
 func (w *worker) upNow() {
 	w.ready, w.probation = time.Now(), time.Time{}
 	w.enter(up, 0)
@@ -231,7 +232,7 @@ func (w *worker) upNow() {
 	w.feed(time.Now())
 }
 
-// takeOn takes on what lives of the name already.
+// takeOn takes over what still lives of the name.
 func (l *loop) takeOn(in guard.Inherited) {
 	for _, id := range in.Second {
 		l.job.Warn("ending pid %d, the other generation of a reload whose supervisor was killed", id.PID)
@@ -260,8 +261,8 @@ func (l *loop) takeOn(in guard.Inherited) {
 	}
 }
 
-// adopt takes on a worker whose supervisor was killed. Its exit code can't be
-// known.
+// adopt takes over a worker whose supervisor was killed. The worker's exit code
+// can't be known.
 func (l *loop) adopt(id procscan.ID, generation string) {
 	w := l.newWorker(generation)
 	w.id, w.pid, w.adopted, w.main = id, id.PID, id.PID, id.PID
@@ -287,8 +288,8 @@ func (l *loop) adopt(id procscan.ID, generation string) {
 	_ = l.job.Above.Ready()
 }
 
-// lostWith takes up the worker's notify address again, and says what of an
-// adopted worker can't be taken up.
+// lostWith listens on an adopted worker's notify address again, and returns what was
+// lost with its supervisor.
 func (l *loop) lostWith(w *worker) string {
 	lost := []string{"its exit code", "LIFELINE_FD"}
 	if l.o.hears() {

@@ -17,8 +17,8 @@ import (
 	"lifeline/procscan"
 )
 
-// The table of the package doc, entry by entry. Each brings the loop into a
-// state, lets one thing happen, and looks at where it is then and what it did.
+// TestTable tests the table of the package doc, entry by entry. Each case brings the loop
+// into a state, lets one thing happen, and checks the new state and what the loop did.
 func TestTable(t *testing.T) {
 	const delay = 5 * time.Second
 	base := Options{KillAfter: 10 * time.Second, RespawnDelay: delay, ReadyTimeout: 90 * time.Second, Umask: -1}
@@ -204,7 +204,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// What lifeline exits with.
+// TestVerdict tests what lifeline exits with.
 func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -268,7 +268,7 @@ func TestStartFails(t *testing.T) {
 			t.Errorf("%v, not %v", err, boom)
 		}
 	})
-	// A command that was there before is perhaps just being replaced.
+	// A command that ran before may just be being replaced.
 	supervised(t, Options{Respawn: true, RespawnDelay: time.Second}, nil, func(f *fake) {
 		f.state()
 		f.startOK = &process.ExecError{Code: 127, Text: "x: no such command"}
@@ -285,8 +285,8 @@ func TestStartFails(t *testing.T) {
 	})
 }
 
-// TestCannotStart: with a delay of 0 as well, what can't be started is tried
-// again and again, but not without a pause.
+// TestCannotStart shows that failed starts are repeated with a pause, even with a
+// --respawn-delay of 0.
 func TestCannotStart(t *testing.T) {
 	supervised(t, Options{Respawn: true}, nil, func(f *fake) {
 		f.state()
@@ -326,8 +326,7 @@ func TestElection(t *testing.T) {
 	})
 }
 
-// TestEndOrphans ends what lives of an earlier supervisor before anything is
-// started.
+// TestEndOrphans shows that an orphan is ended before a worker is started.
 func TestEndOrphans(t *testing.T) {
 	worker := guard.Inherited{Worker: procscan.ID{PID: 77, Start: 77}, Generation: "g"}
 	leftovers := guard.Inherited{Generation: "g", Leftovers: []procscan.ID{{PID: 77, Start: 77}}}
@@ -428,7 +427,7 @@ func TestLimit(t *testing.T) {
 	})
 }
 
-// systemd's formula, from systemd.service(5).
+// TestDelays tests systemd's formula (systemd.service(5)).
 func TestDelays(t *testing.T) {
 	b := backoff{o: &Options{Respawn: true, RespawnDelay: time.Second, RespawnMaxDelay: 16 * time.Second, RespawnSteps: 4}}
 	var got []time.Duration
@@ -450,7 +449,8 @@ func TestDelays(t *testing.T) {
 	}
 }
 
-// RESTART_RESET=1 begins the delays again from the first (sd_notify(3)).
+// TestRestartReset shows that RESTART_RESET=1 resets the delays to the first
+// (sd_notify(3)).
 func TestRestartReset(t *testing.T) {
 	o := Options{Respawn: true, RespawnDelay: time.Second, RespawnMaxDelay: 16 * time.Second, RespawnSteps: 4, Watchdog: time.Hour, Umask: -1}
 	supervised(t, o, nil, func(f *fake) {

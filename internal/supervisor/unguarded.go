@@ -7,17 +7,17 @@ import (
 	"lifeline/procscan"
 )
 
-// Unguarded is the hold of a worker without a guard (`lifeline run`): it is no
-// instance of a name, but its tree is marked and ended like any other.
+// Unguarded is the Hold of `lifeline run`, which uses no guard. The worker is no
+// instance of a name, but its tree is marked and ended as usual.
 type Unguarded struct{}
 
-// Environ marks the generation.
+// Environ returns the generation's marker.
 func (Unguarded) Environ(generation string) []string { return []string{marker + "=" + generation} }
 
-// RunFile returns 0: there is none.
+// RunFile returns 0: there is no run file.
 func (Unguarded) RunFile() int { return 0 }
 
-// CgroupPrefix returns what all of its cgroups begin with.
+// CgroupPrefix returns what the names of its cgroups begin with.
 func (Unguarded) CgroupPrefix() string { return "lifeline-run-" }
 
 // Launch calls fork: there is nothing to decide.
@@ -33,7 +33,7 @@ func (Unguarded) LaunchBeside(_ context.Context, _ procscan.ID, fork func() (pro
 // SetWorker does nothing: there is no record.
 func (Unguarded) SetWorker(string, procscan.ID) {}
 
-// Ended does nothing, either.
+// Ended does nothing: there is no record.
 func (Unguarded) Ended() {}
 
 // Inherited returns nothing.
@@ -42,7 +42,7 @@ func (Unguarded) Inherited() guard.Inherited { return guard.Inherited{} }
 // Paused returns false: there is no name to keep down.
 func (Unguarded) Paused() bool { return false }
 
-// Control returns "": commands come in nowhere.
+// Control returns "": there is no socket for commands.
 func (Unguarded) Control() string { return "" }
 
 // Restored returns nil: there are no files to put back.

@@ -13,9 +13,9 @@ import (
 	"lifeline/procscan"
 )
 
-// notifyAddress is that of a generation: an adopter finds it again. Linux has
-// addresses outside the file system, which no rm -rf takes away and which a
-// worker that has changed its user or its root can reach.
+// notifyAddress returns the address of a generation's notify socket, which an adopter
+// derives again. An abstract address of Linux (unix(7)) survives rm -rf, and a worker
+// that has changed its user or its root can reach it.
 func notifyAddress(generation string) string {
 	if runtime.GOOS == "linux" {
 		return "@lifeline/" + generation
@@ -23,9 +23,8 @@ func notifyAddress(generation string) string {
 	return fmt.Sprintf("%s/lifeline-%s", os.TempDir(), generation)
 }
 
-// member reports whether pid belongs to us: the worker itself, or a process
-// whose line of parents leads here, or to a worker that was adopted. It is asked
-// in the receiver's goroutine.
+// member reports whether the chain of parents from pid leads to lifeline or to an
+// adopted worker. The receiver's goroutine calls member.
 func (w *worker) member(pid int) bool {
 	self := os.Getpid()
 	for range 100 {
@@ -41,7 +40,7 @@ func (w *worker) member(pid int) bool {
 	return false
 }
 
-// listen tells the loop when something has come in.
+// listen has the loop hear each time a message has come in.
 func (w *worker) listen(r receiver) {
 	for {
 		select {
@@ -55,7 +54,7 @@ func (w *worker) listen(r receiver) {
 	}
 }
 
-// hear handles everything that the worker has said up to now.
+// hear handles all messages that the worker has sent up to now.
 func (w *worker) hear() {
 	if w.notify == nil {
 		return
@@ -64,7 +63,7 @@ func (w *worker) hear() {
 		if w.state != gone {
 			w.onMessage(&m)
 		}
-		m.Close() // for a BARRIER, this is the answer
+		m.Close() // answers a BARRIER=1
 	}
 	if w.notify == nil {
 		return
@@ -74,12 +73,12 @@ func (w *worker) hear() {
 	}
 }
 
-// onMessage is one datagram. What it says of itself comes first, then what
-// changes the state: STOPPING over READY over RELOADING, as systemd has it.
+// onMessage handles one datagram: first what describes the worker, then what changes
+// its state. STOPPING goes before READY before RELOADING, as in systemd.
 func (w *worker) onMessage(m *sdnotify.Message) {
 	l := w.l
-	// BARRIER=1 says nothing of the worker. systemd-notify(1) sends it in its own
-	// name after what it has said in its parent's.
+	// BARRIER=1 says nothing of the worker. systemd-notify(1) sends its messages in
+	// its parent's name, and then BARRIER=1 in its own.
 	if m.Barrier || !w.maySpeak(m) {
 		return
 	}
@@ -144,7 +143,7 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 	}
 }
 
-// onCause notes why the worker says that it fails, for its end.
+// onCause notes the worker's own reason for a failure, for the report of its end.
 func (w *worker) onCause(m *sdnotify.Message) {
 	switch {
 	case m.Errno != 0:
@@ -156,13 +155,13 @@ func (w *worker) onCause(m *sdnotify.Message) {
 	}
 }
 
-// maySpeak reports whether the sender of m speaks for the worker. A message that
-// is turned down is told of once.
+// maySpeak reports whether the sender of m speaks for the worker. Only the first
+// refused message is reported.
 func (w *worker) maySpeak(m *sdnotify.Message) bool {
 	l, pid := w.l, m.Sender.PID
 	main := w.id.PID
 	if main == 0 {
-		main = w.main // its last words may be read after its end
+		main = w.main // the process's last messages may be read after its end
 	}
 	switch {
 	case !m.Sender.Known, pid == main, l.o.NotifyAccess == AccessAll:
@@ -179,7 +178,7 @@ func (w *worker) maySpeak(m *sdnotify.Message) bool {
 	return false
 }
 
-// nameOf is " (NAME)" of a process that is alive, else empty.
+// nameOf returns " (NAME)" for a process that is alive, else "".
 func (l *loop) nameOf(pid int) string {
 	s, err := l.sys.lookup(pid)
 	if err != nil || s.Comm == "" {
@@ -188,8 +187,8 @@ func (l *loop) nameOf(pid int) string {
 	return " (" + s.Comm + ")"
 }
 
-// onMainPID takes the process that counts from the worker's word. Only one of its own
-// tree is taken.
+// onMainPID makes pid the main process, as the worker asks. Only a process of the
+// worker's own tree is accepted.
 func (w *worker) onMainPID(pid int) {
 	if pid == w.id.PID {
 		return
@@ -203,18 +202,18 @@ func (w *worker) onMainPID(pid int) {
 	if w == w.l.cur {
 		w.l.job.Hold.SetWorker(w.generation, s.ID)
 	}
-	// As long as its parent lives it isn't our child, and no status comes.
+	// While the new main process has another parent, lifeline gets no status of it.
 	w.watch(s.ID)
 }
 
-// feed puts the alarm one period off.
+// feed moves the watchdog's alarm to one period after heard.
 func (w *worker) feed(heard time.Time) {
 	if w.period > 0 && w.state != stopping && w.state != gone {
 		w.alarm = heard.Add(w.period)
 	}
 }
 
-// resetWatchdog gives the worker a whole period again: lifeline was stopped, and
+// resetWatchdog gives the worker a whole period again after lifeline was stopped and
 // heard no heartbeat.
 func (w *worker) resetWatchdog() {
 	if !w.alarm.IsZero() {
@@ -225,8 +224,8 @@ func (w *worker) resetWatchdog() {
 	}
 }
 
-// late is how far behind its time the timer may fire before it means that this
-// process, or the whole machine, stood still.
+// late is how late the timer may fire. A longer delay means that this process or the
+// whole machine stood still.
 const late = 50 * time.Millisecond
 
 func (w *worker) onAlarm(now time.Time) {
@@ -237,7 +236,7 @@ func (w *worker) onAlarm(now time.Time) {
 	w.killHung(fmt.Sprintf("no heartbeat for %s (--watchdog)", w.period))
 }
 
-// killHung ends a worker that hangs: SIGABRT, so that it may leave a core, and
+// killHung ends a worker that hangs by SIGABRT, which may leave a core, and by
 // SIGKILL after KillAfter.
 func (w *worker) killHung(why string) {
 	w.because(journal.Hung, "%s", why)

@@ -23,14 +23,14 @@ const (
 
 func (s state) String() string { return [...]string{"starting", "up", "stopping", "gone"}[s] }
 
-// ending is how far the end of a worker has come.
+// ending is what lifeline has done to end a worker.
 type ending int
 
 const (
-	unasked   ending = iota // it may have said STOPPING=1 by itself
-	mainAsked               // its main process was sent the stop signal
-	treeAsked               // so was everything of its tree that lived
-	killing                 // SIGKILL is sent to everything, until nothing lives
+	unasked   ending = iota // nothing, though the worker may have said STOPPING=1
+	mainAsked               // sent the stop signal to its main process
+	treeAsked               // sent the stop signal to its whole tree
+	killing                 // sends SIGKILL to its tree until nothing lives
 )
 
 // word is what the worker has said about itself.
@@ -39,58 +39,58 @@ type word int
 const (
 	silent    word = iota
 	saidReady      // READY=1, takeover, or its check has succeeded
-	asksAlone      // takeover: it waits for the ok
+	asksAlone      // takeover: the worker waits for ok
 )
 
 var none procscan.ID
 
-// marker is the variable that everything of a generation carries.
+// marker is the environment variable that every process of a generation carries.
 const marker = "LIFELINE_ID"
 
-// worker is one generation: the command's process and all that comes from it.
+// worker is one generation: the command's process and its descendants.
 type worker struct {
 	l          *loop
 	generation string
 	state      state
-	deadline   time.Time // what the state allows; zero for no end
+	deadline   time.Time // the end of the state; zero for none
 
-	id      procscan.ID // zero when it has ended
+	id      procscan.ID // the main process; zero when it has ended
 	main    int         // the pid in id, also after its end
-	ours    bool        // a child of this process: its exit status will come
+	ours    bool        // started by this lifeline: its exit status will come
 	group   int
 	cgroup  *process.Cgroup // nil for none
 	fence   uint64          // LIFELINE_FENCE; 0 without a cluster
 	began   time.Time
-	since   time.Time // its start, where another supervisor made it; else zero
+	since   time.Time // its start, if another supervisor started it; else zero
 	ready   time.Time // when it became ready; zero before
-	pid     int       // it was this one; 0 if it never ran
+	pid     int       // the process that lifeline started or adopted; 0 if none ever ran
 	exit    *process.Exit
-	outcome string // why it is being ended: see because
+	outcome string // with why: the reason of its end, see because
 	why     string
 	verdict error
-	spent   bool   // its time or memory is used up: with Respawn another one starts at once
-	asked   string // what asked it to end
+	spent   bool   // its time or memory is used up: with Respawn another worker starts at once
+	asked   string // the signal or message that began its end
 	ending  ending
-	signal  unix.Signal // the stop signal that it was sent
+	signal  unix.Signal // the stop signal that was sent
 
-	adopted   int           // pid of one that another supervisor started; 0 for none
-	lost      string        // what of an adopted one can't be taken up
-	also      []procscan.ID // known to belong to it from the start
+	adopted   int           // its pid, if another supervisor started it; else 0
+	lost      string        // what an adopted worker has lost with its supervisor
+	also      []procscan.ID // leftovers of an earlier run that count as its tree
 	word      word
-	probation time.Time // a reload's new one: when it has shown that it stays
+	probation time.Time // when a reload's new generation takes over; zero for not yet known
 
 	notify    receiver
 	line      *lineSocket
 	status    string         // its own STATUS=
-	said      sdnotify.Event // of its own state, last
-	cause     string         // of its failure, in its own words; "" for none
+	said      sdnotify.Event // the state that it named last
+	cause     string         // its own reason for a failure; "" for none
 	period    time.Duration  // of the watchdog; 0 for none
 	alarm     time.Time      // when the watchdog expires; zero while it isn't armed
-	check     check          // from outside
-	recycleAt time.Time      // when it is replaced by a new one; zero for never
-	limited   bool           // the kernel keeps MaxMemory for it
+	check     check          // --ready-check or --health-check
+	recycleAt time.Time      // when a new worker replaces it; zero for never
+	limited   bool           // its cgroup enforces MaxMemory
 	weighAt   time.Time      // when its tree's memory is added up; zero for never
-	output    mark           // where its output begins, for a reload that fails
+	output    mark           // where its output begins, for the message of a failed reload
 	quit      chan struct{}  // closed when the generation is gone
 }
 
@@ -98,8 +98,8 @@ func (l *loop) newWorker(generation string) *worker {
 	return &worker{l: l, generation: generation, began: time.Now(), period: l.o.Watchdog, quit: make(chan struct{})}
 }
 
-// enter is the only place where the state changes; d is what the new state
-// allows, 0 for no end.
+// enter changes the state, and nothing else does. The deadline is d from now; 0 for
+// none.
 func (w *worker) enter(s state, d time.Duration) {
 	w.state, w.deadline = s, time.Time{}
 	if d > 0 {
@@ -118,12 +118,12 @@ func (w *worker) enter(s state, d time.Duration) {
 	}
 }
 
-// due is when something is to happen if nothing happens.
+// due returns the earliest of the worker's deadlines; zero for none.
 func (w *worker) due() time.Time {
 	return sooner(sooner(w.deadline, w.alarm), sooner(w.probation, sooner(w.check.due, sooner(w.weighAt, w.recycleAt))))
 }
 
-// onDeadline does what the state asks for when nothing has happened in time.
+// onDeadline acts on the deadline that has passed.
 func (w *worker) onDeadline(now time.Time) {
 	l := w.l
 	over := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
@@ -177,7 +177,7 @@ func (w *worker) onGone(id procscan.ID) {
 	if w.state == gone {
 		return
 	}
-	w.l.onChild() // its status, if it has become our child meanwhile
+	w.l.onChild() // reaps the process, if lifeline has become its parent meanwhile
 	switch {
 	case w.state == gone:
 	case id == w.id:
@@ -187,10 +187,10 @@ func (w *worker) onGone(id procscan.ID) {
 	}
 }
 
-// onExit handles the end of the worker's main process.
+// onExit handles the end of a main process that is lifeline's child.
 func (w *worker) onExit(e process.Exit) {
 	if w.line != nil {
-		w.onLine() // and the worker's last word
+		w.onLine() // the worker's last word
 	}
 	if w.state != gone {
 		w.exit = &e
@@ -198,9 +198,9 @@ func (w *worker) onExit(e process.Exit) {
 	}
 }
 
-// judge turns the worker's end into lifeline's own.
+// judge returns what the worker's end means for lifeline's exit code and message.
 func (w *worker) judge(e process.Exit) error {
-	if w.verdict != nil { // decided when it was ended
+	if w.verdict != nil { // decided when lifeline began to end the worker
 		return w.verdict
 	}
 	if w.overLimit(e) {
@@ -215,7 +215,7 @@ func (w *worker) judge(e process.Exit) error {
 		return &EndError{code, "the command was " + process.Describe(e.Status)}
 	case code == 0 && w.startedInSilence() && w.l.goal.up():
 		return &EndError{1, fmt.Sprintf("the command ended after %s %s", ran.Round(time.Millisecond), w.l.o.unready())}
-	case code != 0: // its own word, and its own business to explain
+	case code != 0: // the command explains its own failure
 		return &EndError{code, ""}
 	case ran < w.l.o.MinRuntime && w.l.goal.up() && w.state != stopping:
 		return &EndError{1, fmt.Sprintf("the command ended after %s, which is less than %s (--min-runtime)",
@@ -224,14 +224,14 @@ func (w *worker) judge(e process.Exit) error {
 	return nil
 }
 
-// startedInSilence reports that the worker hasn't shown that it is ready, and wasn't
-// asked to end: STOPPING=1 of its own is no readiness.
+// startedInSilence reports whether the worker was neither ready nor asked to end.
+// STOPPING=1 of its own doesn't count as ready.
 func (w *worker) startedInSilence() bool {
 	return w.l.o.waits() && w.word == silent && w.ready.IsZero() &&
 		(w.state == starting || w.state == stopping && w.ending == unasked)
 }
 
-// exited notes that the main process is gone, and deals with what it left behind.
+// exited notes the end of the main process and handles its leftovers.
 func (w *worker) exited(verdict error) {
 	if !w.id.Zero() {
 		w.main = w.id.PID
@@ -240,9 +240,9 @@ func (w *worker) exited(verdict error) {
 	w.leftovers()
 }
 
-// leftovers applies the policy to descendants that outlive their worker. With
-// process.Adopting in force those are our children now: that there are none is
-// known at once.
+// leftovers applies the policy to descendants that outlive their worker. Under
+// process.Adopting such descendants are lifeline's children, so a cheap look at
+// the children shows that none is left.
 func (w *worker) leftovers() {
 	l := w.l
 	if w.ending == killing {
@@ -255,13 +255,13 @@ func (w *worker) leftovers() {
 	w.left(l.sys.members(w.tree()))
 }
 
-// left is what to do about those that are left.
+// left applies the policy to the members that still live.
 func (w *worker) left(members []procscan.ID) {
 	l := w.l
 	switch {
 	case len(members) == 0 || l.o.Leftovers == "keep" && w.ending == unasked:
 		w.empty()
-	case w.ending >= treeAsked: // asked already, and the deadline runs
+	case w.ending >= treeAsked: // the members were asked, and the deadline runs
 		if !w.ours {
 			w.watch(members[0])
 		}
@@ -283,9 +283,9 @@ func list(ids []procscan.ID) string {
 	return fmt.Sprintf("pid %d", ids[0].PID)
 }
 
-// follow makes the daemon that the command has left behind the worker: the root
-// of what is alive, unless MAINPID has named another process before. Its end is
-// the worker's, as long as it leaves no other process behind.
+// follow makes the daemon that the command has left behind the main process: the root
+// of what is alive, unless MAINPID has named another process before. The worker ends
+// when the daemon does, unless the daemon also leaves processes behind.
 func (w *worker) follow(members []procscan.ID) {
 	l := w.l
 	w.id, w.main, w.verdict, w.exit = members[0], members[0].PID, nil, nil
@@ -304,7 +304,7 @@ func (w *worker) follow(members []procscan.ID) {
 	w.watch(w.id)
 }
 
-// resume goes on with what an ended supervisor's worker has left behind.
+// resume follows the leftovers of a worker whose supervisor has ended.
 func (w *worker) resume() {
 	members := w.l.sys.members(w.tree())
 	if len(members) == 0 {
@@ -314,7 +314,7 @@ func (w *worker) resume() {
 	w.follow(members)
 }
 
-// empty ends the generation: no process of it is alive.
+// empty ends a generation of which no process is alive.
 func (w *worker) empty() {
 	w.enter(gone, 0)
 	w.close()
@@ -340,8 +340,8 @@ func (w *worker) close() {
 	}
 }
 
-// tree is all that belongs to the generation. What was orphaned belongs to us,
-// and so to it, unless there is another generation that it may come from.
+// tree returns what identifies the generation's processes. Processes that lifeline
+// has adopted count too while there is only one generation.
 func (w *worker) tree() process.Tree {
 	t := process.Tree{Root: w.id, Group: w.group, Cgroup: w.cgroup, Marker: marker, Value: w.generation, Also: w.also}
 	others := w.l.workers()
@@ -357,7 +357,7 @@ func (w *worker) tree() process.Tree {
 	return t
 }
 
-// helpers are the processes of ours that are no worker's.
+// helpers returns lifeline's children that belong to no worker.
 func (l *loop) helpers() (ids []procscan.ID) {
 	ids = append(ids, l.job.Lease.Helpers()...)
 	if l.job.Helpers != nil {
@@ -369,7 +369,7 @@ func (l *loop) helpers() (ids []procscan.ID) {
 	return ids
 }
 
-// upFor is how long it was ready.
+// upFor returns how long the worker has been ready.
 func (w *worker) upFor(now time.Time) time.Duration {
 	if w.ready.IsZero() {
 		return 0
@@ -377,22 +377,21 @@ func (w *worker) upFor(now time.Time) time.Duration {
 	return now.Sub(w.ready)
 }
 
-// stop asks the generation to end and gives it KillAfter. In the kill mode
-// mixed only the main process gets the signal. When that process has ended, the
-// rest of the tree gets it.
+// stop asks the generation to end within KillAfter. In the kill mode mixed the main
+// process gets the signal first, and the rest of the tree when that process has ended.
 func (w *worker) stop(sig unix.Signal) {
 	if w.ending != unasked || w.state == gone {
 		return
 	}
 	w.ending, w.signal = mainAsked, sig
 	if w.state == stopping && !w.id.Zero() {
-		return // it has said STOPPING=1, and a second request could cut its work short
+		return // the worker has said STOPPING=1, and a signal could cut its work short
 	}
 	w.asked = process.SignalName(sig)
 	w.enter(stopping, max(w.l.o.KillAfter, 1))
 	switch {
 	case w.refuses():
-		w.kill() // it says so at once, and ends what it may
+		w.kill() // fails at once with a message, and ends what it may
 	case w.id.Zero() || w.l.o.KillMode == ControlGroup:
 		w.stopRest()
 	default:
@@ -400,11 +399,11 @@ func (w *worker) stop(sig unix.Signal) {
 	}
 }
 
-// refuses reports whether the main process has become another user's, whose
-// processes lifeline may not signal.
+// refuses reports whether lifeline may not signal the main process, because the
+// process has become another user's.
 func (w *worker) refuses() bool { return !w.id.Zero() && !w.l.sys.permitted(w.id) }
 
-// stopRest sends the stop signal to everything of the tree that is alive.
+// stopRest sends the stop signal to all of the tree that is alive.
 func (w *worker) stopRest() {
 	w.ending = treeAsked
 	asked := w.l.sys.stop(w.tree(), w.signal)
@@ -413,7 +412,7 @@ func (w *worker) stopRest() {
 	}
 }
 
-// kill ends everything for certain, beside the loop: it may take a while.
+// kill sends SIGKILL until nothing of the tree lives, beside the loop.
 func (w *worker) kill() {
 	if w.ending == killing || w.state == gone {
 		return
@@ -429,7 +428,7 @@ func (w *worker) kill() {
 
 func (w *worker) onKilled(err error) {
 	l := w.l
-	l.onChild() // the worker's own end, if it hasn't been told yet
+	l.onChild() // reaps the worker, if its end is still unhandled
 	if w.state == gone {
 		return
 	}
