@@ -19,21 +19,20 @@ func sysProcAttr(s Spec) *syscall.SysProcAttr {
 	}
 }
 
-// Adopting makes orphaned descendants children of this process, not of init
-// (PR_SET_CHILD_SUBREAPER, prctl(2)): what a worker leaves behind can't get
-// out of sight.
+// Adopting makes orphaned descendants children of this process instead of init
+// (PR_SET_CHILD_SUBREAPER, prctl(2)), so that lifeline finds leftovers.
 func Adopting() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
-// Alone reports that this process has no children, zombies included, but for
-// those that are helpers: with [Adopting], that nothing any worker started is
-// left. It reaps nothing, and costs the same among any number of processes.
+// Alone reports whether this process has no children except helpers; zombies count as
+// children. With [Adopting], true means that no worker's tree is left. Alone reaps
+// nothing, and its cost doesn't grow with the process table.
 func Alone(helpers []procscan.ID) bool {
 	if len(helpers) == 0 {
 		return unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == unix.ECHILD
 	}
-	// Each thread has its own list (proc_tid_children(5)). It is complete as long
-	// as nobody reaps meanwhile: the caller does, or nobody. Where it can't be
-	// read, as with a thread that has just ended, nothing is known.
+	// Each thread has its own list, which is complete while no child is reaped
+	// (proc_tid_children(5)); only the caller reaps. An unreadable list, such as a
+	// just ended thread's, leaves the answer unknown.
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return false

@@ -9,14 +9,14 @@ import (
 	"lifeline/procscan"
 )
 
-// sysProcAttr sets no death signal: there is none here that Go can set on every system;
-// the run lock and its record find the orphan at the next tick.
+// sysProcAttr sets no death signal, which Go can't set on all of these systems. The next
+// tick finds an orphan by the run file's lock and record.
 func sysProcAttr(s Spec) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: s.Group}
 }
 
-// Adopting is not to be had here.
+// Adopting returns an error: these systems can't do it.
 func Adopting() error { return errors.New("this system can't hand orphans to their supervisor") }
 
-// Alone can't be known here: descendants don't come to their supervisor.
+// Alone returns false, for unknown: orphans don't become the supervisor's children here.
 func Alone([]procscan.ID) bool { return false }

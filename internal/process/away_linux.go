@@ -16,5 +16,5 @@ func notAdopting() (restore func()) {
 	return func() { _ = Adopting() }
 }
 
-// dup makes to another number of from (dup2(2), which arm64 hasn't).
+// dup makes to a duplicate of from. It is dup2(2), which arm64 lacks.
 func dup(from, to int) error { return unix.Dup3(from, to, 0) }

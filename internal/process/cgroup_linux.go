@@ -16,18 +16,17 @@ import (
 	"lifeline/procscan"
 )
 
-// Cgroup is a control group of its own for a tree (cgroups(7), version 2).
-// Nothing leaves it by forking or by a session of its own, and one write kills
-// everything in it. Where it can't be made, Tree's other ways remain.
+// Cgroup is a tree's own control group (cgroups(7), version 2). Neither a fork nor a new
+// session leaves the cgroup, and one write kills all processes in it. Where no cgroup can
+// be made, Tree has other ways to find its members.
 type Cgroup struct {
 	path   string
 	fd     int
 	killed atomic.Bool
 }
 
-// NewCgroup makes one below this process's own, with a name that begins with
-// prefix. The error says why there is none to be had: no version 2, no
-// permission.
+// NewCgroup makes a cgroup below this process's own, with a name that begins with prefix.
+// It fails without cgroup version 2 or without permission.
 func NewCgroup(prefix string) (*Cgroup, error) {
 	parent, err := ownCgroup()
 	if err != nil {
@@ -51,14 +50,14 @@ func NewCgroup(prefix string) (*Cgroup, error) {
 
 const cgroupPrefix = "lifeline-"
 
-// OpenCgroup opens one that is there.
+// OpenCgroup opens an existing cgroup.
 func OpenCgroup(path string) (*Cgroup, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the cgroup %s: %w", path, err)
 	}
 	c := &Cgroup{path: path, fd: fd}
-	// Kernels before 5.14 can't kill a cgroup: then it is of no use here.
+	// Kernels before 5.14 can't kill a cgroup, which is then useless here.
 	if _, err := os.Stat(filepath.Join(path, "cgroup.kill")); err != nil {
 		c.Remove()
 		return nil, fmt.Errorf("cannot use the cgroup %s: %w", path, err)
@@ -66,26 +65,25 @@ func OpenCgroup(path string) (*Cgroup, error) {
 	return c, nil
 }
 
-// Path is where it is.
+// Path returns the cgroup's directory.
 func (c *Cgroup) Path() string { return c.path }
 
-// FD is for [Spec.CgroupFD].
+// FD returns the descriptor for [Spec.CgroupFD].
 func (c *Cgroup) FD() int { return c.fd }
 
-// Kill sends SIGKILL to everything in it, as one.
+// Kill sends SIGKILL to all processes of the cgroup at once.
 func (c *Cgroup) Kill() error {
 	c.killed.Store(true)
 	return os.WriteFile(filepath.Join(c.path, "cgroup.kill"), []byte("1"), 0)
 }
 
-// Killed reports that Kill was called: then it must not be used again. On a
-// recent kernel (seen on 6.18) everything that is started into a cgroup that
-// has ever been killed is killed at once.
+// Killed reports whether Kill was called. Such a cgroup must not be used again: recent
+// kernels (seen on 6.18) kill at once what is started into it.
 func (c *Cgroup) Killed() bool { return c.killed.Load() }
 
-// LimitMemory has the kernel keep all that is in it within that many bytes: when
-// there is no more to be had it kills everything in it. The error says that the
-// memory controller isn't to be had here (cgroup-v2, "Memory").
+// LimitMemory sets the cgroup's memory limit in bytes; above it the kernel kills all
+// processes of the cgroup. An error means that the memory controller is missing
+// (cgroup-v2, "Memory").
 func (c *Cgroup) LimitMemory(bytes int64) error {
 	if err := os.WriteFile(filepath.Join(c.path, "memory.max"), strconv.AppendInt(nil, bytes, 10), 0); err != nil {
 		return fmt.Errorf("cannot limit the memory of the cgroup %s: %w", c.path, err)
@@ -94,7 +92,7 @@ func (c *Cgroup) LimitMemory(bytes int64) error {
 	return nil
 }
 
-// OOMKills is how many processes in it the kernel has killed for memory.
+// OOMKills returns how many processes of the cgroup the kernel has killed for memory.
 func (c *Cgroup) OOMKills() int {
 	text, _ := os.ReadFile(filepath.Join(c.path, "memory.events"))
 	for line := range strings.Lines(string(text)) {
@@ -106,7 +104,7 @@ func (c *Cgroup) OOMKills() int {
 	return 0
 }
 
-// Members lists what is in it and in those below it.
+// Members lists the living processes of the cgroup and of the cgroups below it.
 func (c *Cgroup) Members() []procscan.ID {
 	var ids []procscan.ID
 	_ = filepath.WalkDir(c.path, func(path string, d fs.DirEntry, err error) error {
@@ -129,7 +127,8 @@ func (c *Cgroup) Members() []procscan.ID {
 	return ids
 }
 
-// Remove takes it away if it is empty, with those below it, and lets go of it.
+// Remove removes the cgroup, if it is empty, with all below it, and closes its
+// descriptor.
 func (c *Cgroup) Remove() {
 	removeTree(c.path)
 	_ = unix.Close(c.fd)
@@ -148,10 +147,9 @@ func removeTree(path string) {
 	_ = unix.Rmdir(path)
 }
 
-// removeEmpty clears away what killed supervisors have left: rmdir(2) refuses
-// a cgroup in which anything lives. Those of living lifelines are left: they may
-// be between two workers. A living one of another pid namespace can't be told
-// from a dead one; it makes itself a new cgroup.
+// removeEmpty removes the cgroups of killed supervisors; rmdir(2) refuses a cgroup in
+// which a process lives. Cgroups of living supervisors stay. A supervisor in another pid
+// namespace counts as dead here, and makes a new cgroup when it needs one.
 func removeEmpty(parent string) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
@@ -170,7 +168,7 @@ func removeEmpty(parent string) {
 	}
 }
 
-// ownCgroup is the directory of this process's version 2 cgroup.
+// ownCgroup returns the directory of this process's version 2 cgroup.
 func ownCgroup() (string, error) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -189,7 +187,7 @@ func ownCgroup() (string, error) {
 	return filepath.Join(mount, path), nil
 }
 
-// cgroupMount finds where version 2 is mounted (proc_pid_mountinfo(5)).
+// cgroupMount returns where cgroup version 2 is mounted (proc_pid_mountinfo(5)).
 func cgroupMount() (string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {

@@ -8,36 +8,36 @@ import (
 	"lifeline/procscan"
 )
 
-// Cgroup stands for what Linux alone has.
+// Cgroup stands for a control group, which only Linux has.
 type Cgroup struct{}
 
 var errNoCgroup = errors.New("this system has no cgroups")
 
-// NewCgroup fails here.
+// NewCgroup returns an error.
 func NewCgroup(string) (*Cgroup, error) { return nil, errNoCgroup }
 
-// OpenCgroup fails here.
+// OpenCgroup returns an error.
 func OpenCgroup(string) (*Cgroup, error) { return nil, errNoCgroup }
 
-// Path is nowhere.
+// Path returns "".
 func (*Cgroup) Path() string { return "" }
 
-// FD is none.
+// FD returns 0.
 func (*Cgroup) FD() int { return 0 }
 
-// Kill fails here.
+// Kill returns an error.
 func (*Cgroup) Kill() error { return errNoCgroup }
 
-// Killed is never true.
+// Killed returns false.
 func (*Cgroup) Killed() bool { return false }
 
-// LimitMemory fails here.
+// LimitMemory returns an error.
 func (*Cgroup) LimitMemory(int64) error { return errNoCgroup }
 
-// OOMKills are none.
+// OOMKills returns 0.
 func (*Cgroup) OOMKills() int { return 0 }
 
-// Members are none.
+// Members returns nil.
 func (*Cgroup) Members() []procscan.ID { return nil }
 
 // Remove does nothing.

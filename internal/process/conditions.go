@@ -12,11 +12,11 @@ import (
 	"lifeline/internal/process/launch"
 )
 
-// Conditions are what a command runs under.
+// Conditions holds the user, limits and priorities of a command.
 type Conditions = launch.Conditions
 
-// SetLimit takes NAME=N or NAME=SOFT:HARD, each a number or unlimited. The last
-// one of a name counts.
+// SetLimit reads NAME=N or NAME=SOFT:HARD, each a number or unlimited. The last value of
+// a name counts.
 func SetLimit(c *Conditions, text string) error {
 	name, value, _ := strings.Cut(text, "=")
 	known := slices.IndexFunc(launch.Resources[:], func(r launch.Resource) bool { return r.Name == name })
@@ -50,9 +50,8 @@ func SetLimit(c *Conditions, text string) error {
 	return nil
 }
 
-// SetUser has the command run as a user and a group of these names or numbers;
-// "" leaves each. env are the variables that go with the user, as login(1) sets
-// them.
+// SetUser sets the command's user and group by names or numbers; "" leaves each as it
+// is. env has the user's variables, as login(1) sets them.
 func SetUser(c *Conditions, name, group string) (env []string, err error) {
 	if name == "" && group == "" {
 		return nil, nil
@@ -76,8 +75,8 @@ func SetUser(c *Conditions, name, group string) (env []string, err error) {
 	return env, nil
 }
 
-// becomeUser fills in who name is. A number needs no account, as in chown(1), but
-// then a group.
+// becomeUser fills in the ids of the user name. A number without an account is taken as
+// in chown(1), but needs a group.
 func becomeUser(as *launch.User, name, group string) (env []string, err error) {
 	u, err := user.Lookup(name)
 	if n, numErr := strconv.ParseUint(name, 10, 31); err != nil && numErr == nil {

@@ -10,18 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// envAway makes this program the process in between, see [StartDetached]. argv[0]
-// can't: where the kernel runs programs through an interpreter (binfmt_misc,
-// qemu-user), it is the file's path.
+// envAway makes this program the process in between, see [StartDetached]. argv[0] can't
+// do this, because an interpreter (binfmt_misc, qemu-user) replaces argv[0] by the path.
 const envAway = "LIFELINE_AWAY"
 
-// StartDetached starts this program once more in a session of its own, outside of
-// every worker's tree. argv are its arguments, and files its descriptors from 3 on;
-// standard input, output and error are /dev/null. The new process reports by one of
-// files how it went.
+// StartDetached starts this program again in a session of its own, outside every
+// worker's tree. The new process gets argv, and files as descriptors from 3 on; standard
+// input, output and error are /dev/null. An error inside it must be reported by files.
 //
-// A process in between, which ends at once, takes the parent away. Where [Adopting]
-// is in force this process would be the parent then, so that is set aside meanwhile.
+// A process in between starts the new process and ends at once, so the new process has
+// another parent. [Adopting] is suspended meanwhile, or this process would be the parent.
 func StartDetached(argv, env []string, files []int) error {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -39,17 +37,17 @@ func StartDetached(argv, env []string, files []int) error {
 	if err != nil {
 		return fmt.Errorf("cannot start a process: %w", err)
 	}
-	for { // ECHILD: the loop has reaped it, and it is as gone
+	for { // ECHILD means that the supervisor's loop has reaped the process
 		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
 			return nil
 		}
 	}
 }
 
-// IsDetached reports that this process is the one in between.
+// IsDetached reports whether this process is the process in between.
 func IsDetached() bool { return os.Getenv(envAway) != "" }
 
-// RunDetached is the work of the process in between. It returns the exit code.
+// RunDetached does the work of the process in between. It returns the exit code.
 func RunDetached() int {
 	n, err := strconv.Atoi(os.Getenv(envAway))
 	if err != nil || os.Unsetenv(envAway) != nil {

@@ -6,9 +6,8 @@
 //		if e.PID == id.PID { … e.Status … }
 //	}
 //
-// The command is forked and executed in one step, by the standard library. What
-// only its own process can do is done by a launcher on the way: see package
-// launch.
+// The standard library forks and executes the command in one step. A launcher on the
+// way does what only the command's own process can do: see package launch.
 package process
 
 import (
@@ -21,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ExecError says why the command was never started. Code is what a shell would
-// exit with: 127 not found, 126 found but not executable, 125 anything else.
+// ExecError says why the command was never started. Code is a shell's exit code: 127 for
+// not found, 126 for found but not executable, 125 for anything else.
 type ExecError struct {
 	Code int
 	Text string
@@ -30,14 +29,14 @@ type ExecError struct {
 
 func (e *ExecError) Error() string { return e.Text }
 
-// Exit is how a child ended.
+// Exit describes how a child ended.
 type Exit struct {
 	PID    int
 	Status unix.WaitStatus
 	Usage  unix.Rusage
 }
 
-// Code is the exit code a shell would give: 128+n for signal n.
+// Code returns the exit code that a shell would give: 128+n for signal n.
 func (e Exit) Code() int { return Code(e.Status) }
 
 // Code turns a wait status into a shell's exit code.
@@ -63,7 +62,7 @@ func Describe(s unix.WaitStatus) string {
 	return fmt.Sprintf("exit code %d", s.ExitStatus())
 }
 
-// SignalName is SIGTERM for 15, and so on.
+// SignalName returns the name of a signal: SIGTERM for 15.
 func SignalName(sig unix.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name
@@ -71,10 +70,10 @@ func SignalName(sig unix.Signal) string {
 	return fmt.Sprintf("signal %d", int(sig))
 }
 
-// The real-time signals that programs may use, by glibc's count (signal(7)).
+// The real-time signals that programs may use, as glibc numbers them (signal(7)).
 const rtMin, rtMax = 34, 64
 
-// realTime takes RTMIN, RTMIN+3, RTMAX or RTMAX-2, as kill(1) has them; 0 for
+// realTime reads RTMIN, RTMIN+3, RTMAX or RTMAX-2, as in kill(1). It returns 0 for
 // anything else.
 func realTime(name string) unix.Signal {
 	for base, first := range map[string]int{"RTMIN+": rtMin, "RTMAX-": rtMax} {
@@ -94,7 +93,7 @@ func realTime(name string) unix.Signal {
 	return 0
 }
 
-// ParseSignal takes TERM, SIGTERM, sigterm, 15 or RTMIN+3.
+// ParseSignal reads TERM, SIGTERM, sigterm, 15 or RTMIN+3.
 func ParseSignal(s string) (unix.Signal, error) {
 	var n int
 	if _, err := fmt.Sscanf(s, "%d", &n); err == nil && fmt.Sprint(n) == s && n > 0 && n < 65 {
@@ -113,7 +112,7 @@ func ParseSignal(s string) (unix.Signal, error) {
 	return 0, fmt.Errorf("%q is no signal: give a name such as TERM or a number", s)
 }
 
-// Signal is a flag's value: a signal by name or number.
+// Signal is the value of a flag that takes a signal by name or number.
 type Signal unix.Signal
 
 // Set reads the signal.
@@ -135,8 +134,8 @@ func (s *Signal) String() string {
 	return strconv.Itoa(int(*s))
 }
 
-// Reap collects every child that has ended. There is no other place where this
-// process waits for one, so none can be stolen.
+// Reap collects all children that have ended. In a supervisor only [StartDetached] also
+// waits for a child, so no worker's status is lost.
 func Reap() []Exit {
 	var ended []Exit
 	for {
@@ -153,8 +152,8 @@ func Reap() []Exit {
 	}
 }
 
-// self is this program, to be started again. The link of /proc leads to
-// the very file this process runs, also when an upgrade has replaced it.
+// self returns a path of this program, to start it again. /proc/self/exe leads to the
+// file that this process runs, even after an upgrade has replaced the file.
 func self() string {
 	if _, err := os.Lstat("/proc/self/exe"); err == nil {
 		return "/proc/self/exe"

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// executed is the path that execve(2) was called with to start this program:
-// AT_EXECFN of getauxval(3). It needs no /proc, and argv[0] may be anything.
-// A path that was relative to the caller's directory is of no use later.
+// executed returns the path with which execve(2) started this program: AT_EXECFN of
+// getauxval(3). It needs neither /proc nor argv[0]. A relative path is left out, because
+// the directory may have changed.
 func executed() string {
 	const execFN = 31
 	values, err := unix.Auxv()

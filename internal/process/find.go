@@ -12,9 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Find tells which file a start of name would execute, with this PATH and in
-// this directory, or gives the error that the start would give. It starts
-// nothing.
+// Find returns the file that a start of name would execute with path as PATH in dir, or
+// the error that the start would return. It starts nothing.
 func Find(name, path, dir string) (string, error) {
 	full, err := locate(name, path, dir)
 	if err != nil {
@@ -24,8 +23,8 @@ func Find(name, path, dir string) (string, error) {
 	return full, loadable(full, searchPath(path, in), in)
 }
 
-// locate finds the file that name means for a process that starts in dir ("" is
-// this process's own).
+// locate returns the file that name means to a process in dir; "" means this process's
+// own directory.
 func locate(name, path, dir string) (string, error) {
 	if dir == "" {
 		return lookPath(name, path)
@@ -37,7 +36,7 @@ func locate(name, path, dir string) (string, error) {
 	return lookPath(name, searchPath(path, in))
 }
 
-// within makes paths absolute that are meant from dir.
+// within returns a function that makes paths relative to dir absolute.
 func within(dir string) func(string) string {
 	return func(p string) string {
 		if dir != "" && !filepath.IsAbs(p) {
@@ -55,11 +54,11 @@ func searchPath(path string, in func(string) string) string {
 	return strings.Join(search, ":")
 }
 
-// loadable looks at how the file begins, as the kernel does (execve(2)).
+// loadable checks the beginning of the file, as the kernel does (execve(2)).
 func loadable(file, path string, in func(string) string) error {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil // it may be executed without being read
+		return nil // a file may be executable without being readable
 	}
 	defer f.Close()
 	head := make([]byte, 256)
@@ -68,7 +67,7 @@ func loadable(file, path string, in func(string) string) error {
 	line, script := bytes.CutPrefix(head, []byte("#!"))
 	if !script {
 		known := bytes.HasPrefix(head, []byte("\x7fELF")) || runtime.GOOS == "darwin" && len(head) > 4
-		// Others may be registered with the kernel.
+		// The kernel may know other formats (binfmt_misc).
 		more, _ := filepath.Glob("/proc/sys/fs/binfmt_misc/[!rs]*")
 		if !known && len(more) == 0 {
 			return &ExecError{126, fmt.Sprintf("cannot execute %s: not a program, and no #! in its first line", file)}
@@ -104,8 +103,8 @@ func loadable(file, path string, in func(string) string) error {
 	return nil
 }
 
-// lookPath finds the command as execvp(3) would, and tells "not found" from
-// "found, but not executable": exec.LookPath says the first for both.
+// lookPath finds the command as execvp(3) does. Unlike exec.LookPath it tells "not
+// found" from "found, but not executable".
 func lookPath(name, path string) (string, error) {
 	if name == "" {
 		return "", &ExecError{127, "the command is empty"}

@@ -13,11 +13,11 @@ import (
 	"lifeline/proof/need"
 )
 
-// The test program is the helpers below.
+// TestMain runs the test program as one of its helpers when the arguments say so.
 func TestMain(m *testing.M) {
 	if name := os.Getenv("CHILD_HELPER"); name != "" {
 		os.Unsetenv("CHILD_HELPER")
-		go func() { // nobody waits for it any more
+		go func() { // ends the helper when the test has ended
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			os.Exit(1)
 		}()
@@ -33,9 +33,9 @@ var helpers = map[string]func(args []string){
 	"reused": func([]string) { reused() },
 }
 
-// help runs a helper to its end: a process of its own, to which orphans come,
-// so that they don't come to the test program. before are words to start it
-// with. It says what went wrong, and last of all "done".
+// help runs a helper to its end, in a process of its own that adopts the orphans. before
+// are words to start the helper with. The helper prints what went wrong, and at its end
+// "done".
 func help(t *testing.T, before []string, name string, args ...string) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -51,7 +51,7 @@ func help(t *testing.T, before []string, name string, args ...string) {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	cmd.WaitDelay = 5 * time.Second // a process that was missed has its output
+	cmd.WaitDelay = 5 * time.Second // a process that was missed may hold its output open
 	out, err := cmd.Output()
 	said := strings.TrimSpace(string(out))
 	wrong, last := "", said

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A directory stands for a cgroup that has the memory controller.
+// TestLimitMemory uses a directory as a cgroup with the memory controller.
 func TestLimitMemory(t *testing.T) {
 	c := &Cgroup{path: filepath.Join(t.TempDir(), "group")}
 	if err := c.LimitMemory(1 << 20); err == nil {

@@ -50,7 +50,7 @@ func FuzzParseSignal(f *testing.F) {
 		if sig < 1 || sig > 64 {
 			t.Errorf("%q gives %d", text, sig)
 		}
-		// What a person is shown can be typed again.
+		// A printed signal can be read again.
 		var flag Signal
 		if err := flag.Set(text); err != nil || unix.Signal(flag) != sig {
 			t.Errorf("%q: the flag is %v, %v", text, flag, err)
@@ -81,7 +81,8 @@ func TestCode(t *testing.T) {
 	}
 }
 
-// As a shell has it: 127 for what isn't there, 126 for what can't be run.
+// TestLookPath tests a shell's exit codes: 127 for a missing file, 126 for a file that
+// can't be executed.
 func TestLookPath(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, mode os.FileMode) {
@@ -105,7 +106,7 @@ func TestLookPath(t *testing.T) {
 		code             int
 	}{
 		{dir + "/one:" + dir + "/two", "good", dir + "/one/good", 0},
-		{dir + "/one:" + dir + "/two", "plain", dir + "/two/plain", 0}, // goes on behind one without the x bit
+		{dir + "/one:" + dir + "/two", "plain", dir + "/two/plain", 0}, // goes on behind a file without the x bit
 		{dir + "/two:" + dir + "/one", "only", "", 126},
 		{dir + "/one", "sub", "", 126},
 		{dir + "/one", "nothing", "", 127},

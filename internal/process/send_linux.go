@@ -9,9 +9,9 @@ import (
 	"lifeline/procscan"
 )
 
-// Send signals the very process that id names: through a pidfd, opened and
-// then checked, no other process can be hit because a pid was reused. The error
-// is ESRCH for one that is gone and EPERM for another user's.
+// Send signals the process that id names. The signal goes through a pidfd whose start
+// time was checked, so it can't hit another process after a reuse of the pid. The error
+// is ESRCH for a process that is gone, and EPERM for another user's.
 func Send(id procscan.ID, sig unix.Signal) error {
 	fd, err := unix.PidfdOpen(id.PID, 0)
 	if err == nil {
@@ -21,21 +21,20 @@ func Send(id procscan.ID, sig unix.Signal) error {
 		}
 		err = unix.PidfdSendSignal(fd, sig, nil, 0)
 	}
-	// Old kernels answer ENOSYS, old container runtimes EPERM to a system call
-	// that they don't know; a process that may really not be signalled, and one
-	// that has ended, answer kill(2) alike.
+	// To an unknown system call old kernels answer ENOSYS, and old container runtimes
+	// EPERM. kill(2) then gives the right answer.
 	if err != nil && err != unix.ESRCH && id.Alive() {
 		return unix.Kill(id.PID, sig)
 	}
 	return err
 }
 
-// yield lets go of this processor: whoever has just been sent a signal may have
-// been woken up on it, and would wait for as long as our work takes.
+// yield gives up this processor, on which the process that was just signalled may be
+// waiting to run.
 func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
-// WaitGone waits until id's process has ended, for up to limit. An error means
-// that it is alive still.
+// WaitGone waits up to limit for the end of id's process. An error means that the
+// process is still alive.
 func WaitGone(ctx context.Context, id procscan.ID, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	fd, err := unix.PidfdOpen(id.PID, 0)
@@ -53,9 +52,9 @@ func WaitGone(ctx context.Context, id procscan.ID, limit time.Duration) error {
 		}
 		step := left
 		if ctx.Done() != nil {
-			step = min(left, time.Second) // to look at ctx, too
+			step = min(left, time.Second) // checks ctx once a second
 		}
-		// Readable when the process has ended (pidfd_open(2)).
+		// A pidfd is readable when the process has ended (pidfd_open(2)).
 		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(step.Milliseconds())+1)
 	}
 	return nil

@@ -11,9 +11,9 @@ import (
 	"lifeline/procscan"
 )
 
-// Send signals the process that id names, after a look at its start time: a
-// pid that is reused between the two can't be told here. The error is ESRCH for
-// one that is gone and EPERM for another user's.
+// Send signals the process that id names, after a check of its start time. A reuse of
+// the pid between check and signal goes unnoticed here. The error is ESRCH for a process
+// that is gone, and EPERM for another user's.
 func Send(id procscan.ID, sig unix.Signal) error {
 	if !id.Alive() {
 		return unix.ESRCH
@@ -21,8 +21,8 @@ func Send(id procscan.ID, sig unix.Signal) error {
 	return unix.Kill(id.PID, sig)
 }
 
-// WaitGone waits until id's process has ended, for up to limit. An error means
-// that it is alive still.
+// WaitGone waits up to limit for the end of id's process. An error means that the
+// process is still alive.
 func WaitGone(ctx context.Context, id procscan.ID, limit time.Duration) error {
 	for deadline := time.Now().Add(limit); id.Alive(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) || ctx.Err() != nil {

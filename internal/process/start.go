@@ -16,7 +16,7 @@ import (
 	"lifeline/procscan"
 )
 
-// Spec is what to start, and how.
+// Spec says what to start, and how.
 type Spec struct {
 	Argv  []string
 	Env   []string
@@ -25,30 +25,30 @@ type Spec struct {
 	Stdio [3]int // descriptors for 0, 1, 2; zero value means this process's own
 
 	Listen      []int    // sockets handed over as LISTEN_FDS, from descriptor 3
-	ListenNames []string // one for each
+	ListenNames []string // their names, in the same order
 
 	Run     int // the run file's descriptor, 0 for none
 	Control int // the socket that becomes LIFELINE_FD, 0 for none
 
 	// Deathsig is sent to the child when the THREAD that forked ends; 0 for none.
-	// Linux and FreeBSD only.
+	// Only Linux sends it.
 	Deathsig unix.Signal
 	Group    bool // a process group of its own
 	CgroupFD int  // the cgroup to start in, 0 for this process's own (Linux)
 
-	Conditions // what the command runs under where that differs from this process
+	Conditions // user, limits and priorities that differ from this process's own
 
-	// Until is a time on CLOCK_BOOTTIME, in nanoseconds, after which the command
-	// isn't started any more; 0 for none.
+	// Until is the time on CLOCK_BOOTTIME, in nanoseconds, after which the command is no
+	// longer started; 0 for none.
 	Until int64
-	// Thread runs what forks, on the main thread, and waits for it: the child has
-	// that thread's name until it is the command, and Deathsig hangs on the
-	// thread. nil: on the caller's.
+	// Thread runs fork on the main thread and waits for its return. Until execve the
+	// child has that thread's name, and the thread's end sends Deathsig. nil means the
+	// caller's thread.
 	Thread func(fork func())
 }
 
-// Start starts the command: fork and exec in one step. An error means that
-// nothing runs; it is an *[ExecError] where the command is to blame.
+// Start forks and executes the command. An error means that nothing runs; an
+// *[ExecError] means that the command is the cause.
 func Start(spec Spec) (procscan.ID, error) {
 	path, argv, env, err := spec.resolve()
 	if err != nil {
@@ -80,8 +80,8 @@ func Start(spec Spec) (procscan.ID, error) {
 	return s.ID, nil
 }
 
-// resolve finds the file to execute, and goes through the launcher where the
-// command's process has something to do for itself first.
+// resolve finds the file to execute. This is the launcher where the command's process
+// has something to do for itself first.
 func (s Spec) resolve() (path string, argv, env []string, err error) {
 	if s.Dir != "" {
 		if st, err := os.Stat(s.Dir); err != nil || !st.IsDir() {
@@ -101,7 +101,7 @@ func (s Spec) resolve() (path string, argv, env []string, err error) {
 		}
 	}
 	if len(s.Listen) > 0 || s.Until != 0 || s.Conditions.Any() {
-		// The launcher would report the kernel's refusal too late: as an exit.
+		// Check now, because the launcher could report a refusal only as an exit.
 		in := within(s.Dir)
 		if err := loadable(path, searchPath(variable(s.Env, "PATH"), in), in); err != nil {
 			return "", nil, nil, err
@@ -113,7 +113,7 @@ func (s Spec) resolve() (path string, argv, env []string, err error) {
 	return s.typed(path), s.Argv, env, nil
 }
 
-// typed is the path as it was typed, from Dir: a script finds it in $0.
+// typed returns a path with a slash as it was typed, because a script finds it in $0.
 func (s Spec) typed(path string) string {
 	if strings.Contains(s.Argv[0], "/") {
 		return s.Argv[0]
@@ -132,7 +132,7 @@ func dirError(err error) error {
 	return err
 }
 
-// variable is the value of a variable, the last one where there are several.
+// variable returns the value of a variable; where there are several, the last.
 func variable(env []string, name string) string {
 	for _, kv := range slices.Backward(env) {
 		if value, ok := strings.CutPrefix(kv, name+"="); ok {
@@ -142,9 +142,8 @@ func variable(env []string, name string) string {
 	return ""
 }
 
-// descriptors lays out the child's descriptors. What the command shouldn't
-// stumble upon goes to the high ones, below the limit, where a shell's exec 3>
-// doesn't reach.
+// descriptors lays out the child's descriptors. The run file and LIFELINE_FD get high
+// numbers below the limit, out of reach of a shell's exec 3>.
 func (s Spec) descriptors(env []string) (files []uintptr, withFD []string) {
 	fds := []int{0, 1, 2}
 	if s.Stdio != [3]int{} {
@@ -154,8 +153,8 @@ func (s Spec) descriptors(env []string) (files []uintptr, withFD []string) {
 	base := len(fds)
 	var lim unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {
-		// Go's fork needs a few above those for a moment, or it fails (forkExec,
-		// syscall/exec_linux.go): its own pipe, and one for each that it moves.
+		// Go's fork fails without a few free descriptors above these: its own pipe, and
+		// a number for each descriptor that it moves (forkExec, syscall/exec_linux.go).
 		base = max(base, min(int(min(lim.Cur, 1024))-6-len(s.Listen), 256)-5)
 	}
 	for len(fds) < base && (s.Run != 0 || s.Control != 0) {
@@ -174,8 +173,8 @@ func (s Spec) descriptors(env []string) (files []uintptr, withFD []string) {
 	return files, env
 }
 
-// startError says why fork or exec failed. Too few processes, threads or memory
-// are this machine's limits; the rest is the command's fault.
+// startError returns the reason why fork or exec failed. A lack of processes, memory or
+// files is this machine's; other reasons are the command's.
 func startError(path string, err error) error {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EMFILE) ||
 		errors.Is(err, unix.ENFILE) {
@@ -185,16 +184,15 @@ func startError(path string, err error) error {
 	return execError(path, err)
 }
 
-// Become turns this process into the command: no supervisor stays. It returns
-// only when that fails.
+// Become turns this process into the command, without a supervisor. It returns only
+// when the change fails.
 func Become(spec Spec) error {
 	path, argv, env, err := spec.resolve()
 	if err != nil {
 		return err
 	}
 	if spec.Run != 0 {
-		// Above the descriptors that a shell script uses by number. This one
-		// survives execve.
+		// The duplicate is above the numbers that shell scripts use, and survives execve.
 		fd, err := unix.FcntlInt(uintptr(spec.Run), unix.F_DUPFD, 200)
 		if err != nil {
 			fd, err = unix.FcntlInt(uintptr(spec.Run), unix.F_DUPFD, 10)

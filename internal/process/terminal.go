@@ -5,7 +5,7 @@ import "golang.org/x/sys/unix"
 // Terminal is this process's controlling terminal (tty(4)).
 type Terminal struct{ fd int }
 
-// OpenTerminal opens it; nil where there is none, as under cron.
+// OpenTerminal opens the terminal. It returns nil where there is none, as under cron.
 func OpenTerminal() *Terminal {
 	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -14,8 +14,8 @@ func OpenTerminal() *Terminal {
 	return &Terminal{fd}
 }
 
-// HungUp reports that the terminal has gone: its window was closed, its connection
-// broke, or the session's leader has ended. nil has none to lose.
+// HungUp reports whether the terminal has gone: its window was closed, its connection
+// broke, or the session's leader has ended. It returns false for nil.
 func (t *Terminal) HungUp() bool {
 	if t == nil {
 		return false
@@ -24,8 +24,8 @@ func (t *Terminal) HungUp() bool {
 	return err != nil
 }
 
-// Foreground reports whether this process's group is the one that keys such as
-// Ctrl-C reach (tcgetpgrp(3)). nil has no foreground.
+// Foreground reports whether keys such as Ctrl-C reach this process's group
+// (tcgetpgrp(3)). It returns false for nil.
 func (t *Terminal) Foreground() bool {
 	if t == nil {
 		return false

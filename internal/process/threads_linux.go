@@ -11,22 +11,22 @@ import (
 	"lifeline/procscan"
 )
 
-// threads is how many threads a supervisor needs at the most: two that run Go
-// code, and those that wait in a system call.
+// threads is the largest number of threads that a supervisor needs: two run Go code, the
+// others wait in a system call.
 const threads = 7
 
-// RoomForThreads returns an error where this user may not have as many processes
-// and threads as a supervisor needs (RLIMIT_NPROC, getrlimit(2)): the runtime
-// ends a program that can't make a thread. Root isn't bound by the limit.
+// RoomForThreads returns an error when the user's limit leaves too few threads for a
+// supervisor (RLIMIT_NPROC, getrlimit(2)), because Go's runtime ends a program that can't
+// make a thread. The limit doesn't bind root.
 func RoomForThreads() error {
 	var lim unix.Rlimit
-	const small = 2000 // a larger limit isn't worth counting for
+	const small = 2000 // larger limits aren't checked, to save the counting
 	if unix.Getrlimit(unix.RLIMIT_NPROC, &lim) != nil || lim.Cur >= small || os.Geteuid() == 0 {
 		return nil
 	}
 	table, err := procscan.Read("LIFELINE_")
 	if err != nil {
-		return nil // it can't be told
+		return nil // unknown
 	}
 	used := 0
 	for _, p := range table.Processes {
@@ -41,11 +41,11 @@ func RoomForThreads() error {
 		"end some, or raise the limit (ulimit -u)", used, lim.Cur)
 }
 
-// ReserveThreads makes the runtime have its threads now. Later there may be none
-// to be had, because the worker has used up the limit.
+// ReserveThreads makes the runtime create its threads now, before the worker can use up
+// the limit.
 func ReserveThreads() {
-	// Each goroutine keeps a thread until all have one; then the runtime has them
-	// idle, and makes no more.
+	// Each goroutine keeps a thread until all have one. The runtime then keeps these
+	// threads idle for later.
 	var all, done sync.WaitGroup
 	all.Add(threads)
 	for range threads {

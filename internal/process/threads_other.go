@@ -2,7 +2,7 @@
 
 package process
 
-// RoomForThreads returns nil: how many threads a user has can't be told here.
+// RoomForThreads returns nil: the number of a user's threads is unknown here.
 func RoomForThreads() error { return nil }
 
 // ReserveThreads does nothing here.

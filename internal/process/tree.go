@@ -12,36 +12,32 @@ import (
 	"lifeline/procscan"
 )
 
-// Tree is a worker and everything that comes from it, however it tried to get
-// away: by a session of its own, by a double fork, by wiping its environment.
-// Each of those loses one of the ways by which a process is found, none loses
-// all: parentage, process group, the marker of the generation, and the
-// parentage of what was orphaned, which comes to the supervisor.
+// Tree describes a worker and all its descendants. A descendant is found by its parents,
+// its process group, the generation's marker or its cgroup, or as an orphan whose new
+// parent is the supervisor. A session of its own, a double fork or an empty environment
+// hides a descendant from some of these ways, but not from all.
 type Tree struct {
 	Root  procscan.ID // the worker; zero when it is gone
 	Group int         // its process group; 0 when it has none of its own
-	// Above is the supervisor: whatever descends from it, and isn't in Not, is
-	// part of the tree. Zero when it isn't known.
+	// Above is the supervisor, whose descendants except Not are part of the tree; zero
+	// when they aren't.
 	Above procscan.ID
-	Not   []procscan.ID // the supervisor's other children, left alone with theirs
-	Also  []procscan.ID // known from an earlier look: more roots
-	// Cgroup is the tree's own, nil where there is none.
+	Not   []procscan.ID // the supervisor's other children, left out with their descendants
+	Also  []procscan.ID // more roots, known from earlier
+	// Cgroup is the tree's own; nil for none.
 	Cgroup *Cgroup
-	// Marker and Value are the variable by which descendants are known ("":
-	// none).
+	// Marker and Value are the environment variable of all descendants; "" for none.
 	Marker, Value string
 }
 
-// ErrNotPermitted says that a process belongs to a user whose processes this one
-// may not signal (kill(2)).
+// ErrNotPermitted says that this process may not signal another user's (kill(2)).
 var ErrNotPermitted = errors.New("not permitted")
 
 // ErrStillAlive says that a tree couldn't be ended in time.
 var ErrStillAlive = errors.New("still alive")
 
-// Members lists what of the tree is alive, the root first. While members fork
-// and end under the look a few may be missing from it, but it doesn't come out
-// empty because of that.
+// Members lists the living processes of the tree, the root first. Some may be missing
+// while members fork and end, but the list isn't empty because of that.
 func (t Tree) Members() []procscan.ID {
 	for tries := 1; ; tries++ {
 		if members, sure := t.look(); len(members) > 0 || sure || tries == 20 {
@@ -50,7 +46,7 @@ func (t Tree) Members() []procscan.ID {
 	}
 }
 
-// look is one look around; sure says that nothing changed meanwhile.
+// look reads the process table once; sure says that nothing changed meanwhile.
 func (t Tree) look() (members []procscan.ID, sure bool) {
 	table, sure, err := procscan.ReadAll(markerPrefix)
 	if err != nil {
@@ -70,7 +66,7 @@ func (t Tree) look() (members []procscan.ID, sure bool) {
 	for _, id := range t.Not {
 		seen[id.PID] = true
 	}
-	var add func(pid, parent int) // parent is 0 for one that isn't known by its parent
+	var add func(pid, parent int) // parent is 0 for a process not found by its parent
 	add = func(pid, parent int) {
 		s, ok := table.Get(pid)
 		if !ok || seen[pid] || s.Kernel {
@@ -98,7 +94,7 @@ func (t Tree) look() (members []procscan.ID, sure bool) {
 	}
 	if t.Cgroup != nil {
 		for _, id := range t.Cgroup.Members() {
-			if !table.Has(id) { // born since the look around
+			if !table.Has(id) { // started after the table was read
 				if p, ok := procscan.Look(id.PID, markerPrefix); ok {
 					table.Put(p)
 				}
@@ -106,9 +102,8 @@ func (t Tree) look() (members []procscan.ID, sure bool) {
 			add(id.PID, 0)
 		}
 	}
-	// A group outlives its leader, and its number isn't given to a new process
-	// while it does (kernel: pid is kept while used as a pgid). Where another
-	// process has it as its pid, the group is gone.
+	// A group may outlive its leader, and the kernel gives the group's number to no
+	// new process meanwhile. When another process has the number, the group is gone.
 	if leader, ok := table.Get(t.Group); t.Group != 0 && (!ok || t.Root.Zero() || leader.Start == t.Root.Start) {
 		for _, p := range table.Processes {
 			if p.PGID == t.Group && p.Start >= t.Root.Start {
@@ -119,16 +114,15 @@ func (t Tree) look() (members []procscan.ID, sure bool) {
 	if t.Marker != "" && t.Value != "" {
 		for _, p := range table.Processes {
 			if p.Env[t.Marker] == t.Value {
-				add(p.PID, 0) // who writes our marker into his own process asks for it
+				add(p.PID, 0)
 			}
 		}
 	}
 	return members, sure
 }
 
-// stillChild reports that id is alive and parent its parent. A table takes a
-// while to read, and where many processes come and go a pid in it may be
-// another's by now: no process is ended for that.
+// stillChild reports whether id is alive and a child of parent. A pid may have been
+// reused while the table was read, and its new process must not be ended.
 func stillChild(id, parent procscan.ID) bool {
 	s, err := procscan.Lookup(id.PID)
 	if err != nil || s.Start != id.Start || s.PPID != parent.PID {
@@ -138,10 +132,10 @@ func stillChild(id, parent procscan.ID) bool {
 	return err == nil && p.Start == parent.Start
 }
 
-// markerPrefix is what the variables of every marker begin with.
+// markerPrefix is what the names of all marker variables begin with.
 const markerPrefix = "LIFELINE_"
 
-// Memory is what all members use together, in bytes.
+// Memory returns what all members use together, in bytes.
 func (t Tree) Memory() (n int64) {
 	for _, id := range t.Members() {
 		n += int64(procscan.Memory(id))
@@ -156,11 +150,11 @@ func (t Tree) Signal(sig unix.Signal) {
 	}
 }
 
-// Stop asks every member to end: sig, then SIGCONT, so that a stopped one can
-// hear it. It gives those that it has asked.
+// Stop sends sig to every member, and then SIGCONT, which lets a stopped member act on
+// sig. It returns the members.
 func (t Tree) Stop(sig unix.Signal) []procscan.ID {
 	if !t.Root.Zero() {
-		_ = Send(t.Root, sig) // at once: the look around takes its time
+		_ = Send(t.Root, sig) // first, because listing the members takes time
 		yield()
 	}
 	members := t.Members()
@@ -175,13 +169,13 @@ func (t Tree) Stop(sig unix.Signal) []procscan.ID {
 	return members
 }
 
-// Kill ends every member for certain: stop them all first, until none is left
-// that could fork, then kill. It returns when none is alive. ErrStillAlive
-// names one that didn't end before ctx did (it hangs in the kernel).
+// Kill sends SIGSTOP to all members until none can fork, and then SIGKILL. It returns
+// when no member is alive. ErrStillAlive means that a member outlived ctx because it
+// hangs in the kernel.
 func (t Tree) Kill(ctx context.Context) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		if t.Cgroup != nil {
-			_ = t.Cgroup.Kill() // all at once; what isn't in it follows
+			_ = t.Cgroup.Kill() // kills all at once; members outside the cgroup follow
 		}
 		members := t.Members()
 		if len(members) == 0 {
@@ -223,12 +217,12 @@ func (t Tree) Kill(ctx context.Context) error {
 	}
 }
 
-// End asks the tree to end, waits for up to grace, and kills what is left. With
-// mainFirst the rest of the tree gets the signal when the root has ended.
+// End asks the tree to end, waits up to grace, and kills what is left. With mainFirst
+// the root gets sig first, and the rest when the root has ended.
 func (t Tree) End(ctx context.Context, sig unix.Signal, grace time.Duration, mainFirst bool) error {
 	deadline := time.Now().Add(grace)
 	if mainFirst && t.Root.Alive() && grace > 0 {
-		t.Also = append(t.Also, t.Members()...) // what the root's end would hide
+		t.Also = append(t.Also, t.Members()...) // found before the root's end hides them
 		_ = Send(t.Root, sig)
 		_ = Send(t.Root, unix.SIGCONT)
 		_ = WaitGone(ctx, t.Root, grace)
@@ -246,8 +240,7 @@ func (t Tree) End(ctx context.Context, sig unix.Signal, grace time.Duration, mai
 			break
 		}
 		if WaitGone(ctx, members[0], min(left, 100*time.Millisecond)) != nil {
-			// One may have been forked after the signal went round, another may
-			// have been waited for in vain: look again.
+			// List the members again: some may have been forked after the signal.
 			continue
 		}
 	}

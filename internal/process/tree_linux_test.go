@@ -17,11 +17,10 @@ import (
 	"lifeline/procscan"
 )
 
-// grow is a process of a random tree: it forks children of its own that leave
-// its session, its group, its parent or their environment behind, ignore
-// SIGTERM or stop themselves. Descriptor 3 is the witness: as long as one of
-// them lives, it is open. On descriptor 4 each process is announced by its
-// parent (+) and says when it has forked all of its own (.).
+// grow is the program of a process in a random tree. It forks children that leave its
+// session, its group, their parent or their environment, ignore SIGTERM or stop
+// themselves. Descriptor 3, the witness, is open while any process of the tree lives. On
+// descriptor 4 a parent announces each child (+), and a process its last fork (.).
 const grow = `
 use strict; use POSIX ();
 my ($seed, $depth) = @ARGV;
@@ -46,8 +45,7 @@ kill('STOP', $$) if rand() < .1;
 sleep 1 for 1 .. 60;
 `
 
-// runaway forks as fast as it can. It is bounded: by the tokens that stand in
-// a pipe, and by its time.
+// runaway forks as fast as it can, up to the number of tokens in a pipe and up to a time.
 const runaway = `
 use strict; use POSIX ();
 my ($how, $until) = @ARGV;
@@ -62,8 +60,8 @@ while (time() < $until) {
 }
 `
 
-// witness is a pipe whose writing end every process of a tree holds: it is at
-// its end when, and only when, none is left.
+// witness is a pipe whose writing end all processes of a tree hold. Its end of file comes
+// exactly when no process is left.
 type witness struct{ r, w int }
 
 func newWitness() witness {
@@ -75,7 +73,7 @@ func newWitness() witness {
 	return witness{p[0], p[1]}
 }
 
-// alone closes our own writing end and reports that nobody else has one.
+// alone closes the test's own writing end and reports whether no process has another.
 func (w witness) alone() bool {
 	var b [1]byte
 	n, err := unix.Read(w.r, b[:])
@@ -84,7 +82,7 @@ func (w witness) alone() bool {
 
 const marker = "CHILD_TREE_ID"
 
-// plant starts a tree, in the way supervise does.
+// plant starts a tree as the supervisor does.
 func plant(script string, w witness, more []int, value string, args ...string) (Tree, error) {
 	spec := Spec{
 		Argv: append([]string{"/usr/bin/perl", "-e", script}, args...),
@@ -98,14 +96,14 @@ func plant(script string, w witness, more []int, value string, args ...string) (
 	return Tree{Root: id, Group: id.PID, Above: procscan.Self(), Marker: marker, Value: value}, nil
 }
 
-// trees is the helper: random trees from the seeds given, each ended.
+// trees is a helper that starts random trees from the given seeds and ends them.
 func trees(args []string) {
 	first, _ := strconv.Atoi(args[0])
 	last, _ := strconv.Atoi(args[1])
 	if err := Adopting(); err != nil {
 		wrong("%v", err)
 	}
-	helper := exec.Command("sleep", "3600") // of ours, and no worker's
+	helper := exec.Command("sleep", "3600") // a child that belongs to no worker
 	if err := helper.Start(); err != nil {
 		wrong("%v", err)
 		return
@@ -138,7 +136,7 @@ func trees(args []string) {
 			if born = grown(news.r); born == 0 {
 				return
 			}
-			// The middle one of a double fork may take a moment more to go.
+			// The middle process of a double fork may take a moment longer to end.
 			found := len(t.Members())
 			for deadline := time.Now().Add(20 * time.Second); found > born && time.Now().Before(deadline); {
 				found = len(t.Members())
@@ -172,8 +170,8 @@ func trees(args []string) {
 	fmt.Printf("done: %d trees, at least %d processes, the largest of %d\n", last-first, all, largest)
 }
 
-// grown waits until every process of a tree has forked its last, and tells how
-// many they are.
+// grown waits until all processes of a tree have forked their last, and returns their
+// number.
 func grown(news int) int {
 	born, settled := 1, 0
 	buf := make([]byte, 256)
@@ -208,7 +206,7 @@ func TestTreeEnd(t *testing.T) {
 	help(t, nil, "trees", "0", strconv.Itoa(n))
 }
 
-// flood is the helper: a runaway is let loose, and ended.
+// flood is a helper that starts a runaway and ends it.
 func flood(args []string) {
 	if err := Adopting(); err != nil {
 		wrong("%v", err)
@@ -228,7 +226,7 @@ func flood(args []string) {
 		wrong("%v", err)
 		return
 	}
-	// Let it spread first.
+	// Let the runaway spread first.
 	peak := 0
 	for deadline := time.Now().Add(5 * time.Second); peak < most*3/4 && time.Now().Before(deadline); {
 		peak = max(peak, len(t.Members()))
@@ -272,8 +270,8 @@ func TestKillRunaway(t *testing.T) {
 	}
 }
 
-// Whatever has a pid now that was somebody else's gets no signal meant for
-// that one.
+// TestSendToReusedPid shows that the new process of a reused pid gets no signal meant for
+// the old process.
 func TestSendToReusedPid(t *testing.T) {
 	_, err := exec.LookPath("unshare")
 	before := []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
@@ -303,7 +301,7 @@ func reused() {
 	if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {
 		wrong("Send didn't reach the right one: %v", err)
 	}
-	Send(old, unix.SIGKILL) // nobody at all has it now
+	Send(old, unix.SIGKILL) // no process has the pid now
 	for range 1000 {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", fmt.Append(nil, old.PID-1), 0); err != nil {
 			wrong("%v", err)
@@ -318,7 +316,7 @@ func reused() {
 		for range 100 {
 			Send(old, unix.SIGKILL)
 		}
-		// As a whole tree as well.
+		// Test ending the whole tree, too.
 		t := Tree{Root: old, Also: []procscan.ID{old}}
 		if m := t.Members(); len(m) != 0 {
 			wrong("members of a tree that is gone: %v", m)

@@ -4,5 +4,5 @@ package launch
 
 import "golang.org/x/sys/unix"
 
-// clock is what comes nearest to Linux's CLOCK_BOOTTIME.
+// clock is the nearest to Linux's CLOCK_BOOTTIME.
 const clock = unix.CLOCK_MONOTONIC

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// Conditions are what a command runs under where that differs from its
+// Conditions holds the user, limits and priorities of a command that differ from its
 // supervisor's own.
 type Conditions struct {
 	User   *User
@@ -17,11 +17,11 @@ type Conditions struct {
 	OOM    *int // oom_score_adj, proc_pid_oom_score_adj(5)
 }
 
-// User is who the command runs as.
+// User holds the user and groups that the command runs as.
 type User struct {
-	UID    int   // -1 leaves it
-	GID    int   // -1 leaves it
-	Groups []int // supplementary ones; nil leaves them
+	UID    int   // -1: the supervisor's
+	GID    int   // -1: the supervisor's
+	Groups []int // supplementary groups; nil: the supervisor's
 }
 
 // Limit is a resource limit (getrlimit(2)).
@@ -30,8 +30,8 @@ type Limit struct {
 	Soft, Hard uint64
 }
 
-// Resource is one that is limited, and what it is called in prlimit(1). [Resources]
-// is a table that needs no initialisation.
+// Resource is a resource and its name in prlimit(1). The table [Resources] needs no
+// initialisation at run time.
 type Resource struct {
 	Name   string
 	Number int
@@ -42,7 +42,7 @@ func (c Conditions) Any() bool {
 	return c.User != nil || c.Limits != nil || c.Nice != nil || c.OOM != nil
 }
 
-// words are the conditions as part of [Env].
+// words returns the conditions as words for [Env].
 func (c Conditions) words() (words []string) {
 	if c.OOM != nil {
 		words = append(words, "oom="+strconv.Itoa(*c.OOM))
@@ -71,7 +71,7 @@ func (c Conditions) words() (words []string) {
 
 var errWord = errors.New("not a word of a plan")
 
-// take reads one of the words.
+// take reads one word of words.
 func (c *Conditions) take(key, value string) error {
 	f := strings.Split(value, ":")
 	switch {
@@ -111,7 +111,8 @@ func (c *Conditions) take(key, value string) error {
 	return errWord
 }
 
-// apply changes this process. What needs root comes before the change of user.
+// apply sets the conditions on this process; the user comes last, because the others may
+// need root.
 func (c Conditions) apply() error {
 	if c.OOM != nil {
 		if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(*c.OOM)), 0); err != nil {
@@ -160,8 +161,8 @@ func (u *User) become() error {
 	return nil
 }
 
-// only says who may do what was refused. Root in a container may lack the
-// capability (capabilities(7)).
+// only returns what permission is missing, as the end of a message. Root in a container
+// may lack the capability (capabilities(7)).
 func only(what, capability string) string {
 	if os.Geteuid() == 0 {
 		return "; root has no " + capability + " here, as in most containers: give it that, or leave the option out"

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Resources are the limits by their names in prlimit(1) and limits.conf(5).
+// Resources lists the limits with their names in prlimit(1) and limits.conf(5).
 var Resources = [...]Resource{
 	{"as", unix.RLIMIT_AS}, {"core", unix.RLIMIT_CORE}, {"cpu", unix.RLIMIT_CPU}, {"data", unix.RLIMIT_DATA}, {"fsize", unix.RLIMIT_FSIZE},
 	{"locks", unix.RLIMIT_LOCKS}, {"memlock", unix.RLIMIT_MEMLOCK}, {"msgqueue", unix.RLIMIT_MSGQUEUE}, {"nice", unix.RLIMIT_NICE},
@@ -17,14 +17,14 @@ var Resources = [...]Resource{
 	{"rttime", unix.RLIMIT_RTTIME}, {"sigpending", unix.RLIMIT_SIGPENDING}, {"stack", unix.RLIMIT_STACK},
 }
 
-// setLimit goes through package syscall: at the start Go raises the limit on
-// files, and it puts its old value back before an execve unless it is told so.
+// setLimit sets a limit through package syscall. Go raises the limit on files at the
+// start, and restores it before an execve unless package syscall has set the limit.
 func setLimit(l Limit) error {
 	return syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: l.Soft, Max: l.Hard})
 }
 
 // deathSignal notes the death signal, which a change of user clears (prctl(2),
-// PR_SET_PDEATHSIG). again sets it, and fails where the supervisor has ended
+// PR_SET_PDEATHSIG). again sets the signal again, and fails when the supervisor has ended
 // meanwhile.
 func deathSignal() (again func() error) {
 	var sig int32

@@ -2,5 +2,5 @@
 
 package launch
 
-// deathSignal does nothing: there is none here.
+// deathSignal does nothing: lifeline sets no death signal here.
 func deathSignal() (again func() error) { return func() error { return nil } }

@@ -1,12 +1,10 @@
-// Package launch is what a worker's process does for itself before it becomes
-// the command, where only the process itself can: LISTEN_PID has its own pid in
-// it, its limits and its user are its own, and the end of a lease is looked at
-// last of all. Most workers need none of these, and are forked straight into the
-// command.
+// Package launch does what only a worker's own process can do before it becomes the
+// command: set LISTEN_PID to its own pid, set its limits and its user, and check last of
+// all that the lease hasn't ended. Most workers need none of these, and are forked
+// straight into the command.
 //
-// A program that links this package becomes the launcher when it is started with
-// [Env] set. That is decided in this package's init, which needs little and so
-// runs early.
+// A program that links this package becomes the launcher when it is started with [Env]
+// set. This package's init decides this; it imports little and so runs early.
 package launch
 
 import (
@@ -18,18 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Env holds what to do. The command never sees it.
+// Env is the variable that holds the plan. The command never sees it.
 const Env = "LIFELINE_LAUNCH"
 
 // Plan is what the launcher does.
 type Plan struct {
 	Path   string // the file to execute
 	Listen bool   // LISTEN_PID belongs into the environment (sd_listen_fds(3))
-	Until  int64  // the command isn't started after this time on CLOCK_BOOTTIME, in nanoseconds; 0 for no limit
+	Until  int64  // the command is never started after this time on CLOCK_BOOTTIME, in nanoseconds; 0 for no limit
 	Conditions
 }
 
-// String is the value of Env: words, and the path behind the last of them.
+// String returns the value of Env: words, of which the last is the path.
 func (p Plan) String() string {
 	words := p.words()
 	if p.Listen {
@@ -70,7 +68,7 @@ func init() {
 	}
 }
 
-// run becomes the command, or gives the exit code of a failure: that of env(1).
+// run becomes the command. On failure it returns the exit code that env(1) would give.
 func run(text string) int {
 	p, err := parse(text)
 	if err != nil || len(os.Args) == 0 {
@@ -104,8 +102,8 @@ func fail(code int, text string) int {
 	return code
 }
 
-// bootTime is the time on the clock that counts while the machine is suspended,
-// in nanoseconds.
+// bootTime returns the time in nanoseconds; on Linux the clock also counts while the
+// machine is suspended.
 func bootTime() int64 {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(clock, &ts)

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// setLimit sets a limit; the numbers are signed here.
+// setLimit sets a limit; limits are signed numbers here.
 func setLimit(l Limit) error {
 	return syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: int64(min(l.Soft, math.MaxInt64)), Max: int64(min(l.Hard, math.MaxInt64))})
 }
