@@ -24,8 +24,8 @@ const (
 // that reads nothing for longer must not delay lifeline further.
 const sendTimeout = time.Second
 
-// Client tells the service manager above about this process. The zero Client
-// has no manager: all its methods do nothing and return nil.
+// Client tells the service manager above about this process. The methods of the zero
+// Client do nothing and return nil.
 type Client struct {
 	// Addr is the address of the receiver: an absolute path, or "@" and an
 	// abstract name (Linux only).
@@ -38,9 +38,9 @@ type Client struct {
 	Timeout time.Duration
 }
 
-// FromEnviron makes a Client of NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
-// It ignores a watchdog meant for another process (WATCHDOG_PID). The error
-// names a variable that makes no sense; the Client is usable without it.
+// FromEnviron makes a Client from NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID. It
+// ignores a watchdog that WATCHDOG_PID gives to another process. The error names a
+// variable that makes no sense; the Client works without that variable.
 func FromEnviron() (Client, error) {
 	c := Client{Addr: os.Getenv(EnvSocket)}
 	var errs []error
@@ -67,18 +67,17 @@ func FromEnviron() (Client, error) {
 }
 
 // Unsetenv removes the protocol's variables from this process's environment,
-// so that no child takes them for its own. Call it after FromEnviron.
+// so that children don't use them. Call it after FromEnviron.
 func Unsetenv() {
 	for _, name := range []string{EnvSocket, EnvWatchdogUSec, EnvWatchdogPID} {
 		_ = os.Unsetenv(name) // can't fail: the names are valid
 	}
 }
 
-// Environ gives env for a worker: with NOTIFY_SOCKET=addr and, if watchdog is
-// positive, WATCHDOG_USEC. The protocol's variables that were in env are
-// removed; an empty addr and a watchdog of 0 do only that. WATCHDOG_PID is left
-// out, so that a worker behind a shell finds its watchdog too:
-// sd_watchdog_enabled(3) then takes the watchdog as meant for the reader.
+// Environ returns env for a worker: without the protocol's variables that were in env,
+// with NOTIFY_SOCKET unless addr is empty, and with WATCHDOG_USEC if watchdog is
+// positive. It leaves WATCHDOG_PID out, so that a worker behind a shell also finds its
+// watchdog: without it sd_watchdog_enabled(3) applies to each reader.
 func Environ(env []string, addr string, watchdog time.Duration) []string {
 	out := slices.DeleteFunc(slices.Clone(env), func(s string) bool {
 		name, _, _ := strings.Cut(s, "=")
@@ -93,16 +92,16 @@ func Environ(env []string, addr string, watchdog time.Duration) []string {
 	return out
 }
 
-// Send sends state, newline-separated assignments as in sd_notify(3), to
-// NOTIFY_SOCKET. If the variable is missing, it does nothing.
+// Send sends state, newline-separated assignments as in sd_notify(3), to NOTIFY_SOCKET.
+// Without that variable it does nothing.
 func Send(state string) error { return SendTo(os.Getenv(EnvSocket), state) }
 
-// SendTo is Send to addr, along with descriptors, which stay the caller's.
+// SendTo sends state to addr, with descriptors that stay the caller's.
 func SendTo(addr, state string, fds ...int) error {
 	return Client{Addr: addr}.Send(state, fds...)
 }
 
-// Send sends any state, along with descriptors, which stay the caller's.
+// Send sends any state, with descriptors that stay the caller's.
 func (c Client) Send(state string, fds ...int) error {
 	if c.Addr == "" {
 		return nil
@@ -131,7 +130,7 @@ func (c Client) send(state string, fds []int) error {
 		return err
 	}
 	defer unix.Close(fd)
-	// Only a connected socket tells, in poll, when its peer has room again.
+	// poll tells when the peer has room again only on a connected socket.
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: c.Addr}); err != nil {
 		return fmt.Errorf("%w; no process listens there for this user", err)
 	}
@@ -157,8 +156,7 @@ func (c Client) send(state string, fds []int) error {
 		if left <= 0 {
 			return errors.New("the receiver has no room for another message; it seems to hang")
 		}
-		// Rounded up to whole milliseconds, and at most 100 of them: a full
-		// peer of another kind than Linux's doesn't wake poll.
+		// At most 100 ms: outside Linux poll does not tell that a peer has room again.
 		ms := min(int(left/time.Millisecond)+1, 100)
 		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, ms); err != nil && err != unix.EINTR {
 			return err
@@ -166,8 +164,8 @@ func (c Client) send(state string, fds []int) error {
 	}
 }
 
-// checkAddr accepts what sd_notify(3) does, but for AF_VSOCK, which reaches
-// out of a virtual machine.
+// checkAddr accepts the addresses of sd_notify(3) except AF_VSOCK, which reaches out of a
+// virtual machine.
 func checkAddr(addr string) error {
 	switch {
 	case strings.HasPrefix(addr, "/"):
@@ -180,14 +178,14 @@ func checkAddr(addr string) error {
 	return fmt.Errorf("cannot use the notify address %q: it must be an absolute path, or @ and a name", addr)
 }
 
-// Ready says that the start, or a reload, is over.
+// Ready says that the start or a reload is over.
 func (c Client) Ready() error { return c.Send("READY=1") }
 
-// Reloading says that a reload begins, with the time that a service of
-// Type=notify-reload has to give (systemd.service(5)). Ready ends it.
+// Reloading says that a reload begins, which Ready ends. It sends the time that
+// Type=notify-reload requires (systemd.service(5)).
 func (c Client) Reloading() error {
 	now, err := monotonicUSec()
-	if err != nil { // no such clock here: the plain form says it too
+	if err != nil { // without the clock, the plain form
 		return c.Send("RELOADING=1")
 	}
 	return c.Send("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatUint(now, 10))
@@ -196,8 +194,8 @@ func (c Client) Reloading() error {
 // Stopping says that the end has begun.
 func (c Client) Stopping() error { return c.Send("STOPPING=1") }
 
-// Status gives one line for people. Line breaks in it become spaces, and it is
-// cut to what one message holds.
+// Status sends one line for people. It replaces line breaks by spaces and cuts the line
+// to what one message holds.
 func (c Client) Status(text string) error {
 	line := strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\r' || r == 0 {
@@ -208,7 +206,7 @@ func (c Client) Status(text string) error {
 	return c.Send("STATUS=" + line[:cut(line, MaxMessage-len("STATUS="))])
 }
 
-// cut gives the largest length within limit that splits no UTF-8 character.
+// cut returns the largest length within limit that splits no UTF-8 character.
 func cut(s string, limit int) int {
 	if len(s) <= limit {
 		return len(s)
@@ -219,14 +217,14 @@ func cut(s string, limit int) int {
 	return limit
 }
 
-// MainPID names the process the manager shall watch.
+// MainPID names the process that the manager is to watch.
 func (c Client) MainPID(pid int) error { return c.Send("MAINPID=" + strconv.Itoa(pid)) }
 
-// Watchdog is the heartbeat.
+// Watchdog sends the heartbeat.
 func (c Client) Watchdog() error { return c.Send("WATCHDOG=1") }
 
-// Barrier waits until the receiver has handled everything sent before
-// (sd_notify_barrier(3)). It returns the cause when ctx ends first.
+// Barrier waits until the receiver has handled all earlier messages
+// (sd_notify_barrier(3)). It returns the context's cause when ctx ends first.
 func (c Client) Barrier(ctx context.Context) error {
 	if c.Addr == "" {
 		return nil
@@ -237,15 +235,14 @@ func (c Client) Barrier(ctx context.Context) error {
 	}
 	defer answer.Close()
 	err = c.sendFile("BARRIER=1", sent)
-	// The receiver's copy must be the last one: its close is the answer.
+	// The receiver's copy must be the last, because its close is the answer.
 	_ = sent.Close()
 	if err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = answer.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	// The receiver writes nothing into it, so the only good end is the end of
-	// the file.
+	// The answer is the end of the file; the receiver writes nothing.
 	if _, err := answer.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("cannot wait for %s any longer: %w", c.Addr, context.Cause(ctx))
 	}
@@ -258,7 +255,7 @@ func (c Client) sendFile(state string, f *os.File) error {
 		return fmt.Errorf("cannot notify %s: %w", c.Addr, err)
 	}
 	var sendErr error
-	// Fd would make the pipe blocking for the receiver as well.
+	// f.Fd would make the pipe blocking, for the receiver as well.
 	if err := conn.Control(func(fd uintptr) { sendErr = c.Send(state, int(fd)) }); err != nil {
 		return fmt.Errorf("cannot notify %s: %w", c.Addr, err)
 	}

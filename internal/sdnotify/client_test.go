@@ -67,7 +67,7 @@ func TestClientWithoutReceiver(t *testing.T) {
 	}
 }
 
-// A manager that hangs must not hang its clients.
+// TestClientReceiverIsFull shows that a hung manager doesn't hang its clients.
 func TestClientReceiverIsFull(t *testing.T) {
 	r := listen(t, nil)
 	fd, _, err := r.Detach() // no receiver reads

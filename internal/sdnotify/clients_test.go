@@ -14,10 +14,10 @@ import (
 	"lifeline/proof/need"
 )
 
-// The clients below are what real workers use, unchanged. Membership is judged
-// as a supervisor does: every descendant of this test is a member.
+// The clients below are the unchanged ones of real workers. As for a supervisor, every
+// descendant of this test is a member.
 
-// said tells in short what came, in order.
+// said returns a summary of the messages, in order.
 func said(all []Message) string {
 	var b strings.Builder
 	for _, m := range all {
@@ -83,7 +83,7 @@ func TestSystemdNotify(t *testing.T) {
 	}
 }
 
-// A worker that changed its user, as through setpriv, is still the worker.
+// TestSystemdNotifyAsAnotherUser shows that a worker may change its user, as by setpriv.
 func TestSystemdNotifyAsAnotherUser(t *testing.T) {
 	need.Program(t, "systemd-notify")
 	setpriv := need.Program(t, "setpriv")

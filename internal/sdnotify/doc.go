@@ -1,6 +1,6 @@
 // Package sdnotify speaks the sd_notify protocol in both directions. It
 // receives what a supervised worker says about itself, and it tells the service
-// manager above how this process is. Neither side needs systemd.
+// manager above about this process. Neither side needs systemd.
 //
 // The receiving side, as the one loop of a supervisor uses it:
 //
@@ -11,7 +11,7 @@
 //		case <-r.C(): // something came in
 //			for _, m := range r.Drain() {
 //				handle(&m)
-//				m.Close() // answers a BARRIER=1, closes what was not taken
+//				m.Close() // answers a BARRIER=1, closes descriptors not taken
 //			}
 //		case <-childEnded: // first r.Drain(), then the exit
 //		case <-watchdog.C: // first r.Drain(), then the expiry
@@ -28,19 +28,19 @@
 //
 // The kernel puts the sender's process id and user onto every message
 // (SO_PASSCRED, unix(7)), and Options.Member says which process ids belong to
-// the worker. Every other sender is dropped, counted and reported once. A
-// process that has exited before its message was read can't be looked up any
-// more. Such a message is dropped too, with a warning of its own. sd_notify(3)
-// names the way out: sd_notify_barrier(3), which systemd-notify(1) uses unless
-// it is given --no-block.
+// the worker. A message of any other sender is dropped and counted, and the first is
+// reported. A message whose sender has exited before the reading is dropped too,
+// with a warning of its own, because the sender can't be looked up. sd_notify(3)
+// names the remedy: sd_notify_barrier(3), which systemd-notify(1) uses unless
+// --no-block is given.
 //
 // Root can put any process id onto a message (unix(7), SCM_CREDENTIALS), so the
-// check holds against every user but root.
+// check holds against all other users.
 //
 // # Platforms
 //
-// Only on Linux does a datagram carry credentials that can be relied upon here.
-// Elsewhere Sender.Known is false, Member is never asked, and every process
-// that can reach the socket's directory is believed: keep it at mode 0700
-// there. Abstract addresses ("@name") are Linux only as well.
+// Only Linux puts reliable credentials onto a datagram. Elsewhere Sender.Known is
+// false, Member is never called, and every process that can reach the socket is
+// believed: keep the socket's directory at mode 0700 there. Abstract addresses
+// ("@name") also exist on Linux only.
 package sdnotify

@@ -15,13 +15,13 @@ import (
 	"lifeline/proof/need"
 )
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for an event.
 const patience = 10 * time.Second
 
-// children are what the test binary does when it is run as a worker.
+// children has the programs of the test binary when it is run as a worker.
 var children = map[string]func() error{
-	// What a Go service does with the usual library: a program of its own, so
-	// that the module doesn't require that library.
+	// A Go service with the usual library. It is a program of its own, so that this
+	// module doesn't require the library.
 	"go-systemd": func() error {
 		if out, err := exec.Command(os.Getenv("GO_SYSTEMD")).CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
@@ -44,7 +44,7 @@ var children = map[string]func() error{
 		}
 		return barrier()
 	},
-	// Numbered messages none of which may be left out.
+	// Numbered messages, all of which must arrive.
 	"count": func() error {
 		c := Client{Addr: os.Getenv(EnvSocket), Timeout: patience}
 		n, err := strconv.Atoi(os.Getenv("COUNT"))
@@ -84,7 +84,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child gives the command that runs this test binary as a worker.
+// child returns the command that runs this test binary as a worker.
 func child(t *testing.T, name, addr string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -94,7 +94,7 @@ func child(t *testing.T, name, addr string, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// below is a Member that walks up the parents to root, as a supervisor may.
+// below returns a Member that walks up the parents to root, as a supervisor may.
 func below(root int) func(int) bool {
 	return func(pid int) bool {
 		for range 100 {
@@ -117,11 +117,11 @@ func below(root int) func(int) bool {
 	}
 }
 
-// started has the processes runServed has started.
+// started has the processes that runServed has started.
 var started sync.Map
 
-// ours says yes as a supervisor does: to every process that it has started,
-// alive or dead, and to their descendants.
+// ours returns a Member like a supervisor's: true for all processes that the test has
+// started, alive or dead, and for their descendants.
 func ours() func(int) bool {
 	descends := below(os.Getpid())
 	return func(pid int) bool {
@@ -140,8 +140,8 @@ func listen(t *testing.T, member func(int) bool) *Receiver {
 	return r
 }
 
-// serve drains r as a supervisor's loop does until stop is closed or enough
-// says so, and gives all messages. It answers barriers.
+// serve drains r like a supervisor's loop until enough returns true, answers barriers,
+// and returns all messages.
 func serve(t *testing.T, r *Receiver, enough func([]Message) bool) []Message {
 	t.Helper()
 	var all []Message
@@ -164,12 +164,12 @@ func serve(t *testing.T, r *Receiver, enough func([]Message) bool) []Message {
 	}
 }
 
-// atLeast is an end for serve.
+// atLeast returns an end for serve: n messages.
 func atLeast(n int) func([]Message) bool {
 	return func(all []Message) bool { return len(all) >= n }
 }
 
-// runServed runs a client to its end while it is being served.
+// runServed runs a client to its end while r is served.
 func runServed(t *testing.T, r *Receiver, cmd *exec.Cmd) []Message {
 	t.Helper()
 	var out strings.Builder
@@ -213,7 +213,7 @@ func wantNoWarnings(t *testing.T, r *Receiver) {
 	}
 }
 
-// openFds gives how many descriptors this process has.
+// openFds returns the number of this process's descriptors.
 func openFds(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -223,7 +223,7 @@ func openFds(t *testing.T) int {
 	return len(entries)
 }
 
-// eventually waits for what another goroutine or process is about to do.
+// eventually waits until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)

@@ -14,9 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The bounds of one message. MaxMessage is systemd's (NOTIFY_BUFFER_MAX, which
-// is PIPE_BUF), MaxFds the kernel's own for one sendmsg (SCM_MAX_FD): systemd
-// makes room for 768, which no sender can reach.
+// The bounds of one message. MaxMessage is systemd's (NOTIFY_BUFFER_MAX, which is
+// PIPE_BUF). MaxFds is the kernel's for one sendmsg (SCM_MAX_FD).
 const (
 	MaxMessage = 4096 // bytes in one datagram
 	MaxFds     = 253  // descriptors sent along with it
@@ -27,9 +26,9 @@ const (
 // (sd_notify(3)).
 const DefaultFDName = "stored"
 
-// Message is one datagram of the sd_notify protocol, parsed. Fields whose
-// assignment did not come are zero. The assignments are those of sd_notify(3);
-// where one comes twice the first counts, as in systemd's own manager.
+// Message is one parsed datagram of the sd_notify protocol. Fields of absent assignments
+// are zero. The assignments are those of sd_notify(3); the first of two counts, as in
+// systemd's own manager.
 type Message struct {
 	Ready     bool // READY=1
 	Reloading bool // RELOADING=1
@@ -37,7 +36,7 @@ type Message struct {
 
 	// Status is STATUS=, safe to print: valid UTF-8, without control
 	// characters, at most MaxStatus bytes. HasStatus tells an empty status,
-	// which clears the one before, from none.
+	// which clears the last status, from none.
 	Status    string
 	HasStatus bool
 
@@ -57,8 +56,8 @@ type Message struct {
 	WatchdogTimeout    time.Duration
 	HasWatchdogTimeout bool
 
-	// ExtendTimeout is EXTEND_TIMEOUT_USEC=: from now on that much more time
-	// for the start, the stop or the run; 0 when absent.
+	// ExtendTimeout is EXTEND_TIMEOUT_USEC=: the time that the start, the stop or the
+	// run still may take, from now; 0 when absent.
 	ExtendTimeout time.Duration
 
 	// MonotonicUSec is MONOTONIC_USEC=, which comes with RELOADING=1:
@@ -68,42 +67,41 @@ type Message struct {
 	RestartReset bool // RESTART_RESET=1: forget the restarts counted so far
 
 	// Barrier is BARRIER=1, always alone in its message and with one
-	// descriptor. Close answers it, so call that when everything that came
-	// before has been handled.
+	// descriptor. Close answers it: call Close when all messages before it have
+	// been handled.
 	Barrier bool
 
 	FDStore       bool   // FDSTORE=1: keep Fds, under FDName
-	FDStoreRemove bool   // FDSTOREREMOVE=1: drop those named FDName
+	FDStoreRemove bool   // FDSTOREREMOVE=1: drop the descriptors named FDName
 	FDName        string // FDNAME=, DefaultFDName when absent or not valid
-	NoPoll        bool   // FDPOLL=0: keep them even when they hang up
+	NoPoll        bool   // FDPOLL=0: keep the descriptors even when they hang up
 
 	// Invalid is the first assignment whose value made no sense, made printable,
 	// or "". Only that assignment is ignored.
 	Invalid string
 
-	// NotifyAccess is NOTIFYACCESS=, which the receiver's options decide here.
+	// NotifyAccess is NOTIFYACCESS=, which has no effect: the receiver's options decide.
 	NotifyAccess string
 
 	Sender   Sender
-	Received time.Time // when it was read, with Go's monotonic reading
+	Received time.Time // when the message was read, with Go's monotonic reading
 
-	// Fds are the descriptors sent along, close-on-exec, only with FDSTORE=1
-	// and BARRIER=1 (sd_notify(3): others are closed at reception). They belong
-	// to the message until Store.Apply takes them or Close ends them. They are
-	// plain numbers, because the runtime's poller would register each
-	// non-blocking *os.File. It would then wake this process at every
-	// connection to a socket that it only keeps.
+	// Fds are the close-on-exec descriptors sent with FDSTORE=1 or BARRIER=1; others
+	// are closed at reception (sd_notify(3)). They belong to the message until
+	// Store.Apply takes or Close closes them. They aren't *os.File, because the
+	// runtime's poller would then wake this process at each connection to a socket
+	// that is only kept.
 	Fds []int
 
-	content int // what is in it, for the queue
+	content int // hasHeartbeat and hasMore, for the queue
 }
 
 const (
-	hasHeartbeat = 1 << iota // WATCHDOG=1 or STATUS=: the next one replaces it
-	hasMore                  // anything else that means something
+	hasHeartbeat = 1 << iota // WATCHDOG=1 or STATUS=: the next message may replace them
+	hasMore                  // any other known assignment
 )
 
-// Sender is who sent a message, as the kernel says (SCM_CREDENTIALS, unix(7)).
+// Sender is the sender of a message, as the kernel says (SCM_CREDENTIALS, unix(7)).
 type Sender struct {
 	PID   int
 	UID   uint32
@@ -133,10 +131,10 @@ func (e Event) String() string {
 	return "none"
 }
 
-// Event gives the one state a message announces. In one message STOPPING=1
-// wins over READY=1, and READY=1 over RELOADING=1, as in systemd's manager.
-// READY=1 and RELOADING=1 together say that a reload began and is over
-// already: Event is Ready and m.Reloading is set.
+// Event returns the state that a message announces. In one message STOPPING=1 wins
+// over READY=1, and READY=1 over RELOADING=1, as in systemd's manager. READY=1 and
+// RELOADING=1 together say that a reload has begun and ended: Event returns Ready, and
+// m.Reloading is set.
 func (m *Message) Event() Event {
 	switch {
 	case m.Stopping:
@@ -149,16 +147,15 @@ func (m *Message) Event() Event {
 	return None
 }
 
-// Close closes the descriptors that were not taken. For BARRIER=1 that is the
-// answer the sender waits for. It may be called twice.
+// Close closes the descriptors that were not taken. The sender of BARRIER=1 waits for
+// this. Close may be called twice.
 func (m *Message) Close() {
 	closeAll(m.Fds)
 	m.Fds = nil
 }
 
-// closeTimeout bounds what one close may cost. Closing a socket with SO_LINGER
-// (socket(7)) or a file on a dead server takes as long as its sender chose. The
-// supervisor has other things to do.
+// closeTimeout is how long the supervisor waits for a close. Closing a socket with
+// SO_LINGER (socket(7)) or a file on a dead server may take longer.
 const closeTimeout = 100 * time.Millisecond
 
 func closeAll(fds []int) {
@@ -185,10 +182,10 @@ var (
 	errBarrier = errors.New("BARRIER=1 came with other assignments; send it alone")
 )
 
-// Parse reads the payload of one datagram. An unknown assignment is skipped.
-// One whose value makes no sense is skipped and named in Invalid. An error
-// means that the whole message has to be ignored. Such a message is too long,
-// has a NUL byte before its end, or mixes BARRIER=1 with another assignment.
+// Parse reads the payload of one datagram. It skips an unknown assignment. It also skips
+// an assignment whose value makes no sense, and names the first in Invalid. An error
+// means that the whole message must be ignored: it is too long, has a NUL byte before
+// its end, or mixes BARRIER=1 with another assignment.
 func Parse(data []byte) (Message, error) {
 	var m Message
 	if len(data) > MaxMessage {
@@ -224,8 +221,8 @@ func Parse(data []byte) (Message, error) {
 
 func isLineEnd(r rune) bool { return r == '\n' || r == '\r' }
 
-// parser holds which keys have come. Of those with a free value the first
-// one counts even when it is not valid; flags count wherever they stand.
+// parser remembers the keys with a free value: the first assignment of such a key
+// counts, valid or not. Flags count wherever they stand.
 type parser struct {
 	m    *Message
 	seen map[string]bool
@@ -316,15 +313,14 @@ func (p *parser) invalid(line string) {
 	}
 }
 
-// names checks FDNAME= after it is known what the name is for. As in systemd, a
-// store takes a wrong name as none, and a removal without a valid name is
-// ignored.
+// names checks FDNAME= when the use of the name is known. As in systemd, a store ignores
+// an invalid name, and a removal needs a valid name.
 func (p *parser) names(name string, named bool) {
 	m := p.m
 	ok := named && validFDName(name)
 	switch {
 	case m.FDStoreRemove:
-		m.FDStore = false // systemd looks at the removal only
+		m.FDStore = false // systemd then acts on the removal only
 		if !ok {
 			m.FDStoreRemove = false
 			p.invalid("FDSTOREREMOVE=1 without a valid FDNAME=" + name)
@@ -341,9 +337,9 @@ func (p *parser) names(name string, named bool) {
 	}
 }
 
-// validFDName is the rule of sd_notify(3) for FDNAME=: at most 255 characters
-// of ASCII, except control characters and the colon. The colon separates the
-// names in LISTEN_FDNAMES. An empty name is valid.
+// validFDName checks the rule of sd_notify(3) for FDNAME=: at most 255 characters of
+// printable ASCII, without the colon, which separates the names in LISTEN_FDNAMES. An
+// empty name is valid.
 func validFDName(name string) bool {
 	_, ok := ascii(name)
 	return ok && len(name) <= 255 && !strings.Contains(name, ":")
@@ -358,7 +354,7 @@ func ascii(s string) (string, bool) {
 	return s, true
 }
 
-// digits refuses what strconv would let through: a sign.
+// digits refuses a sign, which strconv accepts.
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 func number(s string) (int, bool) {
@@ -369,8 +365,7 @@ func number(s string) (int, bool) {
 	return int(n), true
 }
 
-// usec reads decimal microseconds. What a time.Duration can't hold, 292 years,
-// is refused rather than cut.
+// usec reads decimal microseconds. It refuses more than a time.Duration holds, 292 years.
 func usec(s string) (time.Duration, bool) {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil || !digits(s) || n > math.MaxInt64/uint64(time.Microsecond) {
@@ -380,7 +375,7 @@ func usec(s string) (time.Duration, bool) {
 }
 
 // harmless makes a worker's text safe for a terminal and a log line. It repairs
-// broken UTF-8, and replaces control characters and characters that turn the
+// broken UTF-8, and replaces control characters and characters that change the
 // direction of writing. The text ends at a whole character within limit bytes.
 func harmless(s string, limit int) string {
 	var b strings.Builder

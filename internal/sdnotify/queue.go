@@ -9,17 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The queue between the socket and the supervisor's loop. A sender whose
-// messages stay unread blocks (unix(7): after max_dgram_qlen of them, 10 by
-// default), so they are read at once. The queue is bounded: from softQueued on,
-// a heartbeat or status replaces the one before. At maxQueued messages or
-// maxQueuedFds descriptors reading stops until Drain. Then only a worker that
-// floods waits, and all that it said is kept.
+// The bounds of the queue between the socket and the supervisor's loop. Messages are
+// read at once, because a sender blocks after max_dgram_qlen unread messages (unix(7);
+// 10 by default). From softQueued on, a heartbeat or status replaces the one before it
+// in the queue. At maxQueued messages or maxQueuedFds descriptors reading stops until
+// Drain, so a worker that floods waits, and no message is lost.
 const (
 	softQueued   = 64
 	maxQueued    = 512
-	maxQueuedFds = 256  // one message may go beyond, by MaxFds
-	maxDrained   = 4096 // datagrams read by one Drain: it must end under a flood
+	maxQueuedFds = 256  // one message may exceed the bound by MaxFds
+	maxDrained   = 4096 // datagrams read by one Drain, which must end under a flood
 )
 
 func (r *Receiver) full() bool { return len(r.queue) >= maxQueued || r.fds >= maxQueuedFds }
@@ -30,9 +29,9 @@ func (r *Receiver) take() []Message {
 	return q
 }
 
-// pump reads into the queue until the socket is empty, the queue is full, or
-// limit datagrams have been read. It returns true where the socket is empty.
-// r.mu is held.
+// pump reads into the queue until the socket is empty, the queue is full, or limit
+// datagrams have been read. It returns whether the socket is empty. The caller holds
+// r.mu.
 func (r *Receiver) pump(fd, limit int) bool {
 	for range limit {
 		if r.full() {
@@ -44,21 +43,21 @@ func (r *Receiver) pump(fd, limit int) bool {
 			return true
 		case err == unix.EINTR:
 		case err != nil:
-			// A worker can't cause this error. It must not end the reading, or
-			// the worker's heartbeats would be missed.
+			// A worker can't cause this error. Reading goes on, because a worker whose
+			// heartbeats are missed would be killed.
 			r.warn("recv", fmt.Sprintf("cannot read the notify socket: %v", err))
 			return true
 		default:
-			d.received = time.Now() // before the sender is looked at, which takes its time
+			d.received = time.Now() // before the check of the sender, which takes time
 			r.accept(d)
 		}
 	}
 	return false
 }
 
-// datagram is what one recvmsg gave.
+// datagram is the result of one recvmsg.
 type datagram struct {
-	data      []byte // valid until the next one
+	data      []byte // valid until the next recvmsg
 	fds       []int
 	sender    Sender
 	received  time.Time
@@ -102,8 +101,8 @@ func (r *Receiver) accept(d datagram) {
 	r.enqueue(m)
 }
 
-// enqueue appends m. In a long queue a heartbeat or status takes the place of
-// the sender's last one, unless something that means more stands between.
+// enqueue appends m. In a long queue a heartbeat or status replaces the sender's last
+// one, unless another kind of message has come in between.
 func (r *Receiver) enqueue(m Message) {
 	if len(r.queue) >= softQueued && m.content == hasHeartbeat {
 		for i := len(r.queue) - 1; i >= 0 && r.queue[i].content == hasHeartbeat; i-- {
@@ -127,7 +126,7 @@ func (r *Receiver) trusted(s Sender) bool {
 	case !s.Known && !haveCredentials:
 		return true
 	case !s.Known || s.PID <= 0:
-		// Process id 0: the sender lives in a namespace that is hidden here.
+		// Process id 0 means that the sender lives in a pid namespace hidden from here.
 		r.dropped.Forged++
 		r.warn("forged", "ignored a notify message whose sender is not known; send it from a process that this one can see")
 		return false
@@ -147,7 +146,8 @@ func (r *Receiver) trusted(s Sender) bool {
 	return false
 }
 
-// warn keeps one warning of each kind, since a flood would be one otherwise.
+// warn keeps one warning of each kind, because a flood of messages must not become a
+// flood of warnings.
 func (r *Receiver) warn(kind, text string) {
 	if r.warned[kind] {
 		return

@@ -11,14 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options says how a Receiver judges what it gets.
+// Options says which senders a Receiver trusts.
 type Options struct {
-	// Member reports whether a process belongs to the worker. It is asked the
-	// moment a message is read, because the sender may end right after. The
-	// reader goroutine or Drain asks, one at a time. It must not call the
-	// Receiver. It should say yes to the processes that the caller has started
-	// itself, alive or dead, until the caller has handled their end. Their last
-	// words are read after that end.
+	// Member reports whether a process belongs to the worker. The reader goroutine or
+	// Drain, but never both at once, calls Member when a message is read, because the
+	// sender may end right after. Member must not call the Receiver. It should return
+	// true for the caller's own children until their end is handled, because their last
+	// messages may be read after they have ended.
 	//
 	// nil trusts every process of this user and of root.
 	Member func(pid int) bool
@@ -44,8 +43,8 @@ type Receiver struct {
 	ending atomic.Bool
 	done   chan struct{} // closed when the reader goroutine has ended
 
-	// mu makes reading, judging and queueing one step, so that messages keep
-	// their order under both readers: the reader goroutine and Drain.
+	// mu makes reading, checking and queueing one step, so that messages keep their
+	// order under both readers: the reader goroutine and Drain.
 	mu       sync.Mutex
 	buf      []byte
 	oob      []byte
@@ -62,17 +61,15 @@ type sysConn interface {
 	Read(func(fd uintptr) bool) error
 }
 
-// Listen makes a notify socket at path and starts to read it. A socket left
-// there by an earlier run is replaced; any other file is an error. The socket
-// gets mode 0666, because a worker may have changed its user. The directory's
-// mode decides which processes reach it, and Options.Member which are listened
-// to.
+// Listen makes a notify socket at path and starts to read it. It replaces a socket left
+// there by an earlier run; any other file is an error. The socket gets mode 0666,
+// because a worker may have changed its user. The directory's mode decides which
+// processes reach the socket, and Options.Member which of them are trusted.
 //
-// A path longer than a socket address holds (107 bytes, unix(7)) is replaced by
-// a random abstract address on Linux and is an error elsewhere. Addr tells
-// which. An abstract address has no directory to protect it: any process in the
-// same network namespace can send, and is judged by Member. A worker in a
-// network namespace of its own can't reach it.
+// Linux replaces a path longer than a socket address (107 bytes, unix(7)) by a random
+// abstract address, which Addr returns. Elsewhere such a path is an error. No directory
+// protects an abstract address: any process in the same network namespace can send to
+// it. A worker in another network namespace can't reach it.
 func Listen(path string, opts Options) (*Receiver, error) {
 	addr, err := bindAddr(path)
 	if err != nil {
@@ -118,9 +115,8 @@ func bind(fd int, addr string) error {
 	return nil
 }
 
-// Adopt goes on with a notify socket inherited from before execve, as left by
-// Detach. The descriptor belongs to the Receiver from then on, also when Adopt
-// fails: then it is closed.
+// Adopt goes on with a notify socket that Detach has left, after execve. The descriptor
+// belongs to the Receiver from then on; a failed Adopt closes it.
 func Adopt(fd int, opts Options) (*Receiver, error) {
 	addr, err := adoptable(fd)
 	if err != nil {
@@ -161,7 +157,7 @@ func receive(fd int, addr string, opts Options) (*Receiver, error) {
 		oob:    make([]byte, oobSize),
 	}
 	if addr[0] != '@' {
-		r.path, _ = os.Lstat(addr) // gone already: then there is nothing to remove in Close
+		r.path, _ = os.Lstat(addr) // on error Close has no file to remove
 	}
 	conn, err := r.file.SyscallConn()
 	if err != nil {
@@ -173,24 +169,24 @@ func receive(fd int, addr string, opts Options) (*Receiver, error) {
 	return r, nil
 }
 
-// Addr is what the worker needs as NOTIFY_SOCKET.
+// Addr returns the worker's NOTIFY_SOCKET.
 func (r *Receiver) Addr() string { return r.addr }
 
-// C gets a value when Drain or Warnings has something to give. It is never
-// closed. A value may turn out to be stale: then both give nothing.
+// C returns a channel that gets a value when Drain or Warnings may have something to
+// return. A value may be stale. The channel is never closed.
 func (r *Receiver) C() <-chan struct{} { return r.ready }
 
 func (r *Receiver) signal() {
 	select {
 	case r.ready <- struct{}{}:
-	default: // the one already there says the same
+	default: // the channel has a value already
 	}
 }
 
 func (r *Receiver) read() {
 	defer close(r.done)
-	// Read calls the function again whenever something comes, until the file
-	// is closed or, under a flood that would keep it busy, ending is set.
+	// Read calls the function whenever messages come, until the file is closed. Under a
+	// flood, ending stops the function itself.
 	_ = r.conn.Read(func(fd uintptr) bool {
 		for {
 			r.mu.Lock()
@@ -204,8 +200,8 @@ func (r *Receiver) read() {
 			if r.ending.Load() {
 				return true
 			}
-			// The poller tells of new messages only. Left with a full queue,
-			// the rest waits for Drain, which reads on by itself.
+			// The poller tells of new messages only. Drain reads the rest after a full
+			// queue.
 			if drained || full {
 				return false
 			}
@@ -213,13 +209,12 @@ func (r *Receiver) read() {
 	})
 }
 
-// Drain gives everything that was sent before the call and was not given out
-// yet, in the order sent. Call it before handling the end of the worker and
-// before letting a watchdog expire: what the worker said before counts. Close
-// each message when done with it.
+// Drain returns all messages that were sent before the call and not returned yet, in the
+// order sent. Call it before you handle the end of the worker or let a watchdog expire.
+// Close each message when done with it.
 //
-// Under a flood it gives a bounded part, and C announces the rest: at most
-// 4,096 datagrams at once, or a few hundred descriptors.
+// Under a flood Drain returns at most 4,096 datagrams or a few hundred descriptors, and
+// C announces the rest.
 func (r *Receiver) Drain() []Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -235,7 +230,7 @@ func (r *Receiver) Drain() []Message {
 			}
 		}
 	})
-	if err != nil { // closed: only what was read before is left
+	if err != nil { // closed: return the messages that were read before
 		return append(out, r.take()...)
 	}
 	if !drained {
@@ -244,8 +239,8 @@ func (r *Receiver) Drain() []Message {
 	return out
 }
 
-// Warnings gives the new reasons for which messages were dropped: one line for
-// each kind, the first time it happens. Dropped has the numbers.
+// Warnings returns the new reasons for dropped messages: one line for each kind, the
+// first time it happens. Dropped has the numbers.
 func (r *Receiver) Warnings() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -254,17 +249,16 @@ func (r *Receiver) Warnings() []string {
 	return w
 }
 
-// Dropped gives how many messages were dropped so far, and why.
+// Dropped returns the numbers of dropped messages so far, by reason.
 func (r *Receiver) Dropped() Dropped {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.dropped
 }
 
-// Detach ends the reading and hands the socket over, for a process that is
-// about to execve itself. fd is close-on-exec until the caller clears that
-// flag, and Adopt takes it. rest is what was read and is still in the queue;
-// unread messages stay in the socket. The socket file stays.
+// Detach ends the reading and returns the socket, for a process that is about to execve.
+// fd, which Adopt takes, is close-on-exec until the caller clears that flag. rest has
+// the messages of the queue; unread messages stay in the socket. The socket file stays.
 func (r *Receiver) Detach() (fd int, rest []Message, err error) {
 	var dupErr error
 	if err := r.conn.Control(func(old uintptr) {
@@ -287,8 +281,8 @@ func (r *Receiver) stop() {
 	<-r.done
 }
 
-// Close ends the reading, closes what was not given out and removes the
-// socket file, unless another one has taken its place.
+// Close ends the reading, closes the queued messages and removes the socket file, unless
+// another file has taken its place.
 func (r *Receiver) Close() error {
 	r.stop()
 	r.mu.Lock()

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawSend sends bytes and descriptors as no honest client would.
+// rawSend sends any bytes and descriptors, also malformed ones.
 func rawSend(t *testing.T, addr string, data []byte, fds ...int) {
 	t.Helper()
 	fd, err := newSocket()
@@ -39,7 +39,7 @@ func send(t *testing.T, r *Receiver, state string, fds ...int) {
 	}
 }
 
-// inQueue waits until n messages have been read, without a Drain.
+// inQueue waits until n messages are in the queue, without a Drain.
 func inQueue(t *testing.T, r *Receiver, n int) {
 	t.Helper()
 	eventually(t, fmt.Sprint(n, " messages read"), func() bool {
@@ -105,8 +105,8 @@ func TestMostDescriptors(t *testing.T) {
 	}
 }
 
-// The receiver keeps reading while its owner is busy, and a long row of
-// heartbeats takes no more room than a short one.
+// TestNobodyDrains shows that the receiver keeps reading while its owner is busy, and
+// that many heartbeats take no more room than a few.
 func TestNobodyDrains(t *testing.T) {
 	r := listen(t, nil)
 	for i := range 200 {
@@ -131,7 +131,8 @@ func TestNobodyDrains(t *testing.T) {
 	}
 }
 
-// A worker that floods waits; every message is kept and the queue stays bounded.
+// TestFloodWithoutDrain shows that a worker that floods waits: every message is kept, and
+// the queue stays bounded.
 func TestFloodWithoutDrain(t *testing.T) {
 	const n = 3 * maxQueued
 	r := listen(t, ours())
@@ -164,7 +165,8 @@ func TestFloodOfHeartbeats(t *testing.T) {
 	wantNoWarnings(t, r)
 }
 
-// A worker that fills the queue with descriptors leaves the supervisor enough.
+// TestFloodOfDescriptors shows that a flood of descriptors leaves enough for the
+// supervisor.
 func TestFloodOfDescriptors(t *testing.T) {
 	r := listen(t, nil)
 	before := openFds(t)
@@ -208,8 +210,8 @@ func TestFloodOfDescriptors(t *testing.T) {
 	}
 }
 
-// Every message sent before Drain was called is in its result, in order, under
-// both readers.
+// TestDrainOrder shows that Drain returns all messages sent before its call, in order,
+// under both readers.
 func TestDrainOrder(t *testing.T) {
 	const senders, each = 3, 300
 	r := listen(t, ours())
@@ -279,7 +281,7 @@ func TestListenReplacesOnlySockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := old.Close(); err != nil { // must leave the new one's file
+	if err := old.Close(); err != nil { // must leave the new receiver's file
 		t.Error(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode() != os.ModeSocket|0o666 {
@@ -318,7 +320,7 @@ func TestDetachAndAdopt(t *testing.T) {
 	if err := SendTo(addr, "STATUS=between"); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.SetNonblock(fd, false); err != nil { // as another owner of it may
+	if err := unix.SetNonblock(fd, false); err != nil { // as another owner of the socket may
 		t.Fatal(err)
 	}
 	r, err = Adopt(fd, Options{})
@@ -355,7 +357,7 @@ func TestDetachAndAdopt(t *testing.T) {
 	}
 }
 
-// Close ends even while a worker floods, and frees what was queued.
+// TestCloseUnderFlood shows that Close returns while a worker floods, and frees the queue.
 func TestCloseUnderFlood(t *testing.T) {
 	before := openFds(t)
 	r := listen(t, nil)

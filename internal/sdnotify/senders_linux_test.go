@@ -42,7 +42,7 @@ func TestForgedSender(t *testing.T) {
 	if now := openFds(t); now != open {
 		t.Errorf("%d descriptors, %d before (%d at first)", now, open, before)
 	}
-	// Not even a forged barrier hangs its sender.
+	// A forged barrier is answered, too, by its close.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := (Client{Addr: r.Addr()}).Barrier(ctx); err != nil {
@@ -50,7 +50,7 @@ func TestForgedSender(t *testing.T) {
 	}
 }
 
-// Control data that is cut off leaves descriptors behind unless they are
+// TestTruncatedDescriptors shows that the descriptors in truncated control data are
 // closed.
 func TestTruncatedDescriptors(t *testing.T) {
 	r := listen(t, nil)
@@ -69,8 +69,8 @@ func TestTruncatedDescriptors(t *testing.T) {
 	}
 }
 
-// A sender that ended before its message was read can't be verified; the
-// warning says what to do about it.
+// TestSenderGone shows the warning for a sender that ended before its message was read:
+// it says what to do.
 func TestSenderGone(t *testing.T) {
 	need.Program(t, "python3")
 	r := listen(t, ours())
@@ -101,8 +101,8 @@ socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["
 	}
 }
 
-// A zombie is as gone as a process that has been waited for, but its parent is
-// still known. A Member that goes by parents accepts its last words.
+// TestSenderIsZombie shows that a Member that goes by parents accepts a zombie's last
+// messages, because a zombie still has a parent.
 func TestSenderIsZombie(t *testing.T) {
 	need.Program(t, "python3")
 	r := listen(t, ours())
@@ -162,7 +162,7 @@ func startHolder(t *testing.T) int {
 	return cmd.Process.Pid
 }
 
-// readLine reads one line a child prints.
+// readLine reads one line that a child prints.
 func readLine(t *testing.T, r *bufio.Reader) string {
 	t.Helper()
 	line, err := r.ReadString('\n')

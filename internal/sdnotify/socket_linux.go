@@ -20,14 +20,15 @@ func newSocket() (int, error) {
 	return unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 }
 
-// enableCredentials comes before bind, so that every message has credentials.
+// enableCredentials makes the kernel add credentials. It is called before bind, so every
+// message has them.
 func enableCredentials(fd int) error {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 }
 
-// bindAddr answers a path that is too long with an abstract address. Binding
-// through /proc/self/fd would make the file, but no client could name it. The
-// address is random, so that no other process can take it first.
+// bindAddr replaces a path that is too long by an abstract address. It is random, so
+// that no other process can take it first. Binding through /proc/self/fd would make the
+// file, but no client could name it.
 func bindAddr(path string) (string, error) {
 	if err := checkAddr(path); err != nil {
 		return "", err
@@ -35,8 +36,8 @@ func bindAddr(path string) (string, error) {
 	if len(path) <= maxAddr {
 		return path, nil
 	}
-	// Every start of the program would pay for crypto/rand and its self-tests.
-	// 16 bytes come whole from getrandom(2).
+	// Importing crypto/rand, with its self-tests, would slow every start of lifeline.
+	// getrandom(2) returns 16 bytes whole.
 	var b [16]byte
 	if _, err := unix.Getrandom(b[:], 0); err != nil {
 		return "", fmt.Errorf("cannot choose a notify address: %w; use a shorter directory", err)
@@ -44,15 +45,15 @@ func bindAddr(path string) (string, error) {
 	return fmt.Sprintf("@lifeline/notify/%x", b), nil
 }
 
-// recv reads one datagram without waiting. MSG_DONTWAIT, because the
-// O_NONBLOCK of an inherited socket belongs to others too.
+// recv reads one datagram without waiting. It uses MSG_DONTWAIT, because other owners of
+// an inherited socket may clear O_NONBLOCK.
 func recv(fd int, buf, oob []byte) (datagram, error) {
 	n, oobn, flags, _, err := unix.Recvmsg(fd, buf, oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return datagram{}, err
 	}
 	d := datagram{data: buf[:n], truncated: flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0}
-	// This process owns the descriptors that fit, also of truncated control data.
+	// This process also owns the descriptors in truncated control data.
 	cmsgs, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil {
 		d.truncated = true
@@ -76,7 +77,7 @@ func recv(fd int, buf, oob []byte) (datagram, error) {
 	return d, nil
 }
 
-// exited tells a process that is gone, or a zombie, from a stranger.
+// exited reports whether a process is gone or a zombie.
 func exited(pid int) bool {
 	if unix.Kill(pid, 0) == unix.ESRCH {
 		return true
@@ -90,7 +91,7 @@ func exited(pid int) bool {
 	return i > 0 && i+2 < len(stat) && bytes.IndexByte([]byte("ZXx"), stat[i+2]) >= 0
 }
 
-// monotonicUSec is CLOCK_MONOTONIC in µs, the clock of MONOTONIC_USEC=.
+// monotonicUSec returns CLOCK_MONOTONIC in µs, the clock of MONOTONIC_USEC=.
 func monotonicUSec() (uint64, error) {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {

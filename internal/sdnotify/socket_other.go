@@ -11,18 +11,17 @@ import (
 )
 
 const (
-	// haveCredentials is false, because these systems have credentials on
-	// datagrams by other means than Linux, or have none. Every process that
-	// reaches the socket is believed, so its directory must be closed to
-	// others.
+	// haveCredentials is false, because these systems lack Linux's credentials on
+	// datagrams. Every process that reaches the socket is believed, so the socket's
+	// directory must be closed to others.
 	haveCredentials = false
 	maxAddr         = 103 // sun_path is 104 bytes with its NUL
 )
 
 var oobSize = unix.CmsgSpace(4 * MaxFds)
 
-// cloexec runs open, which gives a descriptor, so that no child is forked
-// before the descriptor is close-on-exec.
+// cloexec runs open and makes its descriptor close-on-exec. No child is forked in
+// between.
 func cloexec(open func() (int, error)) (int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -81,8 +80,7 @@ func recv(fd int, buf, oob []byte) (datagram, error) {
 	return d, nil
 }
 
-// exited returns a constant: where credentials are missing, every sender is
-// believed.
+// exited returns false: without credentials every sender is believed.
 func exited(int) bool { return false }
 
 func monotonicUSec() (uint64, error) {

@@ -10,10 +10,10 @@ import (
 // DefaultStoreMax is how many descriptors a Store keeps unless told otherwise.
 const DefaultStoreMax = 512
 
-// Store keeps a worker's descriptors from one start to the next: the
-// FDSTORE=1 and FDSTOREREMOVE=1 of sd_notify(3), handed back by Files as
-// sd_listen_fds_with_names(3) has it. The zero Store is ready for use. It
-// belongs to one goroutine.
+// Store keeps a worker's descriptors from one start to the next, as FDSTORE=1 and
+// FDSTOREREMOVE=1 of sd_notify(3) ask. Files returns them for
+// sd_listen_fds_with_names(3). The zero Store is ready for use. A Store belongs to one
+// goroutine.
 type Store struct {
 	// Max is the most descriptors kept: 0 for DefaultStoreMax, negative to keep
 	// none.
@@ -21,16 +21,16 @@ type Store struct {
 	entries []Stored
 }
 
-// Stored is one descriptor in a Store. It stays the Store's.
+// Stored is one descriptor in a Store, which still owns the descriptor.
 type Stored struct {
 	Name string
 	FD   int
 	Poll bool // dropped when it hangs up
 }
 
-// Apply does what m says about the store and takes its descriptors. Other
-// messages are left alone. The error tells how many were not kept for want of
-// room; those are closed.
+// Apply does what m says about the store, and takes the descriptors of m. It ignores
+// other messages. The error says how many descriptors were closed, because the store is
+// full.
 func (s *Store) Apply(m *Message) error {
 	switch {
 	case m.FDStoreRemove:
@@ -48,9 +48,9 @@ func (s *Store) Apply(m *Message) error {
 	return nil
 }
 
-// Add keeps fd, which is the Store's from then on. It closes fd instead when
-// the same open file is there already, under any name, which is no error. It
-// also closes fd when the name is invalid or the Store is full.
+// Add keeps fd, which belongs to the Store from then on. If the Store has the same open
+// file under any name, Add closes fd and returns nil. It also closes fd on an error: the
+// name is invalid or the Store is full.
 func (s *Store) Add(name string, fd int, poll bool) error {
 	if !validFDName(name) {
 		closeAll([]int{fd})
@@ -79,22 +79,21 @@ func (s *Store) Add(name string, fd int, poll bool) error {
 	return nil
 }
 
-// Remove closes and forgets the descriptors of that name; it returns how many.
+// Remove drops the descriptors of that name, and returns how many.
 func (s *Store) Remove(name string) int {
 	return s.drop(func(i int) bool { return s.entries[i].Name == name })
 }
 
-// Sweep drops the descriptors that have hung up or failed (POLLHUP, POLLERR,
-// poll(2)), except those stored with FDPOLL=0. It returns how many. systemd
-// does so the moment it happens. Here the store is needed only at a start, so
-// Files and a full Add sweep first, and kept descriptors cost no wake-ups.
+// Sweep drops the descriptors that have hung up or failed (POLLHUP, POLLERR, poll(2)),
+// except those stored with FDPOLL=0. It returns how many. systemd drops such descriptors
+// at once. Here Files and a full Add sweep first, so kept descriptors cost no wake-ups.
 func (s *Store) Sweep() int {
 	if len(s.entries) == 0 {
 		return 0
 	}
 	polled := make([]unix.PollFd, len(s.entries))
 	for i, e := range s.entries {
-		polled[i].Fd = int32(e.FD) // no Events: hang-up and error are always told
+		polled[i].Fd = int32(e.FD) // no Events: poll always tells of hang-up and error
 		if !e.Poll {
 			polled[i].Fd = -1 // poll skips it
 		}
@@ -105,7 +104,7 @@ func (s *Store) Sweep() int {
 			return s.drop(func(i int) bool { return polled[i].Revents&(unix.POLLHUP|unix.POLLERR) != 0 })
 		case unix.EINTR:
 		default:
-			return 0 // not known: keeping too much harms less
+			return 0 // on an error keep all
 		}
 	}
 }
@@ -125,15 +124,14 @@ func (s *Store) drop(which func(i int) bool) int {
 	return len(gone)
 }
 
-// List gives what is kept, in the order it came, for a process that hands it
-// on through execve.
+// List returns the kept descriptors in the order they came, to hand them on through
+// execve.
 func (s *Store) List() []Stored { return append([]Stored(nil), s.entries...) }
 
-// Files gives a duplicate of each descriptor kept and their names, in the
-// order they came, for LISTEN_FDS and LISTEN_FDNAMES of the next start. The
-// caller closes them when the worker has been started; the Store keeps its
-// own. Non-blocking descriptors stay so. It sweeps first. On error there is
-// nothing to close.
+// Files sweeps, and returns duplicates of the kept descriptors and their names, in the
+// order they came, for LISTEN_FDS and LISTEN_FDNAMES of the next start. The caller
+// closes the duplicates after the start; after an error there are none. Non-blocking
+// descriptors stay non-blocking.
 func (s *Store) Files() ([]*os.File, []string, error) {
 	s.Sweep()
 	files := make([]*os.File, 0, len(s.entries))
@@ -152,14 +150,13 @@ func (s *Store) Files() ([]*os.File, []string, error) {
 	return files, names, nil
 }
 
-// Close closes everything kept.
+// Close closes all kept descriptors.
 func (s *Store) Close() { s.drop(func(int) bool { return true }) }
 
-// sameInode is the answer where the kernel can't compare open files. A socket
-// has one open file, and the two ends of a pipe differ in how they are opened.
-// Of everything else the inode says too little: all eventfds share one, and
-// two opens of one file have two positions. Keeping one twice costs a
-// descriptor; dropping a different one would lose the worker's state.
+// sameInode is sameFile where the kernel can't compare open files. A socket has one open
+// file, and the two ends of a pipe differ in their flags. For other files the inode
+// proves nothing: all eventfds share one, and two opens of a file have two positions.
+// sameInode then returns false, because a duplicate costs less than lost state.
 func sameInode(a, b int) bool {
 	var sa, sb unix.Stat_t
 	if unix.Fstat(a, &sa) != nil || unix.Fstat(b, &sb) != nil || sa.Dev != sb.Dev || sa.Ino != sb.Ino {

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kcmpFile is KCMP_FILE of kcmp(2): are these the same open file description?
+// kcmpFile is KCMP_FILE of kcmp(2), which compares open file descriptions.
 const kcmpFile = 0
 
-// sameFile asks the kernel whether two descriptors are one open file. It uses
-// F_DUPFD_QUERY (Linux 6.10), else kcmp(2), which containers often forbid, else
-// what can be seen of them.
+// sameFile reports whether two descriptors are one open file. It asks the kernel with
+// F_DUPFD_QUERY (Linux 6.10), else with kcmp(2), which containers often forbid, and
+// else compares inodes.
 func sameFile(a, b int) bool {
 	if r, err := unix.FcntlInt(uintptr(a), unix.F_DUPFD_QUERY, b); err == nil {
 		return r == 1

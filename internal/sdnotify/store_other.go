@@ -2,6 +2,6 @@
 
 package sdnotify
 
-// sameFile can't ask the kernel here, so two descriptors of one open file are
-// told only for sockets and pipes.
+// sameFile compares inodes, because this kernel can't be asked. It recognises one open
+// file only for sockets and pipes.
 func sameFile(a, b int) bool { return sameInode(a, b) }

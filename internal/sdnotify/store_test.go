@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipe gives the ends of a new pipe, which the caller closes.
+// pipe returns the ends of a new pipe, which the caller closes.
 func pipe(t *testing.T) (r, w int) {
 	t.Helper()
 	var p [2]int
@@ -123,8 +123,8 @@ func TestStoreIsBounded(t *testing.T) {
 	}
 }
 
-// Descriptors go to the next worker as the last worker left them. A listening
-// socket made blocking would stop both workers in accept.
+// TestStoreFilesStayNonBlocking shows that descriptors go unchanged to the next worker. A
+// listening socket made blocking would stop both workers in accept.
 func TestStoreFilesStayNonBlocking(t *testing.T) {
 	var s Store
 	defer s.Close()
@@ -154,7 +154,8 @@ func TestStoreFilesStayNonBlocking(t *testing.T) {
 	}
 }
 
-// Different open files stay different, also where the kernel can't compare them.
+// TestSameFile shows that different open files stay different, also where the kernel
+// can't compare them.
 func TestSameFile(t *testing.T) {
 	open := func() int {
 		f, err := os.Open("store_test.go")
