@@ -26,23 +26,23 @@ type Client struct {
 
 	pid    atomic.Int64 // the logger's
 	outbox chan outgoing
-	over   chan struct{}   // closed when the last connection is
-	hung   <-chan struct{} // the answer that Ended didn't wait for any longer; nil: none
+	over   chan struct{}   // closed after the last connection
+	hung   <-chan struct{} // closed at the answer for which Ended stopped waiting; nil: none
 }
 
 type outgoing struct {
 	m    message
-	sent chan struct{} // nil: no caller waits
+	sent chan struct{} // closed at the answer; nil: no caller waits
 }
 
-// readyPatience is how long a logger that is there already may take to answer.
+// readyPatience is how long a running logger may take to answer.
 const readyPatience = 2 * time.Second
 
 // endPatience is how long a logger may take for the rest of a run's output.
 const endPatience = 10 * time.Second
 
-// Open has a logger do what setup says: the one that is there, or a new one,
-// which gets env. The error says why there is none; nothing was started then.
+// Open gives setup to the running logger, or to a new logger with the environment env.
+// An error means that no logger was started.
 func Open(place Place, setup Setup, env []string, warn func(format string, args ...any)) (*Client, error) {
 	c := &Client{place: place, setup: setup, env: env, warn: warn, outbox: make(chan outgoing, 256),
 		over: make(chan struct{})}
@@ -81,8 +81,7 @@ func (c *Client) closePipes() {
 	}
 }
 
-// Stdio are the descriptors for the worker; the zero value where it has
-// lifeline's own.
+// Stdio returns the descriptors for the worker; the zero value means lifeline's own.
 func (c *Client) Stdio() [3]int {
 	switch len(c.pipes) {
 	case 1:
@@ -93,13 +92,12 @@ func (c *Client) Stdio() [3]int {
 	return [3]int{}
 }
 
-// Started tells of a run that has begun. Like Ended it returns at once.
+// Started reports the start of a run. It returns at once.
 func (c *Client) Started(r journal.Run) { c.tell(message{Started: &r}) }
 
-// Ended tells how a run has ended. Where the run's output is kept apart from
-// the next one's, Ended returns when the logger has taken all of it: what the
-// next run prints comes through the same pipe. A logger that hangs holds the
-// supervisor up once, for endPatience, until it answers again.
+// Ended reports the end of a run. When the output of each run is kept apart, Ended waits
+// until the logger has read all of it, because the next run prints into the same pipe.
+// A hung logger delays the supervisor by endPatience once, until the logger answers.
 func (c *Client) Ended(r journal.Run) {
 	c.tell(message{Ended: &r})
 	if !c.setup.KeepsApart() {
@@ -119,12 +117,12 @@ func (c *Client) Ended(r journal.Run) {
 func (c *Client) tell(m message) {
 	select {
 	case c.outbox <- outgoing{m: m}:
-	default: // stopped, or a machine in deep trouble: the worker's supervisor doesn't wait
+	default: // the logger is stopped or far behind, and the supervisor doesn't wait
 	}
 }
 
-// Flush waits until the logger has heard everything that it was told, for up to
-// limit. After that it returns a channel that is closed when the logger has.
+// Flush waits up to limit until the logger has handled all earlier messages. After that
+// time it returns a channel that is closed when the logger has handled them.
 func (c *Client) Flush(limit time.Duration) <-chan struct{} {
 	o := outgoing{message{Flush: true}, make(chan struct{})}
 	select {
@@ -140,9 +138,9 @@ func (c *Client) Flush(limit time.Duration) <-chan struct{} {
 	}
 }
 
-// Close waits until the hooks have run and all is shown, for up to limit. It
-// doesn't wait for leftovers of the worker that have the pipe open; for pings
-// only where they are wanted: the logger goes on sending them by itself.
+// Close waits up to limit until the hooks have run and all output is shown. It waits for
+// pings only if pings is true, because the logger also sends them later. It never waits
+// for leftovers of the worker that have the pipe open.
 func (c *Client) Close(limit time.Duration, pings bool) {
 	c.tell(message{Bye: true, Pings: pings})
 	select {
@@ -153,7 +151,7 @@ func (c *Client) Close(limit time.Duration, pings bool) {
 	c.closePipes()
 }
 
-// connect finds the logger of the place, or starts one, and tells it what to do.
+// connect finds or starts the logger of the place, and sends it the setup.
 func (c *Client) connect() (*peer, error) {
 	if c.place.Socket != "" {
 		if p := c.find(); p != nil {
@@ -174,7 +172,7 @@ func (c *Client) hello(p *peer) error {
 	return p.send(message{Setup: &c.setup}, fds...)
 }
 
-// find asks the logger that is there; nil when there is none that answers.
+// find connects to the running logger. It returns nil when no logger answers.
 func (c *Client) find() *peer {
 	conn, err := net.DialTimeout("unix", c.place.Socket, readyPatience)
 	if err != nil {
@@ -203,7 +201,7 @@ func (c *Client) ready(p *peer) bool {
 	}
 }
 
-// hear takes what is the same whenever it comes.
+// hear handles the warning and the pid in an answer.
 func (c *Client) hear(a *answer) {
 	if a.Warn != "" {
 		c.warn("%s", a.Warn)
@@ -213,8 +211,8 @@ func (c *Client) hear(a *answer) {
 	}
 }
 
-// Helpers are the logger, where it is a child of ours after all: for pid 1 of a
-// container there is nobody else whose it could be.
+// Helpers returns the logger if it is lifeline's child. This is so when lifeline is pid 1
+// of a container, to which all orphans go.
 func (c *Client) Helpers() []procscan.ID {
 	s, err := procscan.Lookup(int(c.pid.Load()))
 	if err != nil || s.PPID != os.Getpid() {
@@ -263,13 +261,13 @@ func (c *Client) start() (*peer, error) {
 		p.close()
 		return nil, fmt.Errorf("cannot start the logger that writes the output down: %w", err)
 	}
-	if os.Getpid() == 1 { // who it is has to be known: see Helpers
+	if os.Getpid() == 1 { // the logger's pid must be known: see Helpers
 		c.ready(p)
 	}
 	return p, nil
 }
 
-// serve speaks to the logger, and replaces one that has gone.
+// serve speaks to the logger, and starts another when the logger has gone.
 func (c *Client) serve(p *peer) {
 	defer close(c.over)
 	bye := false
@@ -297,8 +295,7 @@ func (c *Client) serve(p *peer) {
 	}
 }
 
-// speak passes messages on until the connection ends. It tells whether that
-// was wanted.
+// speak passes messages on until the connection ends. It returns whether Bye was sent.
 func (c *Client) speak(p *peer, bye bool) bool {
 	gone := make(chan struct{})
 	var mu sync.Mutex
@@ -319,7 +316,7 @@ func (c *Client) speak(p *peer, bye bool) bool {
 			mu.Unlock()
 		}
 	}()
-	defer func() { // a logger that has gone answers nothing more
+	defer func() { // a logger that has gone sends no more answers
 		for _, sent := range waiting {
 			close(sent)
 		}
@@ -337,7 +334,7 @@ func (c *Client) speak(p *peer, bye bool) bool {
 			bye = bye || o.m.Bye
 			if p.send(o.m) != nil {
 				<-gone
-				if !bye && o.sent == nil { // it wasn't heard: the next one is to hear it
+				if !bye && o.sent == nil { // send the message again, to the next logger
 					c.tell(o.m)
 				}
 				return bye

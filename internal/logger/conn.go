@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peer is one end of the socket: lines, and descriptors beside them.
+// peer is one end of the socket, for lines and descriptors.
 type peer struct {
 	conn *net.UnixConn
 	mu   sync.Mutex // one line at a time
 	rest []byte
-	fds  []int // that came and haven't been taken
+	fds  []int // received and not yet taken
 }
 
 func newPeer(fd int) (*peer, error) {
@@ -34,8 +34,8 @@ func newPeer(fd int) (*peer, error) {
 	return &peer{conn: u}, nil
 }
 
-// send writes a line. The descriptors go ahead of it, with one byte that
-// means nothing, because a long line may be written in parts.
+// send writes a line. The descriptors go before it with an empty line, because a long
+// line may be written in parts.
 func (p *peer) send(v any, fds ...int) error {
 	line, err := json.Marshal(v)
 	if err != nil {
@@ -88,7 +88,7 @@ func (p *peer) keep(oob []byte) {
 	}
 }
 
-// take gives the next n descriptors that came.
+// take returns the next n received descriptors.
 func (p *peer) take(n int) ([]int, bool) {
 	if len(p.fds) < n {
 		return nil, false

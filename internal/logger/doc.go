@@ -1,42 +1,40 @@
-// Package logger is a process beside the supervisor that does all that may have
-// to wait: it writes down what the worker prints, runs the hooks, and has the
-// pings sent.
+// Package logger is a process beside the supervisor that does whatever may block: it
+// writes down what the worker prints, runs the hooks, and has the pings sent.
 //
 //	c, err := logger.Open(place, setup, warn)
 //	stdio := c.Stdio()         // the worker's descriptors; zero: lifeline's own
-//	c.Started(run); c.Ended(run) // return at once
+//	c.Started(run); c.Ended(run) // Ended may wait for the output
 //	c.Close(limit, false)      // when the hooks have run, or took too long
 //
 // # Why a process
 //
-// The supervisor may be killed at any moment, and its worker lives on until
-// the next tick adopts it. If the supervisor itself read the worker's pipe, the
-// worker would then die of SIGPIPE at its next word, or hang for up to a minute
-// once the pipe is full. If the worker wrote straight into the log, no program could
-// rotate it without losing what is written between copying and cutting, a full
-// disk would be the worker's own problem, and there could be no stamps. So the
-// reader is a process of its own, which nothing that ends the supervisor ends:
-// in a session of its own, no descendant of the supervisor, without the
-// generation's marker, deaf to every signal but SIGKILL. It ends by itself when
-// the last writer has closed the pipe. So a worker's descendants that outlive
-// everything are heard to the last word, and no process waits for them.
+// The supervisor may be killed at any moment, and its worker lives on until the next
+// tick adopts it. If the supervisor itself read the worker's pipe, its death would
+// end the worker by SIGPIPE, or block the worker on a full pipe for up to a minute.
+// If the worker wrote straight into the log, there could be no stamps. A rotation
+// would lose what is written between copying and cutting, and a full disk would
+// stop the worker.
 //
-// It costs memory, so it is there only where an option asks for it; without one
-// the worker has lifeline's own descriptors.
+// So the reader is a process of its own, which outlives the supervisor: it has its
+// own session, isn't a descendant of the supervisor, lacks the generation's marker,
+// and ignores every signal but SIGKILL. The logger ends when the last writer has
+// closed the pipe, so it also hears the worker's last descendants.
+//
+// The logger costs memory, so only some options start it. Otherwise the worker has
+// lifeline's own descriptors.
 //
 // # How they find each other
 //
-// The pipe is a FIFO in the state directory, and beside it a socket on which
-// the logger listens. The supervisor opens the FIFO and connects. Where no logger
-// answers, it starts one. Thus adopting a worker, and replacing lifeline in
-// place (reload --self), need nothing handed over: the new supervisor finds
-// pipe and logger by name. Two generations of a reload have the same pipe.
+// The pipe is a FIFO in the state directory, and beside it is a socket on which the
+// logger listens. The supervisor opens the FIFO and connects to the socket. When no
+// logger answers, the supervisor starts one. A supervisor that adopts a worker or
+// replaces lifeline in place (reload --self) finds pipe and logger by name. Two
+// generations of a reload have the same pipe.
 //
-// The supervisor and the worker hold the FIFO for reading AND writing. So it
-// has a reader for as long as it has a writer, whichever is killed. With the logger
-// gone no process gets SIGPIPE, and what is in the pipe waits for the next logger,
-// which the supervisor starts at once. Only when both are killed may the worker
-// have to wait, if it prints a megabyte before the next tick.
+// The supervisor and the worker hold the FIFO for reading AND writing, so each writer is
+// also a reader, and a write never causes SIGPIPE. After the logger's end the pipe
+// keeps its content for the next logger, which the supervisor starts at once. When the
+// supervisor is killed too, a worker that prints a megabyte waits for the next tick.
 //
 //	who is killed     the worker                       its output
 //	supervisor        goes on (or gets its death       all of it
@@ -48,8 +46,7 @@
 //
 // # What is said on the socket
 //
-// One JSON object a line, [message] from the supervisor, [answer] from the
-// logger; descriptors come with the first ([Setup]). A logger ends when no
-// supervisor is connected, nobody has the pipe open for writing, and its work
-// is done.
+// Each line is a JSON object: a [message] from the supervisor, an [answer] from the
+// logger. Descriptors come with [Setup]. A logger ends when no supervisor is connected,
+// no process has the pipe open for writing, and all jobs are done.
 package logger

@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hooks runs the commands that are to know, one after the other: what follows
-// from a failure shouldn't overtake what followed from the start.
+// hooks runs the hooks one after the other, so that the hook of a failure never overtakes
+// the hook of the start.
 type hooks struct{ queue }
 
-// maxHooks is how many may wait: a worker that fails faster than its hook runs
-// is told of by the newest ones.
+// maxHooks is how many hooks may wait. When a worker fails faster than its hook runs, the
+// oldest waiting hooks are left out.
 const maxHooks = 100
 
 func (h *hooks) start(command, event string, r journal.Run) {
@@ -37,8 +37,8 @@ func (h *hooks) start(command, event string, r journal.Run) {
 	})
 }
 
-// Facts are what a hook finds in its environment. None of them is a variable
-// that lifeline would read as an option, or take for the mark of a worker.
+// Facts returns what a hook finds in its environment. Its variables are neither options
+// of lifeline nor a worker's marker.
 func Facts(name, event string, r journal.Run) []string {
 	env := []string{
 		"LIFELINE_NAME=" + name, "LIFELINE_EVENT=" + event,
@@ -61,8 +61,8 @@ func Facts(name, event string, r journal.Run) []string {
 	return env
 }
 
-// RunHook runs a shell command in a directory ("" is this process's own) for up to
-// limit; then it is ended, with all that is in its process group.
+// RunHook runs a shell command in a directory ("" is this process's own). After limit it
+// ends the command and its process group.
 func RunHook(command, dir string, env []string, limit time.Duration, stdout, stderr *os.File) error {
 	cmd := exec.Command("/bin/sh", "-c", command)
 	cmd.Env, cmd.Dir = env, dir
@@ -88,7 +88,7 @@ func RunHook(command, dir string, env []string, limit time.Duration, stdout, std
 		case <-over:
 		case <-time.After(hookGrace):
 		}
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // and those that it has left
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // also kills what the hook has left behind
 		return fmt.Errorf("ended after %s (--hook-timeout)", limit)
 	}
 	var exit *exec.ExitError

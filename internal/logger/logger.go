@@ -17,24 +17,24 @@ import (
 	"lifeline/internal/process"
 )
 
-// processName is what a logger is called in the process table, and envLogger what
-// makes this program one: argv[0] isn't always what the caller gave.
+// processName is a logger's name in the process table. envLogger makes this program a
+// logger, because argv[0] isn't always what the caller gave.
 const (
 	processName = "lifeline-clerk"
 	envLogger   = "LIFELINE_CLERK"
 )
 
-// Is reports that this process is a logger, or on the way to one: see [Main].
+// Is reports whether this process is a logger, or starts one: see [Main].
 func Is() bool { return process.IsDetached() || len(os.Args) == 3 && os.Getenv(envLogger) != "" }
 
-// Main is the logger's whole life; it gives the exit code. Its descriptors are
-// 3, a socket to who started it, and 4, one to listen on, if there is one.
+// Main runs the logger and returns its exit code. Descriptor 3 is a socket to the
+// supervisor that started the logger; descriptor 4, if open, is a socket to listen on.
 func Main() int {
 	if process.IsDetached() {
 		return process.RunDetached()
 	}
-	_ = os.Unsetenv(envLogger) // it isn't for hooks
-	// Caught, not ignored: ignored signals would be inherited by hooks.
+	_ = os.Unsetenv(envLogger) // hooks must not inherit it
+	// Signals are caught, because hooks would inherit ignored signals.
 	deaf := make(chan os.Signal, 1)
 	signal.Notify(deaf, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGXFSZ,
 		unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
@@ -46,7 +46,7 @@ func Main() int {
 	c.shows.init(c, 0)
 	first, err := newPeer(3)
 	if err != nil {
-		return 125 // this is how lifeline starts itself; it can't be used by hand
+		return 125 // started by hand: only lifeline itself starts a logger
 	}
 	c.welcome(first)
 	if os.Args[1] == "1" {
@@ -62,11 +62,11 @@ func Main() int {
 	return 0
 }
 
-// logger is one loop, as the supervisor is; what waits does so beside it.
+// logger is one loop, as the supervisor is; jobs that may block run beside the loop.
 type logger struct {
 	events   chan func()
 	listener net.Listener
-	peers    map[*peer]*farewell // nil: it hasn't said bye
+	peers    map[*peer]*farewell // a nil farewell: the peer hasn't said bye
 	setup    Setup
 	log      *output.LogFile
 	logged   output.Log // what log was opened for
@@ -79,21 +79,21 @@ type logger struct {
 	pings    pings
 	shows    queue
 
-	mu     sync.Mutex // of untold
+	mu     sync.Mutex // guards untold
 	untold []string   // lines for the supervisor
 }
 
 // post has the loop run e.
 func (c *logger) post(e func()) { c.events <- e }
 
-// run handles one event after the other until there is nothing left to do.
+// run handles events until no work is left.
 func (c *logger) run() {
 	for {
 		(<-c.events)()
 		c.tell()
 		c.dismiss()
 		if len(c.peers) == 0 && c.reading == 0 {
-			c.showRest() // of a run whose end is not told
+			c.showRest() // output of a run whose end was never reported
 			if !c.busy() {
 				if c.log != nil {
 					c.log.Close()
@@ -106,12 +106,12 @@ func (c *logger) run() {
 
 func (c *logger) busy() bool { return c.hooks.busy() || c.pings.busy() || c.shows.busy() }
 
-// farewell is what a supervisor that has said bye waits for: what was to be
-// done then, not what the next one of the name may add.
+// farewell has the numbers of jobs for which a supervisor waits after its bye. Jobs that
+// the name's next supervisor adds don't count.
 type farewell struct{ hooks, pings, shows int }
 
-// dismiss closes the connections of those that have said bye, when all is done
-// that they wait for.
+// dismiss closes the connection of each supervisor that has said bye and whose jobs are
+// done.
 func (c *logger) dismiss() {
 	for p, bye := range c.peers {
 		if bye != nil && c.hooks.done >= bye.hooks && c.pings.done >= bye.pings && c.shows.done >= bye.shows {
@@ -124,16 +124,16 @@ func (c *logger) dismiss() {
 	}
 }
 
-// letGo lets the last client end: only leftovers of the worker may still print.
-// cron waits for whoever has its pipe open, so that is closed, unless it is
-// where they speak to.
+// letGo closes lifeline's own output after the last client, because cron waits for each
+// process that has its pipe open. The output stays open when the worker's leftovers may
+// still print to it.
 func (c *logger) letGo() {
 	if c.reading > 0 && !c.setup.keeps() && !c.setup.Quiet {
 		return
 	}
 	for _, s := range c.streams {
 		s.mu.Lock()
-		s.sink.pass, s.sink.spool = nil, nil // there is no run to decide about a spool
+		s.sink.pass, s.sink.spool = nil, nil // no end of a run will decide about the spool
 		s.mu.Unlock()
 	}
 	c.dropStd()
@@ -154,7 +154,7 @@ func (c *logger) accept(l net.Listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // no descriptor is left, for example: there will be one again
+		if err != nil { // too many open files, for example, which passes
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
@@ -164,7 +164,7 @@ func (c *logger) accept(l net.Listener) {
 	}
 }
 
-// welcome begins to listen to a supervisor.
+// welcome starts to read a supervisor's messages.
 func (c *logger) welcome(p *peer) {
 	c.peers[p] = nil
 	go func() {
@@ -179,7 +179,7 @@ func (c *logger) welcome(p *peer) {
 	}()
 }
 
-// leave forgets a client that has gone without a word, perhaps killed. Another one may come.
+// leave forgets a client that has gone without bye, perhaps killed.
 func (c *logger) leave(p *peer) {
 	if _, ok := c.peers[p]; ok {
 		delete(c.peers, p)
@@ -187,8 +187,8 @@ func (c *logger) leave(p *peer) {
 	}
 }
 
-// warn has a line told to whoever is there, or comes next. It may be called
-// from anywhere, also from below the loop.
+// warn sends a line to the connected supervisors, or to the next. Any goroutine may call
+// it, also while the loop is busy.
 func (c *logger) warn(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,7 +201,7 @@ func (c *logger) warn(text string) {
 
 const maxUntold = 20
 
-// tell tells what is to be told.
+// tell sends the waiting warnings.
 func (c *logger) tell() {
 	if len(c.peers) == 0 {
 		return
@@ -217,7 +217,7 @@ func (c *logger) tell() {
 	}
 }
 
-// answer doesn't wait for long: a supervisor reads all the time.
+// answer sends a within a second, because a supervisor reads all the time.
 func (c *logger) answer(p *peer, a answer) {
 	_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_ = p.send(a)
@@ -249,8 +249,8 @@ func (c *logger) on(p *peer, m *message) {
 	}
 }
 
-// take takes a setup, the first or another one: an adopting supervisor has
-// other descriptors, and perhaps other options.
+// take applies a setup, the first or a later one: an adopting supervisor has other
+// descriptors and perhaps other options.
 func (c *logger) take(p *peer, s *Setup) error {
 	if s.Streams < 0 || s.Streams > 2 {
 		return fmt.Errorf("%d streams", s.Streams)
@@ -264,7 +264,7 @@ func (c *logger) take(p *peer, s *Setup) error {
 		return fmt.Errorf("descriptors are missing")
 	}
 	c.setup = *s
-	if c.std = [2]*os.File{}; s.Std { // the old ones may be in use yet; the garbage collector closes them
+	if c.std = [2]*os.File{}; s.Std { // the old files may still be in use; the garbage collector closes them
 		for i, fd := range fds[s.Streams:] {
 			c.std[i] = os.NewFile(uintptr(fd), "output")
 		}
@@ -272,7 +272,7 @@ func (c *logger) take(p *peer, s *Setup) error {
 	if s.Log == nil || c.log == nil || *s.Log != c.logged {
 		if c.log != nil {
 			old := c.log
-			defer old.Close() // when no stream has it any more
+			defer old.Close() // after the streams have got the new log
 			c.log = nil
 		}
 		if s.Log != nil {
@@ -300,7 +300,7 @@ func (c *logger) take(p *peer, s *Setup) error {
 	return nil
 }
 
-// attach begins to read from fd, unless it is a pipe that is read already.
+// attach begins to read from fd, unless its pipe is already being read.
 func (c *logger) attach(i, fd int) error {
 	var s *stream
 	for _, o := range c.streams {
@@ -348,7 +348,7 @@ func (c *logger) forget(s *stream) {
 	}
 }
 
-// direct says where a stream goes.
+// direct sets where a stream goes.
 func (c *logger) direct(s *stream, i int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -371,14 +371,14 @@ func (c *logger) direct(s *stream, i int) {
 	}
 }
 
-// drain takes what has been printed up to now.
+// drain reads what has been printed up to now.
 func (c *logger) drain() {
 	for _, s := range c.streams {
 		s.drain()
 	}
 }
 
-// ended handles the end of a run: everything that the run has printed is in the pipes.
+// ended handles the end of a run, whose output is all in the pipes.
 func (c *logger) ended(r journal.Run) {
 	c.drain()
 	for _, s := range c.streams {
@@ -402,7 +402,7 @@ func (c *logger) ended(r journal.Run) {
 		c.hooks.start(c.setup.OnSuccess, "success", r)
 	case r.Bad():
 		if c.setup.Failed != "" && c.setup.reads() {
-			// What can't be written is missing on a page, and stops nothing.
+			// An error is ignored: the text is then missing from the report.
 			_ = journal.WriteOutput(c.setup.Failed, journal.Output{Generation: r.Generation, End: r.End, Text: string(said)})
 		}
 		c.hooks.start(c.setup.OnFailure, "failure", r)
@@ -410,7 +410,7 @@ func (c *logger) ended(r journal.Run) {
 	c.pings.end(r, said)
 }
 
-// show prints a spool to where its stream would have gone.
+// show prints a spool where its stream would have gone.
 func (c *logger) show(spool *output.Spool, i int) {
 	to := c.std[i]
 	c.shows.add(func() {
@@ -418,12 +418,12 @@ func (c *logger) show(spool *output.Spool, i int) {
 			spool.Drop()
 			return
 		}
-		_ = spool.Show(to) // its reader has gone, so there is no place to tell it
+		_ = spool.Show(to) // fails when its reader has gone
 	})
 }
 
-// showRest is for a run that ended when its supervisor was gone: that isn't
-// known to be a success.
+// showRest prints the spools of a run that ended without its supervisor, because its
+// success is unknown.
 func (c *logger) showRest() {
 	for _, s := range c.streams {
 		if spool := s.cut(); spool != nil && !spool.Empty() {
@@ -432,8 +432,8 @@ func (c *logger) showRest() {
 	}
 }
 
-// Argv of a logger: whether it has a socket to listen on, and a word for those
-// who look at the process table.
+// argv returns a logger's arguments: whether it has a socket to listen on, and the name
+// for the process table.
 func argv(listens bool, name string) []string {
 	n := 0
 	if listens {

@@ -14,24 +14,24 @@ import (
 	"time"
 )
 
-// pings has them sent by lifeline-remote, one after the other: a start that
-// overtakes its end would look like a run that hangs. For the same reason a
-// start that doesn't get through is given up when the run has ended.
+// pings has lifeline-remote send the pings one after the other, because an end that
+// overtakes its start would look like a hung run. For the same reason the end of a run
+// cancels the ping of its start.
 type pings struct {
 	queue
 	mu     sync.Mutex
-	cancel func() // of a start that is being sent
-	failed bool   // the last one did, and it has been told
+	cancel func() // cancels the ping of a start; nil for none
+	failed bool   // the last ping failed, and this was reported
 }
 
-// maxPings is how many may wait while the network is away.
+// maxPings is how many pings may wait while the network is away.
 const maxPings = 20
 
-// pingPatience is how long lifeline-remote may take, with all it tries.
+// pingPatience is how long lifeline-remote may take for all attempts.
 const pingPatience = 2 * time.Minute
 
-// Ping is what lifeline-remote reads on its standard input. The URL is a
-// secret: it must not stand on a command line.
+// Ping is what lifeline-remote reads on its standard input, because the URL is a secret
+// and must not be on a command line.
 type Ping struct {
 	URL  string `json:"url"`
 	What string `json:"what"` // "start", "log", or an exit code
@@ -49,7 +49,7 @@ func (p *pings) end(r journal.Run, said []byte) {
 		p.cancel()
 	}
 	p.mu.Unlock()
-	what := "log" // it was asked to end, or its end is unknown: neither good nor bad
+	what := "log" // asked to end, or an unknown end: neither good nor bad
 	switch {
 	case r.Good():
 		what = "0"
@@ -91,12 +91,12 @@ func (p *pings) send(ping Ping, start bool) {
 	})
 }
 
-// untold begins the file of a ping that failed when no lifeline was there to say
-// so; told replaces it when one has.
+// untold begins the file of a failed ping that no supervisor has reported yet; told
+// replaces untold when a supervisor has reported it.
 const untold, told = "untold: ", "told: "
 
-// keepTrouble writes down a failed ping, for the next lifeline and for doctor. What
-// stands there already is the beginning of the same trouble, and stays.
+// keepTrouble writes down a failed ping, for the next supervisor and for doctor. An
+// existing file stays, because it is the beginning of the same trouble.
 func keepTrouble(path, text string) {
 	if path == "" {
 		return
@@ -109,8 +109,8 @@ func keepTrouble(path, text string) {
 	_ = file.Close()
 }
 
-// Untold returns what the file of a failed ping says, once: the next call returns
-// "" until a ping has got through, and another has failed.
+// Untold returns the text of an unreported failed ping and marks it as reported. Later
+// calls return "" until a ping has got through and another has failed.
 func Untold(path string) string {
 	text, isNew := strings.CutPrefix(Trouble(path), untold)
 	if !isNew {
@@ -120,13 +120,13 @@ func Untold(path string) string {
 	return text
 }
 
-// Trouble returns the whole of that file.
+// Trouble returns the whole text of the file of a failed ping.
 func Trouble(path string) string {
 	text, _ := os.ReadFile(path)
 	return strings.TrimSpace(string(text))
 }
 
-// errGivenUp means that the run ended before its start got through.
+// errGivenUp means that the run ended before the ping of its start got through.
 var errGivenUp = errors.New("given up, because the run has ended")
 
 func (p *pings) run(remote string, ping Ping, start bool) error {
@@ -159,7 +159,7 @@ func (p *pings) run(remote string, ping Ping, start bool) error {
 	select {
 	case err = <-over:
 	case <-cancelled:
-		// A moment: it may be through already.
+		// Wait a moment, because the ping may just have got through.
 		select {
 		case err = <-over:
 		case <-time.After(time.Second):
@@ -179,8 +179,8 @@ func (p *pings) run(remote string, ping Ping, start bool) error {
 	return err
 }
 
-// RID makes a run's id out of its generation, in the form of a UUID, as
-// healthchecks.io wants it. A supervisor that adopts the worker makes the same.
+// RID makes a run's id from its generation, as a UUID for healthchecks.io. A supervisor
+// that adopts the worker makes the same id.
 func RID(generation string) string {
 	sum := fnv.New128a() // no secret; crypto/sha256's init would cost every tick
 	_, _ = sum.Write([]byte("lifeline run " + generation))

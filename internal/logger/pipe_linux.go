@@ -2,8 +2,7 @@ package logger
 
 import "golang.org/x/sys/unix"
 
-// pipeSize is what a pipe gets where it may: half a hundredth of a second of a
-// worker that prints 200 MB/s.
+// pipeSize is the wanted size of a pipe: 5 ms of a worker that prints 200 MB/s.
 const pipeSize = 1 << 20
 
 func grow(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize) }

@@ -2,6 +2,6 @@
 
 package logger
 
-const pipeSize = 1 << 20 // more than any has
+const pipeSize = 1 << 20 // more than any pipe holds
 
 func grow(int) {}

@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Place is where a name's pipes and its logger are found. The zero value is
-// nowhere has pipes without a name, which no logger can adopt (lifeline run).
+// Place is where a name's pipes and its logger are found. The zero value means pipes
+// without a path, which no later supervisor can find (lifeline run).
 type Place struct {
-	FIFO   string // a second one has ".err" at its end
-	Socket string // short: the address of a socket is limited to about a hundred bytes
+	FIFO   string // a second FIFO has ".err" at its end
+	Socket string // short, because a socket's address has at most about a hundred bytes
 }
 
-// pipe is one pipe, as a supervisor holds it.
+// pipe holds a supervisor's descriptors of a pipe.
 type pipe struct {
-	read  int // for the logger; it is also what keeps the pipe alive without one
-	write int // the worker's
+	read  int // for the logger; keeps the pipe alive without a logger
+	write int // for the worker
 }
 
 func (p pipe) close() {
@@ -51,8 +51,8 @@ func anonymous() (pipe, error) {
 	return pipe{read: fd[0], write: fd[1]}, unix.SetNonblock(fd[0], true)
 }
 
-// named opens a FIFO, and makes it where there is none. The worker's end is for
-// reading, too: see the package documentation.
+// named opens a FIFO, and makes the FIFO where none is. The worker's end is also open for
+// reading: see the package documentation.
 func named(path string) (pipe, error) {
 	const flags = unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -67,8 +67,8 @@ func named(path string) (pipe, error) {
 		unix.Close(write)
 		return pipe{}, fmt.Errorf("%s is not a FIFO of our own: refused; remove it", path)
 	}
-	// What the worker gets must not be non-blocking; that is a matter of the
-	// open file, and the logger has its own.
+	// The worker's end must be blocking. O_NONBLOCK belongs to the open file, so the
+	// logger has another.
 	read, err := unix.Open(path, unix.O_RDONLY|flags, 0)
 	if err == nil {
 		err = unix.SetNonblock(write, false)
@@ -82,7 +82,7 @@ func named(path string) (pipe, error) {
 	return pipe{read, write}, nil
 }
 
-// byName lets a worker that runs as another user open its end by a name, such as
-// /dev/stderr: there the kernel looks at the pipe's mode (proc_pid_fd(5)). Others
-// reach neither the worker's descriptors nor the state directory.
+// byName lets a worker that runs as another user open its end as /dev/stderr, for which
+// the kernel checks the pipe's mode (proc_pid_fd(5)). Other processes reach neither the
+// worker's descriptors nor the state directory.
 func byName(fd int) { _ = unix.Fchmod(fd, 0o622) }

@@ -2,22 +2,22 @@ package logger
 
 import "slices"
 
-// queue does one thing after the other, beside the loop.
+// queue runs its jobs one after the other, beside the loop.
 type queue struct {
 	c    *logger
-	jobs []func() // the first one is being done
-	max  int      // how many there may be: then the oldest that waits is left out; 0 for no limit
-	done int      // the number of those done, those left out included
+	jobs []func() // the first job is running
+	max  int      // the largest number of jobs, above which the oldest waiting job is left out; 0 for no limit
+	done int      // the number of jobs done or left out
 }
 
 func (q *queue) init(c *logger, most int) { q.c, q.max = c, most }
 
-// all is what done will be when everything that was added up to now is.
+// all returns what done will be when all present jobs are done.
 func (q *queue) all() int { return q.done + len(q.jobs) }
 
 func (q *queue) busy() bool { return len(q.jobs) > 0 }
 
-// add is called in the loop.
+// add adds a job; only the loop calls it.
 func (q *queue) add(job func()) {
 	if q.max > 0 && len(q.jobs) >= q.max {
 		q.jobs = slices.Delete(q.jobs, 1, 2)

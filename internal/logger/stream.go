@@ -12,8 +12,8 @@ import (
 	"lifeline/internal/logger/output"
 )
 
-// chunk is how much is read at once, and so what is lost at most when the
-// logger is killed.
+// chunk is the most that one read takes, and so the most that is lost when the logger is
+// killed.
 const chunk = 64 << 10
 
 // stream is one pipe that the worker writes into.
@@ -24,23 +24,23 @@ type stream struct {
 	ino  uint64
 	to   int // 0 for standard output (and error, if there is one pipe), 1 for standard error
 
-	mu    sync.Mutex // of all below: the reader's, and drain's
+	mu    sync.Mutex // guards all fields below, for the reader and for drain
 	sink  sink
 	buf   [chunk]byte
-	ended bool // the reader has seen the end of it
+	ended bool // the reader has seen the end of the pipe
 }
 
-// sink is where it goes.
+// sink says where a stream's output goes.
 type sink struct {
 	log   *output.LogFile     // nil: none
 	stamp *output.Stamper     // nil: no stamps
 	sys   *output.SyslogLines // nil: none
 	spool *output.Spool       // nil: not quiet
 	pass  *os.File            // nil: not passed on
-	tail  *tail               // nil: the last words are not kept
+	tail  *tail               // nil: the last output isn't kept
 }
 
-// tail is that of both streams.
+// tail keeps the last output of both streams.
 type tail struct {
 	mu sync.Mutex
 	output.Tail
@@ -66,7 +66,7 @@ func (s *stream) same(fd int) bool {
 	return unix.Fstat(fd, &st) == nil && uint64(st.Dev) == s.dev && st.Ino == s.ino
 }
 
-// read takes what comes until the last writer has closed the pipe.
+// read reads until the last writer has closed the pipe.
 func (s *stream) read() {
 	for {
 		open := true
@@ -106,8 +106,8 @@ func (s *stream) some(fd int) (n int, open bool) {
 	}
 }
 
-// drain takes what is in the pipe now. One who writes without end holds it up
-// for no longer than the largest pipe is.
+// drain reads what is in the pipe now. It reads a little more than two full pipes at
+// most, so a worker that writes without end can't hold it up.
 func (s *stream) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +131,7 @@ func (s *stream) take(p []byte) {
 	}
 	if k.pass != nil {
 		if _, err := k.pass.Write(p); err != nil && !errors.Is(err, unix.EAGAIN) {
-			k.pass = nil // its reader has gone: what the worker would have got as SIGPIPE
+			k.pass = nil // its reader has gone; without a logger the worker would get SIGPIPE
 		}
 	}
 	if k.sys != nil {
@@ -148,8 +148,8 @@ func (s *stream) take(p []byte) {
 	}
 }
 
-// direct has standard output go to the syslog as information, and standard error
-// as errors.
+// direct sends standard output to the syslog as information, and standard error as
+// errors.
 func (k *sink) direct(to *output.Syslog, stream int) {
 	switch {
 	case to == nil:
@@ -164,7 +164,7 @@ func (k *sink) direct(to *output.Syslog, stream int) {
 	}
 }
 
-// cut gives the spool of the run that has ended, and begins another one.
+// cut returns the spool of the run that has ended, and begins another.
 func (s *stream) cut() *output.Spool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

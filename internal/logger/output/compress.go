@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// packed is what the name of a compressed file ends in.
+// packed is the ending of a compressed file's name.
 const packed = ".gz"
 
-// endings are those that an old file may have.
+// endings are the endings that an old file's name may have.
 var endings = []string{"", packed}
 
 // runGzip runs gzip(1) from one file to another. Package compress/gzip would be
@@ -27,8 +27,8 @@ func runGzip(from, to *os.File, options ...string) error {
 	return nil
 }
 
-// compress packs the old files that aren't yet, but for FILE.1: who else writes
-// this log may not have left that one yet.
+// compress packs the old files except FILE.1, which another writer of this log may still
+// have open.
 func (l *LogFile) compress(path string) {
 	for n := 2; n <= l.Keep; n++ {
 		if err := l.pack(path, n); err != nil {
@@ -38,12 +38,12 @@ func (l *LogFile) compress(path string) {
 	}
 }
 
-// pack compresses FILE.n beside it. What has become of FILE.n meanwhile is looked
-// for when that is done: it may be FILE.n+1 by then.
+// pack compresses FILE.n into a temporary file, and then replaces FILE.n by it. A rotation
+// meanwhile may have moved FILE.n to FILE.n+1, so pack looks for the file again.
 func (l *LogFile) pack(path string, n int) error {
 	old, err := os.Open(fmt.Sprintf("%s.%d", path, n))
 	if err != nil {
-		return nil // there is none
+		return nil // no such file
 	}
 	defer old.Close()
 	st, err := old.Stat()
@@ -57,9 +57,9 @@ func (l *LogFile) pack(path string, n int) error {
 	}
 	defer to.Close()
 	if unix.Flock(int(to.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return nil // another process that writes this log is at it
+		return nil // another process that writes this log is compressing
 	}
-	defer os.Remove(temp) // nothing is there when all went well
+	defer os.Remove(temp) // after a success temp has been renamed
 	if err := to.Truncate(0); err != nil {
 		return err
 	}
@@ -86,10 +86,10 @@ func (l *LogFile) pack(path string, n int) error {
 			return os.Remove(name)
 		}
 	}
-	return nil // it has been rotated away
+	return nil // a rotation has removed the file
 }
 
-// unpack gives the text of a compressed file, as an unnamed file.
+// unpack returns the text of a compressed file, as an unnamed file.
 func unpack(name string) (*os.File, error) {
 	f, err := os.Open(name)
 	if err != nil {

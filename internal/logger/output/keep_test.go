@@ -17,7 +17,7 @@ import (
 	"lifeline/proof/await"
 )
 
-// lines gives the lines from to to, each of 100 bytes.
+// lines returns lines of 100 bytes with the numbers from to to.
 func lines(from, to int) []byte {
 	var b bytes.Buffer
 	for n := from; n < to; n++ {
@@ -48,14 +48,14 @@ func names(t *testing.T, dir string) (all []string) {
 	return all
 }
 
-// Old files are compressed but for the newest, keep their place, and are read as
-// if they weren't.
+// TestCompress shows that all old files except the newest are compressed, keep their
+// place, and are read like others.
 func TestCompress(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log")
 	l := OpenLog(Log{Path: path, MaxSize: 1000, Keep: 3, Compress: true}, quiet(t))
 	defer l.Close()
-	for n := range 4 { // each fills a file
+	for n := range 4 { // each write fills a file
 		l.Write(lines(10*n, 10*n+10))
 		l.packedDone(t)
 	}
@@ -67,7 +67,7 @@ func TestCompress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	z, err := gzip.NewReader(f) // another program than the one that made it
+	z, err := gzip.NewReader(f) // another program than gzip(1), which made the file
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestCompress(t *testing.T) {
 			t.Errorf("the last %d lines: %d bytes, %v", n, b.Len(), err)
 		}
 	}
-	l.Write(lines(40, 50)) // one falls off the end
+	l.Write(lines(40, 50)) // removes the oldest file
 	l.packedDone(t)
 	if got, want := names(t, dir), []string{"log", "log.1", "log.2.gz", "log.3.gz"}; !slices.Equal(got, want) {
 		t.Errorf("there is %q, not %q", got, want)
@@ -89,7 +89,7 @@ func TestCompress(t *testing.T) {
 	if err := Show(context.Background(), &b, path, 100, false); err != nil || !bytes.Equal(b.Bytes(), lines(10, 50)) {
 		t.Errorf("%d bytes are left, %v", b.Len(), err)
 	}
-	// Fewer are kept from now on, and none is compressed any more.
+	// From now on fewer files are kept, and none is compressed.
 	l.Keep, l.Compress = 1, false
 	l.Write(lines(50, 60))
 	if got, want := names(t, dir), []string{"log", "log.1"}; !slices.Equal(got, want) {
@@ -97,7 +97,7 @@ func TestCompress(t *testing.T) {
 	}
 }
 
-// A rotation while a file is compressed: nothing is lost.
+// TestCompressMoved shows that a rotation during a compression loses nothing.
 func TestCompressMoved(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log")
@@ -113,8 +113,8 @@ func TestCompressMoved(t *testing.T) {
 	}
 }
 
-// A link stays a link, also where what it leads to isn't there yet, and what it
-// leads to is rotated.
+// TestLinkedLog shows that a link stays, even to a missing file, and that its target is
+// rotated.
 func TestLinkedLog(t *testing.T) {
 	dir := t.TempDir()
 	path, other := filepath.Join(dir, "link"), filepath.Join(dir, "there")

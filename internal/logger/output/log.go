@@ -15,18 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Log is where lines go, and how large it may grow.
+// Log says where lines go, and how large their file may grow.
 type Log struct {
 	Path    string // absolute
 	MaxSize int64  // bytes; 0 for no rotation
 	Keep    int    // the number of old files, FILE.1 the newest
 
-	Compress bool        // old files but for FILE.1
-	Mode     fs.FileMode // of the file; 0 for 0640 where it is made, and as it is else
+	Compress bool        // compresses old files except FILE.1
+	Mode     fs.FileMode // of the file; 0 means 0640 for a new file, and keeps an old file's mode
 }
 
-// Resolve follows a link to the file that is to be written, which may not be there
-// yet: that file is rotated, and the link stays.
+// Resolve follows the links from path to the file itself, which may not exist yet. The
+// file is rotated, and the links stay.
 func Resolve(path string) string {
 	for range 40 { // path_resolution(7)
 		to, err := os.Readlink(path)
@@ -41,10 +41,10 @@ func Resolve(path string) string {
 	return path
 }
 
-// isDescriptor reports that a path is, or leads to, a name for what a process has
-// open itself, such as /dev/stdout (proc_pid_fd(5)).
+// isDescriptor reports whether path is, or leads to, a process's own descriptor, such as
+// /dev/stdout (proc_pid_fd(5)).
 func isDescriptor(path string) bool {
-	for range 40 { // as Resolve
+	for range 40 { // as in Resolve
 		dir := filepath.Dir(path)
 		if dir == "/dev/fd" || strings.HasPrefix(path, "/dev/std") || strings.HasPrefix(dir, "/proc/") &&
 			filepath.Base(dir) == "fd" {
@@ -62,9 +62,8 @@ func isDescriptor(path string) bool {
 	return false
 }
 
-// Check opens the log once, before anything is started, so that a wrong path
-// is told at once and not when there is something to log. A full disk is no
-// reason: it may have room when there is.
+// Check opens the log once before the start, so that a wrong path is reported at once. A
+// full disk is no error, because it may have room later.
 func (l Log) Check() error {
 	if isDescriptor(l.Path) {
 		return fmt.Errorf("cannot log to %s, which is another file in the log process; leave out --log: what the command "+
@@ -94,7 +93,7 @@ func (l Log) openFile() (*os.File, error) {
 	if mode == 0 {
 		mode = 0o640
 	}
-	// O_NONBLOCK: a FIFO would wait for its reader.
+	// Without O_NONBLOCK the open of a FIFO would wait for its reader.
 	f, err := os.OpenFile(l.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOCTTY, mode)
 	if err != nil {
 		return nil, err
@@ -103,13 +102,13 @@ func (l Log) openFile() (*os.File, error) {
 		f.Close()
 		return nil, errors.Join(err, errKind)
 	} else if l.Mode != 0 && st.Mode().IsRegular() && st.Mode().Perm() != l.Mode {
-		_ = f.Chmod(l.Mode) // whatever the umask took away, and where it was there before
+		_ = f.Chmod(l.Mode) // undoes the umask, and changes an old file's mode
 	}
 	return f, nil
 }
 
-// How long until what went wrong is tried again, and how often a look is taken
-// at whether another program (logrotate) has moved the file away.
+// again is the pause after a failure, and the time between two checks whether another
+// program (logrotate) has moved the file away.
 const again = time.Second
 
 // LogFile is an open log. Its methods may be called from several goroutines.
@@ -121,22 +120,22 @@ type LogFile struct {
 	f       *os.File // nil while it can't be opened
 	real    string   // its path, without links
 	packing bool     // old files are being compressed
-	rotated bool     // and there are more of them
+	rotated bool     // a rotation has left more old files to compress
 	work    sync.WaitGroup
 	size    int64
 	regular bool
-	midline bool // what was written last didn't end a line
+	midline bool // the last write ended within a line
 	looked  time.Time
-	hold    time.Time // no rotation before this: the last one failed
-	stuck   bool      // the same failure has been reported
-	trouble error     // nothing can be written: why
+	hold    time.Time // no rotation before this time, because the last rotation failed
+	stuck   bool      // a failed rotation has been reported
+	trouble error     // why no write succeeds; nil while writes succeed
 	since   time.Time
 	retry   time.Time
-	lost    int64 // bytes, in this trouble
+	lost    int64 // bytes lost in this trouble
 }
 
-// OpenLog opens the log, or keeps trying to. report gets a line for a person
-// when it can't be written, and when it can again.
+// OpenLog opens the log; after a failure it tries again at later writes. It calls report
+// with a line for a person when the log can't be written, and when it can again.
 func OpenLog(l Log, report func(text string)) *LogFile {
 	f := &LogFile{Log: l, report: report}
 	f.open()
@@ -177,7 +176,7 @@ func endsLine(path string, size int64) bool {
 	return err != nil || last[0] == '\n'
 }
 
-// Write appends p. It waits for the disk, and for nothing else.
+// Write appends p. It waits for the disk alone.
 func (l *LogFile) Write(p []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -192,7 +191,7 @@ func (l *LogFile) Write(p []byte) {
 	for len(p) > 0 {
 		n := l.room(p)
 		if n == 0 && !l.rotate(now) {
-			n = len(p) // on in the old file, until it can be rotated
+			n = len(p) // the old file grows until it can be rotated
 		}
 		if done := l.put(p[:n]); done < n {
 			l.lost += int64(len(p) - done)
@@ -202,8 +201,8 @@ func (l *LogFile) Write(p []byte) {
 	}
 }
 
-// room is how much of p goes into this file: whole lines, where that is
-// possible. 0 asks for a rotation.
+// room returns how many bytes of p go into this file: whole lines, where possible. 0 asks
+// for a rotation.
 func (l *LogFile) room(p []byte) int {
 	if l.MaxSize <= 0 || !l.regular || time.Now().Before(l.hold) {
 		return len(p)
@@ -221,10 +220,10 @@ func (l *LogFile) room(p []byte) int {
 	if !l.midline && l.size > 0 {
 		return 0 // the line begins in the next file
 	}
-	return int(room) // a line that no file is large enough for
+	return int(room) // a line longer than a file
 }
 
-// put writes, and notes what went wrong.
+// put writes p and notes an error. It returns how many bytes were written.
 func (l *LogFile) put(p []byte) (done int) {
 	for done < len(p) {
 		n, err := l.f.Write(p[done:])
@@ -241,7 +240,7 @@ func (l *LogFile) put(p []byte) (done int) {
 	return done
 }
 
-// fail notes that nothing can be written for now. The first time it is told.
+// fail notes that writes fail for now. It reports the first failure.
 func (l *LogFile) fail(err error) {
 	l.retry = time.Now().Add(again)
 	if l.trouble == nil {
@@ -252,8 +251,7 @@ func (l *LogFile) fail(err error) {
 	l.trouble = err
 }
 
-// recover tries whether the log can be written again; the first thing in it is
-// a note of what is missing.
+// recover tries to write the log again, beginning with a note of what is missing.
 func (l *LogFile) recover() bool {
 	if l.f == nil || !l.inPlace() {
 		if !l.open() {
@@ -270,7 +268,7 @@ func (l *LogFile) recover() bool {
 	}
 	before, mid := l.size, l.midline
 	if l.put([]byte(note)) < len(note) {
-		_ = l.f.Truncate(before) // half a note again and again would fill what there is
+		_ = l.f.Truncate(before) // repeated halves of the note would fill the disk
 		l.size, l.midline = before, mid
 		return false
 	}
@@ -279,7 +277,7 @@ func (l *LogFile) recover() bool {
 	return true
 }
 
-// look follows a log that another program has moved away or removed.
+// look opens the log again when another program has moved or removed its file.
 func (l *LogFile) look(now time.Time) {
 	l.looked = now
 	if !l.regular {
@@ -287,7 +285,7 @@ func (l *LogFile) look(now time.Time) {
 	}
 	if l.inPlace() {
 		if st, err := l.f.Stat(); err == nil {
-			l.size = st.Size() // others may write it, or have cut it
+			l.size = st.Size() // other programs may write the file, or have cut it
 		}
 		return
 	}
@@ -306,10 +304,9 @@ func (l *LogFile) inPlace() bool {
 	return err == nil && os.SameFile(mine, at)
 }
 
-// rotate puts a new file in place. The new one is made first: when there is no
-// room for it, everything stays as it is. Others may write and rotate the same
-// log: the lock is on the file that is to be moved. Who doesn't get it writes
-// on, and comes back to it.
+// rotate puts a new file in place. The new file is made first, so a full disk changes
+// nothing. The lock on the old file excludes other processes that rotate the same log;
+// a process without the lock writes on, and tries again later.
 func (l *LogFile) rotate(now time.Time) bool {
 	f := l.f
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
@@ -333,16 +330,16 @@ func (l *LogFile) rotate(now time.Time) bool {
 		}
 		return false
 	}
-	l.take(fresh) // closes the old one, and with it its lock
+	l.take(fresh) // closes the old file, which releases its lock
 	l.stuck = false
 	if l.rotated = l.Compress; l.Compress && !l.packing {
 		l.packing = true
-		l.work.Go(l.compressAll) // the command isn't held up for it
+		l.work.Go(l.compressAll) // beside, so the command doesn't wait
 	}
 	return true
 }
 
-// shift renames FILE to FILE.1, that to FILE.2, and so on.
+// shift renames FILE to FILE.1, FILE.1 to FILE.2, and so on.
 func (l *LogFile) shift() (*os.File, error) {
 	path := l.real
 	temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.new-%d", filepath.Base(path), os.Getpid()))
@@ -355,7 +352,7 @@ func (l *LogFile) shift() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = fresh.Chmod(st.Mode().Perm()) // whatever the umask took away
+	_ = fresh.Chmod(st.Mode().Perm()) // undoes the umask
 	old := func(n int) string { return fmt.Sprintf("%s.%d", path, n) }
 	remove := func(n int) (found bool) {
 		for _, ending := range endings {
@@ -363,14 +360,14 @@ func (l *LogFile) shift() (*os.File, error) {
 		}
 		return found
 	}
-	for n := l.Keep + 1; remove(n); n++ { // of a time when more were kept
+	for n := l.Keep + 1; remove(n); n++ { // left from a larger Keep
 	}
-	last := 1 // the first number that is free, or falls off the end
+	last := 1 // the first free number, or Keep, whose file is removed
 	for last < l.Keep && isThere(old(last)) {
 		last++
 	}
 	if at, err := os.Lstat(old(1)); err == nil && os.SameFile(at, st) {
-		last = 0 // a logger was killed in the middle of this
+		last = 0 // a logger was killed in the middle of a shift
 	} else {
 		remove(last)
 	}
@@ -382,8 +379,8 @@ func (l *LogFile) shift() (*os.File, error) {
 		}
 	}
 	if err == nil && last > 0 && l.Keep > 0 {
-		// By a link: the path must never be without a file. Who else writes this
-		// log would make one there, and what that gets is lost with it.
+		// A link keeps a file at the path all the time. Otherwise another writer of this
+		// log could make a file there, which the rename below would remove.
 		if os.Link(path, old(1)) != nil { // not on every file system
 			err = os.Rename(path, old(1))
 		}
@@ -399,7 +396,7 @@ func (l *LogFile) shift() (*os.File, error) {
 	return fresh, nil
 }
 
-// isThere reports whether an old file is, compressed or not.
+// isThere reports whether an old file exists, compressed or not.
 func isThere(name string) bool {
 	for _, ending := range endings {
 		if _, err := os.Lstat(name + ending); err == nil {
@@ -409,7 +406,7 @@ func isThere(name string) bool {
 	return false
 }
 
-// compressAll compresses old files until there are no more of them.
+// compressAll compresses old files until none is left to compress.
 func (l *LogFile) compressAll() {
 	for {
 		l.mu.Lock()
@@ -423,7 +420,7 @@ func (l *LogFile) compressAll() {
 	}
 }
 
-// Close closes the log, when old files are compressed.
+// Close waits until old files are compressed, and closes the log.
 func (l *LogFile) Close() {
 	l.work.Wait()
 	l.mu.Lock()
@@ -433,14 +430,14 @@ func (l *LogFile) Close() {
 	}
 }
 
-// Trouble is why nothing can be written at the moment, nil for nothing.
+// Trouble returns why writes fail at the moment; nil when they don't.
 func (l *LogFile) Trouble() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.trouble
 }
 
-// reason strips the operation and path that the message names already.
+// reason strips the operation and the path, which the message already names.
 func reason(err error) error {
 	var path *fs.PathError
 	var link *os.LinkError

@@ -16,7 +16,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// whole is everything in the files of a log, oldest first.
+// whole returns the text of all files of a log, oldest first, and their sizes.
 func whole(t testing.TB, path string) (text []byte, sizes []int) {
 	t.Helper()
 	for n := 0; ; n++ {
@@ -36,8 +36,8 @@ func quiet(t testing.TB) func(string) {
 	return func(text string) { t.Errorf("reported: %s", text) }
 }
 
-// Whatever is written in whatever pieces: it is all there, once, in order, and
-// no file is too large.
+// FuzzRotation writes any text in any pieces. The files have all of it once, in order,
+// and none is too large.
 func FuzzRotation(f *testing.F) {
 	f.Add([]byte("one\ntwo\nthree\nfour\n"), 8, 3)
 	f.Add([]byte("a line that is longer than a file\nshort\n"), 10, 100)
@@ -96,7 +96,7 @@ func TestRotationKeepsLines(t *testing.T) {
 			t.Errorf("%s cuts a line: %q", name, part)
 		}
 	}
-	// Fewer are kept from now on.
+	// From now on fewer files are kept.
 	l = OpenLog(Log{Path: path, MaxSize: 100, Keep: 1}, quiet(t))
 	for range 20 {
 		l.Write([]byte("more lines\n"))
@@ -107,9 +107,8 @@ func TestRotationKeepsLines(t *testing.T) {
 	}
 }
 
-// Two names with one log, each with a file of its own open: nothing of either
-// is lost when both rotate.
-// A log behind a link was rotated by moving the link.
+// TestRotationOfALinksTarget rotates a log behind a link, which was rotated by moving the
+// link.
 func TestRotationOfALinksTarget(t *testing.T) {
 	dir, disk := t.TempDir(), t.TempDir()
 	path, real := filepath.Join(dir, "log"), filepath.Join(disk, "web.log")
@@ -136,6 +135,8 @@ func TestRotationOfALinksTarget(t *testing.T) {
 	}
 }
 
+// TestRotationByTwo has two names write and rotate one log, each with an open file of its
+// own. Nothing of either is lost.
 func TestRotationByTwo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	const lines = 3000
@@ -166,8 +167,8 @@ func TestRotationByTwo(t *testing.T) {
 	}
 }
 
-// Whoever is killed in the middle of a rotation leaves one file by two names;
-// what is in it isn't kept twice.
+// TestRotationCutShort begins with a file by two names, as a logger killed in a rotation
+// leaves it. Its text isn't kept twice.
 func TestRotationCutShort(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l := OpenLog(Log{Path: path, MaxSize: 10, Keep: 5}, quiet(t))
@@ -182,7 +183,8 @@ func TestRotationCutShort(t *testing.T) {
 	}
 }
 
-// What somebody else (logrotate) has moved away isn't written any more.
+// TestMovedAway shows that the log leaves a file that another program (logrotate) has
+// moved.
 func TestMovedAway(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l := OpenLog(Log{Path: path}, quiet(t))
@@ -198,7 +200,8 @@ func TestMovedAway(t *testing.T) {
 	}
 }
 
-// A device that is always full: told once, and the bytes are counted.
+// TestFull writes to a device that is always full. The failure is reported once, and the
+// lost bytes are counted.
 func TestFull(t *testing.T) {
 	_, err := os.Stat("/dev/full")
 	need.NoError(t, err)
@@ -228,9 +231,10 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// A directory that takes no new file: the log grows on, nothing is lost.
+// TestCannotRotate shows that a log in a directory that takes no new file grows on, and
+// loses nothing.
 func TestCannotRotate(t *testing.T) {
-	if os.Geteuid() == 0 { // who may write anywhere: so somebody else tries
+	if os.Geteuid() == 0 { // root may write anywhere, so another user runs the test
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestCannotRotate$")
 		cmd.Env = append(os.Environ(), "TMPDIR=/tmp")
 		cmd.Dir = "/"
@@ -277,7 +281,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// However the text is cut: without the stamps it is what it was.
+// FuzzStamp cuts the text anywhere. Without the stamps the result is the text again.
 func FuzzStamp(f *testing.F) {
 	f.Add([]byte("one\ntwo\n\nthree"), 2)
 	f.Add([]byte("\n"), 1)
@@ -340,7 +344,7 @@ func TestSpool(t *testing.T) {
 			t.Errorf("%d bytes: not empty after all", size)
 		}
 	}
-	// No place for a file: the beginning is kept, and it is said what isn't.
+	// Without room for a file the beginning is kept, and the rest is counted.
 	t.Setenv("TMPDIR", "/nowhere")
 	var s Spool
 	s.Write(bytes.Repeat([]byte("a"), spoolMem))
@@ -370,7 +374,7 @@ func TestShow(t *testing.T) {
 	}
 }
 
-// Following goes through rotations that come faster than it looks.
+// TestFollow follows a log whose rotations come faster than Show looks.
 func TestFollow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l := OpenLog(Log{Path: path, MaxSize: 1000, Keep: 1000}, quiet(t))
@@ -382,7 +386,7 @@ func TestFollow(t *testing.T) {
 	go func() { ended <- Show(ctx, w, path, 1, true) }()
 	var got, want []byte
 	buf := make([]byte, 4096)
-	n, _ := r.Read(buf) // it follows now
+	n, _ := r.Read(buf) // Show follows from now on
 	got = append(got, buf[:n]...)
 	want = append(want, "first\n"...)
 	for i := range 2000 {

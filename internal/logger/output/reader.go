@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Show writes the last n lines of the log at path to w, from older files too
-// where the newest has too few. With follow it goes on with what comes, through
-// rotations, until ctx ends.
+// Show writes the last n lines of the log at path to w, from older files too where the
+// newest has too few. With follow it also writes what is added, through rotations, until
+// ctx ends.
 func Show(ctx context.Context, w io.Writer, path string, n int, follow bool) error {
 	path = Resolve(path)
 	var files []*os.File
@@ -22,7 +22,7 @@ func Show(ctx context.Context, w io.Writer, path string, n int, follow bool) err
 			f.Close()
 		}
 	}()
-	offset := int64(0) // in the oldest of them
+	offset := int64(0) // in the oldest file
 	for i := 0; n > 0 || i == 0; i++ {
 		f, err := openOld(path, i)
 		if errors.Is(err, fs.ErrNotExist) && i > 0 {
@@ -31,7 +31,7 @@ func Show(ctx context.Context, w io.Writer, path string, n int, follow bool) err
 		if err != nil {
 			return fmt.Errorf("cannot open the log %s: %w", oldName(path, i), reason(err))
 		}
-		if i > 0 && same(files[len(files)-1], f) { // a rotation meanwhile gives one twice
+		if i > 0 && same(files[len(files)-1], f) { // a rotation meanwhile shows a file twice
 			f.Close()
 			continue
 		}
@@ -57,7 +57,7 @@ func Show(ctx context.Context, w io.Writer, path string, n int, follow bool) err
 	return tailOn(ctx, w, path, &files[0])
 }
 
-// oldName is FILE, FILE.1 and so on.
+// oldName returns FILE, FILE.1 and so on.
 func oldName(path string, n int) string {
 	if n == 0 {
 		return path
@@ -65,7 +65,7 @@ func oldName(path string, n int) string {
 	return fmt.Sprintf("%s.%d", Resolve(path), n) // beside the target of a link
 }
 
-// openOld opens one of them, compressed or not.
+// openOld opens FILE.n, compressed or not.
 func openOld(path string, n int) (*os.File, error) {
 	f, err := os.Open(oldName(path, n))
 	if n == 0 || !errors.Is(err, fs.ErrNotExist) {
@@ -80,8 +80,8 @@ func same(a, b *os.File) bool {
 	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
-// lastLines gives the offset at which the last n lines of f begin, and how many
-// there are.
+// lastLines returns the offset at which the last n lines of f begin, and how many lines
+// there are, up to n.
 func lastLines(f *os.File, n int) (offset int64, found int, err error) {
 	st, err := f.Stat()
 	if err != nil {
@@ -116,8 +116,8 @@ const followPause = 100 * time.Millisecond
 // tailOn copies what is added to the log.
 func tailOn(ctx context.Context, w io.Writer, path string, f **os.File) error {
 	for {
-		// First look whether it is still the newest, then read to its end: what
-		// was written between is read, and afterwards nothing comes any more.
+		// The check for a newer file comes before the read to the end: after a rotation
+		// the old file gets no more lines, so none is missed.
 		next, moved := newer(path, *f)
 		if _, err := io.Copy(w, *f); err != nil {
 			return err
@@ -140,21 +140,21 @@ func tailOn(ctx context.Context, w io.Writer, path string, f **os.File) error {
 	}
 }
 
-// newer gives the file that came after f, when the log isn't f any more.
+// newer returns the file that followed f, when the log is no longer f.
 func newer(path string, f *os.File) (*os.File, bool) {
 	now, err := os.Open(path)
 	if err != nil {
-		return nil, false // it is being moved
+		return nil, false // the file is being moved
 	}
 	if same(now, f) {
 		now.Close()
 		return nil, false
 	}
-	// There may have been several since: f is FILE.n, and FILE.n-1 follows.
+	// After several rotations f is FILE.n, and FILE.n-1 follows it.
 	after := now
 	for n := 1; ; n++ {
 		old, err := os.Open(fmt.Sprintf("%s.%d", path, n))
-		if err != nil { // it isn't kept any more
+		if err != nil { // f is no longer kept
 			return now, true
 		}
 		if same(old, f) {

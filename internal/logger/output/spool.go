@@ -9,8 +9,8 @@ import (
 // spoolMem is how much of a spool is kept in memory: most jobs print less.
 const spoolMem = 256 << 10
 
-// Spool keeps output until it is known whether anybody is to see it (--quiet).
-// What is too much for memory goes to an unnamed temporary file.
+// Spool keeps output until a run's end decides whether it is shown (--quiet). What
+// exceeds spoolMem goes to an unnamed temporary file.
 type Spool struct {
 	mem  []byte
 	f    *os.File
@@ -18,7 +18,7 @@ type Spool struct {
 	why  error
 }
 
-// Write adds to it. There is no error: what doesn't fit is counted.
+// Write adds p to the spool. It returns no error, but counts what doesn't fit.
 func (s *Spool) Write(p []byte) {
 	if s.f == nil && s.lost == 0 && len(s.mem)+len(p) <= spoolMem {
 		s.mem = append(s.mem, p...)
@@ -29,7 +29,7 @@ func (s *Spool) Write(p []byte) {
 			_ = os.Remove(s.f.Name())
 		}
 	}
-	if s.f == nil || s.lost > 0 { // no gaps: what is there is the beginning
+	if s.f == nil || s.lost > 0 { // keep the beginning, without gaps
 		s.lost += int64(len(p))
 		return
 	}
@@ -39,7 +39,7 @@ func (s *Spool) Write(p []byte) {
 	}
 }
 
-// Empty reports that nothing was written.
+// Empty reports whether nothing was written.
 func (s *Spool) Empty() bool { return len(s.mem) == 0 && s.f == nil && s.lost == 0 }
 
 // Show writes everything to w and empties the spool.

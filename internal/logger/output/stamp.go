@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// StampFormat is that of --timestamps: local time with its zone, so that lines
-// sort within a day and say when they were printed on any machine.
+// StampFormat is the format of --timestamps: local time with its zone, so that lines sort
+// within a day and have the same meaning on any machine.
 const StampFormat = "2006-01-02T15:04:05.000-07:00 "
 
-// Stamper puts the time before each line. A line counts from its first byte.
+// Stamper puts the time before each line: the time of its first byte.
 type Stamper struct {
-	within bool // a line
+	within bool // the last text ended within a line
 	buf    []byte
 }
 
-// Stamp gives text with the time before each line that begins in it. The
-// result is good until the next call.
+// Stamp returns text with now before each line that begins in it. The result is valid
+// until the next call.
 func (s *Stamper) Stamp(text []byte, now time.Time) []byte {
 	if len(text) == 0 {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// SyslogAddress reads what is given for a syslog: the word syslog, which is this
-// machine's, or unix:///PATH of another socket.
+// SyslogAddress reads the address of a syslog: the word syslog for this machine's, or
+// unix:///PATH for another socket.
 func SyslogAddress(text string) (path string, err error) {
 	if text == "syslog" {
 		if runtime.GOOS == "darwin" {
@@ -33,8 +33,8 @@ const (
 	SyslogError = 3<<3 | 3
 )
 
-// syslogLine is the longest line that goes out as one: rsyslog and journald take
-// at least that.
+// syslogLine is the longest line that is sent whole: rsyslog and journald accept at
+// least this length.
 const syslogLine = 8000
 
 // Syslog sends lines to a syslog's socket. Its methods may be called from several
@@ -45,17 +45,18 @@ type Syslog struct {
 
 	mu    sync.Mutex
 	conn  net.Conn  // nil: none
-	retry time.Time // no try before this
-	lost  int64     // lines, in this trouble
+	retry time.Time // no try before this time
+	lost  int64     // lines lost in this trouble
 }
 
-// OpenSyslog gives the one at path; name is what the lines are marked with. report
-// gets a line for a person when it can't be spoken to, and when it can again.
+// OpenSyslog returns the syslog at path, whose lines are marked with name. It calls
+// report with a line for a person when the syslog can't be reached, and when it can
+// again.
 func OpenSyslog(path, name string, report func(text string)) *Syslog {
 	return &Syslog{path: path, name: name, report: report}
 }
 
-// Close lets go of the socket.
+// Close closes the socket.
 func (s *Syslog) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,8 +65,8 @@ func (s *Syslog) Close() {
 	}
 }
 
-// send sends one line. A syslog that takes nothing for a second loses it: the
-// command isn't held up for that.
+// send sends one line. The line is lost when the syslog doesn't take it within a second,
+// so that the command doesn't wait.
 func (s *Syslog) send(priority int, line []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +98,7 @@ func (s *Syslog) send(priority int, line []byte) {
 	}
 }
 
-// fail notes that a line is lost. The first time that is told.
+// fail notes that a line is lost. It reports the first loss.
 func (s *Syslog) fail(err error) {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -110,14 +111,14 @@ func (s *Syslog) fail(err error) {
 	s.retry = time.Now().Add(again)
 }
 
-// SyslogLines is one stream of it: what is written comes out as whole lines.
+// SyslogLines sends a stream of text to a syslog as whole lines.
 type SyslogLines struct {
 	To       *Syslog
 	Priority int
 	rest     []byte
 }
 
-// Write takes text as it comes.
+// Write takes any piece of text, and sends the lines that are complete.
 func (l *SyslogLines) Write(p []byte) {
 	for len(p) > 0 {
 		n := bytes.IndexByte(p, '\n')
@@ -134,7 +135,7 @@ func (l *SyslogLines) Write(p []byte) {
 	}
 }
 
-// Flush sends what hasn't ended as a line of its own. Empty lines aren't sent.
+// Flush sends the unfinished text as a line. It sends no empty line.
 func (l *SyslogLines) Flush() {
 	for text := bytes.TrimRight(l.rest, "\r"); len(text) > 0; {
 		n := min(len(text), syslogLine)
