@@ -18,17 +18,18 @@ import (
 type person struct {
 	name     string
 	uid      int
-	isLocal  bool // the password file has the user
-	isSystem bool // of a line with a user column
+	isLocal  bool // the user is in the password file
+	isSystem bool // the user comes from a line with a user column
 }
 
-// groups are the names of the person's groups.
+// groups returns the names of the person's groups.
 func (p person) groups() []string {
 	out, _ := exec.Command("id", "-Gn", "--", p.name).Output()
 	return strings.Fields(string(out))
 }
 
-// findPerson asks the password file, and then getent(1), which asks directory services.
+// findPerson looks in the password file, and then asks getent(1), which knows directory
+// services.
 func findPerson(name string) (person, bool) {
 	text, _ := os.ReadFile("/etc/passwd")
 	local := true
@@ -60,9 +61,8 @@ func passwdLine(text, name string) []string {
 	return nil
 }
 
-// pamService is what the cron daemon calls itself to PAM, "" where none asks PAM:
-// busybox's knows none, and systemd-cron's units don't ask. Debian's cronie has a name
-// of its own.
+// pamService returns the cron daemon's service name for PAM; "" where cron doesn't ask
+// PAM, as with busybox and systemd-cron. Debian's cronie has a name of its own.
 func (d *Doctor) pamService() string {
 	if only, ok := lesserOf(d.cronds); ok && only.busybox || d.bySystemd() || runtime.GOOS != "linux" {
 		return ""
@@ -79,8 +79,8 @@ func (d *Doctor) pamService() string {
 	return ""
 }
 
-// account says why PAM refuses the jobs of p, as it refuses a login: the account or its
-// password has expired, a module denies it or isn't there, or p's limits leave no room.
+// account reports why PAM refuses the jobs of p, as it refuses a login: the account or
+// its password has expired, a module denies p or is missing, or p's limits are too low.
 func (d *Doctor) account(p person) {
 	service := d.pamService()
 	if service == "" || p.isSystem && p.uid == 0 && !ignoresFiles(d.cronds) { // as cronie's security.c
@@ -92,7 +92,7 @@ func (d *Doctor) account(p person) {
 		ask   func(pamRule) string
 	}{
 		{readPAM(service, "account"), func(r pamRule) string { return accountSays(r, p) }},
-		// For the credentials and the session, what is there does what it is there for.
+		// For credentials and session, an existing module is taken to succeed.
 		{readPAM(service, "auth"), thereSays}, {session, thereSays},
 	} {
 		if len(stack.rules) == 0 {
@@ -110,7 +110,7 @@ func (d *Doctor) account(p person) {
 	d.limits(p, session)
 }
 
-// refused says which module refuses p, and what to do.
+// refused reports which module refuses p, and what to do.
 func (d *Doctor) refused(p person, by pamRule, code string) {
 	module := filepath.Base(by.module)
 	where, then := by.at, fmt.Sprintf("and cron then starts nothing of %s", p.name)
@@ -136,7 +136,7 @@ func (d *Doctor) refused(p person, by pamRule, code string) {
 	}
 }
 
-// nologin is the file of pam_nologin(8).
+// nologin returns the file of pam_nologin(8).
 func nologin(r pamRule) string {
 	if file := r.option("file", ""); file != "" {
 		return file
@@ -147,7 +147,7 @@ func nologin(r pamRule) string {
 	return "/etc/nologin"
 }
 
-// thereSays takes a module to succeed if it is there.
+// thereSays returns success for a module that exists, unless the module is pam_deny.
 func thereSays(r pamRule) string {
 	switch {
 	case !isPAMModule(r.module):
@@ -158,8 +158,7 @@ func thereSays(r pamRule) string {
 	return pamSuccess
 }
 
-// accountSays is what a module says about whether p may come in now; "" where that
-// can't be told.
+// accountSays returns what a module answers when p logs in now; "" when unknown.
 func accountSays(r pamRule, p person) string {
 	if there := thereSays(r); there != pamSuccess {
 		return there
@@ -205,7 +204,7 @@ const (
 	outOfDate  = "the password has expired"
 )
 
-// ageing returns what has expired of the user: "account", or a word on the password.
+// ageing returns what has expired: "account", mustChange, outOfDate, or "" for nothing.
 func ageing(user string, now time.Time) string {
 	if file, err := os.Open("/etc/shadow"); err == nil {
 		defer file.Close()
@@ -216,13 +215,13 @@ func ageing(user string, now time.Time) string {
 		}
 		return ""
 	}
-	cmd := exec.Command("chage", "-l", user) // it may read the file, for one's own account
+	cmd := exec.Command("chage", "-l", user) // setgid chage reads the file for one's own account
 	cmd.Env = []string{"LC_ALL=C", "PATH=" + install.CronDPath}
 	out, _ := cmd.Output()
 	return chageSays(string(out), now)
 }
 
-// ageingOf reads a line of shadow(5), as pam_unix does (check_shadow_expiry).
+// ageingOf reads a line of shadow(5) as pam_unix does (check_shadow_expiry).
 func ageingOf(f []string, now time.Time) string {
 	day := func(n int) int {
 		if number, err := strconv.Atoi(f[n]); err == nil {

@@ -10,7 +10,7 @@ func TestAgeing(t *testing.T) {
 	now := time.Date(2024, 5, 5, 9, 0, 0, 0, time.UTC) // day 19848
 	for line, want := range map[string]string{
 		"ann:*:19000:0:99999:7:::":      "",
-		"ann:!:19000:0:99999:7:::":      "", // locked for logins, and cron starts its jobs
+		"ann:!:19000:0:99999:7:::":      "", // locked for logins, but cron starts the jobs
 		"ann:*:19000:0:99999:7::19848:": "account",
 		"ann:*:19000:0:99999:7::19849:": "",
 		"ann:*:0:0:99999:7:::":          mustChange,

@@ -19,7 +19,7 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// cron looks for the daemon.
+// cron reports whether a cron daemon runs.
 func (d *Doctor) cron() {
 	list, err := RunningCronds()
 	if err != nil {
@@ -51,8 +51,8 @@ func (d *Doctor) cron() {
 	}
 }
 
-// outputPlace finds a /tmp where Debian's cron can make no file for the output of a
-// job: it starts none then, and says so in its log alone (do_command.c, tmpfile(3)).
+// outputPlace reports a /tmp in which Debian's cron can't make a file for a job's output.
+// Such a cron starts no job, and says so only in its log (do_command.c, tmpfile(3)).
 func (d *Doctor) outputPlace() {
 	fs, err := statedir.Stat("/tmp")
 	if err != nil || !ignoresFiles(d.cronds) || runtime.GOOS != "linux" {
@@ -68,8 +68,8 @@ func (d *Doctor) outputPlace() {
 	}
 }
 
-// CronRuns reports whether something starts what stands in the crontabs, or that
-// can't be told.
+// CronRuns reports whether a cron starts the jobs of the crontabs. It returns true when
+// that is unknown.
 func CronRuns() bool {
 	list, err := RunningCronds()
 	return err != nil || len(list) > 0 || runtime.GOOS == "darwin" || hasSystemdCron()
@@ -80,13 +80,13 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// tabled is a line with its place.
+// tabled is a line and its crontab.
 type tabled struct {
 	install.Line
 	table crontab
 }
 
-// line finds the line that starts name, and says what is wrong with it.
+// line finds the line that starts name, and reports its faults.
 func (d *Doctor) line(name string) (tabled, bool) {
 	var mine, others []tabled
 	for _, t := range d.tables {
@@ -107,7 +107,7 @@ func (d *Doctor) line(name string) (tabled, bool) {
 		d.noLine(name, others)
 		return tabled{}, false
 	}
-	// A file that cron passes over takes nothing from a line that it reads.
+	// Lines in a file that cron ignores don't count beside a line that cron reads.
 	isRead := func(l tabled) bool { return l.table.skip == "" }
 	if slices.ContainsFunc(mine, isRead) {
 		mine = slices.DeleteFunc(mine, func(l tabled) bool { return !isRead(l) })
@@ -176,8 +176,8 @@ func (d *Doctor) noLine(name string, others []tabled) {
 	d.wrong("crontab", advice, "no line starts %s", name)
 }
 
-// belongs says that another user's line starts name. Root has looked at what only root
-// sees of that.
+// belongs reports that another user's line starts name. Root has already checked what only
+// root can see.
 func (d *Doctor) belongs(name string, l tabled) {
 	user := l.table.userOf(l.Line)
 	if !IsUser(user) {
@@ -196,7 +196,7 @@ func (d *Doctor) belongs(name string, l tabled) {
 	d.Rest = append(d.Rest, user+" sees the rest: "+ask)
 }
 
-// checkLine finds what cron or the shell would trip over.
+// checkLine reports what cron or the shell can't handle in the line.
 func (d *Doctor) checkLine(l tabled) {
 	at := where(l.table, l.Line)
 	if l.Problem != "" {
@@ -235,14 +235,14 @@ func (d *Doctor) checkLine(l tabled) {
 	d.before(l)
 }
 
-// before looks at what stands in front of lifeline: a program that isn't there,
-// or a condition that doesn't hold.
+// before checks what precedes lifeline in the line: it reports a missing program and a
+// condition that doesn't hold.
 func (d *Doctor) before(l tabled) {
 	path := d.path(l)
 	for part := range strings.SplitSeq(l.Before, "&&") {
 		words := strings.Fields(part)
 		if len(words) == 0 || strings.ContainsAny(part, ";|&()$`'\"\\<>{}") {
-			continue // for a shell to understand
+			continue // only a shell can read it
 		}
 		if words[0] == "test" || words[0] == "[" || words[0] == "/usr/bin/test" {
 			if exec.Command("/bin/sh", "-c", part).Run() != nil {
@@ -259,7 +259,7 @@ func (d *Doctor) before(l tabled) {
 	}
 }
 
-// path is the PATH that the line has from its crontab, or from what starts it.
+// path returns the line's PATH, which its crontab or the daemon sets.
 func (d *Doctor) path(l tabled) string {
 	switch path := l.Environment["PATH"]; {
 	case path != "":
@@ -270,14 +270,13 @@ func (d *Doctor) path(l tabled) string {
 	return install.CronPath
 }
 
-// shellWords are what a shell has without a program.
+// shellWords are words that a shell knows without a program.
 var shellWords = []string{"!", ".", ":", "cd", "command", "eval", "exec", "export", "false", "if", "set", "sleep", "then", "time", "trap", "true", "ulimit", "umask", "unset", "while"}
 
-// commonShells are believed without a try.
+// commonShells are trusted without a test.
 var commonShells = []string{"sh", "ash", "bash", "dash", "ksh", "mksh", "yash", "zsh", "fish", "csh", "tcsh", "busybox"}
 
-// noShell says why shell can't run what cron gives it, "" if it can. One that
-// isn't known is tried.
+// noShell returns why cron can't use shell; "" when it can. It tests an unknown shell.
 func noShell(shell string) string {
 	if !strings.Contains(shell, "/") {
 		return "is no path, and cron looks for none"

@@ -16,23 +16,23 @@ import (
 
 // Crond is a cron daemon, running or only installed.
 type Crond struct {
-	id      procscan.ID // zero when it doesn't run
-	program string      // its path; a bare name when that can't be told
+	id      procscan.ID // zero when the daemon doesn't run
+	program string      // its path; a bare name when the path is unknown
 	busybox bool
 	bcron   bool
 	atKills bool // see install.Line.BusyboxProblem
 	stopped bool // by SIGSTOP
-	systemd bool // it is systemd itself, with systemd-cron's generator
+	systemd bool // systemd itself, with systemd-cron's generator
 }
 
-// cronNames are what cron daemons call themselves: Debian's and the BSDs',
-// cronie's and busybox's and dcron's, fcron, bcron.
+// cronNames are the names of cron daemons: Debian's and the BSDs'; cronie's, busybox's
+// and dcron's; fcron's; bcron's.
 var cronNames = []string{"cron", "crond", "fcron", "bcron-start", "bcron-sched"}
 
 const cronDirs = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin:/usr/local/bin"
 
-// RunningCronds looks for the daemons in the process table: root's, because
-// nobody else's starts jobs for everybody.
+// RunningCronds finds root's cron daemons in the process table, because only root's
+// daemon starts all users' jobs.
 func RunningCronds() ([]Crond, error) {
 	pids, err := procscan.Pids()
 	if err != nil {
@@ -50,7 +50,7 @@ func RunningCronds() ([]Crond, error) {
 	var list []Crond
 	for _, s := range found {
 		if _, child := found[s.PPID]; child {
-			continue // a job's, before it becomes the shell
+			continue // forked for a job, before it becomes the shell
 		}
 		c := newCrond(s.ID, programOf(s))
 		c.stopped = s.Stopped()
@@ -63,15 +63,14 @@ func RunningCronds() ([]Crond, error) {
 func belongsToRoot(pid int) bool {
 	info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
 	if err != nil {
-		return runtime.GOOS != "linux" // no /proc to ask
+		return runtime.GOOS != "linux" // unknown without /proc
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || st.Uid == 0
 }
 
-// isJobs reports a process that cron has forked for a job and that waits for it:
-// it outlives a daemon that was killed. Vixie's crons write their name in capitals
-// there (do_command.c).
+// isJobs reports whether cron has forked s to wait for a job; such a process outlives a
+// killed daemon. Vixie's crons write its name in capitals (do_command.c).
 func isJobs(s procscan.Stat) bool {
 	_, command := procscan.Describe(s.ID)
 	word, _, _ := strings.Cut(command, " ")
@@ -79,7 +78,7 @@ func isJobs(s procscan.Stat) bool {
 	return name != strings.ToLower(name) && slices.Contains(cronNames, strings.ToLower(name))
 }
 
-// inContainer reports a process of a pid namespace below this one: its cron
+// inContainer reports whether pid is in a pid namespace below this process's, where cron
 // reads other crontabs.
 func inContainer(pid int) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -94,19 +93,19 @@ func inContainer(pid int) bool {
 	return false
 }
 
-// ignoresFiles reports whether the daemon ignores a file because of one bad line. That is
-// Debian's cron, and Vixie's.
+// ignoresFiles reports whether one bad line makes the daemon ignore the whole file, as
+// with Debian's cron and Vixie's.
 func ignoresFiles(list []Crond) bool {
 	return !slices.ContainsFunc(list, func(d Crond) bool { return filepath.Base(d.program) != "cron" })
 }
 
-// cronie reports whether the daemon leaves out a bad line alone, and isn't busybox's.
+// cronie reports whether the daemon ignores only a bad line itself, and is neither
+// busybox's nor systemd.
 func cronie(list []Crond) bool {
 	return len(list) > 0 && !ignoresFiles(list) && !slices.ContainsFunc(list, func(d Crond) bool { return d.busybox || d.systemd })
 }
 
-// KnowsZones reports whether the cron daemon here takes CRON_TZ: cronie does,
-// Debian's and busybox's don't.
+// KnowsZones reports whether the cron daemon here knows CRON_TZ, as cronie does.
 func KnowsZones() bool {
 	list, err := RunningCronds()
 	if err != nil || len(list) == 0 {
@@ -115,7 +114,7 @@ func KnowsZones() bool {
 	return cronie(list)
 }
 
-// cronName is the name that s runs under; of `busybox crond` the second word.
+// cronName returns the name that s runs under; for `busybox crond` the second word.
 func cronName(s procscan.Stat) string {
 	name := s.Comm
 	if name == "" || name == "busybox" {
@@ -131,8 +130,8 @@ func cronName(s procscan.Stat) string {
 	return name
 }
 
-// programOf asks the kernel, which tells only its owner and root; else it is
-// the first word of the command line, looked up.
+// programOf returns the path of s's program. The kernel tells the path only to the owner
+// and root; for others it is looked up by the first word of the command line.
 func programOf(s procscan.Stat) string {
 	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.PID)); err == nil {
 		return exe
@@ -176,7 +175,7 @@ func newCrond(id procscan.ID, program string) Crond {
 	return d
 }
 
-// InstalledCronds are those that could be started.
+// InstalledCronds returns the daemons that could be started.
 func InstalledCronds() []Crond {
 	var list []Crond
 	for _, name := range cronNames {
@@ -187,8 +186,8 @@ func InstalledCronds() []Crond {
 	return list
 }
 
-// LesserCrond gives the cron daemon if it is one that takes less than others,
-// busybox's or bcron, and there is no other.
+// LesserCrond returns the cron daemon if the only one is busybox's or bcron, which accept
+// less than others.
 func LesserCrond() (Crond, bool) {
 	list, err := RunningCronds()
 	if err != nil || len(list) == 0 {
@@ -209,7 +208,7 @@ func lesserOf(list []Crond) (Crond, bool) {
 // ReadsCronD reports whether the daemon reads /etc/cron.d.
 func (d Crond) ReadsCronD() bool { return !d.busybox }
 
-// Problem says what the daemon makes of l, "" if nothing bad. bcron knows no @
+// Problem returns what the daemon does wrong with l; "" for nothing. bcron knows no @
 // word (crontab.c of 0.11, parse_job).
 func (d Crond) Problem(l install.Line) string {
 	switch {
@@ -221,7 +220,7 @@ func (d Crond) Problem(l install.Line) string {
 	return ""
 }
 
-// Advice is what to write instead of a line that has a Problem.
+// Advice returns what to write instead of a line that has a Problem.
 func Advice(line install.Line) string {
 	if strings.HasPrefix(line.Schedule, "@") {
 		return "give the schedule in five fields, such as '0 * * * *'"

@@ -1,6 +1,6 @@
-// Package doctor finds what keeps a name from running, or will: cron, the
-// crontab, the command as cron would find it, the state directory, the record,
-// the locks and the last runs.
+// Package doctor finds what keeps a name from running, now or later: in cron, the
+// crontab, the command as cron would find it, the state directory, the record, the
+// locks and the last runs.
 //
 //	d := doctor.Doctor{Guard: g, Understand: …, Found: print}
 //	d.Examine(ctx, []string{"web"}) // calls print for each finding
@@ -24,17 +24,17 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// Finding is one thing that was looked at.
+// Finding is the result of one examination.
 type Finding struct {
-	Name   string // of the instance, "" for what is the machine's
-	What   string // was looked at: cron, crontab, command
-	Word   string // for what is wrong, where What is not one: hanging, overdue
+	Name   string // of the instance; "" for the machine
+	What   string // what was examined: cron, crontab, command
+	Word   string // the kind of fault, where What doesn't name it: hanging, overdue
 	Text   string // one line
-	Wrong  bool   // it keeps something from running, or will
-	Advice string // what a person does about it; "" where Text says so
+	Wrong  bool   // the fault keeps something from running, now or later
+	Advice string // what the operator can do; "" where Text says so
 }
 
-// Start is what a crontab line asks lifeline to do.
+// Start is what a crontab line has lifeline do.
 type Start struct {
 	Guard          guard.Guard
 	Command        []string
@@ -50,65 +50,65 @@ type Start struct {
 	Jitter         time.Duration
 }
 
-// Doctor looks, and says what it finds.
+// Doctor examines names and reports its findings.
 type Doctor struct {
 	Guard    guard.Guard
 	Crontab  string // a file that supercronic reads; "" for the crontabs of cron
 	Simulate bool
 	For      time.Duration // Simulate ends what it started after this time
-	Follows  bool          // a line with a directory of its own is looked at there, and nothing is wrong with that
+	Follows  bool          // a line with a state directory of its own is no fault
 
-	// What the command line knows: how a line's options are read, how the
-	// file of --env-file is, and how an instance is ended.
+	// These functions come from the command line: they read a line's options, read the
+	// file of --env-file, and end an instance.
 	Understand  func(install.Line) (Start, error)
 	ReadEnvFile func(path string) ([]string, error)
 	Terminate   func(ctx context.Context, g guard.Guard, name string) error
 
-	// Unseen are names that nothing is wrong with, and that nothing shows cron to
-	// have started. Examine fills it in.
+	// Unseen has the faultless names of which nothing shows that cron ever started them.
+	// Examine fills it in.
 	Unseen []string
 
-	// Rest are words on who sees what this user can't, and the command to ask.
-	// Examine fills it in.
+	// Rest says which user sees what this user can't, and with which command. Examine
+	// fills it in.
 	Rest []string
 
-	// History reads the runs of a file; nil is journal.ReadHistory. A caller that
-	// shows them reads each file once.
+	// History reads the runs of a file; nil means journal.ReadHistory. A caller that
+	// also shows the runs passes a function that reads each file once.
 	History func(path string) ([]journal.Run, error)
 
-	NoOutput bool // what failed runs printed is left out
+	NoOutput bool // leaves out what failed runs printed
 
-	Found func(Finding) // is called for each finding, as soon as there is one
+	Found func(Finding) // is called with each finding at once
 
-	name    string // that is examined
+	name    string // the name under examination
 	wrongs  int
-	machine int // of wrongs, those that concern every name
+	machine int // the part of wrongs that concerns every name
 	last    Finding
 
-	cronds []Crond // that run
+	cronds []Crond // the running daemons
 	super  supercronic
-	tables []crontab // where this user's lines may stand
-	dirs   []string  // that were looked at
+	tables []crontab // may have this user's lines
+	dirs   []string  // the state directories already examined
 	exams  guard.Examiner
-	names  []string // of everybody, once it was asked
+	names  []string // everybody's result; nil before its first call
 
-	closed bool // the file that cron reads of this user is closed to that user
+	closed bool // this user can't read the file of their own crontab
 }
 
-// fine is a finding that all is as it should be.
+// fine reports a finding without a fault.
 func (d *Doctor) fine(what, format string, args ...any) {
 	d.Found(Finding{Name: d.name, What: what, Text: oneLine(format, args...)})
 }
 
-// wrong is one that keeps something from running, or will.
+// wrong reports a fault that keeps something from running, now or later.
 func (d *Doctor) wrong(what, advice, format string, args ...any) {
 	d.wrongAs("", what, advice, format, args...)
 }
 
-// wrongAs is wrong with a word for it.
+// wrongAs reports a fault with a word for its kind.
 func (d *Doctor) wrongAs(word, what, advice, format string, args ...any) {
 	f := Finding{Name: d.name, What: what, Word: word, Text: oneLine(format, args...), Wrong: true, Advice: advice}
-	if f == d.last { // the @reboot line beside the other one
+	if f == d.last { // the same fault of the @reboot line and of the line beside it
 		return
 	}
 	d.last = f
@@ -116,16 +116,15 @@ func (d *Doctor) wrongAs(word, what, advice, format string, args ...any) {
 	d.Found(f)
 }
 
-// failed is wrong with an error, which says itself what to do, behind a
-// semicolon or colon.
+// failed reports an error as a fault. The error's own text says what to do.
 func (d *Doctor) failed(what string, err error) { d.wrong(what, "", "%v", err) }
 
 func oneLine(format string, args ...any) string {
 	return human.Printable(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " "))
 }
 
-// Examine looks at the names, at all that are known here when there are none,
-// and returns the number of things that are wrong.
+// Examine examines the names, or all known names when names is nil, and returns the
+// number of faults.
 func (d *Doctor) Examine(ctx context.Context, names []string) int {
 	if d.History == nil {
 		d.History = journal.ReadHistory
@@ -160,8 +159,8 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 	return d.wrongs
 }
 
-// people looks at whether cron may start what it has of this user, and, for root, of
-// the other users whose lines start one of the names, or any where there are none.
+// people checks whether cron may start this user's jobs. For root it checks all users
+// whose lines start one of the names; any name counts when names is nil.
 func (d *Doctor) people(names []string) {
 	seen := map[string]bool{}
 	look := func(user string, isSystem bool) {
@@ -193,7 +192,7 @@ func (d *Doctor) people(names []string) {
 	}
 }
 
-// everybody are the names in the crontabs and in the state directory.
+// everybody returns this user's names in the crontabs and in the state directory.
 func (d *Doctor) everybody() []string {
 	if d.names != nil {
 		return d.names
@@ -211,7 +210,7 @@ func (d *Doctor) everybody() []string {
 	return d.names
 }
 
-// one examines a name, step by step as a start goes.
+// one examines a name in the order of a start's steps.
 func (d *Doctor) one(ctx context.Context, name string) {
 	before := d.wrongs
 	c := candidate{name: name, guard: d.Guard}
@@ -234,17 +233,17 @@ func (d *Doctor) one(ctx context.Context, name string) {
 	}
 }
 
-// candidate is a name with what starts it.
+// candidate is a name and the line that starts it.
 type candidate struct {
 	name      string
 	guard     guard.Guard
 	line      tabled
 	start     Start
-	scheduled bool // line and start are known, and sound as far as reading goes
-	blocked   bool // what was found wrong may keep it from starting
+	scheduled bool // line and start are known and could be read
+	blocked   bool // a fault was found that may prevent the start
 }
 
-// where is the title of the crontab that a line stands in, with its number.
+// where returns a line's number and its crontab's title.
 func where(t crontab, l install.Line) string { return fmt.Sprintf("line %d of %s", l.Number, t.title) }
 
 func userName() string {

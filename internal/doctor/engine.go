@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// engine has lifeline-remote look at the cluster's engine and the clocks, in
-// the environment that cron gives.
+// engine has lifeline-remote check the cluster's engine and the clocks, in cron's
+// environment.
 func (d *Doctor) engine(remote, name string, o Start, l tabled) {
 	settings := l.Line
 	settings.Environment = maps.Clone(l.Environment)

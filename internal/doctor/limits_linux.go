@@ -19,14 +19,14 @@ import (
 	"lifeline/procscan"
 )
 
-// limit is what limits.conf(5) allows a user of one thing.
+// limit is a user's limit for one item of limits.conf(5).
 type limit struct {
 	soft, hard     uint64
-	where          string // file and text of the line that counts
-	softBy, hardBy int    // how near the lines were that gave them
+	where          string // file and text of the last line that counted
+	softBy, hardBy int    // the nearness of the lines that gave soft and hard
 }
 
-// limitItems are the limits by which a start can fail, with the size of their unit.
+// limitItems are the limits that can make a start fail, with the size of their unit.
 var limitItems = map[string]struct {
 	resource int
 	unit     uint64
@@ -36,7 +36,7 @@ var limitItems = map[string]struct {
 	"memlock": {unix.RLIMIT_MEMLOCK, 1024}, "nproc": {unix.RLIMIT_NPROC, 1},
 }
 
-// readLimits reads what pam_limits(8) would give to p.
+// readLimits returns the limits that pam_limits(8) would set for p.
 func readLimits(r pamRule, p person) map[string]limit {
 	files := []string{r.option("conf", "/etc/security/limits.conf")}
 	if r.option("conf", "") == "" {
@@ -83,8 +83,8 @@ func readLimits(r pamRule, p person) map[string]limit {
 	return found
 }
 
-// nearness is how much a line of limits.conf(5) means p: as the user, by a group, or as
-// anybody but root; 0 is not at all.
+// nearness returns how closely a line of limits.conf(5) names p: 3 by name or uid, 2 by
+// a group, 1 as any user but root, 0 not at all.
 func nearness(domain string, p person, groups []string) int {
 	if domain == "*" && p.uid != 0 {
 		return 1
@@ -105,14 +105,14 @@ func nearness(domain string, p person, groups []string) int {
 	return 0
 }
 
-// threadsOfStart is how many processes and threads a start needs: the shell, lifeline's
-// threads as the supervisor counts them, and the command.
+// threadsOfStart is how many processes and threads a start needs: the shell's,
+// lifeline's and the command's.
 const threadsOfStart = 13
 
-// filesOfStart is how many open files a start needs, by trial: with 14 some fail.
+// filesOfStart is how many open files a start needs, as tried: with 14 some starts fail.
 const filesOfStart = 16
 
-// limits finds those by which cron's shell, or lifeline, can't be started.
+// limits reports the limits under which cron's shell or lifeline can't be started.
 func (d *Doctor) limits(p person, session []pamRule) {
 	i := slices.IndexFunc(session, func(r pamRule) bool { return filepath.Base(r.module) == "pam_limits.so" })
 	if i < 0 {
@@ -131,13 +131,13 @@ func (d *Doctor) limits(p person, session []pamRule) {
 		d.wrong("limits", "raise it: "+l.where, "cron's start of %s may open %d files, and lifeline needs %d (%s)", p.name,
 			min(l.soft, l.hard), filesOfStart, l.where)
 	}
-	delete(limits, "nproc") // those of this very program would count
+	delete(limits, "nproc") // this program's own threads would count
 	if p.uid == os.Geteuid() {
 		d.tryLimits(limits)
 	}
 }
 
-// threadsOf counts a user's threads, without those of this process.
+// threadsOf counts a user's threads without this process's.
 func threadsOf(uid int) int {
 	table, err := procscan.Read("LIFELINE_")
 	if err != nil {
@@ -152,14 +152,14 @@ func threadsOf(uid int) int {
 	return n
 }
 
-// tryLimits starts this program under the limits, where cron's start would have them.
+// tryLimits starts this program under the limits that cron's start would have.
 func (d *Doctor) tryLimits(limits map[string]limit) {
 	if len(limits) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	// The shell waits until it has the limits, and becomes this program's launcher.
+	// The shell waits until its limits are set, and then becomes this program's launcher.
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `read go; exec "$@"`, "sh", fmt.Sprintf("/proc/%d/exe", os.Getpid()),
 		"-c", ":")
 	cmd.Env = []string{launch.Env + "=" + launch.Plan{Path: "/bin/sh"}.String()}

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The nearest line of limits.conf(5) counts, and of equally near ones the last.
+// TestReadLimits shows that the nearest line of limits.conf(5) counts; of equally near
+// lines, the last.
 func TestReadLimits(t *testing.T) {
 	const none = uint64(unix.RLIM_INFINITY)
 	file := filepath.Join(t.TempDir(), "limits.conf")

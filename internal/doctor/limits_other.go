@@ -2,5 +2,5 @@
 
 package doctor
 
-// limits finds nothing, because this system has no pam_limits(8).
+// limits reports nothing, because this system has no pam_limits(8).
 func (d *Doctor) limits(person, []pamRule) {}

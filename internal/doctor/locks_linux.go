@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// locksElsewhere reports that the kernel tells another device of the lock that pid has
-// on an inode of path's number. btrfs and overlayfs have two devices for one file.
+// locksElsewhere reports whether the lock of pid, on an inode with path's number, is on
+// another device. On btrfs and overlayfs it returns false, because a file has two devices
+// there.
 func locksElsewhere(pid int, path string) bool {
 	var st unix.Stat_t
 	var fs unix.Statfs_t

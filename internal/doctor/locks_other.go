@@ -2,5 +2,5 @@
 
 package doctor
 
-// locksElsewhere returns false, because this system tells of no locks.
+// locksElsewhere returns false, because this system has no /proc/locks.
 func locksElsewhere(int, string) bool { return false }

@@ -11,14 +11,14 @@ import (
 
 // pamRule is a line of a PAM service (pam.conf(5)).
 type pamRule struct {
-	control map[string]string // what is done about a return value
+	control map[string]string // the action for each return value
 	module  string            // its file's name, or its path
 	args    []string
-	inner   []pamRule // a substack's
+	inner   []pamRule // the rules of a substack
 	at      string    // file and line
 }
 
-// pamDir is where the services are; a test has another.
+// pamDir is the directory of the services; tests set another.
 var pamDir = "/etc/pam.d"
 
 var pamControls = map[string]string{
@@ -28,7 +28,7 @@ var pamControls = map[string]string{
 	"optional":   "success=ok new_authtok_reqd=ok default=ignore",
 }
 
-// readPAM reads what a service asks for kind: account, session or auth.
+// readPAM returns a service's rules of a kind: account, session or auth.
 func readPAM(service, kind string) []pamRule { return readPAMFile(service, kind, 0) }
 
 func readPAMFile(service, kind string, depth int) (rules []pamRule) {
@@ -81,7 +81,7 @@ func readPAMFile(service, kind string, depth int) (rules []pamRule) {
 	return rules
 }
 
-// cutField cuts the first word off.
+// cutField returns the first word and the rest.
 func cutField(line string) (word, rest string) {
 	line = strings.TrimLeft(line, " \t")
 	if i := strings.IndexAny(line, " \t\n"); i >= 0 {
@@ -92,21 +92,21 @@ func cutField(line string) (word, rest string) {
 
 const pamSuccess = "success"
 
-// pamWalk is the state of a walk through a stack, as libpam has it (pam_dispatch.c).
+// pamWalk is the state of a walk through a stack, as in libpam (pam_dispatch.c).
 type pamWalk struct {
-	ask  func(pamRule) string // gives a return value, in the words of pam.conf(5)
-	code string               // what counts by now; "" where nothing does
+	ask  func(pamRule) string // returns a module's return value, in the words of pam.conf(5)
+	code string               // the stack's result so far; "" for none
 
-	refusal string  // the first that a module gave, also where its rule lets another decide
-	refuser pamRule // that module's
+	refusal string  // the first refusal of a module, even if its rule lets others decide
+	refuser pamRule // the rule of refusal
 }
 
-// through walks, and reports whether a rule has ended the whole.
+// through walks through the rules, and returns whether a rule has ended the walk.
 func (w *pamWalk) through(rules []pamRule) (ended bool) {
 	for i := 0; i < len(rules); i++ {
 		r := rules[i]
 		if r.inner != nil {
-			w.through(r.inner) // an end in there is the end of that alone
+			w.through(r.inner) // a rule in a substack ends only the substack
 			continue
 		}
 		code := w.ask(r)
@@ -125,7 +125,7 @@ func (w *pamWalk) through(rules []pamRule) (ended bool) {
 			if action == "done" && w.code == code {
 				return true
 			}
-		case "bad", "die", "": // what isn't said is bad
+		case "bad", "die", "": // a missing action means bad
 			if w.code == "" || w.code == pamSuccess {
 				w.code = code
 			}
@@ -142,9 +142,9 @@ func (w *pamWalk) through(rules []pamRule) (ended bool) {
 	return false
 }
 
-// judgePAM walks through the stack, and gives pamSuccess, or a refusal and the rule of the
-// module that refused. Where the answer of a module isn't known ("") and matters, unknown
-// is that module.
+// judgePAM walks through the stack, and returns pamSuccess, or a refusal and its rule.
+// When the result depends on a module whose answer is unknown (""), unknown names the
+// module.
 func judgePAM(rules []pamRule, ask func(pamRule) string) (code string, by pamRule, unknown string) {
 	walk := func(otherwise string) pamWalk {
 		w := pamWalk{ask: func(r pamRule) string {
@@ -170,7 +170,8 @@ func judgePAM(rules []pamRule, ask func(pamRule) string) (code string, by pamRul
 	return pamSuccess, pamRule{}, unknown
 }
 
-// isPAMModule reports whether the file of a module is there, or can't be looked for.
+// isPAMModule reports whether a module's file exists. It returns true where no directory
+// of modules is found.
 func isPAMModule(module string) bool {
 	if filepath.IsAbs(module) {
 		return exists(module)
@@ -183,7 +184,8 @@ func isPAMModule(module string) bool {
 	return len(dirs) == 0 || slices.ContainsFunc(dirs, func(dir string) bool { return exists(filepath.Join(dir, module)) })
 }
 
-// option gives the value of one of the module's arguments.
+// option returns the value of the module's argument name, or otherwise without that
+// argument.
 func (r pamRule) option(name, otherwise string) string {
 	for _, arg := range r.args {
 		if value, ok := strings.CutPrefix(arg, name+"="); ok {
@@ -193,8 +195,8 @@ func (r pamRule) option(name, otherwise string) string {
 	return otherwise
 }
 
-// mayEnter asks the tables of pam_access(8) whether p may come in by way of cron. The first
-// line that matches decides. It gives that line, and whether all of it could be understood.
+// mayEnter reports whether the tables of pam_access(8) let p use cron. The first line that
+// matches decides, and is returned in at. known is false if a netgroup was met.
 func mayEnter(r pamRule, p person) (allowed bool, at string, known bool) {
 	files := []string{r.option("accessfile", "/etc/security/access.conf")}
 	if files[0] == "/etc/security/access.conf" {
@@ -204,7 +206,7 @@ func mayEnter(r pamRule, p person) (allowed bool, at string, known bool) {
 	known = true
 	isMe := func(word string) bool {
 		switch {
-		case strings.HasPrefix(word, "@"): // a netgroup, for a directory service to know
+		case strings.HasPrefix(word, "@"): // a netgroup, known to a directory service
 			known = false
 			return false
 		case strings.HasPrefix(word, "(") && strings.HasSuffix(word, ")"):
@@ -236,7 +238,7 @@ func mayEnter(r pamRule, p person) (allowed bool, at string, known bool) {
 	return true, "", known
 }
 
-// matchesList reports whether a word of the list is meant, and none behind its EXCEPT.
+// matchesList reports whether a word before EXCEPT matches, and none behind it.
 func matchesList(words []string, is func(string) bool) bool {
 	var except []string
 	if i := slices.Index(words, "EXCEPT"); i >= 0 {

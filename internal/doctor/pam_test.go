@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What each stack comes to where the modules say this; a module that isn't here can't
-// be asked. proof/cron has the same under a real cron.
+// TestPAM tests the result of each stack for given answers of its modules; the answer of
+// asks.so is unknown. proof/cron tests the same under a real cron.
 func TestPAM(t *testing.T) {
 	says := map[string]string{"good.so": "success", "bad.so": "perm_denied", "old.so": "new_authtok_reqd",
 		"none.so": "ignore"}
@@ -25,7 +25,7 @@ func TestPAM(t *testing.T) {
 		"account sufficient good.so\naccount required bad.so":                                            "success",
 		"account sufficient bad.so\naccount required good.so":                                            "success",
 		"account requisite bad.so\naccount sufficient good.so":                                           "perm_denied",
-		"account required none.so":                                                                       "", // no module says yes
+		"account required none.so":                                                                       "", // no module answers success
 		"session required bad.so\naccount required good.so":                                              "success",
 		"-account required bad.so # why\naccount required \\\n good.so":                                  "perm_denied",
 		"account [success=1 default=ignore] good.so\naccount requisite bad.so\naccount required good.so": "success",
@@ -54,10 +54,10 @@ func TestPAM(t *testing.T) {
 	}
 }
 
-// The tables of access.conf(5).
+// TestMayEnter tests tables of access.conf(5).
 func TestMayEnter(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "access.conf")
-	root := person{name: "root", isLocal: true} // a group of that name is there, too
+	root := person{name: "root", isLocal: true} // a group has the same name
 	for text, want := range map[string]bool{
 		"":                                  true,
 		"-:root:ALL":                        false,

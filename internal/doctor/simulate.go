@@ -24,8 +24,8 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// CronEnviron is what cron gives to the shell of a line, and where the shell starts:
-// crontab(5), and what PAM adds where cron asks it to.
+// CronEnviron returns the environment and the directory of a line's shell, from
+// crontab(5) and from PAM where cron uses PAM.
 func (d *Doctor) CronEnviron(l install.Line) (env []string, dir string) {
 	if d.Crontab != "" {
 		if d.super.env == nil {
@@ -44,15 +44,14 @@ func (d *Doctor) CronEnviron(l install.Line) (env []string, dir string) {
 			vars[name] = value
 		}
 	}
-	vars["LOGNAME"] = userName() // cron sets that one itself
+	vars["LOGNAME"] = userName() // cron sets LOGNAME last
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, name+"="+vars[name])
 	}
 	return env, home
 }
 
-// pamEnviron reads the files that pam_env(8) would, as crons have it do for the
-// language.
+// pamEnviron reads the files that pam_env(8) reads in cron's session.
 func (d *Doctor) pamEnviron() (vars []string) {
 	for _, rule := range readPAM(d.pamService(), "session") {
 		if filepath.Base(rule.module) == "pam_env.so" {
@@ -64,12 +63,12 @@ func (d *Doctor) pamEnviron() (vars []string) {
 	return vars
 }
 
-// run starts the line as cron would, under its own name: if an instance runs,
-// that start is a tick like any other.
+// run starts the line as cron would, under its own name. If an instance has started
+// meanwhile, the start is an ordinary tick.
 func (d *Doctor) run(ctx context.Context, c candidate) {
 	name, g, l := c.name, c.guard, c.line
 	if _, paused, _ := g.PausedUntil(name); paused {
-		return // it was said
+		return // state has reported the pause
 	}
 	if h, running, err := g.Holder(name); err == nil && running {
 		d.fine("simulate", "not tried: it runs (%s), and a second one is never started", h)
@@ -121,7 +120,7 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 	}
 	select {
 	case <-over:
-	case <-time.After(10 * time.Second): // a shell that stays has no instance any more
+	case <-time.After(10 * time.Second): // the instance has ended, and the shell goes on
 		_ = cmd.Process.Kill()
 	}
 	ends := failures(g, name, began)
@@ -141,7 +140,7 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 	}
 }
 
-// failures are the runs of name that have begun and failed since.
+// failures returns the runs of name that began after since and failed.
 func failures(g guard.Guard, name string, since time.Time) []journal.Run {
 	_, file, err := g.Journal(name)
 	if err != nil {
@@ -153,7 +152,7 @@ func failures(g guard.Guard, name string, since time.Time) []journal.Run {
 	})
 }
 
-// judge says how a start that is over went.
+// judge reports the result of a start that has ended.
 func (d *Doctor) judge(name string, l tabled, err error, took time.Duration, said string) {
 	code := 0
 	var exit *exec.ExitError
@@ -190,7 +189,7 @@ func quoted(said string) string {
 	return "; it said: " + said
 }
 
-// said gives the last lines of the output, on one.
+// said returns the end of the output, on one line.
 func said(out *os.File) string {
 	const most = 500
 	size, err := out.Seek(0, 2)

@@ -20,8 +20,8 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// start follows what cron's start of the line would do, up to the command. It
-// gives the guard that the line means, and false where there is none.
+// start follows cron's start of the line up to the command. It returns what the line
+// starts, and false when lifeline refuses the line.
 func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 	at := where(l.table, l.Line)
 	home := l.Environment["HOME"]
@@ -71,7 +71,7 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 	return o, true
 }
 
-// helpers looks for what the options need beside the command.
+// helpers checks the files and programs that the options need beside the command.
 func (d *Doctor) helpers(name string, o Start, path, dir string, l tabled) {
 	if file := o.Log; file != "" {
 		if !filepath.IsAbs(file) {
@@ -114,7 +114,7 @@ func (d *Doctor) helpers(name string, o Start, path, dir string, l tabled) {
 	}
 }
 
-// logPlace is file, or its directory where it isn't there yet.
+// logPlace returns file, or its directory when file doesn't exist yet.
 func logPlace(file string) string {
 	if !exists(file) {
 		return filepath.Dir(file)
@@ -122,7 +122,7 @@ func logPlace(file string) string {
 	return file
 }
 
-// command looks for the file that would be executed.
+// command checks the file that would be executed, and the files that options name.
 func (d *Doctor) command(o Start, path, dir string, l tabled) {
 	advice := fmt.Sprintf("put it there, or correct the line: %s", l.table.remedy)
 	for _, file := range []struct{ option, path string }{{"--env-file", o.EnvFile}, {"--reload-on-change", o.ReloadOnChange}} {
@@ -188,8 +188,8 @@ func (d *Doctor) command(o Start, path, dir string, l tabled) {
 	}
 }
 
-// tryConditions has the launcher start a shell under what --user, --limit and their like
-// ask for, which looks at the command. It says why the command can't be started so.
+// tryConditions starts a shell under --user, --limit and their like, which tests the
+// command. It returns why the command can't be started under them; "" when it can.
 func tryConditions(o Start, dir, command string) string {
 	self, err := os.Executable()
 	if err != nil || !o.Conditions.Any() {
@@ -206,7 +206,7 @@ func tryConditions(o Start, dir, command string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self)
 	if o.Chdir == "" {
-		dir = "/" // the command may well live in a directory that it can't enter
+		dir = "/" // without --chdir the command needs no access to its directory
 	}
 	cmd.Args = []string{"sh", "-c", `cd "$1" || exit 3; test -x "$2" || exit 4`, "sh", dir, command}
 	cmd.Env = []string{launch.Env + "=" + launch.Plan{Path: "/bin/sh", Conditions: o.Conditions}.String()}

@@ -17,7 +17,8 @@ import (
 	"lifeline/procscan"
 )
 
-// directory says whether locks can be made, and by this user alone.
+// directory reports whether locks can be made in the state directory of g, and by this
+// user alone.
 func (d *Doctor) directory(g guard.Guard) {
 	path, there, err := g.Directory()
 	if slices.Contains(d.dirs, path) {
@@ -46,7 +47,7 @@ func (d *Doctor) directory(g guard.Guard) {
 	}
 }
 
-// existing is path, or the nearest directory above it that is there.
+// existing returns path, or the nearest directory above it that exists.
 func existing(path string) string {
 	for !exists(path) && path != filepath.Dir(path) {
 		path = filepath.Dir(path)
@@ -54,11 +55,11 @@ func existing(path string) string {
 	return path
 }
 
-// state looks at what the name has left and holds.
+// state examines the name's files, locks and processes.
 func (d *Doctor) state(c candidate) {
 	name, g := c.name, c.guard
 	if _, there, err := g.Directory(); err != nil {
-		return // it was said
+		return // directory has reported the error
 	} else if !there {
 		d.unread(c.line.table, time.Time{})
 		d.fine("state", "has never been started here")
@@ -82,14 +83,14 @@ func (d *Doctor) state(c candidate) {
 		d.wrongAs("paused", "pause", "lifeline resume "+name, "%s", text)
 	}
 	e, err := d.exams.Examine(g, name)
-	// One that is ending, or puts its lock file back, has done so soon.
+	// Wait for an instance that is ending or puts its lock file back.
 	for n := 0; n < 20 && err == nil && e.Record == guard.RecordUnlocked; n++ {
 		time.Sleep(50 * time.Millisecond)
 		d.exams.Forget()
 		e, err = d.exams.Examine(g, name)
 	}
 	if err != nil {
-		return // the directory's finding
+		return // directory has reported the error
 	}
 	for _, err := range e.Broken {
 		c.blocked = true
@@ -125,7 +126,7 @@ func (d *Doctor) record(name string, e guard.Exam) {
 	}
 }
 
-// locks says which strangers hold the locks; false when any does.
+// locks reports foreign processes that hold the locks, and returns false if any does.
 func (d *Doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
 	foreign := func(path string, holders []procscan.ID) (who string, pids []string) {
 		var list []string
@@ -151,8 +152,9 @@ func (d *Doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
 	return ok
 }
 
-// mayHold reports whether id has path open, or its descriptors can't be seen. /proc/locks tells
-// inodes, which another file system has, too.
+// mayHold reports whether id has path open. It is needed because /proc/locks shows inode
+// numbers, which another file system may have, too. Where id's descriptors can't be seen,
+// the device decides.
 func mayHold(id procscan.ID, path string) bool {
 	file, err := os.Stat(path)
 	if err != nil {
@@ -169,7 +171,7 @@ func mayHold(id procscan.ID, path string) bool {
 	})
 }
 
-// isLifeline reports whether id runs this program, of whatever version.
+// isLifeline reports whether id runs this program, in any version.
 func isLifeline(id procscan.ID) bool {
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", id.PID))
 	if err != nil {
@@ -188,7 +190,7 @@ func describe(id procscan.ID) string {
 	return fmt.Sprintf("pid %d", id.PID)
 }
 
-// running says what lives of it.
+// running reports which processes of the instance live.
 func (d *Doctor) running(c candidate, e guard.Exam) {
 	sup, worker, name := e.SupervisorNow, e.WorkerNow, c.name
 	if sup != nil && sup.Stopped() {
@@ -237,7 +239,7 @@ func standsBy(g guard.Guard, name string) bool {
 	return err == nil && state.State == supervisor.StateStandingBy
 }
 
-// differs finds an instance that was started otherwise than cron would start it.
+// differs reports an instance that was started in another way than cron would start it.
 func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
 	if !c.scheduled {
 		return
@@ -249,13 +251,13 @@ func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
 	}
 }
 
-// Differs compares an instance with what line starts, whose command is command. Where
-// they differ, it says in what: what the instance has, and what the line has.
+// Differs compares an instance with line, which starts command. It returns what the
+// instance has and what the line has, or "" when they are the same or unknown.
 func Differs(line install.Line, command []string, h guard.Holder, state journal.State) (have, want string) {
 	sup := h.Supervisor
 	if state.Supervisor.PID != sup.PID || state.Supervisor.Start != sup.Start || len(state.Command) == 0 ||
 		strings.HasSuffix(state.Command[len(state.Command)-1], "…") {
-		return "", "" // that can't be told
+		return "", "" // unknown
 	}
 	if !slices.Equal(command[1:], state.Command[1:]) || !sameProgram(command[0], state.Command[0], h.Worker.PID) {
 		return fmt.Sprintf("`%s`", strings.Join(state.Command, " ")), fmt.Sprintf("`%s`", strings.Join(command, " "))
@@ -272,7 +274,7 @@ func Differs(line install.Line, command []string, h guard.Holder, state journal.
 		strings.Join(line.Options, " "))
 }
 
-// apart writes --option=value as two words.
+// apart splits --option=value into two words.
 func apart(options []string) (out []string) {
 	for _, word := range options {
 		if name, value, joined := strings.Cut(word, "="); joined && strings.HasPrefix(word, "--") {
@@ -284,8 +286,8 @@ func apart(options []string) (out []string) {
 	return out
 }
 
-// sameProgram compares two ways to write a program: a path may be relative to
-// where the instance, pid, was started, and a bare word is looked up.
+// sameProgram reports whether two words name the same program. A path may be relative to
+// the directory of pid; a bare word is compared with the other's last element.
 func sameProgram(a, b string, pid int) bool {
 	if a == b || !strings.Contains(a, "/") || !strings.Contains(b, "/") {
 		return filepath.Base(a) == filepath.Base(b)
@@ -302,18 +304,18 @@ func sameProgram(a, b string, pid int) bool {
 	return x != nil && y != nil && os.SameFile(x, y)
 }
 
-// usualRuns is how many good runs tell what is usual.
+// usualRuns is how many good runs it takes to know the usual length.
 const usualRuns = 3
 
-// hangs finds a job that has run for ten times its usual length.
+// hangs reports a job that has run for ten times its usual length.
 func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 	_, file, err := c.guard.Journal(c.name)
 	if err != nil || state.Respawn {
-		return // what is kept up isn't to end
+		return // a respawned worker isn't meant to end
 	}
 	runs, _ := d.History(file)
 	if !slices.ContainsFunc(runs, journal.Run.Good) {
-		return // nothing tells what is usual, and the start's time costs a few reads
+		return // the usual length is unknown: save the reads for the start's time
 	}
 	since, _ := procscan.Describe(e.Worker)
 	now := time.Since(since)
@@ -332,7 +334,8 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
 }
 
-// IsStuck compares how long a run has taken by now with those that ended well.
+// IsStuck reports whether a run that has taken now so far lasts ten times the median of
+// the good runs, and at least a minute.
 func IsStuck(runs []journal.Run, now time.Duration) (usual time.Duration, stuck bool) {
 	var lengths []time.Duration
 	for _, r := range runs {
@@ -348,17 +351,17 @@ func IsStuck(runs []journal.Run, now time.Duration) (usual time.Duration, stuck 
 	return usual, now >= 10*usual && now >= time.Minute
 }
 
-// isSeen reports whether something shows that the name was started here once.
+// isSeen reports whether a file shows that the name was started here before.
 func (d *Doctor) isSeen(c candidate) bool {
 	path, _, err := c.guard.Journal(c.name)
 	e, examErr := d.exams.Examine(c.guard, c.name)
 	return err == nil && exists(path) || examErr == nil && exists(e.Lock)
 }
 
-// slack is how late the start of a tick may be.
+// slack is how late a tick may start.
 const slack = time.Minute
 
-// overdue finds a tick that came, by the schedule, and that left no trace.
+// overdue reports a scheduled tick that has left no trace.
 func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	times, err := install.ParseTimes(c.line.Schedule)
 	if err != nil || !c.scheduled || strings.Contains(c.line.Before, "&&") || c.line.Environment["CRON_TZ"] != "" ||
@@ -370,9 +373,9 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 		since = info.ModTime() // lifeline has changed the crontab then
 	}
 	if since.IsZero() && !exists(state) {
-		return // it has never been started, and the line may be a new one
+		return // never started, and the line may be new
 	}
-	started := procscan.Booted() // the machine, and what starts names
+	started := procscan.Booted() // when the machine and its cron were up
 	for _, crond := range d.cronds {
 		if since, _ := procscan.Describe(crond.id); since.After(started) {
 			started = since
@@ -399,19 +402,19 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	}
 }
 
-// isRare reports that the next start after one is so far that a missed one matters:
-// what ticks more often is soon made up for.
+// isRare reports whether the tick after due comes at least an hour later. A shorter
+// pause soon makes up for a missed tick.
 func isRare(times install.Times, due time.Time) bool { return times.Next(due).Sub(due) >= time.Hour }
 
-// missed tells whether the last time of a schedule, up to by, is newer than
-// every trace: of a tick, and of what ticks.
+// missed reports whether the schedule's last time up to by is newer than all traces. It
+// returns that time and the latest trace.
 func missed(times install.Times, by time.Time, traces []time.Time) (due, seen time.Time, is bool) {
 	due = times.Last(by)
 	seen = slices.MaxFunc(traces, time.Time.Compare)
 	return due, seen, seen.Before(due)
 }
 
-// history says how the last runs ended.
+// history reports how the last runs ended.
 func (d *Doctor) history(c candidate) {
 	name := c.name
 	state, file, err := c.guard.Journal(name)
@@ -459,10 +462,11 @@ func (d *Doctor) history(c candidate) {
 		"%s: %s", what, how)
 }
 
-// mostPrinted is how much of a line is shown, in bytes.
+// mostPrinted is how many bytes of a line are shown.
 const mostPrinted = 200
 
-// printedLast is the last line that a failed run printed, where a logger has kept it.
+// printedLast returns the last line that a failed run printed, and whether a logger has
+// kept the output.
 func (d *Doctor) printedLast(c candidate, r journal.Run) (line string, kept bool) {
 	path, err := c.guard.FailedOutput(c.name)
 	if err != nil {
@@ -482,7 +486,8 @@ func (d *Doctor) printedLast(c candidate, r journal.Run) (line string, kept bool
 	return line, true
 }
 
-// remedyOf is where to look for the reason; kept is whether the end of what it printed is.
+// remedyOf returns where to look for the reason of a failed run. kept says whether the
+// end of its output is kept.
 func remedyOf(r journal.Run, c candidate, kept bool) string {
 	switch {
 	case r.Code == 127:
@@ -501,7 +506,7 @@ func remedyOf(r journal.Run, c candidate, kept bool) string {
 	return where + "; or try: lifeline doctor --simulate " + c.name
 }
 
-// printed says where what it printed has gone.
+// printed returns where the output of a run has gone.
 func printed(c candidate) string {
 	mailto, given := c.line.Environment["MAILTO"]
 	switch {
@@ -519,5 +524,5 @@ func printed(c candidate) string {
 	return "see what it printed: cron mailed it to " + userName()
 }
 
-// mailers are what cron daemons mail with.
+// mailers are the programs with which cron daemons send mail.
 var mailers = []string{"/usr/sbin/sendmail", "/usr/lib/sendmail"}

@@ -36,7 +36,7 @@ func TestMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Date(2024, 5, 5, 9, 0, 0, 0, time.UTC)
-	for hours, want := range map[int]bool{30: true, 6: false, 5: false, 24: true} { // the last trace is so old
+	for hours, want := range map[int]bool{30: true, 6: false, 5: false, 24: true} { // age of the last trace
 		due, seen, is := missed(daily, now, []time.Time{{}, now.Add(-time.Duration(hours) * time.Hour), now.Add(-31 * time.Hour)})
 		if is != want || due.Hour() != 3 || due.Day() != 5 || now.Sub(seen) != time.Duration(hours)*time.Hour {
 			t.Errorf("%d hours: due %s, seen %s, %v", hours, due, seen, is)

@@ -12,17 +12,17 @@ import (
 	"lifeline/procscan"
 )
 
-// supercronic is the daemon that reads a crontab file of its own. It runs as the
-// user of the container, and gives its jobs its own environment and directory.
+// supercronic is a cron daemon with a crontab file of its own. It runs as the container's
+// user, and its jobs inherit its environment and directory.
 type supercronic struct {
 	id    procscan.ID // zero when it doesn't run
 	since time.Time
-	looks bool // it reads the file again whenever it changes (-inotify)
+	looks bool // the daemon rereads the file after each change (-inotify)
 	env   []string
 	dir   string
 }
 
-// SupercronicOf is the pid of the supercronic that reads the file; 0 where none does.
+// SupercronicOf returns the pid of the supercronic that reads the file; 0 for none.
 func SupercronicOf(file string) int { return findSupercronic(file).id.PID }
 
 func findSupercronic(file string) supercronic {
@@ -61,7 +61,7 @@ func isSame(a, b string) bool {
 	return a == b || errX == nil && errY == nil && os.SameFile(x, y)
 }
 
-// variable is the value that the daemon's environment has.
+// variable returns the value of a variable in the daemon's environment.
 func (s supercronic) variable(name string) string {
 	for _, kv := range s.env {
 		if value, ok := strings.CutPrefix(kv, name+"="); ok {
@@ -71,7 +71,7 @@ func (s supercronic) variable(name string) string {
 	return ""
 }
 
-// supercronic looks for the daemon of the file.
+// supercronic reports whether a daemon reads the crontab file.
 func (d *Doctor) supercronic() {
 	d.super = findSupercronic(d.Crontab)
 	d.cronds = []Crond{{id: d.super.id, program: "supercronic"}}
@@ -87,7 +87,7 @@ func (d *Doctor) supercronic() {
 	}
 }
 
-// supercronicTable reads the file.
+// supercronicTable reads the crontab file.
 func (d *Doctor) supercronicTable() crontab {
 	t := crontab{title: d.Crontab, user: userName(), remedy: "edit " + d.Crontab, super: true}
 	info, err := os.Stat(d.Crontab)
@@ -107,9 +107,9 @@ func (d *Doctor) supercronicTable() crontab {
 	return t
 }
 
-// unread finds a file that was changed after supercronic had read it. Only a trace
-// of name's start shows that it has read it again. A process's start is known to a
-// second.
+// unread reports a file that was changed after supercronic had read it. A later trace of
+// a start shows that supercronic has read the change. The daemon's own start is known to
+// a second.
 func (d *Doctor) unread(t crontab, trace time.Time) {
 	started := d.super.since.Add(time.Second)
 	if !t.super || d.super.id.Zero() || d.super.looks || !t.changed.After(started) || trace.After(t.changed) {

@@ -11,15 +11,15 @@ import (
 	"lifeline/install"
 )
 
-// systemd-cron has no daemon: a generator makes timers and services of the crontabs
-// whenever systemd reads its units again (systemd.cron(7)).
+// systemd-cron has no daemon: whenever systemd reloads its units, a generator makes
+// timers and services from the crontabs (systemd.cron(7)).
 
 var (
-	systemdRuns = "/run/systemd/system"    // is there where systemd is process 1 (sd_booted(3))
-	generated   = "/run/systemd/generator" // where the generator writes
+	systemdRuns = "/run/systemd/system"    // exists where systemd is process 1 (sd_booted(3))
+	generated   = "/run/systemd/generator" // the generator's output
 )
 
-// hasSystemdCron reports whether systemd itself starts what stands in the crontabs.
+// hasSystemdCron reports whether systemd itself starts the jobs of the crontabs.
 func hasSystemdCron() bool {
 	const generator = "lib/systemd/system-generators/systemd-crontab-generator"
 	return exists(systemdRuns) && (exists("/usr/"+generator) || exists("/"+generator))
@@ -29,7 +29,7 @@ func (d *Doctor) bySystemd() bool {
 	return slices.ContainsFunc(d.cronds, func(c Crond) bool { return c.systemd })
 }
 
-// systemdCron looks at the target that all timers of the crontabs belong to.
+// systemdCron checks cron.target, to which all timers of the crontabs belong.
 func (d *Doctor) systemdCron() {
 	d.cronds = []Crond{{program: "systemd-cron", systemd: true}}
 	state, err := exec.Command("systemctl", "is-active", "cron.target").Output()
@@ -41,7 +41,7 @@ func (d *Doctor) systemdCron() {
 	d.fine("cron", "systemd-cron makes timers of the crontabs")
 }
 
-// systemdPassesOver says why the generator of Debian 12 makes nothing of a file.
+// systemdPassesOver returns why the generator of Debian 12 ignores a file.
 func systemdPassesOver(path string) (why, advice string) {
 	name := filepath.Base(path)
 	switch text, err := os.ReadFile(path); {
@@ -56,7 +56,7 @@ func systemdPassesOver(path string) (why, advice string) {
 	return "", ""
 }
 
-// timer compares the line with the timer that systemd-cron has made of it.
+// timer compares the line with the timer that systemd-cron has made from it.
 func (d *Doctor) timer(l tabled) {
 	if !d.bySystemd() || !exists(generated) {
 		return

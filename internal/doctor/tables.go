@@ -16,21 +16,21 @@ import (
 	"lifeline/install"
 )
 
-// crontab is a place where cron looks for lines.
+// crontab is a file in which cron looks for lines.
 type crontab struct {
 	title  string
 	text   string
-	user   string // whose it is; "" where its lines have a user column
-	super  bool   // it is supercronic's
+	user   string // its user; "" where its lines have a user column
+	super  bool   // supercronic reads it
 	remedy string // how to change it
-	skip   string // why cron passes the whole of it over
-	advice string // what to do about that
+	skip   string // why cron ignores the whole file
+	advice string // what to do about skip
 
 	unended int       // the number of a last line without a newline, which cronie leaves out
-	changed time.Time // where that can be known
+	changed time.Time // its last change; zero when unknown
 }
 
-// kind is how its lines are written.
+// kind returns how its lines are written.
 func (t crontab) kind() install.Kind {
 	switch {
 	case t.super:
@@ -43,7 +43,7 @@ func (t crontab) kind() install.Kind {
 
 func (t crontab) lines() []install.Line { return install.Entries(t.text, t.kind()) }
 
-// userOf is the user that the line runs as.
+// userOf returns the user that the line runs as.
 func (t crontab) userOf(l install.Line) string {
 	if t.user == "" {
 		return l.User
@@ -51,14 +51,14 @@ func (t crontab) userOf(l install.Line) string {
 	return t.user
 }
 
-// isMine reports whether the line runs as the user who asks.
+// isMine reports whether the line runs as doctor's user.
 func (t crontab) isMine(l install.Line) bool { return t.userOf(l) == userName() }
 
-// spools are where crons keep the users' crontabs: Debian's and busybox's, cronie's,
+// spools are the directories of the users' crontabs: Debian's and busybox's, cronie's,
 // SUSE's, the BSDs'.
 var spools = []string{"/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs", "/var/cron/tabs"}
 
-// spoolFile is the file that cron reads for the user; "" where it can't be seen.
+// spoolFile returns the file that cron reads for the user; "" when it can't be seen.
 func spoolFile(user string) string {
 	for _, dir := range spools {
 		if path := filepath.Join(dir, user); exists(path) {
@@ -68,8 +68,8 @@ func spoolFile(user string) string {
 	return ""
 }
 
-// Spooled gives the users whose crontabs name lifeline, with the files. Only root
-// may look there.
+// Spooled returns the users whose crontabs name lifeline, with the files. Only root may
+// read these.
 func Spooled() map[string]string {
 	found := map[string]string{}
 	for _, dir := range spools {
@@ -83,7 +83,7 @@ func Spooled() map[string]string {
 	return found
 }
 
-// crontabs reads the user's own and the system's.
+// crontabs reads the user's crontab and the system's; for root all users'.
 func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	var list []crontab
 	text, err := install.Crontab{}.Read(ctx)
@@ -137,13 +137,13 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	return list
 }
 
-// IsUser reports whether the machine knows a user.
+// IsUser reports whether the machine knows the user name.
 func IsUser(name string) bool {
 	_, is := findPerson(name)
 	return is
 }
 
-// look reads what is known of the file in the spool.
+// look notes the last change of the spool file path, and why cron ignores the file.
 func (t *crontab) look(d *Doctor, path string) {
 	if info, err := os.Stat(path); err == nil {
 		t.changed = info.ModTime()
@@ -151,9 +151,9 @@ func (t *crontab) look(d *Doctor, path string) {
 	t.skip, t.advice = d.passedOver(path)
 }
 
-// passedOver says why cron doesn't read a file: Debian's (database.c), or cronie's
-// (check_open). One in a spool belongs to the user whose name it has, and Debian's cron
-// wants mode 0600 and follows no link there.
+// passedOver returns why Debian's cron (database.c) or cronie (check_open) ignores a
+// file. A file in a spool must belong to the user of its name. There Debian's cron
+// requires mode 0600 and follows no link.
 func (d *Doctor) passedOver(path string) (why, advice string) {
 	debian, name := ignoresFiles(d.cronds), filepath.Base(path)
 	if d.bySystemd() {
