@@ -1,13 +1,11 @@
-// Record makes docs/sessions.md from itself. It types the text after each "$ "
-// of the page into a terminal (tmux), in a machine of its own (namespaces,
-// Linux, root). It replaces the old output by what the terminal showed. So to
-// show another command, write a block with the line to be typed, and run `make
-// docs`.
+// Record renews the output in docs/sessions.md. It types the text after each "$ " of the
+// page into a terminal (tmux), in a machine of its own (namespaces, Linux, root), and
+// replaces the old output by what the terminal showed. To show another command, write a
+// block with the line to be typed, and run `make docs`.
 //
-// A comment <!-- run: … --> is a line that is typed before, and isn't shown. One
-// like <!-- size: 80x24 --> gives the terminal that size; 110x300 is the usual one.
-// The test beside records again, and compares: the page can't drift from the
-// program.
+// The text of a comment <!-- run: … --> is typed too, but not shown. A comment such as
+// <!-- size: 80x24 --> sets the terminal's size, which is 110x300 at first. A test records
+// again and compares, so that the page shows what the program does.
 package main
 
 import (
@@ -49,9 +47,9 @@ func update(page string) error {
 	return os.WriteFile(page, []byte(fresh), 0o644)
 }
 
-// setting is the machine: it hides what lifeline would touch, and has what the
-// sessions need. A cron daemon that never ticks replaces the real one, because
-// a minute that turns during a session would show.
+// setting is the script that makes the machine. It hides what lifeline would touch, and
+// has what the sessions need. A cron daemon that never ticks replaces the real daemon,
+// because a tick during a session would show.
 const setting = `
 set -e
 dir=$1
@@ -85,7 +83,7 @@ touch "$dir/ready"
 exec sleep 86400
 `
 
-// record gives the page with what the terminal shows today.
+// record returns the page with what the terminal shows now.
 func record(page string) (string, error) {
 	dir, err := os.MkdirTemp("", "record")
 	if err != nil {
@@ -118,7 +116,7 @@ func record(page string) (string, error) {
 	over := make(chan error, 1)
 	go func() { over <- machine.Wait() }()
 	defer func() {
-		_ = machine.Process.Kill() // and everything in it
+		_ = machine.Process.Kill() // also ends everything in it (--kill-child)
 		<-over
 	}()
 	term := &terminal{dir: dir}
@@ -132,7 +130,7 @@ func record(page string) (string, error) {
 	return term.play(page)
 }
 
-// play goes through the page.
+// play types the lines of the page, and returns the page with the new output.
 func (t *terminal) play(page string) (string, error) {
 	if err := t.prompt(1); err != nil {
 		return "", err
@@ -164,7 +162,7 @@ func (t *terminal) play(page string) (string, error) {
 			}
 			line = line + shown
 		case inBlock:
-			continue // what it showed the last time
+			continue // the old output
 		}
 		out.WriteString(line)
 	}
@@ -185,7 +183,7 @@ func (t *terminal) tmux(args ...string) (string, error) {
 	return string(out), nil
 }
 
-// types gives what the terminal shows below the line, up to the next prompt.
+// types types the line, and returns what the terminal shows up to the next prompt.
 func (t *terminal) types(line string) (string, error) {
 	if _, err := t.tmux("send-keys", "-l", "clear"); err != nil {
 		return "", err
@@ -212,7 +210,7 @@ func (t *terminal) types(line string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The first line is what was typed, if the screen is high enough; the last one is
+	// The first line is what was typed, if the screen is high enough; the last line is
 	// the next prompt.
 	shown := screen
 	if strings.HasPrefix(screen, "$ ") {
@@ -227,7 +225,7 @@ func (t *terminal) types(line string) (string, error) {
 	return out.String(), nil
 }
 
-// prompt waits for the n-th prompt, and for it to be on the screen.
+// prompt waits until the n-th prompt is on the screen.
 func (t *terminal) prompt(n int) error {
 	err := t.await(fmt.Sprintf("prompt %d", n), func() (bool, error) {
 		text, err := os.ReadFile(filepath.Join(t.dir, "prompts"))
@@ -253,8 +251,8 @@ func (t *terminal) await(what string, ok func() (bool, error)) error {
 	}
 }
 
-// masks are the texts that change from one recording to the next. A longer text
-// moves the columns after it, so several blanks count as one.
+// masks match the texts that differ between recordings. A longer text moves the columns
+// after it, so several blanks count as one.
 var masks = []struct {
 	what *regexp.Regexp
 	with string

@@ -21,7 +21,7 @@ func read(t *testing.T) string {
 	return string(text)
 }
 
-// What the page shows is what the program does.
+// TestThePageIsTrue shows that the page has what the program prints.
 func TestThePageIsTrue(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	need.Root(t)
@@ -48,7 +48,7 @@ func TestThePageIsTrue(t *testing.T) {
 	}
 }
 
-// Each command that the help names is shown.
+// TestEveryCommandIsShown shows that the page has each command that the help names.
 func TestEveryCommandIsShown(t *testing.T) {
 	text := read(t)
 	found := regexp.MustCompile(`(?m)^  lifeline (\w+) `).FindAllStringSubmatch(text, -1)
@@ -64,7 +64,7 @@ func TestEveryCommandIsShown(t *testing.T) {
 	}
 }
 
-// The masks take times and pids away, and nothing that tells right from wrong.
+// TestMasks shows that the masks remove times and pids, but no difference that matters.
 func TestMasks(t *testing.T) {
 	block := func(s string) string { return masked("```console\n" + s + "\n```\n") }
 	for _, pair := range [][2]string{

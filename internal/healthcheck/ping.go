@@ -1,19 +1,20 @@
 // Package healthcheck tells a monitoring service how a run goes, by the
 // convention of healthchecks.io (https://healthchecks.io/docs/http_api/):
 //
-//	POST URL/start?rid=UUID       it has started
-//	POST URL/CODE?rid=UUID        it has ended, with this exit code; 0 is success
+//	POST URL/start?rid=UUID       the run has started
+//	POST URL/CODE?rid=UUID        the run has ended with this exit code; 0 is success
+//	POST URL/fail?rid=UUID        the run has failed
 //	POST URL/log?rid=UUID         neither good nor bad
 //
-// The body of the last two is the end of what it printed.
+// The body of all but the first is the end of the run's output.
 //
 //	err := healthcheck.Send(ctx, http.DefaultTransport, healthcheck.Request{URL: url, What: "0", RID: rid, Body: tail})
 //
-// It is part of lifeline-remote, not of lifeline: a program that links an HTTP
-// client takes longer to start, and lifeline starts every minute.
+// The package is part of lifeline-remote. lifeline itself starts every minute, and an
+// HTTP client would make each start slower.
 //
-// The URL is a secret: a program that knows it can say that all is well. It comes
-// by standard input, and no error shows it.
+// The URL is a secret, because a program that knows it can report success. It comes by
+// standard input, and no error shows it.
 package healthcheck
 
 import (
@@ -31,7 +32,7 @@ import (
 	"time"
 )
 
-// Request is one thing to tell.
+// Request is one ping.
 type Request struct {
 	URL  string `json:"url"`
 	What string `json:"what"` // start, log, fail, or an exit code
@@ -39,7 +40,7 @@ type Request struct {
 	Body []byte `json:"body,omitempty"`
 }
 
-// MaxBody is how much of a body is sent, its end: the services cut it at 10 kB
+// MaxBody is how much of a body's end is sent, because the services cut a body at 10 kB
 // or more.
 const MaxBody = 10_000
 
@@ -47,13 +48,13 @@ const (
 	attemptTime = 10 * time.Second
 	firstPause  = time.Second
 	maxPause    = 16 * time.Second
-	attempts    = 7 // in a minute, if the network is away
+	attempts    = 7 // take about a minute while the network is away
 )
 
-// errFinal is an error that another attempt can't mend.
+// errFinal is an error that further attempts can't change.
 type errFinal struct{ error }
 
-// Send sends r, again and again for about a minute, until it gets through.
+// Send sends r. It repeats a failed attempt for about a minute.
 func Send(ctx context.Context, transport http.RoundTripper, r Request) error {
 	target, err := r.target()
 	if err != nil {
@@ -76,7 +77,7 @@ func Send(ctx context.Context, transport http.RoundTripper, r Request) error {
 	}
 }
 
-// target is the whole address.
+// target returns the whole address.
 func (r Request) target() (*url.URL, error) {
 	switch _, err := strconv.ParseUint(r.What, 10, 8); {
 	case err == nil, r.What == "start", r.What == "log", r.What == "fail":
@@ -125,14 +126,14 @@ func (r Request) once(ctx context.Context, client *http.Client, target string) e
 	return fmt.Errorf("the service answered %s", resp.Status)
 }
 
-// redact makes an error that shows the host and nothing else of the address.
+// redact returns err with only the host of the address in its text.
 func (r Request) redact(u *url.URL, err error) error {
 	if err == nil {
 		return nil
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err // the outer text is the address
+		err = wrapped.Err // the outer text has the address
 	}
 	text := err.Error()
 	secrets := append([]string{r.URL, u.String(), u.RequestURI(), u.Path}, strings.Split(u.Path, "/")...)
@@ -147,9 +148,9 @@ func (r Request) redact(u *url.URL, err error) error {
 	return fmt.Errorf("%s: %s", u.Hostname(), text)
 }
 
-// Main is the verb `ping` of lifeline-remote. It reads a [Request] as JSON on
-// standard input; for a person it is `ping URL WHAT`, with the body on standard
-// input. It gives the exit code.
+// Main runs the verb `ping` of lifeline-remote and returns the exit code. It reads a
+// [Request] as JSON on standard input. An operator types `ping URL WHAT`, with the body
+// on standard input.
 func Main(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer) int {
 	fail := func(code int, format string, a ...any) int {
 		fmt.Fprintf(stderr, "lifeline-remote: "+format+"\n", a...)

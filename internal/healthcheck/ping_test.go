@@ -44,8 +44,8 @@ func TestTarget(t *testing.T) {
 	}
 }
 
-// A network that is away for 20 seconds, and a service with a bad minute, cost
-// time and no ping.
+// TestRetry shows that a ping survives a network that is away for 20 seconds, and a
+// service that fails for a minute.
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, calls := time.Now(), 0

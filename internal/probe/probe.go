@@ -1,4 +1,4 @@
-// Package probe asks a server from outside whether it serves, over plain sockets.
+// Package probe checks from outside whether a server serves, over plain sockets.
 //
 //	target, err := probe.Parse("http://127.0.0.1:8080/health")
 //	err = target.Ask(ctx) // nil: it answered with a code from 200 to 399
@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// Target is what is asked: a shell command, which the caller runs, or an address.
+// Target is what a check asks: a shell command, which the caller runs, or an address.
 type Target struct {
-	Text    string // as it was typed; "" for none
+	Text    string // as typed; "" for no target
 	network string // of an address; "" for a command
 	address string
 	request string // of HTTP; "" for a connection alone
@@ -60,7 +60,7 @@ func Parse(text string) (Target, error) {
 	return t, nil
 }
 
-// Set and String make it a flag's value.
+// Set reads the value of a flag.
 func (t *Target) Set(text string) (err error) {
 	*t, err = Parse(text)
 	return err
@@ -68,14 +68,14 @@ func (t *Target) Set(text string) (err error) {
 
 func (t *Target) String() string { return t.Text }
 
-// IsCommand reports whether it is a shell command.
+// IsCommand reports whether the target is a shell command.
 func (t Target) IsCommand() bool { return t.Text != "" && t.network == "" }
 
-// OnlyConnects reports whether all it asks of the address is to take a connection.
+// OnlyConnects reports whether Ask only connects to address and sends nothing.
 func (t Target) OnlyConnects(address string) bool { return t.request == "" && t.address == address }
 
-// Ask connects, and sends the request where there is one. It returns when the
-// answer has come or ctx has ended.
+// Ask connects, and sends the request of an HTTP target. It returns nil for a code from
+// 200 to 399. It returns when the answer has come or ctx has ended.
 func (t Target) Ask(ctx context.Context) error {
 	conn, err := new(net.Dialer).DialContext(ctx, t.network, t.address)
 	if err != nil {
