@@ -1,7 +1,7 @@
 // Record renews the output in docs/sessions.md. It types the text after each "$ " of the
-// page into a terminal (tmux), in a machine of its own (namespaces, Linux, root), and
-// replaces the old output by what the terminal showed. To show another command, write a
-// block with the line to be typed, and run `make docs`.
+// page into a terminal (tmux), and replaces the old output by what the terminal shows. The
+// terminal runs in a machine of its own (namespaces, Linux, root). To show another command,
+// write a block with the line to be typed, and run `make docs`.
 //
 // The text of a comment <!-- run: … --> is typed too, but not shown. A comment such as
 // <!-- size: 80x24 --> sets the terminal's size, which is 110x300 at first. A test records

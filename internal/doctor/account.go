@@ -79,8 +79,8 @@ func (d *Doctor) pamService() string {
 	return ""
 }
 
-// account reports why PAM refuses the jobs of p, as it refuses a login: the account or
-// its password has expired, a module denies p or is missing, or p's limits are too low.
+// account reports why PAM refuses the jobs of p, as it refuses a login. The account or its
+// password has expired, a module denies p or is missing, or p's limits are too low.
 func (d *Doctor) account(p person) {
 	service := d.pamService()
 	if service == "" || p.isSystem && p.uid == 0 && !ignoresFiles(d.cronds) { // as cronie's security.c

@@ -1,5 +1,5 @@
-// Package doctor finds what keeps a name from running, now or later: in cron, the
-// crontab, the command as cron would find it, the state directory, the record, the
+// Package doctor finds what keeps a name from running, now or later. It examines cron,
+// the crontab, the command as cron would find it, the state directory, the record, the
 // locks and the last runs.
 //
 //	d := doctor.Doctor{Guard: g, Understand: …, Found: print}

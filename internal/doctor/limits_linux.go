@@ -83,8 +83,8 @@ func readLimits(r pamRule, p person) map[string]limit {
 	return found
 }
 
-// nearness returns how closely a line of limits.conf(5) names p: 3 by name or uid, 2 by
-// a group, 1 as any user but root, 0 not at all.
+// nearness returns how closely a line of limits.conf(5) names p. By name or uid it is 3,
+// by a group 2, as any user but root 1, and 0 for other users' lines.
 func nearness(domain string, p person, groups []string) int {
 	if domain == "*" && p.uid != 0 {
 		return 1

@@ -95,8 +95,8 @@ func (c *Client) Stdio() [3]int {
 // Started reports the start of a run. It returns at once.
 func (c *Client) Started(r journal.Run) { c.tell(message{Started: &r}) }
 
-// Ended reports the end of a run. When the output of each run is kept apart, Ended waits
-// until the logger has read all of it, because the next run prints into the same pipe.
+// Ended reports the end of a run. When each run's output is kept apart, Ended waits until
+// the logger has read all of it: the next run prints into the same pipe.
 // A hung logger delays the supervisor by endPatience once, until the logger answers.
 func (c *Client) Ended(r journal.Run) {
 	c.tell(message{Ended: &r})

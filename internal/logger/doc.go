@@ -1,4 +1,4 @@
-// Package logger is a process beside the supervisor that does whatever may block: it
+// Package logger is a process beside the supervisor for all work that may block. It
 // writes down what the worker prints, runs the hooks, and has the pings sent.
 //
 //	c, err := logger.Open(place, setup, warn)
@@ -9,16 +9,16 @@
 // # Why a process
 //
 // The supervisor may be killed at any moment, and its worker lives on until the next
-// tick adopts it. If the supervisor itself read the worker's pipe, its death would
-// end the worker by SIGPIPE, or block the worker on a full pipe for up to a minute.
+// tick adopts it. If the supervisor itself read the worker's pipe, its death would end
+// the worker by SIGPIPE, or block it on a full pipe until that tick.
 // If the worker wrote straight into the log, there could be no stamps. A rotation
 // would lose what is written between copying and cutting, and a full disk would
 // stop the worker.
 //
-// So the reader is a process of its own, which outlives the supervisor: it has its
-// own session, isn't a descendant of the supervisor, lacks the generation's marker,
-// and ignores every signal but SIGKILL. The logger ends when the last writer has
-// closed the pipe, so it also hears the worker's last descendants.
+// So the reader is a process of its own, which outlives the supervisor. It has its own
+// session and another parent, lacks the generation's marker, and only SIGKILL ends it
+// early. The logger ends when the last writer has closed the pipe, so it also hears the
+// worker's last descendants.
 //
 // The logger costs memory, so only some options start it. Otherwise the worker has
 // lifeline's own descriptors.

@@ -70,7 +70,7 @@ func SignalName(sig unix.Signal) string {
 	return fmt.Sprintf("signal %d", int(sig))
 }
 
-// The real-time signals that programs may use, as glibc numbers them (signal(7)).
+// rtMin and rtMax bound the real-time signals of programs, as in glibc (signal(7)).
 const rtMin, rtMax = 34, 64
 
 // realTime reads RTMIN, RTMIN+3, RTMAX or RTMAX-2, as in kill(1). It returns 0 for

@@ -16,8 +16,8 @@ import (
 const threads = 7
 
 // RoomForThreads returns an error when the user's limit leaves too few threads for a
-// supervisor (RLIMIT_NPROC, getrlimit(2)), because Go's runtime ends a program that can't
-// make a thread. The limit doesn't bind root.
+// supervisor (RLIMIT_NPROC, getrlimit(2)). Go's runtime ends a program that can't make a
+// thread. The limit doesn't bind root.
 func RoomForThreads() error {
 	var lim unix.Rlimit
 	const small = 2000 // larger limits aren't checked, to save the counting

@@ -13,9 +13,9 @@ import (
 )
 
 // Tree describes a worker and all its descendants. A descendant is found by its parents,
-// its process group, the generation's marker or its cgroup, or as an orphan whose new
-// parent is the supervisor. A session of its own, a double fork or an empty environment
-// hides a descendant from some of these ways, but not from all.
+// its process group, the generation's marker, its cgroup, or its adoption by the
+// supervisor. A session of its own, a double fork or an empty environment defeats some of
+// these ways, but not all.
 type Tree struct {
 	Root  procscan.ID // the worker; zero when it is gone
 	Group int         // its process group; 0 when it has none of its own

@@ -74,9 +74,9 @@ func Unsetenv() {
 	}
 }
 
-// Environ returns env for a worker: without the protocol's variables that were in env,
-// with NOTIFY_SOCKET unless addr is empty, and with WATCHDOG_USEC if watchdog is
-// positive. It leaves WATCHDOG_PID out, so that a worker behind a shell also finds its
+// Environ returns env for a worker. It removes the protocol's variables, and adds
+// NOTIFY_SOCKET unless addr is empty, and WATCHDOG_USEC if watchdog is positive. It
+// leaves WATCHDOG_PID out, so that a worker behind a shell also finds its
 // watchdog: without it sd_watchdog_enabled(3) applies to each reader.
 func Environ(env []string, addr string, watchdog time.Duration) []string {
 	out := slices.DeleteFunc(slices.Clone(env), func(s string) bool {

@@ -41,6 +41,6 @@
 //
 // Only Linux puts reliable credentials onto a datagram. Elsewhere Sender.Known is
 // false, Member is never called, and every process that can reach the socket is
-// believed: keep the socket's directory at mode 0700 there. Abstract addresses
+// believed. Keep the socket's directory at mode 0700 there. Abstract addresses
 // ("@name") also exist on Linux only.
 package sdnotify

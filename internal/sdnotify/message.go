@@ -184,8 +184,8 @@ var (
 
 // Parse reads the payload of one datagram. It skips an unknown assignment. It also skips
 // an assignment whose value makes no sense, and names the first in Invalid. An error
-// means that the whole message must be ignored: it is too long, has a NUL byte before
-// its end, or mixes BARRIER=1 with another assignment.
+// means that the whole message must be ignored. Such a message is too long, has a NUL
+// byte before its end, or mixes BARRIER=1 with another assignment.
 func Parse(data []byte) (Message, error) {
 	var m Message
 	if len(data) > MaxMessage {

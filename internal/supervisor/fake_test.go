@@ -63,7 +63,8 @@ func (r *fakeReceiver) Drain() []sdnotify.Message {
 	return q
 }
 
-// The hold.
+// The methods of Hold.
+
 func (f *fake) Environ(string) []string       { return nil }
 func (f *fake) RunFile() int                  { return 0 }
 func (f *fake) CgroupPrefix() string          { return "" }

@@ -21,9 +21,8 @@ import (
 //	 └──── release ◄── tree empty ◄───┘
 type Lease interface {
 	C() <-chan struct{} // rings when Next may have something
-	// Next returns what has happened: granted (n is the fence), tick (text is its
-	// label), stop and kill (text is the reason), refused (text is the reason, n the
-	// exit code).
+	// Next returns what has happened: granted (n is the fence), tick (text is the label),
+	// stop, kill or refused (text is the reason; for refused n is the exit code).
 	Next() (verb, text string, n uint64, ok bool)
 	Want()           // stands by for the lease; no worker lives
 	Release()        // gives a held lease back; no worker lives

@@ -166,9 +166,9 @@ type openSocket struct {
 	missed bool        // a message has said that the file can't be put back
 }
 
-// open opens the sockets of want that aren't open or whose file has gone. When unused
-// is true, no generation has the sockets, and open resets O_NONBLOCK: all descriptors
-// of a socket share this flag, and a worker may have changed it.
+// open opens the sockets of want that aren't open or whose file has gone. When no
+// generation uses the sockets (unused), open resets O_NONBLOCK, which all descriptors of
+// a socket share and which a worker may have changed.
 func (s *sockets) open(want []Socket, unused bool, warn func(string, ...any)) error {
 	fresh := false
 	defer func() {

@@ -17,7 +17,7 @@ import (
 type Options struct {
 	StopSignal process.Signal // asks the tree to end; zero means SIGTERM
 	KillAfter  time.Duration  // from the stop signal to SIGKILL
-	KillMode   KillMode       // who gets the stop signal
+	KillMode   KillMode       // which processes get the stop signal
 	MaxRuntime time.Duration  // the worker is ended after this time; Respawn starts another
 	MaxMemory  int64          // bytes of the whole tree; 0 for no limit
 	MinRuntime time.Duration  // a success that comes sooner counts as a failure

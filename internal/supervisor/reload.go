@@ -101,7 +101,7 @@ func (l *loop) socketsLost() bool {
 	return l.cur != nil && !l.cur.ours && len(l.o.Listen) > 0 && len(l.sockets.list) == 0
 }
 
-// try starts a new generation beside the old one.
+// try starts a new generation beside the old.
 func (l *loop) try() {
 	l.reload.again = time.Time{}
 	at := markOutput()
@@ -282,7 +282,7 @@ func (m mark) tail() string {
 		text, _ := io.ReadAll(io.NewSectionReader(f, from, tailMax))
 		f.Close()
 		lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
-		lines = slices.DeleteFunc(lines, func(s string) bool { return strings.HasPrefix(s, "lifeline: ") }) // our own
+		lines = slices.DeleteFunc(lines, func(s string) bool { return strings.HasPrefix(s, "lifeline: ") }) // lifeline's messages
 		if len(lines) > 3 {
 			lines = lines[len(lines)-3:]
 		}

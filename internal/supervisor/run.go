@@ -54,7 +54,7 @@ type Job struct {
 	Helpers func() []procscan.ID
 	// Above is the supervisor of lifeline itself, by sd_notify; zero for none.
 	Above sdnotify.Client
-	// Lease is the cluster's; nil for one that always holds.
+	// Lease is the cluster's; nil means a lease that always holds.
 	Lease Lease
 	// Become replaces this process by a newer lifeline and hands it the state. It
 	// returns only when the replacement fails. It is nil in a cluster.

@@ -8,9 +8,9 @@ import (
 	"lifeline/internal/guard"
 )
 
-// A unix socket's file has a hard link beside it, from which a removed file is put
-// back: a file without a name can't be linked again (linkat(2)). On a new socket at
-// the path clients would wait for ever, because the worker doesn't have that socket.
+// A unix socket's file has a hard link beside it, from which a removed file is put back.
+// Without that link the file couldn't be linked again (linkat(2)). On a new socket at the
+// path clients would wait for ever, because the worker doesn't have the new socket.
 
 // spare returns the path of the hard link.
 func (o *openSocket) spare() string {

@@ -164,7 +164,7 @@ func (w *worker) onDeadline(now time.Time) {
 	}
 }
 
-// watch waits for the end of a process that isn't our child.
+// watch waits for the end of a process that isn't lifeline's child.
 func (w *worker) watch(id procscan.ID) {
 	l := w.l
 	go func() {
@@ -283,8 +283,8 @@ func list(ids []procscan.ID) string {
 	return fmt.Sprintf("pid %d", ids[0].PID)
 }
 
-// follow makes the daemon that the command has left behind the main process: the root
-// of what is alive, unless MAINPID has named another process before. The worker ends
+// follow makes the daemon that the command has left behind the main process. This is the
+// root of what is alive, unless MAINPID has named another process before. The worker ends
 // when the daemon does, unless the daemon also leaves processes behind.
 func (w *worker) follow(members []procscan.ID) {
 	l := w.l

@@ -116,8 +116,8 @@ const followPause = 100 * time.Millisecond
 // tailOn copies what is added to the log.
 func tailOn(ctx context.Context, w io.Writer, path string, f **os.File) error {
 	for {
-		// The check for a newer file comes before the read to the end: after a rotation
-		// the old file gets no more lines, so none is missed.
+		// Check for a newer file first, and then read to the end: after a rotation the old
+		// file gets no more lines.
 		next, moved := newer(path, *f)
 		if _, err := io.Copy(w, *f); err != nil {
 			return err

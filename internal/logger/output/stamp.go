@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// StampFormat is the format of --timestamps: local time with its zone, so that lines sort
-// within a day and have the same meaning on any machine.
+// StampFormat is the format of --timestamps: local time with its zone, which sorts within
+// a day and means the same on any machine.
 const StampFormat = "2006-01-02T15:04:05.000-07:00 "
 
 // Stamper puts the time before each line: the time of its first byte.

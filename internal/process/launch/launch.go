@@ -1,6 +1,6 @@
 // Package launch does what only a worker's own process can do before it becomes the
-// command: set LISTEN_PID to its own pid, set its limits and its user, and check last of
-// all that the lease hasn't ended. Most workers need none of these, and are forked
+// command. It sets LISTEN_PID to its own pid, sets its limits and its user, and last of
+// all checks that the lease still holds. Most workers need none of these, and are forked
 // straight into the command.
 //
 // A program that links this package becomes the launcher when it is started with [Env]
