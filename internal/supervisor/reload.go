@@ -282,7 +282,8 @@ func (m mark) tail() string {
 		text, _ := io.ReadAll(io.NewSectionReader(f, from, tailMax))
 		f.Close()
 		lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
-		lines = slices.DeleteFunc(lines, func(s string) bool { return strings.HasPrefix(s, "lifeline: ") }) // lifeline's messages
+		// Leave out lifeline's own messages.
+		lines = slices.DeleteFunc(lines, func(s string) bool { return strings.HasPrefix(s, "lifeline: ") })
 		if len(lines) > 3 {
 			lines = lines[len(lines)-3:]
 		}
