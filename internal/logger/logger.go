@@ -188,7 +188,7 @@ func (c *logger) leave(p *peer) {
 }
 
 // warn sends a line to the connected supervisors, or to the next. Any goroutine may call
-// it, also while the loop is busy.
+// it, the loop's included.
 func (c *logger) warn(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
