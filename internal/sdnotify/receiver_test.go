@@ -105,9 +105,9 @@ func TestMostDescriptors(t *testing.T) {
 	}
 }
 
-// TestNobodyDrains shows that the receiver keeps reading while its owner is busy, and
+// TestUndrained shows that the receiver keeps reading while its owner is busy, and
 // that many heartbeats take no more room than a few.
-func TestNobodyDrains(t *testing.T) {
+func TestUndrained(t *testing.T) {
 	r := listen(t, nil)
 	for i := range 200 {
 		send(t, r, "READY=1\nSTATUS="+strconv.Itoa(i))
