@@ -25,6 +25,8 @@ func (b *bench) tickContenders() (list []contender, notes []string, err error) {
 		list = append(list, c)
 	}
 	held := b.path("held")
+	// What cron types each minute is what runs: the tick compares the two.
+	tick := []string{b.lifeline, "--dir", b.path("state"), "tick", "--", "sleep", "86400"}
 	add("flock", contender{name: "flock -n, free", argv: []string{"", "-n", b.path("free"), truth},
 		how: "; the lock is free, so true runs"})
 	add("flock", contender{name: "flock -n, held", argv: []string{"", "-n", held, truth}, code: 1,
@@ -35,8 +37,7 @@ func (b *bench) tickContenders() (list []contender, notes []string, err error) {
 		how: " (moreutils)"})
 	list = append(list,
 		contender{name: "an empty Go program", argv: []string{b.floor}, env: env, how: "; the floor for any program of Go"},
-		contender{name: "lifeline, held", argv: []string{b.lifeline, "--dir", b.path("state"), "tick", "--", truth},
-			env: env, how: "; an instance runs"},
+		contender{name: "lifeline, held", argv: tick, env: env, how: "; an instance runs"},
 		contender{name: "the gem's algorithm", argv: b.gem("tick"), env: append(slices.Clip(env), "PEER=gem",
 			"WITNESS="+b.witness), how: "; in Go, with ps; an instance runs"},
 	)
@@ -60,7 +61,7 @@ func (b *bench) tickContenders() (list []contender, notes []string, err error) {
 			return nil, nil, err
 		}
 	}
-	if err := b.hold([]string{b.lifeline, "--dir", b.path("state"), "tick", "--", "sleep", "86400"}, nil); err != nil {
+	if err := b.hold(tick, nil); err != nil {
 		return nil, nil, err
 	}
 	return list, notes, b.hold(b.gem("tick"), []string{"PEER=gem", "WITNESS=" + b.witness})
@@ -88,7 +89,7 @@ func withoutPs(list []contender) []contender {
 func (b *bench) startContenders() []contender {
 	env, truth := environ(), look("true")
 	start := func(program, dir string) []string {
-		return []string{program, "--dir", b.path(dir), "start", "--", truth}
+		return []string{program, "--dir", b.path(dir), "fresh", "--", truth}
 	}
 	list := []contender{
 		{name: "lifeline NAME -- true", argv: start(b.lifeline, "whole"), env: env, how: "; the whole run"},
