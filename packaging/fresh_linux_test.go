@@ -76,7 +76,7 @@ func debian(t *testing.T) string {
 	cmd := exec.Command("mmdebstrap", "--quiet", "--variant=essential", "--include=cron", suite, made)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Skipf("missing on this machine: a mirror of Debian's: %v: %s", err, out[max(0, len(out)-1000):])
+		need.NoError(t, fmt.Errorf("missing on this machine: a mirror of Debian's: %w: %s", err, out[max(0, len(out)-1000):]))
 	}
 	if err := os.Rename(made, root); err != nil && !errors.Is(err, fs.ErrExist) {
 		t.Fatal(err)
