@@ -22,44 +22,78 @@ type rule struct{ imports, reason string }
 // mayImport has a rule for each package, tests left out. The standard library and
 // golang.org/x/sys are open to every package.
 var mayImport = map[string]rule{
-	"lifeline":                 {"lifeline/internal/tick lifeline/tasks", "main is the early tick, then tasks.Main"},
-	"lifeline/lifeline":        {"lifeline/internal/guard lifeline/internal/journal lifeline/procscan", "the public guard is options, docs, and the run in the journal"},
+	"lifeline": {"lifeline/internal/tick lifeline/tasks", "main is the early tick, then tasks.Main"},
+	"lifeline/lifeline": {"lifeline/internal/guard lifeline/internal/journal lifeline/procscan",
+		"the public guard is options, docs, and the run in the journal"},
 	"lifeline/lifeline/worker": {"", "what a supervised program links stays small"},
-	"lifeline/tasks": {"lifeline/lifeline lifeline/internal/doctor lifeline/internal/human lifeline/internal/guard lifeline/internal/identity lifeline/internal/statedir lifeline/internal/probe lifeline/internal/process lifeline/internal/logger lifeline/internal/logger/output lifeline/internal/cluster lifeline/internal/cluster/address lifeline/internal/journal lifeline/internal/release lifeline/internal/report lifeline/internal/sdnotify lifeline/internal/supervisor lifeline/install lifeline/procscan github.com/urfave/cli/v2",
+	"lifeline/tasks": {"lifeline/lifeline lifeline/internal/doctor lifeline/internal/human lifeline/internal/guard " +
+		"lifeline/internal/identity lifeline/internal/statedir lifeline/internal/probe lifeline/internal/process " +
+		"lifeline/internal/logger lifeline/internal/logger/output lifeline/internal/cluster " +
+		"lifeline/internal/cluster/address lifeline/internal/journal lifeline/internal/release " +
+		"lifeline/internal/report lifeline/internal/sdnotify lifeline/internal/supervisor lifeline/install " +
+		"lifeline/procscan github.com/urfave/cli/v2",
 		"the command line turns options into work for every room"},
-	"lifeline/install":  {"", "a crontab is text; it knows nothing of what runs"},
-	"lifeline/procscan": {"github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process", "the only reader of the process table"},
+	"lifeline/install": {"", "a crontab is text; it knows nothing of what runs"},
+	"lifeline/procscan": {"github.com/shirou/gopsutil/v3/common github.com/shirou/gopsutil/v3/process",
+		"the only reader of the process table"},
 
-	"lifeline/internal/doctor":         {"lifeline/install lifeline/internal/cluster lifeline/internal/guard lifeline/internal/human lifeline/internal/journal lifeline/internal/process lifeline/internal/process/launch lifeline/internal/statedir lifeline/internal/supervisor lifeline/procscan", "it asks every room, and changes none"},
-	"lifeline/internal/human":          {"lifeline/internal/journal lifeline/internal/supervisor", "times and ends as people read them, for commands and doctor"},
-	"lifeline/internal/report":         {"lifeline/internal/human lifeline/internal/journal", "it draws what it is given, and asks no room"},
-	"lifeline/internal/release":        {"", "what --version says"},
-	"lifeline/internal/crash":          {"", "a proof's kill switch, linked everywhere"},
-	"lifeline/internal/guard":          {"lifeline/internal/crash lifeline/internal/identity lifeline/internal/statedir lifeline/procscan github.com/gofrs/flock", "the guard needs locks and the process table, no supervisor"},
-	"lifeline/internal/identity":       {"", "the early tick links it, so it stays light"},
-	"lifeline/internal/statedir":       {"", "the early tick links it, so it stays light"},
-	"lifeline/internal/tick":           {"lifeline/internal/identity lifeline/internal/statedir", "its init has to run before those of heavy packages"},
-	"lifeline/internal/process":        {"lifeline/procscan lifeline/internal/process/launch lifeline/internal/crash", "starting and ending processes knows no names"},
+	"lifeline/internal/doctor": {"lifeline/install lifeline/internal/cluster lifeline/internal/guard " +
+		"lifeline/internal/human lifeline/internal/journal lifeline/internal/process " +
+		"lifeline/internal/process/launch lifeline/internal/statedir lifeline/internal/supervisor " +
+		"lifeline/procscan", "it asks every room, and changes none"},
+	"lifeline/internal/human": {"lifeline/internal/journal lifeline/internal/supervisor",
+		"times and ends as people read them, for commands and doctor"},
+	"lifeline/internal/report": {"lifeline/internal/human lifeline/internal/journal",
+		"it draws what it is given, and asks no room"},
+	"lifeline/internal/release": {"", "what --version says"},
+	"lifeline/internal/crash":   {"", "a proof's kill switch, linked everywhere"},
+	"lifeline/internal/guard": {"lifeline/internal/crash lifeline/internal/identity " +
+		"lifeline/internal/statedir lifeline/procscan github.com/gofrs/flock", "the guard needs locks and the " +
+		"process table, no supervisor"},
+	"lifeline/internal/identity": {"", "the early tick links it, so it stays light"},
+	"lifeline/internal/statedir": {"", "the early tick links it, so it stays light"},
+	"lifeline/internal/tick": {"lifeline/internal/identity lifeline/internal/statedir",
+		"its init has to run before those of heavy packages"},
+	"lifeline/internal/process": {"lifeline/procscan lifeline/internal/process/launch lifeline/internal/crash",
+		"starting and ending processes knows no names"},
 	"lifeline/internal/process/launch": {"", "its init becomes the command, so it stays light"},
-	"lifeline/internal/supervisor":     {"lifeline/internal/guard lifeline/internal/journal lifeline/internal/probe lifeline/internal/process lifeline/internal/crash lifeline/internal/sdnotify lifeline/procscan", "the loop starts workers under the hold of the guard; it takes no lock"},
-	"lifeline/internal/logger":         {"lifeline/internal/journal lifeline/internal/process lifeline/internal/logger/output lifeline/procscan", "the log process outlives lifeline and knows no guard"},
-	"lifeline/internal/logger/output":  {"", "files and rotation alone"},
-	"lifeline/internal/journal":        {"lifeline/internal/statedir", "files alone, and whom their directory lets read"},
-	"lifeline/internal/sdnotify":       {"", "the protocol alone"},
-	"lifeline/internal/probe":          {"", "plain sockets alone: an HTTP client would make every tick dearer"},
-	"lifeline/internal/healthcheck":    {"", "the second program's HTTP client"},
+	"lifeline/internal/supervisor": {"lifeline/internal/guard lifeline/internal/journal lifeline/internal/probe " +
+		"lifeline/internal/process lifeline/internal/crash lifeline/internal/sdnotify lifeline/procscan", "the loop starts workers under the hold of the guard; it takes no lock"},
+	"lifeline/internal/logger": {"lifeline/internal/journal lifeline/internal/process " +
+		"lifeline/internal/logger/output lifeline/procscan", "the log process outlives lifeline and knows no guard"},
+	"lifeline/internal/logger/output": {"", "files and rotation alone"},
+	"lifeline/internal/journal": {"lifeline/internal/statedir",
+		"files alone, and whom their directory lets read"},
+	"lifeline/internal/sdnotify":    {"", "the protocol alone"},
+	"lifeline/internal/probe":       {"", "plain sockets alone: an HTTP client would make every tick dearer"},
+	"lifeline/internal/healthcheck": {"", "the second program's HTTP client"},
 
-	"lifeline/internal/cluster/address":              {"", "what may be shown of an engine's address"},
-	"lifeline/internal/cluster":                      {"lifeline/internal/cluster/address lifeline/internal/process lifeline/procscan", "lifeline's side of the lease links no network client"},
-	"lifeline/cmd/lifeline-remote/internal/node":     {"lifeline/internal/cluster lifeline/internal/cluster/address lifeline/internal/cluster/engine lifeline/cmd/lifeline-remote/internal/etcd lifeline/cmd/lifeline-remote/internal/postgres lifeline/internal/healthcheck lifeline/internal/journal lifeline/internal/process lifeline/internal/release lifeline/procscan github.com/adhocore/gronx", "the second program: everything that speaks to a network"},
-	"lifeline/internal/cluster/engine":               {"", "what an engine has to do"},
-	"lifeline/cmd/lifeline-remote/internal/etcd":     {"lifeline/internal/cluster/address lifeline/internal/cluster/engine go.etcd.io/etcd/api/v3/etcdserverpb go.etcd.io/etcd/api/v3/mvccpb go.etcd.io/etcd/api/v3/v3rpc/rpctypes go.etcd.io/etcd/client/v3 go.etcd.io/etcd/client/v3/namespace go.uber.org/zap google.golang.org/grpc google.golang.org/grpc/codes google.golang.org/grpc/status google.golang.org/grpc/backoff google.golang.org/grpc/keepalive google.golang.org/grpc/connectivity google.golang.org/grpc/credentials google.golang.org/grpc/resolver", "the engine's own client"},
-	"lifeline/cmd/lifeline-remote/internal/postgres": {"lifeline/internal/cluster/address lifeline/internal/cluster/engine github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype", "the engine's own client"},
-	"lifeline/internal/cluster/enginetest":           {"lifeline/internal/cluster/engine lifeline/proof/engine lifeline/proof/need", "one conformance test for every engine"},
-	"lifeline/cmd/lifeline-remote":                   {"lifeline/cmd/lifeline-remote/internal/node", "main only calls node.Main"},
-	"lifeline/packaging/modulepath":                  {"", "text in, text out"},
-	"lifeline/packaging/man":                         {"lifeline/tasks", "the manual is printed from the options table"},
-	"lifeline/docs/record":                           {"lifeline/proof/build lifeline/proof/engine", "records the program from outside"},
+	"lifeline/internal/cluster/address": {"", "what may be shown of an engine's address"},
+	"lifeline/internal/cluster": {"lifeline/internal/cluster/address lifeline/internal/process " +
+		"lifeline/procscan", "lifeline's side of the lease links no network client"},
+	"lifeline/cmd/lifeline-remote/internal/node": {"lifeline/internal/cluster lifeline/internal/cluster/address " +
+		"lifeline/internal/cluster/engine lifeline/cmd/lifeline-remote/internal/etcd " +
+		"lifeline/cmd/lifeline-remote/internal/postgres lifeline/internal/healthcheck lifeline/internal/journal " +
+		"lifeline/internal/process lifeline/internal/release lifeline/procscan github.com/adhocore/gronx", "the second program: everything that speaks to a network"},
+	"lifeline/internal/cluster/engine": {"", "what an engine has to do"},
+	"lifeline/cmd/lifeline-remote/internal/etcd": {"lifeline/internal/cluster/address " +
+		"lifeline/internal/cluster/engine go.etcd.io/etcd/api/v3/etcdserverpb go.etcd.io/etcd/api/v3/mvccpb " +
+		"go.etcd.io/etcd/api/v3/v3rpc/rpctypes go.etcd.io/etcd/client/v3 go.etcd.io/etcd/client/v3/namespace " +
+		"go.uber.org/zap google.golang.org/grpc google.golang.org/grpc/codes google.golang.org/grpc/status " +
+		"google.golang.org/grpc/backoff google.golang.org/grpc/keepalive google.golang.org/grpc/connectivity " +
+		"google.golang.org/grpc/credentials google.golang.org/grpc/resolver", "the engine's own client"},
+	"lifeline/cmd/lifeline-remote/internal/postgres": {"lifeline/internal/cluster/address " +
+		"lifeline/internal/cluster/engine github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn " +
+		"github.com/jackc/pgx/v5/pgtype", "the engine's own client"},
+	"lifeline/internal/cluster/enginetest": {"lifeline/internal/cluster/engine lifeline/proof/engine " +
+		"lifeline/proof/need", "one conformance test for every engine"},
+	"lifeline/cmd/lifeline-remote": {"lifeline/cmd/lifeline-remote/internal/node",
+		"main only calls node.Main"},
+	"lifeline/packaging/modulepath": {"", "text in, text out"},
+	"lifeline/packaging/man": {"lifeline/tasks",
+		"the manual is printed from the options table"},
+	"lifeline/docs/record": {"lifeline/proof/build lifeline/proof/engine",
+		"records the program from outside"},
 }
 
 // neverLinked lists packages that would make every tick dearer.

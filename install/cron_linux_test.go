@@ -86,7 +86,8 @@ func TestRealCronStartsTheWords(t *testing.T) {
 	}
 
 	var output strings.Builder
-	cron := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", privateCron, "sh", dir)
+	cron := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
+		privateCron, "sh", dir)
 	cron.Stdout, cron.Stderr = &output, &output
 	// A test run that is killed takes its cron with it. The signal comes when the
 	// thread that started cron ends, so the thread must stay.

@@ -32,7 +32,8 @@ type CronD struct {
 
 // Edit reads name's file, lets change make the new text, and writes it. Two
 // lifelines wait for each other. It returns the two texts.
-func (d CronD) Edit(ctx context.Context, name string, change func(text string) (string, error)) (old, new string, err error) {
+func (d CronD) Edit(ctx context.Context, name string, change func(text string) (string, error)) (old,
+	new string, err error) {
 	unlock, err := lock(ctx, d.Lock)
 	if err != nil {
 		return "", "", fmt.Errorf("cannot change the system crontab of %q: %w", name, err)
@@ -59,7 +60,8 @@ func (d CronD) Path(name string) (string, error) {
 	}
 	file := "lifeline-" + strings.NewReplacer("_", "__", ".", "_d", ":", "_c", "@", "_a", "+", "_p").Replace(name)
 	if len(file) > 255 {
-		return "", fmt.Errorf("cannot make a file for %q: its name would have %d characters, and 255 is the limit: choose "+
+		return "", fmt.Errorf("cannot make a file for %q: its name would have %d characters, and 255 "+
+			"is the limit: choose "+
 			"a shorter name", name, len(file))
 	}
 	dir := d.Dir
@@ -86,7 +88,8 @@ func (d CronD) Read(name string) (string, error) {
 // AddSystem is Add for the text of a file in /etc/cron.d. e.User must be set.
 func AddSystem(text string, e Entry) (string, error) {
 	if e.User == "" {
-		return "", fmt.Errorf("cannot write a system crontab for %q: each line there names a user, and none is given", e.Name)
+		return "", fmt.Errorf("cannot write a system crontab for %q: each line there names a user, and none is given",
+			e.Name)
 	}
 	if text == "" {
 		text = cronDHeader
@@ -134,7 +137,8 @@ func (d CronD) Write(name, text string) error {
 		err = writeFile(path, text)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot write %s: %w: is there a cron that reads this directory? The user's own crontab is the "+
+		return fmt.Errorf("cannot write %s: %w: is there a cron that reads this directory? The "+
+			"user's own crontab is the "+
 			"other way", path, err)
 	}
 	if err != nil {

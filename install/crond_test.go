@@ -80,7 +80,8 @@ func TestCronD(t *testing.T) {
 	e.User = "www-data"
 
 	old, new, err := addTo(d, e)
-	want := cronDHeader + strings.NewReplacer(" exec /usr/bin", " www-data exec /usr/bin", "uninstall web", "uninstall --cron-d web").Replace(webBlock)
+	want := cronDHeader + strings.NewReplacer(" exec /usr/bin", " www-data exec /usr/bin", "uninstall web",
+		"uninstall --cron-d web").Replace(webBlock)
 	if old != "" || new != want || err != nil {
 		t.Fatalf("%q, %q, %v", old, new, err)
 	}
@@ -103,7 +104,8 @@ func TestCronD(t *testing.T) {
 	}
 	text, err := d.Read("web")
 	line, found, findErr := Find(text, "web", SystemTable)
-	if err != nil || findErr != nil || !found || line.User != "www-data" || line.Environment["PATH"] != CronDPath || line.Environment["SHELL"] != "/bin/sh" {
+	if err != nil || findErr != nil || !found || line.User != "www-data" || line.Environment["PATH"] != CronDPath ||
+		line.Environment["SHELL"] != "/bin/sh" {
 		t.Errorf("%+v, %v, %v, %v", line, found, err, findErr)
 	}
 
@@ -113,7 +115,8 @@ func TestCronD(t *testing.T) {
 	}
 	e.Options = []string{"--respawn"}
 	old, new, err = addTo(d, e)
-	if err != nil || !strings.HasPrefix(new, "MAILTO=me\n") || !strings.Contains(new, "--respawn") || old != "MAILTO=me\n"+want {
+	if err != nil || !strings.HasPrefix(new, "MAILTO=me\n") || !strings.Contains(new, "--respawn") ||
+		old != "MAILTO=me\n"+want {
 		t.Errorf("%q, %q, %v", old, new, err)
 	}
 	if err := d.Write("web", new+"0 1 * * * root true\n"); err != nil {

@@ -60,9 +60,11 @@ func (c Crontab) Read(ctx context.Context) (string, error) {
 	exact, _, err := c.run(ctx, nil, "-e")
 	switch {
 	case err != nil:
-		return "", fmt.Errorf(`cannot read the crontab%s exactly: crontab -l may show a carriage return as \r, and with the editor cat: %w`, c.of(), err)
+		return "", fmt.Errorf(`cannot read the crontab%s exactly: crontab -l may show a carriage return as \r, and with the editor cat: %w`,
+			c.of(), err)
 	case exact != text && shownControls.Replace(exact) != text:
-		return "", fmt.Errorf("cannot read the crontab%s exactly: crontab -l and crontab -e show different texts: take \\r "+
+		return "", fmt.Errorf("cannot read the crontab%s exactly: crontab -l and crontab -e show "+
+			"different texts: take \\r "+
 			"and \\b out of it by hand, or try again", c.of())
 	}
 	return exact, nil
@@ -126,7 +128,8 @@ func (c Crontab) Write(ctx context.Context, old, new string) error {
 	}
 	kept, err := keep(old)
 	if err != nil {
-		return fmt.Errorf("cannot write the crontab%s: cannot keep a copy of it first, so nothing was written: %w", c.of(),
+		return fmt.Errorf("cannot write the crontab%s: cannot keep a copy of it first, so nothing was written: %w",
+			c.of(),
 			err)
 	}
 	err = c.replace(ctx, old, new)

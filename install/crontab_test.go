@@ -57,7 +57,8 @@ func TestAFailedWriteLosesNothing(t *testing.T) {
 		parts []string
 		keeps bool
 	}{
-		"refused":        {`echo "errors in crontab file" >&2; exit 1`, []string{"errors in crontab file", "exit status 1", "unchanged"}, false},
+		"refused": {`echo "errors in crontab file" >&2; exit 1`,
+			[]string{"errors in crontab file", "exit status 1", "unchanged"}, false},
 		"midway":         {`head -c 5 >"$tab"; exit 1`, []string{"exit status 1", "damaged"}, true},
 		"cut, no error":  {`head -c 5 >"$tab"`, []string{"reported success", "damaged"}, true},
 		"nothing done":   {`cat >/dev/null`, []string{"reported success", "unchanged"}, false},
@@ -156,11 +157,15 @@ func TestReadFails(t *testing.T) {
 		script string
 		parts  []string
 	}{
-		"denied":           {`echo "You (web) are not allowed to use this program" >&2; exit 1`, []string{"not allowed", "crontab"}},
-		"half an answer":   {`echo a; echo "no crontab for x" >&2; exit 1`, []string{"exit status 1"}},
-		"no spool":         {`echo "crontab: can't change directory to '/var/spool/cron/crontabs': No such file or directory" >&2; exit 1`, []string{"No such file"}},
-		"no editor":        {`case $1 in -l) printf 'a\\r\n';; *) echo "no terminal" >&2; exit 1;; esac`, []string{`\r`, "exactly", "no terminal"}},
-		"unrelated editor": {`case $1 in -l) printf 'a\\r\n';; *) echo "editing";; esac`, []string{"exactly", "by hand"}},
+		"denied": {`echo "You (web) are not allowed to use this program" >&2; exit 1`,
+			[]string{"not allowed", "crontab"}},
+		"half an answer": {`echo a; echo "no crontab for x" >&2; exit 1`, []string{"exit status 1"}},
+		"no spool": {`echo "crontab: can't change directory to '/var/spool/cron/crontabs': No such file or directory" >&2; exit 1`,
+			[]string{"No such file"}},
+		"no editor": {`case $1 in -l) printf 'a\\r\n';; *) echo "no terminal" >&2; exit 1;; esac`,
+			[]string{`\r`, "exactly", "no terminal"}},
+		"unrelated editor": {`case $1 in -l) printf 'a\\r\n';; *) echo "editing";; esac`,
+			[]string{"exactly", "by hand"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +182,8 @@ func TestReadFails(t *testing.T) {
 }
 
 func TestNoCrontabIsEmpty(t *testing.T) {
-	for _, message := range []string{"no crontab for web", "crontab: no crontab for web", "crontab: can't open 'web': No such file or directory"} {
+	for _, message := range []string{"no crontab for web", "crontab: no crontab for web",
+		"crontab: can't open 'web': No such file or directory"} {
 		program := filepath.Join(t.TempDir(), "crontab")
 		if err := os.WriteFile(program, []byte("#!/bin/sh\necho \""+message+"\" >&2; exit 1\n"), 0o755); err != nil {
 			t.Fatal(err)
@@ -245,7 +251,8 @@ func TestRealCrontab(t *testing.T) {
 		t.Fatal(found, err)
 	}
 	write(after, rest)
-	if spool, err := os.ReadFile("/var/spool/cron/crontabs/" + c.User); err == nil && !bytes.HasSuffix(spool, []byte("\n"+before)) {
+	if spool, err := os.ReadFile("/var/spool/cron/crontabs/" + c.User); err == nil &&
+		!bytes.HasSuffix(spool, []byte("\n"+before)) {
 		t.Errorf("the spool file holds %q", spool)
 	}
 
@@ -318,7 +325,8 @@ func TestManyAtOnce(t *testing.T) {
 // crontab -e.
 func TestAnotherProgramWrites(t *testing.T) {
 	// Another program writes during the first write.
-	c, tab := fakeCrontab(t, "# mine\n", `cat >"$tab"; [ -e "$tab.once" ] || { echo "# theirs" >"$tab"; : >"$tab.once"; }`)
+	c, tab := fakeCrontab(t, "# mine\n",
+		`cat >"$tab"; [ -e "$tab.once" ] || { echo "# theirs" >"$tab"; : >"$tab.once"; }`)
 	old, new, err := c.Edit(t.Context(), func(text string) (string, error) { return Add(text, web()) })
 	if err != nil || old != "# mine\n" || new != "# theirs\n"+webBlock {
 		t.Errorf("%q, %q, %v", old, new, err)

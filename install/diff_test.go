@@ -14,13 +14,16 @@ import (
 func TestDiff(t *testing.T) {
 	const head = "--- crontab\n+++ crontab\n"
 	tests := map[string]struct{ old, new, want string }{
-		"same":         {"a\n", "a\n", ""},
-		"first":        {"", "a\nb\n", head + "@@ -0,0 +1,2 @@\n+a\n+b\n"},
-		"last":         {"a\n", "", head + "@@ -1,1 +0,0 @@\n-a\n"},
-		"context":      {"1\n2\n3\n4\n5\n", "1\n2\n3\n4\n5\n6\n", head + "@@ -3,3 +3,4 @@\n 3\n 4\n 5\n+6\n"},
-		"middle":       {"1\n2\n3\n4\nx\n5\n6\n7\n8\n", "1\n2\n3\n4\ny\n5\n6\n7\n8\n", head + "@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-x\n+y\n 5\n 6\n 7\n"},
-		"two hunks":    {"x\n1\n2\n3\n4\n5\n6\n7\nx\n", "1\n2\n3\n4\n5\n6\n7\n", head + "@@ -1,4 +1,3 @@\n-x\n 1\n 2\n 3\n@@ -6,4 +5,3 @@\n 5\n 6\n 7\n-x\n"},
-		"near":         {"x\n1\n2\n3\n4\n5\n6\nx\n", "1\n2\n3\n4\n5\n6\n", head + "@@ -1,8 +1,6 @@\n-x\n 1\n 2\n 3\n 4\n 5\n 6\n-x\n"},
+		"same":    {"a\n", "a\n", ""},
+		"first":   {"", "a\nb\n", head + "@@ -0,0 +1,2 @@\n+a\n+b\n"},
+		"last":    {"a\n", "", head + "@@ -1,1 +0,0 @@\n-a\n"},
+		"context": {"1\n2\n3\n4\n5\n", "1\n2\n3\n4\n5\n6\n", head + "@@ -3,3 +3,4 @@\n 3\n 4\n 5\n+6\n"},
+		"middle": {"1\n2\n3\n4\nx\n5\n6\n7\n8\n", "1\n2\n3\n4\ny\n5\n6\n7\n8\n",
+			head + "@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-x\n+y\n 5\n 6\n 7\n"},
+		"two hunks": {"x\n1\n2\n3\n4\n5\n6\n7\nx\n", "1\n2\n3\n4\n5\n6\n7\n",
+			head + "@@ -1,4 +1,3 @@\n-x\n 1\n 2\n 3\n@@ -6,4 +5,3 @@\n 5\n 6\n 7\n-x\n"},
+		"near": {"x\n1\n2\n3\n4\n5\n6\nx\n", "1\n2\n3\n4\n5\n6\n",
+			head + "@@ -1,8 +1,6 @@\n-x\n 1\n 2\n 3\n 4\n 5\n 6\n-x\n"},
 		"no newline":   {"a", "a\nb\n", head + "@@ -1,1 +1,2 @@\n-a\n\\ No newline at end of file\n+a\n+b\n"},
 		"bytes, CR":    {"\xff\r\n", "\xff\n", head + "@@ -1,1 +1,1 @@\n-\xff\r\n+\xff\n"},
 		"moved inside": {"a\nb\nc\n", "c\na\nb\n", head + "@@ -1,3 +1,3 @@\n+c\n a\n b\n-c\n"},

@@ -102,7 +102,8 @@ func TestCheckFile(t *testing.T) {
 // Entries reads lines in which other tools wrap lifeline.
 func TestEntriesOfOtherTools(t *testing.T) {
 	for command, want := range map[string]Line{
-		`/bin/bash -l -c 'cd /srv/app && lifeline web -- bin/serve'`:                 {Dir: "/srv/app", Before: "/bin/bash -l -c"},
+		`/bin/bash -l -c 'cd /srv/app && lifeline web -- bin/serve'`: {Dir: "/srv/app",
+			Before: "/bin/bash -l -c"},
 		`cd /srv && bash -lc "RAILS_ENV=production lifeline --respawn web -- x"`:     {Dir: "/srv", Before: "bash -lc"},
 		`env A=b nice -n 5 lifeline web -- x`:                                        {Before: "env A=b nice -n 5"},
 		`sh -c 'sudo -u app lifeline web -- x'`:                                      {Before: "sh -c sudo -u app"},

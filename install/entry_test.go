@@ -10,13 +10,23 @@ func TestAddWritesTheLines(t *testing.T) {
 		change func(*Entry)
 		want   []string
 	}{
-		"plain":     {func(e *Entry) {}, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve", "* * * * * exec /usr/bin/lifeline web -- /srv/serve"}},
-		"options":   {func(e *Entry) { e.Options = []string{"--chdir", "/my dir"} }, []string{"@reboot exec /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve", "* * * * * exec /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve"}},
-		"schedule":  {func(e *Entry) { e.Schedule = " */5\t* * * mon " }, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve", "*/5 * * * 1 exec /usr/bin/lifeline web -- /srv/serve"}},
-		"no reboot": {func(e *Entry) { e.Reboot = false }, []string{"* * * * * exec /usr/bin/lifeline web -- /srv/serve"}},
-		"reboot":    {func(e *Entry) { e.Schedule = "@reboot" }, []string{"@reboot exec /usr/bin/lifeline web -- /srv/serve"}},
-		"user":      {func(e *Entry) { e.User = "www-data"; e.Reboot = false }, []string{"* * * * * www-data exec /usr/bin/lifeline web -- /srv/serve"}},
-		"percent":   {func(e *Entry) { e.Command = []string{"date", "+%F %T"}; e.Reboot = false }, []string{`* * * * * exec /usr/bin/lifeline web -- date +\%'F '\%T`}},
+		"plain": {func(e *Entry) {},
+			[]string{"@reboot exec /usr/bin/lifeline web -- /srv/serve",
+				"* * * * * exec /usr/bin/lifeline web -- /srv/serve"}},
+		"options": {func(e *Entry) { e.Options = []string{"--chdir", "/my dir"} },
+			[]string{"@reboot exec /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve",
+				"* * * * * exec /usr/bin/lifeline --chdir '/my dir' web -- /srv/serve"}},
+		"schedule": {func(e *Entry) { e.Schedule = " */5\t* * * mon " },
+			[]string{"@reboot exec /usr/bin/lifeline web -- /srv/serve",
+				"*/5 * * * 1 exec /usr/bin/lifeline web -- /srv/serve"}},
+		"no reboot": {func(e *Entry) { e.Reboot = false },
+			[]string{"* * * * * exec /usr/bin/lifeline web -- /srv/serve"}},
+		"reboot": {func(e *Entry) { e.Schedule = "@reboot" },
+			[]string{"@reboot exec /usr/bin/lifeline web -- /srv/serve"}},
+		"user": {func(e *Entry) { e.User = "www-data"; e.Reboot = false },
+			[]string{"* * * * * www-data exec /usr/bin/lifeline web -- /srv/serve"}},
+		"percent": {func(e *Entry) { e.Command = []string{"date", "+%F %T"}; e.Reboot = false },
+			[]string{`* * * * * exec /usr/bin/lifeline web -- date +\%'F '\%T`}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -39,17 +49,18 @@ func TestAddRefuses(t *testing.T) {
 		change func(*Entry)
 		parts  []string
 	}{
-		"name":          {func(e *Entry) { e.Name = "a/b" }, []string{`"a/b"`, "letters, digits"}},
-		"long name":     {func(e *Entry) { e.Name = strings.Repeat("a", 129) }, []string{"128"}},
-		"binary":        {func(e *Entry) { e.Binary = "bin/lifeline" }, []string{`"bin/lifeline"`, "begins with /"}},
-		"no command":    {func(e *Entry) { e.Command = nil }, []string{"no command"}},
-		"newline":       {func(e *Entry) { e.Command = []string{"sh", "-c", "a\nb"} }, []string{"newline", "script"}},
-		"NUL":           {func(e *Entry) { e.Command = []string{"a\x00b"} }, []string{"NUL"}},
-		"dashes":        {func(e *Entry) { e.Options = []string{"--"} }, []string{"--"}},
-		"user":          {func(e *Entry) { e.User = "a b" }, []string{`"a b"`, "login name"}},
-		"schedule":      {func(e *Entry) { e.Schedule = "61 * * * *" }, []string{"minute", "0 to 59"}},
-		"long command":  {func(e *Entry) { e.Command = []string{strings.Repeat("a", 998)} }, []string{"998", "script"}},
-		"long, escaped": {func(e *Entry) { e.Command = []string{strings.Repeat("%", 490)} }, []string{"1010 bytes", "script"}},
+		"name":         {func(e *Entry) { e.Name = "a/b" }, []string{`"a/b"`, "letters, digits"}},
+		"long name":    {func(e *Entry) { e.Name = strings.Repeat("a", 129) }, []string{"128"}},
+		"binary":       {func(e *Entry) { e.Binary = "bin/lifeline" }, []string{`"bin/lifeline"`, "begins with /"}},
+		"no command":   {func(e *Entry) { e.Command = nil }, []string{"no command"}},
+		"newline":      {func(e *Entry) { e.Command = []string{"sh", "-c", "a\nb"} }, []string{"newline", "script"}},
+		"NUL":          {func(e *Entry) { e.Command = []string{"a\x00b"} }, []string{"NUL"}},
+		"dashes":       {func(e *Entry) { e.Options = []string{"--"} }, []string{"--"}},
+		"user":         {func(e *Entry) { e.User = "a b" }, []string{`"a b"`, "login name"}},
+		"schedule":     {func(e *Entry) { e.Schedule = "61 * * * *" }, []string{"minute", "0 to 59"}},
+		"long command": {func(e *Entry) { e.Command = []string{strings.Repeat("a", 998)} }, []string{"998", "script"}},
+		"long, escaped": {func(e *Entry) { e.Command = []string{strings.Repeat("%", 490)} },
+			[]string{"1010 bytes", "script"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -69,18 +80,22 @@ func TestAddKeepsEverythingElse(t *testing.T) {
 	joined := strings.Replace(webBlock, "web end\n", "web end -- the newline above the block belongs to it\n", 1)
 	older := strings.ReplaceAll(webBlock, "/srv/serve", "/old # by hand\n* * * * * more")
 	tests := map[string]struct{ before, want string }{
-		"empty":               {"", webBlock},
-		"appended":            {"MAILTO=me\n\n0 1 * * * x\n", "MAILTO=me\n\n0 1 * * * x\n" + webBlock},
-		"no final newline":    {"0 1 * * * x", "0 1 * * * x\n" + joined},
-		"CRLF, bytes, tabs":   {"# \xff\xfe\r\n0\t1 * * * x\r\n\r\n", "# \xff\xfe\r\n0\t1 * * * x\r\n\r\n" + webBlock},
-		"in place":            {"a\r\n" + older + "b", "a\r\n" + webBlock + "b"},
-		"in place, joined":    {"a\n" + joined, "a\n" + joined},
-		"copies":              {"a\n" + older + "b\n" + older + older + "c\n", "a\n" + webBlock + "b\nc\n"},
-		"markers with CRLF":   {"a\r\n" + strings.ReplaceAll(older, "\n", "\r\n") + "b\r\n", "a\r\n" + webBlock + "b\r\n"},
-		"block at the end":    {"a\n" + strings.TrimSuffix(webBlock, "\n"), "a\n" + webBlock},
-		"other names":         {app + strings.ReplaceAll(webBlock, "web", "web2") + strings.ReplaceAll(webBlock, "web", "web.x"), app + strings.ReplaceAll(webBlock, "web", "web2") + strings.ReplaceAll(webBlock, "web", "web.x") + webBlock},
-		"a comment like ours": {"# lifeline web begins at six\n# lifeline web end of story\n", "# lifeline web begins at six\n# lifeline web end of story\n" + webBlock},
-		"another broken one":  {"# lifeline app begin\n", "# lifeline app begin\n" + webBlock},
+		"empty":             {"", webBlock},
+		"appended":          {"MAILTO=me\n\n0 1 * * * x\n", "MAILTO=me\n\n0 1 * * * x\n" + webBlock},
+		"no final newline":  {"0 1 * * * x", "0 1 * * * x\n" + joined},
+		"CRLF, bytes, tabs": {"# \xff\xfe\r\n0\t1 * * * x\r\n\r\n", "# \xff\xfe\r\n0\t1 * * * x\r\n\r\n" + webBlock},
+		"in place":          {"a\r\n" + older + "b", "a\r\n" + webBlock + "b"},
+		"in place, joined":  {"a\n" + joined, "a\n" + joined},
+		"copies":            {"a\n" + older + "b\n" + older + older + "c\n", "a\n" + webBlock + "b\nc\n"},
+		"markers with CRLF": {"a\r\n" + strings.ReplaceAll(older, "\n", "\r\n") + "b\r\n",
+			"a\r\n" + webBlock + "b\r\n"},
+		"block at the end": {"a\n" + strings.TrimSuffix(webBlock, "\n"), "a\n" + webBlock},
+		"other names": {app + strings.ReplaceAll(webBlock, "web", "web2") + strings.ReplaceAll(webBlock, "web",
+			"web.x"), app + strings.ReplaceAll(webBlock, "web", "web2") +
+			strings.ReplaceAll(webBlock, "web", "web.x") + webBlock},
+		"a comment like ours": {"# lifeline web begins at six\n# lifeline web end of story\n",
+			"# lifeline web begins at six\n# lifeline web end of story\n" + webBlock},
+		"another broken one": {"# lifeline app begin\n", "# lifeline app begin\n" + webBlock},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -103,12 +118,14 @@ func TestBrokenMarkersAreLeftAlone(t *testing.T) {
 		text  string
 		parts []string
 	}{
-		"no end":         {"a\n# lifeline web begin\nb\n", []string{"line 2", `"end" marker`}},
-		"no begin":       {"# lifeline web end\nb\n", []string{"line 1", `"begin" marker`}},
-		"begin twice":    {"# lifeline web begin\n# lifeline web begin\n# lifeline web end\n", []string{"line 1"}},
-		"end twice":      {webBlock + "# lifeline web end\n", []string{"line 5"}},
-		"another inside": {"# lifeline web begin\n# lifeline app begin\n# lifeline app end\n# lifeline web end\n", []string{"line 1"}},
-		"interleaved":    {"# lifeline app begin\n# lifeline web begin\n# lifeline app end\n# lifeline web end\n", []string{"line 2"}},
+		"no end":      {"a\n# lifeline web begin\nb\n", []string{"line 2", `"end" marker`}},
+		"no begin":    {"# lifeline web end\nb\n", []string{"line 1", `"begin" marker`}},
+		"begin twice": {"# lifeline web begin\n# lifeline web begin\n# lifeline web end\n", []string{"line 1"}},
+		"end twice":   {webBlock + "# lifeline web end\n", []string{"line 5"}},
+		"another inside": {"# lifeline web begin\n# lifeline app begin\n# lifeline app end\n# lifeline web end\n",
+			[]string{"line 1"}},
+		"interleaved": {"# lifeline app begin\n# lifeline web begin\n# lifeline app end\n# lifeline web end\n",
+			[]string{"line 2"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -150,8 +167,10 @@ func TestRemove(t *testing.T) {
 // After blocks are added and removed in any order, the crontab is byte for byte what it
 // was.
 func TestBlocksGoInAnyOrder(t *testing.T) {
-	orders := [][]string{{"a", "b", "c"}, {"a", "c", "b"}, {"b", "a", "c"}, {"b", "c", "a"}, {"c", "a", "b"}, {"c", "b", "a"}}
-	for _, text := range []string{"", "0 1 * * * x", "0 1 * * * x\n", "x\r\n\r\ny", "\n", "# lifeline d begin", "# lifeline d begin\n# lifeline d end"} {
+	orders := [][]string{{"a", "b", "c"}, {"a", "c", "b"}, {"b", "a", "c"}, {"b", "c", "a"},
+		{"c", "a", "b"}, {"c", "b", "a"}}
+	for _, text := range []string{"", "0 1 * * * x", "0 1 * * * x\n", "x\r\n\r\ny", "\n", "# lifeline d begin",
+		"# lifeline d begin\n# lifeline d end"} {
 		for _, come := range orders {
 			for _, goes := range orders {
 				got, err := text, error(nil)
@@ -179,18 +198,20 @@ func TestBlocksGoInAnyOrder(t *testing.T) {
 func TestANewlineThatIsNeededStays(t *testing.T) {
 	block := func(name string) string { return strings.ReplaceAll(webBlock, "web", name) }
 	joined := func(name string) string {
-		return strings.Replace(block(name), name+" end\n", name+" end -- the newline above the block belongs to it\n", 1)
+		return strings.Replace(block(name), name+" end\n",
+			name+" end -- the newline above the block belongs to it\n", 1)
 	}
 	for before, want := range map[string]string{
-		"x\n" + joined("web") + "y\n":                                           "x\ny\n",
-		"x\n" + joined("web") + "y":                                             "x\ny",
-		"x\n" + joined("web") + block("b"):                                      "x\n" + joined("b"),
-		"x\n" + joined("web") + block("b") + "y":                                "x\n" + joined("b") + "y",
-		"x\n" + joined("web") + "\n" + block("b"):                               "x\n\n" + block("b"),
-		"x\n" + joined("web") + webBlock + block("b"):                           "x\n" + joined("b"),
-		"x\n" + joined("web") + webBlock:                                        "x",
-		"x\n" + joined("web") + "# lifeline b begin\n":                          "x\n# lifeline b begin\n",
-		"x\r\n" + joined("web") + "# lifeline b begin\r\n# lifeline b end \r\n": "x\r\n# lifeline b begin\r\n# lifeline b end -- the newline above the block belongs to it \r\n",
+		"x\n" + joined("web") + "y\n":                  "x\ny\n",
+		"x\n" + joined("web") + "y":                    "x\ny",
+		"x\n" + joined("web") + block("b"):             "x\n" + joined("b"),
+		"x\n" + joined("web") + block("b") + "y":       "x\n" + joined("b") + "y",
+		"x\n" + joined("web") + "\n" + block("b"):      "x\n\n" + block("b"),
+		"x\n" + joined("web") + webBlock + block("b"):  "x\n" + joined("b"),
+		"x\n" + joined("web") + webBlock:               "x",
+		"x\n" + joined("web") + "# lifeline b begin\n": "x\n# lifeline b begin\n",
+		"x\r\n" + joined("web") + "# lifeline b begin\r\n# lifeline b end \r\n": "x\r\n# lifeline b begin\r\n# " +
+			"lifeline b end -- the newline above the block belongs to it \r\n",
 	} {
 		if got, found, err := Remove(before, "web"); got != want || !found || err != nil {
 			t.Errorf("%q\nbecame %q\nnot    %q (%v)", before, got, want, err)

@@ -252,7 +252,8 @@ func fromFlock(i Imported, words []word) (Imported, bool) {
 			continue
 		}
 		var next word
-		if slices.Contains([]string{"-w", "--wait", "--timeout", "-E", "--conflict-exit-code", "-c", "--command"}, text) &&
+		if slices.Contains([]string{"-w", "--wait", "--timeout", "-E", "--conflict-exit-code", "-c", "--command"},
+			text) &&
 			n+1 < len(words) {
 			n++
 			next = words[n]

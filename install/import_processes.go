@@ -113,7 +113,8 @@ func importSupervisord(text string) []Imported {
 				}
 			case "autostart":
 				if value == "false" {
-					i.Missing = append(i.Missing, "autostart=false: cron starts it; lifeline disable "+i.Name+" keeps it down")
+					i.Missing = append(i.Missing,
+						"autostart=false: cron starts it; lifeline disable "+i.Name+" keeps it down")
 				}
 			case "startsecs", "startretries", "priority", "redirect_stderr", "process_name", "stopasgroup", "killasgroup",
 				"stderr_logfile_maxbytes", "stderr_logfile_backups":
@@ -166,7 +167,8 @@ func importPM2(text, dir string) ([]Imported, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read pm2's ecosystem file: %w; give it as JSON: "+asJSON, err, "ecosystem.config.js")
+		return nil, fmt.Errorf("cannot read pm2's ecosystem file: %w; give it as JSON: "+asJSON, err,
+			"ecosystem.config.js")
 	}
 	var found []Imported
 	for _, app := range file.Apps {
@@ -194,7 +196,8 @@ func fromPM2(app map[string]any, dir string) (i Imported, ok bool) {
 	i = Imported{Name: nameFrom(name), Options: []string{"--chdir", cwd}}
 	interpreter := text("interpreter")
 	ext, isOwn := path.Ext(scriptFile), strings.Contains(scriptFile, "/") && !filepath.IsAbs(scriptFile)
-	if isJS := slices.Contains([]string{".js", ".cjs", ".mjs"}, ext); interpreter == "" && (isJS || ext == "" && isOwn) {
+	if isJS := slices.Contains([]string{".js", ".cjs", ".mjs"}, ext); interpreter == "" &&
+		(isJS || ext == "" && isOwn) {
 		interpreter = "node"
 	}
 	if interpreter != "" && interpreter != "none" {
@@ -222,7 +225,8 @@ func fromPM2(app map[string]any, dir string) (i Imported, ok bool) {
 			}
 		case "instances":
 			if value != "1" {
-				i.Missing = append(i.Missing, fmt.Sprintf("instances %s: one name for each, or a server that forks", value))
+				i.Missing = append(i.Missing,
+					fmt.Sprintf("instances %s: one name for each, or a server that forks", value))
 			}
 		case "max_memory_restart":
 			i.Options = append(i.Options, "--max-memory", value)

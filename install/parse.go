@@ -138,11 +138,14 @@ func Find(crontab, name string, kind Kind) (line Line, found bool, err error) {
 			line = l
 		}
 		if first.Dir != l.Dir || !slices.Equal(first.Options, l.Options) || !slices.Equal(first.Command, l.Command) {
-			return line, true, fmt.Errorf("cannot tell which line of the crontab is meant by %q: lines %d and %d start it in different ways: take one out (crontab -e), or give COMMAND on the command line, after --", name, first.Number, l.Number)
+			return line, true, fmt.Errorf("cannot tell which line of the crontab is meant by %q: lines %d and %d "+
+				"start it in different ways: take one out (crontab -e), or give COMMAND on the command line, after "+
+				"--", name, first.Number, l.Number)
 		}
 	}
 	if line.Problem != "" {
-		err = fmt.Errorf("cannot take the command of %q from line %d of the crontab: %s: give COMMAND on the command line, after --", name, line.Number, line.Problem)
+		err = fmt.Errorf("cannot take the command of %q from line %d of the crontab: %s: give COMMAND on the command "+
+			"line, after --", name, line.Number, line.Problem)
 	}
 	return line, found, err
 }
@@ -237,7 +240,8 @@ func readCommand(command string, kind Kind, inBlock bool) (Line, bool) {
 	case !slices.Equal(line.Argv, other.Argv) || line.Dir != other.Dir:
 		line.Problem = "two backslashes stand side by side, which Debian's cron turns into one and others don't"
 	case strings.HasSuffix(percent(command, false), "\r"):
-		line.Problem = "the line ends in a carriage return (an editor's CRLF), which cron hands on as part of the command"
+		line.Problem = "the line ends in a carriage return (an editor's CRLF), which cron hands on " +
+			"as part of the command"
 	case len(line.Command) == 0:
 		line.Problem = "no command follows the --"
 	case !validName().MatchString(line.Name):
@@ -325,7 +329,8 @@ func findLifeline(s script, inBlock bool) (Line, bool) {
 		}) {
 			before = append(before, raws(words[:at]))
 		}
-		line := Line{Name: words[dashes-1].text, Dir: dir, Before: strings.Join(before, " "), Problem: dirProblem, Environment: map[string]string{}}
+		line := Line{Name: words[dashes-1].text, Dir: dir, Before: strings.Join(before, " "), Problem: dirProblem,
+			Environment: map[string]string{}}
 		for _, w := range words[at:] {
 			line.Argv = append(line.Argv, w.text)
 			if w.shell != "" && line.Problem == "" {
@@ -354,8 +359,10 @@ func findLifeline(s script, inBlock bool) (Line, bool) {
 // /bin/bash -l -c 'cd /srv/app && …'. shell is what stands in front of the script.
 func shellScript(words []word) (script, shell string, ok bool) {
 	for i, w := range words {
-		if strings.HasPrefix(w.raw, "-") && !strings.HasPrefix(w.raw, "--") && strings.HasSuffix(w.raw, "c") && i > 0 && i+1 < len(words) &&
-			words[i+1].shell == "" && slices.ContainsFunc(words[:i], func(w word) bool { return slices.Contains(scriptShells, path.Base(w.text)) }) {
+		if strings.HasPrefix(w.raw, "-") && !strings.HasPrefix(w.raw, "--") && strings.HasSuffix(w.raw, "c") &&
+			i > 0 && i+1 < len(words) &&
+			words[i+1].shell == "" && slices.ContainsFunc(words[:i],
+			func(w word) bool { return slices.Contains(scriptShells, path.Base(w.text)) }) {
 			return words[i+1].text, raws(words[:i+1]), true
 		}
 	}

@@ -20,8 +20,9 @@ var fields = []field{
 	{name: "minute", min: 0, max: 59},
 	{name: "hour", min: 0, max: 23},
 	{name: "day of month", min: 1, max: 31},
-	{name: "month", min: 1, max: 12, names: []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
-		"nov", "dec"}},
+	{name: "month", min: 1, max: 12,
+		names: []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
+			"nov", "dec"}},
 	// 7 is Sunday too.
 	{name: "day of week", min: 0, max: 7, names: []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}},
 }
@@ -38,7 +39,8 @@ func parseSchedule(schedule string) (string, error) {
 		if slices.Contains(scheduleWords, columns[0]) {
 			return columns[0], nil
 		}
-		return "", fmt.Errorf("%q is not a schedule that cron knows: use one of %s, or five fields such as %q", columns[0],
+		return "", fmt.Errorf("%q is not a schedule that cron knows: use one of %s, or five fields such as %q",
+			columns[0],
 			strings.Join(scheduleWords, " "), "*/5 * * * *")
 	}
 	if len(columns) != len(fields) {
@@ -46,7 +48,8 @@ func parseSchedule(schedule string) (string, error) {
 		if len(columns) == 1 {
 			noun = "field"
 		}
-		return "", fmt.Errorf("the schedule %q has %d %s: it needs five, minute hour day-of-month month day-of-week, such "+
+		return "", fmt.Errorf("the schedule %q has %d %s: it needs five, minute hour day-of-month "+
+			"month day-of-week, such "+
 			"as %q",
 			schedule, len(columns), noun, "*/5 * * * *")
 	}
@@ -58,7 +61,8 @@ func parseSchedule(schedule string) (string, error) {
 		}
 	}
 	if !comes(columns[4], values[2], values[3]) {
-		return "", fmt.Errorf("the schedule %q never comes: none of its months has such a day; correct the day of month "+
+		return "", fmt.Errorf("the schedule %q never comes: none of its months has such a day; "+
+			"correct the day of month "+
 			"or the month", schedule)
 	}
 	columns[3], columns[4] = fields[3].numbers(columns[3]), sundayIsZero(fields[4].numbers(columns[4]))
@@ -130,7 +134,8 @@ func (f field) parse(column string) (values uint64, err error) {
 				return 0, err
 			}
 			if from > to {
-				return 0, fmt.Errorf("the range %s runs backwards, and cron would never start it: give two ranges, separated by "+
+				return 0, fmt.Errorf("the range %s runs backwards, and cron would never start it: give two "+
+					"ranges, separated by "+
 					"a comma, within %s", span, f.bounds())
 			}
 		default:
@@ -139,7 +144,8 @@ func (f field) parse(column string) (values uint64, err error) {
 			}
 			to = from
 			if stepped {
-				return 0, fmt.Errorf("a step needs * or a range before the /, as in */%s; the values are %s", step, f.bounds())
+				return 0, fmt.Errorf("a step needs * or a range before the /, as in */%s; the values are %s", step,
+					f.bounds())
 			}
 		}
 		if stepped {

@@ -48,7 +48,8 @@ echo root:x:0:0:root:/root:/bin/sh >etc/passwd; echo root:x:0: >etc/group`, root
 		t.Cleanup(server.Close)
 		fresh(t, root, "", "wget -qO- "+server.URL+"/"+version+"/get.sh | LIFELINE_URL="+server.URL+" sh -s "+version,
 			"crond -f -c /var/spool/cron/crontabs",
-			"rm -r ~/.local/bin/lifeline ~/.local/bin/lifeline-remote /run/lifeline /run/lifeline.crontab /var/lib/lifeline",
+			"rm -r ~/.local/bin/lifeline ~/.local/bin/lifeline-remote /run/lifeline "+
+				"/run/lifeline.crontab /var/lib/lifeline",
 			// Directories that a system has, and the file by which busybox's crontab notifies crond.
 			`^/root/.local\(/bin\)\?$\|^/run$\|^/var/lib$\|/cron.update$`)
 	})
@@ -76,7 +77,8 @@ func debian(t *testing.T) string {
 	cmd := exec.Command("mmdebstrap", "--quiet", "--variant=essential", "--include=cron", suite, made)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		need.NoError(t, fmt.Errorf("missing on this machine: a mirror of Debian's: %w: %s", err, out[max(0, len(out)-1000):]))
+		need.NoError(t, fmt.Errorf("missing on this machine: a mirror of Debian's: %w: %s", err,
+			out[max(0, len(out)-1000):]))
 	}
 	if err := os.Rename(made, root); err != nil && !errors.Is(err, fs.ErrExist) {
 		t.Fatal(err)
@@ -95,7 +97,8 @@ cd "$0/m"; shift 2; mount -t proc proc proc; mount -t tmpfs none dev
 mknod -m 666 dev/null c 1 3; mknod -m 666 dev/urandom c 1 9
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C "$@" chroot . sh /tmp/fresh.sh 2>&1`,
 		t.TempDir(), root, deb, "INSTALL="+install, "CRON="+cron, "REMOVE="+remove, "IGNORE="+ignore)
-	for _, want := range []string{"lifeline 0.", runtime.GOARCH, "cron has started it\n", "cron has started it again\n"} {
+	for _, want := range []string{"lifeline 0.", runtime.GOARCH, "cron has started it\n",
+		"cron has started it again\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it doesn't say %q", want)
 		}

@@ -25,11 +25,13 @@ func TestGet(t *testing.T) {
 	pack := func(files ...string) {
 		dir := t.TempDir()
 		for _, file := range files {
-			if err := os.WriteFile(filepath.Join(dir, file), []byte("#!/bin/sh\necho "+file+" 0.1.0\n"), 0o755); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, file),
+				[]byte("#!/bin/sh\necho "+file+" 0.1.0\n"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
-		run(t, nil, "sh", "-c", `mkdir -p "$1" && tar -czf "$1/$2" -C "$0" . && cd "$1" && sha256sum ./"$2" >SHA256SUMS`, dir, release, archive)
+		run(t, nil, "sh", "-c", `mkdir -p "$1" && tar -czf "$1/$2" -C "$0" . && cd "$1" && sha256sum ./"$2" >SHA256SUMS`,
+			dir, release, archive)
 	}
 	server := httptest.NewServer(http.FileServer(http.Dir(releases)))
 	defer server.Close()
@@ -37,7 +39,8 @@ func TestGet(t *testing.T) {
 	// only returns a PATH with these programs and those that get.sh always needs.
 	only := func(programs ...string) string {
 		dir := t.TempDir()
-		for _, p := range append(programs, "sh", "uname", "mktemp", "rm", "sed", "cut", "gzip", "tar", "mkdir", "cp", "chmod",
+		for _, p := range append(programs, "sh", "uname", "mktemp", "rm", "sed", "cut", "gzip", "tar",
+			"mkdir", "cp", "chmod",
 			"mv", "dd", "od", "tr") {
 			if err := os.Symlink(need.Program(t, p), filepath.Join(dir, p)); err != nil {
 				t.Fatal(err)

@@ -91,7 +91,8 @@ func (m machine) restore() {
 	if err != nil {
 		m.Fatal(err)
 	}
-	boot := regexp.MustCompile(`"boot":"([^"]+)"`).FindStringSubmatch(m.kept("state/" + fileOf(files, "web", ".state")))[1]
+	boot := regexp.MustCompile(`"boot":"([^"]+)"`).FindStringSubmatch(m.kept("state/" + fileOf(files,
+		"web", ".state")))[1]
 	for _, f := range files {
 		const before = "01234567-89ab-cdef-0123-456789abcdef"
 		text := strings.ReplaceAll(m.kept("state/"+f.Name()), `"boot":"`+boot, `"boot":"`+before)

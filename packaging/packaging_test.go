@@ -135,7 +135,8 @@ func TestSameCommitSameBytes(t *testing.T) {
 	args := []string{"-c", `umask 077; "$@"`, "sh", moved + "/packaging/release.sh", second}
 	run(t, other, "sh", append(args, systems...)...)
 	// An empty cache makes this build compile lifeline for this machine again.
-	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."), moved+"/packaging/dist.sh", third,
+	run(t, append(other, "GOCACHE="+filepath.Join(dir, "cache"), "PROGRAMS=lifeline=."),
+		moved+"/packaging/dist.sh", third,
 		"linux/"+runtime.GOARCH)
 
 	sums := func(dir string) string {
@@ -233,7 +234,8 @@ func otherPackages(t *testing.T, out string) {
 			continue
 		}
 		has := run(t, nil, "sh", "-c", list, files[0])
-		for _, want := range []string{"/usr/bin/lifeline", "/usr/bin/lifeline-remote", "/usr/share/man/man1/lifeline.1.gz",
+		for _, want := range []string{"/usr/bin/lifeline", "/usr/bin/lifeline-remote",
+			"/usr/share/man/man1/lifeline.1.gz",
 			"/usr/share/man/man1/lifeline-remote.1.gz", "/usr/share/doc/lifeline/copyright", "/usr/share/doc/lifeline/NOTICES",
 			"/usr/share/bash-completion/completions/lifeline", "/usr/share/fish/vendor_completions.d/lifeline.fish"} {
 			if !strings.Contains(has, want+"\n") {
@@ -257,7 +259,8 @@ func TestPackageComesAndGoes(t *testing.T) {
 	need.Root(t)
 	need.Programs(t, "dpkg", "dpkg-deb", "unshare", "chroot")
 	top := t.TempDir()
-	need.That(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount -t tmpfs none "$0" && cd "$0" && mkdir u w m && mount -t overlay overlay -o "lowerdir=/,upperdir=$0/u,workdir=$0/w" m`, top).Run() == nil, "the right to mount an overlay")
+	need.That(t, exec.Command("unshare", "--mount", "sh", "-ec", `mount -t tmpfs none "$0" && cd "$0" && mkdir u w m && mount -t overlay overlay -o "lowerdir=/,upperdir=$0/u,workdir=$0/w" m`, top).Run() == nil,
+		"the right to mount an overlay")
 	r := released(t)
 	version, err := os.ReadFile(r.out + "/share/VERSION")
 	if err != nil {

@@ -173,8 +173,10 @@ func writeRecord(top string, supervisor, worker pid.ID) error {
 	hash := fnv.New64a()
 	hash.Write([]byte(top + "/dir"))
 	record := changed(string(text), func(f []string) {
-		f[1], f[2], f[3] = strings.TrimSpace(string(boot)), fmt.Sprint(namespace.Ino), fmt.Sprintf("%012x", hash.Sum64()>>16)
-		f[5], f[6] = fmt.Sprintf("%d:%d", supervisor.PID, supervisor.Ticks), fmt.Sprintf("%d:%d", worker.PID, worker.Ticks)
+		f[1], f[2], f[3] = strings.TrimSpace(string(boot)), fmt.Sprint(namespace.Ino), fmt.Sprintf("%012x",
+			hash.Sum64()>>16)
+		f[5], f[6] = fmt.Sprintf("%d:%d", supervisor.PID, supervisor.Ticks), fmt.Sprintf("%d:%d",
+			worker.PID, worker.Ticks)
 		f[7] = fmt.Sprint(worker.Ticks)
 	})
 	return os.WriteFile(found[0], []byte(record), 0o600)

@@ -160,7 +160,8 @@ func TestUpgradeFromRelease(t *testing.T) {
 			commit = regexp.MustCompile("commit ([0-9a-f]+)").FindStringSubmatch(m.kept("version"))[1]
 		}
 		if exec.Command("git", "cat-file", "-e", commit+"^{commit}").Run() != nil {
-			m.Logf("this clone's history lacks %s, from which %s was built: its own commit stands for it", commit, m.release)
+			m.Logf("this clone's history lacks %s, from which %s was built: its own commit stands for it", commit,
+				m.release)
 			commit = "HEAD"
 		}
 		src, old, now := m.top+"/src", m.top+"/old", m.program
@@ -180,7 +181,8 @@ git archive "$0" | tar -C "$1" -xf -`, commit, src)
 		await.That(m, "the release starts", func() bool { return m.status().State == "ready" })
 		install(now)
 		for _, program := range []string{now, old} {
-			if code, out := saysOf(program, m.top, "reload", "--self", "web"); code != 0 || !strings.Contains(out, "goes on") {
+			if code, out := saysOf(program, m.top, "reload", "--self", "web"); code != 0 ||
+				!strings.Contains(out, "goes on") {
 				m.Fatalf("reload --self: %d: %s", code, out)
 			}
 		}

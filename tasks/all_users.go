@@ -82,7 +82,8 @@ func (o *options) standOfAll(ctx context.Context, names []string) ([]instanceSta
 	for _, a := range accounts() {
 		theirs, err := a.stand(ctx)
 		if err != nil {
-			say(os.Stderr, "", fmt.Sprintf("cannot look at the names of %s: %v; sudo -u %s lifeline status", a.name, err,
+			say(os.Stderr, "", fmt.Sprintf("cannot look at the names of %s: %v; sudo -u %s lifeline status", a.name,
+				err,
 				a.name))
 			continue
 		}

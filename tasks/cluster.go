@@ -24,7 +24,8 @@ func (o *options) clusterOptions() []*option {
 		{name: "node", value: "NAME", group: aboutCluster, to: text(&c.Node), preset: "the host name",
 			usage: "this node's name in the cluster"},
 		{name: "ttl", value: "TIME", group: aboutCluster, to: duration(&c.TTL, 5*time.Second),
-			usage: "a dead node's lease ends after TIME; --kill-after must fit into half of it, and is a quarter of it where " +
+			usage: "a dead node's lease ends after TIME; --kill-after must fit into half of it, and is a " +
+				"quarter of it where " +
 				"it isn't given"},
 		{name: "slots", value: "N", group: aboutCluster, to: number(&c.Slots, 1), usage: "run on N nodes, not on one"},
 		{name: "prefer", value: "NODE", group: aboutCluster, to: text(&c.Prefer),
@@ -33,14 +34,16 @@ func (o *options) clusterOptions() []*option {
 			usage: "let another node have the lease after N failures in a row"},
 		// A scheduled run finds its label in LIFELINE_TICK.
 		{name: "tick", value: "SCHEDULE", group: aboutCluster, to: text(&c.Tick), noEnv: true,
-			usage: "run the command at each time of this schedule (cron's five fields, CRON_TZ=ZONE before them), once in the " +
+			usage: "run the command at each time of this schedule (cron's five fields, CRON_TZ=ZONE " +
+				"before them), once in the " +
 				"whole cluster"},
 		{name: "at-least-once", group: aboutCluster, to: toggle(&c.AtLeastOnce),
 			usage: "repeat a scheduled run whose node died before the run was done"},
 		{name: "max-clock-skew", value: "TIME", group: aboutCluster, to: duration(&c.MaxClockSkew, time.Minute),
 			usage: "claim no scheduled run while this node's clock differs from the engine's by more than TIME"},
 		{name: "share-status", group: aboutCluster, to: toggle(&c.ShareStatus),
-			usage: "show every node how the name stands here: command, last runs and STATUS= go to the engine, at most once a " +
+			usage: "show every node how the name stands here: command, last runs and STATUS= go to the " +
+				"engine, at most once a " +
 				"minute"},
 		{name: "force-options", group: aboutCluster, to: toggle(&c.ForceOptions),
 			usage: "change --slots, --ttl and --tick for all nodes to these"},
@@ -82,11 +85,13 @@ func (o *options) checkCluster(c *cli.Context) error {
 	}
 	switch {
 	case o.exec:
-		return usage("--exec and --cluster can't be had together: a supervisor has to watch the lease; leave out --exec")
+		return usage("--exec and --cluster can't be had together: a supervisor has to watch the " +
+			"lease; leave out --exec")
 	case o.orphans == "adopt":
 		return usage("--orphans adopt and --cluster can't be had together: an orphan's lease has ended")
 	case o.sup.Leftovers == "keep" || o.sup.Leftovers == "follow":
-		return usage("--leftovers %s and --cluster can't be had together: nothing may outlive the lease", o.sup.Leftovers)
+		return usage("--leftovers %s and --cluster can't be had together: nothing may outlive the lease",
+			o.sup.Leftovers)
 	case c.IsSet("max-clock-skew") && k.Tick == "" && !c.IsSet("schedule"):
 		return usage("--max-clock-skew is for --tick: give a schedule")
 	case k.Tick != "" && o.sup.Respawn:
@@ -107,7 +112,8 @@ func secretTyped(url string) error {
 	if address.Check(url) == nil && address.Secret(url) && slices.ContainsFunc(os.Args[1:],
 		func(arg string) bool { return strings.Contains(arg, url) }) {
 		return usage("a password on the command line can be read by everybody on this machine: put the address into " +
-			"LIFELINE_CLUSTER, or the password into LIFELINE_CLUSTER_PASSWORD or the file LIFELINE_CLUSTER_PASSWORD_FILE")
+			"LIFELINE_CLUSTER, or the password into LIFELINE_CLUSTER_PASSWORD or the file " +
+			"LIFELINE_CLUSTER_PASSWORD_FILE")
 	}
 	return nil
 }
@@ -224,14 +230,16 @@ func runsCommand() *cli.Command {
 	var o options
 	var asJSON, cluster bool
 	return &cli.Command{
-		Name:      "runs",
-		Usage:     "which node of the cluster ran which tick, and how it ended",
-		UsageText: "lifeline runs --cluster [URL] NAME\n\nThe latest scheduled runs of NAME (--tick), 100 of them or more.",
+		Name:  "runs",
+		Usage: "which node of the cluster ran which tick, and how it ended",
+		UsageText: "lifeline runs --cluster [URL] NAME\n\nThe latest scheduled runs of NAME " +
+			"(--tick), 100 of them or more.",
 		Flags: flags(o.clusterToggles(&cluster, "ask the cluster"), []*option{
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, the latest run first"}}),
 		Action: func(c *cli.Context) error {
 			if !cluster {
-				return usage("runs are a cluster's: lifeline runs --cluster NAME; lifeline history NAME has this node's")
+				return usage("runs are a cluster's: lifeline runs --cluster NAME; lifeline " +
+					"history NAME has this node's")
 			}
 			names, err := o.clusterNames(c.Args().Slice())
 			if err == nil && len(names) != 1 {
@@ -254,7 +262,8 @@ func drainCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "drain",
 		Usage: "have a node of the cluster hand over everything",
-		UsageText: "lifeline drain --cluster URL NODE [--for 2h]\n\nNODE hands over each name that another node stands by " +
+		UsageText: "lifeline drain --cluster URL NODE [--for 2h]\n\nNODE hands over each name that " +
+			"another node stands by " +
 			"for, and takes no lease until\n" +
 			"lifeline undrain NODE, also after a restart. It returns when NODE holds none.",
 		Flags: flags(o.clusterAddress(), []*option{{name: "for", value: "TIME",
@@ -302,7 +311,8 @@ func ticksCommand() *cli.Command {
 		Name:   "ticks",
 		Usage:  "set back how far the cluster's ticks have been run",
 		Hidden: true, // an error message names it, as the remedy
-		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this when a node's wrong " +
+		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this " +
+			"when a node's wrong " +
 			"clock has run ticks of the future.",
 		Flags: flags(o.clusterAddress()),
 		Action: func(c *cli.Context) error {

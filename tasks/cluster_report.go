@@ -37,7 +37,8 @@ func (o *options) clusterPage(r reportOptions, args []string) (*report.Page, err
 	}
 	var nodes []cluster.Node
 	if err := json.Unmarshal(text.Bytes(), &nodes); err != nil {
-		return nil, fmt.Errorf("cannot read what lifeline-remote says of the nodes: %w; install both from the same release",
+		return nil, fmt.Errorf("cannot read what lifeline-remote says of the nodes: %w; install both "+
+			"from the same release",
 			err)
 	}
 	return pageOfNodes(nodes, time.Now(), r.every), nil
@@ -74,7 +75,8 @@ func pageOfNodes(nodes []cluster.Node, at time.Time, every time.Duration) *repor
 		p.Nodes = append(p.Nodes, shown)
 		if !n.Present && n.Heard != nil {
 			add(n.Node, "", "not heard of", "it neither holds nor stands by for anything; its last word came "+
-				human.Length(at.Sub(*n.Heard))+" ago", "see whether it is up, and on it: lifeline doctor; where it is gone for "+
+				human.Length(at.Sub(*n.Heard))+" ago", "see whether it is up, and on it: lifeline doctor; "+
+				"where it is gone for "+
 				"good, lifeline forget --cluster NAME forgets its names, and a week does")
 		}
 		for _, name := range n.Holds {
@@ -104,8 +106,9 @@ func pageOfNodes(nodes []cluster.Node, at time.Time, every time.Duration) *repor
 	p.Facts = []report.Fact{{Name: "Nodes", Value: fmt.Sprint(len(nodes))}, {Name: "Names",
 		Value: fmt.Sprint(len(known))}}
 	if len(nodes) == 0 {
-		add("", "", "cluster", "no node is known to the engine", "on a node: lifeline --cluster URL --share-status NAME "+
-			"-- COMMAND")
+		add("", "", "cluster", "no node is known to the engine",
+			"on a node: lifeline --cluster URL --share-status NAME "+
+				"-- COMMAND")
 	}
 	p.Sort()
 	return p

@@ -95,7 +95,8 @@ func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
 		if !supervised {
 			why = "it has no supervisor (--exec, or one that was killed)"
 		}
-		return "", fmt.Errorf("%s: cannot %s it: %s; lifeline terminate %s ends it, and the next tick starts it again", name,
+		return "", fmt.Errorf("%s: cannot %s it: %s; lifeline terminate %s ends it, and the next tick starts it again",
+			name,
 			verb, why, name)
 	}
 }

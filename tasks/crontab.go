@@ -229,19 +229,22 @@ func (o *options) fromCrontab(ctx context.Context, name string, typed []word, ta
 		return nil, err
 	}
 	if line.Problem != "" || len(line.Command) == 0 {
-		return nil, usage("%s: line %d of the crontab can't be used (%s): give the command, lifeline run %s -- COMMAND", name,
+		return nil, usage("%s: line %d of the crontab can't be used (%s): give the command, lifeline run %s -- COMMAND",
+			name,
 			line.Number, line.Problem, name)
 	}
 	instead := fmt.Sprintf("lifeline start %s starts it as cron does", name)
 	switch {
 	case line.User != "" && line.User != userName():
-		return nil, usage("%s: cannot run line %d of the crontab: cron starts it as the user %s; sudo -u %s lifeline run %s",
+		return nil, usage("%s: cannot run line %d of the crontab: cron starts it as the user %s; sudo "+
+			"-u %s lifeline run %s",
 			name, line.Number, line.User, line.User, name)
 	case line.Before != "":
 		return nil, usage("%s: cannot run line %d of the crontab: run leaves out what stands before lifeline "+
 			"there, `%s`; %s", name, line.Number, line.Before, instead)
 	case line.Fed:
-		return nil, usage("%s: cannot run line %d of the crontab: cron gives it the text behind the %% as standard input; %s",
+		return nil, usage("%s: cannot run line %d of the crontab: cron gives it the text behind the %% "+
+			"as standard input; %s",
 			name, line.Number, instead)
 	}
 	argv := []string{"lifeline", "run"}

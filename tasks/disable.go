@@ -18,7 +18,8 @@ func disableCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "disable",
 		Usage: "comment its crontab lines out",
-		UsageText: "lifeline disable [options] NAME\n\nIt doesn't end what runs: lifeline terminate NAME does. lifeline " +
+		UsageText: "lifeline disable [options] NAME\n\nIt doesn't end what runs: lifeline terminate " +
+			"NAME does. lifeline " +
 			"enable NAME puts\nthe lines in force again; lifeline pause NAME needs no change of the crontab.",
 		Flags: flags(k.table()),
 		Action: func(c *cli.Context) error {
@@ -137,8 +138,10 @@ func forgetCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "forget",
 		Usage: "remove its history, when nothing starts it",
-		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks of a name that isn't " +
-			"in the\ncrontab and doesn't run. The file of --log stays. With --cluster it removes\nwhat the engine has of NAME " +
+		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks " +
+			"of a name that isn't " +
+			"in the\ncrontab and doesn't run. The file of --log stays. With --cluster it removes\nwhat " +
+			"the engine has of NAME " +
 			"instead, when no node stands by for it.",
 		Flags: flags(o.lookOptions(), o.clusterToggles(&cluster, "have the engine forget it")),
 		Action: func(c *cli.Context) error {
@@ -153,7 +156,8 @@ func forgetCommand() *cli.Command {
 				return err
 			}
 			if lines := linesOf(o.scheduled(c.Context), name); len(lines) > 0 {
-				return usage("%s: cannot forget it: line %d of the crontab starts it; lifeline uninstall %s", name, lines[0].Number,
+				return usage("%s: cannot forget it: line %d of the crontab starts it; lifeline uninstall %s",
+					name, lines[0].Number,
 					name)
 			}
 			known, err := o.guard.Names()

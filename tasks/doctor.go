@@ -28,14 +28,19 @@ func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
 		Usage: "why did (or won't) it run?",
-		UsageText: "lifeline doctor [options] [NAME]\n\nIt looks at cron, the crontab, the command as cron would find it, " +
-			"the state directory, the record, the locks and the last runs; without NAME at all names that are known here. " +
-			"Each finding says what to do. It exits with 0 only when all is well, else with 1.\n\nIt changes nothing, unless " +
-			"--simulate is given: then what stands in the crontab is really run, in the environment that cron gives, and " +
+		UsageText: "lifeline doctor [options] [NAME]\n\nIt looks at cron, the crontab, the command as " +
+			"cron would find it, " +
+			"the state directory, the record, the locks and the last runs; without NAME at all names " +
+			"that are known here. " +
+			"Each finding says what to do. It exits with 0 only when all is well, else with 1.\n\nIt " +
+			"changes nothing, unless " +
+			"--simulate is given: then what stands in the crontab is really run, in the environment " +
+			"that cron gives, and " +
 			"ended after a while. An instance that runs is left alone.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "simulate", to: toggle(&d.Simulate), usage: "start the command as cron would, for a while"},
-			{name: "for", value: "TIME", to: duration(&d.For, 5*time.Second), usage: "with --simulate: end it after TIME"}}),
+			{name: "for", value: "TIME", to: duration(&d.For, 5*time.Second),
+				usage: "with --simulate: end it after TIME"}}),
 		Action: func(c *cli.Context) error {
 			var names []string
 			if c.NArg() > 0 {
@@ -58,7 +63,8 @@ func doctorCommand() *cli.Command {
 					return nil
 				}
 				if len(d.Rest) > 0 {
-					fmt.Fprintf(c.App.Writer, "nothing is wrong that %s can see; %s\n", userName(), strings.Join(d.Rest, "; "))
+					fmt.Fprintf(c.App.Writer, "nothing is wrong that %s can see; %s\n", userName(),
+						strings.Join(d.Rest, "; "))
 					return nil
 				}
 				fmt.Fprintln(c.App.Writer, "all is well")

@@ -127,7 +127,8 @@ func TestFollowHidden(t *testing.T) {
 			})
 			w.tick(append([]string{"-E", "75"}, follow...), "web", w.bad("second")...).silent(75)
 			w.not("second")
-			if code := w.run("terminate", "--dir", w.dir, "--kill-after", "10ms", "web").ends(); code != 0 || id.Alive() {
+			if code := w.run("terminate", "--dir", w.dir, "--kill-after", "10ms", "web").ends(); code != 0 ||
+				id.Alive() {
 				t.Errorf("terminate: exit code %d; the daemon is alive: %t", code, id.Alive())
 			}
 		})
@@ -141,7 +142,8 @@ func TestStrangers(t *testing.T) {
 	w := newWorld(t)
 	for _, user := range [][]string{nil, nobody} {
 		// Perl writes $0 over its environment.
-		argv := append(append([]string(nil), user...), "env", "-i", "/usr/bin/perl", "-e", `$0 = "x" x 4000; print "\n"; sleep 600`)
+		argv := append(append([]string(nil), user...), "env", "-i", "/usr/bin/perl", "-e",
+			`$0 = "x" x 4000; print "\n"; sleep 600`)
 		stranger := exec.Command(argv[0], argv[1:]...)
 		if err := stranger.Start(); err != nil {
 			t.Fatal(err)
@@ -168,7 +170,8 @@ func TestOddStarts(t *testing.T) {
 			w := newWorld(t)
 			w.dir = w.path("new/parents/state")
 			w.wrap = tt.wrap
-			p := w.command("--dir", w.dir, "--respawn", "--respawn-delay", "0", "web", "--", "sh", "-c", `kill -0 $PPID; exec sleep 600`)
+			p := w.command("--dir", w.dir, "--respawn", "--respawn-delay", "0", "web", "--", "sh", "-c",
+				`kill -0 $PPID; exec sleep 600`)
 			if tt.env != "" {
 				p.Env = append(os.Environ(), tt.env)
 			}

@@ -54,7 +54,8 @@ var effects = []effect{
 		}},
 	{"log-max-size", "without --log", noLog},
 	{"wait", "with --standby, which waits for as long as it takes", func(o *options) bool { return o.guard.Standby }},
-	{"conflict-exit-code", "with --standby, which waits for the name", func(o *options) bool { return o.guard.Standby }},
+	{"conflict-exit-code", "with --standby, which waits for the name",
+		func(o *options) bool { return o.guard.Standby }},
 	{"hook-timeout", "without --on-start, --on-success, --on-failure or --on-skip", func(o *options) bool {
 		s := &o.out.setup
 		return s.OnStart+s.OnSuccess+s.OnFailure+o.out.onSkip == ""

@@ -21,15 +21,19 @@ func TestEffects(t *testing.T) {
 	// needs as well, so that no pair is enough.
 	needs := map[string][]string{
 		"respawn-on": {"respawn"}, "respawn-delay": {"respawn"}, "respawn-max-delay": {"respawn"}, "respawn-limit": {"respawn"}, "recycle-after": {"respawn"}, "respawn-steps": {"-"},
-		"ready-timeout": {"notify", "ready-by", "ready-check"}, "reload-timeout": {"notify", "ready-by", "ready-check"}, "settle": {"notify", "ready-check"},
-		"check-interval": {"ready-check", "health-check"}, "check-timeout": {"ready-check", "health-check"}, "check-failures": {"health-check"},
+		"ready-timeout": {"notify", "ready-by", "ready-check"}, "reload-timeout": {"notify", "ready-by",
+			"ready-check"}, "settle": {"notify", "ready-check"},
+		"check-interval": {"ready-check", "health-check"}, "check-timeout": {"ready-check",
+			"health-check"}, "check-failures": {"health-check"},
 		"notify-access": {"notify", "watchdog"},
 		"log-keep":      {"log"}, "log-mode": {"log"}, "log-compress": {"log"}, "log-max-size": {"log"}, "hook-timeout": {"on-start", "on-success", "on-failure", "on-skip"},
 	}
 	never := map[string][]string{ // pairs of which the first has no effect
-		"exec": {"max-runtime", "max-memory", "min-runtime", "respawn", "notify", "ready-by", "watchdog", "ready-check", "health-check", "listen", "reload-on-change", "reload-retries", "ready-after", "on-hup",
+		"exec": {"max-runtime", "max-memory", "min-runtime", "respawn", "notify", "ready-by", "watchdog", "ready-check",
+			"health-check", "listen", "reload-on-change", "reload-retries", "ready-after", "on-hup",
 			"stop-signal", "kill-after", "kill-mode"},
-		"standby": {"wait", "conflict-exit-code"}, "notify": {"ready-after", "ready-check"}, "ready-by": {"ready-after"},
+		"standby": {"wait", "conflict-exit-code"}, "notify": {"ready-after",
+			"ready-check"}, "ready-by": {"ready-after"},
 		"ready-check": {"ready-after", "ready-by"},
 	}
 	var names []string
@@ -57,7 +61,8 @@ func TestEffects(t *testing.T) {
 			var refused *UsageError
 			if got := errors.As(err, &refused); got != want {
 				t.Errorf("%q: refused %v (%v), not %v", argv, got, err, want)
-			} else if got && !strings.HasPrefix(refused.Text, "--"+a+" ") && !strings.HasPrefix(refused.Text, "--"+b+" ") {
+			} else if got && !strings.HasPrefix(refused.Text, "--"+a+" ") &&
+				!strings.HasPrefix(refused.Text, "--"+b+" ") {
 				t.Errorf("%q: refused without a name: %v", argv, err)
 			}
 		}

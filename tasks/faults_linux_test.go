@@ -140,7 +140,8 @@ func TestDamagedRecordAndLockGone(t *testing.T) {
 				first = w.adopts(id, "beside")
 			}
 			w.stop(first.id()) // or it would put the lock file back before the tick
-			if err := errors.Join(os.WriteFile(w.file("web", "run"), bytes.Repeat([]byte("?"), 256), 0o600), os.Remove(w.file("web", "lock"))); err != nil {
+			if err := errors.Join(os.WriteFile(w.file("web", "run"), bytes.Repeat([]byte("?"), 256), 0o600),
+				os.Remove(w.file("web", "lock"))); err != nil {
 				t.Fatal(err)
 			}
 			second := w.tick([]string{"-E", "75", "--respawn"}, "web", w.bad("second")...)
@@ -170,7 +171,8 @@ func TestSupervisorStoppedAndDirectoryWiped(t *testing.T) {
 	}
 	w.not("second")
 	_ = first.Process.Signal(unix.SIGCONT)
-	await.That(t, "the record put back", func() bool { r := w.record("web"); return r != nil && r.worker == strconv.Itoa(id.PID) })
+	await.That(t, "the record put back",
+		func() bool { r := w.record("web"); return r != nil && r.worker == strconv.Itoa(id.PID) })
 	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
 	w.not("second")
 	w.over(id, first)
@@ -254,7 +256,8 @@ func TestRemovedWhileHeld(t *testing.T) {
 			}
 			await.That(t, "put back", func() bool {
 				r := w.record("web")
-				return r != nil && r.worker == strconv.Itoa(id.PID) && r.supervisor == strconv.Itoa(first.Process.Pid) && w.inode("web", "lock") != 0 &&
+				return r != nil && r.worker == strconv.Itoa(id.PID) &&
+					r.supervisor == strconv.Itoa(first.Process.Pid) && w.inode("web", "lock") != 0 &&
 					(w.inode("web", "lock") != lock || w.inode("web", "run") != run)
 			})
 			w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)

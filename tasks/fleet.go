@@ -45,18 +45,22 @@ func fleetPage(r reportOptions) (*report.Page, error) {
 			err = fmt.Errorf("with its %d names there are more than %d: split the fleet", len(list), maxFleetNames)
 		}
 		if err != nil {
-			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "file", Text: fmt.Sprintf("%s can't be used: %v",
-				e.Name(), err), Advice: "on it: lifeline status --json >FILE.new && mv FILE.new FILE"})
+			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "file",
+				Text: fmt.Sprintf("%s can't be used: %v",
+					e.Name(), err), Advice: "on it: lifeline status --json >FILE.new && mv FILE.new FILE"})
 			continue
 		}
 		switch age := p.Written.Sub(written); {
 		case age > max(fleetOld, 2*r.every):
-			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "old", Text: "its file is " + human.Length(age) +
-				" old, so what stands here may be over", Advice: "see whether the machine is up, and what brings " + e.Name() +
-				" here"})
+			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "old",
+				Text: "its file is " + human.Length(age) +
+					" old, so what stands here may be over", Advice: "see whether the machine is up, and what brings " +
+					e.Name() +
+					" here"})
 		case age < -fleetOld:
-			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "clock", Text: "its file will be written in " +
-				human.Length(-age) + ": the clocks differ", Advice: "set the clocks by NTP"})
+			p.Wrong = append(p.Wrong, report.Wrong{Machine: machine, What: "clock",
+				Text: "its file will be written in " +
+					human.Length(-age) + ": the clocks differ", Advice: "set the clocks by NTP"})
 		}
 		for i := range list {
 			n := list[i].onPage()

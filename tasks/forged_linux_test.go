@@ -33,13 +33,15 @@ func TestForgedMarker(t *testing.T) {
 				if code := w.tick(nil, "web", "true").ends(); code != 0 {
 					t.Fatal(code)
 				}
-				argv := append([]string{"sh", "-c", forge + `; shift 2; exec "$@"`, "sh", w.dir, "x"}, w.bad("forged")...)
+				argv := append([]string{"sh", "-c", forge + `; shift 2; exec "$@"`, "sh", w.dir, "x"},
+					w.bad("forged")...)
 				if forger == "nobody" {
 					argv = append(append([]string(nil), nobody...), argv...)
 				}
 				cmd := exec.Command(argv[0], argv[1:]...)
 				if what == "announcement" {
-					cmd = exec.Command("setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/perl", "-e", `$0 = $ARGV[0]; print "ready\n"; sleep 600`, identity.Announcement(w.dir, "web"))
+					cmd = exec.Command("setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/perl", "-e",
+						`$0 = $ARGV[0]; print "ready\n"; sleep 600`, identity.Announcement(w.dir, "web"))
 				}
 				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a worker
 				other := w.start(cmd)
@@ -81,7 +83,8 @@ func TestForgedFiles(t *testing.T) {
 				if err := os.Rename(w.dir, dir); err != nil { // so that the name is a fresh one, where every sign counts
 					t.Fatal(err)
 				}
-				argv := []string{"env", "-i", "bash", "-c", `for f; do exec {fd}<>"$f"; flock -n $fd || exit; done; echo >"$0"; exec sleep 600`, w.path("locked")}
+				argv := []string{"env", "-i", "bash", "-c",
+					`for f; do exec {fd}<>"$f"; flock -n $fd || exit; done; echo >"$0"; exec sleep 600`, w.path("locked")}
 				for _, ext := range locked {
 					files, _ := filepath.Glob(filepath.Join(dir, "*."+ext))
 					argv = append(argv, files...)
@@ -134,8 +137,9 @@ func TestForgedMount(t *testing.T) {
 	const forge = `exec 8>"$1"; exec unshare --user --map-root-user --mount sh -ec '
 		mount -t tmpfs none "$0"; mkdir "$0/state"; touch "$1"; mount --bind /etc/passwd "$1"
 		exec 9<"$1"; flock -n 9; echo >&8; exec env -i /bin/sleep 600' "$2" "$3"`
-	cmd := exec.Command(nobody[0], append(append([]string(nil), nobody[1:]...), "sh", "-c", forge, "sh", w.path("locked"),
-		filepath.Dir(w.dir), run)...)
+	cmd := exec.Command(nobody[0],
+		append(append([]string(nil), nobody[1:]...), "sh", "-c", forge, "sh", w.path("locked"),
+			filepath.Dir(w.dir), run)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a worker
 	other := w.start(cmd)
 	defer func() { _ = other.Process.Kill() }()

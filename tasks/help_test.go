@@ -39,7 +39,8 @@ func TestHelpFitsAScreen(t *testing.T) {
 			t.Errorf("%s has no example", c.Name)
 		}
 		_, others, _ := strings.Cut(text, "\nAlso: ")
-		if named := strings.Contains(strings.ReplaceAll(others, "\n", " "), c.Name); !strings.Contains(text, "  "+example+" ") && !named {
+		if named := strings.Contains(strings.ReplaceAll(others, "\n", " "), c.Name); !strings.Contains(text,
+			"  "+example+" ") && !named {
 			t.Errorf("%s isn't in the help", c.Name)
 		}
 	}
@@ -68,7 +69,8 @@ func TestExamplesAreUnderstood(t *testing.T) {
 
 // Every option stands in the help, on lines that a terminal shows whole.
 func TestHelpOfCommands(t *testing.T) {
-	for _, c := range append(commands([]string{"lifeline", ""}), &cli.Command{Name: "options", Flags: flags(new(options).table())}) {
+	for _, c := range append(commands([]string{"lifeline", ""}),
+		&cli.Command{Name: "options", Flags: flags(new(options).table())}) {
 		var out bytes.Buffer
 		writeHelp(&out, c)
 		for _, name := range optionNames(optionsOf(c.Flags)) {
@@ -122,7 +124,8 @@ func TestCompletions(t *testing.T) {
 			words[i], _, _ = strings.Cut(words[i], "\t")
 		}
 		// The names of this machine's crontab may come as well.
-		words = slices.DeleteFunc(words, func(w string) bool { return !strings.Contains(" "+want+" ", " "+w+" ") && typed == "--no-such-option " })
+		words = slices.DeleteFunc(words,
+			func(w string) bool { return !strings.Contains(" "+want+" ", " "+w+" ") && typed == "--no-such-option " })
 		if got := strings.Join(append([]string{kind}, words...), " "); got != want {
 			t.Errorf("%q: %q, not %q", typed, got, want)
 		}
@@ -133,12 +136,14 @@ func TestCompletions(t *testing.T) {
 func FuzzCompletions(f *testing.F) {
 	f.Setenv("LIFELINE_DIR", f.TempDir())
 	f.Setenv("PATH", f.TempDir()) // no crontab(1) for each of them
-	for _, s := range []string{"", "--", "-", "web -- x", "--dir", "--dir=", "=", "help help help", "-E", "--orphans=", "run --", "install -n"} {
+	for _, s := range []string{"", "--", "-", "web -- x", "--dir", "--dir=", "=", "help help help", "-E", "--orphans=",
+		"run --", "install -n"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, typed string) {
 		kind, words := completions(strings.Split(typed, " "))
-		if kind != "words" && len(words) > 0 || !strings.HasPrefix(kind, "command ") && !slices.Contains([]string{"words", "files", "directories"}, kind) {
+		if kind != "words" && len(words) > 0 || !strings.HasPrefix(kind, "command ") &&
+			!slices.Contains([]string{"words", "files", "directories"}, kind) {
 			t.Errorf("%q: %q %q", typed, kind, words)
 		}
 	})

@@ -24,14 +24,17 @@ func historyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "history",
 		Usage: "how its runs went",
-		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: █ for the whole time, ▌ for a part of " +
-			"it, · for not at all. A ! is a failed run, a - one that was stopped, a ? an end that is not known, or a time " +
+		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: █ for the whole " +
+			"time, ▌ for a part of " +
+			"it, · for not at all. A ! is a failed run, a - one that was stopped, a ? an end that is " +
+			"not known, or a time " +
 			"without a record. The line of lengths shows how long the last runs took, the longest as the highest bar.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "lines", short: "n", value: "N", to: number(&last, 20),
 				usage: "show the last N runs; 0 for all that are kept"},
 			{name: "since", value: "WHEN", to: &since,
-				usage: "only runs that ended since WHEN: a length of time such as 2d, or a time such as 2026-11-30; all of them, " +
+				usage: "only runs that ended since WHEN: a length of time such as 2d, or a time such as " +
+					"2026-11-30; all of them, " +
 					"unless --lines is given"},
 			{name: "failed", to: toggle(&onlyFailed), usage: "only runs that failed"},
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON object per line, oldest first"}}),
@@ -165,7 +168,8 @@ func (h *historyView) print(shown []journal.Run, onlyFailed bool) {
 			human.Length(l.Median), human.Length(l.Longest), l.Runs)
 	}
 	t := h.now.Totals
-	fmt.Printf("\n%d runs: %d ok, %d stopped, %d failed; %d ticks found it running\n", t.Runs, t.OK, t.Stopped, t.Failed,
+	fmt.Printf("\n%d runs: %d ok, %d stopped, %d failed; %d ticks found it running\n", t.Runs,
+		t.OK, t.Stopped, t.Failed,
 		t.Skipped)
 }
 

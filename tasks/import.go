@@ -19,9 +19,12 @@ func importCommand() *cli.Command {
 		Name:  "import",
 		Usage: "lines of flock, supervisord, pm2, systemd …",
 		UsageText: "lifeline import [options] [FILE]\n\nIt prints the lifeline install lines for what FILE starts: a " +
-			"crontab with flock,\nrun-one, setlock or chronic, supervisord.conf, a Procfile, pm2's ecosystem file\n(JSON) or " +
-			"a systemd service. Behind a # stands what can't be had. Without FILE it\nreads your crontab.\n\nWith --apply it " +
-			"does so, and comments the old lines of your crontab out. What\nanother tool still starts is for you to stop first.",
+			"crontab with flock,\nrun-one, setlock or chronic, supervisord.conf, a Procfile, pm2's " +
+			"ecosystem file\n(JSON) or " +
+			"a systemd service. Behind a # stands what can't be had. Without FILE it\nreads your " +
+			"crontab.\n\nWith --apply it " +
+			"does so, and comments the old lines of your crontab out. What\nanother tool still starts is " +
+			"for you to stop first.",
 		Flags: flags([]*option{{name: "apply", to: toggle(&apply), usage: "install what it prints"}}),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {
@@ -45,7 +48,8 @@ func importCommand() *cli.Command {
 				return usage("%s: %v", file, err)
 			}
 			if len(list) == 0 {
-				return usage("nothing in it is guarded or kept up by a tool that lifeline knows; see lifeline help import")
+				return usage("nothing in it is guarded or kept up by a tool that lifeline knows; " +
+					"see lifeline help import")
 			}
 			taken := map[string]bool{}
 			for n := range list {
@@ -58,7 +62,8 @@ func importCommand() *cli.Command {
 					i.Name = fmt.Sprintf("%s-%d", name, more)
 				}
 				if i.Name != name {
-					i.Missing = append(i.Missing, "the name "+name+", taken above: two that shared a lock now run at once")
+					i.Missing = append(i.Missing,
+						"the name "+name+", taken above: two that shared a lock now run at once")
 				}
 				taken[i.Name] = true
 			}

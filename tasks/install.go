@@ -39,7 +39,8 @@ func installCommand(argv []string) *cli.Command {
 		Flags: flags(own, passed),
 		Action: func(c *cli.Context) error {
 			if k.print && (k.dryRun || k.cronD || k.file != "") {
-				return usage("--print is for a place that lifeline can't reach: leave out --dry-run, --cron-d and --crontab")
+				return usage("--print is for a place that lifeline can't reach: leave out --dry-run, " +
+					"--cron-d and --crontab")
 			}
 			if c.IsSet("report") {
 				return k.installReport(c, &o)
@@ -87,11 +88,13 @@ func installCommand(argv []string) *cli.Command {
 			}
 			e.Options = absolute(e.Options, passed, cwd)
 			if len(command) == 1 && strings.Contains(command[0], " ") && !isExecutable(command[0]) {
-				return usage("%s: %q is one word, and no such program is there: lifeline starts no shell; give it as: -- sh -c %s",
+				return usage("%s: %q is one word, and no such program is there: lifeline starts no shell; "+
+					"give it as: -- sh -c %s",
 					o.name, command[0], shellWord(command[0]))
 			}
 			if at := slices.IndexFunc(command, isShellWord); at > 0 {
-				o.warn("%s is a word for %s like any other, because lifeline starts no shell; if one is meant: -- sh -c %s",
+				o.warn("%s is a word for %s like any other, because lifeline starts no shell; if one "+
+					"is meant: -- sh -c %s",
 					command[at], command[0], shellWord(strings.Join(command, " ")))
 			}
 			full, changed, err := install.CommandPath(command[0], path, os.Getenv("PATH"), cwd)
@@ -117,12 +120,14 @@ func (k *cronOptions) atBoot() error {
 	case k.file != "" && k.cronD:
 		return usage("--crontab and --cron-d name two places: leave one out")
 	case k.file != "" && (k.reboot || k.noReboot || strings.TrimSpace(k.entry.Schedule) == "@reboot"):
-		return usage("--crontab: supercronic takes no @reboot line, and ends at one: leave out --reboot, --no-reboot and " +
+		return usage("--crontab: supercronic takes no @reboot line, and ends at one: leave out " +
+			"--reboot, --no-reboot and " +
 			"@reboot")
 	case k.reboot && k.noReboot:
 		return usage("--reboot and --no-reboot can't be had together: leave one out")
 	case k.reboot && always:
-		return usage("--reboot goes with --schedule: what ticks every minute has its @reboot line already; leave it out")
+		return usage("--reboot goes with --schedule: what ticks every minute has its @reboot line " +
+			"already; leave it out")
 	case k.reboot && strings.TrimSpace(k.entry.Schedule) == "@reboot":
 		return usage("--reboot goes with another schedule than @reboot: leave it out")
 	}
@@ -288,7 +293,8 @@ func (k *cronOptions) suitCrond(o *options) error {
 		return nil
 	}
 	if k.cronD && !d.ReadsCronD() {
-		return usage("%s: the cron daemon here is busybox's, which doesn't read /etc/cron.d: leave out --cron-d", o.name)
+		return usage("%s: the cron daemon here is busybox's, which doesn't read /etc/cron.d: leave out --cron-d",
+			o.name)
 	}
 	e := &k.entry
 	asked := install.Line{Schedule: e.Schedule}

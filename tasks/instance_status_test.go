@@ -28,7 +28,8 @@ func TestMetrics(t *testing.T) {
 	var got bytes.Buffer
 	writeMetrics(&got, list)
 	want, err := os.ReadFile("testdata/metrics.prom")
-	printed := regexp.MustCompile(`(?m)^(lifeline_look_time_seconds) .*`).ReplaceAll(got.Bytes(), []byte("$1 1.7672688e+09"))
+	printed := regexp.MustCompile(`(?m)^(lifeline_look_time_seconds) .*`).ReplaceAll(got.Bytes(),
+		[]byte("$1 1.7672688e+09"))
 	if err != nil || !bytes.Equal(printed, want) {
 		t.Errorf("testdata/metrics.prom (%v) isn't what is printed:\n%s", err, got.String())
 	}

@@ -15,7 +15,8 @@ func (o *options) journal(hold *guard.Hold, argv []string, generation string) (e
 	state, history := hold.Journal()
 	self := procscan.Self()
 	w := journal.Open(state, history, journal.State{
-		Name: o.name, Command: argv, Boot: procscan.BootID(), Supervisor: journal.Process{PID: self.PID, Start: self.Start},
+		Name: o.name, Command: argv, Boot: procscan.BootID(), Supervisor: journal.Process{PID: self.PID,
+			Start: self.Start},
 		State: supervisor.StateStarting, Since: time.Now(), Respawn: o.sup.Respawn, Notify: o.sup.Notify,
 		Generation: generation, Node: o.cluster.Node,
 	}, procscan.Booted(), o.warn)

@@ -19,7 +19,8 @@ func logsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "logs",
 		Usage: "show what it printed (--log)",
-		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, from older files too; -f goes " +
+		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, from " +
+			"older files too; -f goes " +
 			"on with what\ncomes, through rotations.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "follow", short: "f", to: toggle(&follow), usage: "go on with new lines, until Ctrl-C"},
@@ -50,8 +51,9 @@ func (o *options) logOf(c *cli.Context, name string) (string, error) {
 	if err != nil || path != "" {
 		return path, err
 	}
-	none := &codeError{exitNotRunning, name + ": has no log: it hasn't been started with --log FILE, and without that " +
-		"its output goes where lifeline's own goes (under cron, into a mail)"}
+	none := &codeError{exitNotRunning,
+		name + ": has no log: it hasn't been started with --log FILE, and without that " +
+			"its output goes where lifeline's own goes (under cron, into a mail)"}
 	line, err := o.crontabLine(c.Context, name)
 	if err != nil {
 		if strange := o.unknownName(c.Context, name); strange != "" {

@@ -19,7 +19,8 @@ import (
 func (w *world) inside(script string) {
 	w.t.Helper()
 	needRoot(w.t)
-	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec", script+`; touch "$2/mounted"; read x`, "sh", w.dir, w.work)
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec",
+		script+`; touch "$2/mounted"; read x`, "sh", w.dir, w.work)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		w.t.Fatal(err)
@@ -165,7 +166,9 @@ echo fine
 			if name != "none" {
 				args = append(args, "--pid", "--fork", "--kill-child")
 			}
-			cmd := exec.Command("unshare", append(args, append([]string{"sh", "-c", "LIFELINE=" + w.lifeline + "; " + script, "sh", w.dir, w.work}, w.bad("")[:4]...)...)...)
+			cmd := exec.Command("unshare",
+				append(args, append([]string{"sh", "-c", "LIFELINE=" + w.lifeline + "; " + script, "sh", w.dir, w.work},
+					w.bad("")[:4]...)...)...)
 			p := w.start(cmd)
 			if code := p.ends(); code != 0 || read(p.out) != "fine\n" {
 				t.Errorf("exit code %d: %s%s", code, read(p.out), read(p.err))

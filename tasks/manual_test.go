@@ -26,7 +26,8 @@ func TestManual(t *testing.T) {
 	}
 	plain := strings.NewReplacer(`\-`, "-", `\fB`, "", `\fR`, "", `\(aq`, "'", `\&`, "").Replace(page.String())
 	want := []string{".TH LIFELINE 1 \"2026-01-02\"", ".SH NAME", ".SH EXIT STATUS", ".SH FILES"}
-	all := append(commands([]string{"lifeline", ""}), &cli.Command{Name: "lifeline", Flags: flags(new(options).table())})
+	all := append(commands([]string{"lifeline", ""}),
+		&cli.Command{Name: "lifeline", Flags: flags(new(options).table())})
 	for _, c := range all {
 		if c.Name != "lifeline" {
 			want = append(want, `.SS "`+strings.Join(c.Names(), ", "))

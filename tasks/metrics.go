@@ -22,7 +22,8 @@ func metricsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "metrics",
 		Usage: "everything, in the Prometheus text format",
-		UsageText: "lifeline metrics [--out FILE]\nlifeline metrics --cluster [URL]\n\nFor the node exporter's textfile " +
+		UsageText: "lifeline metrics [--out FILE]\nlifeline metrics --cluster [URL]\n\nFor the node " +
+			"exporter's textfile " +
 			"directory, a line in the crontab:\n* * * * * lifeline metrics --out /var/lib/node_exporter/lifeline.prom",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "out", short: "o", value: "FILE", to: text(&out),
@@ -81,18 +82,20 @@ func truth(b bool) float64 {
 var metricList = []metric{
 	{"lifeline_up", "gauge", "Whether an instance runs.",
 		always(func(s instanceStatus) float64 { return truth(s.Running) })},
-	{"lifeline_ready", "gauge", "Whether it is up, and with --notify has said so.", always(func(s instanceStatus) float64 {
-		return truth(s.State == supervisor.StateRunning || s.State == supervisor.StateReady ||
-			s.State == supervisor.StateReloading)
-	})},
+	{"lifeline_ready", "gauge", "Whether it is up, and with --notify has said so.",
+		always(func(s instanceStatus) float64 {
+			return truth(s.State == supervisor.StateRunning || s.State == supervisor.StateReady ||
+				s.State == supervisor.StateReloading)
+		})},
 	{"lifeline_standing_by", "gauge", "Whether it stands by for a cluster's lease.", func(s instanceStatus) (float64,
 		bool) {
 		return truth(s.State == supervisor.StateStandingBy), s.Node != ""
 	}},
-	{"lifeline_fence", "gauge", "Fence of the cluster's lease that it holds, 0 for none.", func(s instanceStatus) (float64,
-		bool) {
-		return float64(s.Fence), s.Node != ""
-	}},
+	{"lifeline_fence", "gauge", "Fence of the cluster's lease that it holds, 0 for none.",
+		func(s instanceStatus) (float64,
+			bool) {
+			return float64(s.Fence), s.Node != ""
+		}},
 	{"lifeline_engine_reachable", "gauge", "Whether a node that stands by reaches the cluster's engine.",
 		func(s instanceStatus) (float64, bool) {
 			return truth(s.Status == ""), s.State == supervisor.StateStandingBy
@@ -196,7 +199,8 @@ func replaceFile(path, what string, mode os.FileMode, text []byte) error {
 // a link.
 func replaceable(path, what string) error {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("cannot write %s to %s: it is no regular file, and would be replaced by one; give a file, or a "+
+		return fmt.Errorf("cannot write %s to %s: it is no regular file, and would be replaced by "+
+			"one; give a file, or a "+
 			"path where nothing is", what, path)
 	}
 	return nil

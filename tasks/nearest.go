@@ -66,7 +66,8 @@ func noCommand(typed, line string) error {
 func typedLine(words []string) string {
 	var out []string
 	for _, w := range words {
-		if w == "" || strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@+=,%") != "" {
+		if w == "" || strings.Trim(w,
+			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@+=,%") != "" {
 			w = shellWord(w)
 		}
 		out = append(out, w)
@@ -85,7 +86,8 @@ func noOption(c *cli.Context, argv []string, name string) error {
 		return usage("there is no option --%s: did you mean --%s? %s", name, near, typedLine(renamed(argv, name, near)))
 	}
 	if where != "" && find(all, name) != nil {
-		return usage("there is no option --%s here: it goes with lifeline NAME -- COMMAND; see lifeline help%s", name, where)
+		return usage("there is no option --%s here: it goes with lifeline NAME -- COMMAND; see lifeline help%s", name,
+			where)
 	}
 	if len(name) == 1 {
 		return usage("there is no option -%s; see lifeline help%s", name, or(where, " options"))

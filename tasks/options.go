@@ -57,7 +57,8 @@ func (o *options) dirOptions() []*option {
 	return []*option{
 		{name: "dir", value: "DIRECTORY", group: aboutGuard, to: text(&o.guard.Dir), preset: "by user",
 			usage: "use this state directory, a namespace of its own"},
-		{name: "allow-nfs", group: aboutGuard, to: toggle(&o.guard.AllowNFS), usage: "use it even on a network file system"},
+		{name: "allow-nfs", group: aboutGuard, to: toggle(&o.guard.AllowNFS),
+			usage: "use it even on a network file system"},
 		{name: "state-dir", value: "DIRECTORY", group: aboutGuard, to: text(&o.guard.StateDir),
 			preset: "that of --dir; else /var/lib/lifeline for root",
 			usage:  "keep journals and pauses here, which survive a reboot"},
@@ -68,7 +69,8 @@ func (o *options) guardOptions() []*option {
 	return []*option{
 		{name: "state-group", value: "GROUP", group: aboutGuard, to: text(&o.guard.Group),
 			usage: "let this group read journals and pauses, for lifeline check --state-dir"},
-		{name: "conflict-exit-code", short: "E", value: "N", group: aboutGuard, to: number(&o.conflictCode, 0).from(0, 255),
+		{name: "conflict-exit-code", short: "E", value: "N", group: aboutGuard,
+			to:     number(&o.conflictCode, 0).from(0, 255),
 			preset: "0",
 			usage:  "exit with N when another instance runs; 75 is the custom"},
 		{name: "wait", value: "TIME", group: aboutGuard, to: duration(&o.guard.Wait, 0),
@@ -77,12 +79,14 @@ func (o *options) guardOptions() []*option {
 		{name: "replace", group: aboutGuard, to: toggle(&o.replace), usage: "end the running instance, then start"},
 		{name: "orphans", value: "POLICY", group: aboutGuard, to: oneOf(&o.orphans, "adopt", "terminate"),
 			usage: "adopt or terminate a worker whose supervisor was killed", preset: "adopt"},
-		{name: "leftovers", value: "POLICY", group: aboutGuard, to: oneOf(&o.sup.Leftovers, "terminate", "keep", "follow"),
+		{name: "leftovers", value: "POLICY", group: aboutGuard,
+			to:    oneOf(&o.sup.Leftovers, "terminate", "keep", "follow"),
 			usage: "terminate, keep or follow processes that outlive the command", preset: "terminate"},
 		{name: "jitter", value: "TIME", group: aboutGuard, to: duration(&o.jitter, 0),
 			usage: "delay the start by up to TIME; one host and name always get the same delay"},
 		{name: "verbose", short: "v", group: aboutGuard, to: toggle(&o.verbose), usage: "say who holds the name"},
-		{name: "exec", group: aboutGuard, to: toggle(&o.exec), usage: "become the command; no supervisor stays in memory"},
+		{name: "exec", group: aboutGuard, to: toggle(&o.exec),
+			usage: "become the command; no supervisor stays in memory"},
 	}
 }
 
@@ -96,14 +100,16 @@ func (o *options) startOptions() []*option {
 	return []*option{
 		{name: "chdir", value: "DIRECTORY", group: aboutStart, to: text(&o.sup.Chdir),
 			usage: "start the command in this directory"},
-		{name: "env", value: "K=V", group: aboutStart, to: (*environment)(&o.sup.Env), usage: "set a variable (repeatable)"},
+		{name: "env", value: "K=V", group: aboutStart, to: (*environment)(&o.sup.Env),
+			usage: "set a variable (repeatable)"},
 		{name: "env-file", value: "FILE", group: aboutStart, to: text(&o.envFile),
 			usage: "read variables from this file, one K=V per line"},
 		{name: "umask", value: "MODE", group: aboutStart, to: (*umask)(&o.sup.Umask),
 			usage: "set the umask, in octal", preset: "unchanged"},
 		{name: "user", value: "USER", group: aboutStart, to: text(&o.user),
 			usage: "run the command as this user, with that user's groups (for root)"},
-		{name: "group", value: "GROUP", group: aboutStart, to: text(&o.group), usage: "run it with this group (for root)"},
+		{name: "group", value: "GROUP", group: aboutStart, to: text(&o.group),
+			usage: "run it with this group (for root)"},
 		{name: "limit", value: "NAME=N", group: aboutStart,
 			to:    set(func(s string) error { return process.SetLimit(&o.sup.Conditions, s) }),
 			usage: "set a resource limit, such as nofile=65536 or core=0:unlimited (soft:hard; repeatable)"},
@@ -124,7 +130,8 @@ func (o *options) supervisorOptions() []*option {
 			usage: "send SIGKILL at TIME after the stop signal"},
 		{name: "kill-mode", value: "MODE", group: aboutSup, preset: "mixed",
 			to: oneOf(&o.sup.KillMode, string(supervisor.Mixed), string(supervisor.ControlGroup)),
-			usage: "who gets the stop signal: mixed (the main process; the rest after it has ended) or control-group (all at " +
+			usage: "who gets the stop signal: mixed (the main process; the rest after it has ended) or " +
+				"control-group (all at " +
 				"once)"},
 		{name: "max-memory", value: "SIZE", group: aboutSup, to: sizeOf(&o.sup.MaxMemory, 0),
 			usage: "end the command when it and all that it has started use more than SIZE, such as 500M"},
@@ -146,7 +153,8 @@ func (o *options) supervisorOptions() []*option {
 			usage: "give up after N starts within TIME, until the next tick"},
 
 		{name: "recycle-after", value: "TIME", group: aboutSup, to: &o.sup.Recycle,
-			usage: "replace the command by a new one when it has run for TIME, such as 24h, or at a time of day, such as " +
+			usage: "replace the command by a new one when it has run for TIME, such as 24h, or at a " +
+				"time of day, such as " +
 				"04:30; by a reload with --listen or --ready-by takeover"},
 
 		{name: "notify", group: aboutSup, to: toggle(&o.sup.Notify),
@@ -166,7 +174,8 @@ func (o *options) supervisorOptions() []*option {
 		{name: "watchdog", value: "TIME", group: aboutSup, to: duration(&o.sup.Watchdog, 0).atLeast(time.Millisecond),
 			usage: "end the command when no WATCHDOG=1 has come for TIME"},
 		{name: "ready-check", value: "CHECK", group: aboutSup, to: &o.sup.ReadyCheck,
-			usage: "the command is ready when CHECK succeeds: a shell command, tcp://HOST:PORT or http://HOST:PORT/PATH"},
+			usage: "the command is ready when CHECK succeeds: a shell command, tcp://HOST:PORT or " +
+				"http://HOST:PORT/PATH"},
 		{name: "health-check", value: "CHECK", group: aboutSup, to: &o.sup.HealthCheck,
 			usage: "end the command, as --watchdog does, when CHECK fails again and again"},
 		{name: "check-interval", value: "TIME", group: aboutSup,
@@ -183,11 +192,13 @@ func (o *options) supervisorOptions() []*option {
 func (o *options) reloadOptions() []*option {
 	return []*option{
 		{name: "listen", value: "ADDRESS", group: aboutReload, to: &o.sup.Listen,
-			usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or " +
+			usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT, " +
+				"udp://HOST:PORT, unix:///PATH or " +
 				"unix://@NAME; ?nonblock, ?backlog=N, ?reuseport, ?mode=0660&owner=USER:GROUP (repeatable)"},
 		{name: "reload-timeout", value: "TIME", group: aboutReload, to: duration(&o.sup.ReloadTimeout, 60*time.Second),
 			usage: "give up a reload when the new generation isn't ready within TIME"},
-		{name: "reload-retries", value: "N", group: aboutReload, to: number(&o.sup.ReloadRetries, 0).from(0, math.MaxInt),
+		{name: "reload-retries", value: "N", group: aboutReload,
+			to:    number(&o.sup.ReloadRetries, 0).from(0, math.MaxInt),
 			usage: "try a reload that has failed N times more, after 1s, 2s, 4s and so on"},
 		{name: "ready-after", value: "TIME", group: aboutReload, to: duration(&o.sup.ReadyAfter, time.Second),
 			usage: "without --notify, a new generation is ready after TIME"},
@@ -258,7 +269,8 @@ func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 		return nil, usage("%s: options go before the name: %s", o.name, inOrder(argv, args, o.known()))
 	case args[1] != "--":
 		typed := typedLine(append([]string{"lifeline"}, before[1:]...))
-		return nil, usage("%s: -- is missing before the command: %s %s -- %s", o.name, typed, o.name, typedLine(args[1:]))
+		return nil, usage("%s: -- is missing before the command: %s %s -- %s", o.name, typed,
+			o.name, typedLine(args[1:]))
 	case len(args) == 2 || args[2] == "":
 		return nil, usage("%s: there is no command after --", o.name)
 	}
@@ -296,7 +308,8 @@ func inOrder(argv, args []string, table []*option) string {
 // checkUser refuses --user and --group to users other than root.
 func (o *options) checkUser() error {
 	if o.user+o.group != "" && os.Geteuid() != 0 {
-		return usage("--user, --group: only root can run a command as another user or group; put the line into root's " +
+		return usage("--user, --group: only root can run a command as another user or group; put " +
+			"the line into root's " +
 			"crontab, or leave the option out")
 	}
 	return nil

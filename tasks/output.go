@@ -44,9 +44,11 @@ func (o *options) outputOptions() []*option {
 		{name: "log-mode", value: "MODE", group: aboutOutput, to: set(o.out.setLogMode), preset: "0640, less the umask",
 			usage: "give the file this mode, in octal"},
 		{name: "log-to", value: "WHERE", group: aboutOutput, to: set(o.out.setSyslog),
-			usage: "send what the command prints to syslog, or to the syslog socket unix:///PATH; standard error as errors"},
+			usage: "send what the command prints to syslog, or to the syslog socket unix:///PATH; " +
+				"standard error as errors"},
 		{name: "timestamps", group: aboutOutput, to: toggle(&s.Stamps), usage: "put the time before each line"},
-		{name: "quiet", group: aboutOutput, to: toggle(&s.Quiet), usage: "show what the command prints only if it fails"},
+		{name: "quiet", group: aboutOutput, to: toggle(&s.Quiet),
+			usage: "show what the command prints only if it fails"},
 		{name: "on-start", value: "COMMAND", group: aboutOutput, to: text(&s.OnStart),
 			usage: "run this shell command after a start"},
 		{name: "on-success", value: "COMMAND", group: aboutOutput, to: text(&s.OnSuccess),
@@ -168,7 +170,8 @@ func (o *options) prepareOutput(argv []string) error {
 			return fmt.Errorf("cannot read --ping-url: %w", err)
 		}
 		if s.PingURL = strings.TrimSpace(string(text)); !isURL(s.PingURL) {
-			return usage("--ping-url @%s: what stands there is not an address that begins with https:// (or http://)", file)
+			return usage("--ping-url @%s: what stands there is not an address that begins with https:// (or http://)",
+				file)
 		}
 	}
 	var err error

@@ -107,7 +107,8 @@ func TestLogSurvivesLogger(t *testing.T) {
 	last := 0
 	for line := range bytes.Lines(text) {
 		var n int
-		if k, _ := fmt.Sscanf(string(line), "<%9d ", &n); k != 1 || len(line) < 12 || !bytes.HasSuffix(line, []byte(">\n")) || bytes.Count(line, []byte("<")) > 1 {
+		if k, _ := fmt.Sscanf(string(line), "<%9d ", &n); k != 1 || len(line) < 12 ||
+			!bytes.HasSuffix(line, []byte(">\n")) || bytes.Count(line, []byte("<")) > 1 {
 			continue // cut by the loss
 		}
 		if n <= last {
@@ -186,7 +187,8 @@ func TestLogFullDisk(t *testing.T) {
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w.wrap = []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=2m tmpfs "$0" && head -c 1500000 /dev/zero >"$0/filler" && exec "$@"`, disk}
+	w.wrap = []string{"unshare", "--mount", "sh", "-c",
+		`mount -t tmpfs -o size=2m tmpfs "$0" && head -c 1500000 /dev/zero >"$0/filler" && exec "$@"`, disk}
 	log := filepath.Join(disk, "log")
 	p := w.print([]string{"--log", log, "--log-max-size", "100k", "--log-keep", "100"}, "p", 0, 4e6)
 	worker := w.at("p.pid")
@@ -240,7 +242,8 @@ func TestLogLeftovers(t *testing.T) {
 		t.Errorf("the logger has gone, or there are two")
 	}
 	w.touch("late")
-	await.That(t, "the last word is in the log", func() bool { text, _ := logged(log); return string(text) == "early\nnext\nlate\n" })
+	await.That(t, "the last word is in the log",
+		func() bool { text, _ := logged(log); return string(text) == "early\nnext\nlate\n" })
 	await.That(t, "the logger has gone", func() bool { return !old.Alive() })
 }
 
@@ -251,7 +254,8 @@ func TestLogPidOne(t *testing.T) {
 	w := newWorld(t)
 	w.wrap = []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
 	log := w.path("log")
-	p := w.tick([]string{"--log", log, "--respawn", "--respawn-delay", "1ms", "--respawn-limit", "3/1m", "--kill-after", "1s"}, "web", "sh", "-c", "echo run; exit 3")
+	p := w.tick([]string{"--log", log, "--respawn", "--respawn-delay", "1ms", "--respawn-limit", "3/1m", "--kill-after",
+		"1s"}, "web", "sh", "-c", "echo run; exit 3")
 	if code := p.ends(); code != 3 || p.says("left") {
 		t.Errorf("exit code %d: %s", code, read(p.err))
 	}

@@ -78,7 +78,8 @@ func FuzzEnvFile(f *testing.F) {
 		}
 		for _, kv := range vars {
 			name, value, ok := strings.Cut(kv, "=")
-			if !ok || name == "" || strings.ContainsAny(name, " \t\n") || strings.Contains(value, "\n") || !strings.Contains(text, value) {
+			if !ok || name == "" || strings.ContainsAny(name, " \t\n") || strings.Contains(value, "\n") ||
+				!strings.Contains(text, value) {
 				t.Errorf("%q gives %q", text, kv)
 			}
 		}

@@ -40,11 +40,13 @@ func TestNotPermitted(t *testing.T) {
 			}
 			text, err := os.ReadFile(real)
 			become := filepath.Join(filepath.Dir(w.lifeline), "become")
-			if err = errors.Join(err, os.WriteFile(become, text, 0o755), os.Chmod(become, 0o755|os.ModeSetuid)); err != nil {
+			if err = errors.Join(err, os.WriteFile(become, text, 0o755),
+				os.Chmod(become, 0o755|os.ModeSetuid)); err != nil {
 				t.Fatal(err)
 			}
 			// Waiting for --kill-after would take longer than the test does.
-			p := w.tick(append([]string{"--kill-after", "10m"}, tt.options...), "web", append([]string{become, "--reuid=0", "--clear-groups"}, w.bad("first")...)...)
+			p := w.tick(append([]string{"--kill-after", "10m"}, tt.options...), "web",
+				append([]string{become, "--reuid=0", "--clear-groups"}, w.bad("first")...)...)
 			id := w.at("first")
 			t.Cleanup(func() { _ = unix.Kill(id.PID, unix.SIGKILL) })
 			says := p

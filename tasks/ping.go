@@ -16,7 +16,8 @@ func pingCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "ping",
 		Usage: "in a worker: is the supervisor there?",
-		UsageText: "lifeline ping [--timeout 5s]\n\nFor shell scripts that lifeline has started: exit code 0 when the " +
+		UsageText: "lifeline ping [--timeout 5s]\n\nFor shell scripts that lifeline has started: " +
+			"exit code 0 when the " +
 			"supervisor\nanswers, 1 when it is gone.",
 		Flags: flags([]*option{{name: "timeout", value: "TIME", to: duration(&timeout, 5*time.Second),
 			usage: "wait up to TIME for the answer"}}),
@@ -32,7 +33,8 @@ func takeoverCommand() *cli.Command {
 		Name:  "takeover",
 		Usage: "in a worker: wait until the old generation is gone",
 		UsageText: "lifeline takeover\n\nFor shell scripts that lifeline has started: in a reload it says that " +
-			"this\ngeneration is ready, and returns when nothing of the old one is left. At a\nfirst start it returns at once.",
+			"this\ngeneration is ready, and returns when nothing of the old one is left. At a\nfirst " +
+			"start it returns at once.",
 		Flags: flags([]*option{{name: "timeout", value: "TIME", to: duration(&timeout, 0), preset: "for ever",
 			usage: "wait up to TIME"}}),
 		Action: func(*cli.Context) error {
@@ -53,7 +55,8 @@ func converse(word, want string, timeout time.Duration) error {
 	// Hence poll, and calls that don't block.
 	if err := unix.Sendto(fd, []byte(word+"\n"), unix.MSG_NOSIGNAL, nil); err != nil {
 		if errors.Is(err, unix.EBADF) || errors.Is(err, unix.ENOTSOCK) {
-			return &codeError{1, fmt.Sprintf("there is no supervisor: descriptor %d (LIFELINE_FD) was closed on the way", fd)}
+			return &codeError{1, fmt.Sprintf("there is no supervisor: descriptor %d (LIFELINE_FD) was "+
+				"closed on the way", fd)}
 		}
 		return &codeError{1, supervisorGone}
 	}
@@ -66,7 +69,8 @@ func converse(word, want string, timeout time.Duration) error {
 				return &codeError{1, fmt.Sprintf("the supervisor didn't answer within %s", timeout)}
 			}
 		}
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, wait); err != nil && err != unix.EINTR {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, wait); err != nil &&
+			err != unix.EINTR {
 			return fmt.Errorf("cannot wait for the supervisor's answer: %w", err)
 		}
 		// Reads byte by byte: what follows the line may be the answer to another process.

@@ -42,7 +42,8 @@ func newChecks(t *testing.T) *checks {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		c.got = append(c.got, strings.TrimPrefix(r.URL.Path, "/"+secret+"/")+" "+r.URL.Query().Get("rid")+" "+string(body))
+		c.got = append(c.got, strings.TrimPrefix(r.URL.Path,
+			"/"+secret+"/")+" "+r.URL.Query().Get("rid")+" "+string(body))
 	}))
 	t.Cleanup(c.Close)
 	return c
@@ -124,7 +125,8 @@ func TestPings(t *testing.T) {
 	p = w.tick([]string{"--ping-url", c.url()}, "web", "sleep", "9092")
 	await.That(t, "started", func() bool { return exec.Command("pgrep", "-f", "^sleep 9092").Run() == nil })
 	_ = exec.Command("pkill", "-f", "^sleep 9092").Run()
-	await.That(t, "the name is free again", func() bool { return w.tick([]string{"-E", "9"}, "web", "true").ends() == 0 })
+	await.That(t, "the name is free again",
+		func() bool { return w.tick([]string{"-E", "9"}, "web", "true").ends() == 0 })
 	_ = unix.Kill(p.Process.Pid, unix.SIGKILL) // it would try for a minute
 	p.ends()
 }
@@ -145,7 +147,8 @@ func TestDeadPings(t *testing.T) {
 		got = append(got, r.URL.Path)
 	}))
 	t.Cleanup(hangs.Close)
-	p := w.tick([]string{"--ping-url", hangs.URL + "/" + secret, "--on-failure", "echo hook $LIFELINE_CODE"}, "web", "sh",
+	p := w.tick([]string{"--ping-url", hangs.URL + "/" + secret, "--on-failure", "echo hook $LIFELINE_CODE"}, "web",
+		"sh",
 		"-c", "echo printed; exit 3")
 	if code := p.ends(); code != 3 || read(p.out) != "printed\nhook 3\n" {
 		t.Errorf("exit code %d, %q, %q", code, read(p.out), read(p.err))
@@ -227,14 +230,16 @@ func fullListener(t *testing.T) string {
 func TestPingSecret(t *testing.T) {
 	w, c := newWorld(t), newChecks(t)
 	for _, address := range [][]string{{"--ping-url", c.url()}, {"--ping-url=" + c.url()}} {
-		p := w.tick(append(address, "--on-start", "touch "+w.path("hooked")), "web", "sh", "-c", `env >"$0"; exec sleep 9093`, w.path("env"))
+		p := w.tick(append(address, "--on-start", "touch "+w.path("hooked")), "web", "sh", "-c",
+			`env >"$0"; exec sleep 9093`, w.path("env"))
 		await.That(t, "the start is told", func() bool {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			return len(c.got) == 1 &&
 				exists(w.path("hooked"))
 		})
-		if out, err := exec.Command(w.lifeline, "reload", "--self", "--dir", w.dir, "web").CombinedOutput(); err != nil {
+		if out, err := exec.Command(w.lifeline, "reload", "--self", "--dir", w.dir,
+			"web").CombinedOutput(); err != nil {
 			t.Fatalf("%s", out)
 		}
 		line := func() string {

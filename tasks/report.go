@@ -34,10 +34,13 @@ func reportCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "report",
 		Usage: "write a page to look at",
-		UsageText: "lifeline report [options] --out FILE\n\nThe page is one HTML file: any web server or file share shows " +
-			"it, and it asks for nothing else. What is wrong stands first, then each name with its runs of the last day and " +
+		UsageText: "lifeline report [options] --out FILE\n\nThe page is one HTML file: any web server " +
+			"or file share shows " +
+			"it, and it asks for nothing else. What is wrong stands first, then each name with its runs " +
+			"of the last day and " +
 			"week. It is replaced as a whole, and takes at most 1 MB.\n\n" +
-			"lifeline install --report FILE has cron write it every minute.\n\nThe page shows commands and what failed runs " +
+			"lifeline install --report FILE has cron write it every minute.\n\nThe page shows commands " +
+			"and what failed runs " +
 			"printed: keep it from those who aren't to see that, or give --no-output.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "out", short: "o", value: "FILE", to: text(&r.out),
@@ -46,7 +49,8 @@ func reportCommand() *cli.Command {
 				usage: "tell the page how often it is written: it says that it is old after twice as long"},
 			{name: "no-output", to: toggle(&r.noOutput), usage: "leave out what failed runs printed"},
 			{name: "fleet", value: "DIRECTORY", to: text(&r.fleet), noEnv: true,
-				usage: "show many machines: each FILE.json there is what lifeline status --json printed on the machine FILE"}},
+				usage: "show many machines: each FILE.json there is what lifeline status --json printed " +
+					"on the machine FILE"}},
 			o.clusterToggles(&r.cluster, "show all nodes of the cluster, and what they share (--share-status)")),
 		Action: func(c *cli.Context) error {
 			if !r.cluster {
@@ -64,7 +68,8 @@ func reportCommand() *cli.Command {
 			case r.fleet != "" || r.cluster:
 				for _, p := range append(o.lookOptions(), &option{name: "no-output"}) {
 					if c.IsSet(p.name) && os.Getenv(p.env()) == "" {
-						return usage("--%s has no effect with --fleet and --cluster, which show what other machines tell; leave it out",
+						return usage("--%s has no effect with --fleet and --cluster, which show what other "+
+							"machines tell; leave it out",
 							p.name)
 					}
 				}
@@ -131,7 +136,8 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 		}
 	}
 	cron := "runs" // unless a finding says something else
-	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile, Follows: true,
+	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand,
+		ReadEnvFile: readEnvFile, Follows: true,
 		NoOutput: r.noOutput, History: g.read, Found: func(f doctor.Finding) {
 			switch {
 			case f.Word == "paused" && slices.ContainsFunc(list, func(s instanceStatus) bool {
@@ -140,7 +146,8 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 			}):
 				// A pause with an end isn't forgotten, and the state shows it.
 			case f.Wrong:
-				p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What), Text: f.Text, Advice: f.Advice})
+				p.Wrong = append(p.Wrong, report.Wrong{Name: f.Name, What: or(f.Word, f.What),
+					Text: f.Text, Advice: f.Advice})
 			case f.What == "cron":
 				cron = f.Text
 			}
@@ -154,7 +161,8 @@ func (o *options) page(ctx context.Context, r reportOptions) (*report.Page, erro
 			_, _ = g.read(path)
 		}
 	}
-	p.Facts = []report.Fact{{Name: "Load", Value: load()}, {Name: "Cron", Value: cron}, {Name: "User", Value: userName()}}
+	p.Facts = []report.Fact{{Name: "Load", Value: load()}, {Name: "Cron", Value: cron},
+		{Name: "User", Value: userName()}}
 	p.Facts = slices.DeleteFunc(p.Facts, func(f report.Fact) bool { return f.Value == "" })
 	for i := range list {
 		n := list[i].onPage()

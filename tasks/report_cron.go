@@ -19,7 +19,8 @@ const reportName = "report"
 // installReport adds the crontab line that writes the page.
 func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	if c.NArg() > 0 {
-		return usage("--report stands in the place of NAME and COMMAND, and %q was given: leave one out", c.Args().First())
+		return usage("--report stands in the place of NAME and COMMAND, and %q was given: leave one out",
+			c.Args().First())
 	}
 	places := o.dirOptions()
 	for _, p := range optionsOf(c.Command.Flags) {
@@ -71,7 +72,8 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	}
 	before, after, err := k.edit(c.Context, reportName, func(text string) (string, error) {
 		if _, found, _ := install.Find(text, reportName, k.kind()); found {
-			return "", usage("the crontab starts an instance that is called %s, which is a subcommand's name now: give it "+
+			return "", usage("the crontab starts an instance that is called %s, which is a "+
+				"subcommand's name now: give it "+
 				"another name (crontab -e) first", reportName)
 		}
 		add := install.Add

@@ -18,7 +18,8 @@ func restartCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "restart",
 		Usage: "end the worker and start it again, keeping the name",
-		UsageText: "lifeline restart NAME\n\nWhere NAME's crontab line has another command or other options by now, it " +
+		UsageText: "lifeline restart NAME\n\nWhere NAME's crontab line has another command or " +
+			"other options by now, it " +
 			"ends the\ninstance and starts that line, as cron would.",
 		Flags: flags(o.lookOptions()),
 		Action: func(c *cli.Context) error {
@@ -75,7 +76,8 @@ func (o *options) takeNewLine(ctx context.Context, name string) (taken bool, err
 			"lifeline restart %s", name, name, name)
 	}
 	if wrong := o.wrongOfLine(ctx, "command", "lifeline", "log"); len(wrong) > 0 {
-		return true, &codeError{1, fmt.Sprintf("%s: cannot restart it as the crontab has it now, so the old one goes on: %s",
+		return true, &codeError{1, fmt.Sprintf("%s: cannot restart it as the crontab has it now, so "+
+			"the old one goes on: %s",
 			name, wrong[0])}
 	}
 	if end := (ending{signal: unix.SIGTERM, mixed: true, grace: -1}).terminate(ctx, o.guard, name)[0]; end.err != nil {
@@ -91,8 +93,10 @@ func reloadCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "reload",
 		Usage: "start the new code beside the old, then let it take over",
-		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says how it went. When the " +
-			"new\none is no good, the old one goes on, and the exit code is 1. With --self a newer\nlifeline takes over in " +
+		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says " +
+			"how it went. When the " +
+			"new\none is no good, the old one goes on, and the exit code is 1. With --self a " +
+			"newer\nlifeline takes over in " +
 			"place: same pid, same worker, nothing is ended.",
 		Flags: flags(o.lookOptions(), []*option{{name: "self", to: toggle(&self),
 			usage: "replace lifeline itself by the program now on disk"}}),

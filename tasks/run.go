@@ -298,7 +298,8 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 		orphan, err = nil, launch()
 	}
 	if errors.As(err, &orphan) { // a tick without --exec adopts it
-		return &guard.HeldError{Name: o.name, Holder: guard.Holder{Worker: orphan.Worker, Generation: orphan.Generation}}
+		return &guard.HeldError{Name: o.name,
+			Holder: guard.Holder{Worker: orphan.Worker, Generation: orphan.Generation}}
 	}
 	return err
 }
@@ -310,7 +311,8 @@ func runCommand(argv []string) *cli.Command {
 	return &cli.Command{
 		Name:  "run",
 		Usage: "run it here and now, without the guard",
-		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's crontab " +
+		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one " +
+			"from NAME's crontab " +
 			"line.",
 		Flags: flags(own),
 		Action: func(c *cli.Context) error {
@@ -353,7 +355,8 @@ func (o *options) warnOfOthers(ctx context.Context) {
 	others := *o
 	others.followLine(ctx, o.name)
 	if pid := others.running(o.name); pid > 0 {
-		o.warn("runs already, pid %d, and this one is started beside it, because run has no guard; lifeline terminate %s "+
+		o.warn("runs already, pid %d, and this one is started beside it, because run has no guard; "+
+			"lifeline terminate %s "+
 			"ends the other", pid, o.name)
 		return
 	}

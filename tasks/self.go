@@ -45,7 +45,8 @@ func newer() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s can't be run: %w", path, err)
 	}
-	if want := fmt.Sprintf("lifeline takes over %d", supervisor.HandOverVersion); strings.TrimSpace(string(out)) != want {
+	if want := fmt.Sprintf("lifeline takes over %d",
+		supervisor.HandOverVersion); strings.TrimSpace(string(out)) != want {
 		return "", fmt.Errorf("%s doesn't understand what this lifeline would hand over: lifeline restart ends "+
 			"the worker once instead", path)
 	}

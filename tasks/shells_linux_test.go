@@ -60,7 +60,8 @@ func TestShellsComplete(t *testing.T) {
 			load := map[string]string{
 				"bash": ". " + scripts + "/lifeline.bash; PS1='> '",
 				"zsh":  "fpath=(" + scripts + " $fpath); autoload -U compinit; compinit -u -D; PS1='> '",
-				"fish": "source " + scripts + "/lifeline.fish; function fish_prompt; echo '> '; end; function fish_right_prompt; end; set fish_autosuggestion_enabled 0",
+				"fish": "source " + scripts + "/lifeline.fish; function fish_prompt; echo '> '; end; function " +
+					"fish_right_prompt; end; set fish_autosuggestion_enabled 0",
 			}[shell]
 			term := newTerminal(t, filepath.Join(dir, shell), start)
 			term.types(load + "; clear")

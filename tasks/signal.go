@@ -23,7 +23,8 @@ func signalCommand() *cli.Command {
 		Usage: "send a signal to the main process, or to the whole tree",
 		UsageText: "lifeline signal [--tree] NAME SIGNAL\n\n" +
 			"SIGNAL is a name such as HUP, or a number. Use lifeline terminate NAME to end it for good.",
-		Flags: flags(o.lookOptions(), []*option{{name: "tree", to: toggle(&tree), usage: "to every process of its tree"}}),
+		Flags: flags(o.lookOptions(),
+			[]*option{{name: "tree", to: toggle(&tree), usage: "to every process of its tree"}}),
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 2 {
 				return usage("NAME and SIGNAL are expected: lifeline signal NAME HUP")

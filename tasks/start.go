@@ -34,7 +34,8 @@ func startCommand() *cli.Command {
 				return err
 			}
 			if line.User != "" && line.User != userName() {
-				return usage("%s: cron starts it as the user %s; sudo -u %s lifeline start %s", name, line.User, line.User, name)
+				return usage("%s: cron starts it as the user %s; sudo -u %s lifeline start %s", name,
+					line.User, line.User, name)
 			}
 			if theirs, err := understand(line); err == nil && o.guard.Dir == "" {
 				o.guard.Dir, o.guard.AllowNFS = theirs.Guard.Dir, theirs.Guard.AllowNFS
@@ -101,7 +102,8 @@ func (o *options) start(ctx context.Context, name string, line install.Line) err
 			}
 			var exit *exec.ExitError
 			if errors.As(err, &exit) {
-				return &codeError{1, fmt.Sprintf("%s: was started, and ended: %v; see lifeline doctor%s %s", name, exit, o.inFile(),
+				return &codeError{1, fmt.Sprintf("%s: was started, and ended: %v; see lifeline doctor%s %s",
+					name, exit, o.inFile(),
 					name)}
 			}
 			if err == nil {

@@ -26,7 +26,8 @@ func TestServerStarter(t *testing.T) {
 	}
 	w := newWorld(t)
 	dir := t.TempDir()
-	if out, err := exec.Command("tar", "-xzf", found[0], "-C", dir, "--strip-components=1").CombinedOutput(); err != nil {
+	if out, err := exec.Command("tar", "-xzf", found[0], "-C", dir,
+		"--strip-components=1").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	adapter, err := filepath.Abs("testdata/starter")
@@ -40,7 +41,8 @@ func TestServerStarter(t *testing.T) {
 	if err := os.Symlink(adapter, filepath.Join(dir, "lib")); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"01-starter", "02-startfail", "03-starter-unix", "04-starter-dir", "05-killolddelay", "06-autorestart", "10-bindaddr", "15-udp"} {
+	for _, name := range []string{"01-starter", "02-startfail", "03-starter-unix", "04-starter-dir", "05-killolddelay",
+		"06-autorestart", "10-bindaddr", "15-udp"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // they sleep
 			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)

@@ -31,7 +31,8 @@ func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
 		Usage: "what runs, since when, and how it stands",
-		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit code " +
+		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. " +
+			"With it, the exit code " +
 			"tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"}},
@@ -109,7 +110,8 @@ func (o *options) status(ctx context.Context, out io.Writer, look lookup, names 
 		scheduled := slices.ContainsFunc(list, func(s instanceStatus) bool { return s.InCrontab })
 		switch {
 		case scheduled && o.crontab != "" && doctor.SupercronicOf(o.crontab) == 0:
-			fmt.Fprintf(out, "\nno supercronic reads %s: nothing will be started; see lifeline doctor --crontab %s\n", o.crontab,
+			fmt.Fprintf(out, "\nno supercronic reads %s: nothing will be started; see lifeline doctor --crontab %s\n",
+				o.crontab,
 				o.crontab)
 		case scheduled && o.crontab == "" && !doctor.CronRuns():
 			fmt.Fprintln(out, "\nno cron daemon runs here: nothing will be started; see lifeline doctor")
@@ -197,7 +199,8 @@ func (s instanceStatus) notes() string {
 	if s.Failing != nil {
 		text := "failing since " + human.PastTime(*s.Failing) + ", never succeeded"
 		if s.LastSuccess != nil {
-			text = "failing since " + human.PastTime(*s.Failing) + ", last success " + human.Age(*s.LastSuccess) + " ago"
+			text = "failing since " + human.PastTime(*s.Failing) + ", last success " +
+				human.Age(*s.LastSuccess) + " ago"
 		}
 		list = append(list, text)
 	}

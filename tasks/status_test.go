@@ -15,8 +15,10 @@ import (
 func TestStatusFitsTheTerminal(t *testing.T) {
 	since, ago := time.Now().Add(-50*time.Hour), time.Now().Add(-99*time.Hour)
 	list := []instanceStatus{
-		{Name: "web", State: "running", Running: true, PID: 1234567, UpSince: &since, Processes: 3, Memory: 123 << 20, Status: "serving 12 requests a second", Restarts: 3, Node: "a-node", Fence: 77},
-		{Name: "nightly-report-of-everything", State: stateDown, InCrontab: true, NextTick: &since, Failing: &since, LastSuccess: &ago,
+		{Name: "web", State: "running", Running: true, PID: 1234567, UpSince: &since, Processes: 3, Memory: 123 << 20,
+			Status: "serving 12 requests a second", Restarts: 3, Node: "a-node", Fence: 77},
+		{Name: "nightly-report-of-everything", State: stateDown, InCrontab: true, NextTick: &since,
+			Failing: &since, LastSuccess: &ago,
 			Last: &journal.Run{Start: since, End: since, Outcome: "failed", Code: 3}},
 		{Name: strings.Repeat("n", 128), State: "ready", Running: true, PID: 7, Status: strings.Repeat("long ", 50)},
 	}

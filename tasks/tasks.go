@@ -78,7 +78,10 @@ func commands(argv []string) []*cli.Command {
 	for _, c := range list {
 		c.OnUsageError = usageErrorOf(argv)
 		if c.Name == "check" {
-			c.OnUsageError = func(c *cli.Context, err error, sub bool) error { return unknown(usageErrorOf(argv)(c, err, sub)) }
+			c.OnUsageError = func(c *cli.Context, err error,
+				sub bool) error {
+				return unknown(usageErrorOf(argv)(c, err, sub))
+			}
 		}
 	}
 	return list

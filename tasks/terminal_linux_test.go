@@ -141,17 +141,24 @@ func TestTerminal(t *testing.T) {
 func TestForeground(t *testing.T) {
 	for name, steps := range map[string][][2]string{ // keys, and what is seen then
 		// The time runs out while the command waits for the terminal.
-		"time runs out": {{`lifeline --max-runtime 1s a -- sh -c 'echo wait-$((1+1)); read x'; echo code-$?` + "\n", "code-124"}},
+		"time runs out": {{`lifeline --max-runtime 1s a -- sh -c 'echo wait-$((1+1)); read x'; echo code-$?` + "\n",
+			"code-124"}},
 		// Its exit code and its signal are lifeline's.
 		"exit code": {{"lifeline a -- sh -c 'exit 7'; echo code-$?\n", "code-7"}},
 		"signal":    {{"lifeline a -- sh -c 'kill -KILL $$'; echo code-$?\n", "code-137"}},
-		"Ctrl-C":    {{"lifeline a -- sh -c 'echo on-$((1+1)); exec sleep 60'; echo code-$?\n", "on-2"}, {"\x03", "code-130"}},
-		"Ctrl-\\":   {{"ulimit -c 0; lifeline a -- sh -c 'echo on-$((1+1)); exec sleep 60'; echo code-$?\n", "on-2"}, {"\x1c", "code-131"}},
+		"Ctrl-C": {{"lifeline a -- sh -c 'echo on-$((1+1)); exec sleep 60'; echo code-$?\n", "on-2"},
+			{"\x03", "code-130"}},
+		"Ctrl-\\": {{"ulimit -c 0; lifeline a -- sh -c 'echo on-$((1+1)); exec sleep 60'; echo code-$?\n", "on-2"},
+			{"\x1c", "code-131"}},
 		// In a script, which has no job control, and behind a pipe.
-		"script": {{`sh -c 'lifeline a -- sh -c "echo ask; read x; echo got-\$x"; echo code-$?'` + "\n", "ask"}, {"word\n", "got-word"}, {"", "code-0"}},
-		"pipe":   {{`lifeline a -- sh -c 'echo ask >&2; read x; echo got-$x' | tr a-z A-Z` + "\n", "ask"}, {"word\n", "GOT-WORD"}},
+		"script": {{`sh -c 'lifeline a -- sh -c "echo ask; read x; echo got-\$x"; echo code-$?'` + "\n", "ask"},
+			{"word\n", "got-word"}, {"", "code-0"}},
+		"pipe": {{`lifeline a -- sh -c 'echo ask >&2; read x; echo got-$x' | tr a-z A-Z` + "\n", "ask"},
+			{"word\n", "GOT-WORD"}},
 		// In the background it is stopped when it reads, as every job is.
-		"background": {{`lifeline a -- sh -c 'read x; echo got-$x' &` + "\n", ""}, {"until jobs | grep -q Stopped; do sleep .1; done; echo is-$((1+1))\n", "is-2"}, {"fg\nword\n", "got-word"}},
+		"background": {{`lifeline a -- sh -c 'read x; echo got-$x' &` + "\n", ""},
+			{"until jobs | grep -q Stopped; do sleep .1; done; echo is-$((1+1))\n",
+				"is-2"}, {"fg\nword\n", "got-word"}},
 		// The caller ignores the end of its children.
 		"SIGCHLD ignored": {{`(trap '' CHLD; exec lifeline a -- sh -c 'exit 5'); echo code-$?` + "\n", "code-5"}},
 	} {

@@ -27,7 +27,8 @@ func terminateCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "terminate",
 		Usage: "end it, the whole process tree",
-		UsageText: "lifeline terminate [options] NAME...\n\nCron starts it again at the next tick: lifeline pause NAME " +
+		UsageText: "lifeline terminate [options] NAME...\n\nCron starts it again at the next tick: " +
+			"lifeline pause NAME " +
 			"keeps it down.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "now", to: toggle(&now), usage: "send SIGKILL at once"},
@@ -51,7 +52,8 @@ func terminateCommand() *cli.Command {
 			if now && c.IsSet("kill-after") {
 				return usage("--kill-after %s has no effect with --now", o.sup.KillAfter)
 			}
-			e := ending{signal: stopSignal(o.sup.StopSignal), mixed: o.sup.KillMode != supervisor.ControlGroup, now: now,
+			e := ending{signal: stopSignal(o.sup.StopSignal),
+				mixed: o.sup.KillMode != supervisor.ControlGroup, now: now,
 				grace: -1}
 			if c.IsSet("kill-after") {
 				e.grace = o.sup.KillAfter
@@ -69,7 +71,8 @@ func terminateCommand() *cli.Command {
 					}
 					say(os.Stderr, names[i], text)
 				default:
-					fmt.Fprintf(c.App.Writer, "%s: ended%s\n", names[i], o.comesBack(names[i], linesOf(lines, names[i])))
+					fmt.Fprintf(c.App.Writer, "%s: ended%s\n", names[i],
+						o.comesBack(names[i], linesOf(lines, names[i])))
 				}
 			}
 			if len(failed) > 0 {
@@ -242,7 +245,8 @@ func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, s
 		return nil // the caller kills a supervisor that is left
 	}
 	if err := process.Send(sup, unix.SIGTERM); errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("cannot end it: pid %d, its supervisor, runs as another user; run lifeline terminate %s as that "+
+		return fmt.Errorf("cannot end it: pid %d, its supervisor, runs as another user; run lifeline "+
+			"terminate %s as that "+
 			"user or as root", sup.PID, name)
 	}
 	_ = process.Send(sup, unix.SIGCONT)

@@ -15,7 +15,8 @@ func uninstallCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "uninstall",
 		Usage: "take it out of the crontab",
-		UsageText: "lifeline uninstall [options] NAME\nlifeline uninstall [options] --report\n\nIt doesn't end what runs: " +
+		UsageText: "lifeline uninstall [options] NAME\nlifeline uninstall [options] --report\n\nIt " +
+			"doesn't end what runs: " +
 			"lifeline terminate NAME does.",
 		Flags: flags(k.table(), []*option{
 			{name: "report", to: toggle(&report), noEnv: true,
@@ -56,7 +57,8 @@ func uninstallCommand() *cli.Command {
 			}
 			done := "uninstalled" + stillRuns(before, name, k.kind())
 			if len(others) > 0 {
-				done += fmt.Sprintf("; another line, %d, starts it all the same: lifeline doctor %s", others[0].Number, name)
+				done += fmt.Sprintf("; another line, %d, starts it all the same: lifeline doctor %s",
+					others[0].Number, name)
 			}
 			k.tell(name, before, after, done)
 			return nil

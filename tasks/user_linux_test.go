@@ -27,12 +27,18 @@ func TestUser(t *testing.T) {
 		options []string
 		want    string
 	}{
-		"a user":           {[]string{"--user", "nobody"}, "65534\n65534\n65534\n/nonexistent nobody nobody\nits own\nmarked\n"},
-		"by number":        {[]string{"--user", "65534", "--group", "daemon"}, "65534\n1\n1 65534\n/nonexistent nobody nobody\nits own\nmarked\n"},
-		"a number alone":   {[]string{"--user", "54321", "--group", "54322", "--env", "HOME=/h", "--env", "USER=u", "--env", "LOGNAME=l"}, "54321\n54322\n54322\n/h u l\nits own\nmarked\n"},
-		"a group":          {[]string{"--group", "daemon", "--env", "HOME=/h", "--env", "USER=u", "--env", "LOGNAME=l"}, "0\n1\n"},
-		"the user's wins":  {[]string{"--user", "nobody", "--env", "HOME=/h"}, "65534\n65534\n65534\n/h nobody nobody\nits own\nmarked\n"},
-		"death signal too": {[]string{"--user", "nobody", "--orphans", "terminate"}, "65534\n65534\n65534\n/nonexistent nobody nobody\nits own\nmarked\n"},
+		"a user": {[]string{"--user", "nobody"},
+			"65534\n65534\n65534\n/nonexistent nobody nobody\nits own\nmarked\n"},
+		"by number": {[]string{"--user", "65534", "--group", "daemon"},
+			"65534\n1\n1 65534\n/nonexistent nobody nobody\nits own\nmarked\n"},
+		"a number alone": {[]string{"--user", "54321", "--group", "54322", "--env", "HOME=/h", "--env", "USER=u",
+			"--env", "LOGNAME=l"}, "54321\n54322\n54322\n/h u l\nits own\nmarked\n"},
+		"a group": {[]string{"--group", "daemon", "--env", "HOME=/h", "--env", "USER=u", "--env", "LOGNAME=l"},
+			"0\n1\n"},
+		"the user's wins": {[]string{"--user", "nobody", "--env", "HOME=/h"},
+			"65534\n65534\n65534\n/h nobody nobody\nits own\nmarked\n"},
+		"death signal too": {[]string{"--user", "nobody", "--orphans", "terminate"},
+			"65534\n65534\n65534\n/nonexistent nobody nobody\nits own\nmarked\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -75,10 +81,12 @@ func TestUser(t *testing.T) {
 		w := newWorld(t)
 		opened(w)
 		for _, how := range [][]string{{"--log", w.path("log")}, {"--quiet"}} {
-			p := w.tick(append(how, "--user", "nobody"), "web", "sh", "-c", "echo one >/dev/stderr; echo two >/dev/stdout; exit 3")
+			p := w.tick(append(how, "--user", "nobody"), "web", "sh", "-c",
+				"echo one >/dev/stderr; echo two >/dev/stdout; exit 3")
 			code := p.ends()
 			text, _ := os.ReadFile(w.path("log"))
-			if said := string(text) + read(p.out) + read(p.err); code != 3 || !strings.Contains(said, "one\n") || !strings.Contains(said, "two\n") {
+			if said := string(text) + read(p.out) + read(p.err); code != 3 || !strings.Contains(said, "one\n") ||
+				!strings.Contains(said, "two\n") {
 				t.Errorf("%s: exit code %d, %q", how, code, said)
 			}
 		}

@@ -102,7 +102,8 @@ func TestRecordIsNotTheWorkers(t *testing.T) {
 		t.Run(fmt.Sprint(respawn), func(t *testing.T) {
 			w := newWorld(t)
 			out := filepath.Join(w.work, "out")
-			if err := errors.Join(os.WriteFile(out, nil, 0o666), os.Chmod(out, 0o666), os.Chmod(w.work, 0o755), os.Chmod(filepath.Dir(w.work), 0o755)); err != nil {
+			if err := errors.Join(os.WriteFile(out, nil, 0o666), os.Chmod(out, 0o666), os.Chmod(w.work, 0o755),
+				os.Chmod(filepath.Dir(w.work), 0o755)); err != nil {
 				t.Fatal(err)
 			}
 			script := `for fd in /proc/$$/fd/*; do
@@ -114,7 +115,8 @@ done
 echo end >>"$1"`
 			argv := append(append([]string(nil), nobody...), "bash", "-c", script, "sh", out)
 			if respawn {
-				p := w.run(append([]string{"--dir", w.dir, "--respawn", "--respawn-delay", "0", "--respawn-limit", "2/1m", "web", "--"}, argv...)...)
+				p := w.run(append([]string{"--dir", w.dir, "--respawn", "--respawn-delay", "0", "--respawn-limit",
+					"2/1m", "web", "--"}, argv...)...)
 				p.ends()
 			} else {
 				w.tick(nil, "web", argv...).ends()
@@ -185,7 +187,8 @@ func TestClosedOutput(t *testing.T) {
 	for name, redirect := range map[string]string{"closed": ">&- 2>&-", "closed input": "<&- >&- 2>&-"} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			p := w.start(exec.Command("sh", "-c", `exec "$0" --dir "$1" web -- sh -c 'echo out; echo err >&2; touch "$0"; exit 7' "$2" `+redirect, w.lifeline, w.dir, w.path("ran")))
+			p := w.start(exec.Command("sh", "-c",
+				`exec "$0" --dir "$1" web -- sh -c 'echo out; echo err >&2; touch "$0"; exit 7' "$2" `+redirect, w.lifeline, w.dir, w.path("ran")))
 			if code := p.ends(); code != 7 || !exists(w.path("ran")) {
 				t.Errorf("exit code %d", code)
 			}
@@ -198,7 +201,8 @@ func TestClosedOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Close()
-		cmd := exec.Command(w.lifeline, "--dir", w.dir, "--kill-after", "1s", "web", "--", "sh", "-c", `trap "" PIPE; sleep 600 & echo $! >"$0"; echo x; exit 7`, w.path("left"))
+		cmd := exec.Command(w.lifeline, "--dir", w.dir, "--kill-after", "1s", "web", "--", "sh", "-c",
+			`trap "" PIPE; sleep 600 & echo $! >"$0"; echo x; exit 7`, w.path("left"))
 		cmd.Stdout, cmd.Stderr = pipe, pipe
 		p := w.start(cmd)
 		pipe.Close()
@@ -228,7 +232,8 @@ func TestInheritance(t *testing.T) {
 		}
 		var out []string
 		for line := range strings.Lines(string(text)) {
-			if strings.HasPrefix(line, "SigBlk") || strings.HasPrefix(line, "SigIgn") || strings.HasPrefix(line, "SigCgt") {
+			if strings.HasPrefix(line, "SigBlk") || strings.HasPrefix(line, "SigIgn") ||
+				strings.HasPrefix(line, "SigCgt") {
 				out = append(out, strings.Join(strings.Fields(line), ""))
 			}
 		}
@@ -325,7 +330,8 @@ func TestExampleTasks(t *testing.T) {
 	need.That(t, err == nil, "go")
 	w := newWorld(t)
 	w.lifeline = w.path("tasks")
-	if out, err := exec.Command(go1, "build", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", w.lifeline, "../examples/tasks").CombinedOutput(); err != nil {
+	if out, err := exec.Command(go1, "build", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", w.lifeline,
+		"../examples/tasks").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	counts := func(p *tick) func() bool {

@@ -17,17 +17,23 @@ func TestWokenEngineer(t *testing.T) {
 		{"it was paused and forgotten", `lifeline pause web >/dev/null`, `paused`},
 		{"a line was commented out by hand", `crontab -l | sed 's/^0/#0/' | crontab -`, `is commented out`},
 		{"the deployment moved the program", `mv serve serve.old`, `WORK/serve`},
-		{"it fails since the deployment", `printf '#!/bin/sh\nexit 3\n' >serve; for i in 1 2 3; do lifeline web -- ./serve || :; done`, `failing since|exit 3`},
-		{"the disk of the log is full", `mkdir logs; mount -t tmpfs -o size=64k none logs; cat /dev/zero >logs/x 2>/dev/null || :; lifeline install --log $work/logs/web --schedule "$never" web -- $work/serve >/dev/null`, `file system of --log WORK/logs/web is full`},
-		{"the password of root has expired", `cp -a /etc etc; mount --bind etc /etc; chage -d 0 root`, `password must be changed`},
-		{"another line spoils the file", `cp $spool x; printf '99 * * * * true\n' >>x; cat x >$spool`, `line 4 has "99" for the minute`},
+		{"it fails since the deployment",
+			`printf '#!/bin/sh\nexit 3\n' >serve; for i in 1 2 3; do lifeline web -- ./serve || :; done`, `failing since|exit 3`},
+		{"the disk of the log is full",
+			`mkdir logs; mount -t tmpfs -o size=64k none logs; cat /dev/zero >logs/x 2>/dev/null || :; lifeline install --log $work/logs/web --schedule "$never" web -- $work/serve >/dev/null`, `file system of --log WORK/logs/web is full`},
+		{"the password of root has expired", `cp -a /etc etc; mount --bind etc /etc; chage -d 0 root`,
+			`password must be changed`},
+		{"another line spoils the file", `cp $spool x; printf '99 * * * * true\n' >>x; cat x >$spool`,
+			`line 4 has "99" for the minute`},
 		{"the spool file's mode", `chmod 644 $spool`, `mode 0644, and cron takes only 0600`},
 		{"the supervisor is stopped", `starts ./serve; kill -STOP $sup`, `its supervisor, pid \d+, is stopped`},
 		{"an old version runs", `starts sleep 1000`, "it runs `sleep 1000`, and line"},
-		{"a stranger holds the lock", `lifeline web -- true; flock $lock sleep 1000 & until_true sh -c '! flock -n '$lock' true'`, `is held by pid \d+.*isn't lifeline`},
+		{"a stranger holds the lock",
+			`lifeline web -- true; flock $lock sleep 1000 & until_true sh -c '! flock -n '$lock' true'`, `is held by pid \d+.*isn't lifeline`},
 		{"the state directory is another's", `lifeline web -- true; chown 1 /run/lifeline`, `belongs to uid 1`},
 	} {
-		said := inWard(t, tt.breaks+"\necho '--- one'; lifeline status web || :; echo '--- two'; lifeline doctor web || :; "+
+		said := inWard(t, tt.breaks+"\necho '--- one'; lifeline status web || :; echo '--- two'; "+
+			"lifeline doctor web || :; "+
 			"echo '--- end'", "")
 		_, said, _ = strings.Cut(said, "--- one\n")
 		first, rest, _ := strings.Cut(said, "--- two\n")

@@ -90,7 +90,8 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	// Others are to look in and leave word.
-	if err := errors.Join(os.Chmod(top, 0o755), os.Mkdir(w.work, 0o777), os.Chmod(w.work, 0o777), os.WriteFile(w.path("alive"), nil, 0o644)); err != nil {
+	if err := errors.Join(os.Chmod(top, 0o755), os.Mkdir(w.work, 0o777), os.Chmod(w.work, 0o777),
+		os.WriteFile(w.path("alive"), nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -102,7 +102,8 @@ func record(page string) (string, error) {
 	if err := os.Symlink(etcd, filepath.Join(dir, "etcd")); err != nil {
 		return "", err
 	}
-	machine := exec.Command("unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork", "--kill-child",
+	machine := exec.Command("unshare", "--mount", "--propagation", "private", "--net", "--pid",
+		"--fork", "--kill-child",
 		"--mount-proc", "sh", "-c", setting, "sh", dir)
 	said, err := os.Create(filepath.Join(dir, "said"))
 	if err != nil {

@@ -60,7 +60,8 @@ func demo(ctx context.Context) error {
 		nodes[name] = &node{name: name, cmds: map[string]*exec.Cmd{},
 			env: append(os.Environ(), "NODE="+name, "DATABASE="+url),
 			jobs: [][]string{ // the node's crontab
-				{lifeline, "--cluster", url, "--node", name, "--ttl", "1s", "--kill-after", "200ms", "--dir", state, "counter",
+				{lifeline, "--cluster", url, "--node", name, "--ttl", "1s", "--kill-after", "200ms",
+					"--dir", state, "counter",
 					"--", self, "publish"},
 				{lifeline, "--respawn", "--dir", state, "listener", "--", self, "listen"},
 			}}

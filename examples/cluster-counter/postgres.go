@@ -97,7 +97,8 @@ func programs(ctx context.Context, dir string) (string, error) {
 			filepath.Join(dir, name), from)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("cannot build %s (run this inside lifeline's source, or set LIFELINE to the program): %w\n%s",
+			return "", fmt.Errorf("cannot build %s (run this inside lifeline's source, or set LIFELINE "+
+				"to the program): %w\n%s",
 				name, err, text)
 		}
 	}

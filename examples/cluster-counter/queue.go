@@ -48,10 +48,12 @@ func publish(ctx context.Context) error {
 	for {
 		var number int64
 		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			err := tx.QueryRow(ctx, "update counter set number = number + 1, fence = $1 where fence <= $1 returning number",
+			err := tx.QueryRow(ctx, "update counter set number = number + 1, fence = $1 where fence "+
+				"<= $1 returning number",
 				fence).Scan(&number)
 			if errors.Is(err, pgx.ErrNoRows) {
-				return fmt.Errorf("another publisher has a higher fence than %d: this publisher has come too late", fence)
+				return fmt.Errorf("another publisher has a higher fence than %d: this publisher has come too late",
+					fence)
 			}
 			if err == nil {
 				_, err = tx.Exec(ctx, "insert into message values ($1, $2)", number, node)

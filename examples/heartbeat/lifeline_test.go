@@ -52,7 +52,8 @@ func hangTwice(t *testing.T, lifeline string, worker []string) {
 	argv := append([]string{"--dir", filepath.Join(dir, "state"), "--respawn", "--respawn-delay", "0s", "--notify",
 		"--watchdog", "2s", "--kill-after", "1s", "heartbeat", "--"}, worker...)
 	cmd := exec.Command(lifeline, argv...)
-	cmd.Env = append(os.Environ(), "CHILD=1", "NOTIFY_SOCKET="+path, "PATH="+filepath.Dir(lifeline)+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "CHILD=1", "NOTIFY_SOCKET="+path,
+		"PATH="+filepath.Dir(lifeline)+":"+os.Getenv("PATH"))
 	var said strings.Builder
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {

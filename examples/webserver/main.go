@@ -47,7 +47,8 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to listen on when no supervisor hands over a socket")
+	flag.StringVar(&o.listen, "listen", "127.0.0.1:8080",
+		"`address` to listen on when no supervisor hands over a socket")
 	flag.StringVar(&o.version, "version", "1", "`label` that every answer carries")
 	flag.StringVar(&o.takeover, "takeover", "", "take over from the previous generation, then lock this `file`")
 	flag.DurationVar(&o.crashAfter, "crash-after", 0, "exit with 1 after this time; 0 for never")

@@ -31,7 +31,8 @@ type Hello struct {
 
 // complete reports whether all required fields are there, with sensible values.
 func (h Hello) complete() bool {
-	return h.URL != "" && h.Name != "" && h.Node != "" && h.TTL > 0 && h.Grace >= 0 && h.Slots > 0 && h.FailAfter >= 0 &&
+	return h.URL != "" && h.Name != "" && h.Node != "" && h.TTL > 0 && h.Grace >= 0 &&
+		h.Slots > 0 && h.FailAfter >= 0 &&
 		h.MaxClockSkew >= 0
 }
 

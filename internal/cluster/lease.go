@@ -80,7 +80,8 @@ func Join(o Options, name string, grace time.Duration, warn func(format string, 
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a timer: %w", err)
 	}
-	l := newLease(Hello{URL: o.URL, Prefix: o.Prefix, Name: name, Node: o.Node, TTL: o.TTL, Grace: grace, Slots: o.Slots,
+	l := newLease(Hello{URL: o.URL, Prefix: o.Prefix, Name: name, Node: o.Node, TTL: o.TTL,
+		Grace: grace, Slots: o.Slots,
 		Prefer:    o.Prefer,
 		FailAfter: o.FailAfter, Tick: o.Tick, AtLeastOnce: o.AtLeastOnce,
 		MaxClockSkew: o.MaxClockSkew, ForceOptions: o.ForceOptions, Memory: Bytes(o.Memory),

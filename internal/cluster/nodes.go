@@ -50,7 +50,8 @@ func Apart(nodes []Node) (list []Difference) {
 		for _, v := range slices.Sorted(maps.Keys(versions)) {
 			parts = append(parts, v+" on "+strings.Join(versions[v], ", "))
 		}
-		list = append(list, Difference{"versions apart", strings.Join(parts, "; "), "install one of them on every node"})
+		list = append(list, Difference{"versions apart", strings.Join(parts, "; "),
+			"install one of them on every node"})
 	}
 	// The text has whole seconds, and etcd's clock is known to half a second.
 	if least != nil && *most.ClockSkew-*least.ClockSkew > 2 {

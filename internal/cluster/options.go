@@ -102,7 +102,8 @@ func CheckPrefix(team string) error {
 
 // CheckNode refuses an invalid node name.
 func CheckNode(n string) error {
-	if len(n) > 255 || !utf8.ValidString(n) || strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
+	if len(n) > 255 || !utf8.ValidString(n) || strings.ContainsFunc(n,
+		func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
 		return fmt.Errorf("%q can't be a node's name: UTF-8 without spaces and slashes, at most 255 bytes", n)
 	}
 	return nil

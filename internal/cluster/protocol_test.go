@@ -44,7 +44,8 @@ func TestFits(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	hello := Hello{URL: "etcd://a:1,b:2", Name: "n", Node: "ü x", TTL: 1, Slots: 1, Memory: "/\xff"}
 	for _, m := range []Message{{Verb: "want"}, {Verb: "hello", Hello: &hello}, {Verb: "say", Text: "a \"<b>\u2028\n"},
-		{Verb: "starting", Generation: "g", Cgroup: "/a%b"}, {Verb: "started", Generation: "g", PID: 1, Start: 1<<64 - 1},
+		{Verb: "starting", Generation: "g", Cgroup: "/a%b"}, {Verb: "started", Generation: "g",
+			PID: 1, Start: 1<<64 - 1},
 		{Verb: "granted", Fence: 1<<64 - 1, Deadline: 1<<63 - 1}} {
 		f.Add(m.Line())
 	}

@@ -119,12 +119,14 @@ func (d *Doctor) refused(p person, by pamRule, code string) {
 		d.wrong("account", "install the package that has it, or take out "+where,
 			"PAM's module %s isn't there, %s", module, then)
 	case module == "pam_unix.so" && code == "acct_expired":
-		d.wrong("account", "usermod -e '' "+p.name, "the account of %s has expired (chage -l %s), %s", p.name, p.name, then)
+		d.wrong("account", "usermod -e '' "+p.name, "the account of %s has expired (chage -l %s), %s",
+			p.name, p.name, then)
 	case module == "pam_unix.so":
 		d.wrong("account", "passwd "+p.name+", or chage -M -1 -d today "+p.name,
 			"%s (chage -l %s), %s", ageing(p.name, time.Now()), p.name, then)
 	case module == "pam_nologin.so":
-		d.wrong("account", "rm "+nologin(by), "%s is there, and keeps out all but root (%s), %s", nologin(by), where, then)
+		d.wrong("account", "rm "+nologin(by), "%s is there, and keeps out all but root (%s), %s",
+			nologin(by), where, then)
 	case module == "pam_access.so":
 		_, line, _ := mayEnter(by, p)
 		file := by.option("accessfile", "/etc/security/access.conf")

@@ -29,7 +29,8 @@ func (d *Doctor) cron() {
 	d.cronds = list
 	switch {
 	case len(list) > 0 && list[0].stopped:
-		d.wrong("cron", fmt.Sprintf("kill -CONT %d", list[0].id.PID), "%s, pid %d, is stopped (SIGSTOP): it starts nothing",
+		d.wrong("cron", fmt.Sprintf("kill -CONT %d", list[0].id.PID),
+			"%s, pid %d, is stopped (SIGSTOP): it starts nothing",
 			list[0].program, list[0].id.PID)
 	case len(list) > 0:
 		d.fine("cron", "runs: %s, pid %d", list[0].program, list[0].id.PID)
@@ -41,7 +42,8 @@ func (d *Doctor) cron() {
 		advice := "install one (Debian: apt-get install cron), and have it started at boot"
 		if have := InstalledCronds(); len(have) > 0 {
 			service := filepath.Base(have[0].program)
-			advice = fmt.Sprintf("start it, and have it started at boot: systemctl enable --now %s, or service %s start",
+			advice = fmt.Sprintf("start it, and have it started at boot: systemctl enable --now "+
+				"%s, or service %s start",
 				service, service)
 			if len(have) == 1 && have[0].busybox {
 				advice = "start it, and have it started at boot: " + have[0].program
@@ -207,7 +209,8 @@ func (d *Doctor) checkLine(l tabled) {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s: cron may never start it: %v", at, err)
 	}
 	if l.Number == l.table.unended {
-		d.wrong("crontab", "end it with a newline: "+l.table.remedy, "%s has no newline, and cron then leaves it out", at)
+		d.wrong("crontab", "end it with a newline: "+l.table.remedy,
+			"%s has no newline, and cron then leaves it out", at)
 	}
 	if only, ok := lesserOf(d.cronds); ok {
 		if problem := only.Problem(l.Line); problem != "" {
@@ -227,7 +230,8 @@ func (d *Doctor) checkLine(l tabled) {
 	}
 	if zone := l.Environment["CRON_TZ"]; zone != "" && ignoresFiles(d.cronds) {
 		d.wrong("crontab", "give the hour in the machine's zone, or install a cron that knows CRON_TZ (cronie): "+
-			l.table.remedy, "%s means the zone CRON_TZ=%s, which this cron doesn't know: it takes the machine's", at, zone)
+			l.table.remedy, "%s means the zone CRON_TZ=%s, which this cron doesn't know: it takes "+
+			"the machine's", at, zone)
 	}
 	if l.table.skip == "" {
 		d.timer(l)

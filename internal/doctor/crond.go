@@ -102,7 +102,8 @@ func ignoresFiles(list []Crond) bool {
 // cronie reports whether the daemon ignores only a bad line itself, and is neither
 // busybox's nor systemd.
 func cronie(list []Crond) bool {
-	return len(list) > 0 && !ignoresFiles(list) && !slices.ContainsFunc(list, func(d Crond) bool { return d.busybox || d.systemd })
+	return len(list) > 0 && !ignoresFiles(list) && !slices.ContainsFunc(list,
+		func(d Crond) bool { return d.busybox || d.systemd })
 }
 
 // KnowsZones reports whether the cron daemon here knows CRON_TZ, as cronie does.

@@ -145,8 +145,9 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 		if len(names) == 0 && len(d.Rest) > 0 {
 			d.fine("crontab", "nothing in yours is started by lifeline, and nothing of yours has ever been here")
 		} else if len(names) == 0 {
-			d.wrong("crontab", "lifeline install NAME -- COMMAND", "nothing in it is started by lifeline, and nothing has "+
-				"ever been here")
+			d.wrong("crontab", "lifeline install NAME -- COMMAND",
+				"nothing in it is started by lifeline, and nothing has "+
+					"ever been here")
 		}
 	}
 	d.machine = d.wrongs
@@ -154,7 +155,8 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 		d.one(ctx, d.name)
 	}
 	if d.closed {
-		d.Rest = append(d.Rest, "root sees more: "+strings.Join(append([]string{"sudo lifeline doctor"}, asked...), " "))
+		d.Rest = append(d.Rest, "root sees more: "+strings.Join(append([]string{"sudo lifeline doctor"}, asked...),
+			" "))
 	}
 	return d.wrongs
 }
@@ -225,7 +227,8 @@ func (d *Doctor) one(ctx context.Context, name string) {
 	}
 	c.blocked = d.machine+d.wrongs > before
 	d.state(c)
-	if _, there, err := c.guard.Directory(); err == nil && c.scheduled && d.wrongs == before && !(there && d.isSeen(c)) {
+	if _, there, err := c.guard.Directory(); err == nil && c.scheduled && d.wrongs == before &&
+		!(there && d.isSeen(c)) {
 		d.Unseen = append(d.Unseen, name)
 	}
 	if d.Simulate && c.scheduled {

@@ -128,7 +128,8 @@ func (d *Doctor) limits(p person, session []pamRule) {
 		}
 	}
 	if l, given := limits["nofile"]; given && min(l.soft, l.hard) < filesOfStart {
-		d.wrong("limits", "raise it: "+l.where, "cron's start of %s may open %d files, and lifeline needs %d (%s)", p.name,
+		d.wrong("limits", "raise it: "+l.where,
+			"cron's start of %s may open %d files, and lifeline needs %d (%s)", p.name,
 			min(l.soft, l.hard), filesOfStart, l.where)
 	}
 	delete(limits, "nproc") // this program's own threads would count
@@ -160,7 +161,8 @@ func (d *Doctor) tryLimits(limits map[string]limit) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	// The shell waits until its limits are set, and then becomes this program's launcher.
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `read go; exec "$@"`, "sh", fmt.Sprintf("/proc/%d/exe", os.Getpid()),
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `read go; exec "$@"`, "sh",
+		fmt.Sprintf("/proc/%d/exe", os.Getpid()),
 		"-c", ":")
 	cmd.Env = []string{launch.Env + "=" + launch.Plan{Path: "/bin/sh"}.String()}
 	cmd.Dir, cmd.WaitDelay = "/", time.Second
@@ -180,7 +182,8 @@ func (d *Doctor) tryLimits(limits map[string]limit) {
 	stdin.Close()
 	if err := cmd.Wait(); err != nil && ctx.Err() == nil {
 		slices.Sort(texts)
-		d.wrong("limits", "raise them there", "within the limits that cron's start has, lifeline itself can't run (%v): %s",
+		d.wrong("limits", "raise them there",
+			"within the limits that cron's start has, lifeline itself can't run (%v): %s",
 			err,
 			strings.Join(texts, "; "))
 	}

@@ -56,10 +56,12 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 			"it was to start at %s, when the machine or its cron wasn't up (it is since %s)", human.PastTime(due),
 			human.PastTime(started))
 	} else if due, seen, is := missed(times, by, append(traces, started)); is {
-		d.wrongAs("overdue", "state", fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline "+
-			"start %s "+
-			"starts it now", c.name),
-			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of cron's start "+
+		d.wrongAs("overdue", "state",
+			fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline "+
+				"start %s "+
+				"starts it now", c.name),
+			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its "+
+				"line or of cron's start "+
 				"is of %s",
 			human.PastTime(due), human.PastTime(seen))
 	}

@@ -181,7 +181,8 @@ func isPAMModule(module string) bool {
 		found, _ := filepath.Glob(pattern)
 		dirs = append(dirs, found...)
 	}
-	return len(dirs) == 0 || slices.ContainsFunc(dirs, func(dir string) bool { return exists(filepath.Join(dir, module)) })
+	return len(dirs) == 0 || slices.ContainsFunc(dirs,
+		func(dir string) bool { return exists(filepath.Join(dir, module)) })
 }
 
 // option returns the value of the module's argument name, or otherwise without that

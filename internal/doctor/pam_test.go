@@ -13,7 +13,8 @@ func TestPAM(t *testing.T) {
 		"none.so": "ignore"}
 	pamDir = t.TempDir()
 	defer func() { pamDir = "/etc/pam.d" }()
-	for file, text := range map[string]string{"denies": "account requisite bad.so\n", "ends": "account sufficient good.so\n"} {
+	for file, text := range map[string]string{"denies": "account requisite bad.so\n",
+		"ends": "account sufficient good.so\n"} {
 		if err := os.WriteFile(filepath.Join(pamDir, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

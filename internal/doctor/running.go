@@ -72,7 +72,8 @@ func (d *Doctor) differs(c candidate, e guard.Exam, state journal.State) {
 	}
 	if have, want := Differs(c.line.Line, c.start.Command, guard.Holder{Supervisor: e.Supervisor, Worker: e.Worker},
 		state); have != "" {
-		d.wrongAs("differs", "state", "lifeline restart "+c.name+" takes what the crontab has", "it runs %s, and %s has %s",
+		d.wrongAs("differs", "state", "lifeline restart "+c.name+" takes what the crontab has",
+			"it runs %s, and %s has %s",
 			have, where(c.line.table, c.line.Line), want)
 	}
 }
@@ -155,7 +156,8 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 			c.guard.SkippedSince(c.name, state.SkippedAt), human.PastTime(info.ModTime()))
 	}
 	d.wrongAs("hanging", "state",
-		fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its line does "+
+		fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; "+
+			"--max-runtime in its line does "+
 			"that by itself", c.name, c.name),
 		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
 }

@@ -101,7 +101,8 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
-		d.wrong("simulate", "correct SHELL in the crontab, or make the home directory", "cron's shell can't be started: %v",
+		d.wrong("simulate", "correct SHELL in the crontab, or make the home directory",
+			"cron's shell can't be started: %v",
 			err)
 		return
 	}
@@ -126,16 +127,20 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 	ends := failures(g, name, began)
 	switch {
 	case len(ends) > 0:
-		d.wrong("simulate", remedyOf(ends[0], c, false), "in cron's environment it ended %d times within %s, at first: %s%s",
+		d.wrong("simulate", remedyOf(ends[0], c, false),
+			"in cron's environment it ended %d times within %s, at first: %s%s",
 			len(ends), human.Length(d.For), human.End(ends[0]), quoted(said(out)))
 	case !running:
-		d.wrong("simulate", "try its line by hand, and see where it waits", "after %s nothing of it ran yet; it said: %s",
+		d.wrong("simulate", "try its line by hand, and see where it waits",
+			"after %s nothing of it ran yet; it said: %s",
 			human.Length(d.For), said(out))
 	case h.Worker.Zero():
-		d.fine("simulate", "in cron's environment lifeline started, and hadn't started the command within %s (--jitter? "+
+		d.fine("simulate", "in cron's environment lifeline started, and hadn't started the command "+
+			"within %s (--jitter? "+
 			"--cluster?); it was ended again%s", human.Length(d.For), quoted(said(out)))
 	default:
-		d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s", human.Length(d.For),
+		d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s",
+			human.Length(d.For),
 			quoted(said(out)))
 	}
 }

@@ -39,11 +39,13 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 		dir = filepath.Join(home, dir)
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		d.wrong("command", "make it, or correct the line: "+l.table.remedy, "%s starts in %s, which is no directory here", at, dir)
+		d.wrong("command", "make it, or correct the line: "+l.table.remedy,
+			"%s starts in %s, which is no directory here", at, dir)
 	}
 	path := d.path(l)
 	if _, err := process.Find(l.Argv[0], path, dir); err != nil {
-		d.wrong("lifeline", fmt.Sprintf("write its path as it is: lifeline install %s -- ... does so; or %s", name, l.table.remedy), "%s can't start lifeline itself: %v", at, err)
+		d.wrong("lifeline", fmt.Sprintf("write its path as it is: lifeline install %s -- ... does so; or %s", name,
+			l.table.remedy), "%s can't start lifeline itself: %v", at, err)
 	}
 	asked := l.Line
 	if d.Crontab == "" {
@@ -65,7 +67,8 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 	mine, _, _ := d.Guard.Directory()
 	theirs, _, _ := o.Guard.Directory()
 	if mine != theirs && !d.Follows {
-		d.wrong("directory", fmt.Sprintf("lifeline doctor --dir %s %s; and unset LIFELINE_DIR, or give the line the same --dir", theirs, name), "%s works in %s, and you look in %s", at, theirs, mine)
+		d.wrong("directory", fmt.Sprintf("lifeline doctor --dir %s %s; and unset LIFELINE_DIR, or give the line the "+
+			"same --dir", theirs, name), "%s works in %s, and you look in %s", at, theirs, mine)
 	}
 	o.Guard = guard.Guard{Dir: o.Guard.Dir, AllowNFS: o.Guard.AllowNFS, StateDir: o.Guard.StateDir}
 	return o, true
@@ -84,9 +87,11 @@ func (d *Doctor) helpers(name string, o Start, path, dir string, l tabled) {
 		case err == nil && unix.Access(file, unix.W_OK) != nil:
 			d.wrong("log", advice, "--log %s can't be written, so nothing is started", file)
 		case err != nil && unix.Access(filepath.Dir(file), unix.W_OK|unix.X_OK) != nil:
-			d.wrong("log", advice, "--log %s can't be made, so nothing is started: %v", file, unix.Access(filepath.Dir(file), unix.W_OK|unix.X_OK))
+			d.wrong("log", advice, "--log %s can't be made, so nothing is started: %v", file,
+				unix.Access(filepath.Dir(file), unix.W_OK|unix.X_OK))
 		case guard.IsFull(logPlace(file)):
-			d.wrong("log", "free some space there: df "+filepath.Dir(file), "the file system of --log %s is full: what the command prints is lost", file)
+			d.wrong("log", "free some space there: df "+filepath.Dir(file),
+				"the file system of --log %s is full: what the command prints is lost", file)
 		default:
 			d.fine("log", "%s can be written", file)
 		}
@@ -105,7 +110,8 @@ func (d *Doctor) helpers(name string, o Start, path, dir string, l tabled) {
 		}
 	}
 	if found, err := process.Find(cluster.Program, beside+":"+path, dir); err != nil {
-		d.wrong("lifeline-remote", "install it there: it comes with lifeline", "%s needs %s, which is neither in %s nor on cron's PATH: %s", what, cluster.Program, beside, then)
+		d.wrong("lifeline-remote", "install it there: it comes with lifeline",
+			"%s needs %s, which is neither in %s nor on cron's PATH: %s", what, cluster.Program, beside, then)
 	} else {
 		d.fine("lifeline-remote", "%s", found)
 		if o.Cluster != "" {
@@ -125,7 +131,8 @@ func logPlace(file string) string {
 // command checks the file that would be executed, and the files that options name.
 func (d *Doctor) command(o Start, path, dir string, l tabled) {
 	advice := fmt.Sprintf("put it there, or correct the line: %s", l.table.remedy)
-	for _, file := range []struct{ option, path string }{{"--env-file", o.EnvFile}, {"--reload-on-change", o.ReloadOnChange}} {
+	for _, file := range []struct{ option, path string }{{"--env-file", o.EnvFile},
+		{"--reload-on-change", o.ReloadOnChange}} {
 		if file.path == "" {
 			continue
 		}
@@ -134,7 +141,8 @@ func (d *Doctor) command(o Start, path, dir string, l tabled) {
 			full = filepath.Join(dir, full)
 		}
 		if f, err := os.Open(full); err != nil {
-			d.wrong("command", advice, "%s %s can't be read, so nothing is started: %v", file.option, full, reasonOf(err))
+			d.wrong("command", advice, "%s %s can't be read, so nothing is started: %v",
+				file.option, full, reasonOf(err))
 		} else {
 			f.Close()
 		}
@@ -156,7 +164,8 @@ func (d *Doctor) command(o Start, path, dir string, l tabled) {
 			to = filepath.Join(dir, to)
 		}
 		if info, err := os.Stat(to); err != nil || !info.IsDir() {
-			d.wrong("command", "make it, or correct --chdir: "+l.table.remedy, "--chdir %s: that is no directory here", to)
+			d.wrong("command", "make it, or correct --chdir: "+l.table.remedy,
+				"--chdir %s: that is no directory here", to)
 			return
 		}
 		dir = to
@@ -221,7 +230,8 @@ func tryConditions(o Start, dir, command string) string {
 	case code == 4:
 		return fmt.Sprintf("%s can't be executed%s", command, as)
 	case code > 0:
-		return "under the conditions of the line nothing can be started: " + strings.TrimPrefix(strings.TrimSpace(string(said)), "lifeline: ")
+		return "under the conditions of the line nothing can be started: " +
+			strings.TrimPrefix(strings.TrimSpace(string(said)), "lifeline: ")
 	}
 	return fmt.Sprintf("under the conditions of the line even a shell can't live (%v)", err)
 }

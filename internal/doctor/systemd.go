@@ -34,7 +34,8 @@ func (d *Doctor) systemdCron() {
 	d.cronds = []Crond{{program: "systemd-cron", systemd: true}}
 	state, err := exec.Command("systemctl", "is-active", "cron.target").Output()
 	if word := strings.TrimSpace(string(state)); err != nil && word != "" {
-		d.wrong("cron", "systemctl enable --now cron.target", "systemd-cron's cron.target is %s: none of its timers runs",
+		d.wrong("cron", "systemctl enable --now cron.target",
+			"systemd-cron's cron.target is %s: none of its timers runs",
 			word)
 		return
 	}
@@ -64,7 +65,8 @@ func (d *Doctor) timer(l tabled) {
 	at := where(l.table, l.Line)
 	if f := strings.Fields(l.Schedule); len(f) == 5 && !strings.HasPrefix(f[2], "*") && !strings.HasPrefix(f[4], "*") {
 		d.wrong("crontab", "make two names of it, one with the day of the month and one with the day of the week",
-			"%s: systemd-cron starts it only on days that are both %s in the month and %s in the week, and other crons on each",
+			"%s: systemd-cron starts it only on days that are both %s in the month and %s in the week, "+
+				"and other crons on each",
 			at, f[2], f[4])
 	}
 	blank := func(text string) string { return strings.Join(strings.Fields(text), " ") }

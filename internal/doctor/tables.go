@@ -91,7 +91,8 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 	case errors.Is(err, exec.ErrNotFound):
 		d.failed("crontab", err)
 	case err != nil:
-		d.wrong("crontab", "see what crontab -l says; who may use it stands in /etc/cron.allow and /etc/cron.deny", "%v", err)
+		d.wrong("crontab", "see what crontab -l says; who may use it stands in /etc/cron.allow and /etc/cron.deny",
+			"%v", err)
 	}
 	own := crontab{title: "your crontab", text: text, user: userName(), remedy: "crontab -e"}
 	if path := spoolFile(own.user); path != "" { // for root
@@ -106,7 +107,8 @@ func (d *Doctor) crontabs(ctx context.Context) []crontab {
 			if user == own.user || err != nil {
 				continue
 			}
-			t := crontab{title: "the crontab of " + user, text: string(text), user: user, remedy: "crontab -u " + user + " -e"}
+			t := crontab{title: "the crontab of " + user, text: string(text), user: user,
+				remedy: "crontab -u " + user + " -e"}
 			t.look(d, others[user])
 			list = append(list, t)
 		}

@@ -129,7 +129,8 @@ func (c *census) isInProcess(s sighting, rec identity.Record, known bool) bool {
 	if worker.Zero() || known && rec.InProcess() && rec.Worker == worker {
 		return !worker.Zero()
 	}
-	if slices.ContainsFunc(s.members, func(m member) bool { return m.ID == s.worker && m.marker.Supervisor == worker }) {
+	if slices.ContainsFunc(s.members,
+		func(m member) bool { return m.ID == s.worker && m.marker.Supervisor == worker }) {
 		return true
 	}
 	return slices.ContainsFunc(c.open[s.worker], func(o procscan.Open) bool {
@@ -177,7 +178,8 @@ func (c *census) sort(s *sighting, name string, rec identity.Record, known bool)
 		return 1
 	})
 	var workers []member // the oldest of each generation that may be an instance
-	if i := slices.IndexFunc(s.members, func(m member) bool { return known && m.ID == procscan.ID(rec.Worker) }); i >= 0 {
+	if i := slices.IndexFunc(s.members,
+		func(m member) bool { return known && m.ID == procscan.ID(rec.Worker) }); i >= 0 {
 		workers = append(workers, s.members[i])
 	}
 	named := len(workers) > 0 // a process without a marker is then a descendant of that worker

@@ -51,7 +51,8 @@ func openDir(path string, allowNFS bool) (dir, error) {
 	}
 	if err := checkDir(d.path, allowNFS); errors.Is(err, fs.ErrNotExist) {
 		if err := makeDir(d.path); err != nil {
-			return dir{}, fmt.Errorf("cannot make the state directory %s: %w; give another with --dir", d.path, reason(err))
+			return dir{}, fmt.Errorf("cannot make the state directory %s: %w; give another with --dir", d.path,
+				reason(err))
 		}
 		if err := checkDir(d.path, allowNFS); err != nil {
 			return dir{}, err
@@ -124,7 +125,8 @@ func checkDir(path string, allowNFS bool) error {
 	mode := uint32(st.Mode)
 	switch {
 	case mode&unix.S_IFMT == unix.S_IFLNK:
-		return fmt.Errorf("the state directory %s is a symbolic link: refused; give the directory itself with --dir", path)
+		return fmt.Errorf("the state directory %s is a symbolic link: refused; give the directory itself with --dir",
+			path)
 	case mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("the state directory %s is not a directory: remove it, or give another with --dir", path)
 	case int(st.Uid) != os.Geteuid():
@@ -132,7 +134,8 @@ func checkDir(path string, allowNFS bool) error {
 			"own with --dir",
 			path, st.Uid, os.Geteuid())
 	case mode&0o022 != 0:
-		return fmt.Errorf("the state directory %s may be written by others (mode %04o): refused; chmod 700 it, or give "+
+		return fmt.Errorf("the state directory %s may be written by others (mode %04o): refused; "+
+			"chmod 700 it, or give "+
 			"another with --dir",
 			path, mode&0o7777)
 	}
@@ -144,7 +147,8 @@ func checkDir(path string, allowNFS bool) error {
 		return fmt.Errorf("cannot tell the file system of the state directory %s: %w", path, err)
 	}
 	if kind != "" {
-		return fmt.Errorf("the state directory %s lies on %s, where a lock may be lost without notice: refused; give a "+
+		return fmt.Errorf("the state directory %s lies on %s, where a lock may be lost without "+
+			"notice: refused; give a "+
 			"local one with --dir, or insist with --allow-nfs",
 			path, kind)
 	}

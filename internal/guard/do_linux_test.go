@@ -108,7 +108,8 @@ func TestDo(t *testing.T) {
 		t.Errorf("the second program said %q, not %q", said, want)
 	}
 	wantHeld(t, g.Do(t.Context(), "job", never), first.Process.Pid)
-	if h, ok, err := g.Holder("job"); !ok || err != nil || h.Worker.PID != first.Process.Pid || h.Supervisor != h.Worker {
+	if h, ok, err := g.Holder("job"); !ok || err != nil || h.Worker.PID != first.Process.Pid ||
+		h.Supervisor != h.Worker {
 		t.Errorf("holder %+v, %t, %v", h, ok, err)
 	}
 	if err := (Guard{Dir: dir}).Do(t.Context(), "job2", func(context.Context, *Hold) error { return nil }); err != nil {
@@ -120,7 +121,8 @@ func TestDo(t *testing.T) {
 		t.Errorf("a killed program holds the name: %v", err)
 	}
 	ran := false
-	if err := g.Do(t.Context(), "job", func(context.Context, *Hold) error { ran = true; return nil }); err != nil || !ran {
+	if err := g.Do(t.Context(), "job",
+		func(context.Context, *Hold) error { ran = true; return nil }); err != nil || !ran {
 		t.Errorf("after the kill: ran %t, %v", ran, err)
 	}
 }

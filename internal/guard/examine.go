@@ -48,11 +48,13 @@ func (g Guard) Directory() (path string, there bool, err error) {
 		return path, false, nil
 	}
 	if err := unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
-		return path, true, fmt.Errorf("the state directory %s can't be written: %w; chmod 700 it, or give another with --dir",
+		return path, true, fmt.Errorf("the state directory %s can't be written: %w; chmod 700 it, or "+
+			"give another with --dir",
 			path, err)
 	}
 	if on, err := statedir.Stat(path); err == nil && on.Inodes > 0 && on.FreeInodes == 0 {
-		return path, true, fmt.Errorf("the file system of the state directory %s has no inode left, so that no lock can "+
+		return path, true, fmt.Errorf("the file system of the state directory %s has no inode "+
+			"left, so that no lock can "+
 			"be made: remove files there, or give another with --dir",
 			path)
 	}
@@ -79,11 +81,13 @@ func checkAbove(path string) error {
 		mode := uint32(st.Mode)
 		switch {
 		case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-			return fmt.Errorf("%s, above the state directory %s, belongs to uid %d, who can put another directory in its "+
+			return fmt.Errorf("%s, above the state directory %s, belongs to uid %d, who can put "+
+				"another directory in its "+
 				"place: give one of your own with --dir",
 				real, path, st.Uid)
 		case mode&0o002 != 0 && mode&unix.S_ISVTX == 0:
-			return fmt.Errorf("%s, above the state directory %s, may be written by everybody (mode %04o), who can put another "+
+			return fmt.Errorf("%s, above the state directory %s, may be written by everybody (mode "+
+				"%04o), who can put another "+
 				"directory in its place: chmod o-w it, or give another with --dir",
 				real, path, mode&0o7777)
 		}
@@ -215,7 +219,8 @@ func examineFile(what, path string) error {
 	sys := st.Sys().(*syscall.Stat_t)
 	switch {
 	case !st.Mode().IsRegular():
-		return fmt.Errorf("the %s %s is %s, not a regular file: it is refused; remove it", what, path, kindOf(st.Mode()))
+		return fmt.Errorf("the %s %s is %s, not a regular file: it is refused; remove it", what,
+			path, kindOf(st.Mode()))
 	case int(sys.Uid) != os.Geteuid():
 		return fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: it is refused; remove it", what, path, sys.Uid,
 			os.Geteuid())

@@ -291,7 +291,8 @@ func (h *Hold) readPrior(ctx context.Context) (p priorRecord, err error) {
 			}
 		}
 		if st, statErr := h.run.Stat(); errors.Is(err, identity.ErrRecord) && statErr == nil && st.Size() > 0 {
-			h.guard.warn("the record in %s was damaged: the locks and the process table decide alone this time", h.run.Name())
+			h.guard.warn("the record in %s was damaged: the locks and the process table decide alone this time",
+				h.run.Name())
 		}
 		if !worker.Alive() {
 			return p, nil

@@ -227,7 +227,8 @@ func TestWithoutOwn(t *testing.T) {
 		m.ID = id(pid)
 		return m
 	}
-	members := []member{of(1, "old", procscan.Self()), of(2, "adopted", id(99)), of(3, "other", id(98)), of(4, "", id(0))}
+	members := []member{of(1, "old", procscan.Self()), of(2, "adopted", id(99)),
+		of(3, "other", id(98)), of(4, "", id(0))}
 	for name, tt := range map[string]struct {
 		worker int
 		second []procscan.ID

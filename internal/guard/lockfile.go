@@ -103,7 +103,8 @@ func checkFile(what, path string, st fs.FileInfo) (same bool, err error) {
 	sys := st.Sys().(*syscall.Stat_t)
 	switch {
 	case !st.Mode().IsRegular():
-		return false, fmt.Errorf("the %s %s is %s, not a regular file: refused; remove it", what, path, kindOf(st.Mode()))
+		return false, fmt.Errorf("the %s %s is %s, not a regular file: refused; remove it", what,
+			path, kindOf(st.Mode()))
 	case int(sys.Uid) != os.Geteuid():
 		return false, fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: refused; remove it", what, path, sys.Uid,
 			os.Geteuid())

@@ -94,7 +94,8 @@ func (g Guard) openMemory() error {
 	}
 	gid, _ := strconv.Atoi(group.Gid)
 	if err := os.Chown(path, -1, gid); err != nil {
-		return fmt.Errorf("cannot give %s to the group %s: %w; do it as root, or leave out --state-group", path, g.Group,
+		return fmt.Errorf("cannot give %s to the group %s: %w; do it as root, or leave out --state-group", path,
+			g.Group,
 			reason(err))
 	}
 	if err := os.Chmod(path, 0o750|fs.ModeSetgid); err != nil {
@@ -107,7 +108,8 @@ func (g Guard) openMemory() error {
 func checkMemory(path string) error {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
-		return fmt.Errorf("cannot look at the directory of the journals, %s: %w; give another with --state-dir", path, err)
+		return fmt.Errorf("cannot look at the directory of the journals, %s: %w; give another with --state-dir", path,
+			err)
 	}
 	mode := uint32(st.Mode)
 	switch {
@@ -135,7 +137,8 @@ func (g Guard) Memory() (path string, err error) {
 		above = filepath.Dir(above)
 	}
 	if err := unix.Access(above, unix.W_OK|unix.X_OK); err != nil {
-		return path, fmt.Errorf("journals and pauses can't be kept in %s: %w; make it (mkdir -m 700, your own), or give "+
+		return path, fmt.Errorf("journals and pauses can't be kept in %s: %w; make it (mkdir -m "+
+			"700, your own), or give "+
 			"another with --state-dir", path, err)
 	}
 	return path, nil

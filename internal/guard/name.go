@@ -11,7 +11,8 @@ const nameMax = 128
 type NameError struct{ Name, Why string }
 
 func (e *NameError) Error() string {
-	return fmt.Sprintf("%s: a name is 1 to %d letters, digits and . _ - : @ +, and begins with a letter or digit", e.Why,
+	return fmt.Sprintf("%s: a name is 1 to %d letters, digits and . _ - : @ +, and begins with a letter or digit",
+		e.Why,
 		nameMax)
 }
 

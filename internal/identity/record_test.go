@@ -22,7 +22,8 @@ func TestRecordRoundTrip(t *testing.T) {
 		{Supervisor: ID{1, 1}},
 		{Boot: strings.Repeat("b", 36), Space: SpaceHash("x"), Generation: strings.Repeat("g", 16),
 			PIDNamespace: math.MaxUint64,
-			Supervisor:   ID{math.MaxInt32, math.MaxUint64}, Worker: ID{math.MaxInt32, math.MaxUint64}, Since: math.MaxUint64},
+			Supervisor:   ID{math.MaxInt32, math.MaxUint64}, Worker: ID{math.MaxInt32,
+				math.MaxUint64}, Since: math.MaxUint64},
 	} {
 		text := want.Encode()
 		if len(text) != RecordSize || bytes.Count(text, []byte("\n")) != 1 {

@@ -212,7 +212,8 @@ func FuzzRun(f *testing.F) {
 		f.Fatalf("%s isn't read by hand", line)
 	}
 	f.Add(line)
-	for _, text := range []string{`{}`, `{"outcome":"a\"b"}`, `{"code":01}`, `{"code":-0}`, `{"code":-}`, `{"cpu_seconds":1e3}`, `{"cpu_seconds":1.}`,
+	for _, text := range []string{`{}`, `{"outcome":"a\"b"}`, `{"code":01}`, `{"code":-0}`, `{"code":-}`,
+		`{"cpu_seconds":1e3}`, `{"cpu_seconds":1.}`,
 		`{"cpu_seconds":-.5}`, `{"code":1,}`, `{"pid":99999999999999999999}`, `{"start":"2026-03-29T01:30:00+02:00","outcome":"ok"}`, `{"ready":null}`, `{"code":0}x`} {
 		f.Add([]byte(text))
 	}

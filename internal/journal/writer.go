@@ -33,7 +33,8 @@ const maxWaiting = 1000
 func Open(state, history string, s State, booted time.Time, warn func(format string, args ...any)) *Writer {
 	s.Version = Version
 	s.Command = short(s.Command)
-	w := &Writer{state: state, history: history, warn: warn, s: s, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	w := &Writer{state: state, history: history, warn: warn, s: s, wake: make(chan struct{}, 1),
+		done: make(chan struct{})}
 	if old, err := ReadState(state); err == nil {
 		w.s.Totals, w.s.Last, w.s.LastSuccess = old.Totals, old.Last, old.LastSuccess
 		if old.Started != nil && old.State != Ended && (s.Generation == "" || s.Generation != old.Generation) {
@@ -54,7 +55,8 @@ const (
 // machine. The end of the run is unknown. lost takes the latest possible time: now,
 // or the boot of the machine.
 func lost(old State, boot string, booted time.Time) Run {
-	r := Run{Start: *old.Started, End: time.Now(), Ready: old.Ready, Generation: old.Generation, Outcome: Lost, Code: -1,
+	r := Run{Start: *old.Started, End: time.Now(), Ready: old.Ready, Generation: old.Generation,
+		Outcome: Lost, Code: -1,
 		Why: "its supervisor was killed", Supervisor: old.Supervisor.PID}
 	if old.Worker != nil {
 		r.PID = old.Worker.PID

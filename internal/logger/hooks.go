@@ -55,7 +55,8 @@ func Facts(name, event string, r journal.Run) []string {
 		if r.Code >= 0 {
 			code = strconv.Itoa(r.Code)
 		}
-		env = append(env, "LIFELINE_ENDED="+r.End.Format(time.RFC3339), "LIFELINE_CODE="+code, "LIFELINE_SIGNAL="+r.Signal,
+		env = append(env, "LIFELINE_ENDED="+r.End.Format(time.RFC3339), "LIFELINE_CODE="+code,
+			"LIFELINE_SIGNAL="+r.Signal,
 			"LIFELINE_REASON="+r.Why, fmt.Sprintf("LIFELINE_SECONDS=%.3f", r.End.Sub(r.Start).Seconds()))
 	}
 	return env

@@ -279,7 +279,8 @@ func (c *logger) take(p *peer, s *Setup) error {
 			c.log, c.logged = output.OpenLog(*s.Log, c.warn), *s.Log
 		}
 	} else if err := c.log.Trouble(); err != nil {
-		c.warn(fmt.Sprintf("cannot write the log %s: %v; what the command prints is lost until that is mended", s.Log.Path,
+		c.warn(fmt.Sprintf("cannot write the log %s: %v; what the command prints is lost until that is mended",
+			s.Log.Path,
 			err))
 	}
 	if c.syslog != nil {
@@ -403,7 +404,8 @@ func (c *logger) ended(r journal.Run) {
 	case r.Bad():
 		if c.setup.Failed != "" && c.setup.reads() {
 			// An error is ignored: the text is then missing from the report.
-			_ = journal.WriteOutput(c.setup.Failed, journal.Output{Generation: r.Generation, End: r.End, Text: string(said)})
+			_ = journal.WriteOutput(c.setup.Failed,
+				journal.Output{Generation: r.Generation, End: r.End, Text: string(said)})
 		}
 		c.hooks.start(c.setup.OnFailure, "failure", r)
 	}

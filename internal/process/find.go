@@ -80,7 +80,8 @@ func loadable(file, path string, in func(string) string) error {
 		return &ExecError{126, fmt.Sprintf("cannot execute %s: nothing follows the #! in its first line", file)}
 	}
 	if strings.HasSuffix(words[len(words)-1], "\r") || strings.HasSuffix(string(line), "\r") {
-		return &ExecError{126, fmt.Sprintf("cannot execute %s: its first line ends in a carriage return (an editor's CRLF)",
+		return &ExecError{126, fmt.Sprintf("cannot execute %s: its first line ends in a carriage "+
+			"return (an editor's CRLF)",
 			file)}
 	}
 	interpreter := in(words[0])
@@ -163,7 +164,8 @@ func execError(path string, err error) error {
 	case errors.Is(err, unix.ENOEXEC):
 		return &ExecError{126, fmt.Sprintf("cannot execute %s: not a program, and no #! in its first line", path)}
 	case errors.Is(err, unix.E2BIG):
-		return &ExecError{126, fmt.Sprintf("cannot execute %s: the command line and the environment are too long together",
+		return &ExecError{126, fmt.Sprintf("cannot execute %s: the command line and the environment "+
+			"are too long together",
 			path)}
 	}
 	return &ExecError{126, fmt.Sprintf("cannot execute %s: %v", path, err)}

@@ -18,7 +18,8 @@ func TestLimitMemory(t *testing.T) {
 	if err := os.Mkdir(c.path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"memory.max": "max\n", "memory.oom.group": "0\n", "memory.events": "low 0\noom 5\noom_kill 2\noom_group_kill 1\n"} {
+	for name, text := range map[string]string{"memory.max": "max\n", "memory.oom.group": "0\n",
+		"memory.events": "low 0\noom 5\noom_kill 2\noom_group_kill 1\n"} {
 		if err := os.WriteFile(filepath.Join(c.path, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -22,13 +22,15 @@ func TestParseSignal(t *testing.T) {
 		}
 	}
 	if runtime.GOOS == "linux" {
-		for text, want := range map[string]unix.Signal{"RTMIN+3": 37, "SIGRTMIN": 34, "rtmax-1": 63, "RTMAX": 64, "RTMAX-30": 34} {
+		for text, want := range map[string]unix.Signal{"RTMIN+3": 37, "SIGRTMIN": 34, "rtmax-1": 63,
+			"RTMAX": 64, "RTMAX-30": 34} {
 			if got, err := ParseSignal(text); err != nil || got != want {
 				t.Errorf("%q: %v, %v", text, got, err)
 			}
 		}
 	}
-	for _, bad := range []string{"RTMIN-1", "RTMIN+31", "RTMIN+", "RTMIN+03", "RTMIN++3", "RTMAX+1", "", "0", "-1", "65", "015", "+15", "15 ", " 15", "1x", "0x0f", "SIG", "SIGSIGTERM", "NOSUCH", "TERM ", "99999999999999999999", "SIGTERM\x00"} {
+	for _, bad := range []string{"RTMIN-1", "RTMIN+31", "RTMIN+", "RTMIN+03", "RTMIN++3", "RTMAX+1", "", "0", "-1",
+		"65", "015", "+15", "15 ", " 15", "1x", "0x0f", "SIG", "SIGSIGTERM", "NOSUCH", "TERM ", "99999999999999999999", "SIGTERM\x00"} {
 		if got, err := ParseSignal(bad); err == nil || !strings.Contains(err.Error(), "is no signal") {
 			t.Errorf("%q: %v, %v", bad, got, err)
 		}
@@ -36,7 +38,8 @@ func TestParseSignal(t *testing.T) {
 }
 
 func FuzzParseSignal(f *testing.F) {
-	for _, s := range []string{"TERM", "sigkill", "15", "rtmin+3", "37", "0", "", "SIG", "99999999999999999999", "1 1"} {
+	for _, s := range []string{"TERM", "sigkill", "15", "rtmin+3", "37", "0", "", "SIG",
+		"99999999999999999999", "1 1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -74,7 +77,8 @@ func TestCode(t *testing.T) {
 			t.Errorf("%#x: %d", status, got)
 		}
 	}
-	for status, want := range map[unix.WaitStatus]string{0: "ended well", 3 << 8: "exit code 3", 15: "killed by SIGTERM", 6 | 0x80: "killed by SIGABRT, core dumped", 40: "killed by signal 40"} {
+	for status, want := range map[unix.WaitStatus]string{0: "ended well", 3 << 8: "exit code 3",
+		15: "killed by SIGTERM", 6 | 0x80: "killed by SIGABRT, core dumped", 40: "killed by signal 40"} {
 		if got := Describe(status); got != want {
 			t.Errorf("%#x: %s", status, got)
 		}
@@ -88,7 +92,8 @@ func TestLookPath(t *testing.T) {
 	write := func(name string, mode os.FileMode) {
 		t.Helper()
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("#!/bin/sh\n"), mode), os.Chmod(path, mode)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("#!/bin/sh\n"), mode),
+			os.Chmod(path, mode)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -154,7 +159,8 @@ func TestExecError(t *testing.T) {
 		{here, unix.ETXTBSY, 126, "text file busy"},
 	} {
 		var exec *ExecError
-		if err := execError(tt.path, tt.err); !errors.As(err, &exec) || exec.Code != tt.code || !strings.Contains(exec.Text, tt.says) {
+		if err := execError(tt.path, tt.err); !errors.As(err, &exec) || exec.Code != tt.code ||
+			!strings.Contains(exec.Text, tt.says) {
 			t.Errorf("%s, %v: %v", tt.path, tt.err, err)
 		}
 	}

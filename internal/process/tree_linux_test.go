@@ -220,7 +220,8 @@ func flood(args []string) {
 	for range most {
 		_, _ = unix.Write(tokens[1], []byte("t"))
 	}
-	t, err := plant(runaway, w, tokens[:], args[0]+strconv.Itoa(os.Getpid()), args[0], strconv.FormatInt(time.Now().Unix()+20, 10))
+	t, err := plant(runaway, w, tokens[:], args[0]+strconv.Itoa(os.Getpid()), args[0],
+		strconv.FormatInt(time.Now().Unix()+20, 10))
 	unix.Close(w.w)
 	if err != nil {
 		wrong("%v", err)
@@ -265,7 +266,8 @@ func flood(args []string) {
 func TestKillRunaway(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	needPerl(t)
-	for how, most := range map[string]string{"spread": "300", "spread session": "300", "flee": "40", "flee session": "40"} {
+	for how, most := range map[string]string{"spread": "300", "spread session": "300", "flee": "40",
+		"flee session": "40"} {
 		t.Run(how, func(t *testing.T) { help(t, nil, "flood", how, most) })
 	}
 }
@@ -275,7 +277,8 @@ func TestKillRunaway(t *testing.T) {
 func TestSendToReusedPid(t *testing.T) {
 	_, err := exec.LookPath("unshare")
 	before := []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
-	need.That(t, err == nil && exec.Command(before[0], append(before[1:], "true")...).Run() == nil, "root's right to make namespaces")
+	need.That(t, err == nil && exec.Command(before[0], append(before[1:], "true")...).Run() == nil,
+		"root's right to make namespaces")
 	help(t, before, "reused")
 }
 

@@ -28,6 +28,7 @@ func String(program string) string {
 			}
 		}
 	}
-	return fmt.Sprintf("%s %s, %s%s%s, %s %s/%s", program, Version, commit, from, changed, runtime.Version(), runtime.GOOS,
+	return fmt.Sprintf("%s %s, %s%s%s, %s %s/%s", program, Version, commit, from, changed,
+		runtime.Version(), runtime.GOOS,
 		runtime.GOARCH)
 }

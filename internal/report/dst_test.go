@@ -16,7 +16,8 @@ func TestDaylight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, day := range []time.Time{time.Date(2026, 3, 29, 0, 0, 0, 0, zone), time.Date(2026, 10, 25, 0, 0, 0, 0, zone)} {
+	for _, day := range []time.Time{time.Date(2026, 3, 29, 0, 0, 0, 0, zone),
+		time.Date(2026, 10, 25, 0, 0, 0, 0, zone)} {
 		at := day.Add(12 * time.Hour)
 		start := day.Add(90 * time.Minute) // over the change
 		runs := []journal.Run{{Start: start, End: start.Add(time.Hour), Outcome: journal.Failed}}
@@ -41,8 +42,10 @@ func TestDaylight(t *testing.T) {
 
 // TestOrder checks that runs keep their places after a clock was put back for a while.
 func TestOrder(t *testing.T) {
-	runs := []journal.Run{run(5*time.Hour, time.Minute, "ok"), {Start: time.Unix(0, 0), End: time.Unix(60, 0), Outcome: "ok"},
-		{Start: noon.AddDate(10, 0, 0), End: noon.AddDate(10, 0, 1), Outcome: "failed"}, run(time.Hour, time.Minute, "ok")}
+	runs := []journal.Run{run(5*time.Hour, time.Minute, "ok"),
+		{Start: time.Unix(0, 0), End: time.Unix(60, 0), Outcome: "ok"},
+		{Start: noon.AddDate(10, 0, 0), End: noon.AddDate(10, 0, 1),
+			Outcome: "failed"}, run(time.Hour, time.Minute, "ok")}
 	if h := NewHistory(runs, nil, noon, true); h.Day.Runs != 2 || h.Day.Failed != 0 {
 		t.Errorf("%d runs, %d failed", h.Day.Runs, h.Day.Failed)
 	}

@@ -67,7 +67,8 @@ func listed(names []string) string {
 	case len(names) == 0:
 		return ""
 	case len(names) > mostListed:
-		return fmt.Sprintf("%d: %s and %d more", len(names), strings.Join(names[:mostListed], " "), len(names)-mostListed)
+		return fmt.Sprintf("%d: %s and %d more", len(names), strings.Join(names[:mostListed], " "),
+			len(names)-mostListed)
 	}
 	return fmt.Sprintf("%d: %s", len(names), strings.Join(names, " "))
 }

@@ -128,7 +128,8 @@ func (w *writer) wrongs(names []Name) {
 	}
 	w.f("</ul>\n")
 	if more := len(p.Wrong) - len(list); more > 0 {
-		w.f("<p>% more are left out here, so that the page stays small: <code>lifeline doctor</code> has them all.</p>\n",
+		w.f("<p>% more are left out here, so that the page stays small: <code>lifeline "+
+			"doctor</code> has them all.</p>\n",
 			more)
 	}
 	w.f("</section>\n")
@@ -285,7 +286,8 @@ func (w *writer) row(i int, n *Name, fleet, charts bool) {
 		switch {
 		case n.History == nil:
 		case w.limits.details && w.limits.day > 0:
-			w.f("<svg class=t viewBox=\"0 0 % 20\" preserveAspectRatio=none role=img aria-label=\"%\"><use href=#t% /></svg>",
+			w.f("<svg class=t viewBox=\"0 0 % 20\" preserveAspectRatio=none role=img "+
+				"aria-label=\"%\"><use href=#t% /></svg>",
 				slots(n.History.Day, w.limits.day), n.History.Day.short(), i)
 		default:
 			w.f("%", n.History.Day.short())
@@ -298,7 +300,8 @@ func (w *writer) row(i int, n *Name, fleet, charts bool) {
 func (w *writer) legend() {
 	w.f("<p class=legend aria-hidden=true>")
 	for _, s := range shapes {
-		w.f("<span><svg class=t viewBox=\"0 0 8 20\" aria-hidden=true><path class=% d=\"M0 %h8\"/></svg> %</span> ", s.class,
+		w.f("<span><svg class=t viewBox=\"0 0 8 20\" aria-hidden=true><path class=% d=\"M0 %h8\"/></svg> %</span> ",
+			s.class,
 			s.y, s.means)
 	}
 	w.f("</p>\n")

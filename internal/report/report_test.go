@@ -68,7 +68,8 @@ func TestTimeline(t *testing.T) {
 			t.Errorf("%s: %s and %.5f, not %s and %.5f", name, have, line.Share(), c.want, c.share)
 		}
 	}
-	line := NewTimeline([]journal.Run{{Start: noon.Add(-h), End: noon.Add(-h), Outcome: "ok", Skipped: 3}}, &up, noon, 8*h,
+	line := NewTimeline([]journal.Run{{Start: noon.Add(-h), End: noon.Add(-h), Outcome: "ok", Skipped: 3}}, &up, noon,
+		8*h,
 		8, true)
 	if !slices.Equal(line.Skipped, []bool{7: true}) || !slices.Equal(line.Coarser(4).Skipped, []bool{false, true}) {
 		t.Errorf("skipped: %v", line.Skipped)
@@ -96,9 +97,11 @@ func worst(names int) *Page {
 		p.Names = append(p.Names, Name{
 			Name: name, State: "backing off until 12:00:00", Since: &last.End, Command: strings.Repeat("command ", 500),
 			Schedule: "* * * * *", Next: &noon, Last: &last, LastOK: &noon,
-			Failing: &noon, Status: strings.Repeat("<&>", 3000), Processes: 3, Memory: 1 << 20, CPU: 3, Supervised: true,
+			Failing: &noon, Status: strings.Repeat("<&>",
+				3000), Processes: 3, Memory: 1 << 20, CPU: 3, Supervised: true,
 			Totals:  journal.Totals{Runs: 500},
-			History: history, Output: &journal.Output{End: noon, Text: strings.Repeat(strings.Repeat("\x1b&", 250)+"\n", 30)},
+			History: history, Output: &journal.Output{End: noon,
+				Text: strings.Repeat(strings.Repeat("\x1b&", 250)+"\n", 30)},
 		})
 		p.Wrong = append(p.Wrong, Wrong{Name: name, What: "failing", Text: strings.Repeat("why ", 200),
 			Advice: strings.Repeat("do ", 200)})
@@ -152,7 +155,8 @@ func TestOnlyWrong(t *testing.T) {
 		Wrong: []Wrong{{Name: "b", What: "paused"}, {Name: "c", What: "crontab"}}}
 	p.Sort()
 	text := string(p.HTML())
-	for _, want := range []string{"To be looked at: 2 of 3 names", "<tr class=bad data-w><th scope=row><a href=#n0>c</a>",
+	for _, want := range []string{"To be looked at: 2 of 3 names",
+		"<tr class=bad data-w><th scope=row><a href=#n0>c</a>",
 		"<tr class=ok><th scope=row><a href=#n1>a</a>", "<tr class=warn data-w><th scope=row><a href=#n2>b</a>"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q isn't there", want)

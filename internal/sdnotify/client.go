@@ -59,7 +59,8 @@ func FromEnviron() (Client, error) {
 		}
 		if !ok {
 			period = 0
-			errs = append(errs, fmt.Errorf("cannot use %s=%q: it must be a positive number of microseconds", EnvWatchdogUSec, s))
+			errs = append(errs, fmt.Errorf("cannot use %s=%q: it must be a positive number of microseconds",
+				EnvWatchdogUSec, s))
 		}
 		c.WatchdogPeriod = period
 	}
@@ -108,11 +109,13 @@ func (c Client) Send(state string, fds ...int) error {
 	}
 	err := checkAddr(c.Addr)
 	if err == nil && len(state) > MaxMessage {
-		err = fmt.Errorf("cannot notify %s: the message is longer than %d bytes, which receivers drop; send less at once",
+		err = fmt.Errorf("cannot notify %s: the message is longer than %d bytes, which receivers "+
+			"drop; send less at once",
 			c.Addr, MaxMessage)
 	}
 	if err == nil && len(fds) > MaxFds {
-		err = fmt.Errorf("cannot notify %s: %d descriptors are more than the %d one message carries; send several", c.Addr,
+		err = fmt.Errorf("cannot notify %s: %d descriptors are more than the %d one message carries; send several",
+			c.Addr,
 			len(fds), MaxFds)
 	}
 	if err != nil {
@@ -158,7 +161,8 @@ func (c Client) send(state string, fds []int) error {
 		}
 		// At most 100 ms: outside Linux poll does not tell that a peer has room again.
 		ms := min(int(left/time.Millisecond)+1, 100)
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, ms); err != nil && err != unix.EINTR {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, ms); err != nil &&
+			err != unix.EINTR {
 			return err
 		}
 	}

@@ -190,7 +190,8 @@ func TestEnvironment(t *testing.T) {
 	}
 	in := []string{"A=1", EnvSocket + "=/old", EnvWatchdogPID + "=1", EnvWatchdogUSec + "=5", "B=" + EnvSocket,
 		EnvSocket + "X=3"}
-	if got, want := Environ(in, "", 0), []string{"A=1", "B=NOTIFY_SOCKET", "NOTIFY_SOCKETX=3"}; !slices.Equal(got, want) {
+	if got, want := Environ(in, "", 0), []string{"A=1", "B=NOTIFY_SOCKET",
+		"NOTIFY_SOCKETX=3"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 	if got, want := Environ(in[:2], "/new", 1500*time.Millisecond), []string{"A=1", "NOTIFY_SOCKET=/new",

@@ -28,9 +28,11 @@ func said(all []Message) string {
 			{m.Ready, "ready "}, {m.Reloading, "reloading "}, {m.Stopping, "stopping "},
 			{m.Watchdog, "watchdog "}, {m.WatchdogTrigger, "trigger "}, {m.HasStatus, "status=" + m.Status + " "},
 			{m.MainPID != 0, "mainpid "}, {m.Errno != 0, "errno=" + strconv.Itoa(m.Errno) + " "},
-			{m.FDStore, fmt.Sprintf("fdstore=%s:%d ", m.FDName, len(m.Fds))}, {m.FDStoreRemove, "fdremove=" + m.FDName + " "},
+			{m.FDStore, fmt.Sprintf("fdstore=%s:%d ", m.FDName, len(m.Fds))}, {m.FDStoreRemove,
+				"fdremove=" + m.FDName + " "},
 			{m.MonotonicUSec != 0, "monotonic "}, {m.Barrier, "barrier "},
-			{m.HasWatchdogTimeout, m.WatchdogTimeout.String() + " "}, {m.ExtendTimeout != 0, m.ExtendTimeout.String() + " "},
+			{m.HasWatchdogTimeout, m.WatchdogTimeout.String() + " "}, {m.ExtendTimeout != 0,
+				m.ExtendTimeout.String() + " "},
 			{m.Invalid != "", "invalid=" + m.Invalid + " "},
 		} {
 			if e.ok {

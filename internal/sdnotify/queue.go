@@ -128,7 +128,8 @@ func (r *Receiver) trusted(s Sender) bool {
 	case !s.Known || s.PID <= 0:
 		// Process id 0 means that the sender lives in a pid namespace hidden from here.
 		r.dropped.Forged++
-		r.warn("forged", "ignored a notify message whose sender is not known; send it from a process that this one can see")
+		r.warn("forged", "ignored a notify message whose sender is not known; send it from a process "+
+			"that this one can see")
 		return false
 	case r.member == nil && (s.UID == 0 || s.UID == uint32(os.Geteuid())):
 		return true

@@ -104,7 +104,8 @@ func bind(fd int, addr string) error {
 		return fmt.Errorf("cannot ask for the senders of notify messages: %w", err)
 	}
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: addr}); err != nil {
-		return fmt.Errorf("cannot make the notify socket %s: %w; see that its directory exists and is writable", addr, err)
+		return fmt.Errorf("cannot make the notify socket %s: %w; see that its directory exists and is writable", addr,
+			err)
 	}
 	if addr[0] != '@' {
 		if err := os.Chmod(addr, 0o666); err != nil {

@@ -159,7 +159,8 @@ func TestFloodOfHeartbeats(t *testing.T) {
 	r := listen(t, ours())
 	all := runServed(t, r, child(t, "flood", r.Addr()))
 	last := all[len(all)-3]
-	if !all[0].Ready || !last.Watchdog || last.Status != "4999" || !all[len(all)-2].Stopping || !all[len(all)-1].Barrier {
+	if !all[0].Ready || !last.Watchdog || last.Status != "4999" || !all[len(all)-2].Stopping ||
+		!all[len(all)-1].Barrier {
 		t.Errorf("%d messages: %.200s", len(all), said(all))
 	}
 	wantNoWarnings(t, r)

@@ -72,7 +72,8 @@ func (s *Store) Add(name string, fd int, poll bool) error {
 	}
 	if len(s.entries) >= limit {
 		closeAll([]int{fd})
-		return fmt.Errorf("the store holds its maximum of %d; let the worker remove some with FDSTOREREMOVE=1", max(limit, 0))
+		return fmt.Errorf("the store holds its maximum of %d; let the worker remove some with FDSTOREREMOVE=1",
+			max(limit, 0))
 	}
 	unix.CloseOnExec(fd)
 	s.entries = append(s.entries, Stored{Name: name, FD: fd, Poll: poll})

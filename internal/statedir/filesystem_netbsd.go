@@ -7,5 +7,6 @@ import "golang.org/x/sys/unix"
 func Stat(path string) (FileSystem, error) {
 	var st unix.Statvfs_t
 	err := unix.Statvfs(path, &st)
-	return FileSystem{int64(st.Blocks), int64(st.Bfree), int64(st.Bavail), int64(st.Files), int64(st.Ffree), st.Flag}, err
+	return FileSystem{int64(st.Blocks), int64(st.Bfree), int64(st.Bavail), int64(st.Files),
+		int64(st.Ffree), st.Flag}, err
 }

@@ -28,7 +28,8 @@ func TestDefault(t *testing.T) {
 		home string
 		uid  int
 		fits bool
-	}{{mine, uid, true}, {mine, other, false}, {mine + "/none", uid, false}, {"relative", uid, false}, {"", uid, false}} {
+	}{{mine, uid, true}, {mine, other, false}, {mine + "/none", uid, false}, {"relative", uid,
+		false}, {"", uid, false}} {
 		if homeFits(c.home, c.uid) != c.fits {
 			t.Errorf("%q for uid %d", c.home, c.uid)
 		}

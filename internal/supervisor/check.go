@@ -168,7 +168,8 @@ func (c *check) looked(w *worker, err error) {
 		c.failures++
 		c.due = time.Now().Add(l.o.CheckInterval)
 		if c.failures >= l.o.CheckFailures {
-			w.killHung(fmt.Sprintf("the health check failed %d times in a row, at last because %v (--health-check)", c.failures,
+			w.killHung(fmt.Sprintf("the health check failed %d times in a row, at last because %v (--health-check)",
+				c.failures,
 				err))
 		}
 	}

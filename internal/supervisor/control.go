@@ -137,7 +137,8 @@ func (l *loop) refused() string {
 	if w == nil || !w.refuses() {
 		return ""
 	}
-	return fmt.Sprintf("cannot end pid %d: not permitted, it runs as another user; as root: kill %d", w.id.PID, w.id.PID)
+	return fmt.Sprintf("cannot end pid %d: not permitted, it runs as another user; as root: kill %d", w.id.PID,
+		w.id.PID)
 }
 
 // answer answers the commands that wait for a restart.

@@ -57,7 +57,8 @@ func (f *fakeLease) Ended(_ string, _ time.Duration, code int) {
 func leased(t *testing.T, o Options, ticks bool, test func(*fake, *fakeLease)) {
 	t.Helper()
 	lease := &fakeLease{c: make(chan struct{}, 1), ticks: ticks}
-	supervised(t, o, func(f *fake) { lease.c = make(chan struct{}, 1); f.lease = lease }, func(f *fake) { test(f, lease) })
+	supervised(t, o, func(f *fake) { lease.c = make(chan struct{}, 1); f.lease = lease },
+		func(f *fake) { test(f, lease) })
 }
 
 func (f *fake) tell(l *fakeLease, verb, text string) {
@@ -114,23 +115,24 @@ func TestLeaseTooLate(t *testing.T) {
 }
 
 func TestLeaseStop(t *testing.T) {
-	leased(t, Options{KillAfter: time.Second, Respawn: true, RespawnDelay: time.Minute}, false, func(f *fake, l *fakeLease) {
-		f.grant(l)
-		f.took()
-		l.log = nil
-		f.deaf[1001] = true
-		f.tell(l, "stop", "a hand-over")
-		f.want(l, "") // nothing is given back while anything lives
-		f.sleep(time.Second)
-		if got := f.took(); !slices.Equal(got, []string{"SIGTERM", "kill"}) {
-			t.Fatalf("it did %q", got)
-		}
-		f.want(l, "ended 137, release, release, want")
-		f.grant(l)
-		if s := f.state(); s != "up" {
-			t.Fatalf("granted again, it is %s", s)
-		}
-	})
+	leased(t, Options{KillAfter: time.Second, Respawn: true, RespawnDelay: time.Minute}, false,
+		func(f *fake, l *fakeLease) {
+			f.grant(l)
+			f.took()
+			l.log = nil
+			f.deaf[1001] = true
+			f.tell(l, "stop", "a hand-over")
+			f.want(l, "") // nothing is given back while anything lives
+			f.sleep(time.Second)
+			if got := f.took(); !slices.Equal(got, []string{"SIGTERM", "kill"}) {
+				t.Fatalf("it did %q", got)
+			}
+			f.want(l, "ended 137, release, release, want")
+			f.grant(l)
+			if s := f.state(); s != "up" {
+				t.Fatalf("granted again, it is %s", s)
+			}
+		})
 }
 
 func TestLeaseKillsAtOnce(t *testing.T) {
@@ -161,20 +163,21 @@ func TestLeaseTerm(t *testing.T) {
 
 // TestLeaseEndsBetweenTwoWorkers ends the lease in the pause before a respawn.
 func TestLeaseEndsBetweenTwoWorkers(t *testing.T) {
-	leased(t, Options{KillAfter: time.Second, Respawn: true, RespawnDelay: time.Minute}, false, func(f *fake, l *fakeLease) {
-		f.grant(l)
-		f.sleep(0)
-		f.exit(1)
-		f.sleep(0)
-		l.log = nil
-		f.tell(l, "stop", "lost")
-		f.want(l, "release, want")
-		f.took()
-		f.sleep(time.Hour)
-		if got := f.took(); len(got) != 0 {
-			t.Fatalf("without the lease it did %q", got)
-		}
-	})
+	leased(t, Options{KillAfter: time.Second, Respawn: true, RespawnDelay: time.Minute}, false,
+		func(f *fake, l *fakeLease) {
+			f.grant(l)
+			f.sleep(0)
+			f.exit(1)
+			f.sleep(0)
+			l.log = nil
+			f.tell(l, "stop", "lost")
+			f.want(l, "release, want")
+			f.took()
+			f.sleep(time.Hour)
+			if got := f.took(); len(got) != 0 {
+				t.Fatalf("without the lease it did %q", got)
+			}
+		})
 }
 
 func TestLeaseRefused(t *testing.T) {

@@ -39,7 +39,8 @@ func ParseSocket(s string) (Socket, error) {
 	if scheme, _, _ := strings.Cut(s, "://"); strings.Contains(scheme, "=") {
 		socket.Name, s, _ = strings.Cut(s, "=")
 	}
-	if socket.Name == "" || len(socket.Name) > 255 || strings.ContainsFunc(socket.Name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
+	if socket.Name == "" || len(socket.Name) > 255 || strings.ContainsFunc(socket.Name,
+		func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
 		return bad("%q is no name for a socket", socket.Name) // sd_listen_fds_with_names(3)
 	}
 	rest, abstract := strings.CutPrefix(s, "unix://@")
@@ -209,7 +210,8 @@ func (s Socket) open() (openSocket, error) {
 			err = op.Err
 		}
 		next := ""
-		if st, statErr := os.Lstat(s.Address); s.Network == "unix" && statErr == nil && st.Mode().Type() != os.ModeSocket {
+		if st, statErr := os.Lstat(s.Address); s.Network == "unix" && statErr == nil &&
+			st.Mode().Type() != os.ModeSocket {
 			next = "; what is at that path isn't a socket: take it away, or use another path"
 		} else if errors.Is(err, unix.EADDRINUSE) {
 			next = "; another program listens there, find it with ss -ltnp, ss -lunp or ss -lxp"

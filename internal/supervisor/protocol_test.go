@@ -19,7 +19,8 @@ func TestOwnWords(t *testing.T) {
 		why  string
 	}{
 		{sdnotify.Message{Errno: 2}, "it said ERRNO=2 (no such file or directory)"},
-		{sdnotify.Message{BusError: "org.freedesktop.DBus.Error.TimedOut"}, "it said BUSERROR=org.freedesktop.DBus.Error.TimedOut"},
+		{sdnotify.Message{BusError: "org.freedesktop.DBus.Error.TimedOut"},
+			"it said BUSERROR=org.freedesktop.DBus.Error.TimedOut"},
 		{sdnotify.Message{VarlinkError: "io.example.Bad"}, "it said VARLINKERROR=io.example.Bad"},
 	} {
 		var lives []journal.Run
@@ -48,7 +49,8 @@ func TestOwnWords(t *testing.T) {
 		}
 		f.say(sdnotify.Message{NotifyAccess: "all"})
 		f.state()
-		if len(f.warned) != 1 || !strings.Contains(f.warned[0], "NOTIFYACCESS=all, which changes nothing; --notify-access says who may speak") {
+		if len(f.warned) != 1 || !strings.Contains(f.warned[0],
+			"NOTIFYACCESS=all, which changes nothing; --notify-access says who may speak") {
 			t.Errorf("it said %q", f.warned)
 		}
 		f.say(sdnotify.Message{Status: "busy", HasStatus: true})

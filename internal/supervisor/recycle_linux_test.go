@@ -14,7 +14,8 @@ import (
 )
 
 func TestRecycle(t *testing.T) {
-	once := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: time.Hour, Recycle: Recycle{After: 24 * time.Hour}}
+	once := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: time.Hour,
+		Recycle: Recycle{After: 24 * time.Hour}}
 	supervised(t, once, nil, func(f *fake) {
 		f.sleep(24*time.Hour - time.Minute)
 		if log := f.took(); !slices.Equal(log, []string{"start"}) {
@@ -47,7 +48,8 @@ func TestRecycle(t *testing.T) {
 // was refused every hour, and the worker was never replaced.
 func TestRecycleAdopted(t *testing.T) {
 	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, ReadyAfter: time.Second,
-		Listen: Sockets{{Network: "unix", Address: "@lifeline-recycle-adopted"}}, Recycle: Recycle{After: 24 * time.Hour}}
+		Listen: Sockets{{Network: "unix",
+			Address: "@lifeline-recycle-adopted"}}, Recycle: Recycle{After: 24 * time.Hour}}
 	supervised(t, o, func(f *fake) {
 		f.pids, f.alive[1001] = 1, true
 		f.inherit.Worker = f.id(1001)

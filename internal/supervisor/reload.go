@@ -214,7 +214,8 @@ func (l *loop) reloadFailed(w *worker) {
 	case end.Text != "":
 		why = "the new one: " + end.Text
 	default:
-		why = fmt.Sprintf("the new one exited with code %d after %s", end.Code, time.Since(w.began).Round(time.Millisecond))
+		why = fmt.Sprintf("the new one exited with code %d after %s", end.Code,
+			time.Since(w.began).Round(time.Millisecond))
 	}
 	if lines := w.output.tail(); lines != "" {
 		why += "; it said: " + lines

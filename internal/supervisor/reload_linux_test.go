@@ -146,16 +146,26 @@ func TestReload(t *testing.T) {
 		pid    int    // the worker that counts in the end
 		answer string // its beginning, "" for none yet
 	}{
-		{"ready and settled: the old one may drain", reloadOptions, settled, "SIGTERM 1001", 1002, "ok pid 1002, after 1s"},
-		{"not a moment before it has settled", reloadOptions, func(d *duo) { d.ready(); d.sleep(time.Second - early - 1) }, "", 1001, ""},
+		{"ready and settled: the old one may drain", reloadOptions, settled, "SIGTERM 1001", 1002,
+			"ok pid 1002, after 1s"},
+		{"not a moment before it has settled", reloadOptions,
+			func(d *duo) { d.ready(); d.sleep(time.Second - early - 1) }, "", 1001, ""},
 		{"without READY nothing is settled", reloadOptions, func(d *duo) { d.sleep(50 * time.Second) }, "", 1001, ""},
-		{"without --notify: alive for so long", quiet, func(d *duo) { d.sleep(time.Second) }, "SIGTERM 1001", 1002, "ok pid 1002"},
-		{"READY at the last moment: it may settle", hasty, func(d *duo) { d.sleep(1900 * time.Millisecond); d.ready(); d.sleep(time.Second) }, "SIGTERM 1001", 1002, "ok pid 1002"},
-		{"a drain that takes too long", reloadOptions, func(d *duo) { d.deaf[1001] = true; settled(d); d.sleep(10 * time.Second) }, "SIGTERM 1001,kill 1001", 1002, "ok pid 1002"},
+		{"without --notify: alive for so long", quiet, func(d *duo) { d.sleep(time.Second) }, "SIGTERM 1001",
+			1002, "ok pid 1002"},
+		{"READY at the last moment: it may settle", hasty,
+			func(d *duo) { d.sleep(1900 * time.Millisecond); d.ready(); d.sleep(time.Second) }, "SIGTERM 1001", 1002, "ok pid 1002"},
+		{"a drain that takes too long", reloadOptions,
+			func(d *duo) { d.deaf[1001] = true; settled(d); d.sleep(10 * time.Second) }, "SIGTERM 1001,kill " +
+				"1001", 1002, "ok pid 1002"},
 
-		{"it crashes: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 3) }, "", 1001, "error rolled back, the old one goes on: the new one exited with code 3"},
-		{"it exits well: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 0) }, "", 1001, "error rolled back, the old one goes on: the new one: the command ended after 0s without having said READY=1"},
-		{"READY, and then it crashes", reloadOptions, func(d *duo) { d.ready(); d.sleep(time.Second / 2); exit(d, 1002, 3) }, "", 1001, "error rolled back"},
+		{"it crashes: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 3) }, "", 1001,
+			"error rolled back, the old one goes on: the new one exited with code 3"},
+		{"it exits well: rolled back", reloadOptions, func(d *duo) { exit(d, 1002, 0) }, "", 1001,
+			"error rolled back, the old one goes on: the new one: the command ended after 0s " +
+				"without having said READY=1"},
+		{"READY, and then it crashes", reloadOptions,
+			func(d *duo) { d.ready(); d.sleep(time.Second / 2); exit(d, 1002, 3) }, "", 1001, "error rolled back"},
 		{"it ends at the very moment it would have settled", reloadOptions, func(d *duo) {
 			d.ready()
 			d.sleep(time.Second - early - 1)
@@ -163,17 +173,25 @@ func TestReload(t *testing.T) {
 			d.ended = append(d.ended, process.Exit{PID: 1002, Status: 3 << 8}) // no SIGCHLD yet
 			d.sleep(early + 1)
 		}, "", 1001, "error rolled back"},
-		{"it hangs", reloadOptions, func(d *duo) { d.sleep(time.Minute) }, "kill 1002", 1001, "error rolled back, the old one goes on: the new one: not ready within 1m0s"},
-		{"a second reload meanwhile is ignored", reloadOptions, func(d *duo) { d.ask("reload") }, "", 1001, "error a reload is on its way already"},
+		{"it hangs", reloadOptions, func(d *duo) { d.sleep(time.Minute) }, "kill 1002", 1001,
+			"error rolled back, the old one goes on: the new one: not ready within 1m0s"},
+		{"a second reload meanwhile is ignored", reloadOptions, func(d *duo) { d.ask("reload") }, "", 1001,
+			"error a reload is on its way already"},
 		{"SIGUSR2 meanwhile is ignored", reloadOptions, func(d *duo) { d.signals <- unix.SIGUSR2 }, "", 1001, ""},
 
-		{"the old one ends while the new one starts", reloadOptions, func(d *duo) { exit(d, 1001, 1); d.ready() }, "", 1002, "ok pid 1002"},
-		{"the old one ends while the new one settles", reloadOptions, func(d *duo) { d.ready(); exit(d, 1001, 1) }, "", 1002, "ok pid 1002"},
-		{"both end: a respawn, and no success", reloadOptions, func(d *duo) { exit(d, 1001, 1); exit(d, 1002, 4) }, "", 0, "error it ended"},
-		{"both end, and nothing is respawned", once, func(d *duo) { exit(d, 1001, 1); exit(d, 1002, 4) }, "", 0, "error it ended"},
-		{"a restart meanwhile: the new one is what it wanted", reloadOptions, func(d *duo) { d.ask("restart"); d.ready(); exit(d, 1002, 4) }, "SIGTERM 1001", 0, "ok pid 1002"},
+		{"the old one ends while the new one starts", reloadOptions, func(d *duo) { exit(d, 1001, 1); d.ready() }, "",
+			1002, "ok pid 1002"},
+		{"the old one ends while the new one settles", reloadOptions, func(d *duo) { d.ready(); exit(d, 1001, 1) }, "",
+			1002, "ok pid 1002"},
+		{"both end: a respawn, and no success", reloadOptions, func(d *duo) { exit(d, 1001, 1); exit(d, 1002, 4) }, "",
+			0, "error it ended"},
+		{"both end, and nothing is respawned", once, func(d *duo) { exit(d, 1001, 1); exit(d, 1002, 4) }, "",
+			0, "error it ended"},
+		{"a restart meanwhile: the new one is what it wanted", reloadOptions,
+			func(d *duo) { d.ask("restart"); d.ready(); exit(d, 1002, 4) }, "SIGTERM 1001", 0, "ok pid 1002"},
 
-		{"stop: both end", reloadOptions, func(d *duo) { d.signals <- unix.SIGTERM }, "SIGTERM 1001,SIGTERM 1002", 0, "error given up"},
+		{"stop: both end", reloadOptions, func(d *duo) { d.signals <- unix.SIGTERM }, "SIGTERM 1001,SIGTERM 1002",
+			0, "error given up"},
 		{"stop twice: both are killed in their time", reloadOptions, func(d *duo) {
 			d.deaf[1001], d.deaf[1002] = true, true
 			d.signals <- unix.SIGTERM
@@ -181,7 +199,8 @@ func TestReload(t *testing.T) {
 			d.signals <- unix.SIGTERM
 			d.sleep(10 * time.Second)
 		}, "SIGTERM 1001,SIGTERM 1002,kill 1001,kill 1002", 0, "error"},
-		{"with --notify, takeover is readiness, too", reloadOptions, func(d *duo) { d.word("takeover"); d.sleep(time.Minute + time.Second) }, "SIGTERM 1001", 1002, "ok pid 1002"},
+		{"with --notify, takeover is readiness, too", reloadOptions,
+			func(d *duo) { d.word("takeover"); d.sleep(time.Minute + time.Second) }, "SIGTERM 1001", 1002, "ok pid 1002"},
 		{"takeover said while all is being ended", reloadOptions, func(d *duo) {
 			d.deaf[1002] = true
 			d.signals <- unix.SIGTERM
@@ -190,11 +209,16 @@ func TestReload(t *testing.T) {
 		}, "SIGTERM 1001,SIGTERM 1002,kill 1002", 0, "error given up"},
 
 		{"takeover: the old one first", reloadOptions, taking, "SIGTERM 1001", 1001, ""},
-		{"takeover: when the old one is gone", reloadOptions, func(d *duo) { taking(d); exit(d, 1001, 0) }, "SIGTERM 1001", 1002, "ok pid 1002"},
-		{"takeover: a deaf old one is killed", reloadOptions, func(d *duo) { taking(d); d.sleep(10 * time.Second) }, "SIGTERM 1001,kill 1001", 1002, "ok pid 1002"},
-		{"takeover: the reload's time doesn't count any more", hasty, func(d *duo) { taking(d); d.sleep(9 * time.Second) }, "SIGTERM 1001", 1001, ""},
-		{"takeover, then READY: nothing before the old one is gone", reloadOptions, func(d *duo) { taking(d); d.ready(); d.sleep(5 * time.Second) }, "SIGTERM 1001", 1001, ""},
-		{"takeover, and the new one ends: the old one is started again", reloadOptions, func(d *duo) { taking(d); exit(d, 1002, 3); exit(d, 1001, 0) }, "SIGTERM 1001,start", 1003, "error failed when the old one was being ended"},
+		{"takeover: when the old one is gone", reloadOptions, func(d *duo) { taking(d); exit(d, 1001, 0) },
+			"SIGTERM 1001", 1002, "ok pid 1002"},
+		{"takeover: a deaf old one is killed", reloadOptions, func(d *duo) { taking(d); d.sleep(10 * time.Second) },
+			"SIGTERM 1001,kill 1001", 1002, "ok pid 1002"},
+		{"takeover: the reload's time doesn't count any more", hasty,
+			func(d *duo) { taking(d); d.sleep(9 * time.Second) }, "SIGTERM 1001", 1001, ""},
+		{"takeover, then READY: nothing before the old one is gone", reloadOptions,
+			func(d *duo) { taking(d); d.ready(); d.sleep(5 * time.Second) }, "SIGTERM 1001", 1001, ""},
+		{"takeover, and the new one ends: the old one is started again", reloadOptions,
+			func(d *duo) { taking(d); exit(d, 1002, 3); exit(d, 1001, 0) }, "SIGTERM 1001,start", 1003, "error failed when the old one was being ended"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			supervised(t, c.o, nil, func(f *fake) {
@@ -292,7 +316,8 @@ func TestReloadRefused(t *testing.T) {
 	}{
 		{"starting", func(d *duo) {}, "error the worker is still starting"},
 		{"stopping", func(d *duo) { d.ready(); d.deaf[1001] = true; d.say(sdnotify.Message{Stopping: true}); d.state() }, "error the worker is being ended"},
-		{"the end is wanted", func(d *duo) { d.ready(); d.deaf[1001] = true; d.signals <- unix.SIGTERM; d.state() }, "error it is being ended"},
+		{"the end is wanted", func(d *duo) { d.ready(); d.deaf[1001] = true; d.signals <- unix.SIGTERM; d.state() },
+			"error it is being ended"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			supervised(t, o, nil, func(f *fake) {
@@ -329,12 +354,14 @@ func TestReloadRefused(t *testing.T) {
 		d.ready()
 		f.startOK = &process.ExecError{Code: 125, Text: "cannot start a process: the limit is reached"}
 		d.ask("reload")
-		if got := <-d.answer; got != "error rolled back, the old one goes on: the new one: cannot start a process: the limit is reached" {
+		if got := <-d.answer; got != "error rolled back, the old one goes on: the new one: cannot start a process: "+
+			"the limit is reached" {
 			t.Error(got)
 		}
 		f.startOK = &process.ExecError{Code: 126, Text: "cannot execute ./x: permission denied"}
 		d.ask("reload")
-		if got := <-d.answer; got != "error rolled back, the old one goes on: the new one: cannot execute ./x: permission denied" {
+		if got := <-d.answer; got != "error rolled back, the old one goes on: the new one: cannot execute "+
+			"./x: permission denied" {
 			t.Error(got)
 		}
 		if s := f.state(); s != "up" || d.pid() != 1001 {

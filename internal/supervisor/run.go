@@ -164,7 +164,8 @@ func Run(ctx context.Context, job Job) error {
 	signal.Notify(chld, unix.SIGCHLD)
 	signals := make(chan os.Signal, 16)
 	terminal := process.OpenTerminal()
-	first := []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE,
+	first := []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1,
+		unix.SIGUSR2, unix.SIGPIPE,
 		unix.SIGXFSZ}
 	for _, sig := range first {
 		catch(signals, sig, terminal != nil)

@@ -98,7 +98,8 @@ func (s *sockets) putBack(warn func(string, ...any)) {
 			warn("the socket file %s was removed; it is back", o.Address)
 		case !o.missed:
 			o.missed = true
-			warn("the socket file %s was removed and cannot be put back; lifeline reload or restart makes a new one", o.Address)
+			warn("the socket file %s was removed and cannot be put back; lifeline reload or restart makes a new one",
+				o.Address)
 		}
 	}
 }

@@ -54,17 +54,21 @@ func TestTable(t *testing.T) {
 
 		{"starting, deadline: stop", notifying, nil, "starting", pass(91 * time.Second), "down", "SIGTERM"},
 		{"starting, worker ends", notifying, nil, "starting", exit(0), "down", ""},
-		{"starting, ready", notifying, nil, "starting", func(f *fake) { f.say(sdnotify.Message{Ready: true}) }, "up", ""},
+		{"starting, ready", notifying, nil, "starting",
+			func(f *fake) { f.say(sdnotify.Message{Ready: true}) }, "up", ""},
 		{"starting, extended only ever later", notifying, nil, "starting", func(f *fake) {
 			f.say(sdnotify.Message{ExtendTimeout: time.Second})
 			f.sleep(80 * time.Second)
 			f.say(sdnotify.Message{ExtendTimeout: 60 * time.Second})
 			f.sleep(50 * time.Second)
 		}, "starting", ""},
-		{"starting, stopping said", notifying, nil, "starting", func(f *fake) { f.say(sdnotify.Message{Stopping: true}) }, "stopping", ""},
+		{"starting, stopping said", notifying, nil, "starting",
+			func(f *fake) { f.say(sdnotify.Message{Stopping: true}) }, "stopping", ""},
 		{"starting, stop", notifying, nil, "starting", signal(unix.SIGINT), "finished", "SIGTERM"},
-		{"starting, other signals: passed on", notifying, nil, "starting", signal(unix.SIGUSR1), "starting", "send SIGUSR1"},
-		{"starting, max-runtime counts", timed, func(f *fake) { f.state() }, "up", pass(61 * time.Second), "finished", "SIGTERM"},
+		{"starting, other signals: passed on", notifying, nil, "starting", signal(unix.SIGUSR1),
+			"starting", "send SIGUSR1"},
+		{"starting, max-runtime counts", timed, func(f *fake) { f.state() }, "up", pass(61 * time.Second),
+			"finished", "SIGTERM"},
 
 		{"up, worker ends: down", respawn, nil, "up", exit(0), "down", ""},
 		{"up, worker ends: finish", base, nil, "up", exit(0), "finished", ""},
@@ -80,7 +84,8 @@ func TestTable(t *testing.T) {
 			f.inbox.queue = append(f.inbox.queue, sdnotify.Message{Watchdog: true, Received: time.Now()}) // no wake-up for it
 			f.sleep(time.Second)
 		}, "up", ""},
-		{"up, watchdog triggered", watched, ready, "up", func(f *fake) { f.say(sdnotify.Message{WatchdogTrigger: true}) }, "down", "SIGABRT"},
+		{"up, watchdog triggered", watched, ready, "up",
+			func(f *fake) { f.say(sdnotify.Message{WatchdogTrigger: true}) }, "down", "SIGABRT"},
 		{"up, watchdog period changed", watched, ready, "up", func(f *fake) {
 			f.say(sdnotify.Message{WatchdogTimeout: time.Second, HasWatchdogTimeout: true})
 			f.sleep(1100 * time.Millisecond)
@@ -91,27 +96,32 @@ func TestTable(t *testing.T) {
 			f.sleep(19 * time.Second)
 		}, "up", "send SIGCONT"},
 		{"up, stopping said: no signal", respawn, nil, "up", func(f *fake) {}, "up", ""},
-		{"up, stopping said", notifying, ready, "up", func(f *fake) { f.say(sdnotify.Message{Stopping: true}) }, "stopping", ""},
-		{"up, STOPPING over READY", notifying, ready, "up", func(f *fake) { f.say(sdnotify.Message{Stopping: true, Ready: true}) }, "stopping", ""},
+		{"up, stopping said", notifying, ready, "up",
+			func(f *fake) { f.say(sdnotify.Message{Stopping: true}) }, "stopping", ""},
+		{"up, STOPPING over READY", notifying, ready, "up",
+			func(f *fake) { f.say(sdnotify.Message{Stopping: true, Ready: true}) }, "stopping", ""},
 		{"up, stop", base, nil, "up", signal(unix.SIGHUP), "finished", "SIGTERM"},
 		{"up, quit", base, nil, "up", signal(unix.SIGQUIT), "finished", "SIGTERM"},
 		{"up, the context ends", base, nil, "up", func(f *fake) { f.cancel() }, "finished", "SIGTERM"},
 		{"up, other signals: passed on", base, nil, "up", signal(unix.SIGUSR1), "up", "send SIGUSR1"},
 		{"up, WINCH passed on", base, nil, "up", signal(unix.SIGWINCH), "up", "send SIGWINCH"},
 		{"up, PIPE is ours", base, nil, "up", signal(unix.SIGPIPE), "up", ""},
-		{"up, max-runtime, then renewed", func() Options { o := respawn; o.MaxRuntime = time.Minute; return o }(), nil, "up", pass(61 * time.Second), "up", "SIGTERM,start"},
+		{"up, max-runtime, then renewed", func() Options { o := respawn; o.MaxRuntime = time.Minute; return o }(), nil,
+			"up", pass(61 * time.Second), "up", "SIGTERM,start"},
 
 		{"stopping, deadline: kill", respawn, toStopping, "stopping", pass(11 * time.Second), "finished", "kill"},
 		{"stopping, before the deadline", respawn, toStopping, "stopping", pass(9 * time.Second), "stopping", ""},
 		{"stopping, worker ends", respawn, toStopping, "stopping", exit(0), "finished", ""},
-		{"stopping, stop again: waits with the first", respawn, toStopping, "stopping", signal(unix.SIGTERM), "stopping", ""},
+		{"stopping, stop again: waits with the first", respawn, toStopping, "stopping",
+			signal(unix.SIGTERM), "stopping", ""},
 		{"stopping, stop again: killed with the first", respawn, toStopping, "stopping", func(f *fake) {
 			f.sleep(6 * time.Second)
 			f.signals <- unix.SIGTERM
 			f.sleep(5 * time.Second)
 		}, "finished", "kill"},
 
-		{"mixed: the rest is asked when the main process has ended", base, func(f *fake) { f.state(); f.alive[2001] = true; f.deaf[1001] = true }, "up",
+		{"mixed: the rest is asked when the main process has ended", base,
+			func(f *fake) { f.state(); f.alive[2001] = true; f.deaf[1001] = true }, "up",
 			func(f *fake) {
 				f.signals <- unix.SIGTERM
 				f.sleep(time.Second)
@@ -148,40 +158,54 @@ func TestTable(t *testing.T) {
 		{"another process doesn't speak for it", notifying, ready, "up", func(f *fake) {
 			f.say(sdnotify.Message{Stopping: true, Sender: sdnotify.Sender{PID: 2001, Known: true}})
 		}, "up", ""},
-		{"unless it may", func() Options { o := notifying; o.NotifyAccess = AccessAll; return o }(), ready, "up", func(f *fake) {
-			f.say(sdnotify.Message{Stopping: true, Sender: sdnotify.Sender{PID: 2001, Known: true}})
-		}, "stopping", ""},
+		{"unless it may", func() Options { o := notifying; o.NotifyAccess = AccessAll; return o }(), ready,
+			"up", func(f *fake) {
+				f.say(sdnotify.Message{Stopping: true, Sender: sdnotify.Sender{PID: 2001, Known: true}})
+			}, "stopping", ""},
 		{"the main process speaks for itself", notifying, ready, "up", func(f *fake) {
 			f.say(sdnotify.Message{Stopping: true, Sender: sdnotify.Sender{PID: 1001, Known: true}})
 		}, "stopping", ""},
 
-		{"by takeover: READY=1 isn't enough", func() Options { o := notifying; o.ReadyBy = ByTakeover; return o }(), nil, "starting",
+		{"by takeover: READY=1 isn't enough",
+			func() Options { o := notifying; o.ReadyBy = ByTakeover; return o }(), nil, "starting",
 			func(f *fake) { f.say(sdnotify.Message{Ready: true}) }, "starting", ""},
 		{"HUP with respawn: passed on", respawn, nil, "up", signal(unix.SIGHUP), "up", "send SIGHUP"},
-		{"HUP, to stop", func() Options { o := respawn; o.OnHUP = HUPStop; return o }(), nil, "up", signal(unix.SIGHUP), "finished", "SIGTERM"},
-		{"HUP, to pass", func() Options { o := base; o.OnHUP = HUPPass; return o }(), nil, "up", signal(unix.SIGHUP), "up", "send SIGHUP"},
-		{"HUP, to reload", func() Options { o := base; o.OnHUP, o.ReadyAfter = HUPReload, time.Minute; return o }(), nil, "up", signal(unix.SIGHUP), "up", "start beside"},
-		{"Ctrl-C: the worker has got it", respawn, func(f *fake) { f.typed = true }, "up", signal(unix.SIGINT), "up", ""},
+		{"HUP, to stop", func() Options { o := respawn; o.OnHUP = HUPStop; return o }(), nil, "up", signal(unix.SIGHUP),
+			"finished", "SIGTERM"},
+		{"HUP, to pass", func() Options { o := base; o.OnHUP = HUPPass; return o }(), nil, "up", signal(unix.SIGHUP),
+			"up", "send SIGHUP"},
+		{"HUP, to reload", func() Options { o := base; o.OnHUP, o.ReadyAfter = HUPReload, time.Minute; return o }(),
+			nil, "up", signal(unix.SIGHUP), "up", "start beside"},
+		{"Ctrl-C: the worker has got it", respawn, func(f *fake) { f.typed = true }, "up",
+			signal(unix.SIGINT), "up", ""},
 		{"Ctrl-C, and the worker ends: no respawn", respawn, func(f *fake) { f.typed = true }, "up",
 			func(f *fake) { f.signals <- unix.SIGINT; f.state(); f.exit(0) }, "finished", ""},
 		{"Ctrl-C twice", respawn, func(f *fake) { f.typed = true }, "up",
 			func(f *fake) { f.signals <- unix.SIGINT; f.sleep(time.Second); f.signals <- unix.SIGINT }, "finished", "kill"},
 		{"Ctrl-C twice, slowly", respawn, func(f *fake) { f.typed = true }, "up",
 			func(f *fake) { f.signals <- unix.SIGINT; f.sleep(3 * time.Second); f.signals <- unix.SIGINT }, "up", ""},
-		{"WINCH from the terminal isn't doubled", base, func(f *fake) { f.typed = true }, "up", signal(unix.SIGWINCH), "up", ""},
-		{"stopping, other signals: passed on", respawn, toStopping, "stopping", signal(unix.SIGUSR1), "stopping", "send SIGUSR1"},
-		{"stopping, heartbeat: nothing", watched, toStopping, "stopping", func(f *fake) { f.say(sdnotify.Message{Watchdog: true}) }, "stopping", ""},
-		{"stopping, ready: nothing", notifying, toStopping, "stopping", func(f *fake) { f.say(sdnotify.Message{Ready: true}) }, "stopping", ""},
+		{"WINCH from the terminal isn't doubled", base, func(f *fake) { f.typed = true }, "up",
+			signal(unix.SIGWINCH), "up", ""},
+		{"stopping, other signals: passed on", respawn, toStopping, "stopping", signal(unix.SIGUSR1),
+			"stopping", "send SIGUSR1"},
+		{"stopping, heartbeat: nothing", watched, toStopping, "stopping",
+			func(f *fake) { f.say(sdnotify.Message{Watchdog: true}) }, "stopping", ""},
+		{"stopping, ready: nothing", notifying, toStopping, "stopping",
+			func(f *fake) { f.say(sdnotify.Message{Ready: true}) }, "stopping", ""},
 		{"stopping, extended", notifying, toStopping, "stopping", func(f *fake) {
 			f.say(sdnotify.Message{ExtendTimeout: time.Minute})
 			f.sleep(50 * time.Second)
 		}, "stopping", ""},
 
-		{"leftovers are ended", base, func(f *fake) { f.state(); f.alive[2001] = true }, "up", exit(0), "finished", "SIGTERM"},
-		{"leftovers that don't go are killed", base, func(f *fake) { f.state(); f.alive[2001], f.deaf[2001] = true, true }, "up",
+		{"leftovers are ended", base, func(f *fake) { f.state(); f.alive[2001] = true }, "up", exit(0),
+			"finished", "SIGTERM"},
+		{"leftovers that don't go are killed", base,
+			func(f *fake) { f.state(); f.alive[2001], f.deaf[2001] = true, true }, "up",
 			func(f *fake) { f.exit(0); f.sleep(11 * time.Second) }, "finished", "SIGTERM,kill"},
-		{"leftovers are kept", func() Options { o := base; o.Leftovers = "keep"; return o }(), func(f *fake) { f.state(); f.alive[2001] = true }, "up", exit(0), "finished", ""},
-		{"leftovers are followed", func() Options { o := base; o.Leftovers = "follow"; return o }(), func(f *fake) { f.state(); f.alive[2001] = true }, "up", exit(0), "up", ""},
+		{"leftovers are kept", func() Options { o := base; o.Leftovers = "keep"; return o }(),
+			func(f *fake) { f.state(); f.alive[2001] = true }, "up", exit(0), "finished", ""},
+		{"leftovers are followed", func() Options { o := base; o.Leftovers = "follow"; return o }(),
+			func(f *fake) { f.state(); f.alive[2001] = true }, "up", exit(0), "up", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			supervised(t, c.o, nil, func(f *fake) {
@@ -215,26 +239,37 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"well", Options{}, func(f *fake) { f.exit(0) }, 0, ""},
 		{"its own code", Options{}, func(f *fake) { f.exit(3) }, 3, ""},
-		{"a signal", Options{}, func(f *fake) { f.end(1001, unix.WaitStatus(unix.SIGKILL)) }, 137, "the command was killed by SIGKILL"},
-		{"too fast", Options{MinRuntime: time.Minute}, func(f *fake) { f.sleep(time.Second); f.exit(0) }, 1, "the command ended after 1s, which is less than 1m0s (--min-runtime)"},
-		{"not too fast", Options{MinRuntime: time.Second}, func(f *fake) { f.sleep(2 * time.Second); f.exit(0) }, 0, ""},
-		{"not too fast when ended", Options{MinRuntime: time.Minute, KillAfter: time.Second}, func(f *fake) { f.deaf[1001] = true; f.signals <- unix.SIGTERM; f.state(); f.exit(0) }, 0, ""},
-		{"time over", Options{MaxRuntime: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 124, "ended after 1m0s (--max-runtime)"},
-		{"never ready", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 1, "not ready within 1m0s (--ready-timeout): ended"},
-		{"before READY=1", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.exit(0) }, 1, "the command ended after 0s without having said READY=1 (--notify)"},
-		{"STOPPING=1 before READY=1", Options{Notify: true, ReadyTimeout: time.Minute, KillAfter: time.Minute}, func(f *fake) {
-			f.say(sdnotify.Message{Stopping: true})
-			f.state()
-			f.exit(0)
-		}, 1, "the command ended after 0s without having said READY=1 (--notify)"},
-		{"ended before READY=1", Options{Notify: true, ReadyTimeout: time.Minute, KillAfter: time.Minute}, func(f *fake) {
-			f.deaf[1001] = true
-			f.signals <- unix.SIGTERM
-			f.state()
-			f.exit(0)
-		}, 0, ""},
-		{"after READY=1", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.say(sdnotify.Message{Ready: true}); f.state(); f.exit(0) }, 0, ""},
-		{"hung", Options{Watchdog: time.Second}, func(f *fake) { f.sleep(2 * time.Second) }, 134, "no heartbeat for 1s (--watchdog): ended"},
+		{"a signal", Options{}, func(f *fake) { f.end(1001, unix.WaitStatus(unix.SIGKILL)) }, 137,
+			"the command was killed by SIGKILL"},
+		{"too fast", Options{MinRuntime: time.Minute}, func(f *fake) { f.sleep(time.Second); f.exit(0) }, 1,
+			"the command ended after 1s, which is less than 1m0s (--min-runtime)"},
+		{"not too fast", Options{MinRuntime: time.Second},
+			func(f *fake) { f.sleep(2 * time.Second); f.exit(0) }, 0, ""},
+		{"not too fast when ended", Options{MinRuntime: time.Minute, KillAfter: time.Second},
+			func(f *fake) { f.deaf[1001] = true; f.signals <- unix.SIGTERM; f.state(); f.exit(0) }, 0, ""},
+		{"time over", Options{MaxRuntime: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 124,
+			"ended after 1m0s (--max-runtime)"},
+		{"never ready", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.sleep(2 * time.Minute) }, 1,
+			"not ready within 1m0s (--ready-timeout): ended"},
+		{"before READY=1", Options{Notify: true, ReadyTimeout: time.Minute}, func(f *fake) { f.exit(0) }, 1,
+			"the command ended after 0s without having said READY=1 (--notify)"},
+		{"STOPPING=1 before READY=1",
+			Options{Notify: true, ReadyTimeout: time.Minute, KillAfter: time.Minute}, func(f *fake) {
+				f.say(sdnotify.Message{Stopping: true})
+				f.state()
+				f.exit(0)
+			}, 1, "the command ended after 0s without having said READY=1 (--notify)"},
+		{"ended before READY=1", Options{Notify: true, ReadyTimeout: time.Minute, KillAfter: time.Minute},
+			func(f *fake) {
+				f.deaf[1001] = true
+				f.signals <- unix.SIGTERM
+				f.state()
+				f.exit(0)
+			}, 0, ""},
+		{"after READY=1", Options{Notify: true, ReadyTimeout: time.Minute},
+			func(f *fake) { f.say(sdnotify.Message{Ready: true}); f.state(); f.exit(0) }, 0, ""},
+		{"hung", Options{Watchdog: time.Second}, func(f *fake) { f.sleep(2 * time.Second) }, 134,
+			"no heartbeat for 1s (--watchdog): ended"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			supervised(t, c.o, nil, func(f *fake) {
@@ -331,16 +366,17 @@ func TestEndOrphans(t *testing.T) {
 	worker := guard.Inherited{Worker: procscan.ID{PID: 77, Start: 77}, Generation: "g"}
 	leftovers := guard.Inherited{Generation: "g", Leftovers: []procscan.ID{{PID: 77, Start: 77}}}
 	for what, in := range map[string]guard.Inherited{"orphan": worker, "leftovers": leftovers} {
-		supervised(t, Options{KillAfter: time.Second, EndOrphans: true}, func(f *fake) { f.inherit = in; f.alive[77], f.deaf[77] = true, true }, func(f *fake) {
-			if s := f.state(); s != "stopping" || fmt.Sprint(f.took()) != "[SIGTERM]" {
-				t.Fatalf("%s: in %q", what, s)
-			}
-			delete(f.alive, 77)
-			close(f.gone)
-			if s := f.state(); s != "up" || f.l.cur.id.PID != 1001 {
-				t.Errorf("%s: in %q afterwards", what, s)
-			}
-		})
+		supervised(t, Options{KillAfter: time.Second, EndOrphans: true},
+			func(f *fake) { f.inherit = in; f.alive[77], f.deaf[77] = true, true }, func(f *fake) {
+				if s := f.state(); s != "stopping" || fmt.Sprint(f.took()) != "[SIGTERM]" {
+					t.Fatalf("%s: in %q", what, s)
+				}
+				delete(f.alive, 77)
+				close(f.gone)
+				if s := f.state(); s != "up" || f.l.cur.id.PID != 1001 {
+					t.Errorf("%s: in %q afterwards", what, s)
+				}
+			})
 	}
 }
 
@@ -359,16 +395,17 @@ func TestInherited(t *testing.T) {
 			t.Errorf("in %q", s)
 		}
 	})
-	supervised(t, Options{KillAfter: time.Second, Leftovers: "follow"}, func(f *fake) { f.inherit.Leftovers = []procscan.ID{{PID: 88, Start: 88}}; f.alive[88] = true }, func(f *fake) {
-		if s := f.state(); s != "up" {
-			t.Fatalf("in %q", s)
-		}
-		delete(f.alive, 88)
-		close(f.gone)
-		if s := f.state(); s != "finished" {
-			t.Errorf("in %q", s)
-		}
-	})
+	supervised(t, Options{KillAfter: time.Second, Leftovers: "follow"},
+		func(f *fake) { f.inherit.Leftovers = []procscan.ID{{PID: 88, Start: 88}}; f.alive[88] = true }, func(f *fake) {
+			if s := f.state(); s != "up" {
+				t.Fatalf("in %q", s)
+			}
+			delete(f.alive, 88)
+			close(f.gone)
+			if s := f.state(); s != "finished" {
+				t.Errorf("in %q", s)
+			}
+		})
 }
 
 func TestRestart(t *testing.T) {
@@ -429,7 +466,8 @@ func TestLimit(t *testing.T) {
 
 // TestDelays tests systemd's formula (systemd.service(5)).
 func TestDelays(t *testing.T) {
-	b := backoff{o: &Options{Respawn: true, RespawnDelay: time.Second, RespawnMaxDelay: 16 * time.Second, RespawnSteps: 4}}
+	b := backoff{o: &Options{Respawn: true, RespawnDelay: time.Second,
+		RespawnMaxDelay: 16 * time.Second, RespawnSteps: 4}}
 	var got []time.Duration
 	for range 7 {
 		b.next(0)
@@ -452,7 +490,8 @@ func TestDelays(t *testing.T) {
 // TestRestartReset shows that RESTART_RESET=1 resets the delays to the first
 // (sd_notify(3)).
 func TestRestartReset(t *testing.T) {
-	o := Options{Respawn: true, RespawnDelay: time.Second, RespawnMaxDelay: 16 * time.Second, RespawnSteps: 4, Watchdog: time.Hour, Umask: -1}
+	o := Options{Respawn: true, RespawnDelay: time.Second, RespawnMaxDelay: 16 * time.Second, RespawnSteps: 4,
+		Watchdog: time.Hour, Umask: -1}
 	supervised(t, o, nil, func(f *fake) {
 		delay := func() time.Duration {
 			f.exit(1)

@@ -148,7 +148,8 @@ func (w *worker) onDeadline(now time.Time) {
 		l.job.Warn("%s still runs %s after %s: killing it", who, l.o.KillAfter, w.asked)
 		w.kill()
 	case w == l.next:
-		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)%s", l.o.ReloadTimeout, w.check.why())}
+		w.verdict = &EndError{1, fmt.Sprintf("not ready within %s (--reload-timeout)%s",
+			l.o.ReloadTimeout, w.check.why())}
 		w.because(journal.Unready, "not ready within %s (--reload-timeout)", l.o.ReloadTimeout)
 		w.kill()
 	case l.o.MaxRuntime > 0 && now.Sub(w.began) >= l.o.MaxRuntime:
@@ -270,7 +271,8 @@ func (w *worker) left(members []procscan.ID) {
 	case l.o.Leftovers == "follow":
 		w.follow(members)
 	default:
-		l.job.Warn("the command has ended and left %s behind: ending (--leftovers follow watches over a daemon, keep lets "+
+		l.job.Warn("the command has ended and left %s behind: ending (--leftovers follow watches "+
+			"over a daemon, keep lets "+
 			"all live)", list(members))
 		w.stop(l.o.stopSignal())
 	}

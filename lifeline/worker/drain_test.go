@@ -333,9 +333,12 @@ func TestDrainHTTP2AndHooks(t *testing.T) {
 	type key struct{}
 	var states atomic.Int64
 	srv := &http.Server{
-		Protocols:   new(http.Protocols),
-		ConnState:   func(net.Conn, http.ConnState) { states.Add(1) },
-		ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return context.WithValue(ctx, key{}, true) },
+		Protocols: new(http.Protocols),
+		ConnState: func(net.Conn, http.ConnState) { states.Add(1) },
+		ConnContext: func(ctx context.Context,
+			_ net.Conn) context.Context {
+			return context.WithValue(ctx, key{}, true)
+		},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.ProtoMajor != 2 || r.Context().Value(key{}) == nil {
 				w.WriteHeader(http.StatusTeapot)

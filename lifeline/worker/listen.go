@@ -100,7 +100,8 @@ var inheritedFDs = sync.OnceValues(func() (*handedOver, error) {
 	h := &handedOver{taken: make(map[int]bool)}
 	for i := range count {
 		if err := h.add(firstFD+i, names[i]); err != nil {
-			return nil, fmt.Errorf("cannot take over descriptor %d (%s) of LISTEN_FDS=%d: %w", firstFD+i, names[i], count, err)
+			return nil, fmt.Errorf("cannot take over descriptor %d (%s) of LISTEN_FDS=%d: %w", firstFD+i,
+				names[i], count, err)
 		}
 	}
 	return h, nil

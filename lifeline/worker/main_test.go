@@ -59,7 +59,8 @@ func start(t *testing.T, name string, env []string, files ...*os.File) *child {
 	script := `exec "$0" "$@"`
 	clean := []string{"CHILD=" + name, "GORACE=atexit_sleep_ms=0"} // the race detector would sleep at each end
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "LISTEN_") && !strings.HasPrefix(e, "LIFELINE_") && !strings.HasPrefix(e, "NOTIFY_SOCKET=") {
+		if !strings.HasPrefix(e, "LISTEN_") && !strings.HasPrefix(e, "LIFELINE_") &&
+			!strings.HasPrefix(e, "NOTIFY_SOCKET=") {
 			clean = append(clean, e)
 		}
 	}

@@ -152,7 +152,8 @@ func TestSupervisorKilled(t *testing.T) {
 // childInherit shows what a worker's own child sees.
 func childInherit() error {
 	show := func() error {
-		cmd := exec.Command("/bin/sh", "-c", `echo "${LIFELINE_FD-none}" $(for fd in 3 4 5 6 7 8 9; do [ -e /dev/fd/$fd ] && echo $fd; done)`)
+		cmd := exec.Command("/bin/sh", "-c",
+			`echo "${LIFELINE_FD-none}" $(for fd in 3 4 5 6 7 8 9; do [ -e /dev/fd/$fd ] && echo $fd; done)`)
 		out, err := cmd.Output()
 		fmt.Println(strings.TrimSpace(string(out)))
 		return err

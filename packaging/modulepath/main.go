@@ -71,7 +71,8 @@ func move(to string) error {
 		case strings.HasSuffix(path, ".md"):
 			rewrite = func(b []byte) ([]byte, error) {
 				b = quoted.ReplaceAll(b, []byte(`"`+to+`$1"`))
-				return regexp.MustCompile(`((?:-require|-replace)[ =])`+from+`([@=])`).ReplaceAll(b, []byte("${1}"+to+"$2")), nil
+				return regexp.MustCompile(`((?:-require|-replace)[ =])`+from+`([@=])`).ReplaceAll(b,
+					[]byte("${1}"+to+"$2")), nil
 			}
 		}
 		if rewrite == nil || !d.Type().IsRegular() {

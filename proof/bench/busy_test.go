@@ -36,7 +36,8 @@ func TestBusyTickDoesNotScan(t *testing.T) {
 		t.Fatalf("a start doesn't show that it lists /proc, so this test sees nothing: %d calls", len(calls))
 	}
 
-	holder := exec.Command(program, "--dir", state, "web", "--", "sh", "-c", `echo > "$1"; exec sleep 86400`, "sh", ready)
+	holder := exec.Command(program, "--dir", state, "web", "--", "sh", "-c",
+		`echo > "$1"; exec sleep 86400`, "sh", ready)
 	holder.Env = environ()
 	if err := holder.Start(); err != nil {
 		t.Fatal(err)

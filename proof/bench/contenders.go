@@ -36,7 +36,8 @@ func (b *bench) tickContenders() (list []contender, notes []string, err error) {
 	add("lckdo", contender{name: "lckdo, held", argv: []string{"", "-q", b.path("lckdo"), truth}, code: 75,
 		how: " (moreutils)"})
 	list = append(list,
-		contender{name: "an empty Go program", argv: []string{b.floor}, env: env, how: "; the floor for any program of Go"},
+		contender{name: "an empty Go program", argv: []string{b.floor}, env: env,
+			how: "; the floor for any program of Go"},
 		contender{name: "lifeline, held", argv: tick, env: env, how: "; an instance runs"},
 		contender{name: "the gem's algorithm", argv: b.gem("tick"), env: append(slices.Clip(env), "PEER=gem",
 			"WITNESS="+b.witness), how: "; in Go, with ps; an instance runs"},

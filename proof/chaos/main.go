@@ -37,7 +37,8 @@ func main() {
 		names  = flag.String("subjects", "lifeline,flock,flock-o,setlock,run-one,gem,pidfile", "the guards to attack")
 		keep   = flag.String("keep", "", "a directory for the logs; without it they are kept after a failure only")
 		spare  = flag.String("spare", "", "wipe: treat workers that wipe their environment as the manual treats those "+
-			"that also close their descriptors; odd: leave out workers in the background and ticks that may write no file")
+			"that also close their descriptors; odd: leave out workers in the background and ticks "+
+			"that may write no file")
 		strict = flag.Bool("strict", false, "a gap of more than a tick and 50 ms after the last fault is a failure: "+
 			"on a quiet machine")
 		progress = flag.Bool("v", false, "say how far it is")
@@ -85,7 +86,8 @@ func main() {
 		if s.name == "lifeline" {
 			if late := r.Late(c.tick + 50*time.Millisecond); *strict && late > 0 {
 				good = false
-				fmt.Fprintf(os.Stderr, "%d gaps were longer than a tick and 50 ms after the last fault; the evidence is in %s\n",
+				fmt.Fprintf(os.Stderr, "%d gaps were longer than a tick and 50 ms after the last fault; "+
+					"the evidence is in %s\n",
 					late, c.dir)
 			}
 			if bad := verdict(r); bad != "" {

@@ -23,21 +23,28 @@ func TestJudge(t *testing.T) {
 	}{
 		{name: "one life", log: "begin 100\nstart 1 1 110\nend 200\n",
 			gaps: 1, median: 10, longest: 10, longestCalm: 10, wantLives: 1},
-		{name: "stop, then the next", log: "begin 100\nstart 1 1 100\nstop 1 1 150\ndead 1 1 155\nstart 2 2 170\nend 200\n",
+		{name: "stop, then the next",
+			log:  "begin 100\nstart 1 1 100\nstop 1 1 150\ndead 1 1 155\nstart 2 2 170\nend 200\n",
 			gaps: 1, median: 20, longest: 20, longestCalm: 20, wantLives: 2},
-		{name: "killed, seen dead", log: "begin 100\nstart 1 1 100\nfault 149 KILL\ndead 1 1 155\nstart 2 2 170\nend 200\n",
+		{name: "killed, seen dead", log: "begin 100\nstart 1 1 100\nfault 149 KILL\ndead 1 1 " +
+			"155\nstart 2 2 170\nend 200\n",
 			gaps: 1, median: 15, longest: 15, longestCalm: 15, wantLives: 2, wantFaults: 1},
-		{name: "a death seen late is no overlap", log: "begin 100\nstart 1 1 100\ndead 1 1 175\nstart 2 2 170\nend 200\n",
+		{name: "a death seen late is no overlap",
+			log:       "begin 100\nstart 1 1 100\ndead 1 1 175\nstart 2 2 170\nend 200\n",
 			wantLives: 2},
-		{name: "a stop after the next start is one", log: "begin 100\nstart 1 1 100\nstart 2 2 170\nstop 1 1 175\nend 200\n",
+		{name: "a stop after the next start is one",
+			log:      "begin 100\nstart 1 1 100\nstart 2 2 170\nstop 1 1 175\nend 200\n",
 			overlaps: 1, wantLives: 2},
-		{name: "the lock says so", log: "begin 100\nstart 1 1 100\noverlap 2 2 120\nstart 2 2 120\ndead 1 1 130\nend 200\n",
+		{name: "the lock says so", log: "begin 100\nstart 1 1 100\noverlap 2 2 120\nstart 2 2 " +
+			"120\ndead 1 1 130\nend 200\n",
 			overlaps: 1, wantLives: 2},
-		{name: "seen alive after the next start", log: "begin 100\nstart 1 1 100\nstart 2 2 120\nboth 2 2 121 1 1\ndead " +
-			"1 1 130\nend 200\n",
+		{name: "seen alive after the next start",
+			log: "begin 100\nstart 1 1 100\nstart 2 2 120\nboth 2 2 121 1 1\ndead " +
+				"1 1 130\nend 200\n",
 			overlaps: 1, wantLives: 2},
-		{name: "counted once, in either order of the lines", log: "begin 100\noverlap 2 2 101\nstart 2 2 101\nstart 1 1 " +
-			"102\nboth 1 1 103 2 2\nend 200\n",
+		{name: "counted once, in either order of the lines",
+			log: "begin 100\noverlap 2 2 101\nstart 2 2 101\nstart 1 1 " +
+				"102\nboth 1 1 103 2 2\nend 200\n",
 			overlaps: 1, gaps: 1, median: 1, longest: 1, longestCalm: 1, wantLives: 2},
 		{name: "killed between overlap and start", log: "begin 100\nstart 1 1 100\noverlap 2 2 120\nend 200\n",
 			overlaps: 1, wantLives: 1},
@@ -46,7 +53,8 @@ func TestJudge(t *testing.T) {
 			gaps: 1, median: 59, longest: 59, longestCalm: 20, wantLives: 2, wantFaults: 2},
 		{name: "no instance until the end", log: "begin 100\nstart 1 1 100\ndead 1 1 111\nend 200\n",
 			gaps: 1, median: 89, longest: 89, longestCalm: 89, wantLives: 1, openAt: 1},
-		{name: "swept by the driver", log: "begin 100\nstart 1 1 100\ndead 1 1 111\nreset 120\nstart 2 2 170\nend 200\n",
+		{name: "swept by the driver",
+			log:       "begin 100\nstart 1 1 100\ndead 1 1 111\nreset 120\nstart 2 2 170\nend 200\n",
 			wantLives: 2},
 		{name: "an overlap ends, the other lives on", log: "begin 100\nstart 1 1 100\noverlap 2 2 110\nstart 2 2 " +
 			"110\nstop 2 2 120\nstart 3 3 130\noverlap 3 3 130\ndead 3 3 140\ndead 1 1 150\nend 160\n",
@@ -63,9 +71,11 @@ func TestJudge(t *testing.T) {
 					open++
 				}
 			}
-			got := fmt.Sprintln(r.Overlaps, len(r.Gaps), r.Median(), r.Longest().Length(), r.LongestCalm().Calm, len(r.Lives),
+			got := fmt.Sprintln(r.Overlaps, len(r.Gaps), r.Median(), r.Longest().Length(),
+				r.LongestCalm().Calm, len(r.Lives),
 				r.Faults, open)
-			want := fmt.Sprintln(c.overlaps, c.gaps, c.median, c.longest, c.longestCalm, c.wantLives, c.wantFaults, c.openAt)
+			want := fmt.Sprintln(c.overlaps, c.gaps, c.median, c.longest, c.longestCalm, c.wantLives,
+				c.wantFaults, c.openAt)
 			if got != want {
 				t.Errorf("overlaps, gaps, median, longest, calm, lives, faults, open\n got %s\nwant %s", got, want)
 			}

@@ -199,7 +199,8 @@ func (c *Cluster) sweep(slots int) {
 			steps = append(steps, step{s.From, 1, &c.Runs[i]}, step{s.To, -1, &c.Runs[i]})
 		}
 	}
-	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
+	slices.SortStableFunc(steps,
+		func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
 	var running []*Run
 	for _, s := range steps {
 		if s.by > 0 {
@@ -232,7 +233,8 @@ func (c *Cluster) gaps(slots int, begin, end int64, changes []int64) {
 	for _, r := range c.Runs {
 		steps = append(steps, step{r.Start, 1}, step{r.Spans[len(r.Spans)-1].To, -1})
 	}
-	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
+	slices.SortStableFunc(steps,
+		func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
 	living := 0
 	from := begin // since when fewer live; -1: all live
 	for _, s := range steps {

@@ -142,7 +142,8 @@ func (a *arena) worker(flags ...string) []string {
 	if a.slots > 1 {
 		lock = a.path("witness.lock.") + fmt.Sprint(time.Now().UnixNano())
 	}
-	return append([]string{a.programs.Witness, "-log", a.path("log"), "-lock", lock, "-beats", a.path("beats")}, flags...)
+	return append([]string{a.programs.Witness, "-log", a.path("log"), "-lock", lock, "-beats", a.path("beats")},
+		flags...)
 }
 
 // leftovers describes the processes that still run.

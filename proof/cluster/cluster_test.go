@@ -203,7 +203,8 @@ func TestBack(t *testing.T) {
 					if l.name == clockSet {
 						need.NoError(t, engine.MissingFaketime())
 					}
-					r, err := back(s, l, int(need.Number(t, "LIFELINE_ROUNDS", 2)), need.Number(t, "LIFELINE_SEED", 5), ticks)
+					r, err := back(s, l, int(need.Number(t, "LIFELINE_ROUNDS", 2)),
+						need.Number(t, "LIFELINE_SEED", 5), ticks)
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -48,7 +48,8 @@ func fleetAll(s settings, f flags) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w; its log is in %s", name, err, s.dir)
 		}
-		fmt.Printf("| %s | %.1f | %.0f MB | %.0f MB | %.1f %% | %.1f | %.2f | %.0f B |\n", subject.engine, l.connections,
+		fmt.Printf("| %s | %.1f | %.0f MB | %.0f MB | %.1f %% | %.1f | %.2f | %.0f B |\n",
+			subject.engine, l.connections,
 			l.memory["lifeline"], l.memory["lifeline-remote"], l.cpu/10, l.requests, l.revisions, l.growth)
 	}
 	return nil
@@ -71,7 +72,8 @@ func rest(s settings, f flags) (*load, error) {
 	}()
 	for j := range f.names {
 		for _, n := range a.nodes {
-			cmd := exec.Command(a.programs.Lifeline, "--cluster", a.url(n), "--node", n.name, "--ttl", a.ttl.String(), "--dir",
+			cmd := exec.Command(a.programs.Lifeline, "--cluster", a.url(n), "--node", n.name, "--ttl",
+				a.ttl.String(), "--dir",
 				n.dir, "--state-dir", n.dir+"-state", fmt.Sprintf("job%03d", j), "--", "sleep", "1000000")
 			said, err := os.OpenFile(a.path("said-"+n.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 			if err != nil {
@@ -172,7 +174,8 @@ func field(path, word string) float64 {
 // in bytes.
 func (a *arena) grown() (changes, size float64, err error) {
 	if p, ok := a.engine.(*engine.Postgres); ok {
-		text, err := p.SQL("SELECT xact_commit, pg_database_size(datname) FROM pg_stat_database WHERE datname = 'postgres'")
+		text, err := p.SQL("SELECT xact_commit, pg_database_size(datname) FROM pg_stat_database " +
+			"WHERE datname = 'postgres'")
 		if err == nil {
 			_, err = fmt.Sscanf(strings.ReplaceAll(text, "|", " "), "%g %g", &changes, &size)
 		}

@@ -34,7 +34,8 @@ type outage struct {
 // requests stay unanswered.
 func outageAll(s settings, f flags) error {
 	fmt.Printf("the engine is away for %s, five nodes, TTL %s\n\n"+
-		"| guard | how | the worker ended after | overlaps | guards that ended | connections per node and s | the most "+
+		"| guard | how | the worker ended after | overlaps | guards that ended | connections per "+
+		"node and s | the most "+
 		"in one s | requests per node and s (before) | first s after, all nodes | next start after | at the end |\n"+
 		"|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", f.away, f.ttl)
 	good := true
@@ -50,7 +51,8 @@ func outageAll(s settings, f flags) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w; its log is in %s", name, err, s.dir)
 			}
-			fmt.Printf("| %s | %s | %s | %d | %d | %.1f | %d | %.1f (%.1f) | %d | %s | %d |\n", name, o.how, ms(o.ended),
+			fmt.Printf("| %s | %s | %s | %d | %d | %.1f | %d | %.1f (%.1f) | %d | %s | %d |\n",
+				name, o.how, ms(o.ended),
 				len(o.Overlaps), o.exits,
 				o.connections, o.busiest, o.requests, o.normal, o.surge, ms(o.back), o.atEnd)
 			if bad := o.bad(s); bad != "" {

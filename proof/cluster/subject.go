@@ -56,7 +56,8 @@ var subjects = []subject{
 // lifeline returns lifeline's command line, with a grace of at most a fifth of
 // the TTL.
 func lifeline(a *arena, n *node, worker []string) []string {
-	argv := []string{a.programs.Lifeline, "--cluster", a.url(n), "--node", n.name, "--ttl", a.ttl.String(), "--dir", n.dir,
+	argv := []string{a.programs.Lifeline, "--cluster", a.url(n), "--node", n.name, "--ttl",
+		a.ttl.String(), "--dir", n.dir,
 		"--kill-after", a.grace().String()}
 	if a.slots > 1 {
 		argv = append(argv, "--slots", fmt.Sprint(a.slots))

@@ -59,7 +59,8 @@ func ticksAll(s settings, f flags) error {
 				continue
 			}
 			d := drill{settings: s, seed: f.seed, ticks: f.ticks, apart: f.apart, kills: true, again: again}
-			d.subject, d.nodes, d.dir = subject, f.tickNodes, filepath.Join(f.dir, fmt.Sprintf("ticks-%s-%t", name, again))
+			d.subject, d.nodes, d.dir = subject, f.tickNodes, filepath.Join(f.dir,
+				fmt.Sprintf("ticks-%s-%t", name, again))
 			r, err := d.run()
 			if err != nil {
 				return fmt.Errorf("%s: %w; its log is in %s", name, err, d.dir)

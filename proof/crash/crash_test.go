@@ -88,7 +88,8 @@ var steps = []struct {
 	name string
 	scene
 }{
-	{"lock.taken", start}, {"lock.checked", start}, {"run.opened", start}, {"run.locked", start}, {"record.read", start},
+	{"lock.taken", start}, {"lock.checked", start}, {"run.opened", start}, {"run.locked",
+		start}, {"record.read", start},
 	{"lock.taken", orphan}, {"run.locked", orphan}, {"record.read", orphan}, {"adopt", orphan},
 	{"record.read", leaked}, {"renew.made", leaked}, {"renew.locked", leaked}, {"renew.renamed", leaked},
 	{"record.none", start}, {"start.announced", start}, {"start.secured", start}, {"start.elected", start},
@@ -96,7 +97,8 @@ var steps = []struct {
 	{"start.told", start},
 	{"start.announced", alone}, {"become.exec", alone},
 	{"keep.missing", removed}, {"keep.locked", removed}, {"keep.opened", removed}, {"keep.held", removed},
-	{"end.worker", ended}, {"end.vacated", ended}, {"end.unlocked", ended}, {"end.released", ended}, {"end.worker", again},
+	{"end.worker", ended}, {"end.vacated", ended}, {"end.unlocked", ended}, {"end.released",
+		ended}, {"end.worker", again},
 	{"fork.before", beside}, {"fork.after", beside},
 	{"reload.asked", reload}, {"reload.started", reload}, {"reload.ready", reload}, {"reload.over", reload},
 	{"handover.exec", self}, {"handover.taken", self}, {"handover.restored", self},
@@ -147,7 +149,8 @@ func (s *stage) until(what string, is func() bool) {
 		log, _ := os.ReadFile(s.path("log"))
 		said, _ := os.ReadFile(s.path("said"))
 		table, _ := exec.Command("ps", "-eo", "pid,ppid,stat,etime,args").Output()
-		s.t.Fatalf("%s: not within %s: %s\nlog:\n%s\nprinted:\n%s\n%s", s.round, patience, what, tail(log), tail(said), table)
+		s.t.Fatalf("%s: not within %s: %s\nlog:\n%s\nprinted:\n%s\n%s", s.round, patience, what,
+			tail(log), tail(said), table)
 	}
 }
 

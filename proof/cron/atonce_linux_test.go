@@ -68,7 +68,8 @@ func TestInstallsAtOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, missing := tt.locate()
 			need.That(t, missing == "", missing)
-			argv := append(unshare[1:len(unshare):len(unshare)], "--propagation", "private", "sh", "-c", atOnce, "sh", dir,
+			argv := append(unshare[1:len(unshare):len(unshare)], "--propagation", "private", "sh",
+				"-c", atOnce, "sh", dir,
 				rounds, tt.crontab)
 			cmd := exec.Command(unshare[0], argv...)
 			cmd.Dir = t.TempDir()

@@ -175,7 +175,8 @@ func (b *box) expect(i *instance, starts int, up bool) {
 func (b *box) runs(i *instance) (began int, codes []int) {
 	for line := range strings.Lines(b.read("ticks")) {
 		f := strings.SplitN(line, " ", 4) // begin or end, the shell's pid, code, command
-		if len(f) < 4 || !strings.Contains(f[3], b.path("bin/lifeline")+" ") || !strings.Contains(f[3], " "+i.name+" -- ") {
+		if len(f) < 4 || !strings.Contains(f[3], b.path("bin/lifeline")+" ") ||
+			!strings.Contains(f[3], " "+i.name+" -- ") {
 			continue
 		}
 		if f[0] == "begin" {
@@ -207,7 +208,8 @@ func (b *box) install(name string, flags ...string) *instance {
 	if b.noReboot {
 		args = append(args, "--no-reboot")
 	}
-	args = append(args, name, "--", "sh", "-c", `exec "$0" "$@"`, b.path("bin/witness"), "-log", log, "-lock", log+".lock")
+	args = append(args, name, "--", "sh", "-c", `exec "$0" "$@"`, b.path("bin/witness"), "-log", log,
+		"-lock", log+".lock")
 	args = append(append(args, flags...), odd)
 	i.watch.Note("begin", "")
 	b.says(args, name+": installed")

@@ -183,7 +183,8 @@ func (b *box) mailed(names ...*instance) {
 		if strings.Contains(line, "Killed") { // the shell's own word on a supervisor
 			continue
 		}
-		if !slices.ContainsFunc(names, func(i *instance) bool { return strings.HasPrefix(line, "lifeline: "+i.name+": ") }) {
+		if !slices.ContainsFunc(names,
+			func(i *instance) bool { return strings.HasPrefix(line, "lifeline: "+i.name+": ") }) {
 			b.Errorf("cron mailed %q", line)
 		}
 	}

@@ -78,7 +78,8 @@ func TestSystemdCron(t *testing.T) {
 	if err := build.One(filepath.Join(dir, "lifeline"), "lifeline", "urfave_cli_no_docs,osusergo,netgo"); err != nil {
 		t.Fatal(err)
 	}
-	argv := append(unshare[1:len(unshare):len(unshare)], "--propagation", "private", "sh", "-c", systemdScene, "sh", dir,
+	argv := append(unshare[1:len(unshare):len(unshare)], "--propagation", "private", "sh", "-c",
+		systemdScene, "sh", dir,
 		generator)
 	cmd := exec.Command(unshare[0], argv...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "NO_COLOR=1"}

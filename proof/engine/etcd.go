@@ -63,8 +63,9 @@ func StartEtcd(dir string, n int, args ...string) (*Etcd, error) {
 	if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--cert-file=") }) {
 		scheme = "https"
 	}
-	e := &Etcd{program: program, dir: dir, args: args, scheme: scheme, http: &http.Client{Timeout: 500 * time.Millisecond,
-		Transport: &http.Transport{DisableKeepAlives: true}}}
+	e := &Etcd{program: program, dir: dir, args: args, scheme: scheme,
+		http: &http.Client{Timeout: 500 * time.Millisecond,
+			Transport: &http.Transport{DisableKeepAlives: true}}}
 	for i := range n {
 		m := &member{name: fmt.Sprintf("m%d", i)}
 		if m.client, err = freePort(); err == nil {
@@ -147,7 +148,8 @@ func (m *member) running() bool {
 func clean() []string {
 	var env []string
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "ETCD_") && !strings.HasPrefix(kv, "ETCDCTL_") && !strings.HasPrefix(kv, "LIFELINE_") {
+		if !strings.HasPrefix(kv, "ETCD_") && !strings.HasPrefix(kv, "ETCDCTL_") &&
+			!strings.HasPrefix(kv, "LIFELINE_") {
 			env = append(env, kv)
 		}
 	}
@@ -201,7 +203,8 @@ func (e *Etcd) Ready(limit time.Duration) error {
 		for !e.serves(i) {
 			if time.Now().After(deadline) {
 				text, _ := os.ReadFile(filepath.Join(e.dir, e.members[i].name+".log"))
-				return fmt.Errorf("etcd doesn't serve after %s; the end of its log:\n%s", limit, text[max(0, len(text)-2000):])
+				return fmt.Errorf("etcd doesn't serve after %s; the end of its log:\n%s", limit,
+					text[max(0, len(text)-2000):])
 			}
 			time.Sleep(20 * time.Millisecond)
 		}

@@ -60,7 +60,8 @@ func StartPostgres(dir string, hba ...string) (*Postgres, error) {
 	if p.who, err = ordinary(dir); err != nil {
 		return nil, err
 	}
-	initdb := p.command("initdb", "-D", p.data(), "-U", "proof", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+	initdb := p.command("initdb", "-D", p.data(), "-U", "proof", "-A", "trust", "-E", "UTF8",
+		"--no-locale", "--no-sync")
 	if text, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("cannot make a database: %w\n%s", err, text)
 	}

@@ -83,7 +83,8 @@ func run(args []string) error {
 		if c.first < 0 {
 			filter = append(filter, load(offsetNumber), equal(c.number, 1), refuse)
 		} else {
-			filter = append(filter, load(offsetNumber), equal(c.number, 3), load(offsetFirst), equal(uint32(c.first), 1), refuse)
+			filter = append(filter, load(offsetNumber), equal(c.number, 3), load(offsetFirst),
+				equal(uint32(c.first), 1), refuse)
 		}
 	}
 	filter = append(filter, give(unix.SECCOMP_RET_ALLOW))

@@ -103,7 +103,8 @@ func notices() ([]byte, error) {
 			}
 			for _, e := range entries {
 				name := strings.ToUpper(e.Name())
-				if !strings.HasPrefix(name, "LICEN") && !strings.HasPrefix(name, "COPYING") && !strings.HasPrefix(name, "NOTICE") {
+				if !strings.HasPrefix(name, "LICEN") && !strings.HasPrefix(name, "COPYING") &&
+					!strings.HasPrefix(name, "NOTICE") {
 					continue
 				}
 				text, err := os.ReadFile(filepath.Join(m.Dir, e.Name()))

@@ -102,7 +102,8 @@ func (b *browser) show(file string, width int64, scheme string) {
 	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900,
 		DeviceScaleFactor: 1, Mobile: width < 500})
 	command(b, emulation.SetEmulatedMedia,
-		emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+		emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme",
+			Value: scheme}}})
 	b.do(chromedp.Navigate("file://" + file))
 }
 
@@ -171,5 +172,6 @@ func (b *browser) faults(axe string) []string {
 		list = append(list, fmt.Sprintf("it scrolls sideways by %d", over))
 	}
 	ask[bool](b, axe+"; true")
-	return append(list, ask[[]string](b, `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => "axe: " + v.id + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + " " + n.failureSummary)))`)...)
+	return append(list, ask[[]string](b,
+		`axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => "axe: " + v.id + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + " " + n.failureSummary)))`)...)
 }

@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "lifeline-page-")
 	if err == nil {
 		program = filepath.Join(dir, "lifeline")
-		build := exec.Command("go", "build", "-trimpath", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o", program, ".")
+		build := exec.Command("go", "build", "-trimpath", "-tags",
+			"urfave_cli_no_docs,osusergo,netgo", "-o", program, ".")
 		build.Dir, build.Stderr = "../..", os.Stderr
 		err = build.Run()
 	}
@@ -56,7 +57,8 @@ func lifeline(t *testing.T, dir string, args ...string) *exec.Cmd {
 func write(t *testing.T, dir string, args ...string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "page.html")
-	if out, err := lifeline(t, dir, append([]string{"report", "--out", file}, args...)...).CombinedOutput(); err != nil ||
+	if out, err := lifeline(t, dir,
+		append([]string{"report", "--out", file}, args...)...).CombinedOutput(); err != nil ||
 		len(out) > 0 {
 		t.Fatalf("report: %v\n%s", err, out)
 	}
@@ -91,7 +93,8 @@ func scene(t *testing.T) (dir string) {
 	run("job.paused", "--", "true")
 	for name, status := range map[string]string{"web": "serving 12 requests", "evil": evil, "a-very-long-name-" +
 		strings.Repeat("n", 110): strings.Repeat("S", 1000)} {
-		up := lifeline(t, dir, "--respawn", "--notify", "--notify-access", "all", name, "--", "sh", "-c", `systemd-notify --ready --status="$1"; exec sleep 3600`, "sh", status)
+		up := lifeline(t, dir, "--respawn", "--notify", "--notify-access", "all", name, "--", "sh", "-c",
+			`systemd-notify --ready --status="$1"; exec sleep 3600`, "sh", status)
 		if err := up.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +235,8 @@ func TestCluster(t *testing.T) {
 	}
 	failing := name("web")
 	failing["failing_since"], failing["status"], failing["schedule"] = ago(time.Hour), evil, evil
-	failing["last"] = map[string]any{"start": ago(time.Hour), "end": ago(time.Minute), "outcome": "failed", "code": 3, "why": evil}
+	failing["last"] = map[string]any{"start": ago(time.Hour), "end": ago(time.Minute), "outcome": "failed",
+		"code": 3, "why": evil}
 	answer, err := json.Marshal([]map[string]any{
 		{"node": "a", "holds": many, "stands_by": []string{"web"}, "clock_skew_seconds": 12, "present": true,
 			"heard": ago(time.Minute), "version": "0.2.0", "names": []any{name(many[0]), "no object", 7}},
@@ -270,7 +274,8 @@ func TestCluster(t *testing.T) {
 		t.Errorf("%d nodes are shown", n)
 	}
 	text := ask[string](b, "document.querySelector('.wrong').innerText")
-	for _, want := range []string{"a is 13s ahead of longlong", "versions apart: 0.2.0 on a; ", "not heard of: ", "its last word came 2d22h ago",
+	for _, want := range []string{"a is 13s ahead of longlong", "versions apart: 0.2.0 on a; ", "not heard of: ",
+		"its last word came 2d22h ago",
 		"failing since "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q isn't among what is wrong: %s", want, text)

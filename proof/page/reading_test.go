@@ -58,7 +58,8 @@ func TestReading(t *testing.T) {
 			"heading: lifeline on ", "StaticText: To be looked at: ", "StaticText: Written ", "main: ", "region: What is wrong",
 			"heading: What is wrong", "StaticText: In the last 24 hours, ", "list: ", "link: fails", "StaticText: failing",
 			"StaticText: : the last one: exit 3", "StaticText: To do: ", "region: All names: 8", "heading: All names: 8",
-			"table: All names: 8", "columnheader: Name", "rowheader: fails", "cell: not running; failing, crontab", "region: Each name",
+			"table: All names: 8", "columnheader: Name", "rowheader: fails", "cell: not running; failing, " +
+				"crontab", "region: Each name",
 			"heading: Each name", "heading: fails", "heading: fails.too", "heading: job", "contentinfo: "} {
 			if width < 800 && strings.HasPrefix(want, "columnheader") {
 				continue // on a phone the cells say themselves what they are

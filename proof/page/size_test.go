@@ -54,15 +54,17 @@ func many(t *testing.T) (dir string) {
 			history.Write(append(line, '\n'))
 			last = run
 		}
-		state, err := json.Marshal(map[string]any{"version": 1, "name": name, "command": []string{"/srv/import/bin/import",
-			"--customer", fmt.Sprint(n), "--config", "/etc/import/customers.d/config.toml"},
+		state, err := json.Marshal(map[string]any{"version": 1, "name": name,
+			"command": []string{"/srv/import/bin/import",
+				"--customer", fmt.Sprint(n), "--config", "/etc/import/customers.d/config.toml"},
 			"state": "ended", "since": at, "last": last, "last_success": at.Add(-time.Hour),
 			"totals": map[string]int{"runs": 2000, "ok": ok, "failed": 2000 - ok}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		output, err := json.Marshal(map[string]any{"end": at,
-			"text": strings.Repeat("a line of what the import printed, of some length, with a reason at its end\n", 20)})
+			"text": strings.Repeat("a line of what the import printed, of some length, with a reason at its end\n",
+				20)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -51,19 +51,23 @@ type badVersion struct {
 
 func (s *site) badVersions() []badVersion {
 	return []badVersion{
-		{what: "crashes at its start", script: "#!/bin/sh\necho reading the configuration\necho 'no such table: users' " +
-			">&2\nexit 3\n", mode: 0o755,
+		{what: "crashes at its start",
+			script: "#!/bin/sh\necho reading the configuration\necho 'no such table: users' " +
+				">&2\nexit 3\n", mode: 0o755,
 			says: []string{"exited with code 3", "no such table: users"}},
 		{what: "is killed by a signal", script: "#!/bin/sh\nkill -SEGV $$\n", mode: 0o755, says: []string{"SIGSEGV"}},
 		{what: "exits with 0", script: "#!/bin/sh\n", mode: 0o755, says: []string{"ended after"}},
-		{what: "hangs", script: s.version("-hang"), mode: 0o755, says: []string{"not ready within 3s (--reload-timeout)"}},
+		{what: "hangs", script: s.version("-hang"), mode: 0o755,
+			says: []string{"not ready within 3s (--reload-timeout)"}},
 		{what: "hangs, then crashes", script: s.version("-hang -crash-after 100ms"), mode: 0o755,
 			says: []string{"exited with code 1", "crashes, as asked"}},
 		{what: "isn't executable", script: s.version(""), mode: 0o644, says: []string{"permission denied"}},
 		{what: "isn't there", says: []string{"no such command"}},
-		{what: "has a missing interpreter", script: "#!/no/such/interpreter\n", mode: 0o755, says: []string{"interpreter"}},
+		{what: "has a missing interpreter", script: "#!/no/such/interpreter\n", mode: 0o755,
+			says: []string{"interpreter"}},
 		{what: "is no program", script: "neither a program nor a script", mode: 0o755, says: []string{"not a program"}},
-		{what: "says READY=1 and dies within a second", script: s.version("-crash-after 400ms"), mode: 0o755, serves: true,
+		{what: "says READY=1 and dies within a second", script: s.version("-crash-after 400ms"),
+			mode: 0o755, serves: true,
 			says: []string{"exited with code 1", "crashes, as asked"}},
 	}
 }
@@ -80,7 +84,8 @@ func (s *site) turnedDown(tell func(format string, args ...any)) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.serve("", []string{"--respawn", "--notify", "--reload-timeout", "3s", "--listen", "tcp://" + at}, a.path)
+	v, err := s.serve("", []string{"--respawn", "--notify", "--reload-timeout", "3s", "--listen", "tcp://" + at},
+		a.path)
 	if err != nil {
 		return err
 	}
@@ -118,7 +123,8 @@ func (s *site) turnedDown(tell func(format string, args ...any)) error {
 			}
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("a version that %s: %w; lifeline reload said: %s", b.what, err, text), v.end())
+			return errors.Join(fmt.Errorf("a version that %s: %w; lifeline reload said: %s", b.what, err, text),
+				v.end())
 		}
 		lost := fmt.Sprintf("0 of %d requests lost", r.tally.requests)
 		if b.serves {
@@ -133,7 +139,8 @@ func (s *site) turnedDown(tell func(format string, args ...any)) error {
 
 // deafDrain replaces a worker that ignores its stop signal.
 func (s *site) deafDrain(tell func(format string, args ...any)) error {
-	v, err := s.serve("", []string{"--notify", "--settle", settle, "--kill-after", "300ms"}, s.single, "-ready", "-deaf")
+	v, err := s.serve("", []string{"--notify", "--settle", settle, "--kill-after", "300ms"},
+		s.single, "-ready", "-deaf")
 	if err != nil {
 		return err
 	}
@@ -209,7 +216,8 @@ func (s *site) twice(tell func(format string, args ...any)) error {
 			kill(both[1], unix.SIGKILL)
 		}
 		first := <-answer
-		if !strings.Contains(first, "rolled back, the old one goes on: the new one: the command was killed by SIGKILL") {
+		if !strings.Contains(first, "rolled back, the old one goes on: the new one: the command "+
+			"was killed by SIGKILL") {
 			err = errors.Join(err, fmt.Errorf("the first lifeline reload: %s", first))
 		}
 	}

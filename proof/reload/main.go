@@ -44,7 +44,8 @@ func main() {
 		*seed = rand.Uint64N(1e6) + 1
 	}
 	if *which != "all" && !slices.ContainsFunc(modes, func(m mode) bool { return m.name == *which }) {
-		fmt.Fprintf(os.Stderr, "reload: -mode %s: it is overlap, kill, takeover, bad, servers, backlog or all\n", *which)
+		fmt.Fprintf(os.Stderr, "reload: -mode %s: it is overlap, kill, takeover, bad, servers, backlog or all\n",
+			*which)
 		os.Exit(64)
 	}
 	if err := run(*which, *reloads, *seed); err != nil {

@@ -144,7 +144,8 @@ func (s *site) restart(n int, held bool) (row, error) {
 		options = append(options, "--listen", "tcp://"+address)
 	} else {
 		worker = append(worker, "-listen", address)
-		what = "a plain restart: the old one ends, then the new one opens the socket (`lifeline restart` without `--listen`)"
+		what = "a plain restart: the old one ends, then the new one opens the socket (`lifeline " +
+			"restart` without `--listen`)"
 	}
 	v, err := s.serve("", options, worker...)
 	if err != nil {

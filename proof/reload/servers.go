@@ -35,7 +35,8 @@ const gunicornApp = `def app(environ, start_response):
 
 func gunicorn(class string) func(dir, address string, own bool) ([]string, error) {
 	return func(dir, address string, own bool) ([]string, error) {
-		argv := []string{"/usr/bin/gunicorn", "--workers", "2", "--log-level", "warning", "--chdir", dir, "--worker-class",
+		argv := []string{"/usr/bin/gunicorn", "--workers", "2", "--log-level", "warning", "--chdir",
+			dir, "--worker-class",
 			class}
 		if class == "gthread" {
 			argv = append(argv, "--threads", "8")
@@ -75,7 +76,8 @@ func starman(dir, address string, own bool) ([]string, error) {
 	if own {
 		argv = append(argv, "--listen", address)
 	}
-	text := fmt.Sprintf("sub { [200, ['Content-Type' => 'text/plain', 'Content-Length' => %d], [%q]] }\n", len(page), page)
+	text := fmt.Sprintf("sub { [200, ['Content-Type' => 'text/plain', 'Content-Length' => %d], [%q]] }\n", len(page),
+		page)
 	return append(argv, app), os.WriteFile(app, []byte(text), 0o644)
 }
 
@@ -144,13 +146,15 @@ var servers = []server{
 		options: []string{"--stop-signal", "INT", "--ready-after", "500ms"},
 		note: "SIGINT is its graceful end, which closes kept connections at once, also one that a request is just " +
 			"coming in on"},
-	{what: "lighttpd, keep-alive, stopped by TERM", needs: lighttpdNeeds, ask: get("/page", []byte(page)), clients: kept,
+	{what: "lighttpd, keep-alive, stopped by TERM", needs: lighttpdNeeds,
+		ask: get("/page", []byte(page)), clients: kept,
 		argv: lighttpd, options: []string{"--ready-after", "500ms"},
 		note: "SIGTERM is its end at once"},
 	{what: "puma", needs: [2]string{"puma", "puma"}, ask: get("/", []byte(page)), clients: fresh, argv: puma,
 		options: []string{"--ready-after", "2s"}, loses: true,
 		note: "at its end it closes connections that it has accepted and on which no request has come yet"},
-	{what: "starman", needs: [2]string{"starman", "starman"}, ask: get("/", []byte(page)), clients: fresh, argv: starman,
+	{what: "starman", needs: [2]string{"starman", "starman"}, ask: get("/", []byte(page)),
+		clients: fresh, argv: starman,
 		options: []string{"--stop-signal", "QUIT", "--ready-after", "2s"}, loses: true,
 		note: "a child that is told to end between its accept and its own mark of it closes the connection"},
 	{what: "nginx", needs: [2]string{"nginx", "nginx-light"}, ask: get("/", []byte(page)), clients: fresh, argv: nginx,

@@ -20,7 +20,8 @@ type taken struct {
 }
 
 func (t taken) String() string {
-	return fmt.Sprintf("| %s | %d | %d | %d | %s | %s | %s |", t.what, t.reloads, len(t.report.Lives), t.report.Overlaps,
+	return fmt.Sprintf("| %s | %d | %d | %d | %s | %s | %s |", t.what, t.reloads,
+		len(t.report.Lives), t.report.Overlaps,
 		short(t.report.Median()), short(t.report.P99()), short(t.report.Longest().Length()))
 }
 

@@ -106,8 +106,9 @@ func (a *arena) round(n int) (runners int, took time.Duration) {
 	for range starters {
 		// The shell becomes the tick, so that only an execve lies between the barrier
 		// and the tick's first instruction.
-		cmd := exec.Command("/bin/sh", append([]string{"-c", `echo >&3; read go <&4; exec 3>&- 4<&-; exec "$@"`, "starter"},
-			a.argv...)...)
+		cmd := exec.Command("/bin/sh",
+			append([]string{"-c", `echo >&3; read go <&4; exec 3>&- 4<&-; exec "$@"`, "starter"},
+				a.argv...)...)
 		cmd.Env = append(environ(), a.env...)
 		cmd.ExtraFiles = []*os.File{readyIn, goOn}
 		cmd.Stdout, cmd.Stderr = said, said
@@ -152,7 +153,8 @@ func (a *arena) round(n int) (runners int, took time.Duration) {
 		select {
 		case <-ended:
 		case <-deadline:
-			a.t.Fatalf("round %d: %d of %d ticks didn't end after their worker\n%s", n, starters-exits, starters, a.evidence())
+			a.t.Fatalf("round %d: %d of %d ticks didn't end after their worker\n%s", n, starters-exits,
+				starters, a.evidence())
 		}
 	}
 	return a.watch.Started() - before, took
@@ -180,5 +182,6 @@ func (a *arena) evidence() string {
 	}
 	said, _ := os.ReadFile(a.path("said"))
 	table, _ := exec.Command("ps", "-eo", "pid,ppid,stat,etime,args").Output()
-	return fmt.Sprintf("log, last lines:\n%s\nprinted:\n%s\nprocesses:\n%s", bytes.Join(lines, []byte("\n")), said, table)
+	return fmt.Sprintf("log, last lines:\n%s\nprinted:\n%s\nprocesses:\n%s",
+		bytes.Join(lines, []byte("\n")), said, table)
 }

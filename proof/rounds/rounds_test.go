@@ -66,7 +66,8 @@ func TestControls(t *testing.T) {
 		how, what string
 		failed    func(count) bool
 	}{
-		{"gem", "equal command lines in ps: they all see each other and give up", func(c count) bool { return c.none > 0 }},
+		{"gem", "equal command lines in ps: they all see each other and give up",
+			func(c count) bool { return c.none > 0 }},
 		{"scan", "look for a running one, then start: several look before the first has started",
 			func(c count) bool { return c.more > 0 }},
 	} {

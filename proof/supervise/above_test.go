@@ -65,7 +65,8 @@ func TestNotifyClient(t *testing.T) {
 	}
 	sup := supervisor(t, dir)
 	const usec = "200000"
-	s := must[*subject](t)(start("lifeline", dir, times, []string{"NOTIFY_SOCKET=" + sup.Addr(), "WATCHDOG_USEC=" + usec},
+	s := must[*subject](t)(start("lifeline", dir, times,
+		[]string{"NOTIFY_SOCKET=" + sup.Addr(), "WATCHDOG_USEC=" + usec},
 		b.argv(dir, []string{"--respawn", "--respawn-delay", "0s", "--notify"}, b.beats, "50", "0")))
 	t.Cleanup(s.end)
 	began(t, s)

@@ -133,7 +133,8 @@ func (b *bench) nothingStays() error {
 	if left > 0 || s.worker.PID != s.cmd.Process.Pid {
 		what = fmt.Sprintf("%d processes", left)
 	}
-	fmt.Printf("| lifeline --exec | %s | | %s | | processes that run lifeline's program, counted in /proc: %d |\n", what,
+	fmt.Printf("| lifeline --exec | %s | | %s | | processes that run lifeline's program, counted in /proc: %d |\n",
+		what,
 		what, left)
 	return nil
 }

@@ -60,7 +60,8 @@ func (b *bench) peers() []peer {
 			how: " (daemontools); it pauses for 1 s after each start, on purpose, so all live longer"},
 		{name: "supervisord", needs: "supervisord", prepare: func(dir string) ([]string, error) {
 			conf := filepath.Join(dir, "conf")
-			return []string{look("supervisord"), "-c", conf}, os.WriteFile(conf, fmt.Appendf(nil, supervisordConf, dir), 0o600)
+			return []string{look("supervisord"), "-c", conf}, os.WriteFile(conf,
+				fmt.Appendf(nil, supervisordConf, dir), 0o600)
 		}, slow: true, how: "; startsecs=0, autorestart=true; it looks around once a second"},
 	}
 }

@@ -46,8 +46,9 @@ func launch(t *testing.T, dir string, flags ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	defer extra.Close()
-	cmd := exec.Command(program, append([]string{"-log", filepath.Join(dir, "log"), "-lock", filepath.Join(dir, "lock")},
-		flags...)...)
+	cmd := exec.Command(program,
+		append([]string{"-log", filepath.Join(dir, "log"), "-lock", filepath.Join(dir, "lock")},
+			flags...)...)
 	cmd.Env = append(os.Environ(), "MARKER=here")
 	cmd.ExtraFiles = []*os.File{extra}
 	cmd.Stderr = os.Stderr

@@ -149,7 +149,8 @@ func TestClusterEtcdTLS(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	dir := t.TempDir()
 	certificates(t, dir)
-	server := enginetest.Etcd(t, "--cert-file="+dir+"/server.pem", "--key-file="+dir+"/server.key", "--client-cert-auth",
+	server := enginetest.Etcd(t, "--cert-file="+dir+"/server.pem", "--key-file="+dir+"/server.key",
+		"--client-cert-auth",
 		"--trusted-ca-file="+dir+"/ca.pem")
 	clusterScripts(t, "tls", map[string]string{"CLUSTER": server, "CERTS": dir})
 }
@@ -159,9 +160,10 @@ func TestClusterEtcdPassword(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)
 	enginetest.EtcdAuth(t, server, "root", "secret!word")
-	clusterScripts(t, "password", map[string]string{"CLUSTER": server, "AS": strings.Replace(server, "://", "://root@", 1),
-		"WITH": strings.Replace(server, "://", "://root:secret!word@", 1), "NOBODY": strings.Replace(server, "://",
-			"://root@", 1)})
+	clusterScripts(t, "password",
+		map[string]string{"CLUSTER": server, "AS": strings.Replace(server, "://", "://root@", 1),
+			"WITH": strings.Replace(server, "://", "://root:secret!word@", 1), "NOBODY": strings.Replace(server, "://",
+				"://root@", 1)})
 }
 
 func TestClusterPostgresPassword(t *testing.T) {

@@ -54,7 +54,8 @@ func TestAddress(t *testing.T) {
 		if (err == nil) != want.good || Secret(address) != want.secret || Hide(address) != want.hidden {
 			t.Errorf("%s: %v, a secret in it %t, shown as %s", address, err, Secret(address), Hide(address))
 		}
-		if text := Hide(address); strings.Contains(text, "hunter") || err != nil && strings.Contains(err.Error(), "hunter") {
+		if text := Hide(address); strings.Contains(text, "hunter") || err != nil &&
+			strings.Contains(err.Error(), "hunter") {
 			t.Errorf("%s is shown: %s, %v", address, text, err)
 		}
 	}
@@ -73,7 +74,8 @@ func TestScrub(t *testing.T) {
 			}
 		}
 	}
-	for _, word := range []string{"web", "web@2", "h:2379", "unix://@web", "a=unix://@web?mode=600", "postgres://u@h/db", "postgres"} {
+	for _, word := range []string{"web", "web@2", "h:2379", "unix://@web", "a=unix://@web?mode=600",
+		"postgres://u@h/db", "postgres"} {
 		if text := Scrub("it is "+word, []string{word}); text != "it is "+word {
 			t.Error(text)
 		}

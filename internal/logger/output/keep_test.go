@@ -76,7 +76,8 @@ func TestCompress(t *testing.T) {
 	}
 	for _, n := range []int{5, 15, 25, 35, 40, 100} {
 		var b bytes.Buffer
-		if err := Show(context.Background(), &b, path, n, false); err != nil || !bytes.Equal(b.Bytes(), lines(max(40-n, 0), 40)) {
+		if err := Show(context.Background(), &b, path, n, false); err != nil ||
+			!bytes.Equal(b.Bytes(), lines(max(40-n, 0), 40)) {
 			t.Errorf("the last %d lines: %d bytes, %v", n, b.Len(), err)
 		}
 	}
@@ -132,7 +133,8 @@ func TestLinkedLog(t *testing.T) {
 	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != os.ModeSymlink {
 		t.Errorf("the link is %v, %v", st, err)
 	}
-	if got := append(names(t, dir), names(t, other)...); !slices.Equal(got, []string{"link", "there", "log", "log.1", "log.2"}) {
+	if got := append(names(t, dir), names(t, other)...); !slices.Equal(got,
+		[]string{"link", "there", "log", "log.1", "log.2"}) {
 		t.Errorf("there is %q", got)
 	}
 	for _, name := range names(t, other) {

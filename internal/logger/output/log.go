@@ -66,7 +66,8 @@ func isDescriptor(path string) bool {
 // full disk is no error, because it may have room later.
 func (l Log) Check() error {
 	if isDescriptor(l.Path) {
-		return fmt.Errorf("cannot log to %s, which is another file in the log process; leave out --log: what the command "+
+		return fmt.Errorf("cannot log to %s, which is another file in the log process; leave out "+
+			"--log: what the command "+
 			"prints "+
 			"goes there without it", l.Path)
 	}
@@ -81,7 +82,8 @@ func (l Log) Check() error {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("cannot open the log %s: its directory doesn't exist; make it, or give another with --log", l.Path)
+		return fmt.Errorf("cannot open the log %s: its directory doesn't exist; make it, or give another with --log",
+			l.Path)
 	}
 	return fmt.Errorf("cannot open the log %s: %w; give another with --log", l.Path, reason(err))
 }
@@ -245,7 +247,8 @@ func (l *LogFile) fail(err error) {
 	l.retry = time.Now().Add(again)
 	if l.trouble == nil {
 		l.since = time.Now()
-		l.report(fmt.Sprintf("cannot write the log %s: %v; the command goes on, and what it prints is lost until that is "+
+		l.report(fmt.Sprintf("cannot write the log %s: %v; the command goes on, and what it prints "+
+			"is lost until that is "+
 			"mended", l.Path, reason(err)))
 	}
 	l.trouble = err
@@ -263,7 +266,8 @@ func (l *LogFile) recover() bool {
 		note = "\n"
 	}
 	if l.lost > 0 {
-		note += fmt.Sprintf("lifeline: %d bytes are missing here, since %s: %v\n", l.lost, l.since.Format(time.DateTime),
+		note += fmt.Sprintf("lifeline: %d bytes are missing here, since %s: %v\n", l.lost,
+			l.since.Format(time.DateTime),
 			reason(l.trouble))
 	}
 	before, mid := l.size, l.midline

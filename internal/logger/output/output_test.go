@@ -92,7 +92,8 @@ func TestRotationKeepsLines(t *testing.T) {
 		if n > 0 {
 			name = fmt.Sprintf("%s.%d", path, n)
 		}
-		if part, _ := os.ReadFile(name); !bytes.HasPrefix(part, []byte("line ")) || !bytes.HasSuffix(part, []byte("\n")) {
+		if part, _ := os.ReadFile(name); !bytes.HasPrefix(part, []byte("line ")) ||
+			!bytes.HasSuffix(part, []byte("\n")) {
 			t.Errorf("%s cuts a line: %q", name, part)
 		}
 	}
@@ -226,7 +227,9 @@ func TestFull(t *testing.T) {
 	l.retry = time.Time{} // a second later
 	l.Write([]byte("found\n"))
 	text, _ := os.ReadFile(link)
-	if len(told) != 2 || l.Trouble() != nil || !strings.Contains(string(text), "lifeline: 5000 bytes are missing here") || !strings.HasSuffix(string(text), "found\n") {
+	if len(told) != 2 || l.Trouble() != nil ||
+		!strings.Contains(string(text), "lifeline: 5000 bytes are missing here") ||
+		!strings.HasSuffix(string(text), "found\n") {
 		t.Errorf("told: %q; the log has %q", told, text)
 	}
 }
@@ -275,7 +278,8 @@ func TestCheck(t *testing.T) {
 		"/dev/null":                    "",
 		"/dev/full":                    "",
 	} {
-		if err := (Log{Path: path}).Check(); err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+		if err := (Log{Path: path}).Check(); err == nil && want != "" || err != nil &&
+			(want == "" || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -363,7 +367,8 @@ func TestShow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for n, want := range map[int]string{0: "", 1: "9", 2: "8\n9", 3: "7\n8\n9", 4: "6\n7\n8\n9", 7: "3\n4\n5\n6\n7\n8\n9", 100: "1\n2\n3\n4\n5\n6\n7\n8\n9"} {
+	for n, want := range map[int]string{0: "", 1: "9", 2: "8\n9", 3: "7\n8\n9", 4: "6\n7\n8\n9",
+		7: "3\n4\n5\n6\n7\n8\n9", 100: "1\n2\n3\n4\n5\n6\n7\n8\n9"} {
 		var out strings.Builder
 		if err := Show(t.Context(), &out, path, n, false); err != nil || out.String() != want {
 			t.Errorf("%d lines: %q, %v", n, out.String(), err)

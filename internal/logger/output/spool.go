@@ -57,7 +57,8 @@ func (s *Spool) Show(w io.Writer) error {
 		}
 	}
 	if s.lost > 0 {
-		_, err := fmt.Fprintf(w, "\nlifeline: %d bytes more were printed and could not be kept: %v\n", s.lost, reason(s.why))
+		_, err := fmt.Fprintf(w, "\nlifeline: %d bytes more were printed and could not be kept: %v\n",
+			s.lost, reason(s.why))
 		return err
 	}
 	return nil

@@ -51,7 +51,8 @@ func (c Conditions) words() (words []string) {
 		words = append(words, "nice="+strconv.Itoa(*c.Nice))
 	}
 	for _, l := range c.Limits {
-		words = append(words, "limit="+strconv.Itoa(l.Resource)+":"+strconv.FormatUint(l.Soft, 10)+":"+strconv.FormatUint(l.Hard, 10))
+		words = append(words, "limit="+strconv.Itoa(l.Resource)+":"+strconv.FormatUint(l.Soft,
+			10)+":"+strconv.FormatUint(l.Hard, 10))
 	}
 	if u := c.User; u != nil {
 		word := "user=" + strconv.Itoa(u.UID) + ":" + strconv.Itoa(u.GID)

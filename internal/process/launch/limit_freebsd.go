@@ -9,5 +9,6 @@ import (
 
 // setLimit sets a limit; limits are signed numbers here.
 func setLimit(l Limit) error {
-	return syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: int64(min(l.Soft, math.MaxInt64)), Max: int64(min(l.Hard, math.MaxInt64))})
+	return syscall.Setrlimit(l.Resource,
+		&syscall.Rlimit{Cur: int64(min(l.Soft, math.MaxInt64)), Max: int64(min(l.Hard, math.MaxInt64))})
 }

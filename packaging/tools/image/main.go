@@ -71,8 +71,9 @@ func write(dist, out string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &platform,
-			Annotations: map[string]string{"org.opencontainers.image.ref.name": strings.TrimSpace(string(version))}}})
+		index = mutate.AppendManifests(index,
+			mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &platform,
+				Annotations: map[string]string{"org.opencontainers.image.ref.name": strings.TrimSpace(string(version))}}})
 		images++
 	}
 	if images == 0 {

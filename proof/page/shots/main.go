@@ -71,7 +71,8 @@ func machine() *report.Page {
 		n.History = report.NewHistory(runs, up, now, true)
 		if len(runs) > 0 {
 			n.Last = &runs[len(runs)-1]
-			n.Totals = journal.Totals{Runs: len(runs), Failed: n.History.Week.Failed, OK: len(runs) - n.History.Week.Failed}
+			n.Totals = journal.Totals{Runs: len(runs), Failed: n.History.Week.Failed,
+				OK: len(runs) - n.History.Week.Failed}
 		}
 		return n
 	}
@@ -87,7 +88,8 @@ func machine() *report.Page {
 		return end.After(broken) || end.YearDay()%3 == 0 && end.Hour() == 4 && end.Minute() < 20
 	})
 	worker := []journal.Run{
-		{Start: ago(150 * h), End: ago(60 * h), Outcome: "killed", Signal: "SIGKILL", Code: 137, Why: "killed by the kernel"},
+		{Start: ago(150 * h), End: ago(60 * h), Outcome: "killed", Signal: "SIGKILL", Code: 137,
+			Why: "killed by the kernel"},
 		{Start: ago(60*h - 5*time.Second), End: ago(9 * h), Outcome: "hung", Code: 134, Why: "no WATCHDOG=1 for 20s"},
 	}
 	web := []journal.Run{{Start: ago(160 * h), End: ago(31 * h), Outcome: "stopped", Why: "replaced by a reload"}}
@@ -100,28 +102,34 @@ func machine() *report.Page {
 				Since: &invoices[len(invoices)-1].End, Command: "/srv/billing/bin/invoices --all", Schedule: "*/15 * * * *",
 				Next: next(8, 15), Failing: &broken, LastOK: since(5*h + 26*time.Minute),
 				Output: &journal.Output{End: invoices[len(invoices)-1].End,
-					Text: "reading 212 orders\nconnecting to db1:5432 … refused\nTraceback: billing.db.Unreachable: db1:5432 after " +
+					Text: "reading 212 orders\nconnecting to db1:5432 … refused\nTraceback: " +
+						"billing.db.Unreachable: db1:5432 after " +
 						"3 attempts\n"}}, invoices, nil),
 			name(report.Name{Name: "web", Kind: report.KindUp, State: "ready", Since: since(31 * h),
 				Command: "/srv/web/serve --port 8080", Schedule: "* * * * *", Status: "serving 12 requests, 0 waiting",
 				Processes: 5, Memory: 212 << 20, CPU: 5230, Supervised: true, Reloads: 3}, web, since(31*h)),
-			name(report.Name{Name: "mail-worker", Kind: report.KindUp, State: "ready", Since: since(9*h - 5*time.Second),
+			name(report.Name{Name: "mail-worker", Kind: report.KindUp, State: "ready",
+				Since:   since(9*h - 5*time.Second),
 				Command: "/srv/mail/worker", Schedule: "* * * * *", Status: "idle",
 				Processes: 1, Memory: 48 << 20, CPU: 61, Supervised: true, Restarts: 2}, worker, since(9*h-5*time.Second)),
 			name(report.Name{Name: "backup", Kind: report.KindIdle, State: "not running, in crontab",
-				Command: "/usr/local/bin/backup --to s3", Schedule: "30 2 * * *", Next: next(2, 30), LastOK: since(5 * h)},
+				Command: "/usr/local/bin/backup --to s3", Schedule: "30 2 * * *", Next: next(2,
+					30), LastOK: since(5 * h)},
 				series(3, 24*h, 50*time.Minute, never), nil),
 			name(report.Name{Name: "metrics", Kind: report.KindIdle, State: "not running, in crontab",
-				Command: "/usr/local/bin/collect", Schedule: "*/5 * * * *", Next: next(8, 15), LastOK: since(3 * time.Minute)},
+				Command: "/usr/local/bin/collect", Schedule: "*/5 * * * *", Next: next(8,
+					15), LastOK: since(3 * time.Minute)},
 				series(4, 5*time.Minute, 20*time.Second, never), nil),
-			{Name: "old-import", Kind: report.KindPaused, State: "paused", Since: since(19 * 24 * h), Command: "/srv/import/run",
+			{Name: "old-import", Kind: report.KindPaused, State: "paused", Since: since(19 * 24 * h),
+				Command:  "/srv/import/run",
 				Schedule: "0 * * * *"},
 		},
 		Wrong: []report.Wrong{
 			{Name: "invoices", What: "failing",
 				Text:   "the last 20 failed, since 03:00:07; the latest: exit 3, 11m ago, after 2m58s",
 				Advice: "see what it printed: lifeline logs invoices; lifeline history invoices has them all"},
-			{Name: "old-import", What: "paused", Text: "it is paused, so cron starts nothing (since 2026-11-11 08:12:07)",
+			{Name: "old-import", What: "paused",
+				Text:   "it is paused, so cron starts nothing (since 2026-11-11 08:12:07)",
 				Advice: "lifeline resume old-import"},
 		},
 	}
@@ -160,10 +168,12 @@ func shoot(dir string) error {
 		name, scheme  string
 		width, height int64
 		at            string // a part of the page
-	}{{"report-light", "light", 1000, 900, ""}, {"report-dark", "dark", 1000, 900, ""}, {"report-phone", "light", 380, 800,
+	}{{"report-light", "light", 1000, 900, ""}, {"report-dark", "dark", 1000, 900,
+		""}, {"report-phone", "light", 380, 800,
 		""}, {"report-name", "light", 1000, 640, "#each"}} {
 		if _, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride,
-			emulation.SetDeviceMetricsOverrideParams{Width: shot.width, Height: shot.height, DeviceScaleFactor: 1}); err != nil {
+			emulation.SetDeviceMetricsOverrideParams{Width: shot.width, Height: shot.height,
+				DeviceScaleFactor: 1}); err != nil {
 			return err
 		}
 		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia,

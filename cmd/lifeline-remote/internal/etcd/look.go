@@ -38,7 +38,8 @@ func (e *Etcd) Look(ctx context.Context, name string) (engine.View, error) {
 	for i := range states { // Fence so far is the offset in etcd
 		states[i].Fence += uint64(got.Header.Revision)
 	}
-	return engine.View{States: states, Drained: drained, Epoch: e.epoch, History: fmt.Sprintf("%x", got.Header.ClusterId),
+	return engine.View{States: states, Drained: drained, Epoch: e.epoch,
+		History:  fmt.Sprintf("%x", got.Header.ClusterId),
 		Revision: uint64(got.Header.Revision)}, nil
 }
 

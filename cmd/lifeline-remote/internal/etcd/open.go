@@ -85,7 +85,8 @@ func (s space) check(ctx context.Context, c *clientv3.Client) error {
 		if err != nil {
 			continue // another member has answered
 		}
-		if v := status.Version; strings.HasPrefix(v, "2.") || strings.HasPrefix(v, "3.0.") || strings.HasPrefix(v, "3.1.") ||
+		if v := status.Version; strings.HasPrefix(v, "2.") || strings.HasPrefix(v, "3.0.") ||
+			strings.HasPrefix(v, "3.1.") ||
 			strings.HasPrefix(v, "3.2.") || strings.HasPrefix(v, "3.3.") {
 			return engine.Refuse("etcd at %s is version %s: 3.4 or later is needed", endpoint, v)
 		}
@@ -205,7 +206,8 @@ func parse(typed string) (*clientv3.Config, error) {
 		Username: secrets.User, Password: secrets.Password, Logger: zap.NewNop(),
 	}
 	if c.Username != "" && c.Password == "" {
-		return nil, engine.Refuse("the password of etcd's user %s is missing: set %s or %s", c.Username, engine.EnvPassword,
+		return nil, engine.Refuse("the password of etcd's user %s is missing: set %s or %s",
+			c.Username, engine.EnvPassword,
 			engine.EnvPasswordFile)
 	}
 	plain := "http://"

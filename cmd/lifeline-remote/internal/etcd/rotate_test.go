@@ -126,7 +126,8 @@ func TestTokensAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(text)) {
-			if strings.HasPrefix(line, "grpc_server_started_total{") && strings.Contains(line, `grpc_method="Authenticate"`) {
+			if strings.HasPrefix(line, "grpc_server_started_total{") &&
+				strings.Contains(line, `grpc_method="Authenticate"`) {
 				fields := strings.Fields(line)
 				if n, err = strconv.Atoi(fields[len(fields)-1]); err == nil {
 					return n
@@ -182,8 +183,9 @@ func issue(t *testing.T, dir string) {
 	}
 	template := func(name string) *x509.Certificate {
 		n, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
-		return &x509.Certificate{SerialNumber: n, Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
-			NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		return &x509.Certificate{SerialNumber: n, Subject: pkix.Name{CommonName: name},
+			NotBefore: time.Now().Add(-time.Hour),
+			NotAfter:  time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

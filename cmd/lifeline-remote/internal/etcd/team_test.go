@@ -23,7 +23,8 @@ func TestTeam(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t, "--bcrypt-cost=4") // else many clients at once take seconds
 	enginetest.EtcdAuth(t, server, "root", "root")
-	admin, err := clientv3.New(clientv3.Config{Endpoints: []string{strings.TrimPrefix(server, "etcd://")}, Username: "root",
+	admin, err := clientv3.New(clientv3.Config{Endpoints: []string{strings.TrimPrefix(server, "etcd://")},
+		Username: "root",
 		Password: "root"})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +55,8 @@ func TestTeam(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		if _, err := e.Join(t.Context(), engine.Member{Name: "job", Node: "a", TTL: time.Minute, Slots: 1}); err != nil {
+		if _, err := e.Join(t.Context(),
+			engine.Member{Name: "job", Node: "a", TTL: time.Minute, Slots: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if view, err := e.Look(t.Context(), ""); err != nil || len(view.States) != 1 {

@@ -356,7 +356,8 @@ func (s *session) doRelease() {
 	revert := s.ticks.revert()
 	s.do("release", s.limit(), func(ctx context.Context) error {
 		if revert != nil {
-			if err := s.engine.Claim(ctx, revert.from, revert.to, revert.run); err != nil && !errors.Is(err, engine.ErrClaimed) {
+			if err := s.engine.Claim(ctx, revert.from, revert.to, revert.run); err != nil &&
+				!errors.Is(err, engine.ErrClaimed) {
 				return err
 			}
 		}

@@ -24,7 +24,8 @@ func addressOf(args []string) (url string, rest []string, err error) {
 			return "", nil, engine.Misused("%v", err)
 		}
 		if address.Secret(args[0]) {
-			return "", nil, engine.Misused("a password on the command line can be read by everybody here: put it into %s, "+
+			return "", nil, engine.Misused("a password on the command line can be read by everybody "+
+				"here: put it into %s, "+
 				"or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
 		}
 		return args[0], args[1:], nil
@@ -112,7 +113,8 @@ func move(ctx context.Context, url, name, node string) error {
 			return engine.Refuse("%s: %s is drained; lifeline undrain %s", name, node, node)
 		}
 		if !standsBy(last, node) {
-			return engine.Refuse("%s: %s doesn't stand by for it; %s; where it is paused, lifeline resume %s lets it", name,
+			return engine.Refuse("%s: %s doesn't stand by for it; %s; where it is paused, lifeline resume %s lets it",
+				name,
 				node,
 				whoDoes(last), name)
 		}
@@ -307,7 +309,8 @@ func printTable(states []engine.State, drained []string) (held int) {
 					tick += fmt.Sprintf(" (%d skipped)", s.Mark.Skipped)
 				}
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, m.Node, state, m.Since.Local().Format(time.DateTime), fence, tick)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, m.Node, state,
+				m.Since.Local().Format(time.DateTime), fence, tick)
 		}
 		if any {
 			held++

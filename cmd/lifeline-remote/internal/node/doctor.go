@@ -71,7 +71,8 @@ func examine(ctx context.Context, url, name string, found func(words ...string))
 	}
 	i := slices.IndexFunc(view.States, func(s engine.State) bool { return s.Name == name })
 	if i < 0 || len(view.States[i].Members) == 0 {
-		found("WRONG", "lease", "no node of the cluster stands by", "lifeline install "+name+", with --cluster, on each node")
+		found("WRONG", "lease", "no node of the cluster stands by",
+			"lifeline install "+name+", with --cluster, on each node")
 		return
 	}
 	state := view.States[i]

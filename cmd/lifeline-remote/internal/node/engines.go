@@ -24,7 +24,8 @@ func kind(url string) string {
 }
 
 func unknown(url string) error {
-	return engine.Misused("%.40q is no engine's address: there are etcd://, etcds:// and postgres://", address.Hide(url))
+	return engine.Misused("%.40q is no engine's address: there are etcd://, etcds:// and postgres://",
+		address.Hide(url))
 }
 
 // open connects to the engine that the address names.

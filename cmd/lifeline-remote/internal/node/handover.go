@@ -143,7 +143,8 @@ func (s *session) isBack(state engine.State) bool {
 }
 
 func (s *session) withdrawWish() {
-	s.do("wish", s.limit(), func(ctx context.Context) error { return s.engine.Wish(ctx, s.Name, "", 0) }, func(error) {})
+	s.do("wish", s.limit(), func(ctx context.Context) error { return s.engine.Wish(ctx, s.Name, "", 0) },
+		func(error) {})
 }
 
 // doSit waits because the worker has failed too often on this node. The wait ends early

@@ -148,7 +148,8 @@ func (s *session) doClock() {
 		s.clock.off = s.ticks.schedule != nil && s.MaxClockSkew > 0 && ahead.Abs() > s.MaxClockSkew
 		switch {
 		case s.clock.off && !was:
-			why := fmt.Sprintf("this node's clock is %s %s (--max-clock-skew %s): it runs no ticks until the clock is set "+
+			why := fmt.Sprintf("this node's clock is %s %s (--max-clock-skew %s): it runs no ticks "+
+				"until the clock is set "+
 				"right", aheadOf(ahead), theirs.Of, s.MaxClockSkew)
 			s.tell(why)
 		case was && !s.clock.off:
@@ -159,11 +160,12 @@ func (s *session) doClock() {
 			s.handOver("the clock is wrong")
 		}
 		if near := ahead.Round(time.Second); !s.clock.has || (near-s.clock.told).Abs() >= time.Second {
-			s.do("tell", s.limit(), func(ctx context.Context) error { return s.engine.Tell(ctx, near) }, func(err error) {
-				if s.clock.has = err == nil; s.clock.has {
-					s.clock.told = near
-				}
-			})
+			s.do("tell", s.limit(), func(ctx context.Context) error { return s.engine.Tell(ctx, near) },
+				func(err error) {
+					if s.clock.has = err == nil; s.clock.has {
+						s.clock.told = near
+					}
+				})
 		}
 	})
 }

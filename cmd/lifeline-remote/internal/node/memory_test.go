@@ -250,7 +250,8 @@ func TestSessionSecondNode(t *testing.T) {
 				t.Fatalf("a session that was killed a moment ago is taken for a node: %v", got)
 			}
 			r.sleep(20 * time.Second)
-			if got := r.took("refused"); len(got) != refused || refused > 0 && !strings.Contains(got[0].Text, "--node") {
+			if got := r.took("refused"); len(got) != refused || refused > 0 &&
+				!strings.Contains(got[0].Text, "--node") {
 				t.Errorf("with one that came as number %d before or after number 2: %v", order, got)
 			}
 		})

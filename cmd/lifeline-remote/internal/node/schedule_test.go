@@ -55,7 +55,8 @@ func TestScheduleTicks(t *testing.T) {
 		{"a zone", "CRON_TZ=Asia/Kolkata 30 2 * * *", "2026-01-01T00:00:00Z", "2026-01-02T23:00:00Z",
 			[]string{"2026-01-01T21:00:00Z", "2026-01-02T21:00:00Z"}},
 		// Berlin puts its clocks from 02:00 to 03:00 on 2026-03-29 at 01:00 UTC.
-		{"left out: right after the jump", "CRON_TZ=Europe/Berlin 30 2 * * *", "2026-03-28T00:00:00Z", "2026-03-30T12:00:00Z",
+		{"left out: right after the jump", "CRON_TZ=Europe/Berlin 30 2 * * *", "2026-03-28T00:00:00Z",
+			"2026-03-30T12:00:00Z",
 			[]string{"2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"}},
 		{"left out, every hour", "CRON_TZ=Europe/Berlin 30 * * * *", "2026-03-28T23:45:00Z", "2026-03-29T02:45:00Z",
 			[]string{"2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z", "2026-03-29T02:30:00Z"}},

@@ -55,7 +55,8 @@ func TestShare(t *testing.T) {
 func TestSharer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		next, end := sharer(cluster.Hello{Name: "web", ShareStatus: true, Memory: cluster.Bytes(filepath.Join(t.TempDir(), "web.cluster"))})
+		next, end := sharer(cluster.Hello{Name: "web", ShareStatus: true,
+			Memory: cluster.Bytes(filepath.Join(t.TempDir(), "web.cluster"))})
 		defer end()
 		for n := range 3 {
 			<-next
@@ -119,7 +120,8 @@ func TestWithShared(t *testing.T) {
 	said := func(version string, minute int) []byte {
 		return summary{Name: "web", Version: version, At: at.Add(time.Duration(minute) * time.Minute)}.text()
 	}
-	shared := []engine.Shared{{Name: "web", Node: "a", Text: said("2", 0)}, {Name: "web", Node: "b", Text: said("1", 5)},
+	shared := []engine.Shared{{Name: "web", Node: "a", Text: said("2", 0)},
+		{Name: "web", Node: "b", Text: said("1", 5)},
 		{Name: "web", Node: "gone", Text: said("1", 1)}, {Name: "web", Node: "broken", Text: []byte("{")},
 		{Name: "other", Node: "liar", Text: said("1", 1)}, {Name: "web", Node: "huge", Text: make([]byte, 1e6)}}
 	ahead, behind := 12*time.Second, -time.Second
@@ -134,7 +136,8 @@ func TestWithShared(t *testing.T) {
 	for _, d := range cluster.Apart(nodes) {
 		lines = append(lines, d.What+": "+d.Text)
 	}
-	if want := []string{"versions apart: 1 on b; 2 on a", "clocks apart: a is 13s ahead of b"}; !slices.Equal(lines, want) {
+	if want := []string{"versions apart: 1 on b; 2 on a",
+		"clocks apart: a is 13s ahead of b"}; !slices.Equal(lines, want) {
 		t.Errorf("they are apart: %q, not %q", lines, want)
 	}
 	if nodes := withShared(nil, sharedBy(shared, []string{"db"})); len(nodes) > 0 {

@@ -190,7 +190,8 @@ func (s *session) doTick() {
 		t.before = t.mark
 		label := t.mark.Claimed
 		s.claim(t.mark, s.begins(label), func() {
-			s.tell(fmt.Sprintf("the run for %s was never finished: again (--at-least-once)", label.Format(time.RFC3339)))
+			s.tell(fmt.Sprintf("the run for %s was never finished: again (--at-least-once)",
+				label.Format(time.RFC3339)))
 			s.runTick(label)
 		})
 	case t.mark.Claimed.After(t.mark.Done):
@@ -243,7 +244,8 @@ func (s *session) readMark() {
 		t := &s.ticks
 		t.mark, t.known = mark, true
 		s.remember(mark)
-		if ahead := mark.Claimed.Sub(s.w.wall()); ahead > max(s.MaxClockSkew, time.Minute) && !mark.Claimed.Equal(t.future) {
+		if ahead := mark.Claimed.Sub(s.w.wall()); ahead > max(s.MaxClockSkew, time.Minute) &&
+			!mark.Claimed.Equal(t.future) {
 			t.future = mark.Claimed
 			s.tell(fmt.Sprintf("the latest tick is of the future, %s, and nothing runs until then: lifeline ticks "+
 				"--cluster %s reset %s sets it back to now",
@@ -251,7 +253,8 @@ func (s *session) readMark() {
 		}
 		pending := t.pending
 		t.pending = time.Time{}
-		if !pending.IsZero() && mark.Claimed.Equal(pending) && mark.Claimed.After(mark.Done) && s.holding && !s.release {
+		if !pending.IsZero() && mark.Claimed.Equal(pending) && mark.Claimed.After(mark.Done) &&
+			s.holding && !s.release {
 			s.runTick(pending) // the claim without an answer was made
 		}
 	})

@@ -39,7 +39,8 @@ func killTrees(trees []tree, supervisor procscan.ID) {
 			}
 			if !said {
 				said = true
-				fmt.Fprintf(os.Stderr, "lifeline-remote: the worker can't be ended, and the lease not given back: %v\n", err)
+				fmt.Fprintf(os.Stderr, "lifeline-remote: the worker can't be ended, and the lease not given back: %v\n",
+					err)
 			}
 		}
 		if ct.Cgroup != nil {

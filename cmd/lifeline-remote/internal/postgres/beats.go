@@ -84,7 +84,8 @@ func (s *observations) dead(own string) (ids []string, beats []int64) {
 // after returns how long until the first other session with a slot may be dead.
 func (s *observations) after(own string) (soonest time.Duration) {
 	for id, one := range s.seen {
-		if left := one.ttl - time.Since(one.at); id != own && one.here && one.placed && (soonest == 0 || left < soonest) {
+		if left := one.ttl - time.Since(one.at); id != own && one.here && one.placed &&
+			(soonest == 0 || left < soonest) {
 			soonest = max(left, time.Millisecond)
 		}
 	}

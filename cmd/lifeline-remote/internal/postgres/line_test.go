@@ -49,7 +49,8 @@ func TestEncodings(t *testing.T) {
 		{"strings", "UTF8", "nöde", ""},
 		{"refused", "LATIN1", "節点", ""},
 	} {
-		exec(t, c, "CREATE DATABASE "+one.name+" ENCODING '"+one.encoding+"' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+		exec(t, c, "CREATE DATABASE "+one.name+" ENCODING '"+one.encoding+"' LC_COLLATE 'C' LC_CTYPE "+
+			"'C' TEMPLATE template0")
 		exec(t, c, "ALTER DATABASE "+one.name+" SET standard_conforming_strings = off")
 		address := strings.TrimSuffix(server, "postgres") + one.name + one.query
 		if err := postgres.Init(t.Context(), address, ""); err != nil {
@@ -100,7 +101,8 @@ func TestOneConnection(t *testing.T) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		var n int
-		if err := c.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lifeline-remote'").
+		if err := c.QueryRow(t.Context(),
+			"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lifeline-remote'").
 			Scan(&n); err != nil || n != 1 {
 			t.Fatalf("round %d: %d connections, %v", round, n, err)
 		}
@@ -119,7 +121,8 @@ func TestOneConnection(t *testing.T) {
 				t.Fatalf("round %d: %v", round, err)
 			}
 		}
-		exec(t, c, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'lifeline-remote'")
+		exec(t, c, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE "+
+			"application_name = 'lifeline-remote'")
 		// Changes rings when the connection ends, so that the next call comes soon.
 		select {
 		case <-p.Changes():

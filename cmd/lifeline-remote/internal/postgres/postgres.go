@@ -248,7 +248,8 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 	var lsn int64
 	for rows.Next() {
 		var r row
-		if err := rows.Scan(&v.Epoch, &lsn, &clock, &r.name, &r.wish, &r.claimed, &r.done, &r.skipped, &r.serial, &r.top,
+		if err := rows.Scan(&v.Epoch, &lsn, &clock, &r.name, &r.wish, &r.claimed, &r.done,
+			&r.skipped, &r.serial, &r.top,
 			&r.id, &r.node, &r.since, &r.slot, &r.fence, &r.joined, &r.beat, &r.ttl, &r.age, &r.ahead,
 			&v.Drained); err != nil {
 			return v, err
@@ -271,12 +272,14 @@ func (p *Postgres) look(ctx context.Context, c *pgx.Conn, name string) (v engine
 		}
 		if len(v.States) == 0 || v.States[len(v.States)-1].Name != *r.name {
 			v.States = append(v.States, engine.State{Name: *r.name, Wish: *r.wish, Fence: uint64(*r.top),
-				Mark: engine.Mark{Claimed: instant(r.claimed), Done: instant(r.done), Skipped: *r.skipped, Serial: *r.serial}})
+				Mark: engine.Mark{Claimed: instant(r.claimed), Done: instant(r.done),
+					Skipped: *r.skipped, Serial: *r.serial}})
 		}
 		if r.id == nil {
 			continue
 		}
-		m := engine.Status{ID: *r.id, Node: *r.node, Since: *r.since, Slot: -1, Mine: *r.id == p.id, Order: uint64(*r.joined),
+		m := engine.Status{ID: *r.id, Node: *r.node, Since: *r.since, Slot: -1, Mine: *r.id == p.id,
+			Order: uint64(*r.joined),
 			Ahead: r.ahead}
 		if r.slot != nil && r.fence != nil {
 			m.Slot, m.Fence = *r.slot, uint64(*r.fence)
@@ -406,6 +409,7 @@ func Init(ctx context.Context, url, team string) error {
 // grants returns the SQL that lets a user other than the owner use the schema.
 func grants(user, schema string) string {
 	to := pgx.Identifier{user}.Sanitize()
-	return "GRANT USAGE ON SCHEMA " + schema + " TO " + to + "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN " +
+	return "GRANT USAGE ON SCHEMA " + schema + " TO " + to +
+		"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN " +
 		"SCHEMA " + schema + " TO " + to
 }

@@ -60,8 +60,9 @@ func (p *Postgres) Claim(ctx context.Context, from, to engine.Mark, run *engine.
 // Runs reads the runs' rows.
 func (p *Postgres) Runs(ctx context.Context, name string) (runs []engine.Run, err error) {
 	err = p.use(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := c.Query(ctx, in(p.schema, "SELECT serial, label, node, fence, began, ended, code FROM lifeline.run "+
-			"WHERE name = $1 ORDER BY serial DESC"), name)
+		rows, err := c.Query(ctx, in(p.schema,
+			"SELECT serial, label, node, fence, began, ended, code FROM lifeline.run "+
+				"WHERE name = $1 ORDER BY serial DESC"), name)
 		if err != nil {
 			return p.refine(err)
 		}

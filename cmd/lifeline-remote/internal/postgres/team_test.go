@@ -51,7 +51,8 @@ func TestTeam(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		if _, err := e.Join(t.Context(), engine.Member{Name: "job", Node: "a", TTL: time.Minute, Slots: 1}); err != nil {
+		if _, err := e.Join(t.Context(),
+			engine.Member{Name: "job", Node: "a", TTL: time.Minute, Slots: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if view, err := e.Look(t.Context(), ""); err != nil || len(view.States) != 1 {
