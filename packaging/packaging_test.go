@@ -146,7 +146,7 @@ func TestSameCommitSameBytes(t *testing.T) {
 		t.Errorf("the first time:\n%s\nthe second time:\n%s", a, b)
 	}
 	if a, b := sums(r.out+"/linux_"+runtime.GOARCH), sums(third+"/linux_"+runtime.GOARCH); !strings.HasPrefix(a, b) {
-		t.Errorf("lifeline compiled anew is\n%sand was\n%s", b, a)
+		t.Errorf("lifeline of the second build is\n%sand was\n%s", b, a)
 	}
 	if n := strings.Count(sums(r.out), "/lifeline\n"); n != len(systems) {
 		t.Errorf("%d systems, not %d:\n%s", n, len(systems), sums(r.out))

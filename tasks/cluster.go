@@ -111,7 +111,7 @@ func (o *options) checkCluster(c *cli.Context) error {
 func secretTyped(url string) error {
 	if address.Check(url) == nil && address.Secret(url) && slices.ContainsFunc(os.Args[1:],
 		func(arg string) bool { return strings.Contains(arg, url) }) {
-		return usage("a password on the command line can be read by everybody on this machine: put the address into " +
+		return usage("a password on the command line can be read by every user of this machine: put the address into " +
 			"LIFELINE_CLUSTER, or the password into LIFELINE_CLUSTER_PASSWORD or the file " +
 			"LIFELINE_CLUSTER_PASSWORD_FILE")
 	}

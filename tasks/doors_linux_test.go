@@ -260,7 +260,7 @@ func TestNoPidfd(t *testing.T) {
 
 // TestPIE checks that lifeline works as a position-independent executable.
 func TestPIE(t *testing.T) {
-	need.Time(t, "builds everything anew")
+	need.Time(t, "builds everything once more")
 	w := newWorld(t)
 	for program, source := range map[string]string{"pie": "..", "own": "../examples/tasks"} {
 		build := exec.Command("go", "build", "-buildmode=pie", "-tags", "urfave_cli_no_docs,osusergo,netgo", "-o",

@@ -153,7 +153,7 @@ func TestForgedMount(t *testing.T) {
 		}
 	})
 	_, err := procscan.Lookup(other.Process.Pid)
-	need.That(t, err == nil && other.ProcessState == nil, "user namespaces for everybody")
+	need.That(t, err == nil && other.ProcessState == nil, "user namespaces for every user")
 	w.tick(nil, "web", w.bad("second")...)
 	w.at("second")
 }

@@ -125,8 +125,8 @@ func (o *options) checkOutput() error {
 	case out.skipAfter > 0 && out.onSkip == "":
 		return usage("--on-skip-after %d: what is to be run then? give --on-skip COMMAND", out.skipAfter)
 	case o.exec && (s.Quiet || s.PingURL != "" || s.OnStart+s.OnSuccess+s.OnFailure != ""):
-		return usage("--exec: nobody stays who could tell how it ended; leave out --exec, or --quiet, --on-start, " +
-			"--on-success, --on-failure and --ping-url")
+		return usage("--exec: no supervisor stays that could tell how it ended; leave out --exec, or --quiet, " +
+			"--on-start, --on-success, --on-failure and --ping-url")
 	case s.PingURL != "" && !isURL(s.PingURL) && (s.PingURL[0] != '@' || len(s.PingURL) == 1):
 		return usage("--ping-url: neither an address that begins with https:// (or http://) nor @FILE")
 	}

@@ -24,7 +24,7 @@ import (
 )
 
 func main() {
-	page := flag.String("page", "docs/sessions.md", "the `file` to record anew")
+	page := flag.String("page", "docs/sessions.md", "the `file` to record")
 	flag.Parse()
 	if err := update(*page); err != nil {
 		fmt.Fprintln(os.Stderr, "record:", err)

@@ -133,7 +133,7 @@ func (d *Doctor) refused(p person, by pamRule, code string) {
 		d.wrong("account", fmt.Sprintf("write +:%s:cron before it, in %s", p.name, file),
 			"%s keeps %s out (pam_access), %s", line, p.name, then)
 	default:
-		d.wrong("account", "see to that line; on Debian pam-auth-update writes it anew",
+		d.wrong("account", "see to that line; on Debian pam-auth-update writes it again",
 			"PAM's module %s refuses %s (%s), %s", module, p.name, where, then)
 	}
 }

@@ -170,7 +170,7 @@ func (d *Doctor) noLine(name string, others []tabled) {
 		}
 	}
 	advice := "lifeline install " + in + name + " -- COMMAND"
-	if known := d.everybody(); !slices.Contains(known, name) {
+	if known := d.allNames(); !slices.Contains(known, name) {
 		if near := human.Nearest(name, known); near != "" {
 			advice = fmt.Sprintf("%s; or is %s meant?", advice, near)
 		}

@@ -90,7 +90,7 @@ type Doctor struct {
 	tables []crontab // may have this user's lines
 	dirs   []string  // the state directories already examined
 	exams  guard.Examiner
-	names  []string // everybody's result; nil before its first call
+	names  []string // allNames' result; nil before its first call
 
 	closed bool // this user can't read the file of their own crontab
 }
@@ -141,7 +141,7 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 	asked := names
 	if names == nil {
 		d.directory(d.Guard)
-		names = d.everybody()
+		names = d.allNames()
 		if len(names) == 0 && len(d.Rest) > 0 {
 			d.fine("crontab", "nothing in yours is started by lifeline, and nothing of yours has ever been here")
 		} else if len(names) == 0 {
@@ -194,8 +194,8 @@ func (d *Doctor) people(names []string) {
 	}
 }
 
-// everybody returns this user's names in the crontabs and in the state directory.
-func (d *Doctor) everybody() []string {
+// allNames returns this user's names in the crontabs and in the state directory.
+func (d *Doctor) allNames() []string {
 	if d.names != nil {
 		return d.names
 	}

@@ -86,7 +86,7 @@ func checkAbove(path string) error {
 				"place: give one of your own with --dir",
 				real, path, st.Uid)
 		case mode&0o002 != 0 && mode&unix.S_ISVTX == 0:
-			return fmt.Errorf("%s, above the state directory %s, may be written by everybody (mode "+
+			return fmt.Errorf("%s, above the state directory %s, may be written by every user (mode "+
 				"%04o), who can put another "+
 				"directory in its place: chmod o-w it, or give another with --dir",
 				real, path, mode&0o7777)

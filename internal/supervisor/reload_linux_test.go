@@ -151,7 +151,7 @@ func TestReload(t *testing.T) {
 		{"not a moment before it has settled", reloadOptions,
 			func(d *duo) { d.ready(); d.sleep(time.Second - early - 1) }, "", 1001, ""},
 		{"without READY nothing is settled", reloadOptions, func(d *duo) { d.sleep(50 * time.Second) }, "", 1001, ""},
-		{"without --notify: alive for so long", quiet, func(d *duo) { d.sleep(time.Second) }, "SIGTERM 1001",
+		{"without --notify: alive for --ready-after", quiet, func(d *duo) { d.sleep(time.Second) }, "SIGTERM 1001",
 			1002, "ok pid 1002"},
 		{"READY at the last moment: it may settle", hasty,
 			func(d *duo) { d.sleep(1900 * time.Millisecond); d.ready(); d.sleep(time.Second) }, "SIGTERM 1001", 1002, "ok pid 1002"},

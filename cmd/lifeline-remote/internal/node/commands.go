@@ -24,8 +24,7 @@ func addressOf(args []string) (url string, rest []string, err error) {
 			return "", nil, engine.Misused("%v", err)
 		}
 		if address.Secret(args[0]) {
-			return "", nil, engine.Misused("a password on the command line can be read by everybody "+
-				"here: put it into %s, "+
+			return "", nil, engine.Misused("a password on the command line can be read by every user here: put it into %s, "+
 				"or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
 		}
 		return args[0], args[1:], nil

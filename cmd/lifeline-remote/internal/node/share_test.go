@@ -66,7 +66,7 @@ func TestSharer(t *testing.T) {
 		}
 	})
 	if next, _ := sharer(cluster.Hello{Name: "web", Memory: "web.cluster"}); next != nil {
-		t.Error("nobody has asked for it")
+		t.Error("no option asked for it")
 	}
 }
 
