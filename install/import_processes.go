@@ -60,6 +60,12 @@ func parseINI(text string) []ini {
 	return sections
 }
 
+// supervisordOptions are the keys of a program whose values lifeline takes as they are.
+var supervisordOptions = map[string]string{
+	"directory": "--chdir", "stopsignal": "--stop-signal", "umask": "--umask",
+	"stdout_logfile_maxbytes": "--log-max-size", "stdout_logfile_backups": "--log-keep",
+}
+
 // importSupervisord reads the [program:x] sections of supervisord.conf.
 func importSupervisord(text string) []Imported {
 	var found []Imported
@@ -80,31 +86,25 @@ func importSupervisord(text string) []Imported {
 			if m := expansion().FindString(value); m != "" && key != "process_name" {
 				i.Missing = append(i.Missing, key+": what "+m+" stands for")
 			}
+			if option := supervisordOptions[key]; option != "" {
+				i.Options = append(i.Options, option, value)
+				continue
+			}
 			switch key {
 			case "command":
 				i.Command = commandOf(value)
-			case "directory":
-				i.Options = append(i.Options, "--chdir", value)
 			case "environment":
 				for _, kv := range environment().FindAllStringSubmatch(value, -1) {
 					i.Options = append(i.Options, "--env", kv[1]+"="+kv[2]+kv[3]+kv[4])
 				}
 			case "autorestart":
 				respawn = map[string]string{"true": "always", "false": "", "unexpected": "failure"}[value]
-			case "stopsignal":
-				i.Options = append(i.Options, "--stop-signal", value)
 			case "stopwaitsecs":
 				i.Options = append(i.Options, "--kill-after", value+"s")
 			case "stdout_logfile":
 				if value != "NONE" && value != "AUTO" && value != "syslog" && !strings.HasPrefix(value, "/dev/") {
 					i.Options = append(i.Options, "--log", value)
 				}
-			case "stdout_logfile_maxbytes":
-				i.Options = append(i.Options, "--log-max-size", value)
-			case "stdout_logfile_backups":
-				i.Options = append(i.Options, "--log-keep", value)
-			case "umask":
-				i.Options = append(i.Options, "--umask", value)
 			case "user":
 				i.Options = append(i.Options, "--cron-d", "--user", value)
 			case "numprocs":

@@ -6,6 +6,11 @@ import (
 	"strings"
 )
 
+// unitOptions are the keys of a service whose values lifeline takes as they are.
+var unitOptions = map[string]string{
+	"Nice": "--nice", "OOMScoreAdjust": "--oom-score-adj", "MemoryMax": "--max-memory", "UMask": "--umask",
+}
+
 // importUnit reads a systemd service.
 func importUnit(name, text string) ([]Imported, error) {
 	i := Imported{Name: nameFrom(name)}
@@ -16,6 +21,10 @@ func importUnit(name, text string) ([]Imported, error) {
 		}
 		for _, line := range section.lines {
 			key, value := line[0], line[1]
+			if option := unitOptions[key]; option != "" {
+				i.Options = append(i.Options, option, value)
+				continue
+			}
 			switch key {
 			case "ExecStart":
 				if strings.ContainsAny(value, "%$") {
@@ -44,12 +53,6 @@ func importUnit(name, text string) ([]Imported, error) {
 				i.Options = append(i.Options, "--watchdog", seconds(value))
 			case "KillSignal":
 				i.Options = append(i.Options, "--stop-signal", strings.TrimPrefix(value, "SIG"))
-			case "Nice":
-				i.Options = append(i.Options, "--nice", value)
-			case "OOMScoreAdjust":
-				i.Options = append(i.Options, "--oom-score-adj", value)
-			case "MemoryMax":
-				i.Options = append(i.Options, "--max-memory", value)
 			case "StandardOutput":
 				_, file, isFile := strings.Cut(value, ":")
 				if isFile && strings.HasPrefix(file, "/") {
@@ -58,8 +61,6 @@ func importUnit(name, text string) ([]Imported, error) {
 					i.Options = append(i.Options, "--log-to", "syslog")
 				}
 			case "StandardError", "SyslogIdentifier", "KillMode", "ExecReload":
-			case "UMask":
-				i.Options = append(i.Options, "--umask", value)
 			case "User":
 				i.Options = append(i.Options, "--cron-d", "--user", value)
 			case "Type":

@@ -22,6 +22,19 @@ var names = struct {
 	n int
 }{}
 
+// JoinAlone joins the name job at an engine that nothing else uses, and wants to see
+// that name only.
+func JoinAlone(t *testing.T, e engine.Engine) {
+	t.Helper()
+	if _, err := e.Join(t.Context(),
+		engine.Member{Name: "job", Node: "a", TTL: time.Minute, Slots: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if view, err := e.Look(t.Context(), ""); err != nil || len(view.States) != 1 {
+		t.Errorf("other names are seen too: %+v, %v", view, err)
+	}
+}
+
 // fresh returns a name that no test has used.
 func fresh(t *testing.T) string {
 	names.Lock()

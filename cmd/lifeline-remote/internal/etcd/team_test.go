@@ -55,13 +55,7 @@ func TestTeam(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		if _, err := e.Join(t.Context(),
-			engine.Member{Name: "job", Node: "a", TTL: time.Minute, Slots: 1}); err != nil {
-			t.Fatal(err)
-		}
-		if view, err := e.Look(t.Context(), ""); err != nil || len(view.States) != 1 {
-			t.Errorf("team %q sees another's: %+v, %v", team, view, err)
-		}
+		enginetest.JoinAlone(t, e)
 		_, err = etcd.Open(t.Context(), at("web:secret"), team, "job")
 		var refused *engine.Refused
 		if !errors.As(err, &refused) || !strings.Contains(refused.Text, "readwrite --prefix=true /") {

@@ -51,13 +51,7 @@ func TestTeam(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		if _, err := e.Join(t.Context(),
-			engine.Member{Name: "job", Node: "a", TTL: time.Minute, Slots: 1}); err != nil {
-			t.Fatal(err)
-		}
-		if view, err := e.Look(t.Context(), ""); err != nil || len(view.States) != 1 {
-			t.Errorf("team %q sees another's: %+v, %v", team, view, err)
-		}
+		enginetest.JoinAlone(t, e)
 		heard, err := c.WaitForNotification(t.Context()) // LISTEN needs no right
 		if err != nil || strings.Contains(heard.Payload, "job") {
 			t.Errorf("web's user hears a name of %q: %v, %v", team, heard, err)
