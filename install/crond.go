@@ -60,9 +60,8 @@ func (d CronD) Path(name string) (string, error) {
 	}
 	file := "lifeline-" + strings.NewReplacer("_", "__", ".", "_d", ":", "_c", "@", "_a", "+", "_p").Replace(name)
 	if len(file) > 255 {
-		return "", fmt.Errorf("cannot make a file for %q: its name would have %d characters, and 255 "+
-			"is the limit: choose "+
-			"a shorter name", name, len(file))
+		return "", fmt.Errorf("cannot make a file for %q: its name would have %d characters, and 255 is the limit: "+
+			"choose a shorter name", name, len(file))
 	}
 	dir := d.Dir
 	if dir == "" {
@@ -137,9 +136,8 @@ func (d CronD) Write(name, text string) error {
 		err = writeFile(path, text)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot write %s: %w: is there a cron that reads this directory? The "+
-			"user's own crontab is the "+
-			"other way", path, err)
+		return fmt.Errorf("cannot write %s: %w: is there a cron that reads this directory? The user's own crontab is "+
+			"the other way", path, err)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write %s, which is as it was: %w", path, err)

@@ -63,9 +63,8 @@ func (c Crontab) Read(ctx context.Context) (string, error) {
 		return "", fmt.Errorf(`cannot read the crontab%s exactly: crontab -l may show a carriage return as \r, and with the editor cat: %w`,
 			c.of(), err)
 	case exact != text && shownControls.Replace(exact) != text:
-		return "", fmt.Errorf("cannot read the crontab%s exactly: crontab -l and crontab -e show "+
-			"different texts: take \\r "+
-			"and \\b out of it by hand, or try again", c.of())
+		return "", fmt.Errorf("cannot read the crontab%s exactly: crontab -l and crontab -e show different texts: "+
+			"take \\r and \\b out of it by hand, or try again", c.of())
 	}
 	return exact, nil
 }

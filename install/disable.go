@@ -60,9 +60,8 @@ func Enable(crontab, name string, kind Kind) (rest string, n int, err error) {
 		block = others
 	}
 	if len(block) > 1 && len(others) == len(block) {
-		return crontab, 0, fmt.Errorf("cannot tell which of %d commented lines of %q is meant: "+
-			"take the # off by hand, "+
-			"crontab -e", len(others), name)
+		return crontab, 0, fmt.Errorf("cannot tell which of %d commented lines of %q is meant: take the # off by "+
+			"hand, crontab -e", len(others), name)
 	}
 	return eachLine(crontab, func(number int, line string) string {
 		if !block[number] {

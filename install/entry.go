@@ -112,14 +112,12 @@ func Remove(crontab, name string) (rest string, found bool, err error) {
 // lines returns the crontab lines of e, each with its newline.
 func (e Entry) lines() (string, error) {
 	if !validName().MatchString(e.Name) {
-		return "", fmt.Errorf("%q is not a name: use 1 to 128 letters, digits and . _ - : @ +, "+
-			"beginning with a letter or "+
-			"digit", e.Name)
+		return "", fmt.Errorf("%q is not a name: use 1 to 128 letters, digits and . _ - : @ +, beginning with a "+
+			"letter or digit", e.Name)
 	}
 	if !filepath.IsAbs(e.Binary) {
-		return "", fmt.Errorf("the path of lifeline is %q, and cron, which starts in another "+
-			"directory, needs one that "+
-			"begins with /", e.Binary)
+		return "", fmt.Errorf("the path of lifeline is %q, and cron, which starts in another directory, needs one "+
+			"that begins with /", e.Binary)
 	}
 	if len(e.Command) == 0 && len(e.Task) == 0 {
 		return "", fmt.Errorf("there is no command: give it after --")
@@ -146,9 +144,8 @@ func (e Entry) lines() (string, error) {
 	// Without exec a shell such as dash would stay until the command ends.
 	command := "exec " + strings.Join(words, " ")
 	if len(command) > maxCommand {
-		return "", fmt.Errorf("the command takes %d bytes in the crontab and cron cuts off at %d: "+
-			"put it into a script "+
-			"and give that", len(command), maxCommand)
+		return "", fmt.Errorf("the command takes %d bytes in the crontab and cron cuts off at %d: put it into a "+
+			"script and give that", len(command), maxCommand)
 	}
 	schedule := e.Schedule
 	if schedule == "" {
@@ -222,9 +219,8 @@ func blocks(crontab, name string) ([]block, error) {
 	begin, beginLine := -1, 0
 	offset, number := 0, 0
 	broken := func(line int, what string) error {
-		return fmt.Errorf("cannot change the block of %q in the crontab: %s in line %d: put the "+
-			"marker back or take the "+
-			"rest of the block out by hand (crontab -e), then try again", name, what, line)
+		return fmt.Errorf("cannot change the block of %q in the crontab: %s in line %d: put the marker back or take "+
+			"the rest of the block out by hand (crontab -e), then try again", name, what, line)
 	}
 	for line := range strings.Lines(crontab) {
 		number++

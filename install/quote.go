@@ -29,9 +29,8 @@ func Quote(word string) (string, error) {
 		return "", fmt.Errorf("cannot put %s into a crontab: it holds a newline, and a crontab line has none: put the "+
 			"command into a script and give that", shorten(word))
 	case strings.Contains(word, "\x00"):
-		return "", fmt.Errorf("cannot put %s into a crontab: it holds a NUL byte, which no command "+
-			"can be given: take it "+
-			"out", shorten(word))
+		return "", fmt.Errorf("cannot put %s into a crontab: it holds a NUL byte, which no command can be given: "+
+			"take it out", shorten(word))
 	}
 	pieces := strings.Split(word, "%")
 	for i, piece := range pieces {

@@ -48,9 +48,8 @@ func parseSchedule(schedule string) (string, error) {
 		if len(columns) == 1 {
 			noun = "field"
 		}
-		return "", fmt.Errorf("the schedule %q has %d %s: it needs five, minute hour day-of-month "+
-			"month day-of-week, such "+
-			"as %q",
+		return "", fmt.Errorf("the schedule %q has %d %s: it needs five, minute hour day-of-month month day-of-week, "+
+			"such as %q",
 			schedule, len(columns), noun, "*/5 * * * *")
 	}
 	var values [5]uint64
@@ -61,9 +60,8 @@ func parseSchedule(schedule string) (string, error) {
 		}
 	}
 	if !comes(columns[4], values[2], values[3]) {
-		return "", fmt.Errorf("the schedule %q never comes: none of its months has such a day; "+
-			"correct the day of month "+
-			"or the month", schedule)
+		return "", fmt.Errorf("the schedule %q never comes: none of its months has such a day; correct the day of "+
+			"month or the month", schedule)
 	}
 	columns[3], columns[4] = fields[3].numbers(columns[3]), sundayIsZero(fields[4].numbers(columns[4]))
 	return strings.Join(columns, " "), nil
@@ -134,9 +132,8 @@ func (f field) parse(column string) (values uint64, err error) {
 				return 0, err
 			}
 			if from > to {
-				return 0, fmt.Errorf("the range %s runs backwards, and cron would never start it: give two "+
-					"ranges, separated by "+
-					"a comma, within %s", span, f.bounds())
+				return 0, fmt.Errorf("the range %s runs backwards, and cron would never start it: give two ranges, "+
+					"separated by a comma, within %s", span, f.bounds())
 			}
 		default:
 			if from, err = f.value(span); err != nil {

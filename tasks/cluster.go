@@ -24,9 +24,8 @@ func (o *options) clusterOptions() []*option {
 		{name: "node", value: "NAME", group: aboutCluster, to: text(&c.Node), preset: "the host name",
 			usage: "this node's name in the cluster"},
 		{name: "ttl", value: "TIME", group: aboutCluster, to: duration(&c.TTL, 5*time.Second),
-			usage: "a dead node's lease ends after TIME; --kill-after must fit into half of it, and is a " +
-				"quarter of it where " +
-				"it isn't given"},
+			usage: "a dead node's lease ends after TIME; --kill-after must fit into half of it, and is a quarter of " +
+				"it where it isn't given"},
 		{name: "slots", value: "N", group: aboutCluster, to: number(&c.Slots, 1), usage: "run on N nodes, not on one"},
 		{name: "prefer", value: "NODE", group: aboutCluster, to: text(&c.Prefer),
 			usage: "give the lease back to this node when it is healthy again"},
@@ -34,17 +33,15 @@ func (o *options) clusterOptions() []*option {
 			usage: "let another node have the lease after N failures in a row"},
 		// A scheduled run finds its label in LIFELINE_TICK.
 		{name: "tick", value: "SCHEDULE", group: aboutCluster, to: text(&c.Tick), noEnv: true,
-			usage: "run the command at each time of this schedule (cron's five fields, CRON_TZ=ZONE " +
-				"before them), once in the " +
-				"whole cluster"},
+			usage: "run the command at each time of this schedule (cron's five fields, CRON_TZ=ZONE before them), " +
+				"once in the whole cluster"},
 		{name: "at-least-once", group: aboutCluster, to: toggle(&c.AtLeastOnce),
 			usage: "repeat a scheduled run whose node died before the run was done"},
 		{name: "max-clock-skew", value: "TIME", group: aboutCluster, to: duration(&c.MaxClockSkew, time.Minute),
 			usage: "claim no scheduled run while this node's clock differs from the engine's by more than TIME"},
 		{name: "share-status", group: aboutCluster, to: toggle(&c.ShareStatus),
-			usage: "show every node how the name stands here: command, last runs and STATUS= go to the " +
-				"engine, at most once a " +
-				"minute"},
+			usage: "show every node how the name stands here: command, last runs and STATUS= go to the engine, at " +
+				"most once a minute"},
 		{name: "force-options", group: aboutCluster, to: toggle(&c.ForceOptions),
 			usage: "change --slots, --ttl and --tick for all nodes to these"},
 	}...)

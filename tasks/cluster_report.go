@@ -75,9 +75,8 @@ func pageOfNodes(nodes []cluster.Node, at time.Time, every time.Duration) *repor
 		p.Nodes = append(p.Nodes, shown)
 		if !n.Present && n.Heard != nil {
 			add(n.Node, "", "not heard of", "it neither holds nor stands by for anything; its last word came "+
-				human.Length(at.Sub(*n.Heard))+" ago", "see whether it is up, and on it: lifeline doctor; "+
-				"where it is gone for "+
-				"good, lifeline forget --cluster NAME forgets its names, and a week does")
+				human.Length(at.Sub(*n.Heard))+" ago", "see whether it is up, and on it: lifeline doctor; where it "+
+				"is gone for good, lifeline forget --cluster NAME forgets its names, and a week does")
 		}
 		for _, name := range n.Holds {
 			known[name], held[name] = true, true

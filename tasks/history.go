@@ -33,9 +33,8 @@ func historyCommand() *cli.Command {
 			{name: "lines", short: "n", value: "N", to: number(&last, 20),
 				usage: "show the last N runs; 0 for all that are kept"},
 			{name: "since", value: "WHEN", to: &since,
-				usage: "only runs that ended since WHEN: a length of time such as 2d, or a time such as " +
-					"2026-11-30; all of them, " +
-					"unless --lines is given"},
+				usage: "only runs that ended since WHEN: a length of time such as 2d, or a time such as 2026-11-30; " +
+					"all of them, unless --lines is given"},
 			{name: "failed", to: toggle(&onlyFailed), usage: "only runs that failed"},
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON object per line, oldest first"}}),
 		Action: func(c *cli.Context) error {
@@ -116,8 +115,7 @@ func (m *moment) Set(text string) error {
 		}
 	}
 	return fmt.Errorf("neither a length of time such as 12h or 2d, nor today, yesterday, or a time such as 12:00, " +
-		"2026-11-30 or " +
-		"'2026-11-30 12:00'")
+		"2026-11-30 or '2026-11-30 12:00'")
 }
 
 func (m *moment) String() string { return "" }

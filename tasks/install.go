@@ -120,9 +120,8 @@ func (k *cronOptions) atBoot() error {
 	case k.file != "" && k.cronD:
 		return usage("--crontab and --cron-d name two places: leave one out")
 	case k.file != "" && (k.reboot || k.noReboot || strings.TrimSpace(k.entry.Schedule) == "@reboot"):
-		return usage("--crontab: supercronic takes no @reboot line, and ends at one: leave out " +
-			"--reboot, --no-reboot and " +
-			"@reboot")
+		return usage("--crontab: supercronic takes no @reboot line, and ends at one: leave out --reboot, --no-reboot " +
+			"and @reboot")
 	case k.reboot && k.noReboot:
 		return usage("--reboot and --no-reboot can't be had together: leave one out")
 	case k.reboot && always:

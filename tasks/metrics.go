@@ -199,9 +199,8 @@ func replaceFile(path, what string, mode os.FileMode, text []byte) error {
 // a link.
 func replaceable(path, what string) error {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("cannot write %s to %s: it is no regular file, and would be replaced by "+
-			"one; give a file, or a "+
-			"path where nothing is", what, path)
+		return fmt.Errorf("cannot write %s to %s: it is no regular file, and would be replaced by one; give a file, "+
+			"or a path where nothing is", what, path)
 	}
 	return nil
 }

@@ -130,9 +130,8 @@ func (o *options) supervisorOptions() []*option {
 			usage: "send SIGKILL at TIME after the stop signal"},
 		{name: "kill-mode", value: "MODE", group: aboutSup, preset: "mixed",
 			to: oneOf(&o.sup.KillMode, string(supervisor.Mixed), string(supervisor.ControlGroup)),
-			usage: "who gets the stop signal: mixed (the main process; the rest after it has ended) or " +
-				"control-group (all at " +
-				"once)"},
+			usage: "who gets the stop signal: mixed (the main process; the rest after it has ended) or control-group " +
+				"(all at once)"},
 		{name: "max-memory", value: "SIZE", group: aboutSup, to: sizeOf(&o.sup.MaxMemory, 0),
 			usage: "end the command when it and all that it has started use more than SIZE, such as 500M"},
 		{name: "min-runtime", value: "TIME", group: aboutSup, to: duration(&o.sup.MinRuntime, 0),
@@ -153,9 +152,8 @@ func (o *options) supervisorOptions() []*option {
 			usage: "give up after N starts within TIME, until the next tick"},
 
 		{name: "recycle-after", value: "TIME", group: aboutSup, to: &o.sup.Recycle,
-			usage: "replace the command by a new one when it has run for TIME, such as 24h, or at a " +
-				"time of day, such as " +
-				"04:30; by a reload with --listen or --ready-by takeover"},
+			usage: "replace the command by a new one when it has run for TIME, such as 24h, or at a time of day, " +
+				"such as 04:30; by a reload with --listen or --ready-by takeover"},
 
 		{name: "notify", group: aboutSup, to: toggle(&o.sup.Notify),
 			usage: "the command says READY=1 on NOTIFY_SOCKET (sd_notify)"},
@@ -192,9 +190,9 @@ func (o *options) supervisorOptions() []*option {
 func (o *options) reloadOptions() []*option {
 	return []*option{
 		{name: "listen", value: "ADDRESS", group: aboutReload, to: &o.sup.Listen,
-			usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT, " +
-				"udp://HOST:PORT, unix:///PATH or " +
-				"unix://@NAME; ?nonblock, ?backlog=N, ?reuseport, ?mode=0660&owner=USER:GROUP (repeatable)"},
+			usage: "open a socket and hand it over as LISTEN_FDS: [NAME=]tcp://HOST:PORT, udp://HOST:PORT, " +
+				"unix:///PATH or unix://@NAME; ?nonblock, ?backlog=N, ?reuseport, ?mode=0660&owner=USER:GROUP " +
+				"(repeatable)"},
 		{name: "reload-timeout", value: "TIME", group: aboutReload, to: duration(&o.sup.ReloadTimeout, 60*time.Second),
 			usage: "give up a reload when the new generation isn't ready within TIME"},
 		{name: "reload-retries", value: "N", group: aboutReload,
@@ -308,9 +306,8 @@ func inOrder(argv, args []string, table []*option) string {
 // checkUser refuses --user and --group to users other than root.
 func (o *options) checkUser() error {
 	if o.user+o.group != "" && os.Geteuid() != 0 {
-		return usage("--user, --group: only root can run a command as another user or group; put " +
-			"the line into root's " +
-			"crontab, or leave the option out")
+		return usage("--user, --group: only root can run a command as another user or group; put the line into " +
+			"root's crontab, or leave the option out")
 	}
 	return nil
 }

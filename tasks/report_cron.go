@@ -72,9 +72,8 @@ func (k *cronOptions) installReport(c *cli.Context, o *options) error {
 	}
 	before, after, err := k.edit(c.Context, reportName, func(text string) (string, error) {
 		if _, found, _ := install.Find(text, reportName, k.kind()); found {
-			return "", usage("the crontab starts an instance that is called %s, which is a "+
-				"subcommand's name now: give it "+
-				"another name (crontab -e) first", reportName)
+			return "", usage("the crontab starts an instance that is called %s, which is a subcommand's name now: "+
+				"give it another name (crontab -e) first", reportName)
 		}
 		add := install.Add
 		if k.cronD {

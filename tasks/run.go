@@ -355,9 +355,8 @@ func (o *options) warnOfOthers(ctx context.Context) {
 	others := *o
 	others.followLine(ctx, o.name)
 	if pid := others.running(o.name); pid > 0 {
-		o.warn("runs already, pid %d, and this one is started beside it, because run has no guard; "+
-			"lifeline terminate %s "+
-			"ends the other", pid, o.name)
+		o.warn("runs already, pid %d, and this one is started beside it, because run has no guard; lifeline "+
+			"terminate %s ends the other", pid, o.name)
 		return
 	}
 	lines := linesOf(o.scheduled(ctx), o.name)

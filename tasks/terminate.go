@@ -245,9 +245,8 @@ func (e ending) endSupervisor(ctx context.Context, g guard.Guard, name string, s
 		return nil // the caller kills a supervisor that is left
 	}
 	if err := process.Send(sup, unix.SIGTERM); errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("cannot end it: pid %d, its supervisor, runs as another user; run lifeline "+
-			"terminate %s as that "+
-			"user or as root", sup.PID, name)
+		return fmt.Errorf("cannot end it: pid %d, its supervisor, runs as another user; run lifeline terminate %s as "+
+			"that user or as root", sup.PID, name)
 	}
 	_ = process.Send(sup, unix.SIGCONT)
 	wait := grace

@@ -33,9 +33,8 @@ func Fits(ttl, grace time.Duration) error {
 	case ttl < 300*time.Millisecond:
 		return fmt.Errorf("--ttl %s is too short: it is at least 300ms", ttl)
 	case grace > room(ttl):
-		return fmt.Errorf("--kill-after %s doesn't fit into --ttl %s: at most %s does, because "+
-			"the worker must be gone "+
-			"before the lease ends; or take --ttl %s",
+		return fmt.Errorf("--kill-after %s doesn't fit into --ttl %s: at most %s does, because the worker must be "+
+			"gone before the lease ends; or take --ttl %s",
 			grace, ttl, room(ttl).Round(time.Millisecond), need(grace))
 	}
 	return nil

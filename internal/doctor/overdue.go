@@ -57,12 +57,10 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 			human.PastTime(started))
 	} else if due, seen, is := missed(times, by, append(traces, started)); is {
 		d.wrongAs("overdue", "state",
-			fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline "+
-				"start %s "+
-				"starts it now", c.name),
-			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its "+
-				"line or of cron's start "+
-				"is of %s",
+			fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it "+
+				"now", c.name),
+			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of "+
+				"cron's start is of %s",
 			human.PastTime(due), human.PastTime(seen))
 	}
 }

@@ -156,9 +156,8 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 			c.guard.SkippedSince(c.name, state.SkippedAt), human.PastTime(info.ModTime()))
 	}
 	d.wrongAs("hanging", "state",
-		fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; "+
-			"--max-runtime in its line does "+
-			"that by itself", c.name, c.name),
+		fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its "+
+			"line does that by itself", c.name, c.name),
 		"it has run for %s, and usually takes %s%s: it may hang", human.Length(now), human.Length(usual), skipped)
 }
 

@@ -135,9 +135,8 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 			"after %s nothing of it ran yet; it said: %s",
 			human.Length(d.For), said(out))
 	case h.Worker.Zero():
-		d.fine("simulate", "in cron's environment lifeline started, and hadn't started the command "+
-			"within %s (--jitter? "+
-			"--cluster?); it was ended again%s", human.Length(d.For), quoted(said(out)))
+		d.fine("simulate", "in cron's environment lifeline started, and hadn't started the command within %s "+
+			"(--jitter? --cluster?); it was ended again%s", human.Length(d.For), quoted(said(out)))
 	default:
 		d.fine("simulate", "in cron's environment it started and lived for %s; it was ended again%s",
 			human.Length(d.For),

@@ -142,9 +142,8 @@ func (d *Doctor) locks(name string, g guard.Guard, e guard.Exam) bool {
 	if who, pids := foreign(e.Run, e.RunHolders); who != "" && e.WorkerNow == nil {
 		ok = false
 		d.wrong("lock", fmt.Sprintf("if it isn't %s, end it: kill %s", name, strings.Join(pids, " ")),
-			"%s is held by %s, which shows nothing of %s: it is taken for an instance that has lost its "+
-				"environment, or holds "+
-				"up each start", e.Run, who, name)
+			"%s is held by %s, which shows nothing of %s: it is taken for an instance that has lost its environment, "+
+				"or holds up each start", e.Run, who, name)
 	}
 	return ok
 }

@@ -134,9 +134,8 @@ func checkDir(path string, allowNFS bool) error {
 			"own with --dir",
 			path, st.Uid, os.Geteuid())
 	case mode&0o022 != 0:
-		return fmt.Errorf("the state directory %s may be written by others (mode %04o): refused; "+
-			"chmod 700 it, or give "+
-			"another with --dir",
+		return fmt.Errorf("the state directory %s may be written by others (mode %04o): refused; chmod 700 it, or "+
+			"give another with --dir",
 			path, mode&0o7777)
 	}
 	if allowNFS {
@@ -147,9 +146,8 @@ func checkDir(path string, allowNFS bool) error {
 		return fmt.Errorf("cannot tell the file system of the state directory %s: %w", path, err)
 	}
 	if kind != "" {
-		return fmt.Errorf("the state directory %s lies on %s, where a lock may be lost without "+
-			"notice: refused; give a "+
-			"local one with --dir, or insist with --allow-nfs",
+		return fmt.Errorf("the state directory %s lies on %s, where a lock may be lost without notice: refused; give "+
+			"a local one with --dir, or insist with --allow-nfs",
 			path, kind)
 	}
 	return nil

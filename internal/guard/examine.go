@@ -53,9 +53,8 @@ func (g Guard) Directory() (path string, there bool, err error) {
 			path, err)
 	}
 	if on, err := statedir.Stat(path); err == nil && on.Inodes > 0 && on.FreeInodes == 0 {
-		return path, true, fmt.Errorf("the file system of the state directory %s has no inode "+
-			"left, so that no lock can "+
-			"be made: remove files there, or give another with --dir",
+		return path, true, fmt.Errorf("the file system of the state directory %s has no inode left, so that no lock "+
+			"can be made: remove files there, or give another with --dir",
 			path)
 	}
 	return path, true, nil
@@ -81,14 +80,12 @@ func checkAbove(path string) error {
 		mode := uint32(st.Mode)
 		switch {
 		case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-			return fmt.Errorf("%s, above the state directory %s, belongs to uid %d, who can put "+
-				"another directory in its "+
-				"place: give one of your own with --dir",
+			return fmt.Errorf("%s, above the state directory %s, belongs to uid %d, who can put another directory in "+
+				"its place: give one of your own with --dir",
 				real, path, st.Uid)
 		case mode&0o002 != 0 && mode&unix.S_ISVTX == 0:
-			return fmt.Errorf("%s, above the state directory %s, may be written by every user (mode "+
-				"%04o), who can put another "+
-				"directory in its place: chmod o-w it, or give another with --dir",
+			return fmt.Errorf("%s, above the state directory %s, may be written by every user (mode %04o), who can "+
+				"put another directory in its place: chmod o-w it, or give another with --dir",
 				real, path, mode&0o7777)
 		}
 		if real == filepath.Dir(real) {

@@ -187,9 +187,8 @@ func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 			return nil
 		}
 		if late := h.await(ctx, younger, deadline); late.PID != 0 {
-			return fmt.Errorf("cannot start: pid %d announced a start of this name more than %s ago "+
-				"and makes no progress; "+
-				"kill %d if it hangs, the next tick tries again", late.PID, standstill, late.PID)
+			return fmt.Errorf("cannot start: pid %d announced a start of this name more than %s ago and makes no "+
+				"progress; kill %d if it hangs, the next tick tries again", late.PID, standstill, late.PID)
 		}
 	}
 }

@@ -137,9 +137,8 @@ func (g Guard) Memory() (path string, err error) {
 		above = filepath.Dir(above)
 	}
 	if err := unix.Access(above, unix.W_OK|unix.X_OK); err != nil {
-		return path, fmt.Errorf("journals and pauses can't be kept in %s: %w; make it (mkdir -m "+
-			"700, your own), or give "+
-			"another with --state-dir", path, err)
+		return path, fmt.Errorf("journals and pauses can't be kept in %s: %w; make it (mkdir -m 700, your own), or "+
+			"give another with --state-dir", path, err)
 	}
 	return path, nil
 }

@@ -64,9 +64,8 @@ func (l *loop) onSelf(r *request) {
 	l.sys.thread(func() { first = onFirstThread() })
 	switch w := l.cur; {
 	case l.job.Become == nil:
-		r.answer("error a lifeline with --cluster can't replace itself: lifeline terminate hands " +
-			"the name over, and the " +
-			"next tick starts the new one")
+		r.answer("error a lifeline with --cluster can't replace itself: lifeline terminate hands the name over, and " +
+			"the next tick starts the new one")
 		return
 	case !first:
 		// execve ends every other thread, and the end of the thread that started the

@@ -83,9 +83,8 @@ func ParseSocket(s string) (Socket, error) {
 	for key, values := range settings {
 		if strings.EqualFold(key, "accept") {
 			return Socket{}, errors.New("lifeline hands over the socket that listens, and accepts nothing itself " +
-				"(Accept=yes); for a " +
-				"COMMAND that serves one connection on its standard input, leave out --listen and run " +
-				"systemd-socket-activate --accept --inetd -l PORT COMMAND")
+				"(Accept=yes); for a COMMAND that serves one connection on its standard input, leave out --listen " +
+				"and run systemd-socket-activate --accept --inetd -l PORT COMMAND")
 		}
 		if len(values) > 1 {
 			return bad("%s is given twice", key)

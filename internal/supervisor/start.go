@@ -252,9 +252,8 @@ func (l *loop) takeOn(in guard.Inherited) {
 		l.cur.also = in.Leftovers
 		l.cur.resume()
 	default:
-		l.job.Warn("ending %s, which an earlier run has left behind (--leftovers follow watches "+
-			"over a daemon, keep lets "+
-			"it live)", list(in.Leftovers))
+		l.job.Warn("ending %s, which an earlier run has left behind (--leftovers follow watches over a daemon, keep "+
+			"lets it live)", list(in.Leftovers))
 		l.cur = l.newWorker(in.Generation)
 		l.cur.also = in.Leftovers
 		l.renew()

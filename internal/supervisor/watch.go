@@ -171,9 +171,8 @@ func (w *worker) maySpeak(m *sdnotify.Message) bool {
 	}
 	if !l.turnedDown {
 		l.turnedDown = true
-		l.job.Warn("turned down a notify message of pid %d%s, which isn't the main process (pid "+
-			"%d); --notify-access all "+
-			"takes it",
+		l.job.Warn("turned down a notify message of pid %d%s, which isn't the main process (pid %d); --notify-access "+
+			"all takes it",
 			pid, l.nameOf(pid), main)
 	}
 	return false

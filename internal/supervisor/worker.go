@@ -271,9 +271,8 @@ func (w *worker) left(members []procscan.ID) {
 	case l.o.Leftovers == "follow":
 		w.follow(members)
 	default:
-		l.job.Warn("the command has ended and left %s behind: ending (--leftovers follow watches "+
-			"over a daemon, keep lets "+
-			"all live)", list(members))
+		l.job.Warn("the command has ended and left %s behind: ending (--leftovers follow watches over a daemon, keep "+
+			"lets all live)", list(members))
 		w.stop(l.o.stopSignal())
 	}
 }

@@ -138,9 +138,8 @@ func TestBadListeners(t *testing.T) {
 	for count, want := range map[string]string{
 		"x":  `cannot understand LISTEN_FDS="x": not a number of descriptors`,
 		"-1": `cannot understand LISTEN_FDS="-1": not a number of descriptors`,
-		"90": "cannot take over descriptor 3 (unknown) of LISTEN_FDS=90: it wasn't inherited (was " +
-			"it closed on the way " +
-			"here?)",
+		"90": "cannot take over descriptor 3 (unknown) of LISTEN_FDS=90: it wasn't inherited (was it closed on the " +
+			"way here?)",
 	} {
 		c := start(t, "listen", []string{"LISTEN_PID=$$", "LISTEN_FDS=" + count})
 		c.expect("error: " + want)

@@ -101,9 +101,8 @@ func beCrowd(text string) error {
 	for range size {
 		child, err := syscall.ForkExec(argv[0], argv, attr)
 		if err != nil {
-			return fmt.Errorf("cannot start %s: the limit came after %d of %d: %w; raise ulimit -u "+
-				"and kernel.pid_max, or "+
-				"take a smaller -crowd",
+			return fmt.Errorf("cannot start %s: the limit came after %d of %d: %w; raise ulimit -u and "+
+				"kernel.pid_max, or take a smaller -crowd",
 				strings.Join(argv, " "), len(kids), size, err)
 		}
 		kids = append(kids, child)

@@ -36,9 +36,9 @@ func main() {
 		faults = flag.Float64("faults", 0.3, "the share of ticks with a fault")
 		names  = flag.String("subjects", "lifeline,flock,flock-o,setlock,run-one,gem,pidfile", "the guards to attack")
 		keep   = flag.String("keep", "", "a directory for the logs; without it they are kept after a failure only")
-		spare  = flag.String("spare", "", "wipe: treat workers that wipe their environment as the manual treats those "+
-			"that also close their descriptors; odd: leave out workers in the background and ticks "+
-			"that may write no file")
+		spare  = flag.String("spare", "", "wipe: treat workers that wipe their environment as the manual treats "+
+			"those that also close their descriptors; odd: leave out workers in the background and ticks that may "+
+			"write no file")
 		strict = flag.Bool("strict", false, "a gap of more than a tick and 50 ms after the last fault is a failure: "+
 			"on a quiet machine")
 		progress = flag.Bool("v", false, "say how far it is")

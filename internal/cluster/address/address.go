@@ -49,9 +49,8 @@ func Check(address string) error {
 	_, qerr := url.ParseQuery(query)
 	switch {
 	case strings.ContainsAny(user, "@") || strings.ContainsAny(more, "@#"):
-		return errors.New("in the address, write / as %2F, ? as %3F, # as %23 and @ as %40 where " +
-			"they belong to a user, " +
-			"a password or a value")
+		return errors.New("in the address, write / as %2F, ? as %3F, # as %23 and @ as %40 where they belong to a " +
+			"user, a password or a value")
 	case uerr != nil || perr != nil || qerr != nil:
 		return errors.New("in the address, a % stands before two hexadecimal digits: write % itself as %25")
 	case strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == 0x7f }):

@@ -66,10 +66,8 @@ func isDescriptor(path string) bool {
 // full disk is no error, because it may have room later.
 func (l Log) Check() error {
 	if isDescriptor(l.Path) {
-		return fmt.Errorf("cannot log to %s, which is another file in the log process; leave out "+
-			"--log: what the command "+
-			"prints "+
-			"goes there without it", l.Path)
+		return fmt.Errorf("cannot log to %s, which is another file in the log process; leave out --log: what the "+
+			"command prints goes there without it", l.Path)
 	}
 	f, err := l.openFile()
 	if _, missing := exec.LookPath("gzip"); err == nil && l.Compress && missing != nil {
@@ -247,9 +245,8 @@ func (l *LogFile) fail(err error) {
 	l.retry = time.Now().Add(again)
 	if l.trouble == nil {
 		l.since = time.Now()
-		l.report(fmt.Sprintf("cannot write the log %s: %v; the command goes on, and what it prints "+
-			"is lost until that is "+
-			"mended", l.Path, reason(err)))
+		l.report(fmt.Sprintf("cannot write the log %s: %v; the command goes on, and what it prints is lost until "+
+			"that is mended", l.Path, reason(err)))
 	}
 	l.trouble = err
 }

@@ -105,9 +105,8 @@ func (s *Syslog) fail(err error) {
 		err = op.Err
 	}
 	if s.lost++; s.lost == 1 {
-		s.report(fmt.Sprintf("cannot write to the syslog at %s: %v; the command goes on, and what it "+
-			"prints is lost until "+
-			"that is mended", s.path, err))
+		s.report(fmt.Sprintf("cannot write to the syslog at %s: %v; the command goes on, and what it prints is lost "+
+			"until that is mended", s.path, err))
 	}
 	s.retry = time.Now().Add(again)
 }

@@ -225,9 +225,8 @@ func (e *Etcd) enlist(ctx context.Context) error {
 		Then(clientv3.OpPut(version, layout), put).Else(clientv3.OpGet(version), put).Commit()
 	if err == nil && !r.Succeeded {
 		if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 && string(kvs[0].Value) != layout {
-			err = engine.Refuse("in this etcd is the layout %q of another version of "+
-				"lifeline-remote (key %s), this one "+
-				"knows %s: install the same one on all nodes", kvs[0].Value, version, layout)
+			err = engine.Refuse("in this etcd is the layout %q of another version of lifeline-remote (key %s), this "+
+				"one knows %s: install the same one on all nodes", kvs[0].Value, version, layout)
 		}
 	}
 	if err != nil {
@@ -306,13 +305,11 @@ func (s space) refine(err error) error {
 			engine.EnvUser, engine.EnvPassword,
 			engine.EnvPasswordFile)
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
-		return engine.ReadOnly("etcd's user has no permission for the keys below %s: etcdctl role "+
-			"grant-permission ROLE "+
-			"readwrite --prefix=true %s", s.of()+root, s.of()+root)
+		return engine.ReadOnly("etcd's user has no permission for the keys below %s: etcdctl role grant-permission "+
+			"ROLE readwrite --prefix=true %s", s.of()+root, s.of()+root)
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return engine.ReadOnly("etcd has no space left (--quota-backend-bytes), until old " +
-			"revisions are gone: etcdctl " +
-			"compact, etcdctl defrag, etcdctl alarm disarm")
+		return engine.ReadOnly("etcd has no space left (--quota-backend-bytes), until old revisions are gone: " +
+			"etcdctl compact, etcdctl defrag, etcdctl alarm disarm")
 	case errors.Is(err, rpctypes.ErrCorrupt):
 		return engine.ReadOnly("etcd has found that a member's data are corrupt: etcdctl alarm list names it")
 	case errors.Is(err, rpctypes.ErrLeaseTTLTooLarge):

@@ -148,9 +148,8 @@ func (s *session) doClock() {
 		s.clock.off = s.ticks.schedule != nil && s.MaxClockSkew > 0 && ahead.Abs() > s.MaxClockSkew
 		switch {
 		case s.clock.off && !was:
-			why := fmt.Sprintf("this node's clock is %s %s (--max-clock-skew %s): it runs no ticks "+
-				"until the clock is set "+
-				"right", aheadOf(ahead), theirs.Of, s.MaxClockSkew)
+			why := fmt.Sprintf("this node's clock is %s %s (--max-clock-skew %s): it runs no ticks until the clock "+
+				"is set right", aheadOf(ahead), theirs.Of, s.MaxClockSkew)
 			s.tell(why)
 		case was && !s.clock.off:
 			s.tell("this node's clock agrees with " + theirs.Of + " again")

@@ -71,9 +71,8 @@ func drainCommand(ctx context.Context, args []string) error {
 			fmt.Printf("%s: drained; %d handed over\n", node, moved)
 			return nil
 		case len(stuck) == len(held):
-			return engine.Refuse("%s: drained, and still holds %s: no other node stands by for it, "+
-				"and the first that does "+
-				"gets it", node, strings.Join(stuck, ", "))
+			return engine.Refuse("%s: drained, and still holds %s: no other node stands by for it, and the first "+
+				"that does gets it", node, strings.Join(stuck, ", "))
 		}
 		select {
 		case <-ctx.Done():

@@ -31,18 +31,16 @@ func refine(err error, config *pgx.ConnConfig, schema string) error {
 		case "3D000":
 			return engine.Refuse("there is no database %s: %s", config.Database, said.Message)
 		case "3F000", "42P01", "42883": // no schema, table, function
-			return engine.Refuse("lifeline's tables aren't in the schema %s of the database %s: "+
-				"%slifeline-remote init makes "+
-				"them",
+			return engine.Refuse("lifeline's tables aren't in the schema %s of the database %s: %slifeline-remote "+
+				"init makes them",
 				schema, config.Database, forTeam(schema))
 		case "42501":
 			return engine.ReadOnly("the user %s lacks a permission: %s; have its owner run %s",
 				config.User, said.Message,
 				grants(config.User, schema))
 		case "22P05", "22021": // untranslatable_character, character_not_in_repertoire
-			return engine.Misused("the database %s can't hold it in its encoding: %s; keep --node "+
-				"to ASCII, or make the "+
-				"database with ENCODING 'UTF8'", config.Database, said.Message)
+			return engine.Misused("the database %s can't hold it in its encoding: %s; keep --node to ASCII, or make "+
+				"the database with ENCODING 'UTF8'", config.Database, said.Message)
 		case "25006":
 			return readOnly()
 		case "53100", "53400": // disk_full, configuration_limit_exceeded
@@ -75,9 +73,8 @@ func mayBePlain(config *pgx.ConnConfig) bool {
 }
 
 func readOnly() error {
-	return engine.ReadOnly("this PostgreSQL is read-only, a standby or " +
-		"default_transaction_read_only perhaps: name the " +
-		"primary, or all of them")
+	return engine.ReadOnly("this PostgreSQL is read-only, a standby or default_transaction_read_only perhaps: name " +
+		"the primary, or all of them")
 }
 
 // shorter joins the different lines of a text into one, because pgx reports the attempts

@@ -103,8 +103,8 @@ func (p *Postgres) pooled(ctx context.Context, a *pgx.Conn) error {
 	}
 	refuse := func(unit string) error {
 		return engine.Refuse("%s:%d is a pooler that changes the session with every %s (pgbouncer's pool_mode=%s): a "+
-			"lease needs a session of its own; give the address of PostgreSQL itself, or of a pool "+
-			"with pool_mode=session",
+			"lease needs a session of its own; give the address of PostgreSQL itself, or of a pool with "+
+			"pool_mode=session",
 			p.config.Host, p.config.Port, unit, unit)
 	}
 	first, err := pid(a)
