@@ -116,9 +116,9 @@ func (e *Etcd) Changes() <-chan struct{} { return e.changes }
 // Close ends the connection, not the session.
 func (e *Etcd) Close() {
 	e.stop()
+	e.over.Wait()
 	e.endBeat()
 	_ = e.c.Close()
-	e.over.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.next.abandon()
@@ -132,10 +132,13 @@ func (e *Etcd) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		// The first response says that the watch has begun. Changes before it may
 		// have been missed, so it rings, too.
-		for r := range e.latest().Watch(clientv3.WithRequireLeader(ctx), e.key(), clientv3.WithPrefix(),
+		for r := range e.latest().Watch(clientv3.WithRequireLeader(ctx), e.of()+e.key(), clientv3.WithPrefix(),
 			clientv3.WithCreatedNotify()) {
 			if r.Err() != nil {
 				break
+			}
+			for _, event := range r.Events {
+				event.Kv.Key = event.Kv.Key[len(e.of()):]
 			}
 			if e.news(r) {
 				select {

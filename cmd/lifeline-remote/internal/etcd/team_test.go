@@ -78,4 +78,20 @@ func TestTeam(t *testing.T) {
 	}
 }
 
+// A team's client is replaced and closed while its watch begins.
+func TestTeamClosedAtOnce(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
+	server := enginetest.Etcd(t)
+	for range 20 {
+		e, err := etcd.Open(t.Context(), server, "web", "job")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Reconnect(t.Context()); err != nil {
+			t.Error(err)
+		}
+		e.Close()
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
