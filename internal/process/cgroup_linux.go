@@ -32,7 +32,7 @@ func NewCgroup(prefix string) (*Cgroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	removeEmpty(parent)
+	removeEmpty(parent, prefix)
 	self := procscan.Self()
 	for i := range 100 {
 		path := filepath.Join(parent, fmt.Sprintf("%s%d-%d-%d", prefix, self.PID, self.Start, i))
@@ -47,8 +47,6 @@ func NewCgroup(prefix string) (*Cgroup, error) {
 	}
 	return nil, fmt.Errorf("cannot make a cgroup below %s: all names are taken", parent)
 }
-
-const cgroupPrefix = "lifeline-"
 
 // OpenCgroup opens an existing cgroup.
 func OpenCgroup(path string) (*Cgroup, error) {
@@ -147,17 +145,18 @@ func removeTree(path string) {
 	_ = unix.Rmdir(path)
 }
 
-// removeEmpty removes the cgroups of killed supervisors; rmdir(2) refuses a cgroup in
-// which a process lives. Cgroups of living supervisors stay. A supervisor in another pid
-// namespace counts as dead here, and makes a new cgroup when it needs one.
-func removeEmpty(parent string) {
+// removeEmpty removes the cgroups that killed supervisors of this name have left;
+// rmdir(2) refuses a cgroup in which a process lives. Cgroups of living supervisors stay.
+// A supervisor in another pid namespace counts as dead here, and makes a new cgroup when
+// it needs one.
+func removeEmpty(parent, prefix string) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
 		parts := strings.Split(e.Name(), "-")
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), cgroupPrefix) || len(parts) < 4 {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) || len(parts) < 4 {
 			continue
 		}
 		pid, err := strconv.Atoi(parts[len(parts)-3])
