@@ -36,6 +36,14 @@ func TestDoPutsBack(t *testing.T) {
 			}
 			before := inodes(d)
 			for range 3 {
+				// A file that is open keeps its inode's number from being used again.
+				for _, path := range []string{d.lock("job"), d.run("job")} {
+					f, err := os.Open(path)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer f.Close()
+				}
 				if err := remove(d); err != nil {
 					t.Fatal(err)
 				}
