@@ -170,8 +170,9 @@ func (o *options) scheduled(ctx context.Context) []install.Line {
 }
 
 func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatus {
-	s := instanceStatus{Name: in.Name, State: stateDown, worker: in.Worker, guard: o.guard, Running: in.Alive() ||
-		len(in.Tree) > 0 && !in.Worker.Zero()}
+	supervised, works := in.Supervisor.Alive(), in.Worker.Alive()
+	s := instanceStatus{Name: in.Name, State: stateDown, worker: in.Worker, guard: o.guard,
+		Running: supervised || works || len(in.Tree) > 0}
 	for _, l := range lines {
 		if l.Name == in.Name && (!s.InCrontab || s.Schedule == "@reboot") {
 			s.InCrontab, s.Schedule, s.Command = true, l.Schedule, l.Command
@@ -194,27 +195,28 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 		s.Processes++
 	}
 	s.PID = in.Worker.PID
-	if in.Supervisor.Alive() && in.Supervisor != in.Worker {
+	if supervised && in.Supervisor != in.Worker {
 		s.Supervisor = in.Supervisor.PID
 	}
 	written := o.written(in.Name, &s)
 	// The journal's state counts only while the process that wrote it lives.
-	if !in.Alive() && !o.guard.IsOwnMemory() {
+	if !s.Running && !o.guard.IsOwnMemory() {
 		in = foreignInstance(in, written)
-		s.PID, s.worker, s.Running = in.Worker.PID, in.Worker, in.Alive()
+		supervised, works = in.Supervisor.Alive(), in.Worker.Alive()
+		s.PID, s.worker, s.Running = in.Worker.PID, in.Worker, supervised || works
 		s.Supervisor = in.Supervisor.PID
 	}
-	sup := journal.Process{PID: in.Supervisor.PID, Start: in.Supervisor.Start}
-	current := written.Boot == procscan.BootID() && written.Supervisor == sup && in.Supervisor.Alive()
+	current := written.Boot == procscan.BootID() && procscan.ID(written.Supervisor) == in.Supervisor && supervised
 	switch {
 	case current:
 		s.State, s.Restarts, s.Reloads, s.Status, s.Node, s.Fence = written.State, written.Restarts, written.Reloads,
 			written.Status, written.Node, written.Fence
 		s.Lost, s.since = written.Lost, written.Since
 		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
-		if w := written.Worker; w == nil || !(procscan.ID{PID: w.PID, Start: w.Start}).Alive() {
+		w := written.Worker
+		if w == nil || !(works && procscan.ID(*w) == in.Worker) && !procscan.ID(*w).Alive() {
 			switch {
-			case in.Worker.Alive(): // just started, and not yet in the journal
+			case works: // just started, and not yet in the journal
 				s.State = supervisor.StateStarting
 			case s.State == supervisor.StateRunning || s.State == supervisor.StateReady:
 				s.State = supervisor.StateStopping // just ended
@@ -223,11 +225,11 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 		} else {
 			s.PID = w.PID
 		}
-	case in.Worker.Alive() && !in.Supervisor.Alive():
+	case works && !supervised:
 		s.State = stateOrphaned
-	case in.Worker.Alive(): // --exec, or a block of a program of its own
+	case works: // --exec, or a block of a program of its own
 		s.State = supervisor.StateRunning
-	case in.Supervisor.Alive():
+	case supervised:
 		s.State = supervisor.StateStarting
 	case paused:
 		s.State = statePaused
@@ -242,7 +244,7 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 			}
 		}
 	}
-	if s.UpSince == nil && in.Worker.Alive() && s.State != supervisor.StateStopping {
+	if s.UpSince == nil && works && s.State != supervisor.StateStopping {
 		since, _ := procscan.Describe(in.Worker)
 		s.UpSince = stamp(since)
 	}

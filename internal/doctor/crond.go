@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"lifeline/install"
@@ -41,7 +42,7 @@ func RunningCronds() ([]Crond, error) {
 	found := map[int]procscan.Stat{}
 	for _, pid := range pids {
 		s, err := procscan.Lookup(pid)
-		if err != nil || s.Dead() || !belongsToRoot(pid) || !slices.Contains(cronNames, cronName(s)) || isJobs(s) ||
+		if err != nil || s.Dead() || !slices.Contains(cronNames, cronName(s)) || !belongsToRoot(pid) || isJobs(s) ||
 			inContainer(pid) {
 			continue
 		}
@@ -106,14 +107,15 @@ func cronie(list []Crond) bool {
 		func(d Crond) bool { return d.busybox || d.systemd })
 }
 
-// KnowsZones reports whether the cron daemon here knows CRON_TZ, as cronie does.
-func KnowsZones() bool {
+// KnowsZones reports whether the cron daemon here knows CRON_TZ, as cronie does. It looks
+// once: a crontab may have hundreds of such lines.
+var KnowsZones = sync.OnceValue(func() bool {
 	list, err := RunningCronds()
 	if err != nil || len(list) == 0 {
 		list = InstalledCronds()
 	}
 	return cronie(list)
-}
+})
 
 // cronName returns the name that s runs under; for `busybox crond` the second word.
 func cronName(s procscan.Stat) string {
