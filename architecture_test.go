@@ -4,13 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // TestArchitecturePage checks that every path that docs/ARCHITECTURE.md names
-// exists, and that every function of its walks is declared in the file that
-// stands beside it, and named once in its walk.
+// exists, that every function that it names is declared in the file beside it, and
+// that a walk names each function once.
 func TestArchitecturePage(t *testing.T) {
 	page, err := os.ReadFile("docs/ARCHITECTURE.md")
 	if err != nil {
@@ -28,9 +29,21 @@ func TestArchitecturePage(t *testing.T) {
 	if paths < 100 {
 		t.Errorf("only %d paths are found on the page", paths)
 	}
+	found := regexp.MustCompile("`([a-z_/-]+\\.go)`: ((?:`[A-Za-z]+`(?:, )?)+)")
+	for _, m := range found.FindAllStringSubmatch(string(page), -1) {
+		code, err := os.ReadFile(m[1])
+		if err != nil {
+			continue // told above
+		}
+		for _, function := range regexp.MustCompile("[A-Za-z]+").FindAllString(m[2], -1) {
+			if !regexp.MustCompile(`(?m)^func (\(\w+ \*?\w+\) )?` + function + `\(`).Match(code) {
+				t.Errorf("%s isn't declared in %s", function, m[1])
+			}
+		}
+	}
 	functions := 0
 	seen := map[string]bool{}
-	row := regexp.MustCompile("^\\| `([A-Za-z.]+)` \\| `([a-z_/]+\\.go)` \\|")
+	row := regexp.MustCompile("^\\| `([A-Za-z.]+)` \\| `([a-z_/-]+\\.go)` \\|")
 	for line := range strings.Lines(string(page)) {
 		if strings.HasPrefix(line, "## ") {
 			seen = map[string]bool{}
@@ -57,8 +70,48 @@ func TestArchitecturePage(t *testing.T) {
 			t.Errorf("%s isn't declared in %s", function, file)
 		}
 	}
-	if functions < 70 {
+	if functions < 110 {
 		t.Errorf("only %d functions are found in the walks", functions)
+	}
+}
+
+// TestRooms checks that docs/ARCHITECTURE.md gives each room the calls that the table
+// of TestImports gives it.
+func TestRooms(t *testing.T) {
+	page, err := os.ReadFile("docs/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Any room may call internal/crash, and tasks calls nearly every room.
+	unlisted := []string{"lifeline/internal/crash"}
+	row := regexp.MustCompile("(?m)^\\| `([a-z/-]+)` \\|[^|]*\\|([^|]*)\\|$")
+	rooms := map[string]bool{}
+	for _, m := range row.FindAllStringSubmatch(string(page), -1) {
+		path := "lifeline/" + m[1]
+		allowed, known := mayImport[path]
+		if !known || m[1] == "tasks" {
+			continue
+		}
+		rooms[path] = true
+		var said, want []string
+		for _, word := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(m[2], -1) {
+			said = append(said, "lifeline/"+word[1])
+		}
+		for _, path := range strings.Fields(allowed.imports) {
+			if within(path, "lifeline") && !slices.Contains(unlisted, path) {
+				want = append(want, path)
+			}
+		}
+		slices.Sort(said)
+		slices.Sort(want)
+		if !slices.Equal(said, want) {
+			t.Errorf("docs/ARCHITECTURE.md has %s call %q; imports_test.go has %q", m[1], said, want)
+		}
+	}
+	for path := range mayImport {
+		if !rooms[path] && within(path, "lifeline/internal") {
+			t.Errorf("docs/ARCHITECTURE.md has no row for the room %s", path)
+		}
 	}
 }
 
