@@ -109,7 +109,7 @@ fuzz:
 cover:
 	@sh proof/cover.sh
 
-# SIGKILL at each of lifeline's own steps, so many times.
+# SIGKILL at each of lifeline's own steps, LIFELINE_CRASHES times.
 crash:
 	LIFELINE_CRASHES=200 go test -v -tags $(TAGS) -timeout 3h -run TestCrash ./proof/crash
 

@@ -9,7 +9,7 @@ import (
 
 var scheduleWords = []string{"@reboot", "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 
-// A field is one of the five columns of crontab(5).
+// field is one of the five columns of crontab(5).
 type field struct {
 	name     string
 	min, max int

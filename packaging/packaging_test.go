@@ -193,10 +193,10 @@ if command -v fish >/dev/null; then HOME=/tmp fish -c 'complete -C "lifeline ter
 [ ! -e /usr/bin/lifeline-remote ] || lifeline-remote --help >/dev/null 2>&1 || [ $? -lt 126 ]
 
 mkdir -p /var/spool/cron/crontabs /etc/cron.d
-printf '* * * * * exec /usr/bin/lifeline web -- serve\n' >/var/spool/cron/crontabs/somebody
+printf '* * * * * exec /usr/bin/lifeline web -- serve\n' >/var/spool/cron/crontabs/alice
 dpkg -r lifeline >/tmp/removed 2>&1 || { cat /tmp/removed; exit 1; }
 sed -n 's/^lifeline: /warned: /p' /tmp/removed
-rm /var/spool/cron/crontabs/somebody
+rm /var/spool/cron/crontabs/alice
 ! command -v lifeline
 dpkg -P lifeline >/dev/null 2>&1 || true
 list >/tmp/after
@@ -284,7 +284,7 @@ func TestPackageComesAndGoes(t *testing.T) {
 		"root 644 /usr/share/fish/vendor_completions.d/lifeline.fish\n",
 		"commit " + head(t, r.src),
 		"runs: it runs\n",
-		"warned: /var/spool/cron/crontabs/somebody still starts it",
+		"warned: /var/spool/cron/crontabs/alice still starts it",
 		"left:\nlost:\n",
 	} {
 		if !strings.Contains(said, want) {

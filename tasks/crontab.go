@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,7 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// cronOptions are the options of install, uninstall, disable and enable.
+// cronOptions holds the options of install, uninstall, disable and enable.
 type cronOptions struct {
 	entry  install.Entry
 	dryRun bool
@@ -251,13 +252,7 @@ func (o *options) fromCrontab(ctx context.Context, name string, typed []word, ta
 	if o.crontab != "" {
 		argv = append(argv, "--crontab", o.crontab)
 	}
-	for _, k := range slices.Sorted(func(yield func(string) bool) {
-		for k := range line.Environment {
-			if !yield(k) {
-				return
-			}
-		}
-	}) {
+	for _, k := range slices.Sorted(maps.Keys(line.Environment)) {
 		argv = append(argv, "--env", k+"="+line.Environment[k])
 	}
 	if line.Dir != "" {

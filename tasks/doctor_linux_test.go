@@ -285,7 +285,7 @@ echo "told: the ping (0) didn't get through: ping.example: no such host" >${lock
 			want: "can't be made in /run: read-only file system"},
 		"no inode": {breaks: `mkdir -m 700 /run/lifeline; mount -t tmpfs -o nr_inodes=1,mode=700 none /run/lifeline`,
 			want: "has no inode left"},
-		"anybody above": {breaks: `mkdir open; chmod 777 open; export LIFELINE_DIR=$work/open/state; instead "LIFELINE_DIR=$LIFELINE_DIR" "$never $L web -- $work/serve"`,
+		"open above": {breaks: `mkdir open; chmod 777 open; export LIFELINE_DIR=$work/open/state; instead "LIFELINE_DIR=$LIFELINE_DIR" "$never $L web -- $work/serve"`,
 			want: "may be written by every user (mode 0777)"},
 		"another above": {breaks: `mkdir theirs; chown 65534 theirs; export LIFELINE_DIR=$work/theirs/state; instead "LIFELINE_DIR=$LIFELINE_DIR" "$never $L web -- $work/serve"`,
 			want: "belongs to uid 65534, who can put another"},

@@ -13,7 +13,6 @@ import (
 
 	"lifeline/procscan"
 	"lifeline/proof/await"
-
 	"lifeline/proof/need"
 )
 
@@ -42,10 +41,10 @@ func (w *world) adopts(id procscan.ID, tag string) *tick {
 
 // over kills the worker, and checks that its supervisor ends and that the next tick
 // starts a worker.
-func (w *world) over(id procscan.ID, keeper *tick) {
+func (w *world) over(id procscan.ID, supervisor *tick) {
 	w.t.Helper()
 	_ = unix.Kill(id.PID, unix.SIGKILL)
-	keeper.ends()
+	supervisor.ends()
 	w.tick(nil, "web", w.bad("next")...)
 	w.at("next")
 }
@@ -224,7 +223,7 @@ func TestLeaked(t *testing.T) {
 		_ = unix.Kill(id.PID, unix.SIGKILL)
 		await.That(t, "its end", func() bool { return !id.Alive() })
 		if !left.Alive() || exec.Command("flock", "-n", w.file("web", "run"), "true").Run() == nil {
-			t.Fatal("nobody holds the run file: this shows nothing")
+			t.Fatal("no process holds the run file: this shows nothing")
 		}
 		w.tick(nil, "web", w.bad("second")...)
 		w.at("second")

@@ -8,12 +8,11 @@ import (
 	"syscall"
 	"testing"
 
-	"lifeline/proof/await"
-	"lifeline/proof/need"
-
 	"lifeline/internal/guard"
 	"lifeline/internal/identity"
 	"lifeline/procscan"
+	"lifeline/proof/await"
+	"lifeline/proof/need"
 )
 
 // TestForgedMarker: every user can write root's marker into the environment of his

@@ -117,8 +117,8 @@ func TestHidepid(t *testing.T) {
 	id := w.at("first")
 	w.tick([]string{"-E", "75"}, "web", w.bad("second")...).silent(75)
 	first.kill()
-	keeper := w.adopts(id, "second")
-	keeper.kill()
+	supervisor := w.adopts(id, "second")
+	supervisor.kill()
 	if err := os.RemoveAll(w.dir); err != nil {
 		t.Fatal(err)
 	}
@@ -153,10 +153,10 @@ grep -v 'WARNING: reading executable name' first.err >first.said # the race dete
 lifeline "$state" -E 75 web -- touch "$work/second" >out 2>&1; [ $? = 75 ] && [ -z "$(grep -v WARNING out)" ] || { echo "a tick: $? $(cat out)"; exit 1; }
 kill -9 $sup; wait $sup 2>/dev/null # a zombie can't be told from a living one here
 for n in 1 2 3; do # it still has the run file
-	: >out; env -C "$(dirname "$LIFELINE")" ./lifeline --dir "$state" web -- touch "$work/second" >out 2>&1 & keeper=$!
+	: >out; env -C "$(dirname "$LIFELINE")" ./lifeline --dir "$state" web -- touch "$work/second" >out 2>&1 & adopter=$!
 	until_there "$work/second" 'watching over pid '"$(cat "$work/first")" out
 	[ ! -e "$work/second" ] || { echo "a second copy; $(cat out)"; exit 1; }
-	kill -9 $keeper; wait $keeper 2>/dev/null
+	kill -9 $adopter; wait $adopter 2>/dev/null
 done
 kill -9 $(cat "$work/first")
 n=0; until [ -e "$work/third" ]; do lifeline "$state" web -- touch "$work/third" >out 2>&1; sleep .1; n=$((n+1)); [ $n -lt 50 ] || { echo "none starts; $(cat out)"; exit 1; }; done

@@ -56,7 +56,7 @@ func TestLogSurvivesSupervisor(t *testing.T) {
 	grown()
 	logger := w.theLogger()
 	first.kill()
-	grown() // with nobody there
+	grown() // while the name has no supervisor
 	if !worker.Alive() || !logger.Alive() {
 		t.Fatalf("worker alive: %v, logger alive: %v", worker.Alive(), logger.Alive())
 	}
@@ -138,9 +138,9 @@ func TestLogSurvivesBoth(t *testing.T) {
 	first.kill()
 	await.That(t, "the logger is dead", func() bool { return !logger.Alive() })
 	w.touch("p.go")
-	said := w.printed("p") // it ends, although nobody reads
+	said := w.printed("p") // it ends, although no process reads
 	await.That(t, "the worker has ended", func() bool { return !worker.Alive() })
-	// A pipe that nobody has open is gone: somebody had to take over before.
+	// A pipe that no process has open is gone, so a logger took over before.
 	if text, _ := logged(log); int64(len(text)) >= said.Bytes {
 		t.Fatalf("who has written %d bytes?", len(text))
 	}
@@ -219,8 +219,8 @@ func TestLogFullDisk(t *testing.T) {
 	}
 }
 
-// A descendant that outlives the worker (--leftovers keep) holds nobody up, and
-// what it says is written down.
+// TestLogLeftovers checks that a descendant that outlives the worker (--leftovers keep)
+// delays neither tick nor cron, and that its output is in the log.
 func TestLogLeftovers(t *testing.T) {
 	w := newWorld(t)
 	log := w.path("log")

@@ -28,7 +28,7 @@ type checks struct {
 	*httptest.Server
 	mu   sync.Mutex
 	got  []string // path, run id, body
-	down int      // so many requests are refused first
+	down int      // how many requests are refused first
 }
 
 func newChecks(t *testing.T) *checks {
@@ -120,7 +120,7 @@ func TestPings(t *testing.T) {
 	_ = unix.Kill(p.Process.Pid, unix.SIGTERM)
 	p.ends()
 	c.wants(t, "start ", "log \nlifeline: lifeline was asked to end\n")
-	// Nobody there: the worker and its code don't suffer, and it is told.
+	// Without an endpoint the worker and its code stay as they are, and lifeline warns.
 	c.Close()
 	p = w.tick([]string{"--ping-url", c.url()}, "web", "sleep", "9092")
 	await.That(t, "started", func() bool { return exec.Command("pgrep", "-f", "^sleep 9092").Run() == nil })

@@ -11,12 +11,11 @@ import (
 	"strings"
 	"testing"
 
-	"lifeline/proof/await"
-	"lifeline/proof/need"
-
 	"golang.org/x/sys/unix"
 
 	"lifeline/procscan"
+	"lifeline/proof/await"
+	"lifeline/proof/need"
 )
 
 var nobody = []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}

@@ -14,12 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"lifeline/proof/await"
-	"lifeline/proof/need"
-
 	"golang.org/x/sys/unix"
 
 	"lifeline/procscan"
+	"lifeline/proof/await"
+	"lifeline/proof/need"
 )
 
 // worker is a command that behaves badly in the ways asked for, says where it

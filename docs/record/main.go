@@ -247,7 +247,7 @@ func (t *terminal) await(what string, ok func() (bool, error)) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("there never was %s", what)
+			return fmt.Errorf("%s didn't come within a minute", what)
 		}
 	}
 }

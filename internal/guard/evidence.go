@@ -22,8 +22,8 @@ func (c *census) readLocks() {
 	c.inodes = inodesIn(c.dir.path)
 }
 
-// strays are the locks on files that are not in the directory. They belong to
-// other programs, or to lifeline's files that were removed, moved, or hidden by
+// strays lists the locks on files that are not in the directory. The files belong
+// to other programs, or are lifeline's own that were removed, moved, or hidden by
 // a mount.
 func (c *census) strays() []procscan.Flock {
 	c.readLocks()
@@ -183,8 +183,8 @@ func (c *census) mayHide(name string) bool {
 }
 
 // inheritedLocks lists the locks on files outside the directory whose takers have
-// ended or have closed the file, each with the lock files that its taker holds: the
-// other locks of that process belong to their names.
+// ended or have closed the file. With each lock go the lock files that its taker
+// holds, because the other locks of that process belong to the names of those files.
 func (c *census) inheritedLocks() [][]string {
 	if c.sought {
 		return c.inherited

@@ -150,8 +150,8 @@ func (g Guard) attempt(ctx context.Context, d dir, name string) (*Hold, error) {
 	return hold, err
 }
 
-// openHold is step 4, after this process has locked the lock file. The run file
-// and its record say whether a worker still lives.
+// openHold walks through step 4, after this process has locked the lock file. The
+// run file and its record say whether a worker still lives.
 func (g Guard) openHold(ctx context.Context, d dir, name string, lock *flock.Flock) (*Hold, error) {
 	crash.Point("lock.checked")
 	if _, paused, err := pausedUntil(g.memory(d).file(name, pausedFile)); err != nil {

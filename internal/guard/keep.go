@@ -20,10 +20,10 @@ const (
 	keepFirst = 100 * time.Millisecond
 )
 
-// Keep is step 9. When a file of the name is gone from its path, Keep makes and
-// locks a new file, and writes the record again. The lock of a removed file
-// guards nothing, and a removed file can't be linked back. Keep ends when stop
-// is called.
+// Keep puts back removed files (step 9), until stop is called. When a file of the
+// name is gone from its path, Keep makes and locks a new file, and writes the
+// record again. The lock of a removed file guards nothing, and a removed file
+// can't be linked back.
 func (h *Hold) Keep() (stop func()) {
 	quit := make(chan struct{})
 	go func() {

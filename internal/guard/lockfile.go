@@ -20,10 +20,10 @@ var errBusy = errors.New("locked by another process")
 // and opens a FIFO without waiting for its other end.
 const lockFlags = os.O_CREATE | os.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK
 
-// lockPath is step 2: it takes the name's lock file, and waits for it only if
-// wait is set. The lock counts only if the path still names the locked file. A
-// file that was removed between open and lock guards nothing, so lockPath
-// starts over. lifeline itself leaves lock files in place.
+// lockPath takes the name's lock file (step 2), and waits for it only if wait is
+// set. The lock counts only if the path still names the locked file. A file that
+// was removed between open and lock guards nothing, so lockPath starts over.
+// lifeline itself leaves lock files in place.
 func lockPath(path string, wait bool) (*flock.Flock, error) {
 	return inPlace("lock file", path, func() (*flock.Flock, error) {
 		f := flock.New(path, flock.SetFlag(lockFlags), flock.SetPermissions(0o600))
@@ -47,7 +47,8 @@ func lockPath(path string, wait bool) (*flock.Flock, error) {
 	})
 }
 
-// inPlace opens a file of the name until path still names what was opened.
+// inPlace opens a file of the name, and opens it again when path no longer names
+// the opened file.
 func inPlace[F interface {
 	Stat() (fs.FileInfo, error)
 	Close() error

@@ -72,8 +72,8 @@ func MarkerOf(env map[string]string) (m Marker, ok bool) {
 	return m, ok && m.Name != "" && m.Space != "" && m.Generation != ""
 }
 
-// hash is FNV-1a, 64 bits. It needn't be cryptographic, because no attacker gains
-// by a collision.
+// hash returns the FNV-1a hash, 64 bits. It needn't be cryptographic, because no
+// attacker gains by a collision.
 func hash(texts ...string) uint64 {
 	h := uint64(14695981039346656037)
 	for _, text := range texts {

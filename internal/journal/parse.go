@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// parseRun reads one line of a history into r, a zero Run of the caller's: one made
-// here would be an allocation a line. parseWritten reads the lines that appendRun
-// writes: a page of 300 names has 600,000 of them, and encoding/json takes twenty
-// times as long. encoding/json reads every other line.
+// parseRun reads one line of a history into r, which is zero. The caller makes r,
+// because a Run made here would be an allocation for each line. parseWritten reads
+// the lines that appendRun writes, in a twentieth of encoding/json's time: a page of
+// 300 names has 600,000 lines. encoding/json reads all other lines.
 func parseRun(line []byte, r *Run) bool {
 	if !r.parseWritten(line) {
 		*r = Run{}
@@ -54,8 +54,8 @@ func (r *Run) parseWritten(line []byte) (ok bool) {
 	}
 }
 
-// cutText takes a string in quotes from the front of text. A string with an escape
-// is cut too early, which isPlain tells.
+// cutText takes a string in quotes from the front of text. It cuts a string with an
+// escape too early, and isPlain then refuses the string.
 func cutText(text []byte) (inner, rest []byte, ok bool) {
 	if len(text) == 0 || text[0] != '"' {
 		return nil, nil, false
@@ -67,7 +67,7 @@ func cutText(text []byte) (inner, rest []byte, ok bool) {
 	return text[1:end], text[end+1:], true
 }
 
-// isPlain reports printable ASCII without escapes.
+// isPlain reports whether text is printable ASCII without escapes.
 func isPlain(text []byte) bool {
 	for _, c := range text {
 		if c == '\\' || c < ' ' || c > '~' {
@@ -118,12 +118,12 @@ func (r *Run) setText(key string, value []byte) bool {
 // intern avoids a copy of the words that most lines have.
 func intern(value []byte) string {
 	switch string(value) {
-	case "ok":
-		return "ok"
-	case "failed":
-		return "failed"
-	case "stopped":
-		return "stopped"
+	case OK:
+		return OK
+	case Failed:
+		return Failed
+	case Stopped:
+		return Stopped
 	}
 	return string(value)
 }

@@ -102,11 +102,11 @@ func (w *Writer) Run(r Run) {
 	t.Runs++
 	t.Skipped += r.Skipped
 	switch r.Outcome {
-	case "ok":
+	case OK:
 		t.OK++
 		end := r.End
 		w.s.LastSuccess = &end
-	case "stopped":
+	case Stopped:
 		t.Stopped++
 	default:
 		t.Failed++

@@ -3,7 +3,6 @@ package logger
 import (
 	"errors"
 	"fmt"
-	"lifeline/internal/journal"
 	"os"
 	"os/exec"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lifeline/internal/journal"
 )
 
 // hooks runs the hooks one after the other, so that the hook of a failure never overtakes

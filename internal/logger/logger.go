@@ -217,7 +217,7 @@ func (c *logger) tell() {
 	}
 }
 
-// answer sends a within a second, because a supervisor reads all the time.
+// answer sends a, for up to a second: a supervisor that reads takes it at once.
 func (c *logger) answer(p *peer, a answer) {
 	_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_ = p.send(a)

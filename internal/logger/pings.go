@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"lifeline/internal/journal"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"lifeline/internal/journal"
 )
 
 // pings has lifeline-remote send the pings one after the other, because an end that

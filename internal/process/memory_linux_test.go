@@ -10,7 +10,7 @@ import (
 func TestLimitMemory(t *testing.T) {
 	c := &Cgroup{path: filepath.Join(t.TempDir(), "group")}
 	if err := c.LimitMemory(1 << 20); err == nil {
-		t.Error("a limit in a cgroup that isn't there")
+		t.Error("LimitMemory finds no fault with a cgroup that isn't there")
 	}
 	if n := c.OOMKills(); n != 0 {
 		t.Errorf("%d kills in it", n)

@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"lifeline/proof/need"
-
 	"golang.org/x/sys/unix"
 
 	"lifeline/procscan"
+	"lifeline/proof/need"
 )
 
 // grow is the program of a process in a random tree. It forks children that leave its
@@ -129,7 +128,7 @@ func trees(args []string) {
 		}
 		t.Not = ours
 		if w.alone() || Alone(ours) {
-			wrong("seed %d: the witness sees nobody from the start", seed)
+			wrong("seed %d: the witness sees no process from the start", seed)
 		}
 		born := 1
 		if seed%2 == 0 { // the others are ended while they grow
@@ -151,7 +150,7 @@ func trees(args []string) {
 			wrong("seed %d: %v", seed, err)
 		}
 		if !w.alone() {
-			wrong("seed %d: somebody lives on; members now: %v", seed, t.Members())
+			wrong("seed %d: a process lives on; members now: %v", seed, t.Members())
 		}
 		if left := t.Members(); len(left) > 0 {
 			wrong("seed %d: %v are left", seed, left)
@@ -256,7 +255,7 @@ func flood(args []string) {
 		wrong("%s: %v after %s", args[0], err, took)
 	}
 	if !w.alone() {
-		wrong("%s: somebody lives on", args[0])
+		wrong("%s: a process lives on", args[0])
 	}
 	cancel()
 	<-reaping

@@ -14,8 +14,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// The clients below are the unchanged ones of real workers. As for a supervisor, every
-// descendant of this test is a member.
+// The clients below are those of real workers, unchanged. Every descendant of this test
+// is a member, as every descendant of a supervisor is.
 
 // said returns a summary of the messages, in order.
 func said(all []Message) string {

@@ -2,8 +2,8 @@ package supervisor
 
 import "lifeline/internal/process"
 
-// groups keeps the supervisor's unused cgroups. Each worker that lives has one, and a
-// later worker uses it again.
+// groups keeps the supervisor's unused cgroups. Each living worker has a cgroup of its
+// own, which a later worker uses again.
 type groups struct {
 	free []*process.Cgroup
 	none bool // no cgroup can be made
@@ -12,7 +12,7 @@ type groups struct {
 func newCgroup(prefix string) *process.Cgroup {
 	c, err := process.NewCgroup(prefix)
 	if err != nil {
-		return nil // the tree has other ways to be found
+		return nil // the tree is found in other ways
 	}
 	return c
 }

@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"lifeline/internal/journal"
 	"net"
 	"os"
 	"strings"
 	"time"
+
+	"lifeline/internal/journal"
 )
 
 // control is the socket for commands to the supervisor, in the state directory, which

@@ -9,10 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/internal/crash"
 	"lifeline/internal/journal"
 	"lifeline/internal/sdnotify"
-
-	"lifeline/internal/crash"
 )
 
 // loop is the supervisor. Everything in it belongs to the goroutine of run.

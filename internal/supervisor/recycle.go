@@ -2,8 +2,9 @@ package supervisor
 
 import (
 	"fmt"
-	"lifeline/internal/journal"
 	"time"
+
+	"lifeline/internal/journal"
 )
 
 // Recycle says when a healthy worker is replaced: at an age or at a time of day. The

@@ -41,7 +41,7 @@ func TestNotifyErrors(t *testing.T) {
 	if err := Ready(); err != nil {
 		t.Errorf("without NOTIFY_SOCKET: %v", err)
 	}
-	t.Setenv("NOTIFY_SOCKET", t.TempDir()+"/nobody")
+	t.Setenv("NOTIFY_SOCKET", t.TempDir()+"/gone")
 	if err := Ready(); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no receiver there: %v", err)
 	}

@@ -70,12 +70,12 @@ var lapses = []lapse{
 		},
 	},
 	{
-		name: "as ever, a node's clock ten years ahead", off: 87600 * time.Hour,
+		name: "nothing lost, a node's clock ten years ahead", off: 87600 * time.Hour,
 		do: func(*arena, int) error { return nil },
 	},
 }
 
-// backAll makes the engines lose state, in each way.
+// backAll makes the engines lose what they knew, in each way.
 func backAll(s settings, f flags) error {
 	fmt.Printf("seed %d, %d rounds, TTL %s\n\n| guard | the engine | rounds | starts | overlaps | longest overlap | "+
 		"fences that fell | ticks | doubled | lost | without an instance after it: median | longest | leftovers |\n"+
@@ -136,14 +136,14 @@ func (r *lapsed) bad() string {
 		bad = append(bad, "run twice: "+label)
 	}
 	if len(r.ticked.skipped) > r.ticked.excused {
-		bad = append(bad, fmt.Sprintf("never run, and told of %d of them: %v", r.ticked.excused, r.ticked.skipped))
+		bad = append(bad, fmt.Sprintf("never run, and lifeline reported %d of them: %v", r.ticked.excused, r.ticked.skipped))
 	}
 	bad = append(bad, r.leftovers...)
 	return strings.Join(bad, "\n")
 }
 
-// back makes a lapse in each round. In most rounds the name goes to another node in
-// the time that the engine then forgets. With ticks each second has a scheduled run.
+// back makes a lapse in each round. In most rounds another node takes the name in the
+// time that the engine then forgets. With ticks, each second has a scheduled run.
 func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, error) {
 	s.change = l.change
 	if s.nodes == 0 {
@@ -182,7 +182,7 @@ func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, er
 			return nil, fmt.Errorf("before round %d: %w; %s", n, err, d.state())
 		}
 		if !ticks && !d.awaitQuiet(time.Minute) {
-			return nil, fmt.Errorf("before round %d none runs: %s", n, d.state())
+			return nil, fmt.Errorf("before round %d no instance runs: %s", n, d.state())
 		}
 		if l.before != nil {
 			if err := l.before(a); err != nil {

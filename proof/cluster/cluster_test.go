@@ -11,9 +11,8 @@ import (
 	"time"
 
 	"lifeline/proof/build"
-	"lifeline/proof/need"
-
 	"lifeline/proof/engine"
+	"lifeline/proof/need"
 )
 
 var made settings

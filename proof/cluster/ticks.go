@@ -103,7 +103,7 @@ func (r *ticked) bad(d drill) string {
 	} else {
 		add("doubled", r.doubled)
 		if len(r.skipped) > r.excused {
-			add(fmt.Sprintf("skipped, and for %d only a claimant was killed", r.excused), r.skipped)
+			add(fmt.Sprintf("skipped, and only %d of them had a killed claimant", r.excused), r.skipped)
 		}
 	}
 	for _, o := range r.Overlaps {

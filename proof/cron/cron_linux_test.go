@@ -16,9 +16,8 @@ import (
 	"syscall"
 	"testing"
 
-	"lifeline/proof/need"
-
 	"lifeline/proof/build"
+	"lifeline/proof/need"
 	"lifeline/proof/pid"
 )
 

@@ -23,7 +23,7 @@ const unprivileged = "setpriv --reuid 65534 --regid 65534 --clear-groups env HOM
 // watchdog, reload) where system calls are missing or refused, and in narrow
 // containers.
 func TestKernels(t *testing.T) {
-	dir, err := os.MkdirTemp("", "kernels") // the user nobody can't enter t.TempDir
+	dir, err := os.MkdirTemp("", "kernels") // uid 65534 can't enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Plot draws the rows of BENCHMARKS.md that grow with the number of processes.
-// It makes one SVG for each kind of table that stands there for several
-// numbers. It is a module of its own, so that nothing of the library reaches
-// lifeline's.
+// It makes one SVG for each kind of table that the page has for several numbers
+// of processes. Plot is a module of its own, because lifeline's module doesn't
+// require its library.
 //
 //	cd proof/plot && go run . ../../BENCHMARKS.md ../../docs
 package main
@@ -65,8 +65,8 @@ func slug(title string) string {
 
 var heading = regexp.MustCompile(`^### (.*), (\d+) processes$`)
 
-// parse reads every table whose heading ends in a number of processes. A row's
-// name is its first column, its figure the second.
+// parse reads every table whose heading ends in a number of processes. The first
+// column of a row is its name, the second its figure.
 func parse(text string) map[string][]series {
 	charts := map[string][]series{}
 	title, n := "", 0.0
@@ -110,7 +110,7 @@ func parse(text string) map[string][]series {
 	return charts
 }
 
-// draw uses a logarithmic scale for both: what is flat doesn't grow.
+// draw makes both scales logarithmic, so that a flat line is a cost that doesn't grow.
 func draw(title string, rows []series, path string) error {
 	p := plot.New()
 	p.Title.Text = title

@@ -12,9 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeline/internal/sdnotify"
-	"lifeline/proof/pid"
-
 	"lifeline/proof/need"
+	"lifeline/proof/pid"
 )
 
 // above plays the supervisor of lifeline, in systemd's place.

@@ -78,7 +78,7 @@ func zombies(process int) (n int, err error) {
 	return n, nil
 }
 
-// respawns lets workers end at once, and measures their supervisor after the numbers
+// respawns lets workers end at once, and measures their supervisor after each number
 // of respawns in at.
 func (b *bench) respawns(at []int, options ...string) (sizes []size, err error) {
 	dir, times, err := b.room()
@@ -129,8 +129,8 @@ func (b *bench) growth(o *options) error {
 	fmt.Printf("\n### Respawns in a row\n\n%d in %s.\n\n| respawns | descriptors | threads | zombies | RSS | PSS | "+
 		"of it anonymous | how |\n|--:|--:|--:|--:|--:|--:|--:|---|\n", o.respawns, time.Since(began).Round(time.Second))
 	for i, s := range sizes {
-		fmt.Printf("| %d | %d | %d | %d | %s | %s | %s | /proc of the lifeline that has just respawned its worker so "+
-			"often, when it has come to rest |\n",
+		fmt.Printf("| %d | %d | %d | %d | %s | %s | %s | /proc of a lifeline at rest, after that "+
+			"number of respawns |\n",
 			at[i], s.fds, s.threads, s.zombies, mb(s.rss), mb(s.pss), mb(s.anon))
 	}
 	return nil

@@ -9,9 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lifeline/proof/pid"
-
 	"lifeline/proof/need"
+	"lifeline/proof/pid"
 )
 
 // watched returns the options for the workers of these tests.

@@ -108,8 +108,8 @@ func TestRotationKeepsLines(t *testing.T) {
 	}
 }
 
-// TestRotationOfALinksTarget rotates a log behind a link, which was rotated by moving the
-// link.
+// TestRotationOfALinksTarget checks that a log behind a link is rotated where the link
+// leads. Before, the link itself was moved.
 func TestRotationOfALinksTarget(t *testing.T) {
 	dir, disk := t.TempDir(), t.TempDir()
 	path, real := filepath.Join(dir, "log"), filepath.Join(disk, "web.log")
@@ -324,8 +324,8 @@ func TestTail(t *testing.T) {
 		if got := tail.Take(); !bytes.Equal(got, all[len(all)-TailMax:]) {
 			t.Errorf("pieces of %d: wrong end", piece)
 		}
-		tail.Write([]byte("anew"))
-		if got := tail.Take(); string(got) != "anew" {
+		tail.Write([]byte("again"))
+		if got := tail.Take(); string(got) != "again" {
 			t.Errorf("%q", got)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
-
 	"lifeline/proof/need"
 )
 

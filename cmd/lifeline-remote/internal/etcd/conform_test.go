@@ -8,7 +8,6 @@ import (
 	"lifeline/cmd/lifeline-remote/internal/etcd"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
-
 	"lifeline/proof/need"
 )
 

@@ -12,7 +12,6 @@ import (
 
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
-
 	"lifeline/proof/await"
 	"lifeline/proof/need"
 )

@@ -11,7 +11,7 @@
 //	fence          the offset: it rises when an etcd has gone back (restored)
 //	options        what all nodes agree on
 //	wish           the node that is to have the name
-//	mark           how far the ticks have been run
+//	mark           how far the scheduled runs have come
 //
 // The key /lifeline/drain/NODE keeps a node from taking a lease. Keys below
 // /lifeline/run/NAME/ are the latest scheduled runs. A key /lifeline/status/NAME/NODE
@@ -110,7 +110,7 @@ type who struct {
 
 func (e *Etcd) key(parts ...string) string { return names + e.name + "/" + strings.Join(parts, "/") }
 
-// Changes rings when a key of the name has changed.
+// Changes returns a channel that rings when a key of the name has changed.
 func (e *Etcd) Changes() <-chan struct{} { return e.changes }
 
 // Close ends the connection, not the session.
@@ -125,13 +125,13 @@ func (e *Etcd) Close() {
 	e.next = nil
 }
 
-// watch rings until ctx ends. The client reconnects its watch by itself. When etcd cancels
-// the watch, watch begins another.
+// watch rings at each change of the name's keys, until ctx ends. The client reconnects its
+// watch by itself. When etcd cancels the watch, watch begins another.
 func (e *Etcd) watch(ctx context.Context) {
 	defer e.over.Done()
 	for ctx.Err() == nil {
 		// The first response says that the watch has begun. Changes before it may
-		// have been missed, so it rings, too.
+		// have been missed, so this response rings, too.
 		for r := range e.latest().Watch(clientv3.WithRequireLeader(ctx), e.of()+e.key(), clientv3.WithPrefix(),
 			clientv3.WithCreatedNotify()) {
 			if r.Err() != nil {

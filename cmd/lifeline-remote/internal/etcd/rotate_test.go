@@ -25,7 +25,6 @@ import (
 	"lifeline/cmd/lifeline-remote/internal/etcd"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
-
 	proof "lifeline/proof/engine"
 	"lifeline/proof/need"
 )

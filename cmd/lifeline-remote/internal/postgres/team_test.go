@@ -12,7 +12,6 @@ import (
 	"lifeline/cmd/lifeline-remote/internal/postgres"
 	"lifeline/internal/cluster/engine"
 	"lifeline/internal/cluster/enginetest"
-
 	"lifeline/proof/need"
 )
 
