@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestArchitecturePage checks that every path that docs/ARCHITECTURE.md names
-// exists, that every function that it names is declared in the file beside it, and
-// that a walk names each function once.
+// TestArchitecturePage checks that every path on docs/ARCHITECTURE.md exists, and
+// that every function there is declared in the file beside it. A walk names each
+// function once.
 func TestArchitecturePage(t *testing.T) {
 	page, err := os.ReadFile("docs/ARCHITECTURE.md")
 	if err != nil {

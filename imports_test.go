@@ -58,7 +58,8 @@ var mayImport = map[string]rule{
 		"starting and ending processes knows no names"},
 	"lifeline/internal/process/launch": {"", "its init becomes the command, so it stays light"},
 	"lifeline/internal/supervisor": {"lifeline/internal/guard lifeline/internal/journal lifeline/internal/probe " +
-		"lifeline/internal/process lifeline/internal/crash lifeline/internal/sdnotify lifeline/procscan", "the loop starts workers under the hold of the guard; it takes no lock"},
+		"lifeline/internal/process lifeline/internal/crash lifeline/internal/sdnotify lifeline/procscan",
+		"the loop starts workers under the hold of the guard; it takes no lock"},
 	"lifeline/internal/logger": {"lifeline/internal/journal lifeline/internal/process " +
 		"lifeline/internal/logger/output lifeline/procscan", "the log process outlives lifeline and knows no guard"},
 	"lifeline/internal/logger/output": {"", "files and rotation alone"},
@@ -74,7 +75,8 @@ var mayImport = map[string]rule{
 	"lifeline/cmd/lifeline-remote/internal/node": {"lifeline/internal/cluster lifeline/internal/cluster/address " +
 		"lifeline/internal/cluster/engine lifeline/cmd/lifeline-remote/internal/etcd " +
 		"lifeline/cmd/lifeline-remote/internal/postgres lifeline/internal/healthcheck lifeline/internal/journal " +
-		"lifeline/internal/process lifeline/internal/release lifeline/procscan github.com/adhocore/gronx", "the second program: everything that speaks to a network"},
+		"lifeline/internal/process lifeline/internal/release lifeline/procscan github.com/adhocore/gronx",
+		"the second program: everything that speaks to a network"},
 	"lifeline/internal/cluster/engine": {"", "what an engine has to do"},
 	"lifeline/cmd/lifeline-remote/internal/etcd": {"lifeline/internal/cluster/address " +
 		"lifeline/internal/cluster/engine go.etcd.io/etcd/api/v3/etcdserverpb go.etcd.io/etcd/api/v3/mvccpb " +

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestSecurityPage: every test that SECURITY.md names is there.
+// TestSecurityPage checks that every test that SECURITY.md names is there.
 func TestSecurityPage(t *testing.T) {
 	page, err := os.ReadFile("SECURITY.md")
 	if err != nil {

@@ -84,7 +84,8 @@ func (d CronD) Read(name string) (string, error) {
 	return string(text), nil
 }
 
-// AddSystem is Add for the text of a file in /etc/cron.d. e.User must be set.
+// AddSystem does what Add does, for the text of a file in /etc/cron.d. e.User must be
+// set.
 func AddSystem(text string, e Entry) (string, error) {
 	if e.User == "" {
 		return "", fmt.Errorf("cannot write a system crontab for %q: each line there names a user, and none is given",
@@ -96,8 +97,8 @@ func AddSystem(text string, e Entry) (string, error) {
 	return Add(text, e)
 }
 
-// RemoveSystem is Remove for the text of a file in /etc/cron.d. rest is "" when no
-// other line in it runs anything.
+// RemoveSystem does what Remove does, for the text of a file in /etc/cron.d. rest is ""
+// when no other line in it runs anything.
 func RemoveSystem(text, name string) (rest string, found bool, err error) {
 	rest, found, err = Remove(text, name)
 	if found && idle(rest) {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Enable restores byte for byte what Disable has commented out.
+// TestDisableAndEnable checks that Enable restores byte for byte what Disable has
+// commented out.
 func TestDisableAndEnable(t *testing.T) {
 	web := Entry{Name: "web", Binary: "/bin/lifeline", Command: []string{"/srv/web"}, Reboot: true}
 	foreign := "# lifeline is great -- really\nA=b\n0 3 * * * lifeline app -- /srv/app\n"
@@ -66,7 +67,8 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// The cases were put before Debian's cron 3.0pl1-162, each beside a good line.
+// TestCheckFile has the cases that were put before Debian's cron 3.0pl1-162, each
+// beside a good line.
 func TestCheckFile(t *testing.T) {
 	users := func(name string) bool { return name == "root" }
 	const good = "* * * * * root true\n"
@@ -99,7 +101,8 @@ func TestCheckFile(t *testing.T) {
 	}
 }
 
-// Entries reads lines in which other tools wrap lifeline.
+// TestEntriesOfOtherTools checks that Entries reads lines in which other tools wrap
+// lifeline.
 func TestEntriesOfOtherTools(t *testing.T) {
 	for command, want := range map[string]Line{
 		`/bin/bash -l -c 'cd /srv/app && lifeline web -- bin/serve'`: {Dir: "/srv/app",

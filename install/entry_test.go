@@ -164,8 +164,8 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// After blocks are added and removed in any order, the crontab is byte for byte what it
-// was.
+// TestBlocksGoInAnyOrder checks that the crontab is byte for byte what it was, after
+// blocks are added and removed in any order.
 func TestBlocksGoInAnyOrder(t *testing.T) {
 	orders := [][]string{{"a", "b", "c"}, {"a", "c", "b"}, {"b", "a", "c"}, {"b", "c", "a"},
 		{"c", "a", "b"}, {"c", "b", "a"}}
@@ -194,7 +194,8 @@ func TestBlocksGoInAnyOrder(t *testing.T) {
 	}
 }
 
-// A handwritten line behind a block keeps the newline above the block.
+// TestANewlineThatIsNeededStays checks that a handwritten line behind a block keeps the
+// newline above the block.
 func TestANewlineThatIsNeededStays(t *testing.T) {
 	block := func(name string) string { return strings.ReplaceAll(webBlock, "web", name) }
 	joined := func(name string) string {

@@ -116,8 +116,8 @@ func importSupervisord(text string) []Imported {
 					i.Missing = append(i.Missing,
 						"autostart=false: cron starts it; lifeline disable "+i.Name+" keeps it down")
 				}
-			case "startsecs", "startretries", "priority", "redirect_stderr", "process_name", "stopasgroup", "killasgroup",
-				"stderr_logfile_maxbytes", "stderr_logfile_backups":
+			case "startsecs", "startretries", "priority", "redirect_stderr", "process_name", "stopasgroup",
+				"killasgroup", "stderr_logfile_maxbytes", "stderr_logfile_backups":
 			default:
 				i.Missing = append(i.Missing, key)
 			}

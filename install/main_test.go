@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// web is the entry that most tests begin with.
+// web returns the entry that most tests begin with.
 func web() Entry {
 	return Entry{Name: "web", Binary: "/usr/bin/lifeline", Command: []string{"/srv/serve"}, Reboot: true}
 }

@@ -152,7 +152,7 @@ func TestEntriesKnowsWhereALineStands(t *testing.T) {
 	}
 }
 
-// Old blocks have lines without exec.
+// TestAnOlderBlock checks that Find reads old blocks, whose lines have no exec.
 func TestAnOlderBlock(t *testing.T) {
 	for _, older := range []string{webBlock, strings.ReplaceAll(webBlock, "exec ", "")} {
 		older = strings.ReplaceAll(older, "/usr/bin/lifeline", "/opt/ll-1.2 --respawn")

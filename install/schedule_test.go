@@ -68,7 +68,8 @@ func TestBadSchedules(t *testing.T) {
 	}
 }
 
-// Busybox runs a 7 on every day of the week.
+// TestSundayIsZero checks that Sunday is written as 0, because busybox runs a 7 on
+// every day of the week.
 func TestSundayIsZero(t *testing.T) {
 	for from, to := range map[string]string{
 		"7": "0", "5-7": "5-6,0", "0-7": "0-6", "1-7/2": "1,3,5,0", "7,1": "0,1", "*/7": "*/7", "*": "*", "fri-7": "5-6,0",

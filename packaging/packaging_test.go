@@ -123,8 +123,8 @@ func head(t *testing.T, clone string) string {
 	return strings.TrimSpace(run(t, nil, "git", "-C", clone, "rev-parse", "HEAD"))
 }
 
-// A second build in another directory, with another cache, home, umask, time zone and
-// language, gives the same bytes.
+// TestSameCommitSameBytes checks that a second build in another directory, with another
+// cache, home, umask, time zone and language, gives the same bytes.
 func TestSameCommitSameBytes(t *testing.T) {
 	r := released(t)
 	dir := t.TempDir()

@@ -19,7 +19,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// The test program also plays an old supervisor, whose files record.sh has kept.
+// init adds the role of an old supervisor, whose files record.sh has kept.
 func init() {
 	roles["as-supervisor"] = func(args []string) error { return play(args[0], args[1]) }
 }

@@ -25,7 +25,10 @@ var helpers = map[string]func(args []string){
 	// leaderless goes on after its first thread has ended.
 	"leaderless": func([]string) {
 		go func() {
-			await.Within(await.Limit, func() bool { s, err := Lookup(os.Getpid()); return err == nil && s.State == 'Z' })
+			await.Within(await.Limit, func() bool {
+				s, err := Lookup(os.Getpid())
+				return err == nil && s.State == 'Z'
+			})
 			ready()
 			os.Exit(0)
 		}()

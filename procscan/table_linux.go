@@ -81,9 +81,9 @@ func Read(prefix string) (*Table, error) {
 // its pass.
 const newbornRounds = 1
 
-// ReadAll is Read for a caller that must see every process that existed at the
-// call, and their children. It also reads the processes that were born during the
-// pass. sure is false where new processes kept coming.
+// ReadAll reads as Read does, and also the processes that were born during the pass.
+// The caller must see every process that existed at the call, and their children. sure
+// is false where new processes kept coming.
 func ReadAll(prefix string) (t *Table, sure bool, err error) {
 	last, known := lastPID()
 	if t, err = Read(prefix); err != nil {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Root had to ask as each user, and to know which of them there are.
+// TestStatusOfAllUsers checks that root sees every user's names at once. Before, root
+// had to ask as each user, and to know which users there are.
 func TestStatusOfAllUsers(t *testing.T) {
 	said := inWard(t, `
 cp "$L" bin/lifeline # where the others reach it

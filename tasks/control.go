@@ -63,8 +63,8 @@ func (o *options) holder(name string, enough func(guard.Holder) bool) (h guard.H
 	}
 }
 
-// ask is order with errors that tell the operator what to do. It waits up to
-// firstMoments for a supervisor that has just started.
+// ask orders as order does, with errors that tell the operator what to do. It waits
+// up to firstMoments for a supervisor that has just started.
 func (o *options) ask(ctx context.Context, name, verb string) (string, error) {
 	h, running, err := o.holder(name, func(h guard.Holder) bool { return h.Supervisor.Alive() || h.Worker.Alive() })
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"lifeline/proof/need"
 )
 
-// ward is a machine on which all is well, to be broken: a cron daemon, a
-// crontab that starts web every New Year's morning, and the state directory,
-// all in namespaces of their own.
+// ward makes a machine on which all is well, to be broken, in namespaces of its own.
+// It has a cron daemon, a crontab that starts web every New Year's morning, and a
+// state directory.
 const ward = `
 mount -t tmpfs -o mode=755 none /run
 mount -t tmpfs none /var/spool/cron
@@ -87,7 +87,7 @@ func inWard(t *testing.T, breaks, options string) string {
 	return strings.ReplaceAll(string(text), work, "WORK")
 }
 
-// Where nothing is broken, doctor finds nothing.
+// TestDoctorFindsNothing checks that doctor finds nothing where nothing is broken.
 func TestDoctorFindsNothing(t *testing.T) {
 	for name, tt := range map[string]struct{ breaks, options, want string }{
 		"never started": {"", "", "state: has never been started here"},
@@ -126,8 +126,8 @@ func TestDoctorFindsNothing(t *testing.T) {
 	}
 }
 
-// Each promise, by breaking that very thing: it is found, the advice is there,
-// and nothing else is said to be wrong.
+// TestDoctorFinds breaks each thing that doctor promises to find. doctor finds it,
+// gives the advice, and says of nothing else that it is wrong.
 func TestDoctorFinds(t *testing.T) {
 	for name, tt := range map[string]struct {
 		breaks  string
@@ -366,8 +366,8 @@ echo "told: the ping (0) didn't get through: ping.example: no such host" >${lock
 	}
 }
 
-// What --simulate takes for cron's environment is the one that cron gives:
-// a real cron tells.
+// TestSimulateIsCron compares cron's environment, as --simulate knows it, with what a
+// real cron gives.
 func TestSimulateIsCron(t *testing.T) {
 	said := inWard(t, `
 kill $cron; wait $cron || :
@@ -396,8 +396,9 @@ echo "--- real:"; cat real
 	}
 }
 
-// install, where the only cron daemon is one of busybox's that dies of an @, or
-// bcron, which knows no @ word and never started what --schedule @daily installed.
+// TestInstallKnowsLesserCrons checks install where the only cron daemon is a lesser
+// one. One of busybox's dies of an @. bcron knows no @ word, and never started what
+// --schedule @daily installed.
 func TestInstallKnowsLesserCrons(t *testing.T) {
 	for name, tt := range map[string]struct{ breaks, want string }{
 		"@reboot is left out": {`lesser; lifeline uninstall web; lifeline install web -- ./serve; crontab -l | grep -c @`,
@@ -432,7 +433,8 @@ func TestInstallKnowsLesserCrons(t *testing.T) {
 	}
 }
 
-// A user that isn't there would make cron ignore the whole file.
+// TestInstallKnowsUsers checks that install refuses a user that isn't there, who would
+// make cron ignore the whole file.
 func TestInstallKnowsUsers(t *testing.T) {
 	out := inWard(t, `set +e; lifeline install --cron-d --user nosuchuser web -- ./serve; echo "code $?"; ls /etc/cron.d; exit`,
 		"")
@@ -442,8 +444,9 @@ func TestInstallKnowsUsers(t *testing.T) {
 	}
 }
 
-// What is to be remembered of root's names survives a reboot: a fresh /run, and
-// another boot id. Others read it where the administrator lets them.
+// TestMemorySurvivesAReboot checks that journals and pauses of root's names survive a
+// reboot: a fresh /run, and another boot id. Others read them where the administrator
+// lets them.
 func TestMemorySurvivesAReboot(t *testing.T) {
 	out := inWard(t, `set +e
 starts ./serve
@@ -471,7 +474,7 @@ exit`, "")
 	}
 }
 
-// Without a name, all that are known are looked at.
+// TestDoctorLooksAtAll checks that doctor without a name looks at all that are known.
 func TestDoctorLooksAtAll(t *testing.T) {
 	out := inWard(t, `set +e; lifeline install --schedule "$never" --no-reboot app -- ./gone >/dev/null 2>&1; lifeline other -- true; lifeline doctor; echo "code $?"; exit`,
 		"")
@@ -499,7 +502,8 @@ func TestDoctorLooksAtAll(t *testing.T) {
 	}
 }
 
-// An ordinary user sees less of the machine, and is told the same.
+// TestDoctorForAUser checks that an ordinary user, who sees less of the machine, is
+// told the same.
 func TestDoctorForAUser(t *testing.T) {
 	const as = `set +e; mkdir own; cp $L own/lifeline; chmod 755 own/lifeline
 user() { setpriv --reuid=daemon --regid=daemon --init-groups env LIFELINE_DIR= HOME=/ "$@"; }

@@ -14,9 +14,9 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestDoors checks that one remaining piece of evidence is enough after the
-// supervisor was killed: the marker, or an open description of the run file, also
-// of a removed or moved run file.
+// TestDoors checks that one remaining piece of evidence is enough after the supervisor
+// was killed. It is the marker, or an open description of the run file, even of a
+// removed or moved one.
 func TestDoors(t *testing.T) {
 	few := func(n string) []string { return []string{"bash", "-c", "ulimit -n " + n + `; exec "$0" "$@"`} }
 	wiped := func(w *world) error { return os.RemoveAll(w.dir) }
@@ -63,9 +63,9 @@ func TestDoors(t *testing.T) {
 	}
 }
 
-// TestStoppedSupervisor: a worker wipes its environment and closes the run file, so
-// only its supervisor shows the instance. A tick must find the supervisor while it
-// is stopped and its files are gone.
+// TestStoppedSupervisor checks that a tick finds a supervisor that is stopped and whose
+// files are gone. Its worker wipes its environment and closes the run file, so only the
+// supervisor shows the instance.
 func TestStoppedSupervisor(t *testing.T) {
 	damaged := func(w *world) error { return os.WriteFile(w.file("halted", "run"), []byte("garbage"), 0o600) }
 	moved := func(w *world) error { return os.Rename(w.dir, w.dir+"-moved") }
@@ -99,8 +99,8 @@ func TestStoppedSupervisor(t *testing.T) {
 	}
 }
 
-// TestFollowHidden: a daemon wipes its environment, as nginx does, and its
-// supervisor is killed. The next supervisor must follow the daemon too.
+// TestFollowHidden checks that the next supervisor follows a daemon that wipes its
+// environment, as nginx does, after its supervisor was killed.
 func TestFollowHidden(t *testing.T) {
 	for name, after := range map[string]func(*world) error{
 		"no file touched":     func(*world) error { return nil },
@@ -214,8 +214,8 @@ func (w *world) worker(supervisor int) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestOtherPIDNamespace checks that a tick in another pid namespace, which sees
-// none of these processes, takes the holder of the run file's lock for the instance.
+// TestOtherPIDNamespace checks that a tick in another pid namespace takes the holder of
+// the run file's lock for the instance. Such a tick sees none of these processes.
 func TestOtherPIDNamespace(t *testing.T) {
 	needRoot(t)
 	for _, wiped := range []string{"", "wipe"} {

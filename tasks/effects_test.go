@@ -9,8 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Every pair of options is either taken or refused by the name of one of them.
-// What is refused stands here a second time, as a person reads the manual.
+// TestEffects checks that every pair of options is either taken, or refused by the name
+// of one of them. The refused pairs stand here a second time, as a person reads the
+// manual.
 func TestEffects(t *testing.T) {
 	values := map[string]string{
 		"conflict-exit-code": "75", "orphans": "adopt", "leftovers": "keep", "umask": "022", "env": "A=1", "respawn-on": "failure", "respawn-limit": "5/1m",

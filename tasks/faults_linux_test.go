@@ -75,8 +75,8 @@ func TestSupervisorKilled(t *testing.T) {
 	}
 }
 
-// TestSupervisorKilledNothingLeft is the control: without any evidence a second
-// worker starts, as the manual says, and these tests would see it.
+// TestSupervisorKilledNothingLeft shows, as the control, that a second worker starts
+// without any evidence, as the manual says, and that these tests would see it.
 func TestSupervisorKilledNothingLeft(t *testing.T) {
 	w := newWorld(t)
 	first := w.tick(nil, "web", w.bad("first", "term", "close", "wipe")...)
@@ -92,11 +92,11 @@ func TestSupervisorKilledNothingLeft(t *testing.T) {
 	}
 }
 
-// TestAdopterThatWasStopped: an adopter never locks the run file, because its
-// worker has the lock. While the adopter is stopped, its worker dies and the lock
-// file is removed, so the next tick takes the name. When the adopter goes on, it
-// mustn't overwrite the new record, or start a worker. Only that record may show
-// the new worker.
+// TestAdopterThatWasStopped checks an adopter that was stopped and goes on. It never
+// locks the run file, because its worker has the lock. While the adopter is stopped,
+// its worker dies and the lock file is removed, so the next tick takes the name. The
+// adopter must neither overwrite the new record nor start a worker. Only that record
+// may show the new worker.
 func TestAdopterThatWasStopped(t *testing.T) {
 	for how, options := range map[string][]string{"once": nil, "respawn": {"--respawn", "--respawn-delay", "0s"}} {
 		t.Run(how, func(t *testing.T) {
@@ -154,9 +154,9 @@ func TestDamagedRecordAndLockGone(t *testing.T) {
 	}
 }
 
-// TestSupervisorStoppedAndDirectoryWiped: the worker hides, its supervisor is
-// stopped and the directory gone. The kernel still shows the holder of the lock,
-// and the worker as the holder's child.
+// TestSupervisorStoppedAndDirectoryWiped checks a worker that hides, while its
+// supervisor is stopped and the directory gone. The kernel still shows the holder of
+// the lock, and the worker as the holder's child.
 func TestSupervisorStoppedAndDirectoryWiped(t *testing.T) {
 	w := newWorld(t)
 	first := w.tick(nil, "web", w.bad("first", "term", "wipe", "close")...)

@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +16,9 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestForgedMarker: every user can write root's marker into the environment of his
-// own process, and give it the thread name of a supervisor that starts a worker.
+// TestForgedMarker checks that forged markers and announcements don't count. Every user
+// can write root's marker into the environment of his own process. He can also give it
+// the thread name of a supervisor that starts a worker.
 func TestForgedMarker(t *testing.T) {
 	needRoot(t)
 	for what, forge := range map[string]string{
@@ -57,7 +59,7 @@ func TestForgedMarker(t *testing.T) {
 				id := w.at("forged")
 				p := w.tick(nil, "web", w.bad("second")...)
 				if forger == "root" { // root's own marker counts: the test can fail
-					await.That(t, "adoption", func() bool { return p.says("watching over pid " + strconv.Itoa(id.PID)) })
+					await.That(t, "adoption", func() bool { return p.says(fmt.Sprint("watching over pid ", id.PID)) })
 					w.not("second")
 					return
 				}
@@ -67,8 +69,9 @@ func TestForgedMarker(t *testing.T) {
 	}
 }
 
-// TestForgedFiles: every user can make a file with the name of root's run file or
-// lock file, write a record into it that names root's directory, and lock it.
+// TestForgedFiles checks that forged files don't count. Every user can make a file with
+// the name of root's run file or lock file. He can write a record into it that names
+// root's directory, and lock it.
 func TestForgedFiles(t *testing.T) {
 	needRoot(t)
 	for name, locked := range map[string][]string{"run file": {"run"}, "lock file": {"lock", "run"}} {
@@ -79,7 +82,8 @@ func TestForgedFiles(t *testing.T) {
 					t.Fatal(code)
 				}
 				dir := w.path("forged")
-				if err := os.Rename(w.dir, dir); err != nil { // so that the name is a fresh one, where every sign counts
+				// The name is then a fresh one, where every sign counts.
+				if err := os.Rename(w.dir, dir); err != nil {
 					t.Fatal(err)
 				}
 				argv := []string{"env", "-i", "bash", "-c",
@@ -119,9 +123,9 @@ func TestForgedFiles(t *testing.T) {
 	}
 }
 
-// TestForgedMount: in his own mount namespace every user can give any path to a file
-// of root's that he may open, and lock the file. That lock is no evidence, because
-// other users can't open root's real lock and run files.
+// TestForgedMount checks that a lock in another mount namespace is no evidence. There
+// every user can give any path to a file of root's that he may open, and lock the file.
+// Other users can't open root's real lock and run files.
 func TestForgedMount(t *testing.T) {
 	needRoot(t)
 	need.Programs(t, "unshare", "mount", "flock")
@@ -157,8 +161,9 @@ func TestForgedMount(t *testing.T) {
 	w.at("second")
 }
 
-// TestForgedCgroup: a user whose service manager has a part of the cgroup tree can
-// make a cgroup of any name there, beside a forged marker.
+// TestForgedCgroup checks that a cgroup's name alone is no evidence. A user whose
+// service manager has a part of the cgroup tree can make a cgroup of any name there,
+// beside a forged marker.
 func TestForgedCgroup(t *testing.T) {
 	needRoot(t)
 	const top = "/sys/fs/cgroup/unified"
@@ -183,7 +188,7 @@ func TestForgedCgroup(t *testing.T) {
 			id := w.at("forged")
 			second := w.tick(nil, "web", w.bad("second")...)
 			if forger == 0 { // root's own cgroup counts: the test can fail
-				await.That(t, "adoption", func() bool { return second.says("watching over pid " + strconv.Itoa(id.PID)) })
+				await.That(t, "adoption", func() bool { return second.says(fmt.Sprint("watching over pid ", id.PID)) })
 				w.not("second")
 				return
 			}

@@ -18,8 +18,8 @@ func screen() string {
 	return out.String()
 }
 
-// The help fits a terminal of 24 lines by 80 columns, its prompt included, and
-// each command has its line, or is named at the end.
+// TestHelpFitsAScreen checks that the help fits a terminal of 24 lines by 80 columns,
+// its prompt included. Each command has its line, or is named at the end.
 func TestHelpFitsAScreen(t *testing.T) {
 	text := screen()
 	if n := strings.Count(text, "\n"); n > 23 {
@@ -46,7 +46,8 @@ func TestHelpFitsAScreen(t *testing.T) {
 	}
 }
 
-// What the help tells people to type is understood.
+// TestExamplesAreUnderstood checks that lifeline understands what its help tells people
+// to type.
 func TestExamplesAreUnderstood(t *testing.T) {
 	for _, line := range examples() {
 		example := line[0]
@@ -67,7 +68,8 @@ func TestExamplesAreUnderstood(t *testing.T) {
 	}
 }
 
-// Every option stands in the help, on lines that a terminal shows whole.
+// TestHelpOfCommands checks that every option stands in the help, on lines that a
+// terminal shows whole.
 func TestHelpOfCommands(t *testing.T) {
 	for _, c := range append(commands([]string{"lifeline", ""}),
 		&cli.Command{Name: "options", Flags: flags(new(options).table())}) {
@@ -86,7 +88,7 @@ func TestHelpOfCommands(t *testing.T) {
 	}
 }
 
-// What completion offers is what the program takes.
+// TestCompletions checks that the program takes what completion offers.
 func TestCompletions(t *testing.T) {
 	t.Setenv("LIFELINE_DIR", t.TempDir())
 	all := []string{}
@@ -132,7 +134,7 @@ func TestCompletions(t *testing.T) {
 	}
 }
 
-// Whatever is typed, completion answers.
+// FuzzCompletions checks that completion answers, whatever is typed.
 func FuzzCompletions(f *testing.F) {
 	f.Setenv("LIFELINE_DIR", f.TempDir())
 	f.Setenv("PATH", f.TempDir()) // no crontab(1) for each of them

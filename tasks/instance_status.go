@@ -212,7 +212,8 @@ func (o *options) standOf(in guard.Instance, lines []install.Line) instanceStatu
 		s.State, s.Restarts, s.Reloads, s.Status, s.Node, s.Fence = written.State, written.Restarts, written.Reloads,
 			written.Status, written.Node, written.Fence
 		s.Lost, s.since = written.Lost, written.Since
-		s.UpSince, s.NextStart, s.daemon, s.Command = written.Started, written.NextStart, written.Respawn, written.Command
+		s.UpSince, s.NextStart = written.Started, written.NextStart
+		s.daemon, s.Command = written.Respawn, written.Command
 		w := written.Worker
 		if w == nil || !(works && procscan.ID(*w) == in.Worker) && !procscan.ID(*w).Alive() {
 			switch {

@@ -15,8 +15,8 @@ import (
 	"lifeline/internal/supervisor"
 )
 
-// TestMetrics: what is printed is testdata/metrics.prom, which package scripts
-// has the official parser of the format read.
+// TestMetrics checks that what is printed is testdata/metrics.prom, which package
+// scripts has the official parser of the format read.
 func TestMetrics(t *testing.T) {
 	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	list := []instanceStatus{
@@ -41,7 +41,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestHistoryView: 80 columns, and colour only where there are colours.
+// TestHistoryView checks that the view fits 80 columns, and has colour only where there
+// are colours.
 func TestHistoryView(t *testing.T) {
 	at := func(m int) time.Time { return time.Date(2026, 1, 1, 0, m, 0, 0, time.UTC) }
 	run := func(from, to int, outcome string) journal.Run {
@@ -70,8 +71,8 @@ func TestHistoryView(t *testing.T) {
 	}
 }
 
-// TestJSONIsDocumented: every field stands in docs/json.md, and what stands
-// there as a field exists.
+// TestJSONIsDocumented checks that every field stands in docs/json.md, and that every
+// field that stands there exists.
 func TestJSONIsDocumented(t *testing.T) {
 	text, err := os.ReadFile("../docs/json.md")
 	if err != nil {

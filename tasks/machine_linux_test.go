@@ -67,7 +67,9 @@ func TestDiskFull(t *testing.T) {
 	// Without a record the tick finds the worker by its marker.
 	first.kill()
 	p := w.tick(nil, "web", w.bad("second")...)
-	await.That(t, "adoption", func() bool { return p.says("watching over pid "+strconv.Itoa(id.PID)) || exists(w.path("second")) })
+	await.That(t, "adoption", func() bool {
+		return p.says("watching over pid "+strconv.Itoa(id.PID)) || exists(w.path("second"))
+	})
 	w.not("second")
 }
 
@@ -101,8 +103,8 @@ func TestReadOnlyDirectory(t *testing.T) {
 	w.ran(false, 125, "permission denied; give another directory with --dir")
 }
 
-// TestHidepid: an ordinary user who sees only his own processes still has one
-// instance, also after the files are damaged.
+// TestHidepid checks that an ordinary user who sees only his own processes still has
+// one instance, also after the files are damaged.
 func TestHidepid(t *testing.T) {
 	w := newWorld(t)
 	w.public(65534)
@@ -131,8 +133,8 @@ func TestHidepid(t *testing.T) {
 	w.over(id, w.adopts(id, "third"))
 }
 
-// TestBlind: without a /proc, or with another pid namespace's, the locks decide
-// alone. A start gives one warning, and one instance runs, also after a kill.
+// TestBlind checks that the locks decide alone without a /proc, or with another pid
+// namespace's. A start gives one warning, and one instance runs, also after a kill.
 func TestBlind(t *testing.T) {
 	for name, hide := range map[string]string{
 		"none":                `mount -t tmpfs none /proc; `,

@@ -16,12 +16,12 @@ import (
 	"lifeline/tasks"
 )
 
-// As the real main does.
+// init keeps the main thread, as the real main does.
 func init() { runtime.LockOSThread() }
 
-// The test program is the real lifeline when it is called by that name, and
-// when it starts itself as the logger. The scripts in testdata are run by
-// package scripts, a module of its own.
+// TestMain makes the test program the real lifeline when it is called by that name, and
+// when it starts itself as the logger. Package scripts, a module of its own, runs the
+// scripts in testdata.
 func TestMain(m *testing.M) {
 	switch name := filepath.Base(os.Args[0]); {
 	case logger.Is(), name == "lifeline":

@@ -13,8 +13,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// The manual has every command and every option, and man(1) has nothing to say
-// against it.
+// TestManual checks that the manual has every command and every option, and that man(1)
+// has nothing to say against it.
 func TestManual(t *testing.T) {
 	var page bytes.Buffer
 	text, err := os.ReadFile("../packaging/man/lifeline.txt")
@@ -58,7 +58,7 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// The manual's exit codes are the README's.
+// TestExitCodes checks that the manual's exit codes are the README's.
 func TestExitCodes(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {

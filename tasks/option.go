@@ -271,7 +271,8 @@ func (v durationValue) Set(s string) error {
 	return nil
 }
 
-// parseTime is time.ParseDuration with weeks and days in front: 1w, 1d12h.
+// parseTime reads what time.ParseDuration reads, with weeks and days in front: 1w,
+// 1d12h.
 func parseTime(s string) (time.Duration, error) {
 	var days time.Duration
 	for _, unit := range []struct {

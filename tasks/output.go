@@ -233,7 +233,7 @@ func (o *options) attend(place logger.Place, job *supervisor.Job, generation str
 	return nil
 }
 
-// attendHold is attend for a supervisor that holds the name.
+// attendHold calls attend for a supervisor that holds the name.
 func (o *options) attendHold(hold *guard.Hold, job *supervisor.Job, generation string) error {
 	fifo, socket := hold.Output()
 	o.out.setup.Trouble = o.guard.PingTrouble(o.name)

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// 200 MB/s through ten rotations and more.
+// TestLogLosesNothing writes 200 MB/s through ten rotations and more.
 func TestLogLosesNothing(t *testing.T) {
 	w := newWorld(t)
 	log := w.path("log")
@@ -40,8 +40,8 @@ func TestLogLosesNothing(t *testing.T) {
 		"%s", float64(said.Bytes)/said.Took.Seconds()/1e6, files, said.Longest)
 }
 
-// The supervisor is killed, the worker adopted, the program replaced in place:
-// the worker prints on, and the log has it all.
+// TestLogSurvivesSupervisor kills the supervisor, has the worker adopted, and replaces
+// the program in place. The worker prints on, and the log has it all.
 func TestLogSurvivesSupervisor(t *testing.T) {
 	w := newWorld(t)
 	log := w.path("log")
@@ -80,8 +80,8 @@ func TestLogSurvivesSupervisor(t *testing.T) {
 	await.That(t, "the logger has gone", func() bool { return !logger.Alive() })
 }
 
-// The logger is killed: the worker doesn't notice, another one goes on, and what
-// is missing is no more than the one had in its hands.
+// TestLogSurvivesLogger kills the logger. The worker doesn't notice, and another logger
+// goes on. At most what the killed one had read is missing.
 func TestLogSurvivesLogger(t *testing.T) {
 	w := newWorld(t)
 	log := w.path("log")
@@ -118,8 +118,9 @@ func TestLogSurvivesLogger(t *testing.T) {
 	}
 }
 
-// Both are killed at once: the worker may print on without a signal or an
-// error, and the next tick finds what it has printed in the pipe.
+// TestLogSurvivesBoth kills supervisor and logger at once. The worker may print on
+// without a signal or an error, and the next tick finds what it has printed in the
+// pipe.
 func TestLogSurvivesBoth(t *testing.T) {
 	w := newWorld(t)
 	log := w.path("log")
@@ -146,7 +147,8 @@ func TestLogSurvivesBoth(t *testing.T) {
 	}
 }
 
-// The same with a worker that lives to see the next tick: nothing is lost.
+// TestLogAdoptsPipe does the same with a worker that lives to see the next tick.
+// Nothing is lost.
 func TestLogAdoptsPipe(t *testing.T) {
 	w := newWorld(t)
 	log := w.path("log")
@@ -178,8 +180,8 @@ func TestLogAdoptsPipe(t *testing.T) {
 	w.complete(log, w.printed("p"))
 }
 
-// A full disk neither ends nor stops the worker; it is told once, and so is
-// that there is room again.
+// TestLogFullDisk checks that a full disk neither ends nor stops the worker. lifeline
+// reports it once, and once that there is room again.
 func TestLogFullDisk(t *testing.T) {
 	needRoot(t)
 	w := newWorld(t)
@@ -247,8 +249,8 @@ func TestLogLeftovers(t *testing.T) {
 	await.That(t, "the logger has gone", func() bool { return !old.Alive() })
 }
 
-// As pid 1 of a container lifeline is the parent of whatever has none: the
-// logger is no leftover of the worker.
+// TestLogPidOne checks that the logger is no leftover of the worker where lifeline, as
+// pid 1 of a container, is the parent of every orphan.
 func TestLogPidOne(t *testing.T) {
 	needRoot(t)
 	w := newWorld(t)
@@ -264,7 +266,7 @@ func TestLogPidOne(t *testing.T) {
 	}
 }
 
-// A FIFO that can't be made is no reason not to run.
+// TestLogNoFIFO checks that the command runs where the FIFO can't be made.
 func TestLogNoFIFO(t *testing.T) {
 	w := newWorld(t)
 	log := w.path("log")

@@ -203,7 +203,8 @@ func TestJitter(t *testing.T) {
 	}
 }
 
-// A name stands for one option of a command: package flag panics at the second.
+// TestOptionsOnce checks that a name stands for one option of a command, because
+// package flag panics at the second.
 func TestOptionsOnce(t *testing.T) {
 	app := newApp(new(options), nil)
 	for _, c := range append(app.Commands, &cli.Command{Name: "lifeline", Flags: app.Flags}) {

@@ -13,8 +13,9 @@ import (
 	"lifeline/proof/await"
 )
 
-// A worker that has become root can't be ended by an ordinary user's lifeline.
-// That was found out by waiting: 40 s, and "still alive after SIGKILL".
+// TestNotPermitted checks that an ordinary user's lifeline says at once that it can't
+// end a worker that has become root. Before, it found out by waiting: 40 s, and "still
+// alive after SIGKILL".
 func TestNotPermitted(t *testing.T) {
 	needRoot(t)
 	for name, tt := range map[string]struct {

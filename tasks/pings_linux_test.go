@@ -131,9 +131,9 @@ func TestPings(t *testing.T) {
 	p.ends()
 }
 
-// An endpoint that accepts and never answers, and one that takes no connection any
-// more, delay nothing: the name and lifeline's exit are free while the service hangs.
-// The logger goes on by itself, and what it gave up is told at the next start.
+// TestDeadPings checks endpoints that accept and never answer, or take no connection
+// any more. Neither the name nor lifeline's exit waits for them. The logger goes on by
+// itself, and the next start reports what it gave up.
 func TestDeadPings(t *testing.T) {
 	w := newWorld(t)
 	held := make(chan struct{})
@@ -185,7 +185,7 @@ func TestDeadPings(t *testing.T) {
 		}
 		await.That(t, "its logger is over", func() bool {
 			return exec.Command("pgrep", "-f",
-				"lifeline-clerk . job").Run() != nil
+				"lifeline-logger . job").Run() != nil
 		})
 		return read(p.err)
 	}
@@ -225,8 +225,8 @@ func fullListener(t *testing.T) string {
 	return address
 }
 
-// Who looks at the process table, or asks who has the name, doesn't see the
-// address; replacing lifeline in place keeps it.
+// TestPingSecret checks that neither the process table nor the holder's description
+// shows the address, and that replacing lifeline in place keeps it.
 func TestPingSecret(t *testing.T) {
 	w, c := newWorld(t), newChecks(t)
 	for _, address := range [][]string{{"--ping-url", c.url()}, {"--ping-url=" + c.url()}} {

@@ -32,10 +32,10 @@ type printed struct {
 	Signal  string // that reached it
 }
 
-// The test program is also a worker that prints: numbered lines of all lengths,
-// in pieces of all sizes, at a rate (bytes a second), up to a number of bytes or
-// until FILE.stop is there. SIGTERM doesn't end it. It waits for FILE.go after
-// the first piece, if FILE.wait is there.
+// init plays a worker that prints numbered lines of all lengths, in pieces of all
+// sizes, at a rate in bytes a second. It ends after a number of bytes, or when
+// FILE.stop is there. SIGTERM doesn't end it. It waits for FILE.go after the first
+// piece, if FILE.wait is there.
 func init() {
 	spec := os.Getenv("TASKS_TEST_PRINT")
 	if spec == "" || logger.Is() {
@@ -156,7 +156,7 @@ func (w *world) touch(name string) {
 	}
 }
 
-// logged is all that is in the log and its older files.
+// logged returns all that is in the log and its older files.
 func logged(path string) (text []byte, files int) {
 	for n := 0; ; n++ {
 		name := path
@@ -185,13 +185,13 @@ func (w *world) complete(path string, p printed) (files int) {
 	return files
 }
 
-// loggers are the processes that read the world's pipe of web.
+// loggers returns the processes that read the world's pipe of web.
 func (w *world) loggers() (ids []procscan.ID) {
 	w.t.Helper()
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
 		line, _ := os.ReadFile(f)
-		if !strings.HasPrefix(string(line), "lifeline-clerk\x001\x00web\x00") {
+		if !strings.HasPrefix(string(line), "lifeline-logger\x001\x00web\x00") {
 			continue
 		}
 		fds, _ := filepath.Glob(filepath.Dir(f) + "/fd/*")

@@ -282,8 +282,8 @@ func (o *options) become(ctx context.Context, hold *guard.Hold, argv []string) e
 			hold.SetWorker(generation, self)
 			defer hold.Ended() // reached only if the execve fails
 			return self, process.Become(process.Spec{
-				Argv: argv, Env: append(hold.Environ(generation),
-					supervisor.Environ(o.sup.Env)...), Dir: o.sup.Chdir, Umask: o.sup.Umask, Conditions: o.sup.Conditions,
+				Argv: argv, Env: append(hold.Environ(generation), supervisor.Environ(o.sup.Env)...),
+				Dir: o.sup.Chdir, Umask: o.sup.Umask, Conditions: o.sup.Conditions,
 				Run: hold.RunFile(), Stdio: job.Stdio,
 			})
 		})

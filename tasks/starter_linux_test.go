@@ -12,11 +12,11 @@ import (
 	"lifeline/proof/need"
 )
 
-// Server::Starter's own tests, with lifeline in its place: testdata/starter maps
-// the options. Those that aren't here have no counterpart: a descriptor's number
-// for a socket (11), an envdir that is read again (07), a variable though no socket
-// is asked for (14), a pid file and --daemonize, which cron's start replaces (12,
-// 13), and the inside of the module (00, 08, 09).
+// TestServerStarter runs Server::Starter's own tests with lifeline in its place;
+// testdata/starter maps the options. The tests left out have no counterpart here. 07
+// reads an envdir again, and 11 names a socket's descriptor. 14 wants a variable though
+// no socket is asked for. Cron's start replaces the pid file and --daemonize of 12 and
+// 13. 00, 08 and 09 test the inside of the module.
 func TestServerStarter(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	found, _ := filepath.Glob("/usr/src/libserver-starter-perl_*.orig.tar.gz")

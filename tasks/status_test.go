@@ -10,8 +10,9 @@ import (
 	"lifeline/internal/journal"
 )
 
-// The table was wrapped by every terminal that is narrower: nothing could be told
-// from it. Nothing of it may be lost either, but what is too long for a line.
+// TestStatusFitsTheTerminal checks that the table fits a narrow terminal. Before, every
+// narrower terminal wrapped it, and nothing could be told from it. Only what is too
+// long for a line may be cut.
 func TestStatusFitsTheTerminal(t *testing.T) {
 	since, ago := time.Now().Add(-50*time.Hour), time.Now().Add(-99*time.Hour)
 	list := []instanceStatus{

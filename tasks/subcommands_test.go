@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// The list that every tick looks at is the list of what there is.
+// TestSubcommands checks that the list that every tick looks at has each command there
+// is.
 func TestSubcommands(t *testing.T) {
 	var want []string
 	for _, c := range commands(nil) {

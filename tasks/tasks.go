@@ -71,15 +71,14 @@ var subcommands = []string{"run", "terminate", "pause", "resume", "restart", "re
 
 func commands(argv []string) []*cli.Command {
 	list := []*cli.Command{runCommand(argv), terminateCommand(), pauseCommand(), resumeCommand(), restartCommand(),
-		reloadCommand(), signalCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(), checkCommand(),
-		metricsCommand(), logsCommand(), doctorCommand(), installCommand(argv), uninstallCommand(), disableCommand(),
-		enableCommand(), forgetCommand(), importCommand(), reportCommand(), startCommand(), moveCommand(), runsCommand(),
-		drainCommand(), undrainCommand(), ticksCommand(), helpCommand()}
+		reloadCommand(), signalCommand(), pingCommand(), takeoverCommand(), statusCommand(), historyCommand(),
+		checkCommand(), metricsCommand(), logsCommand(), doctorCommand(), installCommand(argv), uninstallCommand(),
+		disableCommand(), enableCommand(), forgetCommand(), importCommand(), reportCommand(), startCommand(),
+		moveCommand(), runsCommand(), drainCommand(), undrainCommand(), ticksCommand(), helpCommand()}
 	for _, c := range list {
 		c.OnUsageError = usageErrorOf(argv)
 		if c.Name == "check" {
-			c.OnUsageError = func(c *cli.Context, err error,
-				sub bool) error {
+			c.OnUsageError = func(c *cli.Context, err error, sub bool) error {
 				return unknown(usageErrorOf(argv)(c, err, sub))
 			}
 		}

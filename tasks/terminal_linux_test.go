@@ -106,8 +106,8 @@ func (p *typist) sees(text string) {
 	}
 }
 
-// On a terminal the command has the terminal, as under flock. In a process group
-// of its own it was stopped for ever when it read.
+// TestTerminal checks that the command has the terminal, as under flock. Before, it was
+// in a process group of its own, and was stopped for ever when it read.
 func TestTerminal(t *testing.T) {
 	for _, how := range []string{"lifeline", "lifeline run"} {
 		t.Run(how, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// What coreutils' tests ask of timeout --foreground, asked of lifeline.
+// TestForeground asks lifeline what coreutils' tests ask of timeout --foreground.
 func TestForeground(t *testing.T) {
 	for name, steps := range map[string][][2]string{ // keys, and what is seen then
 		// The time runs out while the command waits for the terminal.
@@ -172,9 +172,9 @@ func TestForeground(t *testing.T) {
 	}
 }
 
-// A terminal that goes ends what runs on it, as without lifeline. Under --respawn the
-// hangup was passed on, and the next worker lived on unseen. With --on-hup pass that
-// is what was asked for.
+// TestHangUp checks that a terminal that goes ends what runs on it, as without
+// lifeline. Before, --respawn passed the hangup on, and the next worker lived on
+// unseen. --on-hup pass asks for that.
 func TestHangUp(t *testing.T) {
 	for options, survives := range map[string]bool{"": false, "--respawn": false, "--respawn --on-hup pass": true} {
 		t.Run(options, func(t *testing.T) {

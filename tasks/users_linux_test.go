@@ -36,8 +36,8 @@ func (w *world) public(uid int) {
 	}
 }
 
-// TestStaleRecord: the record is of an earlier boot, or its worker's pid belongs to
-// another process now. It keeps no tick from starting, and `terminate` leaves that
+// TestStaleRecord checks a record of an earlier boot, or of a worker whose pid belongs
+// to another process now. It keeps no tick from starting, and `terminate` leaves that
 // process alone.
 func TestStaleRecord(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -92,9 +92,9 @@ func TestDroppedPrivileges(t *testing.T) {
 	w.over(id, w.adopts(id, "second"))
 }
 
-// TestRecordIsNotTheWorkers: root's worker has dropped its privileges and has the
-// run file open. It can't write another process into the record, which lifeline
-// would then end.
+// TestRecordIsNotTheWorkers checks that root's worker can't write another process into
+// the record, which lifeline would then end. The worker has dropped its privileges and
+// has the run file open.
 func TestRecordIsNotTheWorkers(t *testing.T) {
 	needRoot(t)
 	for _, respawn := range []bool{false, true} {
@@ -220,8 +220,8 @@ func TestClosedOutput(t *testing.T) {
 	})
 }
 
-// TestInheritance checks that the command starts with the signals, the mask and the
-// descriptors of lifeline's caller, and with the run file on a high descriptor.
+// TestInheritance checks that the command starts with the signals, mask and descriptors
+// of lifeline's caller, and with the run file on a high descriptor.
 func TestInheritance(t *testing.T) {
 	signals := func(pid int) string {
 		t.Helper()
@@ -278,7 +278,10 @@ func TestInheritance(t *testing.T) {
 			}
 			// The loader has some files open for a moment.
 			wrong := ""
-			if !await.Within(patience, func() bool { wrong = w.descriptors(pid, direct.Process.Pid); return wrong == "" }) {
+			if !await.Within(patience, func() bool {
+				wrong = w.descriptors(pid, direct.Process.Pid)
+				return wrong == ""
+			}) {
 				t.Error(wrong)
 			}
 			if strings.Contains(name, "nohup") {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A woken engineer types lifeline status, then lifeline doctor. The cause stands on
-// the screen after at most these two, whatever is broken.
+// TestWokenEngineer has a woken engineer type lifeline status, then lifeline doctor.
+// The cause stands on the screen after at most these two, whatever is broken.
 func TestWokenEngineer(t *testing.T) {
 	var table strings.Builder
 	for _, tt := range []struct{ machine, breaks, cause string }{

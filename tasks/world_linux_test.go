@@ -21,11 +21,14 @@ import (
 	"lifeline/proof/need"
 )
 
-// worker is a command that behaves badly in the ways asked for, says where it
-// is by a file, and ends when the world does: term: it ignores SIGTERM; close:
-// it closes what it has inherited; wipe: it empties its environment; title: it
-// writes over its environment, as a process title does; leave: it leaves a
-// grandchild behind that holds what it has inherited, and which also wipes.
+// worker is a command that behaves badly in the ways asked for. It says where it is
+// by a file, and ends when the world does.
+//   - term: it ignores SIGTERM;
+//   - close: it closes what it has inherited;
+//   - wipe: it empties its environment;
+//   - title: it writes over its environment, as a process title does;
+//   - leave: it leaves a grandchild behind that holds what it has inherited, and
+//     which also wipes.
 const worker = `
 use strict; use POSIX ();
 my ($code, $work, $tag, @how) = @ARGV;
@@ -49,8 +52,7 @@ exit 0 if $how{end};
 select(undef, undef, undef, .02) while -e "$work/alive" && time() < $^T + 600;
 `
 
-// The test program is also a worker whose first thread ends (see the worker
-// "leaderless").
+// init plays a worker whose first thread ends (see the worker "leaderless").
 func init() {
 	path := os.Getenv("TASKS_TEST_LEADERLESS")
 	if path == "" {
@@ -58,7 +60,10 @@ func init() {
 	}
 	signal.Ignore(unix.SIGTERM)
 	go func() {
-		await.Within(patience, func() bool { s, err := procscan.Lookup(os.Getpid()); return err == nil && s.State == 'Z' })
+		await.Within(patience, func() bool {
+			s, err := procscan.Lookup(os.Getpid())
+			return err == nil && s.State == 'Z'
+		})
 		_ = os.WriteFile(path+".new", fmt.Appendln(nil, os.Getpid()), 0o644)
 		_ = os.Rename(path+".new", path)
 		await.Within(10*time.Minute, func() bool { return !exists(filepath.Join(filepath.Dir(path), "alive")) })
@@ -131,7 +136,7 @@ func needRoot(t *testing.T) {
 
 func (w *world) path(name string) string { return filepath.Join(w.work, name) }
 
-// bad is the command line of a worker.
+// bad returns the command line of a worker that behaves badly.
 func (w *world) bad(tag string, how ...string) []string {
 	return append([]string{"/usr/bin/perl", "-e", worker, worker, w.work, tag}, how...)
 }
@@ -187,7 +192,8 @@ func (w *world) start(cmd *exec.Cmd) *tick {
 	return p
 }
 
-// environ is ours without what would tell lifeline something.
+// environ returns this process's environment without what would tell lifeline
+// something.
 func environ() []string {
 	var env []string
 	for _, kv := range os.Environ() {
@@ -227,7 +233,7 @@ func (p *tick) silent(code int) {
 	}
 }
 
-// id is the supervisor's.
+// id returns the supervisor.
 func (p *tick) id() procscan.ID { return lookup(p.t, p.Process.Pid) }
 
 func lookup(t *testing.T, pid int) procscan.ID {
@@ -289,7 +295,7 @@ func (w *world) stop(id procscan.ID) {
 	await.That(w.t, "stopped", func() bool { s, err := procscan.Lookup(id.PID); return err == nil && s.Stopped() })
 }
 
-// file is the name's lock or run file.
+// file returns the path of the name's lock or run file.
 func (w *world) file(name, ending string) string {
 	found, _ := filepath.Glob(filepath.Join(w.dir, name+"-????????????."+ending))
 	if len(found) != 1 {
@@ -307,7 +313,7 @@ func (w *world) inode(name, ending string) uint64 {
 // recorded are the pids in the run file.
 type recorded struct{ supervisor, worker string }
 
-// record is what stands in the run file, nil when it can't be read.
+// record returns what stands in the run file, nil when it can't be read.
 func (w *world) record(name string) *recorded {
 	text, _ := os.ReadFile(w.file(name, "run"))
 	fields := strings.Fields(string(text))

@@ -32,7 +32,7 @@ func connect(ctx context.Context) (*pgx.Conn, error) {
 	return conn, err
 }
 
-// publish is the work that may run only once. After a machine was suspended, two
+// publish does the work that may run only once. After a machine was suspended, two
 // publishers may run for a moment. The older one then has a lower fence: its update
 // finds no row, and it ends.
 func publish(ctx context.Context) error {

@@ -38,7 +38,8 @@ func (s *score) Write(line []byte) (int, error) {
 		}
 		s.counts[number] = node
 		s.order = append(s.order, number)
-	} else if _, err := fmt.Sscanf(string(bytes.TrimSpace(line)), "%s got %d from %s", &node, &number, &by); err == nil {
+	} else if _, err := fmt.Sscanf(string(bytes.TrimSpace(line)), "%s got %d from %s", &node, &number,
+		&by); err == nil {
 		s.got[number] = node // a second time, if the first listener was killed with it
 	}
 	close(s.change)

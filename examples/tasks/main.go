@@ -27,7 +27,7 @@ func count(ctx context.Context) error {
 	}
 }
 
-// environment is a prerequisite, which runs before the counter.
+// environment does what has to be done before the counter starts: a prerequisite.
 func environment(context.Context) error {
 	fmt.Println("environment loaded")
 	return nil

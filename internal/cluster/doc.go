@@ -14,8 +14,8 @@
 // deadline. Its clock is CLOCK_BOOTTIME, which goes on while the machine is
 // suspended. Each of the two programs keeps the deadline by a timer of its own.
 // At [Times].Stop the worker is asked to end, at [Times].Kill its whole tree is
-// killed. The kernel keeps the deadline if each program is stopped or dead:
-// while a process of the lease lives, a kernel timer sends lifeline SIGKILL at
+// killed. The kernel keeps the deadline if each program is stopped or dead.
+// While a process of the lease lives, a kernel timer sends lifeline SIGKILL at
 // [Times].SelfKill, and the worker dies with lifeline.
 //
 //	sent            renewal due     Stop         Kill  SelfKill  deadline

@@ -169,8 +169,8 @@ func (r *rig) held(fence uint64) {
 	}
 }
 
-// The kernel's timer ends lifeline, and so the worker. The timer is off while no worker
-// lives, and moves with each renewal.
+// TestLeaseKillTimer checks that the kernel's timer ends lifeline, and so the worker.
+// The timer is off while no worker lives, and moves with each renewal.
 func TestLeaseKillTimer(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)
@@ -224,8 +224,8 @@ func TestLeaseRuns(t *testing.T) {
 	})
 }
 
-// The lease isn't renewed: TERM at deadline - margin - grace, KILL at deadline
-// - margin.
+// TestLeaseDue checks what comes without a renewal: TERM at deadline - margin - grace,
+// KILL at deadline - margin.
 func TestLeaseDue(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)
@@ -245,8 +245,9 @@ func TestLeaseDue(t *testing.T) {
 	})
 }
 
-// After lifeline-remote's death the worker is asked to end at once, and killed at the
-// deadline. No worker is started on the rest of the lease.
+// TestLeaseRemoteDies checks that the worker is asked to end at once after
+// lifeline-remote's death, and killed at the deadline. No worker is started on the rest
+// of the lease.
 func TestLeaseRemoteDies(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)
@@ -306,7 +307,8 @@ func TestLeaseNonsense(t *testing.T) {
 	}
 }
 
-// With a fence that doesn't rise, two workers could use a resource.
+// TestLeaseFenceFalls checks that a fence that doesn't rise is refused, because two
+// workers could then use a resource.
 func TestLeaseFenceFalls(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(5)
@@ -319,7 +321,8 @@ func TestLeaseFenceFalls(t *testing.T) {
 	})
 }
 
-// Messages about a lease that was given back don't count for the next lease.
+// TestLeaseReleaseCrosses checks that messages about a lease that was given back don't
+// count for the next lease.
 func TestLeaseReleaseCrosses(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.held(1)
@@ -333,7 +336,8 @@ func TestLeaseReleaseCrosses(t *testing.T) {
 	})
 }
 
-// While lifeline stands by, it pings a silent lifeline-remote, then replaces it.
+// TestLeaseSilentWhileStandingBy checks that a lifeline that stands by pings a silent
+// lifeline-remote, then replaces it.
 func TestLeaseSilentWhileStandingBy(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.l.Want()
@@ -373,8 +377,8 @@ func TestLeaseRefusal(t *testing.T) {
 	})
 }
 
-// lifeline reports a lifeline-remote of another version once, and ends: the next tick
-// starts the installed lifeline.
+// TestLeaseOtherVersion checks that lifeline reports a lifeline-remote of another
+// version once, and ends. The next tick starts the installed lifeline.
 func TestLeaseOtherVersion(t *testing.T) {
 	for _, banner := range []string{"remote 1\nrefused 125 x\n", "remote 3\n", "remote 3 and more\n"} {
 		rigged(t, func(r *rig) {
@@ -388,7 +392,8 @@ func TestLeaseOtherVersion(t *testing.T) {
 	}
 }
 
-// A lifeline-remote that stops reading is replaced, and the next gets the message.
+// TestLeaseUnread checks that a lifeline-remote that stops reading is replaced, and
+// that the next one gets the message.
 func TestLeaseUnread(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.l.Want()
@@ -409,7 +414,8 @@ type full struct{ io.ReadWriteCloser }
 
 func (full) Write([]byte) (int, error) { return 0, ErrFull }
 
-// A lifeline-remote that can't be started is tried again with growing pauses.
+// TestLeaseCannotStart checks that a lifeline-remote that can't be started is tried
+// again with growing pauses.
 func TestLeaseCannotStart(t *testing.T) {
 	rigged(t, func(r *rig) {
 		r.fails = true

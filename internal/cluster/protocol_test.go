@@ -94,7 +94,7 @@ func TestHello(t *testing.T) {
 	}
 }
 
-// The banner alone shows another version.
+// TestBanner checks that the banner alone shows another version.
 func TestBanner(t *testing.T) {
 	for text, want := range map[string]string{
 		"lifeline 1 url=etcd://x name=n\n": "1", "lifeline 3\n": "3", "lifeline 03\n": "03",
@@ -111,7 +111,7 @@ func TestBanner(t *testing.T) {
 	}
 }
 
-// The real alarm on the real clock.
+// TestAlarm checks the real alarm on the real clock.
 func TestAlarm(t *testing.T) {
 	a, err := NewAlarm()
 	if err != nil {
@@ -136,7 +136,7 @@ func TestAlarm(t *testing.T) {
 	}
 }
 
-// Find looks beside this program, then on PATH.
+// TestFind checks that Find looks beside this program, then on PATH.
 func TestFind(t *testing.T) {
 	t.Setenv("PATH", "/nowhere")
 	var missing *MissingError
@@ -159,7 +159,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// The longest valid address fits into the hello, with any characters.
+// TestLongestHello checks that the longest valid address fits into the hello, with any
+// characters.
 func TestLongestHello(t *testing.T) {
 	o := Options{URL: "postgres://h/" + strings.Repeat("\"", longestAddress-13), Node: strings.Repeat("ö", 127),
 		Slots: 1, TTL: time.Second,
@@ -179,7 +180,7 @@ func TestLongestHello(t *testing.T) {
 	}
 }
 
-// Send fails at once when the other side doesn't read.
+// TestSend checks that Send fails at once when the other side doesn't read.
 func TestSend(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -203,7 +204,8 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Text other than UTF-8 would change on its way to lifeline-remote.
+// TestOnlyUTF8 checks that text other than UTF-8 is refused, because it would change on
+// its way to lifeline-remote.
 func TestOnlyUTF8(t *testing.T) {
 	for _, o := range []Options{{URL: "etcd://a?cacert=/\xff"}, {URL: "etcd://a", Node: "m\xfcller"},
 		{URL: "etcd://a", Prefer: "m\xfcller"}} {

@@ -250,7 +250,8 @@ func (d *Doctor) before(l tabled) {
 		}
 		if words[0] == "test" || words[0] == "[" || words[0] == "/usr/bin/test" {
 			if exec.Command("/bin/sh", "-c", part).Run() != nil {
-				d.wrong("crontab", "see to that, or take it out: "+l.table.remedy, "%s starts it only where `%s` holds, which it doesn't now", where(l.table, l.Line), strings.TrimSpace(part))
+				d.wrong("crontab", "see to that, or take it out: "+l.table.remedy,
+					"%s starts it only where `%s` holds, which it doesn't now", where(l.table, l.Line), strings.TrimSpace(part))
 			}
 			continue
 		}
@@ -258,7 +259,8 @@ func (d *Doctor) before(l tabled) {
 			continue
 		}
 		if _, err := process.Find(words[0], path, "/"); err != nil {
-			d.wrong("crontab", "correct it: "+l.table.remedy, "%s begins with %s, and lifeline isn't reached: %v", where(l.table, l.Line), words[0], err)
+			d.wrong("crontab", "correct it: "+l.table.remedy, "%s begins with %s, and lifeline isn't reached: %v",
+				where(l.table, l.Line), words[0], err)
 		}
 	}
 }
@@ -275,7 +277,8 @@ func (d *Doctor) path(l tabled) string {
 }
 
 // shellWords are words that a shell knows without a program.
-var shellWords = []string{"!", ".", ":", "cd", "command", "eval", "exec", "export", "false", "if", "set", "sleep", "then", "time", "trap", "true", "ulimit", "umask", "unset", "while"}
+var shellWords = []string{"!", ".", ":", "cd", "command", "eval", "exec", "export", "false", "if", "set", "sleep", "then",
+	"time", "trap", "true", "ulimit", "umask", "unset", "while"}
 
 // commonShells are trusted without a test.
 var commonShells = []string{"sh", "ash", "bash", "dash", "ksh", "mksh", "yash", "zsh", "fish", "csh", "tcsh", "busybox"}

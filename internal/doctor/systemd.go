@@ -52,7 +52,8 @@ func systemdPassesOver(path string) (why, advice string) {
 	case strings.HasPrefix(name, ".") || strings.Contains(name, ".dpkg-") || strings.Contains(name, "~"):
 		return "systemd-cron ignores a file with that name", "rename " + path
 	case err == nil && !utf8.Valid(text):
-		return "it isn't UTF-8, and systemd-cron's generator then makes no timer at all", "write it in UTF-8: file -i " + path
+		return "it isn't UTF-8, and systemd-cron's generator then makes no timer at all",
+			"write it in UTF-8: file -i " + path
 	}
 	return "", ""
 }

@@ -13,7 +13,7 @@ import (
 	"lifeline/internal/statedir"
 )
 
-// DefaultDir is the state directory of the calling user.
+// DefaultDir returns the state directory of the calling user.
 func DefaultDir() string { return statedir.Default() }
 
 // dir is an opened, checked state directory.
@@ -41,8 +41,8 @@ func (d dir) output(name string) (fifo, socket string) {
 	return stem + ".out", filepath.Join(d.path, k[len(k)-12:]+".clk")
 }
 
-// openDir is step 1: it makes the directory if there is none, and refuses a
-// directory that another user could tamper with. It doesn't fall back to another
+// openDir makes the directory if there is none (step 1), and refuses a directory
+// that another user could tamper with. It doesn't fall back to another
 // directory, because supervisors of two directories wouldn't see each other.
 func openDir(path string, allowNFS bool) (dir, error) {
 	d, err := findDir(path)

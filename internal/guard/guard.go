@@ -189,7 +189,7 @@ func (h *Hold) takeOver(ctx context.Context) error {
 	switch {
 	case prior.orphaned:
 	case prior.free && worker.Zero(): // the election finds what a lost record has forgotten
-		h.inherit(Inherited{}) // step 5
+		h.inherit(Inherited{})
 		return nil
 	}
 	// What lives of the name has to be known before a start.

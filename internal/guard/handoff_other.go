@@ -21,8 +21,8 @@ var errNoHandOver = errors.New("a lifeline can't be replaced in place on this sy
 // HandOver fails here, because the lock file's descriptor can't be found.
 func (h *Hold) HandOver() (Handed, error) { return Handed{}, errNoHandOver }
 
-// TakeBack has nothing to undo.
+// TakeBack does nothing, because nothing was handed over.
 func (h *Hold) TakeBack(Handed) {}
 
-// TakeUp can't be done here.
+// TakeUp returns an error.
 func (g Guard) TakeUp(string, Handed) (*Hold, error) { return nil, errNoHandOver }

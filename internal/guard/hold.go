@@ -49,7 +49,7 @@ type Hold struct {
 	counted    int64 // the length of the lock file up to which Skipped has counted
 }
 
-// Space is the state directory, as the marker names it.
+// Space returns the state directory, as the marker names it.
 func (h *Hold) Space() string { return h.dir.space }
 
 // Environ returns the marker of a generation of the name.
@@ -65,8 +65,8 @@ func (h *Hold) Environ(generation string) []string {
 // CgroupPrefix returns the beginning that the names of the worker's cgroups have.
 func (h *Hold) CgroupPrefix() string { return CgroupPrefix(h.dir.space, h.Name) }
 
-// RunFile is the descriptor of the run file, for the worker to inherit; 0 for
-// none.
+// RunFile returns the descriptor of the run file, for the worker to inherit; 0
+// for none.
 func (h *Hold) RunFile() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,7 +76,7 @@ func (h *Hold) RunFile() int {
 	return int(h.run.Fd())
 }
 
-// Generation is the id of the last worker; "" before the first.
+// Generation returns the id of the last worker; "" before the first.
 func (h *Hold) Generation() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -102,7 +102,7 @@ func (h *Hold) Ended() {
 	h.writeRecord()
 }
 
-// Worker is the worker that the record names.
+// Worker returns the worker that the record names.
 func (h *Hold) Worker() procscan.ID {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -17,9 +17,9 @@ import (
 // execve, that makes no progress.
 const standstill = 3 * time.Second
 
-// OrphanError says what a census has found without a supervisor: a living
-// worker, to be adopted, or the leftovers of ended workers, to be dealt with
-// before the next start.
+// OrphanError says what a census has found without a supervisor. A living worker
+// is to be adopted. Leftovers of ended workers are to be dealt with before the
+// next start.
 type OrphanError struct{ Inherited }
 
 func (e *OrphanError) Error() string {

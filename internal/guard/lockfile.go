@@ -76,8 +76,8 @@ func inPlace[F interface {
 		"(inotifywait, auditctl) and stop it", what, path)
 }
 
-// runFlags open the run file for reading only, because the worker inherits it and
-// may have dropped root's privileges. Such a worker may hold the lock and read the
+// runFlags returns the flags that open the run file for reading only, because the
+// worker inherits it and may have dropped root's privileges. Such a worker may hold the lock and read the
 // record; lifeline writes the record through a descriptor of its own. On NFS,
 // flock(2) is a lock of the other kind, which needs a file open for writing.
 func runFlags(nfs bool) int {

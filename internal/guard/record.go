@@ -69,7 +69,7 @@ func mayGrow(size uint64) bool {
 	return unix.Getrlimit(unix.RLIMIT_FSIZE, &lim) != nil || uint64(lim.Cur) >= size
 }
 
-// inodeOf is the inode number of the file at path, 0 for none.
+// inodeOf returns the inode number of the file at path, 0 for none.
 func inodeOf(path string) uint64 {
 	var st unix.Stat_t
 	if unix.Lstat(path, &st) != nil {

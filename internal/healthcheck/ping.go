@@ -8,7 +8,8 @@
 //
 // The body of all but the first is the end of the run's output.
 //
-//	err := healthcheck.Send(ctx, http.DefaultTransport, healthcheck.Request{URL: url, What: "0", RID: rid, Body: tail})
+//	r := healthcheck.Request{URL: url, What: "0", RID: rid, Body: tail}
+//	err := healthcheck.Send(ctx, http.DefaultTransport, r)
 //
 // The package is part of lifeline-remote. lifeline itself starts every minute, and an
 // HTTP client would make each start slower.

@@ -1,6 +1,6 @@
 // Package identity is the contract by which processes of lifeline recognise each
-// other. It defines the marker in a worker's environment, the record in the run
-// file, the names of the files, and the thread name that announces a start.
+// other. It has the marker in a worker's environment, the record in the run file,
+// the files' names, and the thread name that announces a start.
 //
 //	env := identity.Marker{Name: "web", Space: dir, Generation: g, Supervisor: self}.Environ()
 //	text := identity.Record{Boot: boot, Space: dir, Generation: g, Supervisor: self, Worker: id}.Encode()

@@ -91,7 +91,7 @@ func Decode(text []byte) (Record, error) {
 	return r, nil
 }
 
-// parseRecordID is ParseID for a record, where 0:0 stands for no process.
+// parseRecordID reads an ID of a record, where 0:0 stands for no process.
 func parseRecordID(text string) (ID, bool) {
 	if text == (ID{}).String() {
 		return ID{}, true

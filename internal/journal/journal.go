@@ -1,5 +1,5 @@
-// Package journal reads and writes the files that tell of a name on the day after:
-// the present state of its supervisor, and how each run went.
+// Package journal reads and writes the files that tell of a name on the day after.
+// They have the present state of its supervisor, and how each run went.
 //
 //	w := journal.Open(state, history, journal.State{Name: "web", …}, warn)
 //	w.State(func(s *journal.State) { s.State = "running" }) // returns at once

@@ -235,7 +235,8 @@ func FuzzRun(f *testing.F) {
 	})
 }
 
-// FailingSince reads from the end as far as it must, over lines that are torn.
+// TestFailingSince checks that FailingSince reads from the end as far as it must, over
+// lines that are torn.
 func TestFailingSince(t *testing.T) {
 	line := func(n int, outcome string) string {
 		text, err := json.Marshal(Run{Start: at(n), End: at(n + 1), Outcome: outcome})
@@ -300,7 +301,8 @@ func FuzzHistory(f *testing.F) {
 	})
 }
 
-// Another user's file may be anything. Root waited for the writer of a FIFO.
+// TestNoFile checks that another user's file may be anything. Before, root waited for
+// the writer of a FIFO.
 func TestNoFile(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }

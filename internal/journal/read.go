@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxRead is how much of a file is read, in bytes: a history that couldn't be
-// halved, because the disk was full, may be larger than maxHistory.
+// maxRead is how much of a file is read, in bytes. A history is larger than
+// maxHistory when a full disk has kept it from being halved.
 const maxRead = 16 * maxHistory
 
 // readFile reads a file of the journal. Root reads those of other users, who may

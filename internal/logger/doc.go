@@ -10,7 +10,7 @@
 //
 // The supervisor may be killed at any moment, and its worker lives on until the next
 // tick adopts it. If the supervisor itself read the worker's pipe, its death would end
-// the worker by SIGPIPE, or block it on a full pipe until that tick.
+// the worker by SIGPIPE, or block it until that tick.
 // If the worker wrote straight into the log, there could be no stamps. A rotation
 // would lose what is written between copying and cutting, and a full disk would
 // stop the worker.

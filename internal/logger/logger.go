@@ -18,9 +18,11 @@ import (
 )
 
 // processName is a logger's name in the process table. envLogger makes this program a
-// logger, because argv[0] isn't always what the caller gave.
+// logger, because argv[0] isn't always what the caller gave. The variable keeps the name
+// that 0.1.0 sets: where the system has no /proc/self/exe, a supervisor of 0.1.0 starts
+// the installed lifeline as its logger.
 const (
-	processName = "lifeline-clerk"
+	processName = "lifeline-logger"
 	envLogger   = "LIFELINE_CLERK"
 )
 

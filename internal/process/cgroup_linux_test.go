@@ -11,7 +11,8 @@ import (
 	"lifeline/procscan"
 )
 
-// A start removes what a killed supervisor of its name has left, and nothing else.
+// TestRemoveEmpty checks that a start removes the cgroups that a killed supervisor of
+// its name has left, and nothing else.
 func TestRemoveEmpty(t *testing.T) {
 	ended := exec.Command("true")
 	if err := ended.Run(); err != nil {

@@ -95,7 +95,8 @@ func plant(script string, w witness, more []int, value string, args ...string) (
 	return Tree{Root: id, Group: id.PID, Above: procscan.Self(), Marker: marker, Value: value}, nil
 }
 
-// trees is a helper that starts random trees from the given seeds and ends them.
+// trees starts random trees from the given seeds and ends them, in a process of its
+// own.
 func trees(args []string) {
 	first, _ := strconv.Atoi(args[0])
 	last, _ := strconv.Atoi(args[1])
@@ -119,7 +120,8 @@ func trees(args []string) {
 			wrong("seed %d: alone before: %t, without the helper: %t", seed, Alone(ours), Alone(nil))
 		}
 		w, news := newWitness(), newWitness()
-		t, err := plant(grow, w, []int{news.w}, fmt.Sprintf("tree%d of %d", seed, os.Getpid()), strconv.Itoa(seed), "3") // others may run this test as well
+		name := fmt.Sprintf("tree%d of %d", seed, os.Getpid()) // others may run this test as well
+		t, err := plant(grow, w, []int{news.w}, name, strconv.Itoa(seed), "3")
 		unix.Close(w.w)
 		unix.Close(news.w)
 		if err != nil {
@@ -205,7 +207,7 @@ func TestTreeEnd(t *testing.T) {
 	help(t, nil, "trees", "0", strconv.Itoa(n))
 }
 
-// flood is a helper that starts a runaway and ends it.
+// flood starts a runaway and ends it, in a process of its own.
 func flood(args []string) {
 	if err := Adopting(); err != nil {
 		wrong("%v", err)

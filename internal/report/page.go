@@ -160,7 +160,8 @@ func (w *writer) lastDay(names []Name) {
 		if n.History != nil {
 			d := n.History.Day
 			known = true
-			runs, ok, failed, stopped, unknown = runs+d.Runs, ok+d.OK, failed+d.Failed, stopped+d.Stopped, unknown+d.Unknown
+			runs, ok, failed = runs+d.Runs, ok+d.OK, failed+d.Failed
+			stopped, unknown = stopped+d.Stopped, unknown+d.Unknown
 		}
 	}
 	if !known {
@@ -362,8 +363,8 @@ func (w *writer) article(i int, n *Name) {
 		w.f("<div><dt>Last success<dd>%</div>", *n.LastOK)
 	}
 	if n.Processes > 0 {
-		fact("Uses", human.Size(n.Memory)+" of memory and "+human.Length(time.Duration(n.CPU*float64(time.Second)))+" of "+
-			"CPU, in "+counted(n.Processes, "process"))
+		fact("Uses", human.Size(n.Memory)+" of memory and "+
+			human.Length(time.Duration(n.CPU*float64(time.Second)))+" of CPU, in "+counted(n.Processes, "process"))
 	}
 	if n.Supervised {
 		fact("Restarts", fmt.Sprintf("%d, and %s", n.Restarts, counted(n.Reloads, "reload")))

@@ -154,7 +154,7 @@ func (s *Store) Files() ([]*os.File, []string, error) {
 // Close closes all kept descriptors.
 func (s *Store) Close() { s.drop(func(int) bool { return true }) }
 
-// sameInode is sameFile where the kernel can't compare open files. A socket has one open
+// sameInode compares inodes, where the kernel can't compare open files. A socket has one open
 // file, and the two ends of a pipe differ in their flags. For other files the inode
 // proves nothing: all eventfds share one, and two opens of a file have two positions.
 // sameInode then returns false, because a duplicate costs less than lost state.

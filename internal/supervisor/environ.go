@@ -14,8 +14,8 @@ func Environ(add []string) []string { return merge(inherited(os.Environ()), add)
 var forUs = map[string]bool{
 	"NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true,
 	"LISTEN_FDS": true, "LISTEN_PID": true, "LISTEN_FDNAMES": true, "LISTEN_PIDFDID": true, "SERVER_STARTER_PORT": true,
-	"LIFELINE_NAME": true, "LIFELINE_SPACE": true, "LIFELINE_ID": true, "LIFELINE_STUB": true, "LIFELINE_SUPERVISOR": true,
-	"LIFELINE_PID": true, "LIFELINE_START": true, "LIFELINE_FD": true, "LIFELINE_FENCE": true, "LIFELINE_TICK": true, "LIFELINE_HANDED": true,
+	"LIFELINE_NAME": true, "LIFELINE_SPACE": true, "LIFELINE_ID": true, "LIFELINE_SUPERVISOR": true,
+	"LIFELINE_FD": true, "LIFELINE_FENCE": true, "LIFELINE_TICK": true, "LIFELINE_HANDED": true,
 	"LIFELINE_CLUSTER_PASSWORD": true, "LIFELINE_CLUSTER": true, "LIFELINE_CLUSTER_PREFIX": true,
 	"LIFELINE_PING_URL": true,
 }

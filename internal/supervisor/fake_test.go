@@ -225,7 +225,8 @@ func supervised(t *testing.T, o Options, setup func(*fake), test func(*fake)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{t: t, signals: make(chan os.Signal, 4), chld: make(chan os.Signal, 1), result: make(chan error, 1),
-			alive: map[int]bool{}, deaf: map[int]bool{}, gone: make(chan procscan.ID), inbox: &fakeReceiver{c: make(chan struct{}, 1)}}
+			alive: map[int]bool{}, deaf: map[int]bool{}, gone: make(chan procscan.ID),
+			inbox: &fakeReceiver{c: make(chan struct{}, 1)}}
 		if setup != nil {
 			setup(f)
 		}

@@ -21,8 +21,9 @@ import (
 //	 └──── release ◄── tree empty ◄───┘
 type Lease interface {
 	C() <-chan struct{} // rings when Next may have something
-	// Next returns what has happened: granted (n is the fence), tick (text is the label),
-	// stop, kill or refused (text is the reason; for refused n is the exit code).
+	// Next returns what has happened: granted, tick, stop, kill or refused. text is a
+	// tick's label, or the reason of a stop, kill or refusal. n is the fence of a grant,
+	// or the exit code of a refusal.
 	Next() (verb, text string, n uint64, ok bool)
 	Want()           // stands by for the lease; no worker lives
 	Release()        // gives a held lease back; no worker lives

@@ -10,8 +10,8 @@ import (
 )
 
 // lineSocket is lifeline's end of LIFELINE_FD, which has the protocol of App::Base: one
-// word a line. ping → pong; takeover → ok; shutdown: end me for good. The end of file
-// tells the worker that lifeline is gone.
+// word a line. The answer to ping is pong, and to takeover ok. shutdown asks lifeline
+// to end, too. The end of file tells the worker that lifeline is gone.
 type lineSocket struct {
 	f *os.File
 

@@ -266,7 +266,9 @@ func (s Socket) listen() (interface {
 	var config net.ListenConfig
 	if s.ReusePort {
 		config.Control = func(_, _ string, conn syscall.RawConn) (err error) {
-			ctlErr := conn.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+			ctlErr := conn.Control(func(fd uintptr) {
+				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			})
 			return errors.Join(ctlErr, err)
 		}
 	}

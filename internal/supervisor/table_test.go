@@ -81,7 +81,8 @@ func TestTable(t *testing.T) {
 		}, "up", ""},
 		{"up, heartbeat in the socket at the very moment", watched, ready, "up", func(f *fake) {
 			f.sleep(20*time.Second - early - 1)
-			f.inbox.queue = append(f.inbox.queue, sdnotify.Message{Watchdog: true, Received: time.Now()}) // no wake-up for it
+			// No wake-up comes for it.
+			f.inbox.queue = append(f.inbox.queue, sdnotify.Message{Watchdog: true, Received: time.Now()})
 			f.sleep(time.Second)
 		}, "up", ""},
 		{"up, watchdog triggered", watched, ready, "up",

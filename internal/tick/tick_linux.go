@@ -156,7 +156,7 @@ func runs(id identity.ID) bool {
 	return err == nil && flags&exiting == 0
 }
 
-// arguments are those of the process, each with a NUL behind it, without argv[0].
+// arguments returns those of the process, each with a NUL behind it, without argv[0].
 func arguments(pid int) []byte {
 	_, rest, _ := bytes.Cut(proc(pid, "cmdline"), []byte{0})
 	return rest

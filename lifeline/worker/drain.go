@@ -20,7 +20,7 @@ const (
 	DefaultTimeout = 30 * time.Second
 )
 
-// Serve is [Drain.Serve] with the defaults.
+// Serve calls [Drain.Serve] with the defaults.
 func Serve(ctx context.Context, srv *http.Server, l net.Listener) error {
 	return Drain{}.Serve(ctx, srv, l)
 }

@@ -22,7 +22,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// childHTTP is one generation of a web server. With PLAIN set it ends as net/http's
+// childHTTP plays one generation of a web server. With PLAIN set it ends as net/http's
 // documentation says, for comparison.
 func childHTTP() error {
 	ctx, stop := terminated()
@@ -169,8 +169,8 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// TestHandOverPlain is the control: it reports what http.Server.Shutdown alone
-// loses under the same load. It never fails, because the loss may be zero.
+// TestHandOverPlain reports, as the control, what http.Server.Shutdown alone loses
+// under the same load. It never fails, because the loss may be zero.
 func TestHandOverPlain(t *testing.T) {
 	need.Time(t, "it only reports")
 	l := handOver(t, 10, 100, "PLAIN=1")

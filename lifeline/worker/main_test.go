@@ -157,7 +157,7 @@ func reply(t *testing.T, w io.Writer, lines string) {
 	}
 }
 
-// notifySocket is a receiver of sd_notify messages.
+// notifySocket makes a receiver of sd_notify messages.
 func notifySocket(t testing.TB) (*net.UnixConn, string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "worker") // t.TempDir is too long for a socket on macOS

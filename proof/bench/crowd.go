@@ -67,7 +67,7 @@ func (c *crowd) disperse() {
 	_ = c.cmd.Wait()
 }
 
-// beCrowd is the crowd's parent. It lives until its standard input ends, at the
+// beCrowd does the work of the crowd's parent until its standard input ends, at the
 // latest with the bench.
 func beCrowd(text string) error {
 	size, err := strconv.Atoi(text)

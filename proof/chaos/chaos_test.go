@@ -42,10 +42,9 @@ func attack(t *testing.T, name string, seed uint64, ticks int) (config, *result)
 	return c, r
 }
 
-// TestChaos is the short form of the command, with the same plan every time.
+// TestChaos runs the short form of the command, with the same plan every time.
 // LIFELINE_SEED takes another plan, and make chaos runs any number of plans. Two
-// instances are always a failure. Times aren't judged, because the machine may be
-// slow.
+// instances are always a failure. Times aren't judged, because the machine may be slow.
 func TestChaos(t *testing.T) {
 	seed := need.Number(t, "LIFELINE_SEED", 7)
 	ticks := int(need.Number(t, "LIFELINE_TICKS", 250))

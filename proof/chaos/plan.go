@@ -124,10 +124,12 @@ func (a action) String() string {
 type epoch int
 
 const (
-	plain    epoch = iota // every fault, no worker that hides in both ways
-	noKills               // every worker, no supervisor is killed
-	noWipes               // every worker, nothing written is lost
-	followed              // as plain, under --leftovers follow: leftovers would be the instance, so no worker leaves any
+	plain   epoch = iota // every fault, no worker that hides in both ways
+	noKills              // every worker, no supervisor is killed
+	noWipes              // every worker, nothing written is lost
+	// followed is as plain, under --leftovers follow. Leftovers would be the instance,
+	// so no worker leaves any.
+	followed
 )
 
 func (e epoch) String() string {

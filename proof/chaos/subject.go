@@ -25,7 +25,7 @@ type subject struct {
 	// verb makes one of the guard's commands pause, resume and reload; nil for none.
 	verb func(p build.Programs, state, verb string) *exec.Cmd
 	// lock and run are patterns of the files in the state directory that faults
-	// remove: the lock file, and the file that has the record's place.
+	// remove. run is the file that has the record's place.
 	lock, run string
 	// end ends the instance as the guard's manual says; nil: the driver ends all.
 	end func(p build.Programs, state string) error

@@ -136,7 +136,8 @@ func (r *lapsed) bad() string {
 		bad = append(bad, "run twice: "+label)
 	}
 	if len(r.ticked.skipped) > r.ticked.excused {
-		bad = append(bad, fmt.Sprintf("never run, and lifeline reported %d of them: %v", r.ticked.excused, r.ticked.skipped))
+		bad = append(bad, fmt.Sprintf("never run, and lifeline reported %d of them: %v", r.ticked.excused,
+			r.ticked.skipped))
 	}
 	bad = append(bad, r.leftovers...)
 	return strings.Join(bad, "\n")

@@ -60,9 +60,8 @@ func strike(t *testing.T, name string, seed uint64, rounds int) (attack, *outcom
 	return c, r
 }
 
-// TestAttack is the short form of the command, with the same plan every time. Two
-// instances are always a failure. Times aren't judged, because the machine may be
-// slow.
+// TestAttack runs the short form of the command, with the same plan every time. Two
+// instances are always a failure. Times aren't judged, because the machine may be slow.
 func TestAttack(t *testing.T) {
 	for _, name := range []string{"lifeline-etcd", "lifeline-postgres"} {
 		t.Run(name, func(t *testing.T) {

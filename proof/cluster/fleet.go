@@ -112,7 +112,8 @@ func rest(s settings, f flags) (*load, error) {
 	passed, nodes := time.Since(began).Seconds(), float64(len(a.nodes))
 	l := &load{memory: memory, cpu: (spentThen - spent) / passed / nodes * 1000,
 		requests:  float64(after-before) / passed / nodes,
-		revisions: (countThen - count) / passed / float64(f.names), growth: (sizeThen - size) / passed / float64(f.names)}
+		revisions: (countThen - count) / passed / float64(f.names),
+		growth:    (sizeThen - size) / passed / float64(f.names)}
 	for _, n := range a.nodes {
 		l.connections += float64(n.link.Connected()) / nodes
 	}
@@ -138,8 +139,8 @@ func (a *arena) allHeld(names int, limit time.Duration) error {
 	}
 }
 
-// used is the memory of all nodes by program, in MB, and their processor time so
-// far, in seconds.
+// used returns the memory of all nodes by program, in MB, and their processor time
+// up to now, in seconds.
 func (a *arena) used() (memory map[string]float64, spent float64) {
 	memory = map[string]float64{}
 	for _, n := range a.nodes {
@@ -159,7 +160,7 @@ func (a *arena) used() (memory map[string]float64, spent float64) {
 	return memory, spent
 }
 
-// field is the number that follows a word in a file.
+// field returns the number that follows a word in a file.
 func field(path, word string) float64 {
 	text, _ := os.ReadFile(path)
 	_, rest, _ := strings.Cut(string(text), word)
@@ -170,8 +171,8 @@ func field(path, word string) float64 {
 	return 0
 }
 
-// grown is how many changes the engine has made so far, and the size of its data
-// in bytes.
+// grown returns how many changes the engine has made up to now, and the size of its
+// data in bytes.
 func (a *arena) grown() (changes, size float64, err error) {
 	if p, ok := a.engine.(*engine.Postgres); ok {
 		text, err := p.SQL("SELECT xact_commit, pg_database_size(datname) FROM pg_stat_database " +

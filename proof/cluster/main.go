@@ -4,7 +4,7 @@
 // real engines. It starts an engine (etcd with three members, PostgreSQL) and two to
 // five nodes on this machine, and plays cron on every node. Each node has a state
 // directory and a link to the engine that can lose packets. The faults come from a
-// seed: they kill and stop lifeline, lifeline-remote, the worker and the engine's
+// seed. They kill and stop lifeline, lifeline-remote, the worker and the engine's
 // members, and cut nodes off, one by one and at once.
 //
 //	go run ./proof/cluster -rounds 1000

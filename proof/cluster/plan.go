@@ -35,8 +35,8 @@ const (
 
 func (k kind) String() string {
 	return [...]string{"KILL lifeline", "KILL lifeline-remote", "KILL worker", "KILL lifeline and lifeline-remote",
-		"KILL node",
-		"TERM lifeline", "STOP lifeline", "STOP lifeline-remote", "STOP worker", "pause node", "partition", "lost replies",
+		"KILL node", "TERM lifeline", "STOP lifeline", "STOP lifeline-remote", "STOP worker", "pause node", "partition",
+		"lost replies",
 		"KILL leader", "STOP leader", "KILL engine", "STOP lifeline and lifeline-remote"}[k]
 }
 

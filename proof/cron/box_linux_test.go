@@ -255,7 +255,7 @@ func (b *box) command(name string, args ...string) string {
 	return string(out)
 }
 
-// worker is the one that runs.
+// worker returns the worker that runs.
 func (b *box) worker(i *instance) pid.ID {
 	b.Helper()
 	living := i.watch.Living()
@@ -305,7 +305,7 @@ func (b *box) killBoth(i *instance) {
 	b.await(margin, func() bool { return len(i.watch.Living()) == 0 }, "%s: its worker is gone", i.name)
 }
 
-// mails are what cron has sent, without the headers.
+// mails returns what cron has sent, without the headers.
 func (b *box) mails() []string {
 	var bodies []string
 	files, err := filepath.Glob(b.path("mail/*"))
@@ -323,7 +323,7 @@ func (b *box) mails() []string {
 	return bodies
 }
 
-// evidence is what there is to look at after a failure.
+// evidence returns what there is to look at after a failure.
 func (b *box) evidence() string {
 	var s strings.Builder
 	part := func(what, text string) { fmt.Fprintf(&s, "--- %s:\n%s\n", what, strings.TrimSpace(text)) }

@@ -75,9 +75,9 @@ var scenes = []scene{
 	{name: "quote", text: "* * * * * root LIFELINE quote -- touch 'DIR/ran/quote\n"},
 }
 
-// In every scene, doctor is asked before cron's next minute. It must never say
-// "all is well" where cron then starts nothing. An alarm where cron starts it
-// is counted, and named here.
+// TestBrokenCrontabs asks doctor in every scene before cron's next minute. doctor must
+// never say "all is well" where cron then starts nothing. Its alarms where cron starts
+// the command are counted, and named here.
 func TestBrokenCrontabs(t *testing.T) {
 	t.Parallel() // beside the other tests that wait for cron's minute
 	program, missing := debian()
@@ -137,7 +137,7 @@ sleep 2
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	// doctor is stricter than cron in these: a carriage return goes to the command,
+	// doctor is stricter than cron in these. A carriage return goes to the command,
 	// and a HOME or directory that isn't there is no place to work in.
 	stricter := map[string]bool{"crlf": true, "homegone": true}
 	for _, s := range scenes {

@@ -28,7 +28,8 @@ lifeline doctor job
 exit 0
 `
 
-// What is said of a job that hangs had been tried on figures alone.
+// TestHang checks on real runs what lifeline says of a job that hangs. Before, that was
+// tried on figures alone.
 func TestHang(t *testing.T) {
 	t.Parallel() // beside the other tests that wait for cron's minute
 	_, missing := debian()

@@ -139,8 +139,9 @@ code=0; as $dir/keep/lifeline doctor job >$dir/said2 2>&1 || code=$?
 echo $code >$dir/code2
 `
 
-// In every scene, doctor is asked before cron's next minute, and after it. It must
-// not say "all is well" where cron then starts nothing, nor be alarmed where it does.
+// TestSickMachines asks doctor in every scene, before cron's next minute and after it.
+// doctor must not say "all is well" where cron then starts nothing, nor be alarmed
+// where it does.
 func TestSickMachines(t *testing.T) {
 	_, missing := debian()
 	if missing == "" {
@@ -225,7 +226,7 @@ func TestSickMachines(t *testing.T) {
 	t.Log("\n" + strings.Join(results, "\n"))
 }
 
-// verdict is what doctor found, else its last line.
+// verdict returns what doctor found, else its last line.
 func verdict(said string) string {
 	if _, wrong, ok := strings.Cut(said, "WRONG  "); ok {
 		first, _, _ := strings.Cut(wrong, "\n")

@@ -11,8 +11,8 @@ import (
 	"lifeline/proof/pid"
 )
 
-// story is the same for every daemon. So that four of cron's minutes are
-// enough, something else happens to each of several names between two ticks.
+// story plays the same for every daemon. Between two ticks something else happens to
+// each of several names, so that four of cron's minutes are enough.
 func story(b *box) {
 	before := b.command("crontab", "-l")
 	b.noReboot = b.rebootKills()

@@ -66,7 +66,8 @@ generate 2>/dev/null && { echo "the generator bears it"; exit 1; }
 exit 0
 `
 
-// systemd-cron has a reading of its own of each line: blanks, %, months, days.
+// TestSystemdCron checks that lifeline reads lines as systemd-cron does, which has its
+// own way with blanks, %, months and days.
 func TestSystemdCron(t *testing.T) {
 	t.Parallel()
 	missing := machine()

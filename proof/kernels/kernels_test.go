@@ -19,9 +19,9 @@ const old = "pidfd_open,pidfd_send_signal,clone3,close_range,statx,waitid:P_PIDF
 
 const unprivileged = "setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent "
 
-// TestKernels plays the scene (race, log, adoption, respawn, the end of a tree,
-// watchdog, reload) where system calls are missing or refused, and in narrow
-// containers.
+// TestKernels plays the scene where system calls are missing or refused, and in
+// narrow containers. The scene is race, log, adoption, respawn, the end of a tree,
+// watchdog and reload.
 func TestKernels(t *testing.T) {
 	dir, err := os.MkdirTemp("", "kernels") // uid 65534 can't enter t.TempDir
 	if err != nil {
@@ -53,8 +53,8 @@ func TestKernels(t *testing.T) {
 			}
 			cmd := exec.Command("timeout", "-k", "1", "180", "sh", "-ec", line)
 			cmd.Dir = "/"
-			cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LIFELINE_") }),
-				"DIR="+dir, "TMPDIR=/tmp")
+			foreign := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LIFELINE_") })
+			cmd.Env = append(foreign, "DIR="+dir, "TMPDIR=/tmp")
 			if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "\npassed\n") {
 				t.Errorf("%s: %v\n%s", line, err, out)
 			}
@@ -85,7 +85,7 @@ func TestKernels(t *testing.T) {
 	}
 }
 
-// TestRefused: what the launcher is told to refuse is refused.
+// TestRefused checks that what the launcher is told to refuse is refused.
 func TestRefused(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "kernels")
 	if err := build.One(program, "./proof/kernels", ""); err != nil {

@@ -107,7 +107,7 @@ func (b *browser) show(file string, width int64, scheme string) {
 	b.do(chromedp.Navigate("file://" + file))
 }
 
-// isQuiet: the page has asked for nothing but itself, and has said nothing.
+// isQuiet checks that the page has asked for nothing but itself, and has said nothing.
 func (b *browser) isQuiet(file string) {
 	b.Helper()
 	b.mu.Lock()
@@ -163,7 +163,7 @@ func readAxe(t *testing.T) string {
 	return string(axe)
 }
 
-// faults are what is wrong with how the page looks now.
+// faults returns what is wrong with how the page looks now.
 func (b *browser) faults(axe string) []string {
 	b.Helper()
 	ask[bool](b, settled)

@@ -53,7 +53,7 @@ func lifeline(t *testing.T, dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// write has the page of a state directory written.
+// write writes the page of a state directory.
 func write(t *testing.T, dir string, args ...string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "page.html")
@@ -73,7 +73,7 @@ func write(t *testing.T, dir string, args ...string) (file string) {
 const evil = "<script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=1>&lt;b&gt; " +
 	"\x1b[31mred\x1b]0;title\a \u202eright to left\u2066 \u200bz\u0301\u0301\u0301\u0301\u0301\u0301 ${1} {{.}} %s"
 
-// scene is a state directory with a name in each state, and foreign text wherever
+// scene makes a state directory with a name in each state, and foreign text wherever
 // text comes from.
 func scene(t *testing.T) (dir string) {
 	t.Helper()
@@ -117,7 +117,7 @@ func scene(t *testing.T) (dir string) {
 	return dir
 }
 
-// TestJudge: a page that has each of the faults is found guilty of each.
+// TestJudge checks that a page that has each of the faults is found guilty of each.
 func TestJudge(t *testing.T) {
 	axe := readAxe(t)
 	file := filepath.Join(t.TempDir(), "bad.html")
@@ -176,7 +176,7 @@ func TestPage(t *testing.T) {
 	b.isQuiet(file)
 }
 
-// TestFleet: a page of machines, one of which is hostile and one of which sends
+// TestFleet checks a page of machines, one of which is hostile and one of which sends
 // nothing that can be used.
 func TestFleet(t *testing.T) {
 	axe := readAxe(t)
@@ -220,8 +220,8 @@ func TestFleet(t *testing.T) {
 	b.isQuiet(file)
 }
 
-// TestCluster: a page of nodes, as an engine may tell of them. What stands in for
-// lifeline-remote says what it would say.
+// TestCluster checks a page of nodes, as an engine may tell of them. A script stands in
+// for lifeline-remote.
 func TestCluster(t *testing.T) {
 	axe := readAxe(t)
 	ago := func(d time.Duration) string { return time.Now().Add(-d).Format(time.RFC3339) }
@@ -287,7 +287,7 @@ func TestCluster(t *testing.T) {
 	b.isQuiet(file)
 }
 
-// TestKeyboard: Tab comes to each control, and shows where it is.
+// TestKeyboard checks that Tab comes to each control, and shows where it is.
 func TestKeyboard(t *testing.T) {
 	need.Program(t, "systemd-notify")
 	file := write(t, scene(t))
@@ -332,8 +332,8 @@ func TestKeyboard(t *testing.T) {
 	b.isQuiet(file)
 }
 
-// TestOld: who opens a page of yesterday is told so, in large letters. Without the
-// script the time of writing stands.
+// TestOld checks that a page of yesterday says so in large letters. Without the script
+// the time of writing stands there.
 func TestOld(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	_ = lifeline(t, dir, "job", "--", "true").Run()

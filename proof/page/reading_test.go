@@ -13,7 +13,7 @@ import (
 	"lifeline/proof/need"
 )
 
-// heard is what a screen reader says of the page, in its order: "role: name".
+// heard returns what a screen reader says of the page, in its order: "role: name".
 func (b *browser) heard() (list []string) {
 	b.Helper()
 	tree := command(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
@@ -43,9 +43,9 @@ func (b *browser) heard() (list []string) {
 	return list
 }
 
-// TestReading: a screen reader says first what is wrong and why, goes from landmark
-// to landmark and from heading to heading, and knows the name of each row. The
-// heading of each name was not there before it was on the screen.
+// TestReading checks that a screen reader says first what is wrong and why. It goes
+// from landmark to landmark and from heading to heading, and knows the name of each
+// row. Before, the heading of a name was missing until it was on the screen.
 func TestReading(t *testing.T) {
 	need.Program(t, "systemd-notify")
 	file := write(t, scene(t))

@@ -78,7 +78,7 @@ func many(t *testing.T) (dir string) {
 	return dir
 }
 
-// digits are those behind a name in the names of its files: the upper 48 bits of
+// digits returns those behind a name in the names of its files: the upper 48 bits of
 // its FNV-1a.
 func digits(name string) string {
 	h := fnv.New64a()
@@ -86,8 +86,8 @@ func digits(name string) string {
 	return fmt.Sprintf("%012x", h.Sum64()>>16)
 }
 
-// TestSize: 300 names with 2,000 runs each make at most a megabyte, with a drawing
-// for each. The time and the memory are told, not judged.
+// TestSize checks that 300 names with 2,000 runs each make at most a megabyte, with a
+// drawing for each. The time and the memory are reported, not judged.
 func TestSize(t *testing.T) {
 	dir := many(t)
 	file := filepath.Join(t.TempDir(), "page.html")

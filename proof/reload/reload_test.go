@@ -66,7 +66,8 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestRestart is the control: a plain restart must lose requests under this load.
+// TestRestart checks, as the control, that a plain restart loses requests under this
+// load.
 func TestRestart(t *testing.T) {
 	r, err := own(t).restart(5, false)
 	t.Logf("\n%s%s", rowsHead, r)

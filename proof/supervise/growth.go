@@ -127,10 +127,10 @@ func (b *bench) growth(o *options) error {
 		return err
 	}
 	fmt.Printf("\n### Respawns in a row\n\n%d in %s.\n\n| respawns | descriptors | threads | zombies | RSS | PSS | "+
-		"of it anonymous | how |\n|--:|--:|--:|--:|--:|--:|--:|---|\n", o.respawns, time.Since(began).Round(time.Second))
+		"of it anonymous | how |\n|--:|--:|--:|--:|--:|--:|--:|---|\n", o.respawns,
+		time.Since(began).Round(time.Second))
 	for i, s := range sizes {
-		fmt.Printf("| %d | %d | %d | %d | %s | %s | %s | /proc of a lifeline at rest, after that "+
-			"number of respawns |\n",
+		fmt.Printf("| %d | %d | %d | %d | %s | %s | %s | /proc of a lifeline at rest, after these respawns |\n",
 			at[i], s.fds, s.threads, s.zombies, mb(s.rss), mb(s.pss), mb(s.anon))
 	}
 	return nil

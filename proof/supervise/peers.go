@@ -66,8 +66,8 @@ func (b *bench) peers() []peer {
 	}
 }
 
-// monit is for the table of memory only, because it looks at pid files every few
-// seconds.
+// monit returns monit as a peer for the table of memory only, because it looks at pid
+// files every few seconds.
 func (b *bench) monit() peer {
 	return peer{name: "monit", needs: "monit", prepare: func(dir string) ([]string, error) {
 		conf := filepath.Join(dir, "conf")

@@ -54,7 +54,8 @@ func (b *bench) watchdog(o *options) error {
 		how  string
 	}{
 		{"lifeline", ourDelays, fmt.Sprintf("`%s`: the worker sends three heartbeats and hangs; from the clock read "+
-			"before the last one was sent, plus %s, to the clock read in its handler of SIGABRT", ours.shown(b), period)},
+			"before the last one was sent, plus %s, to the clock read in its handler of SIGABRT",
+			ours.shown(b), period)},
 		{"a watchdog in C", floorDelays,
 			"`floor beats 30 3`: sixty lines that do nothing else, at the same time; the " +
 				"floor for any program on this machine"},

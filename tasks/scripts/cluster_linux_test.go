@@ -96,7 +96,7 @@ func clusterScripts(t *testing.T, script string, vars map[string]string) {
 	})
 }
 
-// What can be seen to be wrong without an engine.
+// TestClusterCommandLine runs the scripts about what is wrong even without an engine.
 func TestClusterCommandLine(t *testing.T) { clusterScripts(t, "commandline", nil) }
 
 func TestClusterEtcd(t *testing.T) {
@@ -110,7 +110,7 @@ func TestClusterPostgres(t *testing.T) {
 	clusterScripts(t, "run", map[string]string{"CLUSTER": server, "TTL": "800ms", "LONG": repeated(server)})
 }
 
-// prepared is a PostgreSQL with lifeline's tables.
+// prepared starts a PostgreSQL with lifeline's tables.
 func prepared(t *testing.T) (address string) {
 	address = enginetest.Postgres(t)
 	cmd := exec.Command(filepath.Join(buildRemote(t), "lifeline-remote"), "init", address)
@@ -120,7 +120,8 @@ func prepared(t *testing.T) (address string) {
 	return address
 }
 
-// What nodes share of how a name stands, and the page of it.
+// TestShareEtcd runs the scripts about what nodes share of how a name stands, and about
+// the page of it.
 func TestShareEtcd(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	clusterScripts(t, "share", map[string]string{"CLUSTER": enginetest.Etcd(t), "TTL": "2s"})
@@ -131,7 +132,7 @@ func TestSharePostgres(t *testing.T) {
 	clusterScripts(t, "share", map[string]string{"CLUSTER": prepared(t), "TTL": "800ms"})
 }
 
-// repeated is an address of more than 4 kB that names its host often.
+// repeated returns an address of more than 4 kB that names its host often.
 func repeated(address string) string {
 	start := strings.LastIndexAny(address, "@/")
 	if i := strings.IndexByte(address, '@'); i >= 0 {
@@ -144,7 +145,7 @@ func repeated(address string) string {
 	return address[:start+1] + strings.Repeat(host+",", 4500/len(host)) + host + rest
 }
 
-// An etcd that wants certificates.
+// TestClusterEtcdTLS runs the scripts on an etcd that wants certificates.
 func TestClusterEtcdTLS(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	dir := t.TempDir()
@@ -155,7 +156,7 @@ func TestClusterEtcdTLS(t *testing.T) {
 	clusterScripts(t, "tls", map[string]string{"CLUSTER": server, "CERTS": dir})
 }
 
-// An etcd that wants a user and a password.
+// TestClusterEtcdPassword runs the scripts on an etcd that wants a user and a password.
 func TestClusterEtcdPassword(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)
@@ -181,7 +182,8 @@ func TestClusterPostgresPassword(t *testing.T) {
 		"WITH": with("root:secret!word"), "NOBODY": with("nobody")})
 }
 
-// A database that isn't ready for lifeline.
+// TestClusterPostgresSchema runs the scripts on a database that isn't ready for
+// lifeline.
 func TestClusterPostgresSchema(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
@@ -196,13 +198,14 @@ func TestClusterPostgresSchema(t *testing.T) {
 		"GUEST": strings.Replace(db("other"), "proof@", "guest@", 1)})
 }
 
-// An etcd that refuses writes: nothing is started, and status can't tell.
+// TestClusterEtcdFull runs the scripts on an etcd that refuses writes. Nothing is
+// started, and status can't tell.
 func TestClusterEtcdFull(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	clusterScripts(t, "readonly", map[string]string{"CLUSTER": enginetest.FullEtcd(t), "WHY": "etcd has no space left"})
 }
 
-// A PostgreSQL that refuses writes.
+// TestClusterPostgresReadOnly runs the scripts on a PostgreSQL that refuses writes.
 func TestClusterPostgresReadOnly(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
@@ -214,8 +217,8 @@ func TestClusterPostgresReadOnly(t *testing.T) {
 		"WHY": "this PostgreSQL is read-only"})
 }
 
-// Behind pgbouncer: refused where it pools by transaction, and not where it
-// gives each client a session.
+// TestClusterPgbouncer checks that pgbouncer is refused where it pools by transaction,
+// and taken where it gives each client a session.
 func TestClusterPgbouncer(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)

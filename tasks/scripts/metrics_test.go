@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// TestMetricsParse: what `lifeline metrics` prints (package tasks compares it
-// with the file) is what Prometheus reads.
+// TestMetricsParse checks that Prometheus reads what `lifeline metrics` prints, which
+// package tasks compares with the file.
 func TestMetricsParse(t *testing.T) {
 	f, err := os.Open("../testdata/metrics.prom")
 	if err != nil {

@@ -23,10 +23,10 @@ import (
 	"lifeline/tasks"
 )
 
-// As the real main does.
+// init keeps the main thread, as the real main does.
 func init() { runtime.LockOSThread() }
 
-// The test program is the real lifeline when it is called by that name, and
+// TestMain makes the test program the real lifeline when it is called by that name, and
 // when it starts itself as the logger.
 func TestMain(m *testing.M) {
 	if logger.Is() {
@@ -87,7 +87,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// code N CMD ARG...: runs CMD and wants exit code N. Output as with exec.
+// exitCode runs `code N CMD ARG...`: CMD must end with exit code N. The output is kept
+// as with exec.
 func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: code N command args...")
@@ -98,7 +99,7 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// until CMD ARG...: runs CMD until it succeeds; fails after 90 s.
+// until runs `until CMD ARG...`: CMD again and again until it succeeds, for up to 90 s.
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	for deadline := time.Now().Add(90 * time.Second); ; {
 		if err := ts.Exec(args[0], args[1:]...); (err == nil) != neg {
@@ -111,7 +112,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// alone TEXT: no process's command line contains TEXT.
+// alone runs `alone TEXT`: no process's command line may contain TEXT.
 func alone(ts *testscript.TestScript, neg bool, args []string) {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {

@@ -27,13 +27,14 @@ func optionsOf(scheme string) []string {
 	case "postgres", "postgresql": // libpq, 34.1.2, as pgx has them
 		return []string{"host", "port", "database", "dbname", "user", "password", "passfile", "service", "servicefile",
 			"sslmode", "sslcert", "sslkey", "sslrootcert", "sslpassword", "sslsni", "sslnegotiation", "sslcertmode",
-			"connect_timeout", "target_session_attrs", "min_protocol_version", "max_protocol_version", "channel_binding",
-			"require_auth", "krbsrvname", "krbspn", "application_name", "client_encoding", "options", "timezone"}
+			"connect_timeout", "target_session_attrs", "min_protocol_version", "max_protocol_version",
+			"channel_binding", "require_auth", "krbsrvname", "krbspn", "application_name", "client_encoding",
+			"options", "timezone"}
 	}
 	return nil
 }
 
-// Check refuses an address whose parts are ambiguous: a user or password with
+// Check refuses an address whose parts are ambiguous. A user or password with
 // one of / ? # @ must be written with %2F and so on.
 func Check(address string) error {
 	scheme, rest, ok := strings.Cut(address, "://")
@@ -55,12 +56,14 @@ func Check(address string) error {
 		return errors.New("in the address, a % stands before two hexadecimal digits: write % itself as %25")
 	case strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == 0x7f }):
 		return errors.New("in the address, write a space as %20")
-	case strings.ContainsFunc(user, func(r rune) bool { return r >= 0x80 || strings.ContainsRune(`"<>[\]^{|}`+"`", r) }):
+	case strings.ContainsFunc(user, func(r rune) bool {
+		return r >= 0x80 || strings.ContainsRune(`"<>[\]^{|}`+"`", r)
+	}):
 		return errors.New("in the address, write what isn't a letter, a digit or one of -._~!$&'()*+,;= as % and two " +
 			"hexadecimal digits a byte where it belongs to a user or a password")
 	case !areHosts(hosts, scheme):
-		return errors.New("in the address, a host is a name or an IP address, perhaps with :PORT, and a user or password " +
-			"stands before an @")
+		return errors.New("in the address, a host is a name or an IP address, perhaps with :PORT, and a user or " +
+			"password stands before an @")
 	case strings.HasPrefix(scheme, "etcd") && path != "" && path != "/", strings.Count(path, "/") > 1:
 		return errors.New("in the address, etcd's hosts end it, and PostgreSQL's have one /DATABASE after them")
 	}
@@ -68,8 +71,8 @@ func Check(address string) error {
 		key, _, has := strings.Cut(pair, "=")
 		key, _ = url.QueryUnescape(key) // ParseQuery has read it
 		if query != "" && (!has || !slices.Contains(known, key)) {
-			return fmt.Errorf("in the address, what follows the ? has an option that %s:// lacks: it knows %s; write & as "+
-				"%%26 and = as %%3D in a value", scheme, strings.Join(known, ", "))
+			return fmt.Errorf("in the address, what follows the ? has an option that %s:// lacks: it knows %s; write "+
+				"& as %%26 and = as %%3D in a value", scheme, strings.Join(known, ", "))
 		}
 	}
 	return nil
@@ -116,8 +119,8 @@ func areHosts(text, scheme string) bool {
 			}
 		}
 		if inner == "" && strings.HasPrefix(scheme, "etcd") || strings.ContainsFunc(inner, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._%~", r) ||
-				bracketed && r == ':')
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+				strings.ContainsRune("-._%~", r) || bracketed && r == ':')
 		}) {
 			return false
 		}
@@ -150,7 +153,8 @@ func Secret(address string) bool {
 		return false
 	}
 	if Check(address) != nil {
-		return ok && optionsOf(strings.ToLower(scheme)) != nil || strings.Contains(address, "@") || strings.Contains(strings.ToLower(address), "pass") || strings.Contains(address, "%")
+		return ok && optionsOf(strings.ToLower(scheme)) != nil || strings.ContainsAny(address, "@%") ||
+			strings.Contains(strings.ToLower(address), "pass")
 	}
 	authority, more := split(rest)
 	if user, _, _ := cutLast(authority); strings.Contains(user, ":") {

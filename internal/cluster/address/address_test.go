@@ -61,8 +61,8 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// A message may repeat a word of the command line, as it is or quoted. Scrub shows
-// an address in it without its password.
+// TestScrub checks that an address is shown without its password. A message may repeat
+// a word of the command line, as it is or quoted.
 func TestScrub(t *testing.T) {
 	for _, word := range []string{"postgres://u:hunter2@h/db", "--cluster=postgres://u:hunter2@h/db",
 		"postgres:/u:hunter2@h",

@@ -1,5 +1,5 @@
-// Package output keeps what a worker prints: in a rotated log, as the last few kilobytes,
-// or in a spool that is shown or thrown away. It can put stamps on lines.
+// Package output keeps what a worker prints: in a rotated log, in a spool, or as the last
+// few kilobytes. It can put stamps on lines.
 //
 //	log, err := output.OpenLog(output.Log{Path: "/var/log/web.log", MaxSize: 10 << 20, Keep: 5}, report)
 //	log.Write(text) // no error: what can't be written is counted, reported once, and noted in the log

@@ -73,7 +73,8 @@ func write(dist, out string) error {
 		}
 		index = mutate.AppendManifests(index,
 			mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &platform,
-				Annotations: map[string]string{"org.opencontainers.image.ref.name": strings.TrimSpace(string(version))}}})
+				Annotations: map[string]string{
+					"org.opencontainers.image.ref.name": strings.TrimSpace(string(version))}}})
 		images++
 	}
 	if images == 0 {

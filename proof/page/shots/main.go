@@ -1,6 +1,6 @@
-// Shots makes the pictures of the page that README and docs show: a made-up
-// machine at a fixed time, drawn by package report and shown in headless
-// chromium. The same code gives the same pictures, so they can't drift.
+// Shots makes the pictures of the page that README and docs show. The page is that
+// of a made-up machine at a fixed time, drawn by package report and shown in
+// headless chromium. The same code gives the same pictures, so they can't drift.
 //
 //	cd proof/page && GOWORK=off go run ./shots ../../docs
 package main
@@ -46,7 +46,7 @@ var now = time.Date(2026, 11, 30, 8, 12, 7, 0, time.UTC)
 func ago(d time.Duration) time.Time    { return now.Add(-d) }
 func since(d time.Duration) *time.Time { t := ago(d); return &t }
 
-// series is a name's runs of a week: every period one, of about a length; bad
+// series returns a name's runs of a week: one in each period, of about a length. bad
 // decides which of them fail.
 func series(seed uint64, period, length time.Duration, bad func(end time.Time) bool) []journal.Run {
 	random := rand.New(rand.NewPCG(seed, seed))
@@ -64,7 +64,7 @@ func series(seed uint64, period, length time.Duration, bad func(end time.Time) b
 
 func never(time.Time) bool { return false }
 
-// machine is the page.
+// machine returns the page of a made-up machine.
 func machine() *report.Page {
 	const h = time.Hour
 	name := func(n report.Name, runs []journal.Run, up *time.Time) report.Name {
@@ -99,8 +99,8 @@ func machine() *report.Page {
 			Value: "runs: /usr/sbin/cron, pid 611"}, {Name: "User", Value: "root"}},
 		Names: []report.Name{
 			name(report.Name{Name: "invoices", Kind: report.KindBad, State: "not running, in crontab",
-				Since: &invoices[len(invoices)-1].End, Command: "/srv/billing/bin/invoices --all", Schedule: "*/15 * * * *",
-				Next: next(8, 15), Failing: &broken, LastOK: since(5*h + 26*time.Minute),
+				Since: &invoices[len(invoices)-1].End, Command: "/srv/billing/bin/invoices --all",
+				Schedule: "*/15 * * * *", Next: next(8, 15), Failing: &broken, LastOK: since(5*h + 26*time.Minute),
 				Output: &journal.Output{End: invoices[len(invoices)-1].End,
 					Text: "reading 212 orders\nconnecting to db1:5432 … refused\nTraceback: " +
 						"billing.db.Unreachable: db1:5432 after " +
@@ -111,7 +111,8 @@ func machine() *report.Page {
 			name(report.Name{Name: "mail-worker", Kind: report.KindUp, State: "ready",
 				Since:   since(9*h - 5*time.Second),
 				Command: "/srv/mail/worker", Schedule: "* * * * *", Status: "idle",
-				Processes: 1, Memory: 48 << 20, CPU: 61, Supervised: true, Restarts: 2}, worker, since(9*h-5*time.Second)),
+				Processes: 1, Memory: 48 << 20, CPU: 61, Supervised: true, Restarts: 2}, worker,
+				since(9*h-5*time.Second)),
 			name(report.Name{Name: "backup", Kind: report.KindIdle, State: "not running, in crontab",
 				Command: "/usr/local/bin/backup --to s3", Schedule: "30 2 * * *", Next: next(2,
 					30), LastOK: since(5 * h)},
@@ -195,8 +196,8 @@ func shoot(dir string) error {
 	return nil
 }
 
-// save writes a picture in its 256 most frequent colours, which is a third of its
-// size; what differs from them is the edges of letters.
+// save writes a picture in its 256 most frequent colours, which makes a third of its
+// size. Only the edges of letters have other colours.
 func save(path string, shot []byte) error {
 	full, err := png.Decode(bytes.NewReader(shot))
 	if err != nil {

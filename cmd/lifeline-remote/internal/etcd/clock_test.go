@@ -19,8 +19,8 @@ func (silent) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("no HTTP here")
 }
 
-// With an etcd without a clock, nodes compare theirs. A node that differs from most others
-// is wrong; of two that differ, both are.
+// TestClockOfMostOthers checks that nodes compare their clocks where etcd shows none. A
+// node that differs from most others is wrong; of two that differ, both are.
 func TestClockOfMostOthers(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)

@@ -59,8 +59,8 @@ func withFile(t *testing.T, args ...string) (*Etcd, func(to string)) {
 	}
 }
 
-// A token takes longer than a call may. Once each call asked for a new token, and no call
-// ever got it.
+// TestTokenTakesLong checks that a token may take longer than a call. Before, each call
+// asked for a new token, and no call ever got it.
 func TestTokenTakesLong(t *testing.T) {
 	e, _ := withFile(t, "--bcrypt-cost=13")
 	for n := 1; ; n++ {
@@ -82,7 +82,8 @@ func TestTokenTakesLong(t *testing.T) {
 	}
 }
 
-// The new client is made when the password's file changes, and no renewal fails.
+// TestTokenBeforeItIsNeeded checks that a new client is made when the password's file
+// changes, and that no renewal fails.
 func TestTokenBeforeItIsNeeded(t *testing.T) {
 	e, rotate := withFile(t)
 	for _, to := range []string{"second", "third"} {

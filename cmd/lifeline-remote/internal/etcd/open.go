@@ -56,8 +56,8 @@ func Open(ctx context.Context, typed, team, name string) (*Etcd, error) {
 	return e, nil
 }
 
-// connect makes a client that puts the team before each key, except those it watches:
-// namespace's watcher can't be closed while a watch begins, as takeUp does.
+// connect makes a client that puts the team before each key, but not before those that
+// it watches. namespace's watcher can't be closed while a watch begins, as takeUp does.
 func (s space) connect(config *clientv3.Config) (*clientv3.Client, error) {
 	config.Context = context.Background()
 	c, err := clientv3.New(*config)

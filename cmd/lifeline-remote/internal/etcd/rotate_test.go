@@ -71,8 +71,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// After the password, and then the user, is replaced in etcd and in the file, the session
-// goes on.
+// TestPasswordRotated checks that the session goes on after the password, and then the
+// user, is replaced in etcd and in the file.
 func TestPasswordRotated(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)
@@ -108,7 +108,8 @@ func TestPasswordRotated(t *testing.T) {
 	renew(t, e)
 }
 
-// Renewals ask for no token: each costs etcd 75 ms of processor time.
+// TestTokensAreKept checks that renewals ask for no token, because each costs etcd 75
+// ms of processor time.
 func TestTokensAreKept(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)
@@ -148,8 +149,9 @@ func TestTokensAreKept(t *testing.T) {
 	}
 }
 
-// A firewall forgets open connections. The next call fails, and the call after it opens a
-// connection to the endpoints that the file then has.
+// TestConnectionForgotten plays a firewall that forgets open connections. The next call
+// fails, and the call after it opens a connection to the endpoints that the file then
+// has.
 func TestConnectionForgotten(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)
@@ -212,8 +214,8 @@ func issue(t *testing.T, dir string) {
 	keep("node.key", "PRIVATE KEY", der)
 }
 
-// Authority, certificate and key are all replaced in place, and etcd is started
-// again with them.
+// TestCertificatesRotated replaces authority, certificate and key in place, and starts
+// etcd again with them.
 func TestCertificatesRotated(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	need.NoError(t, proof.MissingEtcd())
@@ -238,8 +240,8 @@ func TestCertificatesRotated(t *testing.T) {
 	renew(t, e)
 }
 
-// An etcd that has reached its quota answers reads. Its refusal of writes is reported as a
-// refusal.
+// TestFull checks that the refusal of writes by an etcd at its quota, which still
+// answers reads, is reported as a refusal.
 func TestFull(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	e, err := etcd.Open(t.Context(), enginetest.FullEtcd(t), "", "web")

@@ -7,7 +7,8 @@ import (
 	"lifeline/internal/cluster/enginetest"
 )
 
-// A node's next session uses the lease of its last, so that week-long leases don't pile up.
+// TestSharingLeavesOneLease checks that a node's next session uses the lease of its
+// last, so that week-long leases don't pile up.
 func TestSharingLeavesOneLease(t *testing.T) {
 	address := enginetest.Etcd(t)
 	e := join(t, address, "web", "a", time.Minute)

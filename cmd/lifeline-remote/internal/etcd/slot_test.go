@@ -130,8 +130,8 @@ func TestLate(t *testing.T) {
 	}
 }
 
-// An etcd that has gone back uses revisions a second time. A slot written at a lower
-// revision has a living holder.
+// TestWentBack checks that a slot written at a lower revision has a living holder. An
+// etcd that has gone back uses revisions a second time.
 func TestWentBack(t *testing.T) {
 	address := enginetest.Etcd(t)
 	a, b := join(t, address, "back", "a", time.Minute), join(t, address, "back", "b", time.Minute)

@@ -16,8 +16,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// A user with rights to a single team's names can use the engine for them, but can't read
-// or write another team's.
+// TestTeam checks that a user with rights to a single team's names can use the engine
+// for them, but can't read or write another team's.
 func TestTeam(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t, "--bcrypt-cost=4") // else many clients at once take seconds
@@ -77,7 +77,7 @@ func TestTeam(t *testing.T) {
 	}
 }
 
-// A team's client is replaced and closed while its watch begins.
+// TestTeamClosedAtOnce replaces and closes a team's client while its watch begins.
 func TestTeamClosedAtOnce(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Etcd(t)

@@ -24,8 +24,8 @@ func addressOf(args []string) (url string, rest []string, err error) {
 			return "", nil, engine.Misused("%v", err)
 		}
 		if address.Secret(args[0]) {
-			return "", nil, engine.Misused("a password on the command line can be read by every user here: put it into %s, "+
-				"or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
+			return "", nil, engine.Misused("a password on the command line can be read by every user here: put it "+
+				"into %s, or the file %s", engine.EnvPassword, engine.EnvPasswordFile)
 		}
 		return args[0], args[1:], nil
 	}
@@ -50,7 +50,7 @@ func ask(ctx context.Context, url, name string) (engine.Engine, error) {
 	return open(ctx, cluster.Hello{URL: url, Prefix: team, Name: name})
 }
 
-// wordsOf is addressOf for a command that takes n words after the address.
+// wordsOf reads the address as addressOf does, and n words after it.
 func wordsOf(args []string, n int, takes string) (url string, words []string, err error) {
 	url, words, err = addressOf(args)
 	if err == nil && len(words) != n {

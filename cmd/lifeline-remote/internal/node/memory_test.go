@@ -21,8 +21,8 @@ func (r *rig) told(text string) (n int) {
 	return n
 }
 
-// An engine that has gone back may have forgotten a holder. That node may run
-// until its deadline.
+// TestSessionEngineGoesBack checks the wait after an engine has gone back. The engine
+// may have forgotten a holder, and that node may run until its deadline.
 func TestSessionEngineGoesBack(t *testing.T) {
 	for what, back := range map[string]func(*fake){
 		"other data":     func(f *fake) { f.epoch, f.history = "i.1", "i" },
@@ -53,8 +53,8 @@ func TestSessionEngineGoesBack(t *testing.T) {
 	}
 }
 
-// After an election, or a restart without losses, a standby also waits for a TTL, but
-// reports nothing. The holder goes on.
+// TestSessionEngineStartsAgain checks that a standby waits for a TTL after an election,
+// or a restart without losses, and reports nothing. The holder goes on.
 func TestSessionEngineStartsAgain(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -77,7 +77,8 @@ func TestSessionEngineStartsAgain(t *testing.T) {
 	})
 }
 
-// A mark that the engine has forgotten is raised before a tick is run.
+// TestSessionTicksGoBack checks that a mark that the engine has forgotten is raised
+// before a tick is run.
 func TestSessionTicksGoBack(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
 		r.granted()
@@ -102,8 +103,8 @@ func TestSessionTicksGoBack(t *testing.T) {
 	})
 }
 
-// A run has ended, but the engine is away until the lease is lost. Its end is
-// written when the engine is back.
+// TestSessionTickEndIsWrittenLater ends a run while the engine is away, until the lease
+// is lost. The run's end is written when the engine is back.
 func TestSessionTickEndIsWrittenLater(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC 0 * * * *"}, func(r *rig) {
 		hour := time.Now().UTC().Truncate(time.Hour)
@@ -130,7 +131,8 @@ func TestSessionTickEndIsWrittenLater(t *testing.T) {
 	})
 }
 
-// A claimed tick that lifeline can't run stays due. Once the tick was written as done.
+// TestSessionTickReturned checks that a claimed tick that lifeline can't run stays due.
+// Before, the tick was written as done.
 func TestSessionTickReturned(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
@@ -159,7 +161,8 @@ func TestSessionTickReturned(t *testing.T) {
 	}
 }
 
-// A node that finds another's run without an end waits a TTL for it.
+// TestSessionWaitsForAnEnd checks that a node that finds another node's run without an
+// end waits a TTL for it.
 func TestSessionWaitsForAnEnd(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC 0 * * * *"}, func(r *rig) {
 		hour := time.Now().UTC().Truncate(time.Hour)
@@ -174,7 +177,8 @@ func TestSessionWaitsForAnEnd(t *testing.T) {
 	})
 }
 
-// A node with a wrong clock runs no tick, and hands over.
+// TestSessionClockIsWrong checks that a node with a wrong clock runs no tick, and hands
+// over.
 func TestSessionClockIsWrong(t *testing.T) {
 	for _, ahead := range []time.Duration{-10 * 365 * 24 * time.Hour, 10 * 365 * 24 * time.Hour} {
 		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *", MaxClockSkew: time.Minute}, func(r *rig) {
@@ -198,7 +202,8 @@ func TestSessionClockIsWrong(t *testing.T) {
 	}
 }
 
-// Two nodes differ, and both wait. After one has left, the other node goes on.
+// TestSessionClockAlone checks that two nodes whose clocks differ both wait. After one
+// has left, the other node goes on.
 func TestSessionClockAlone(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *", MaxClockSkew: time.Minute}, func(r *rig) {
 		r.f.clock = 2 * time.Minute
@@ -215,8 +220,8 @@ func TestSessionClockAlone(t *testing.T) {
 	})
 }
 
-// A mark of the future is reported once, with the remedy. After an operator has set it
-// back, the ticks go on.
+// TestSessionMarkOfTheFuture checks that a mark of the future is reported once, with
+// the remedy. After an operator has set it back, the ticks go on.
 func TestSessionMarkOfTheFuture(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *", MaxClockSkew: time.Minute}, func(r *rig) {
 		future := time.Now().UTC().Truncate(time.Minute).Add(87600 * time.Hour)
@@ -237,7 +242,8 @@ func TestSessionMarkOfTheFuture(t *testing.T) {
 	})
 }
 
-// Of two nodes with the same node name, the second is refused.
+// TestSessionSecondNode checks that of two nodes with the same node name the second is
+// refused.
 func TestSessionSecondNode(t *testing.T) {
 	for order, refused := range map[uint64]int{1: 1, 3: 0} {
 		rigged(t, cluster.Hello{}, func(r *rig) {
@@ -258,8 +264,8 @@ func TestSessionSecondNode(t *testing.T) {
 	}
 }
 
-// What a node knows of the engine survives lifeline-remote.
-func TestKeeper(t *testing.T) {
+// TestMemoryFile checks that what a node knows of the engine survives lifeline-remote.
+func TestMemoryFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web.cluster")
 	keep, end := writer(path)
 	want := memory{Floor: engine.Floor{Fence: 1 << 60, Mark: engine.Mark{Claimed: time.Unix(1e9, 0).UTC(), Serial: 7}},

@@ -89,7 +89,8 @@ func TestScheduleTicks(t *testing.T) {
 	}
 }
 
-// All nodes give a tick the same label, from any starting time.
+// TestScheduleAgrees checks that all nodes give a tick the same label, from any
+// starting time.
 func TestScheduleAgrees(t *testing.T) {
 	for _, text := range []string{"CRON_TZ=America/New_York 15 1,2,3 * * *", "CRON_TZ=Australia/Lord_Howe 45 1 * * *",
 		"CRON_TZ=Europe/Berlin */7 * * * *"} {

@@ -31,7 +31,8 @@ func TestSessionHoldsAndGivesBack(t *testing.T) {
 	})
 }
 
-// The deadline counts from before the request: a late answer leaves less time.
+// TestSessionDeadlineBeforeTheRequest checks that the deadline counts from before the
+// request, so that a late answer leaves less time.
 func TestSessionDeadlineBeforeTheRequest(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.f.after = 2 * time.Second
@@ -53,7 +54,8 @@ var waysToBeAway = map[string]func(*fake){
 	"hangs":   func(f *fake) { f.delay = time.Hour },
 }
 
-// While the engine is away, the worker is killed before the lease ends.
+// TestSessionEngineAway checks that the worker is killed before the lease ends, while
+// the engine is away.
 func TestSessionEngineAway(t *testing.T) {
 	for name, away := range waysToBeAway {
 		t.Run(name, func(t *testing.T) {
@@ -91,8 +93,9 @@ func TestSessionEngineAway(t *testing.T) {
 	}
 }
 
-// The engine is away at the release, and lifeline then wants the lease again. Once the
-// node never stood by again, and tried refused connections without a pause.
+// TestSessionGivesBackToAnEngineAway has the engine away at the release, after which
+// lifeline wants the lease again. Before, the node never stood by again, and tried
+// refused connections without a pause.
 func TestSessionGivesBackToAnEngineAway(t *testing.T) {
 	for name, away := range waysToBeAway {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +120,8 @@ func TestSessionGivesBackToAnEngineAway(t *testing.T) {
 	}
 }
 
-// When the engine says that the session has ended, the worker is killed at once.
+// TestSessionLost checks that the worker is killed at once when the engine says that
+// the session has ended.
 func TestSessionLost(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -134,8 +138,8 @@ func TestSessionLost(t *testing.T) {
 	})
 }
 
-// An engine's error may be longer than a line. lifeline would take that for nonsense, and
-// end its worker.
+// TestSessionLongWords checks that an engine's error that is longer than a line is cut.
+// lifeline would take it for nonsense, and end its worker.
 func TestSessionLongWords(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -160,8 +164,8 @@ func TestSessionLifelineDies(t *testing.T) {
 	})
 }
 
-// A lifeline that is silent or talks nonsense may still start a worker, so the lease must
-// end by itself.
+// TestSessionLifelineTalksNonsense checks that the lease ends by itself when lifeline
+// is silent or talks nonsense, because such a lifeline may still start a worker.
 func TestSessionLifelineTalksNonsense(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -177,7 +181,7 @@ func TestSessionLifelineTalksNonsense(t *testing.T) {
 	})
 }
 
-// lifeline says bye while a reported worker lives.
+// TestSessionByeWithAWorker has lifeline say bye while a reported worker lives.
 func TestSessionByeWithAWorker(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -189,7 +193,8 @@ func TestSessionByeWithAWorker(t *testing.T) {
 	})
 }
 
-// A grant that comes too late to start a worker is given back.
+// TestSessionGrantedTooLate checks that a grant that comes too late to start a worker
+// is given back.
 func TestSessionGrantedTooLate(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.f.ttl = 2 * time.Second // less than margin and grace need
@@ -310,7 +315,7 @@ func TestSessionFailAfter(t *testing.T) {
 	})
 }
 
-// After a failed call, the next call uses new connections.
+// TestSessionReconnects checks that the call after a failed call uses new connections.
 func TestSessionReconnects(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()
@@ -333,8 +338,8 @@ func TestSessionReconnects(t *testing.T) {
 	})
 }
 
-// A refusal while a node stands by is reported, and may pass, such as when an operator
-// replaces a password.
+// TestStandbyRefusedLater checks that a refusal while a node stands by is reported. It
+// may pass, such as when an operator replaces a password.
 func TestStandbyRefusedLater(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.f.others = []engine.Status{{ID: "x", Node: "b", Slot: 0, Fence: 1}}
@@ -356,8 +361,8 @@ func TestStandbyRefusedLater(t *testing.T) {
 	})
 }
 
-// Holder and standby report an engine that answers reads but refuses writes once, and its
-// end.
+// TestSessionReadOnly checks that holder and standby report once that an engine answers
+// reads but refuses writes, and once that this has ended.
 func TestSessionReadOnly(t *testing.T) {
 	full := engine.ReadOnly("no space left")
 	want := func(t *testing.T, r *rig, text string, n int) {
@@ -403,7 +408,8 @@ func TestSessionReadOnly(t *testing.T) {
 	})
 }
 
-// A drained node hands over to another node, and takes no lease until the drain ends.
+// TestSessionDrained checks that a drained node hands over to another node, and takes
+// no lease until the drain ends.
 func TestSessionDrained(t *testing.T) {
 	rigged(t, cluster.Hello{}, func(r *rig) {
 		r.granted()

@@ -129,7 +129,9 @@ func (s summary) text() []byte {
 // shown cuts a text to limit bytes, without the passwords of addresses. An address may be
 // a part of a word, as in DSN=postgres://….
 func shown(text string, limit int) string {
-	text = address.Scrub(text, strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n\"'`=,;()", r) }))
+	text = address.Scrub(text, strings.FieldsFunc(text, func(r rune) bool {
+		return strings.ContainsRune(" \t\n\"'`=,;()", r)
+	}))
 	text = address.Scrub(text, strings.Fields(text))
 	if len(text) > limit {
 		text = strings.ToValidUTF8(text[:limit], "") + "…"

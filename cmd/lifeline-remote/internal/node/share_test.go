@@ -16,8 +16,8 @@ import (
 	"lifeline/internal/journal"
 )
 
-// A summary is written when it has changed, and every ten minutes. A failed write is
-// reported once, and the lease stays.
+// TestShare checks that a summary is written when it has changed, and every ten
+// minutes. A failed write is reported once, and the lease stays.
 func TestShare(t *testing.T) {
 	rigged(t, cluster.Hello{ShareStatus: true}, func(r *rig) {
 		r.granted()
@@ -70,7 +70,8 @@ func TestSharer(t *testing.T) {
 	}
 }
 
-// A summary is bounded and has no password of an address, with any command and status.
+// TestSummary checks that a summary is bounded and has no password of an address, with
+// any command and status.
 func TestSummary(t *testing.T) {
 	dir := t.TempDir()
 	h := cluster.Hello{Name: "web", Memory: cluster.Bytes(filepath.Join(dir, "web-1.cluster")), Tick: "@hourly"}
@@ -113,8 +114,8 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// Each node is shown with what it has shared, even without a session. Other texts than
-// summaries are left out.
+// TestWithShared checks that each node is shown with what it has shared, even without a
+// session. Texts that are no summaries are left out.
 func TestWithShared(t *testing.T) {
 	at := time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC)
 	said := func(version string, minute int) []byte {

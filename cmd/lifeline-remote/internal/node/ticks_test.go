@@ -49,7 +49,8 @@ func TestSessionTicks(t *testing.T) {
 	})
 }
 
-// A claim whose answer is lost still runs once.
+// TestSessionTickClaimAnswerLost checks that a claim whose answer is lost still runs
+// once.
 func TestSessionTickClaimAnswerLost(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
 		r.granted()
@@ -71,7 +72,8 @@ func TestSessionTickClaimAnswerLost(t *testing.T) {
 	})
 }
 
-// The claimant died: the run is counted as skipped, or repeated with --at-least-once.
+// TestSessionTickUnfinished checks that the run of a claimant that died is counted as
+// skipped, or repeated with --at-least-once.
 func TestSessionTickUnfinished(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC 0 * * * *", AtLeastOnce: again}, func(r *rig) {
@@ -90,7 +92,8 @@ func TestSessionTickUnfinished(t *testing.T) {
 	}
 }
 
-// The lease is given back between the claim and the start: the tick stays due.
+// TestSessionTickNotBegun checks that a tick stays due when the lease is given back
+// between claim and start.
 func TestSessionTickNotBegun(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
 		r.granted()
@@ -108,7 +111,8 @@ func TestSessionTickNotBegun(t *testing.T) {
 	})
 }
 
-// After a long time without a holder only the latest of the old ticks is run.
+// TestSessionTicksAfterALongTime checks that only the latest of the old ticks is run
+// after a long time without a holder.
 func TestSessionTicksAfterALongTime(t *testing.T) {
 	rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC 0 * * * *"}, func(r *rig) {
 		hour := time.Now().UTC().Truncate(time.Hour)

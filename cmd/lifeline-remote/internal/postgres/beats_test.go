@@ -8,8 +8,9 @@ import (
 	"lifeline/proof/await"
 )
 
-// The database's clock says when a beat came, unless the clock was set.
-func TestSights(t *testing.T) {
+// TestBeats checks that the database's clock says when a beat came, unless the clock
+// was set.
+func TestBeats(t *testing.T) {
 	const ttl = 10 * time.Second
 	for what, c := range map[string]struct {
 		set  time.Duration // between the looks

@@ -33,8 +33,8 @@ func TestConform(t *testing.T) {
 	}.Run(t)
 }
 
-// After the password is rotated and all connections have ended, the lease is renewed with
-// the new password from the file.
+// TestPasswordRotated checks that the lease is renewed with the new password from the
+// file, after all connections have ended.
 func TestPasswordRotated(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t, "host all proof 127.0.0.1/32 trust", "host all worker 127.0.0.1/32 scram-sha-256")

@@ -35,8 +35,8 @@ func exec(t *testing.T, c *pgx.Conn, statements ...string) {
 	}
 }
 
-// lifeline's session works with any encoding and defaults of a database. Only a node's name
-// has to fit the encoding.
+// TestEncodings checks that lifeline's session works with any encoding and defaults of
+// a database. Only a node's name has to fit the encoding.
 func TestEncodings(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
@@ -78,8 +78,8 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// A session has one connection, which both asks and listens. When the
-// connection ends, the next call opens another, which listens too.
+// TestOneConnection checks that a session has one connection, which both asks and
+// listens. When the connection ends, the next call opens another, which listens too.
 func TestOneConnection(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
@@ -131,8 +131,8 @@ func TestOneConnection(t *testing.T) {
 	}
 }
 
-// A busy server without TLS isn't refused because of TLS, because by default both kinds of
-// connection are tried.
+// TestBusyServer checks that a busy server without TLS isn't refused because of TLS. By
+// default both kinds of connection are tried.
 func TestBusyServer(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)

@@ -84,7 +84,8 @@ func (p *Postgres) check(ctx context.Context, c *pgx.Conn) error {
 	}
 	if n != version {
 		return engine.Refuse("lifeline's tables in the database %s are of version %d, this lifeline-remote knows %d: "+
-			"install the same one on all nodes, then %slifeline-remote init", p.config.Database, n, version, forTeam(p.schema))
+			"install the same one on all nodes, then %slifeline-remote init", p.config.Database, n, version,
+			forTeam(p.schema))
 	}
 	return nil
 }

@@ -46,7 +46,8 @@ var errNoShares = errors.New("the database lacks the table lifeline.status, or t
 // shares turns a missing table or right into errNoShares.
 func (p *Postgres) shares(err error) error {
 	var said *pgconn.PgError
-	if errors.As(err, &said) && (said.Code == "42P01" || said.Code == "42501") { // undefined_table, insufficient_privilege
+	// undefined_table, insufficient_privilege
+	if errors.As(err, &said) && (said.Code == "42P01" || said.Code == "42501") {
 		return errNoShares
 	}
 	return p.refine(err)

@@ -15,8 +15,8 @@ import (
 	"lifeline/proof/need"
 )
 
-// A user with rights to a single team's names can use the engine for them, but can't read
-// or write another team's.
+// TestTeam checks that a user with rights to a single team's names can use the engine
+// for them, but can't read or write another team's.
 func TestTeam(t *testing.T) {
 	need.Time(t, "seconds on a quiet machine")
 	server := enginetest.Postgres(t)
