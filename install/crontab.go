@@ -128,8 +128,7 @@ func (c Crontab) Write(ctx context.Context, old, new string) error {
 	kept, err := keep(old)
 	if err != nil {
 		return fmt.Errorf("cannot write the crontab%s: cannot keep a copy of it first, so nothing was written: %w",
-			c.of(),
-			err)
+			c.of(), err)
 	}
 	err = c.replace(ctx, old, new)
 	if err == nil {

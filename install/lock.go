@@ -25,7 +25,7 @@ func lock(ctx context.Context, file string) (unlock func(), err error) {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() ||
 		info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
 		f.Close()
-		return nil, fmt.Errorf("the lock %s isn't a file of yours: remove it, then try again", file)
+		return nil, fmt.Errorf("the lock %s isn't a file of yours: refused; rm %s", file, file)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

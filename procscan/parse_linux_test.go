@@ -23,9 +23,8 @@ func TestParseFlocks(t *testing.T) {
 			"EOF\n1:   -> FLOCK  ADVISORY  WRITE 9 fe:00:1234 0 EOF\n", []Flock{{7, 1234}}},
 		"twice": {"1: FLOCK  ADVISORY  WRITE 7 fe:00:1 0 EOF\n2: FLOCK  ADVISORY  WRITE 7 fe:00:2 0 EOF\n",
 			[]Flock{{7, 1}, {7, 2}}},
-		"others": {"1: POSIX  ADVISORY  READ  5433 08:01:7864448 128 128\n2: OFDLCK ADVISORY  " +
-			"READ  -1 08:01:8 0 EOF\n" +
-			"3: LEASE  ACTIVE    READ  12 08:01:9 0 EOF\n4: DELEG  ACTIVE    READ  13 08:01:9 0 EOF\n", nil},
+		"others": {"1: POSIX  ADVISORY  READ  5433 08:01:7864448 128 128\n2: OFDLCK ADVISORY  READ  -1 08:01:8 0 " +
+			"EOF\n3: LEASE  ACTIVE    READ  12 08:01:9 0 EOF\n4: DELEG  ACTIVE    READ  13 08:01:9 0 EOF\n", nil},
 		"a taker that has ended": {"1: FLOCK  ADVISORY  WRITE 0 fe:00:1234 0 EOF\n", []Flock{{0, 1234}}},
 		"broken": {"FLOCK\n1: FLOCK\n1: FLOCK  ADVISORY  WRITE x fe:00:1234 0 EOF\n1: FLOCK ADVISORY " +
 			"WRITE 7\n1: FLOCK  ADVISORY  WRITE 7 fe:00:x 0 EOF\n", nil},

@@ -83,8 +83,7 @@ func (o *options) standOfAll(ctx context.Context, names []string) ([]instanceSta
 		theirs, err := a.stand(ctx)
 		if err != nil {
 			say(os.Stderr, "", fmt.Sprintf("cannot look at the names of %s: %v; sudo -u %s lifeline status", a.name,
-				err,
-				a.name))
+				err, a.name))
 			continue
 		}
 		for i := range theirs {

@@ -19,16 +19,12 @@ func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "check",
 		Usage: "for Nagios and its like: one line and a code",
-		UsageText: "lifeline check NAME --max-age 15m\n\nOK (0) when its last success isn't older: a " +
-			"run that ended with " +
-			"0; or now, for\na daemon that is up (with --notify: ready). A daemon has --respawn, or " +
-			"has\nnever ended with 0 " +
-			"and has no schedule but every minute. A node of a cluster that\nstands by is OK while it " +
-			"reaches the engine. " +
-			"Else CRITICAL (2).\nWARNING (1) when a run since has failed, when it is older than " +
-			"--warn-age, or\nwhen it is " +
-			"paused; UNKNOWN (3) when that can't be told, or the command line\nis wrong. Performance " +
-			"data follow behind a |.",
+		UsageText: "lifeline check NAME --max-age 15m\n\nOK (0) when its last success isn't older: a run that ended " +
+			"with 0; or now, for a daemon that is up (with --notify: ready). A daemon has --respawn, or has never " +
+			"ended with 0 and has no schedule but every minute. A node of a cluster that stands by is OK while it " +
+			"reaches the engine. Else CRITICAL (2). WARNING (1) when a run since has failed, when it is older than " +
+			"--warn-age, or when it is paused; UNKNOWN (3) when that can't be told, or the command line is wrong. " +
+			"Performance data follow behind a |.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "max-age", value: "TIME", to: duration(&maxAge, 0), usage: "the last success may be TIME ago"},
 			{name: "warn-age", value: "TIME", to: duration(&warnAge, 0), usage: "warn when it is TIME ago"}}),

@@ -259,10 +259,9 @@ func drainCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "drain",
 		Usage: "have a node of the cluster hand over everything",
-		UsageText: "lifeline drain --cluster URL NODE [--for 2h]\n\nNODE hands over each name that " +
-			"another node stands by " +
-			"for, and takes no lease until\n" +
-			"lifeline undrain NODE, also after a restart. It returns when NODE holds none.",
+		UsageText: "lifeline drain --cluster URL NODE [--for 2h]\n\nNODE hands over each name that another node " +
+			"stands by for, and takes no lease until\nlifeline undrain NODE, also after a restart. It returns when " +
+			"NODE holds none.",
 		Flags: flags(o.clusterAddress(), []*option{{name: "for", value: "TIME",
 			to:     duration(&length, 0).atLeast(time.Millisecond),
 			preset: "until lifeline undrain NODE", usage: "end it after TIME"}}),
@@ -308,9 +307,8 @@ func ticksCommand() *cli.Command {
 		Name:   "ticks",
 		Usage:  "set back how far the cluster's ticks have been run",
 		Hidden: true, // an error message names it, as the remedy
-		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this " +
-			"when a node's wrong " +
-			"clock has run ticks of the future.",
+		UsageText: "lifeline ticks --cluster URL reset NAME\n\nThe ticks go on from now. Use this when a node's " +
+			"wrong clock has run ticks of the future.",
 		Flags: flags(o.clusterAddress()),
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()

@@ -38,8 +38,7 @@ func (o *options) clusterPage(r reportOptions, args []string) (*report.Page, err
 	var nodes []cluster.Node
 	if err := json.Unmarshal(text.Bytes(), &nodes); err != nil {
 		return nil, fmt.Errorf("cannot read what lifeline-remote says of the nodes: %w; install both "+
-			"from the same release",
-			err)
+			"from the same release", err)
 	}
 	return pageOfNodes(nodes, time.Now(), r.every), nil
 }
@@ -106,8 +105,7 @@ func pageOfNodes(nodes []cluster.Node, at time.Time, every time.Duration) *repor
 		Value: fmt.Sprint(len(known))}}
 	if len(nodes) == 0 {
 		add("", "", "cluster", "no node is known to the engine",
-			"on a node: lifeline --cluster URL --share-status NAME "+
-				"-- COMMAND")
+			"on a node: lifeline --cluster URL --share-status NAME -- COMMAND")
 	}
 	p.Sort()
 	return p

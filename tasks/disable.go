@@ -18,9 +18,8 @@ func disableCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "disable",
 		Usage: "comment its crontab lines out",
-		UsageText: "lifeline disable [options] NAME\n\nIt doesn't end what runs: lifeline terminate " +
-			"NAME does. lifeline " +
-			"enable NAME puts\nthe lines in force again; lifeline pause NAME needs no change of the crontab.",
+		UsageText: "lifeline disable [options] NAME\n\nIt doesn't end what runs: lifeline terminate NAME does. " +
+			"lifeline enable NAME puts\nthe lines in force again; lifeline pause NAME needs no change of the crontab.",
 		Flags: flags(k.table()),
 		Action: func(c *cli.Context) error {
 			o.crontab = k.file
@@ -138,11 +137,9 @@ func forgetCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "forget",
 		Usage: "remove its history, when nothing starts it",
-		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks " +
-			"of a name that isn't " +
-			"in the\ncrontab and doesn't run. The file of --log stays. With --cluster it removes\nwhat " +
-			"the engine has of NAME " +
-			"instead, when no node stands by for it.",
+		UsageText: "lifeline forget [options] NAME\n\nIt removes the journal, the pause and the locks of a name that " +
+			"isn't in the\ncrontab and doesn't run. The file of --log stays. With --cluster it removes\nwhat the " +
+			"engine has of NAME instead, when no node stands by for it.",
 		Flags: flags(o.lookOptions(), o.clusterToggles(&cluster, "have the engine forget it")),
 		Action: func(c *cli.Context) error {
 			if cluster {
@@ -157,8 +154,7 @@ func forgetCommand() *cli.Command {
 			}
 			if lines := linesOf(o.scheduled(c.Context), name); len(lines) > 0 {
 				return usage("%s: cannot forget it: line %d of the crontab starts it; lifeline uninstall %s",
-					name, lines[0].Number,
-					name)
+					name, lines[0].Number, name)
 			}
 			known, err := o.guard.Names()
 			if err != nil {

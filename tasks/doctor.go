@@ -28,15 +28,11 @@ func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
 		Usage: "why did (or won't) it run?",
-		UsageText: "lifeline doctor [options] [NAME]\n\nIt looks at cron, the crontab, the command as " +
-			"cron would find it, " +
-			"the state directory, the record, the locks and the last runs; without NAME at all names " +
-			"that are known here. " +
-			"Each finding says what to do. It exits with 0 only when all is well, else with 1.\n\nIt " +
-			"changes nothing, unless " +
-			"--simulate is given: then what stands in the crontab is really run, in the environment " +
-			"that cron gives, and " +
-			"ended after a while. An instance that runs is left alone.",
+		UsageText: "lifeline doctor [options] [NAME]\n\nIt looks at cron, the crontab, the command as cron would " +
+			"find it, the state directory, the record, the locks and the last runs; without NAME at all names that " +
+			"are known here. Each finding says what to do. It exits with 0 only when all is well, else with 1.\n\nIt " +
+			"changes nothing, unless --simulate is given: then what stands in the crontab is really run, in the " +
+			"environment that cron gives, and ended after a while. An instance that runs is left alone.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "simulate", to: toggle(&d.Simulate), usage: "start the command as cron would, for a while"},
 			{name: "for", value: "TIME", to: duration(&d.For, 5*time.Second),

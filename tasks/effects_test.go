@@ -59,7 +59,7 @@ func TestEffects(t *testing.T) {
 			if parse := app.Run(append(argv, "web", "--", "true")); parse != nil {
 				t.Fatalf("%q: %v", argv, parse)
 			}
-			var refused *UsageError
+			var refused *usageError
 			if got := errors.As(err, &refused); got != want {
 				t.Errorf("%q: refused %v (%v), not %v", argv, got, err, want)
 			} else if got && !strings.HasPrefix(refused.Text, "--"+a+" ") &&

@@ -141,7 +141,7 @@ func (s *instanceStatus) wrongs(machine string) (list []report.Wrong) {
 		add("state", "on it: lifeline doctor "+s.Name, s.Problem)
 	}
 	if s.Failing != nil {
-		text := "failing since " + human.PastTime(*s.Failing)
+		text := "failing since " + human.ShortTime(*s.Failing)
 		if s.Last != nil {
 			text += "; the last run: " + human.End(*s.Last) + describeWhy(s.Last)
 		}
@@ -150,7 +150,7 @@ func (s *instanceStatus) wrongs(machine string) (list []report.Wrong) {
 	if s.Paused && s.PausedUntil == nil {
 		text := "it is paused, so cron starts nothing"
 		if s.PausedSince != nil {
-			text += " (since " + human.PastTime(*s.PausedSince) + ")"
+			text += " (since " + human.ShortTime(*s.PausedSince) + ")"
 		}
 		add("paused", "on it: lifeline resume "+s.Name, text)
 	}

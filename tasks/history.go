@@ -24,11 +24,10 @@ func historyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "history",
 		Usage: "how its runs went",
-		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: █ for the whole " +
-			"time, ▌ for a part of " +
-			"it, · for not at all. A ! is a failed run, a - one that was stopped, a ? an end that is " +
-			"not known, or a time " +
-			"without a record. The line of lengths shows how long the last runs took, the longest as the highest bar.",
+		UsageText: "lifeline history [options] NAME\n\nThe bars show when it was up: █ for the whole time, ▌ for a " +
+			"part of it, · for not at all. A ! is a failed run, a - one that was stopped, a ? an end that is not " +
+			"known, or a time without a record. The line of lengths shows how long the last runs took, the " +
+			"longest as the highest bar.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "lines", short: "n", value: "N", to: number(&last, 20),
 				usage: "show the last N runs; 0 for all that are kept"},
@@ -166,9 +165,8 @@ func (h *historyView) print(shown []journal.Run, onlyFailed bool) {
 			human.Length(l.Median), human.Length(l.Longest), l.Runs)
 	}
 	t := h.now.Totals
-	fmt.Printf("\n%d runs: %d ok, %d stopped, %d failed; %d ticks found it running\n", t.Runs,
-		t.OK, t.Stopped, t.Failed,
-		t.Skipped)
+	fmt.Printf("\n%d runs: %d ok, %d stopped, %d failed; %d ticks found it running\n", t.Runs, t.OK, t.Stopped,
+		t.Failed, t.Skipped)
 }
 
 // paint colours text, on a terminal that has colours.

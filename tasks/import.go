@@ -19,12 +19,10 @@ func importCommand() *cli.Command {
 		Name:  "import",
 		Usage: "lines of flock, supervisord, pm2, systemd …",
 		UsageText: "lifeline import [options] [FILE]\n\nIt prints the lifeline install lines for what FILE starts: a " +
-			"crontab with flock,\nrun-one, setlock or chronic, supervisord.conf, a Procfile, pm2's " +
-			"ecosystem file\n(JSON) or " +
-			"a systemd service. Behind a # stands what can't be had. Without FILE it\nreads your " +
-			"crontab.\n\nWith --apply it " +
-			"does so, and comments the old lines of your crontab out. What\nanother tool still starts is " +
-			"for you to stop first.",
+			"crontab with flock,\nrun-one, setlock or chronic, supervisord.conf, a Procfile, pm2's ecosystem " +
+			"file\n(JSON) or a systemd service. Behind a # stands what can't be had. Without FILE it\nreads your " +
+			"crontab.\n\nWith --apply it does so, and comments the old lines of your crontab out. What\nanother tool " +
+			"still starts is for you to stop first.",
 		Flags: flags([]*option{{name: "apply", to: toggle(&apply), usage: "install what it prints"}}),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {

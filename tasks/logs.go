@@ -19,9 +19,8 @@ func logsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "logs",
 		Usage: "show what it printed (--log)",
-		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, from " +
-			"older files too; -f goes " +
-			"on with what\ncomes, through rotations.",
+		UsageText: "lifeline logs [-f] [-n LINES] NAME\n\nThe log that NAME writes or wrote, from older files too; " +
+			"-f goes on with what\ncomes, through rotations.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "follow", short: "f", to: toggle(&follow), usage: "go on with new lines, until Ctrl-C"},
 			{name: "lines", short: "n", value: "N", to: number(&lines, 20), usage: "show the last N lines"}}),

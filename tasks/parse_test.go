@@ -47,7 +47,7 @@ func TestEnvFile(t *testing.T) {
 		"export\n":       "line 1",
 		"A=1\nexport =1": "line 2",
 	} {
-		var wrong *UsageError
+		var wrong *usageError
 		if got, err := envFile(t, text); !errors.As(err, &wrong) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q gives %q, %v", text, got, err)
 		}
@@ -97,8 +97,8 @@ var someCommands = []*cli.Command{
 	{Name: "run", UsageText: "lifeline run NAME [-- COMMAND...]", Flags: flags(someOptions)},
 }
 
-// rearranges wants f to make of each line what stands beside it, and to leave
-// alone what it was given.
+// rearranges checks that f makes of each line the line beside it, and leaves its
+// argument as it is.
 func rearranges(t *testing.T, f func(argv []string) []string, lines map[string]string) {
 	t.Helper()
 	for line, want := range lines {
@@ -166,7 +166,7 @@ func FuzzPermute(f *testing.F) {
 		if !slices.Equal(sorted(got), sorted(argv)) {
 			t.Errorf("%q became %q", argv, got)
 		}
-		// Taken apart and put together it is the same, and nothing is empty.
+		// The words make the line again, and none of them is empty.
 		var whole []string
 		for _, w := range words(argv, someOptions) {
 			if len(w.text) == 0 || w.option == "" && len(w.text) > 1 && w.text[0] != "--" {

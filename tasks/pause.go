@@ -17,9 +17,8 @@ func pauseCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "pause",
 		Usage: "keep it down (cron would bring it back)",
-		UsageText: "lifeline pause NAME [--for 30m]\n\nIt doesn't end what runs: lifeline terminate " +
-			"NAME does. A node that " +
-			"stands by for\nNAME in a cluster no longer does.",
+		UsageText: "lifeline pause NAME [--for 30m]\n\nIt doesn't end what runs: lifeline terminate NAME does. A " +
+			"node that stands by for\nNAME in a cluster no longer does.",
 		Flags: flags(o.lookOptions(), []*option{{name: "for", value: "TIME",
 			to:     duration(&length, 0).atLeast(time.Millisecond),
 			preset: "until lifeline resume NAME", usage: "resume after TIME"}}),

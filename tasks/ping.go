@@ -16,9 +16,8 @@ func pingCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "ping",
 		Usage: "in a worker: is the supervisor there?",
-		UsageText: "lifeline ping [--timeout 5s]\n\nFor shell scripts that lifeline has started: " +
-			"exit code 0 when the " +
-			"supervisor\nanswers, 1 when it is gone.",
+		UsageText: "lifeline ping [--timeout 5s]\n\nFor shell scripts that lifeline has started: exit code 0 when " +
+			"the supervisor\nanswers, 1 when it is gone.",
 		Flags: flags([]*option{{name: "timeout", value: "TIME", to: duration(&timeout, 5*time.Second),
 			usage: "wait up to TIME for the answer"}}),
 		Action: func(*cli.Context) error {

@@ -34,14 +34,11 @@ func reportCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "report",
 		Usage: "write a page to look at",
-		UsageText: "lifeline report [options] --out FILE\n\nThe page is one HTML file: any web server " +
-			"or file share shows " +
-			"it, and it asks for nothing else. What is wrong stands first, then each name with its runs " +
-			"of the last day and " +
-			"week. It is replaced as a whole, and takes at most 1 MB.\n\n" +
-			"lifeline install --report FILE has cron write it every minute.\n\nThe page shows commands " +
-			"and what failed runs " +
-			"printed: keep it from those who aren't to see that, or give --no-output.",
+		UsageText: "lifeline report [options] --out FILE\n\nThe page is one HTML file: any web server or file share " +
+			"shows it, and it asks for nothing else. What is wrong stands first, then each name with its runs of the " +
+			"last day and week. It is replaced as a whole, and takes at most 1 MB.\n\nlifeline install --report FILE " +
+			"has cron write it every minute.\n\nThe page shows commands and what failed runs printed: keep it from " +
+			"those who aren't to see that, or give --no-output.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "out", short: "o", value: "FILE", to: text(&r.out),
 				usage: "replace this file as a whole; its mode is 0644, less the umask"},
@@ -69,8 +66,7 @@ func reportCommand() *cli.Command {
 				for _, p := range append(o.lookOptions(), &option{name: "no-output"}) {
 					if c.IsSet(p.name) && os.Getenv(p.env()) == "" {
 						return usage("--%s has no effect with --fleet and --cluster, which show what other "+
-							"machines tell; leave it out",
-							p.name)
+							"machines tell; leave it out", p.name)
 					}
 				}
 			}

@@ -18,9 +18,8 @@ func restartCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "restart",
 		Usage: "end the worker and start it again, keeping the name",
-		UsageText: "lifeline restart NAME\n\nWhere NAME's crontab line has another command or " +
-			"other options by now, it " +
-			"ends the\ninstance and starts that line, as cron would.",
+		UsageText: "lifeline restart NAME\n\nWhere NAME's crontab line has another command or other options by now, " +
+			"it ends the\ninstance and starts that line, as cron would.",
 		Flags: flags(o.lookOptions()),
 		Action: func(c *cli.Context) error {
 			name, err := o.oneName(c)
@@ -93,11 +92,9 @@ func reloadCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "reload",
 		Usage: "start the new code beside the old, then let it take over",
-		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says " +
-			"how it went. When the " +
-			"new\none is no good, the old one goes on, and the exit code is 1. With --self a " +
-			"newer\nlifeline takes over in " +
-			"place: same pid, same worker, nothing is ended.",
+		UsageText: "lifeline reload NAME\n\nThe same as SIGUSR2 to lifeline, but it waits and says how it went. When " +
+			"the new\none is no good, the old one goes on, and the exit code is 1. With --self a newer\nlifeline " +
+			"takes over in place: same pid, same worker, nothing is ended.",
 		Flags: flags(o.lookOptions(), []*option{{name: "self", to: toggle(&self),
 			usage: "replace lifeline itself by the program now on disk"}}),
 		Action: func(c *cli.Context) error {

@@ -311,9 +311,8 @@ func runCommand(argv []string) *cli.Command {
 	return &cli.Command{
 		Name:  "run",
 		Usage: "run it here and now, without the guard",
-		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one " +
-			"from NAME's crontab " +
-			"line.",
+		UsageText: "lifeline run [options] NAME [-- COMMAND...]\n\nWithout COMMAND it takes the one from NAME's " +
+			"crontab line.",
 		Flags: flags(own),
 		Action: func(c *cli.Context) error {
 			o.own = own

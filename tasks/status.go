@@ -31,9 +31,8 @@ func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
 		Usage: "what runs, since when, and how it stands",
-		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. " +
-			"With it, the exit code " +
-			"tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
+		UsageText: "lifeline status [options] [NAME...]\n\nWithout NAME: all that are known here. With it, the exit " +
+			"code tells: 0 they\nrun, 3 one doesn't, 4 that can't be told.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "json", to: toggle(&asJSON), usage: "print one JSON array, of a stable schema"}},
 			o.clusterToggles(&cluster, "show all nodes of the cluster: who holds the name, who stands by"), []*option{
@@ -84,7 +83,7 @@ type lookup func(ctx context.Context, names []string) ([]instanceStatus, error)
 // status prints the table or the JSON once. Its error carries the exit code.
 func (o *options) status(ctx context.Context, out io.Writer, look lookup, names []string, asJSON, colour bool) error {
 	list, err := look(ctx, names)
-	var wrong *UsageError
+	var wrong *usageError
 	if errors.As(err, &wrong) {
 		return err
 	}
@@ -111,8 +110,7 @@ func (o *options) status(ctx context.Context, out io.Writer, look lookup, names 
 		switch {
 		case scheduled && o.crontab != "" && doctor.SupercronicOf(o.crontab) == 0:
 			fmt.Fprintf(out, "\nno supercronic reads %s: nothing will be started; see lifeline doctor --crontab %s\n",
-				o.crontab,
-				o.crontab)
+				o.crontab, o.crontab)
 		case scheduled && o.crontab == "" && !doctor.CronRuns():
 			fmt.Fprintln(out, "\nno cron daemon runs here: nothing will be started; see lifeline doctor")
 		}
@@ -197,9 +195,9 @@ func (s instanceStatus) notes() string {
 		list = append(list, "(adopted without "+s.Lost+")")
 	}
 	if s.Failing != nil {
-		text := "failing since " + human.PastTime(*s.Failing) + ", never succeeded"
+		text := "failing since " + human.ShortTime(*s.Failing) + ", never succeeded"
 		if s.LastSuccess != nil {
-			text = "failing since " + human.PastTime(*s.Failing) + ", last success " +
+			text = "failing since " + human.ShortTime(*s.Failing) + ", last success " +
 				human.Age(*s.LastSuccess) + " ago"
 		}
 		list = append(list, text)

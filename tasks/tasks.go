@@ -86,18 +86,18 @@ func commands(argv []string) []*cli.Command {
 	return list
 }
 
-// UsageError is the error for a wrong command line.
-type UsageError struct{ Text string }
+// usageError is the error for a wrong command line.
+type usageError struct{ Text string }
 
-func (e *UsageError) Error() string { return e.Text }
+func (e *usageError) Error() string { return e.Text }
 
-func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
+func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // usageErrorOf rewrites urfave/cli's errors, such as `invalid value "5" for flag -wait:
 // parse error`, as lifeline's.
 func usageErrorOf(argv []string) cli.OnUsageErrorFunc {
 	return func(c *cli.Context, err error, _ bool) error {
-		var own *UsageError
+		var own *usageError
 		if errors.As(err, &own) {
 			return own
 		}
@@ -154,7 +154,7 @@ func exitCode(w io.Writer, name string, conflict int, err error) int {
 	var (
 		held  *guard.HeldError
 		bad   *guard.NameError
-		wrong *UsageError
+		wrong *usageError
 		exec  *process.ExecError
 		end   *supervisor.EndError
 		code  *codeError

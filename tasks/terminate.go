@@ -27,9 +27,8 @@ func terminateCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "terminate",
 		Usage: "end it, the whole process tree",
-		UsageText: "lifeline terminate [options] NAME...\n\nCron starts it again at the next tick: " +
-			"lifeline pause NAME " +
-			"keeps it down.",
+		UsageText: "lifeline terminate [options] NAME...\n\nCron starts it again at the next tick: lifeline pause " +
+			"NAME keeps it down.",
 		Flags: flags(o.lookOptions(), []*option{
 			{name: "now", to: toggle(&now), usage: "send SIGKILL at once"},
 			{name: "kill-mode", value: "MODE", preset: "mixed",

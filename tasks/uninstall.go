@@ -15,9 +15,8 @@ func uninstallCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "uninstall",
 		Usage: "take it out of the crontab",
-		UsageText: "lifeline uninstall [options] NAME\nlifeline uninstall [options] --report\n\nIt " +
-			"doesn't end what runs: " +
-			"lifeline terminate NAME does.",
+		UsageText: "lifeline uninstall [options] NAME\nlifeline uninstall [options] --report\n\nIt doesn't end what " +
+			"runs: lifeline terminate NAME does.",
 		Flags: flags(k.table(), []*option{
 			{name: "report", to: toggle(&report), noEnv: true,
 				usage: "in the place of NAME: the line of lifeline install --report"}}),

@@ -32,9 +32,8 @@ func TestWokenEngineer(t *testing.T) {
 			`lifeline web -- true; flock $lock sleep 1000 & until_true sh -c '! flock -n '$lock' true'`, `is held by pid \d+.*isn't lifeline`},
 		{"the state directory is another's", `lifeline web -- true; chown 1 /run/lifeline`, `belongs to uid 1`},
 	} {
-		said := inWard(t, tt.breaks+"\necho '--- one'; lifeline status web || :; echo '--- two'; "+
-			"lifeline doctor web || :; "+
-			"echo '--- end'", "")
+		said := inWard(t, tt.breaks+"\necho '--- one'; lifeline status web || :; echo '--- two'; lifeline doctor web "+
+			"|| :; echo '--- end'", "")
 		_, said, _ = strings.Cut(said, "--- one\n")
 		first, rest, _ := strings.Cut(said, "--- two\n")
 		second, _, _ := strings.Cut(rest, "--- end")

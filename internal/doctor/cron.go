@@ -184,8 +184,7 @@ func (d *Doctor) belongs(name string, l tabled) {
 	user := l.table.userOf(l.Line)
 	if !IsUser(user) {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s starts it as the user %s, who isn't there",
-			where(l.table, l.Line),
-			user)
+			where(l.table, l.Line), user)
 		return
 	}
 	ask := fmt.Sprintf("sudo -u %s lifeline doctor %s", user, name)

@@ -146,8 +146,7 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 			d.fine("crontab", "nothing in yours is started by lifeline, and nothing of yours has ever been here")
 		} else if len(names) == 0 {
 			d.wrong("crontab", "lifeline install NAME -- COMMAND",
-				"nothing in it is started by lifeline, and nothing has "+
-					"ever been here")
+				"nothing in it is started by lifeline, and nothing has ever been here")
 		}
 	}
 	d.machine = d.wrongs

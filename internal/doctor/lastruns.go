@@ -51,7 +51,7 @@ func (d *Doctor) history(c candidate) {
 	}
 	what := "the last one"
 	if bad > 1 {
-		what = fmt.Sprintf("the last %d failed, since %s; the latest", bad, human.PastTime(runs[len(runs)-bad].Start))
+		what = fmt.Sprintf("the last %d failed, since %s; the latest", bad, human.ShortTime(runs[len(runs)-bad].Start))
 	}
 	d.wrongAs("failing", "last runs", fmt.Sprintf("%s; lifeline history %s has them all", remedyOf(last, c, kept),
 		name),

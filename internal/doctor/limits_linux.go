@@ -184,7 +184,6 @@ func (d *Doctor) tryLimits(limits map[string]limit) {
 		slices.Sort(texts)
 		d.wrong("limits", "raise them there",
 			"within the limits that cron's start has, lifeline itself can't run (%v): %s",
-			err,
-			strings.Join(texts, "; "))
+			err, strings.Join(texts, "; "))
 	}
 }

@@ -53,15 +53,15 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 	by := time.Now().Add(-slack - c.start.Jitter)
 	if due, _, is := missed(times, by, traces); is && !started.Before(due) && exists(state) && isRare(times, due) {
 		d.wrongAs("overdue", "state", "cron makes up for no start: lifeline start "+c.name+" starts it now",
-			"it was to start at %s, when the machine or its cron wasn't up (it is since %s)", human.PastTime(due),
-			human.PastTime(started))
+			"it was to start at %s, when the machine or its cron wasn't up (it is since %s)", human.ShortTime(due),
+			human.ShortTime(started))
 	} else if due, seen, is := missed(times, by, append(traces, started)); is {
 		d.wrongAs("overdue", "state",
 			fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it "+
 				"now", c.name),
 			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of "+
 				"cron's start is of %s",
-			human.PastTime(due), human.PastTime(seen))
+			human.ShortTime(due), human.ShortTime(seen))
 	}
 }
 

@@ -153,7 +153,7 @@ func (d *Doctor) hangs(c candidate, e guard.Exam, state journal.State) {
 	skipped := ""
 	if info, err := os.Stat(e.Lock); err == nil && info.ModTime().After(since) {
 		skipped = fmt.Sprintf("; ticks that found it running: %d, the latest at %s",
-			c.guard.SkippedSince(c.name, state.SkippedAt), human.PastTime(info.ModTime()))
+			c.guard.SkippedSince(c.name, state.SkippedAt), human.ShortTime(info.ModTime()))
 	}
 	d.wrongAs("hanging", "state",
 		fmt.Sprintf("see what it does (lifeline logs %s), or end it: lifeline terminate %s; --max-runtime in its "+

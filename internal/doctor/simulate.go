@@ -102,8 +102,7 @@ func (d *Doctor) run(ctx context.Context, c candidate) {
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		d.wrong("simulate", "correct SHELL in the crontab, or make the home directory",
-			"cron's shell can't be started: %v",
-			err)
+			"cron's shell can't be started: %v", err)
 		return
 	}
 	over := make(chan error, 1)

@@ -74,7 +74,7 @@ func (d *Doctor) state(c candidate) {
 			text += ", until " + human.ShortTime(until)
 		}
 		if since := g.PausedSince(name); !since.IsZero() {
-			text += " (since " + human.PastTime(since) + ")"
+			text += " (since " + human.ShortTime(since) + ")"
 		}
 		d.wrongAs("paused", "pause", "lifeline resume "+name, "%s", text)
 	}

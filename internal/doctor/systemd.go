@@ -35,8 +35,7 @@ func (d *Doctor) systemdCron() {
 	state, err := exec.Command("systemctl", "is-active", "cron.target").Output()
 	if word := strings.TrimSpace(string(state)); err != nil && word != "" {
 		d.wrong("cron", "systemctl enable --now cron.target",
-			"systemd-cron's cron.target is %s: none of its timers runs",
-			word)
+			"systemd-cron's cron.target is %s: none of its timers runs", word)
 		return
 	}
 	d.fine("cron", "systemd-cron makes timers of the crontabs")

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -54,8 +53,7 @@ func (g Guard) Directory() (path string, there bool, err error) {
 	}
 	if on, err := statedir.Stat(path); err == nil && on.Inodes > 0 && on.FreeInodes == 0 {
 		return path, true, fmt.Errorf("the file system of the state directory %s has no inode left, so that no lock "+
-			"can be made: remove files there, or give another with --dir",
-			path)
+			"can be made: remove files there, or give another with --dir", path)
 	}
 	return path, true, nil
 }
@@ -213,18 +211,7 @@ func examineFile(what, path string) error {
 	if st.Mode()&fs.ModeSymlink != 0 {
 		return openError(what, path, unix.ELOOP)
 	}
-	sys := st.Sys().(*syscall.Stat_t)
-	switch {
-	case !st.Mode().IsRegular():
-		return fmt.Errorf("the %s %s is %s, not a regular file: it is refused; remove it", what,
-			path, kindOf(st.Mode()))
-	case int(sys.Uid) != os.Geteuid():
-		return fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: it is refused; remove it", what, path, sys.Uid,
-			os.Geteuid())
-	case sys.Nlink > 1:
-		return fmt.Errorf("the %s %s has %d links: it is refused; remove it", what, path, sys.Nlink)
-	}
-	return nil
+	return judgeFile(what, path, st)
 }
 
 // Marked reports whether the environment of id has the marker of name and of this

@@ -101,16 +101,8 @@ func openRun(path string, nfs bool) (*os.File, error) {
 // checkFile refuses an open file unless it is a regular file of this user. same
 // says whether path still names the file.
 func checkFile(what, path string, st fs.FileInfo) (same bool, err error) {
-	sys := st.Sys().(*syscall.Stat_t)
-	switch {
-	case !st.Mode().IsRegular():
-		return false, fmt.Errorf("the %s %s is %s, not a regular file: refused; remove it", what,
-			path, kindOf(st.Mode()))
-	case int(sys.Uid) != os.Geteuid():
-		return false, fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: refused; remove it", what, path, sys.Uid,
-			os.Geteuid())
-	case sys.Nlink > 1:
-		return false, fmt.Errorf("the %s %s has %d links: refused; remove it", what, path, sys.Nlink)
+	if err := judgeFile(what, path, st); err != nil {
+		return false, err
 	}
 	now, err := os.Lstat(path)
 	if err != nil {
@@ -127,12 +119,27 @@ func checkFile(what, path string, st fs.FileInfo) (same bool, err error) {
 	return true, nil
 }
 
+// judgeFile refuses a file unless it is a regular file of this user with one name.
+func judgeFile(what, path string, st fs.FileInfo) error {
+	sys := st.Sys().(*syscall.Stat_t)
+	switch {
+	case st.IsDir():
+		return openError(what, path, unix.EISDIR)
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("the %s %s is %s, not a regular file: refused; rm %s", what, path, kindOf(st.Mode()), path)
+	case int(sys.Uid) != os.Geteuid():
+		return fmt.Errorf("the %s %s belongs to uid %d, not to uid %d: refused; rm %s", what, path, sys.Uid,
+			os.Geteuid(), path)
+	case sys.Nlink > 1:
+		return fmt.Errorf("the %s %s has %d links: refused; rm %s", what, path, sys.Nlink, path)
+	}
+	return nil
+}
+
 func kindOf(m fs.FileMode) string {
 	switch {
 	case m&fs.ModeNamedPipe != 0:
 		return "a FIFO"
-	case m.IsDir():
-		return "a directory"
 	case m&fs.ModeSocket != 0:
 		return "a socket"
 	case m&fs.ModeDevice != 0:
@@ -144,11 +151,11 @@ func kindOf(m fs.FileMode) string {
 func openError(what, path string, err error) error {
 	switch {
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EMLINK): // EMLINK is FreeBSD's word for it
-		return fmt.Errorf("the %s %s is a symbolic link: refused; remove it", what, path)
+		return fmt.Errorf("the %s %s is a symbolic link: refused; rm %s", what, path, path)
 	case errors.Is(err, unix.EISDIR):
-		return fmt.Errorf("the %s %s is a directory: remove it", what, path)
+		return fmt.Errorf("the %s %s is a directory: refused; rmdir %s", what, path, path)
 	case errors.Is(err, unix.ENXIO):
-		return fmt.Errorf("the %s %s is a socket or device: refused; remove it", what, path)
+		return fmt.Errorf("the %s %s is a socket or device: refused; rm %s", what, path, path)
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		return fmt.Errorf("cannot open the %s %s: %w; raise the limit (ulimit -n)", what, path, reason(err))
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):

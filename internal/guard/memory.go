@@ -95,8 +95,7 @@ func (g Guard) openMemory() error {
 	gid, _ := strconv.Atoi(group.Gid)
 	if err := os.Chown(path, -1, gid); err != nil {
 		return fmt.Errorf("cannot give %s to the group %s: %w; do it as root, or leave out --state-group", path,
-			g.Group,
-			reason(err))
+			g.Group, reason(err))
 	}
 	if err := os.Chmod(path, 0o750|fs.ModeSetgid); err != nil {
 		return fmt.Errorf("cannot let the group %s read %s: %w", g.Group, path, reason(err))

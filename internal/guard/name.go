@@ -12,8 +12,7 @@ type NameError struct{ Name, Why string }
 
 func (e *NameError) Error() string {
 	return fmt.Sprintf("%s: a name is 1 to %d letters, digits and . _ - : @ +, and begins with a letter or digit",
-		e.Why,
-		nameMax)
+		e.Why, nameMax)
 }
 
 // CheckName accepts 1 to 128 characters of ASCII letters, digits, '.', '_', '-',

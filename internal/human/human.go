@@ -70,18 +70,10 @@ func Size(n uint64) string {
 	}
 }
 
-// ShortTime writes a time to come as the time of day, with the date from 20 hours
-// on.
+// ShortTime writes t as the time of day, with the date where t is 20 hours or more
+// away.
 func ShortTime(t time.Time) string {
-	if time.Until(t) < 20*time.Hour {
-		return t.Local().Format(time.TimeOnly)
-	}
-	return t.Local().Format(time.DateTime)
-}
-
-// PastTime writes a past time as the time of day, with the date from 20 hours on.
-func PastTime(t time.Time) string {
-	if time.Since(t) < 20*time.Hour {
+	if time.Until(t).Abs() < 20*time.Hour {
 		return t.Local().Format(time.TimeOnly)
 	}
 	return t.Local().Format(time.DateTime)

@@ -282,8 +282,7 @@ func (c *logger) take(p *peer, s *Setup) error {
 		}
 	} else if err := c.log.Trouble(); err != nil {
 		c.warn(fmt.Sprintf("cannot write the log %s: %v; what the command prints is lost until that is mended",
-			s.Log.Path,
-			err))
+			s.Log.Path, err))
 	}
 	if c.syslog != nil {
 		c.syslog.Close()

@@ -65,7 +65,7 @@ func named(path string) (pipe, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(write, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO || int(st.Uid) != os.Geteuid() {
 		unix.Close(write)
-		return pipe{}, fmt.Errorf("%s is not a FIFO of our own: refused; remove it", path)
+		return pipe{}, fmt.Errorf("%s is not a FIFO of this user: refused; rm %s", path, path)
 	}
 	// The worker's end must be blocking. O_NONBLOCK belongs to the open file, so the
 	// logger has another.

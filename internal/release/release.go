@@ -29,6 +29,5 @@ func String(program string) string {
 		}
 	}
 	return fmt.Sprintf("%s %s, %s%s%s, %s %s/%s", program, Version, commit, from, changed,
-		runtime.Version(), runtime.GOOS,
-		runtime.GOARCH)
+		runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -129,8 +129,7 @@ func (w *writer) wrongs(names []Name) {
 	w.f("</ul>\n")
 	if more := len(p.Wrong) - len(list); more > 0 {
 		w.f("<p>% more are left out here, so that the page stays small: <code>lifeline "+
-			"doctor</code> has them all.</p>\n",
-			more)
+			"doctor</code> has them all.</p>\n", more)
 	}
 	w.f("</section>\n")
 }

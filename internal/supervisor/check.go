@@ -169,8 +169,7 @@ func (c *check) looked(w *worker, err error) {
 		c.due = time.Now().Add(l.o.CheckInterval)
 		if c.failures >= l.o.CheckFailures {
 			w.killHung(fmt.Sprintf("the health check failed %d times in a row, at last because %v (--health-check)",
-				c.failures,
-				err))
+				c.failures, err))
 		}
 	}
 }

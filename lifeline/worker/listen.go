@@ -23,11 +23,15 @@ type Listener struct {
 }
 
 // Listeners returns the listening stream sockets that the supervisor opened
-// (LISTEN_FDS), in its order. It returns none when the sockets are meant for
+// (LISTEN_FDS, sd_listen_fds(3)), in its order. It returns none when the sockets are meant for
 // another process (LISTEN_PID). Every call returns the same listeners.
 //
 // Closing a listener closes this process's descriptor only. The supervisor keeps
 // the socket open, so waiting connections stay for the next generation.
+//
+// The first call of Listeners, [Listen] or [Files] removes LISTEN_FDS, LISTEN_PID
+// and LISTEN_FDNAMES, and makes the descriptors close-on-exec. A child then can't
+// take them for its own.
 func Listeners() ([]Listener, error) {
 	in, err := inheritedFDs()
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 const notifyTimeout = 5 * time.Second
 
 // Ready says that the worker is up and serves (READY=1), or, after [Reloading],
-// that it has taken in its new configuration. Like all messages below, it
-// returns nil without NOTIFY_SOCKET. It returns an error when the message can't
+// that it has taken in its new configuration. Like all messages of sd_notify(3),
+// it returns nil without NOTIFY_SOCKET. It returns an error when the message can't
 // be delivered within five seconds.
 func Ready() error { return Notify("READY=1") }
 
@@ -49,7 +49,8 @@ func Status(format string, args ...any) error {
 func Heartbeat() error { return Notify("WATCHDOG=1") }
 
 // Notify sends other assignments that sd_notify(3) knows in one message, such
-// as "MAINPID=42" or "EXTEND_TIMEOUT_USEC=30000000".
+// as "MAINPID=42" or "EXTEND_TIMEOUT_USEC=30000000". NOTIFY_SOCKET stays, for a
+// child that reports on the worker's behalf.
 func Notify(assignments ...string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

@@ -22,6 +22,18 @@ var ErrSupervisorGone = errors.New("the supervisor is gone")
 // is, whether there was a supervisor at the other end of LIFELINE_FD. It stays
 // true when the supervisor goes. Under `lifeline --exec`, where no supervisor
 // stays, and under systemd it is false.
+//
+// LIFELINE_FD is a stream socket with the protocol of Perl's
+// App::Base::Daemon::Supervisor, one word a line. The answer to "ping" is "pong",
+// and to "takeover" "ok"; "shutdown" ends the worker. End of file means that the
+// supervisor is gone.
+//
+// The first call of Supervised, [WithSupervisor], [PingSupervisor],
+// [ReadyToTakeOver] or [Shutdown] removes LIFELINE_FD and makes the descriptor
+// close-on-exec, so that no child answers in the worker's place. A worker whose
+// shell scripts use `lifeline ping` leaves LIFELINE_FD to them and calls none of
+// these functions, because two readers of one socket would steal each other's
+// answers. LIFELINE_NAME, LIFELINE_ID and LIFELINE_FENCE stay.
 func Supervised() bool {
 	s, _ := inherited()
 	return s != nil

@@ -10,7 +10,7 @@ import (
 )
 
 // Watchdog sends heartbeats at half the period that the supervisor asked for
-// (WATCHDOG_USEC, microseconds), each only after healthy returned nil. When
+// (WATCHDOG_USEC, sd_watchdog_enabled(3)), each only after healthy returned nil. When
 // healthy hangs, or goes on returning errors, the supervisor ends the worker
 // and starts it again.
 //
@@ -25,7 +25,9 @@ import (
 // watchdog for another process (WATCHDOG_PID). So a program runs on when no
 // supervisor watches it. Let ctx outlive a drain, which the supervisor may
 // watch too. It returns nil, an error at once when WATCHDOG_USEC makes no
-// sense, or the error of the last heartbeat.
+// sense, or the error of the last heartbeat. The first call removes WATCHDOG_USEC
+// and WATCHDOG_PID, because a child that knows them would send heartbeats for a
+// parent that hangs.
 func Watchdog(ctx context.Context, healthy func(context.Context) error) error {
 	period, err := watchdogPeriod()
 	if err != nil {
@@ -38,9 +40,7 @@ func Watchdog(ctx context.Context, healthy func(context.Context) error) error {
 	return watchdog(ctx, period, healthy, Heartbeat)
 }
 
-// watchdogPeriod is 0 without a watchdog. The variables are removed: without
-// WATCHDOG_PID, any child that knows sd_watchdog_enabled(3) would otherwise
-// send heartbeats for a parent that hangs.
+// watchdogPeriod returns 0 without a watchdog.
 var watchdogPeriod = sync.OnceValues(func() (time.Duration, error) {
 	usec, pid := os.Getenv("WATCHDOG_USEC"), os.Getenv("WATCHDOG_PID")
 	os.Unsetenv("WATCHDOG_USEC")

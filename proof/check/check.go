@@ -175,8 +175,7 @@ func (r *Report) overlaps(over map[pid.ID]bool) {
 		l := &r.Lives[i]
 		if last.Stop > l.Start && !over[l.ID] && !over[last.ID] {
 			r.Evidence = append(r.Evidence,
-				fmt.Sprintf("%s started at %d, before %s stopped at %d", l.ID, l.Start, last.ID,
-					last.Stop))
+				fmt.Sprintf("%s started at %d, before %s stopped at %d", l.ID, l.Start, last.ID, last.Stop))
 			over[l.ID] = true
 		}
 		if l.Stop > last.Stop {

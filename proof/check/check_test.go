@@ -39,12 +39,10 @@ func TestJudge(t *testing.T) {
 			"120\ndead 1 1 130\nend 200\n",
 			overlaps: 1, wantLives: 2},
 		{name: "seen alive after the next start",
-			log: "begin 100\nstart 1 1 100\nstart 2 2 120\nboth 2 2 121 1 1\ndead " +
-				"1 1 130\nend 200\n",
+			log:      "begin 100\nstart 1 1 100\nstart 2 2 120\nboth 2 2 121 1 1\ndead 1 1 130\nend 200\n",
 			overlaps: 1, wantLives: 2},
 		{name: "counted once, in either order of the lines",
-			log: "begin 100\noverlap 2 2 101\nstart 2 2 101\nstart 1 1 " +
-				"102\nboth 1 1 103 2 2\nend 200\n",
+			log:      "begin 100\noverlap 2 2 101\nstart 2 2 101\nstart 1 1 102\nboth 1 1 103 2 2\nend 200\n",
 			overlaps: 1, gaps: 1, median: 1, longest: 1, longestCalm: 1, wantLives: 2},
 		{name: "killed between overlap and start", log: "begin 100\nstart 1 1 100\noverlap 2 2 120\nend 200\n",
 			overlaps: 1, wantLives: 1},

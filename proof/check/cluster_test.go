@@ -24,16 +24,14 @@ func TestJudgeCluster(t *testing.T) {
 		{name: "a death seen late is no overlap", slots: 1, gaps: 2,
 			log: "begin 0\nstart 1 1 10\nstart 2 2 70\ndead 1 1 90\nlast 1 1 65\nlast 2 2 100\nend 100"},
 		{name: "stopped, and killed before it ran again", slots: 1, gaps: 2,
-			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\nboth 2 2 71 1 1\ndead 1 1 " +
-				"90\nlast 1 1 30\nlast 2 2 " +
-				"100\nend 100"},
+			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\nboth 2 2 71 1 1\ndead 1 1 90\nlast 1 1 " +
+				"30\nlast 2 2 100\nend 100"},
 		{name: "the same, dead before the watch looked", slots: 1, gaps: 2,
 			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\ndead 1 1 71\nlast 1 1 " +
 				"30\nlast 2 2 100\nend 100"},
 		{name: "stopped, and ran again for a moment", slots: 1, overlaps: 1, longest: 2, gaps: 1,
-			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\nboth 2 2 71 1 1\npause 1 1 88 " +
-				"30\ndead 1 1 91\nlast " +
-				"1 1 90\nlast 2 2 100\nend 100"},
+			log: "begin 0\nstart 1 1 10\noverlap 2 2 70\nstart 2 2 70\nboth 2 2 71 1 1\npause 1 1 88 30\ndead 1 1 " +
+				"91\nlast 1 1 90\nlast 2 2 100\nend 100"},
 		{name: "between two beats", slots: 1, overlaps: 1, gaps: 2,
 			log: "begin 0\nstart 1 1 10\nstart 2 2 70\nboth 2 2 70 1 1\ndead 1 1 71\nlast 1 1 " +
 				"69\nlast 2 2 100\nend 100"},
@@ -50,9 +48,8 @@ func TestJudgeCluster(t *testing.T) {
 			log: "begin 0\nstart 1 1 10 node=a fence=5\nstop 1 1 20\nstart 2 2 30 node=a " +
 				"fence=5\nlast 2 2 100\nend 100"},
 		{name: "slow to end after its last word", slots: 1, gaps: 2,
-			log: "begin 0\nstart 1 1 10\nstop 1 1 60\npause 1 1 75 61\ndead 1 1 76\nlast 1 1 " +
-				"75\nstart 2 2 80\nlast 2 2 " +
-				"100\nend 100"},
+			log: "begin 0\nstart 1 1 10\nstop 1 1 60\npause 1 1 75 61\ndead 1 1 76\nlast 1 1 75\nstart 2 2 80\nlast " +
+				"2 2 100\nend 100"},
 		{name: "two of two", slots: 2, gaps: 1,
 			log: "begin 0\nstart 1 1 10\nstart 2 2 20\nlast 1 1 100\nlast 2 2 100\nend 100"},
 		{name: "three of two", slots: 2, overlaps: 1, longest: 10, gaps: 2,

@@ -74,9 +74,8 @@ type times struct {
 // failoverAll measures every guard, and prints one table.
 func failoverAll(s settings, f flags) error {
 	fmt.Printf("\n### A name goes to another node of three\n\n%d of each. The fault: the signal, or the start of "+
-		"`lifeline move`; to the first instruction of the next worker.\n\n| guard | TTL | way | "+
-		"from the fault: median "+
-		"| longest | without an instance: median | longest | two at once "+
+		"`lifeline move`; to the first instruction of the next worker.\n\n| guard | TTL | way | from the fault: "+
+		"median | longest | without an instance: median | longest | two at once "+
 		"|\n|---|--:|---|--:|--:|--:|--:|--:|\n", f.runs)
 	for _, c := range []struct {
 		name string

@@ -33,11 +33,10 @@ type outage struct {
 // outageAll takes the engine away in both ways: connections are refused, and
 // requests stay unanswered.
 func outageAll(s settings, f flags) error {
-	fmt.Printf("the engine is away for %s, five nodes, TTL %s\n\n"+
-		"| guard | how | the worker ended after | overlaps | guards that ended | connections per "+
-		"node and s | the most "+
-		"in one s | requests per node and s (before) | first s after, all nodes | next start after | at the end |\n"+
-		"|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", f.away, f.ttl)
+	fmt.Printf("the engine is away for %s, five nodes, TTL %s\n\n| guard | how | the worker ended after | overlaps | "+
+		"guards that ended | connections per node and s | the most in one s | requests per node and s (before) | "+
+		"first s after, all nodes | next start after | at the end "+
+		"|\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", f.away, f.ttl)
 	good := true
 	for _, name := range strings.Split(f.subjects, ",") {
 		subject, ok := subjectOf(name)

@@ -33,9 +33,8 @@ func TestLicence(t *testing.T) {
 		t.Errorf("our own: %q, %v", got, err)
 	}
 	for name, text := range map[string]string{"none": "", "unknown": "You may do with it what I say on Tuesdays.\n",
-		"never": "GNU General Public License\nPermission is hereby granted, free of charge, to " +
-			"any person obtaining a " +
-			"copy of this software"} {
+		"never": "GNU General Public License\nPermission is hereby granted, free of charge, to any person obtaining " +
+			"a copy of this software"} {
 		dir := t.TempDir()
 		if text != "" {
 			if err := os.WriteFile(filepath.Join(dir, "LICENSE"), []byte(text), 0o600); err != nil {

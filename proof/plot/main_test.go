@@ -9,11 +9,10 @@ import (
 	"testing"
 )
 
-const page = "# x\n\n### A start, 20 processes\n\n| | median | how |\n|---|--:|---|\n| lifeline | 3.1 ms | `x` " +
-	"|\n| pgrep -f | 900 µs | `y` |\n| once | 1 s | |\n" +
-	"\n### A start, 10000 processes\n\n| | median | how |\n|---|--:|---|\n| lifeline | 0.08 s | `x` |\n| pgrep -f | " +
-	"0.2 s | `y` |\n" +
-	"\n### Memory\n\n| | median |\n|---|--:|\n| lifeline | 3 ms |\n"
+const page = "# x\n\n### A start, 20 processes\n\n| | median | how |\n|---|--:|---|\n| lifeline | 3.1 ms | `x` |\n| " +
+	"pgrep -f | 900 µs | `y` |\n| once | 1 s | |\n\n### A start, 10000 processes\n\n| | median | how " +
+	"|\n|---|--:|---|\n| lifeline | 0.08 s | `x` |\n| pgrep -f | 0.2 s | `y` |\n\n### Memory\n\n| | median " +
+	"|\n|---|--:|\n| lifeline | 3 ms |\n"
 
 func TestParse(t *testing.T) {
 	charts := parse(page)

@@ -217,9 +217,8 @@ func (s *site) handedOver(tell func(format string, args ...any)) error {
 		err = wantSockets(got, addresses)
 	}
 	if err == nil {
-		tell("three sockets, `LISTEN_FDNAMES=listen:admin:local`, `LISTEN_PID` the command's own, " +
-			"the very same sockets " +
-			"in the next generation")
+		tell("three sockets, `LISTEN_FDNAMES=listen:admin:local`, `LISTEN_PID` the command's own, the very same " +
+			"sockets in the next generation")
 	}
 	return errors.Join(err, v.end())
 }

@@ -52,8 +52,7 @@ type badVersion struct {
 func (s *site) badVersions() []badVersion {
 	return []badVersion{
 		{what: "crashes at its start",
-			script: "#!/bin/sh\necho reading the configuration\necho 'no such table: users' " +
-				">&2\nexit 3\n", mode: 0o755,
+			script: "#!/bin/sh\necho reading the configuration\necho 'no such table: users' >&2\nexit 3\n", mode: 0o755,
 			says: []string{"exited with code 3", "no such table: users"}},
 		{what: "is killed by a signal", script: "#!/bin/sh\nkill -SEGV $$\n", mode: 0o755, says: []string{"SIGSEGV"}},
 		{what: "exits with 0", script: "#!/bin/sh\n", mode: 0o755, says: []string{"ended after"}},

@@ -264,8 +264,7 @@ func (l *LogFile) recover() bool {
 	}
 	if l.lost > 0 {
 		note += fmt.Sprintf("lifeline: %d bytes are missing here, since %s: %v\n", l.lost,
-			l.since.Format(time.DateTime),
-			reason(l.trouble))
+			l.since.Format(time.DateTime), reason(l.trouble))
 	}
 	before, mid := l.size, l.midline
 	if l.put([]byte(note)) < len(note) {

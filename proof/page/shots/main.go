@@ -102,9 +102,8 @@ func machine() *report.Page {
 				Since: &invoices[len(invoices)-1].End, Command: "/srv/billing/bin/invoices --all",
 				Schedule: "*/15 * * * *", Next: next(8, 15), Failing: &broken, LastOK: since(5*h + 26*time.Minute),
 				Output: &journal.Output{End: invoices[len(invoices)-1].End,
-					Text: "reading 212 orders\nconnecting to db1:5432 … refused\nTraceback: " +
-						"billing.db.Unreachable: db1:5432 after " +
-						"3 attempts\n"}}, invoices, nil),
+					Text: "reading 212 orders\nconnecting to db1:5432 … refused\nTraceback: billing.db.Unreachable: " +
+						"db1:5432 after 3 attempts\n"}}, invoices, nil),
 			name(report.Name{Name: "web", Kind: report.KindUp, State: "ready", Since: since(31 * h),
 				Command: "/srv/web/serve --port 8080", Schedule: "* * * * *", Status: "serving 12 requests, 0 waiting",
 				Processes: 5, Memory: 212 << 20, CPU: 5230, Supervised: true, Reloads: 3}, web, since(31*h)),

@@ -305,8 +305,7 @@ func (s space) refine(err error) error {
 			engine.EnvPasswordFile)
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return engine.Refuse("etcd wants a user and a password: set %s, and %s or %s",
-			engine.EnvUser, engine.EnvPassword,
-			engine.EnvPasswordFile)
+			engine.EnvUser, engine.EnvPassword, engine.EnvPasswordFile)
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return engine.ReadOnly("etcd's user has no permission for the keys below %s: etcdctl role grant-permission "+
 			"ROLE readwrite --prefix=true %s", s.of()+root, s.of()+root)

@@ -208,8 +208,7 @@ func parse(typed string) (*clientv3.Config, error) {
 	}
 	if c.Username != "" && c.Password == "" {
 		return nil, engine.Refuse("the password of etcd's user %s is missing: set %s or %s",
-			c.Username, engine.EnvPassword,
-			engine.EnvPasswordFile)
+			c.Username, engine.EnvPassword, engine.EnvPasswordFile)
 	}
 	plain := "http://"
 	if scheme == "etcds" || secrets.CACert != "" || secrets.Cert != "" {

@@ -59,6 +59,16 @@ func wordsOf(args []string, n int, takes string) (url string, words []string, er
 	return url, words, err
 }
 
+// askOfName opens the engine for a command that takes NAME after the address.
+func askOfName(ctx context.Context, args []string, takes string) (e engine.Engine, name string, err error) {
+	url, words, err := wordsOf(args, 1, takes)
+	if err != nil {
+		return nil, "", err
+	}
+	e, err = ask(ctx, url, words[0])
+	return e, words[0], err
+}
+
 func initCommand(ctx context.Context, args []string) error {
 	show := len(args) > 0 && args[0] == "--print"
 	if show {
@@ -135,21 +145,17 @@ func move(ctx context.Context, url, name, node string) error {
 // resetTicksCommand sets the mark of a name to the engine's time. The holder
 // notices the new mark at its next tick.
 func resetTicksCommand(ctx context.Context, args []string) error {
-	url, rest, err := wordsOf(args, 1, "reset-ticks takes NAME")
-	if err != nil {
-		return err
-	}
-	e, err := ask(ctx, url, rest[0])
+	e, name, err := askOfName(ctx, args, "reset-ticks takes NAME")
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	mark, err := e.Mark(ctx, rest[0])
+	mark, err := e.Mark(ctx, name)
 	if err != nil {
 		return err
 	}
 	if mark.Claimed.IsZero() {
-		return engine.Refuse("%s: no tick has ever been run", rest[0])
+		return engine.Refuse("%s: no tick has ever been run", name)
 	}
 	theirs, err := e.Clock(ctx, wall)
 	if err != nil {
@@ -161,35 +167,31 @@ func resetTicksCommand(ctx context.Context, args []string) error {
 	}
 	now = now.Truncate(time.Second).UTC()
 	floor := engine.Floor{Mark: engine.Mark{Claimed: now, Done: now, Skipped: mark.Skipped, Serial: mark.Serial + 1}}
-	if err := e.Raise(ctx, rest[0], floor); err != nil {
+	if err := e.Raise(ctx, name, floor); err != nil {
 		return err
 	}
-	fmt.Printf("%s: the ticks go on from %s (they stood at %s)\n", rest[0], now.Format(time.RFC3339),
+	fmt.Printf("%s: the ticks go on from %s (they stood at %s)\n", name, now.Format(time.RFC3339),
 		mark.Claimed.Format(time.RFC3339))
 	return nil
 }
 
 func forgetCommand(ctx context.Context, args []string) error {
-	url, rest, err := wordsOf(args, 1, "forget takes NAME")
-	if err != nil {
-		return err
-	}
-	e, err := ask(ctx, url, rest[0])
+	e, name, err := askOfName(ctx, args, "forget takes NAME")
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	view, err := e.Look(ctx, rest[0])
+	view, err := e.Look(ctx, name)
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(view.States, func(s engine.State) bool { return s.Name == rest[0] }) {
-		return engine.Refuse("%s: no node knows it", rest[0])
+	if !slices.ContainsFunc(view.States, func(s engine.State) bool { return s.Name == name }) {
+		return engine.Refuse("%s: no node knows it", name)
 	}
-	if err := e.Forget(ctx, rest[0]); err != nil {
+	if err := e.Forget(ctx, name); err != nil {
 		return err
 	}
-	fmt.Printf("%s: forgotten in the cluster\n", rest[0])
+	fmt.Printf("%s: forgotten in the cluster\n", name)
 	return nil
 }
 

@@ -77,8 +77,7 @@ func drainCommand(ctx context.Context, args []string) error {
 		select {
 		case <-ctx.Done():
 			return engine.Refuse("%s: drained, and still holds %s: it is handed over when its scheduled run has ended",
-				node,
-				strings.Join(held, ", "))
+				node, strings.Join(held, ", "))
 		case <-time.After(250 * time.Millisecond):
 		}
 	}

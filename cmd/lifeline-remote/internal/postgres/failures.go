@@ -36,8 +36,7 @@ func refine(err error, config *pgx.ConnConfig, schema string) error {
 				schema, config.Database, forTeam(schema))
 		case "42501":
 			return engine.ReadOnly("the user %s lacks a permission: %s; have its owner run %s",
-				config.User, said.Message,
-				grants(config.User, schema))
+				config.User, said.Message, grants(config.User, schema))
 		case "22P05", "22021": // untranslatable_character, character_not_in_repertoire
 			return engine.Misused("the database %s can't hold it in its encoding: %s; keep --node to ASCII, or make "+
 				"the database with ENCODING 'UTF8'", config.Database, said.Message)

@@ -410,6 +410,5 @@ func Init(ctx context.Context, url, team string) error {
 func grants(user, schema string) string {
 	to := pgx.Identifier{user}.Sanitize()
 	return "GRANT USAGE ON SCHEMA " + schema + " TO " + to +
-		"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN " +
-		"SCHEMA " + schema + " TO " + to
+		"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA " + schema + " TO " + to
 }

@@ -25,8 +25,7 @@ func (p *Postgres) Share(ctx context.Context, text []byte) error {
 func (p *Postgres) Shared(ctx context.Context) (list []engine.Shared, err error) {
 	err = p.use(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		rows, err := c.Query(ctx, in(p.schema,
-			"SELECT name, node, text FROM lifeline.status ORDER BY name, node LIMIT $1"),
-			engine.MostShared)
+			"SELECT name, node, text FROM lifeline.status ORDER BY name, node LIMIT $1"), engine.MostShared)
 		if err != nil {
 			return err
 		}
