@@ -1,6 +1,6 @@
 // Package scripts types the command line as a person would: it runs the real
-// main by the scripts in ../testdata. It is a module of its own, so that who
-// imports lifeline doesn't get what only these tests need.
+// main by the scripts in ../testdata. It is a module of its own, so that importers of
+// lifeline don't get what only these tests need.
 package scripts
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/coverage"
 	"strings"
@@ -85,6 +86,28 @@ func TestScripts(t *testing.T) {
 		},
 		RequireExplicitExec: false,
 	})
+}
+
+// TestOwnSleeps checks that no two scripts start the same `sleep 9NNN`. The scripts run
+// at once, and look for such a process, or kill it, by its command line.
+func TestOwnSleeps(t *testing.T) {
+	of := map[string]string{}
+	scripts, _ := filepath.Glob("../testdata/*.txtar")
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, sleep := range regexp.MustCompile(`sleep 9\d{3}\b`).FindAllString(string(text), -1) {
+			if other := of[sleep]; other != "" && other != script {
+				t.Errorf("%s and %s have %s", other, script, sleep)
+			}
+			of[sleep] = script
+		}
+	}
+	if len(of) < 30 {
+		t.Errorf("only %d sleeps are found", len(of))
+	}
 }
 
 // exitCode runs `code N CMD ARG...`: CMD must end with exit code N. The output is kept
