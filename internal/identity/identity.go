@@ -108,9 +108,3 @@ const announcement = "ll:"
 // starts a worker. Every user can see it in /proc/PID/stat, in the same read as
 // the start time. The kernel keeps 15 bytes (PR_SET_NAME, prctl(2)).
 func Announcement(space, name string) string { return announcement + hex12(hash(space, "\x00", name)) }
-
-// IsAnnouncement reports whether comm is the thread name of a supervisor that
-// starts a worker.
-func IsAnnouncement(comm string) bool {
-	return len(comm) == len(announcement)+12 && strings.HasPrefix(comm, announcement)
-}

@@ -143,13 +143,6 @@ func (t Tree) Memory() (n int64) {
 	return n
 }
 
-// Signal sends sig to every member, once.
-func (t Tree) Signal(sig unix.Signal) {
-	for _, id := range t.Members() {
-		_ = Send(id, sig)
-	}
-}
-
 // Stop sends sig to every member, and then SIGCONT, which lets a stopped member act on
 // sig. It returns the members.
 func (t Tree) Stop(sig unix.Signal) []procscan.ID {

@@ -1,7 +1,6 @@
 package sdnotify
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -67,14 +66,6 @@ func FromEnviron() (Client, error) {
 	return c, errors.Join(errs...)
 }
 
-// Unsetenv removes the protocol's variables from this process's environment,
-// so that children don't use them. Call it after FromEnviron.
-func Unsetenv() {
-	for _, name := range []string{EnvSocket, EnvWatchdogUSec, EnvWatchdogPID} {
-		_ = os.Unsetenv(name) // can't fail: the names are valid
-	}
-}
-
 // Environ returns env for a worker. It removes the protocol's variables, and adds
 // NOTIFY_SOCKET unless addr is empty, and WATCHDOG_USEC if watchdog is positive. It
 // leaves WATCHDOG_PID out, so that a worker behind a shell also finds its
@@ -93,16 +84,8 @@ func Environ(env []string, addr string, watchdog time.Duration) []string {
 	return out
 }
 
-// Send sends state, newline-separated assignments as in sd_notify(3), to NOTIFY_SOCKET.
-// Without that variable it does nothing.
-func Send(state string) error { return SendTo(os.Getenv(EnvSocket), state) }
-
-// SendTo sends state to addr, with descriptors that stay the caller's.
-func SendTo(addr, state string, fds ...int) error {
-	return Client{Addr: addr}.Send(state, fds...)
-}
-
-// Send sends any state, with descriptors that stay the caller's.
+// Send sends state, newline-separated assignments as in sd_notify(3), with descriptors
+// that stay the caller's.
 func (c Client) Send(state string, fds ...int) error {
 	if c.Addr == "" {
 		return nil
@@ -185,16 +168,6 @@ func checkAddr(addr string) error {
 // Ready says that the start or a reload is over.
 func (c Client) Ready() error { return c.Send("READY=1") }
 
-// Reloading says that a reload begins, which Ready ends. It sends the time that
-// Type=notify-reload requires (systemd.service(5)).
-func (c Client) Reloading() error {
-	now, err := monotonicUSec()
-	if err != nil { // without the clock, the plain form
-		return c.Send("RELOADING=1")
-	}
-	return c.Send("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatUint(now, 10))
-}
-
 // Stopping says that the end has begun.
 func (c Client) Stopping() error { return c.Send("STOPPING=1") }
 
@@ -226,42 +199,3 @@ func (c Client) MainPID(pid int) error { return c.Send("MAINPID=" + strconv.Itoa
 
 // Watchdog sends the heartbeat.
 func (c Client) Watchdog() error { return c.Send("WATCHDOG=1") }
-
-// Barrier waits until the receiver has handled all earlier messages
-// (sd_notify_barrier(3)). It returns the context's cause when ctx ends first.
-func (c Client) Barrier(ctx context.Context) error {
-	if c.Addr == "" {
-		return nil
-	}
-	answer, sent, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("cannot wait for %s: %w", c.Addr, err)
-	}
-	defer answer.Close()
-	err = c.sendFile("BARRIER=1", sent)
-	// The receiver's copy must be the last, because its close is the answer.
-	_ = sent.Close()
-	if err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = answer.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	// The answer is the end of the file; the receiver writes nothing.
-	if _, err := answer.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("cannot wait for %s any longer: %w", c.Addr, context.Cause(ctx))
-	}
-	return nil
-}
-
-func (c Client) sendFile(state string, f *os.File) error {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("cannot notify %s: %w", c.Addr, err)
-	}
-	var sendErr error
-	// f.Fd would make the pipe blocking, for the receiver as well.
-	if err := conn.Control(func(fd uintptr) { sendErr = c.Send(state, int(fd)) }); err != nil {
-		return fmt.Errorf("cannot notify %s: %w", c.Addr, err)
-	}
-	return sendErr
-}

@@ -21,7 +21,6 @@
 // The sending side:
 //
 //	c, err := sdnotify.FromEnviron()
-//	sdnotify.Unsetenv() // a child must not speak in this process's name
 //	c.Ready()
 //
 // # Who may speak

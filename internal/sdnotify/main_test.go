@@ -80,7 +80,9 @@ func TestMain(m *testing.M) {
 		r.Close()
 		w.Close()
 	}
-	Unsetenv() // a service manager above the tests must not hear of them
+	for _, name := range []string{EnvSocket, EnvWatchdogUSec, EnvWatchdogPID} {
+		os.Unsetenv(name) // a service manager above the tests must not hear of them
+	}
 	os.Exit(m.Run())
 }
 

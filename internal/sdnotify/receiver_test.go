@@ -34,7 +34,7 @@ func rawSend(t *testing.T, addr string, data []byte, fds ...int) {
 
 func send(t *testing.T, r *Receiver, state string, fds ...int) {
 	t.Helper()
-	if err := SendTo(r.Addr(), state, fds...); err != nil {
+	if err := (Client{Addr: r.Addr()}).Send(state, fds...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -100,7 +100,7 @@ func TestMostDescriptors(t *testing.T) {
 	if now := openFds(t); now != before {
 		t.Errorf("%d descriptors, %d before", now, before)
 	}
-	if err := SendTo(r.Addr(), "FDSTORE=1", make([]int, MaxFds+1)...); err == nil {
+	if err := (Client{Addr: r.Addr()}).Send("FDSTORE=1", make([]int, MaxFds+1)...); err == nil {
 		t.Error("too many descriptors were sent")
 	}
 }
@@ -318,7 +318,7 @@ func TestDetachAndAdopt(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSaid(t, rest, "ready")
-	if err := SendTo(addr, "STATUS=between"); err != nil {
+	if err := (Client{Addr: addr}).Send("STATUS=between"); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.SetNonblock(fd, false); err != nil { // as another owner of the socket may

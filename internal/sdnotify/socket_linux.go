@@ -91,13 +91,4 @@ func exited(pid int) bool {
 	return i > 0 && i+2 < len(stat) && bytes.IndexByte([]byte("ZXx"), stat[i+2]) >= 0
 }
 
-// monotonicUSec returns CLOCK_MONOTONIC in µs, the clock of MONOTONIC_USEC=.
-func monotonicUSec() (uint64, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0, fmt.Errorf("cannot read the monotonic clock: %w", err)
-	}
-	return uint64(ts.Nano()) / 1000, nil
-}
-
 func checkAbstract(string) error { return nil }

@@ -3,7 +3,6 @@
 package sdnotify
 
 import (
-	"errors"
 	"fmt"
 	"syscall"
 
@@ -82,10 +81,6 @@ func recv(fd int, buf, oob []byte) (datagram, error) {
 
 // exited returns false: without credentials every sender is believed.
 func exited(int) bool { return false }
-
-func monotonicUSec() (uint64, error) {
-	return 0, errors.New("MONOTONIC_USEC is known on Linux only")
-}
 
 func checkAbstract(addr string) error {
 	return fmt.Errorf("cannot use the notify address %s: abstract sockets exist on Linux only; use a path", addr)

@@ -151,9 +151,6 @@ func (s *Store) Files() ([]*os.File, []string, error) {
 	return files, names, nil
 }
 
-// Close closes all kept descriptors.
-func (s *Store) Close() { s.drop(func(int) bool { return true }) }
-
 // sameInode compares inodes, where the kernel can't compare open files. A socket has one open
 // file, and the two ends of a pipe differ in their flags. For other files the inode
 // proves nothing: all eventfds share one, and two opens of a file have two positions.

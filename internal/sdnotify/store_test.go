@@ -36,6 +36,9 @@ func storedNames(s *Store) []string {
 	return names
 }
 
+// Close closes all kept descriptors.
+func (s *Store) Close() { s.drop(func(int) bool { return true }) }
+
 func TestStore(t *testing.T) {
 	before := openFds(t)
 	var s Store

@@ -65,7 +65,8 @@ func store() error {
 		if _, err := unix.Write(fd, []byte(strconv.Itoa(made))); err != nil {
 			return err
 		}
-		if err := sdnotify.SendTo(os.Getenv("NOTIFY_SOCKET"), "FDSTORE=1\nFDNAME=the state", fd); err != nil {
+		c := sdnotify.Client{Addr: os.Getenv("NOTIFY_SOCKET")}
+		if err := c.Send("FDSTORE=1\nFDNAME=the state", fd); err != nil {
 			return err
 		}
 	case len(files) != 1 || files[0].Name() != "the state":
