@@ -49,7 +49,7 @@ func TestForgedMarker(t *testing.T) {
 				if what == "announcement" {
 					await.That(t, "the forged name", func() bool {
 						s, err := procscan.Lookup(other.Process.Pid)
-						return err == nil && identity.IsAnnouncement(s.Comm)
+						return err == nil && s.Comm == identity.Announcement(w.dir, "web")
 					})
 					w.tick(nil, "web", w.bad("second")...)
 					w.at("second")
