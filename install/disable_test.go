@@ -1,6 +1,7 @@
 package install
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -81,6 +82,8 @@ func TestCheckFile(t *testing.T) {
 		"* * 0 * * root true\n", "* * * 13 * root true\n", "* 24 * * * root true\n", "-1 * * * * root true\n",
 		"? * * * * root true\n", "* * L * * root true\n",
 		"* * * * * 0 true\n", "* * * * * root:staff true\n", "-* * * * * root true\n", "0 0 * * 8 root true\n",
+		"MAILTO=\n", "A = \t\n", "A=\r\n", "=\n", "\fA=b\n", "A=b\x00c\n", "A='" + strings.Repeat("x", 1200) + "'\n",
+		strings.Repeat("A", 1200) + "=b\n", `'A=b'=c` + "\n", `"A" b=c` + "\n",
 		"\xef\xbb\xbf# hello\n", "A=b", "* * * * * root true",
 	} {
 		if CheckFile(good+ignored, true, users) == nil {
@@ -91,6 +94,7 @@ func TestCheckFile(t *testing.T) {
 		"", "# a comment", "\n", "  ", "5* * * * * root true\n", "5-1 * * * * root true\n", "*/100 * * * * root true\n",
 		"0~30 * * * * root true\n", "* * * * 1#1 root true\n",
 		"* * * * MON-FRI root true\n", "* * * * 5-7 root true\n", "*\t*\t*\t*\t*\troot true\n", "A-B=c\n", "  A=b\n", "A = b\n", "A=b # c\n", `"A"=b` + "\n", "=b\n", `""=b` + "\n", "@annually root true\n", "1A=b\n",
+		`MAILTO=""` + "\n", "A=''\n", "A='b'\t\n", "A=" + strings.Repeat("x", 5000) + "\n", `'A' = "b c"` + "\n",
 	} {
 		if err := CheckFile(good+taken, true, users); err != nil {
 			t.Errorf("cron takes %q: %v", taken, err)

@@ -24,7 +24,7 @@ func CheckFile(crontab string, hasUser bool, isUser func(string) bool) error {
 		if !strings.HasSuffix(line, "\n") {
 			return fmt.Errorf("its last line has no newline, and Debian's cron then ignores all of it")
 		}
-		if _, _, ok := setting(text); ok || text[0] == '=' || strings.HasPrefix(text, `""=`) {
+		if debianSetting(text) {
 			continue
 		}
 		if why := badEntry(text, hasUser, isUser); why != "" {
@@ -32,6 +32,45 @@ func CheckFile(crontab string, hasUser bool, isUser func(string) bool) error {
 		}
 	}
 	return nil
+}
+
+// debianSetting reports whether Debian's cron takes the line for a setting. It follows
+// load_env of env.c, which reads no empty value without quotes (MAILTO=), and 998 bytes of
+// a line.
+func debianSetting(line string) bool {
+	const most = 998
+	line = line[:min(len(line), most)]
+	if strings.Contains(line, "\x00") {
+		return false
+	}
+	isSpace := func(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
+	quoted := func(rest string) (after string, ok bool) {
+		_, after, ok = strings.Cut(rest[1:], rest[:1])
+		return after, ok
+	}
+	rest := line
+	if rest != "" && (rest[0] == '\'' || rest[0] == '"') {
+		name := rest
+		var ok bool
+		if rest, ok = quoted(rest); !ok || strings.Contains(name[:len(name)-len(rest)], "=") {
+			return false
+		}
+	} else {
+		for rest != "" && rest[0] != '=' && !isSpace(rest[0]) {
+			rest = rest[1:]
+		}
+	}
+	const space = " \t\n\v\f\r"
+	rest, ok := strings.CutPrefix(strings.TrimLeft(rest, space), "=")
+	rest = strings.TrimLeft(rest, space)
+	if !ok || rest == "" {
+		return false
+	}
+	if rest[0] != '\'' && rest[0] != '"' {
+		return true
+	}
+	rest, ok = quoted(rest)
+	return ok && strings.Trim(rest, space) == ""
 }
 
 // badEntry returns what completes "line N …"; "" for an entry that cron takes.
@@ -45,6 +84,9 @@ func badEntry(text string, hasUser bool, isUser func(string) bool) string {
 	}
 	if strings.HasPrefix(text, "-") {
 		return "begins with -"
+	}
+	if name, value, ok := setting(text); ok && value == "" && !strings.ContainsAny(text, `'"`) {
+		return fmt.Sprintf(`sets %s to nothing without quotes (%s="")`, shorten(name), name)
 	}
 	words := strings.Split(schedule, " ")
 	if strings.HasPrefix(text, "@") {
