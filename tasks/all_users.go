@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -105,6 +107,19 @@ func (o *options) standOfAll(ctx context.Context, names []string) ([]instanceSta
 
 // stand returns the status of the account's names, from a lifeline that runs as that user.
 func (a account) stand(ctx context.Context) (list []instanceStatus, err error) {
+	out, err := a.lifeline(ctx, "status", "--json")
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		return nil, fmt.Errorf("what was answered can't be read: %w", err)
+	}
+	return list, nil
+}
+
+// lifeline returns what a lifeline with these arguments prints that runs as the account's
+// user. Its exit code 1 is no error, because doctor's answer has it.
+func (a account) lifeline(ctx context.Context, args ...string) (answer []byte, err error) {
 	self := "/proc/self/exe" // reached even where the user may not enter its directory
 	if runtime.GOOS != "linux" {
 		if self, err = os.Executable(); err != nil {
@@ -114,22 +129,63 @@ func (a account) stand(ctx context.Context) (list []instanceStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var out, said bounded // bounded, because the user controls that process
-	cmd := exec.CommandContext(ctx, self, "status", "--json")
+	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Args[0] = "lifeline"
 	cmd.Env = []string{"PATH=" + install.CronDPath, "HOME=" + a.home, "LOGNAME=" + a.name}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", &out, &said
 	cmd.WaitDelay = time.Second // for its children that still have the output open
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}}
-	if err := cmd.Run(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid),
+		Groups: a.groups()}}
+	if err := cmd.Run(); err != nil && (cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1) {
 		if text := strings.TrimSpace(said.String()); text != "" {
 			return nil, errors.New(human.Printable(strings.TrimPrefix(text, "lifeline: ")))
 		}
 		return nil, err
 	}
-	if err := json.Unmarshal(out.Bytes(), &list); err != nil {
-		return nil, fmt.Errorf("what was answered can't be read: %w", err)
+	return out.Bytes(), nil
+}
+
+// groups returns the account's groups, from id(1).
+func (a account) groups() (ids []uint32) {
+	out, _ := exec.Command("id", "-G", "--", a.name).Output()
+	for _, word := range strings.Fields(string(out)) {
+		if id, err := strconv.ParseUint(word, 10, 32); err == nil {
+			ids = append(ids, uint32(id))
+		}
 	}
-	return list, nil
+	return ids
+}
+
+// examine prints what doctor finds as the account's user, under a heading with the user's
+// name, and returns the number of faults.
+func (a account) examine(ctx context.Context, out io.Writer, name string) (faults int, err error) {
+	args := []string{"doctor"}
+	if name != "" {
+		args = append(args, name)
+	}
+	answer, err := a.lifeline(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	begun := false
+	theirs := strings.NewReplacer("your crontab", "the crontab of "+a.name, "crontab -e", "crontab -u "+a.name+" -e")
+	asThem := regexp.MustCompile(`lifeline [a-z]+ (-|` + regexp.QuoteMeta(name) + `)`)
+	for line := range strings.Lines(string(answer)) {
+		line = human.Printable(strings.TrimSuffix(line, "\n"))
+		line = asThem.ReplaceAllString(theirs.Replace(line), "sudo -u "+a.name+" $0")
+		isFinding := strings.HasPrefix(line, "ok  ") || strings.HasPrefix(line, "WRONG") || strings.HasPrefix(line, "   ")
+		switch {
+		case !isFinding && !strings.Contains(line, " "): // a heading; the last line is a sentence
+			begun = true
+			fmt.Fprintf(out, "%s: %s\n", a.name, line)
+		case isFinding && begun:
+			fmt.Fprintln(out, line)
+			if strings.HasPrefix(line, "WRONG") {
+				faults++
+			}
+		}
+	}
+	return faults, nil
 }
 
 // maxAnswer is in bytes, and more than the status of thousands of names takes.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"lifeline/install"
+	"lifeline/internal/human"
 )
 
 // lookOptions returns the options that say where a name's files and its crontab
@@ -31,7 +32,7 @@ func (o *options) inFile() string {
 	if o.crontab == "" {
 		return ""
 	}
-	return " --crontab " + typedLine([]string{o.crontab})
+	return " --crontab " + human.ShellLine([]string{o.crontab})
 }
 
 // kind returns the format of that crontab's lines.

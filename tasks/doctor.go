@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -50,7 +51,16 @@ func doctorCommand() *cli.Command {
 			}
 			o.name = "" // messages are about all names
 			d.Guard, d.Crontab, d.Found = o.guard, o.crontab, printFindings(c.App.Writer, colours(os.Stdout))
-			switch n := d.Examine(c.Context, names); n {
+			n := d.Examine(c.Context, names)
+			for _, other := range d.Others {
+				faults, err := ask(c.Context, c.App.Writer, other)
+				n += faults
+				if err != nil {
+					d.Rest = append(d.Rest, strings.TrimSpace(fmt.Sprintf("%s sees the rest (%v): sudo -u %s lifeline doctor %s",
+						other.User, err, other.User, other.Name)))
+				}
+			}
+			switch n {
 			case 0:
 				if names := d.Unseen; len(names) > 0 {
 					fmt.Fprintf(c.App.Writer,
@@ -73,6 +83,16 @@ func doctorCommand() *cli.Command {
 			return &codeError{1, ""}
 		},
 	}
+}
+
+// ask prints what doctor finds as another user, whose names these are.
+func ask(ctx context.Context, out io.Writer, other doctor.Other) (faults int, err error) {
+	for _, a := range accounts() {
+		if a.name == other.User {
+			return a.examine(ctx, out, other.Name)
+		}
+	}
+	return 0, errors.New("the user has no uid of their own here")
 }
 
 // printFindings returns a function that prints each finding under its name.

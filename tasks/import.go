@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"lifeline/install"
+	"lifeline/internal/human"
 )
 
 func importCommand() *cli.Command {
@@ -70,7 +71,7 @@ func importCommand() *cli.Command {
 					fmt.Fprintln(c.App.Writer, "# can't be had: "+strings.Join(i.Missing, "; "))
 					continue
 				}
-				line := typedLine(append([]string{"lifeline"}, i.Words()...))
+				line := human.ShellLine(append([]string{"lifeline"}, i.Words()...))
 				if len(i.Missing) > 0 {
 					line += " # can't be had: " + strings.Join(i.Missing, "; ")
 				}

@@ -90,12 +90,12 @@ func installCommand(argv []string) *cli.Command {
 			if len(command) == 1 && strings.Contains(command[0], " ") && !isExecutable(command[0]) {
 				return usage("%s: %q is one word, and no such program is there: lifeline starts no shell; "+
 					"give it as: -- sh -c %s",
-					o.name, command[0], shellWord(command[0]))
+					o.name, command[0], human.ShellWord(command[0]))
 			}
 			if at := slices.IndexFunc(command, isShellWord); at > 0 {
 				o.warn("%s is a word for %s like any other, because lifeline starts no shell; if one "+
 					"is meant: -- sh -c %s",
-					command[at], command[0], shellWord(strings.Join(command, " ")))
+					command[at], command[0], human.ShellWord(strings.Join(command, " ")))
 			}
 			full, changed, err := install.CommandPath(command[0], path, os.Getenv("PATH"), cwd)
 			if err != nil {
@@ -172,9 +172,6 @@ func isExecutable(path string) bool {
 func isShellWord(word string) bool {
 	return slices.Contains(strings.Fields("| || && & ; > >> < 1> 1>> 2> 2>> 2>&1 >&2 &> &>>"), word)
 }
-
-// shellWord quotes text as one word for sh.
-func shellWord(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func sameFile(a, b string) bool {
 	x, errX := os.Stat(a)
@@ -267,7 +264,7 @@ func (k *cronOptions) firstStart(text, name string) string {
 		if pid := doctor.SupercronicOf(k.file); pid > 0 {
 			return fmt.Sprintf("; supercronic takes it when it reads the file again: kill -USR2 %d", pid)
 		}
-		return "; start what is to start it: supercronic " + typedLine([]string{k.file})
+		return "; start what is to start it: supercronic " + human.ShellLine([]string{k.file})
 	}
 	if line.Schedule == install.EveryMinute {
 		return "; cron starts it within a minute"

@@ -3,11 +3,14 @@ package tasks
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"lifeline/install"
+	"lifeline/internal/doctor"
 	"lifeline/internal/human"
 )
 
@@ -37,16 +40,16 @@ func meantCommand(args []string) error {
 	rest := args[1:]
 	if args[0] == "kill" && len(rest) > 1 && strings.HasPrefix(rest[0], "-") {
 		if sig := strings.TrimLeft(rest[0], "-"); sig == "9" || sig == "KILL" || sig == "SIGKILL" {
-			return noCommand("kill", "lifeline terminate --now "+typedLine(rest[1:]))
+			return noCommand("kill", "lifeline terminate --now "+human.ShellLine(rest[1:]))
 		} else {
-			return noCommand("kill", "lifeline signal "+typedLine(append(slices.Clone(rest[1:]), sig)))
+			return noCommand("kill", "lifeline signal "+human.ShellLine(append(slices.Clone(rest[1:]), sig)))
 		}
 	}
 	if line, ok := meant[args[0]]; ok {
 		if slices.Contains(rest, "--") {
 			line = strings.TrimSuffix(line, " -- COMMAND")
 		}
-		line = strings.Replace(line, "NAME", typedLine(rest), 1)
+		line = strings.Replace(line, "NAME", human.ShellLine(rest), 1)
 		return noCommand(args[0], strings.Join(strings.Fields("lifeline "+line), " "))
 	}
 	near := human.Nearest(args[0], subcommands)
@@ -54,25 +57,12 @@ func meantCommand(args []string) error {
 		// An option and -- follow: the word is an instance's name before its options.
 		return nil
 	}
-	return noCommand(args[0], typedLine(append([]string{"lifeline", near}, rest...)))
+	return noCommand(args[0], human.ShellLine(append([]string{"lifeline", near}, rest...)))
 }
 
 func noCommand(typed, line string) error {
 	return usage("there is no command %s: did you mean %s? (An instance of that name is started by "+
 		"lifeline %s -- COMMAND)", typed, line, typed)
-}
-
-// typedLine quotes words as a line to paste into a shell.
-func typedLine(words []string) string {
-	var out []string
-	for _, w := range words {
-		if w == "" || strings.Trim(w,
-			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@+=,%") != "" {
-			w = shellWord(w)
-		}
-		out = append(out, w)
-	}
-	return strings.Join(out, " ")
 }
 
 // noOption returns the error for an option of argv that doesn't exist there.
@@ -83,7 +73,7 @@ func noOption(c *cli.Context, argv []string, name string) error {
 		table, where = optionsOf(c.Command.Flags), " "+c.Command.Name
 	}
 	if near := human.Nearest(name, optionNames(table)); near != "" {
-		return usage("there is no option --%s: did you mean --%s? %s", name, near, typedLine(renamed(argv, name, near)))
+		return usage("there is no option --%s: did you mean --%s? %s", name, near, human.ShellLine(renamed(argv, name, near)))
 	}
 	if where != "" && find(all, name) != nil {
 		return usage("there is no option --%s here: it goes with lifeline NAME -- COMMAND; see lifeline help%s", name,
@@ -173,8 +163,33 @@ func (o *options) unknownName(ctx context.Context, name string) string {
 	if slices.Contains(names, name) {
 		return ""
 	}
+	if user := userWith(name); user != "" {
+		return "it is a name of " + user + "'s: lifeline status --all-users " + name
+	}
 	if near := human.Nearest(name, names); near != "" {
 		return "nothing of that name is known here: did you mean " + near + "?"
 	}
 	return "nothing of that name is known here"
+}
+
+// userWith returns the user whose crontab line starts name; "" for none, and for callers
+// other than root, who can't read these crontabs.
+func userWith(name string) string {
+	if os.Geteuid() != 0 {
+		return ""
+	}
+	for user, path := range doctor.Spooled() {
+		text, _ := os.ReadFile(path)
+		if len(linesOf(install.Entries(string(text), install.UserTable), name)) > 0 {
+			return user
+		}
+	}
+	files, _ := filepath.Glob("/etc/cron.d/*")
+	for _, path := range append(files, "/etc/crontab") {
+		text, _ := os.ReadFile(path)
+		if lines := linesOf(install.Entries(string(text), install.SystemTable), name); len(lines) > 0 {
+			return lines[0].User
+		}
+	}
+	return ""
 }

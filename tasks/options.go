@@ -12,6 +12,7 @@ import (
 
 	"lifeline/internal/cluster"
 	"lifeline/internal/guard"
+	"lifeline/internal/human"
 	"lifeline/internal/process"
 	"lifeline/internal/supervisor"
 )
@@ -245,8 +246,8 @@ func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 		return nil, usage("NAME is missing: %s NAME -- COMMAND", form)
 	}
 	if n := len(before); n > 1 && before[n-1] == "--" { // an option took NAME for its value, or it was left out
-		typed := typedLine(append([]string{"lifeline"}, before[1:n-1]...))
-		return nil, usage("NAME is missing before --: %s NAME -- %s", typed, typedLine(args))
+		typed := human.ShellLine(append([]string{"lifeline"}, before[1:n-1]...))
+		return nil, usage("NAME is missing before --: %s NAME -- %s", typed, human.ShellLine(args))
 	}
 	if err := guard.CheckName(args[0]); err != nil {
 		return nil, err
@@ -266,9 +267,9 @@ func (o *options) command(argv, args []string, mayLack bool) ([]string, error) {
 	case args[1] != "--" && strings.HasPrefix(args[1], "-"):
 		return nil, usage("%s: options go before the name: %s", o.name, inOrder(argv, args, o.known()))
 	case args[1] != "--":
-		typed := typedLine(append([]string{"lifeline"}, before[1:]...))
+		typed := human.ShellLine(append([]string{"lifeline"}, before[1:]...))
 		return nil, usage("%s: -- is missing before the command: %s %s -- %s", o.name, typed,
-			o.name, typedLine(args[1:]))
+			o.name, human.ShellLine(args[1:]))
 	case len(args) == 2 || args[2] == "":
 		return nil, usage("%s: there is no command after --", o.name)
 	}
@@ -295,12 +296,12 @@ func inOrder(argv, args []string, table []*option) string {
 		}
 	}
 	if len(others) == 0 {
-		return typedLine(append(line, args[0])) + " -- COMMAND"
+		return human.ShellLine(append(line, args[0])) + " -- COMMAND"
 	}
 	if others[0] != "--" {
 		others = append([]string{"--"}, others...)
 	}
-	return typedLine(append(append(line, args[0]), others...))
+	return human.ShellLine(append(append(line, args[0]), others...))
 }
 
 // checkUser refuses --user and --group to users other than root.

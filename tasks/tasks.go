@@ -24,6 +24,7 @@ import (
 
 	"lifeline/internal/cluster/address"
 	"lifeline/internal/guard"
+	"lifeline/internal/human"
 	"lifeline/internal/logger"
 	"lifeline/internal/process"
 	"lifeline/internal/supervisor"
@@ -106,7 +107,7 @@ func usageErrorOf(argv []string) cli.OnUsageErrorFunc {
 			return noOption(c, argv, strings.TrimPrefix(rest, "-"))
 		}
 		if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
-			typed := typedLine(append([]string{"lifeline"}, argv[1:]...))
+			typed := human.ShellLine(append([]string{"lifeline"}, argv[1:]...))
 			return usage("--%s: its value is missing: %s VALUE", strings.TrimPrefix(name, "-"), typed)
 		}
 		value, rest, ok := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
@@ -127,7 +128,7 @@ func refuseReserved(argv []string) error {
 		return usage("NAME is missing before --: lifeline [options] NAME -- COMMAND")
 	}
 	if len(argv) >= 3 && argv[2] == "--" && (argv[1] == "install" || argv[1] == "run") {
-		return usage("NAME is missing before --: lifeline %s NAME -- %s", argv[1], typedLine(argv[3:]))
+		return usage("NAME is missing before --: lifeline %s NAME -- %s", argv[1], human.ShellLine(argv[3:]))
 	}
 	if len(argv) >= 3 && argv[2] == "--" && slices.Contains(subcommands, argv[1]) {
 		return reserved(argv[1])

@@ -31,6 +31,21 @@ func TestWokenEngineer(t *testing.T) {
 		{"a stranger holds the lock",
 			`lifeline web -- true; flock $lock sleep 1000 & until_true sh -c '! flock -n '$lock' true'`, `is held by pid \d+.*isn't lifeline`},
 		{"the state directory is another's", `lifeline web -- true; chown 1 /run/lifeline`, `belongs to uid 1`},
+		{"cron is frozen", `freeze $cron`, `frozen with its cgroup`},
+		{"the worker is frozen", `starts ./serve; freeze $worker`, `frozen with its cgroup`},
+		{"cron may start no process", `again prlimit --nofile=64 cron -f; group pids; echo $cron >$group/cgroup.procs; echo 1 >$group/pids.max`,
+			`may have 1 processes and threads`},
+		{"the spool was mounted over", `cp $spool saved; mount -t tmpfs none /var/spool/cron; mkdir -p ${spool%/*}; chgrp crontab ${spool%/*}; chmod 1730 ${spool%/*}; crontab saved`,
+			`looks into another /var/spool/cron/crontabs`},
+		{"crontab -r was typed", `lifeline web -- true; crontab -r`, `no line starts web`},
+		{"a worker ignores the signal", `printf '#!/bin/sh\ntrap "" TERM; touch deaf; while :; do sleep 1; done\n' >serve; lifeline --kill-after 9h web -- ./serve & until_true test -e deaf; until_true noted; timeout 1 lifeline terminate web || :; sleep 11`,
+			`was asked to end`},
+		{"a shared library is gone", `cp "$(command -v sleep)" serve; perl -pi -e 's/libc\.so\.6/libq.so.6/' serve; instead "$never $L web -- $work/serve"; lifeline web -- ./serve 2>/dev/null || :`,
+			`it needs libq\.so\.6, which isn't there`},
+		{"another user's program is gone", `crontab -r; lifeline install --cron-d --user daemon web -- ./serve >/dev/null 2>&1; rm serve`,
+			`WORK/serve: no such command`},
+		{"the daemon detaches itself", `printf '#!/bin/sh\nsetsid sleep 1000 </dev/null >/dev/null 2>&1 &\n' >serve; instead "* * * * * $L web -- $work/serve"; lifeline web -- ./serve 2>/dev/null`,
+			`it goes into the background by itself`},
 	} {
 		said := inWard(t, tt.breaks+"\necho '--- one'; lifeline status web || :; echo '--- two'; lifeline doctor web "+
 			"|| :; echo '--- end'", "")

@@ -82,11 +82,17 @@ func (d *Doctor) pamService() string {
 // account reports why PAM refuses the jobs of p, as it refuses a login. The account or its
 // password has expired, a module denies p or is missing, or p's limits are too low.
 func (d *Doctor) account(p person) {
+	isRefused := false
 	service := d.pamService()
+	session := readPAM(service, "session")
+	defer func() {
+		if !isRefused {
+			d.limits(p, session)
+		}
+	}()
 	if service == "" || p.isSystem && p.uid == 0 && !ignoresFiles(d.cronds) { // as cronie's security.c
 		return
 	}
-	session := readPAM(service, "session")
 	for _, stack := range []struct {
 		rules []pamRule
 		ask   func(pamRule) string
@@ -100,6 +106,7 @@ func (d *Doctor) account(p person) {
 		}
 		code, by, unknown := judgePAM(stack.rules, stack.ask)
 		if code != pamSuccess {
+			isRefused = true
 			d.refused(p, by, code)
 			return
 		}
@@ -107,7 +114,6 @@ func (d *Doctor) account(p person) {
 			d.Rest = append(d.Rest, fmt.Sprintf("PAM's %s, which can't be asked, decides on %s", unknown, p.name))
 		}
 	}
-	d.limits(p, session)
 }
 
 // refused reports which module refuses p, and what to do.
@@ -121,6 +127,8 @@ func (d *Doctor) refused(p person, by pamRule, code string) {
 	case module == "pam_unix.so" && code == "acct_expired":
 		d.wrong("account", "usermod -e '' "+p.name, "the account of %s has expired (chage -l %s), %s",
 			p.name, p.name, then)
+	case module == "pam_unix.so" && code == "authinfo_unavail":
+		d.wrong("account", "pwconv writes it; then passwd "+p.name, "%s, %s", noShadow, then)
 	case module == "pam_unix.so":
 		d.wrong("account", "passwd "+p.name+", or chage -M -1 -d today "+p.name,
 			"%s (chage -l %s), %s", ageing(p.name, time.Now()), p.name, then)
@@ -177,6 +185,8 @@ func accountSays(r pamRule, p person) string {
 			return "acct_expired"
 		case mustChange, outOfDate:
 			return "new_authtok_reqd"
+		case noShadow:
+			return "authinfo_unavail"
 		}
 		return pamSuccess
 	case "pam_nologin.so":
@@ -204,6 +214,7 @@ func accountSays(r pamRule, p person) string {
 const (
 	mustChange = "the password must be changed"
 	outOfDate  = "the password has expired"
+	noShadow   = "the account has no line in /etc/shadow"
 )
 
 // ageing returns what has expired: "account", mustChange, outOfDate, or "" for nothing.
@@ -214,6 +225,10 @@ func ageing(user string, now time.Time) string {
 			if f := strings.Split(lines.Text(), ":"); f[0] == user && len(f) >= 8 {
 				return ageingOf(f, now)
 			}
+		}
+		text, _ := os.ReadFile("/etc/passwd")
+		if f := passwdLine(string(text), user); len(f) > 1 && f[1] == "x" {
+			return noShadow
 		}
 		return ""
 	}

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"lifeline/install"
 	"lifeline/internal/human"
+	"lifeline/internal/journal"
 	"lifeline/internal/process"
 	"lifeline/internal/statedir"
 )
@@ -28,10 +30,9 @@ func (d *Doctor) cron() {
 	}
 	d.cronds = list
 	switch {
-	case len(list) > 0 && list[0].stopped:
-		d.wrong("cron", fmt.Sprintf("kill -CONT %d", list[0].id.PID),
-			"%s, pid %d, is stopped (SIGSTOP): it starts nothing",
-			list[0].program, list[0].id.PID)
+	case len(list) > 0 && list[0].halted != "":
+		d.wrong("cron", list[0].revival, "%s, pid %d, is %s: it starts nothing", list[0].program, list[0].id.PID,
+			list[0].halted)
 	case len(list) > 0:
 		d.fine("cron", "runs: %s, pid %d", list[0].program, list[0].id.PID)
 	case runtime.GOOS == "darwin":
@@ -169,13 +170,27 @@ func (d *Doctor) noLine(name string, others []tabled) {
 			}
 		}
 	}
-	advice := "lifeline install " + in + name + " -- COMMAND"
+	advice := "lifeline install " + in + name + " -- " + d.lastCommand(name)
 	if known := d.allNames(); !slices.Contains(known, name) {
 		if near := human.Nearest(name, known); near != "" {
 			advice = fmt.Sprintf("%s; or is %s meant?", advice, near)
 		}
 	}
 	d.wrong("crontab", advice, "no line starts %s", name)
+}
+
+// lastCommand returns the command that name ran last, quoted for a shell; "COMMAND" when
+// unknown.
+func (d *Doctor) lastCommand(name string) string {
+	path, _, err := d.Guard.Journal(name)
+	if err != nil {
+		return "COMMAND"
+	}
+	state, err := journal.ReadState(path)
+	if err != nil || len(state.Command) == 0 || strings.HasSuffix(state.Command[len(state.Command)-1], "…") {
+		return "COMMAND"
+	}
+	return human.ShellLine(state.Command)
 }
 
 // belongs reports that another user's line starts name. Root has already checked what only
@@ -194,7 +209,7 @@ func (d *Doctor) belongs(name string, l tabled) {
 		return
 	}
 	d.fine("crontab", "%s starts it as the user %s, whose names are not yours", where(l.table, l.Line), user)
-	d.Rest = append(d.Rest, user+" sees the rest: "+ask)
+	d.Others = append(d.Others, Other{user, name})
 }
 
 // checkLine reports what cron or the shell can't handle in the line.
@@ -224,13 +239,22 @@ func (d *Doctor) checkLine(l tabled) {
 	if shell == "" {
 		shell, advice = "/bin/sh", "install it again (Debian: apt-get install --reinstall dash)"
 	}
-	if why := noShell(shell); why != "" {
+	if slices.ContainsFunc(slices.Collect(maps.Keys(l.Environment)), isForLinker) {
+		advice = "take out the settings of the dynamic linker, or correct them or SHELL=: " + l.table.remedy
+	}
+	if why := noShell(shell, l.Environment); why != "" {
 		d.wrong("crontab", advice, "its SHELL is %s, which %s", shell, why)
 	}
 	if zone := l.Environment["CRON_TZ"]; zone != "" && ignoresFiles(d.cronds) {
 		d.wrong("crontab", "give the hour in the machine's zone, or install a cron that knows CRON_TZ (cronie): "+
 			l.table.remedy, "%s means the zone CRON_TZ=%s, which this cron doesn't know: it takes "+
 			"the machine's", at, zone)
+	}
+	f := strings.Fields(l.Schedule)
+	if zone := d.zoneOf(); zone != "" && (len(f) == 5 && !strings.HasPrefix(f[1], "*") || len(f) == 1 && f[0] != "@reboot" &&
+		f[0] != "@hourly") {
+		d.wrong("crontab", "take TZ out of cron's environment (systemctl cat cron, /etc/default/cron), and "+restartCron,
+			"%s: cron has TZ=%s in its environment, and takes the hour in that zone instead of the machine's", at, zone)
 	}
 	if l.table.skip == "" {
 		d.timer(l)
@@ -279,11 +303,15 @@ func (d *Doctor) path(l tabled) string {
 var shellWords = []string{"!", ".", ":", "cd", "command", "eval", "exec", "export", "false", "if", "set", "sleep", "then",
 	"time", "trap", "true", "ulimit", "umask", "unset", "while"}
 
+// isForLinker reports whether the dynamic linker reads the variable (ld.so(8)).
+func isForLinker(name string) bool { return strings.HasPrefix(name, "LD_") }
+
 // commonShells are trusted without a test.
 var commonShells = []string{"sh", "ash", "bash", "dash", "ksh", "mksh", "yash", "zsh", "fish", "csh", "tcsh", "busybox"}
 
-// noShell returns why cron can't use shell; "" when it can. It tests an unknown shell.
-func noShell(shell string) string {
+// noShell returns why cron can't use shell with the crontab's settings; "" when it can. It
+// tests an unknown shell, and each shell under settings for the dynamic linker (ld.so(8)).
+func noShell(shell string, settings map[string]string) string {
 	if !strings.Contains(shell, "/") {
 		return "is no path, and cron looks for none"
 	}
@@ -293,16 +321,27 @@ func noShell(shell string) string {
 	if _, err := process.Find(shell, install.CronPath, "/"); err != nil {
 		return fmt.Sprintf("can't be started: %v", err)
 	}
-	if slices.Contains(commonShells, filepath.Base(shell)) {
+	var linker []string
+	for name, value := range settings {
+		if isForLinker(name) {
+			linker = append(linker, name+"="+value)
+		}
+	}
+	if slices.Contains(commonShells, filepath.Base(shell)) && len(linker) == 0 {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, shell, "-c", "exit 42")
 	cmd.Dir, cmd.WaitDelay = "/", time.Second
+	cmd.Env = append([]string{"PATH=" + install.CronPath}, linker...)
 	_ = cmd.Run()
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 42 {
-		return "runs no command: -c 'exit 42' gave another end"
+		under := ""
+		if len(linker) > 0 {
+			under = " under " + strings.Join(linker, " ")
+		}
+		return "runs no command" + under + ": -c 'exit 42' gave another end"
 	}
 	return ""
 }

@@ -22,8 +22,9 @@ type Crond struct {
 	busybox bool
 	bcron   bool
 	atKills bool // see install.Line.BusyboxProblem
-	stopped bool // by SIGSTOP
 	systemd bool // systemd itself, with systemd-cron's generator
+
+	halted, revival string // see halted
 }
 
 // cronNames are the names of cron daemons: Debian's and the BSDs'; cronie's, busybox's
@@ -54,7 +55,7 @@ func RunningCronds() ([]Crond, error) {
 			continue // forked for a job, before it becomes the shell
 		}
 		c := newCrond(s.ID, programOf(s))
-		c.stopped = s.Stopped()
+		c.halted, c.revival = halted(s)
 		list = append(list, c)
 	}
 	slices.SortFunc(list, func(a, b Crond) int { return a.id.PID - b.id.PID })

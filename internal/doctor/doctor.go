@@ -50,6 +50,9 @@ type Start struct {
 	Jitter         time.Duration
 }
 
+// Other is another user, and a name of theirs; "" for all.
+type Other struct{ User, Name string }
+
 // Doctor examines names and reports its findings.
 type Doctor struct {
 	Guard    guard.Guard
@@ -71,6 +74,10 @@ type Doctor struct {
 	// Rest says which user sees what this user can't, and with which command. Examine
 	// fills it in.
 	Rest []string
+
+	// Others are the users whose names these are, and who see the rest of them. Examine
+	// fills it in.
+	Others []Other
 
 	// History reads the runs of a file; nil means journal.ReadHistory. A caller that
 	// also shows the runs passes a function that reads each file once.
@@ -135,6 +142,7 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 	} else {
 		d.cron()
 		d.outputPlace()
+		d.daemon()
 		d.tables = d.crontabs(ctx)
 		d.people(names)
 	}
@@ -142,7 +150,7 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 	if names == nil {
 		d.directory(d.Guard)
 		names = d.allNames()
-		if len(names) == 0 && len(d.Rest) > 0 {
+		if len(names) == 0 && len(d.Rest)+len(d.Others) > 0 {
 			d.fine("crontab", "nothing in yours is started by lifeline, and nothing of yours has ever been here")
 		} else if len(names) == 0 {
 			d.wrong("crontab", "lifeline install NAME -- COMMAND",
@@ -167,6 +175,7 @@ func (d *Doctor) people(names []string) {
 	look := func(user string, isSystem bool) {
 		if p, is := findPerson(user); is && !seen[user] {
 			p.isSystem = isSystem
+			d.capable(p)
 			d.account(p)
 		}
 		seen[user] = true
@@ -182,7 +191,7 @@ func (d *Doctor) people(names []string) {
 				continue
 			}
 			if names == nil && !t.isMine(l) && !seen[user] {
-				d.Rest = append(d.Rest, fmt.Sprintf("%s sees the rest: sudo -u %s lifeline doctor", user, user))
+				d.Others = append(d.Others, Other{user, ""})
 			}
 			look(user, t.user == "")
 			if t.skip != "" && !t.isMine(l) && !seen[t.title] {

@@ -1,11 +1,15 @@
 package doctor
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"time"
 
+	"lifeline/install"
 	"lifeline/internal/human"
 	"lifeline/internal/journal"
 )
@@ -40,6 +44,12 @@ func (d *Doctor) history(c candidate) {
 	how := fmt.Sprintf("%s, %s ago, after %s", human.End(last), human.Age(last.End), human.Length(last.Length()))
 	if last.Why != "" {
 		how += ": " + last.Why
+	}
+	if bad == 0 && last.Good() && strings.HasPrefix(last.Why, journal.LeftBehind) &&
+		c.line.Schedule == install.EveryMinute {
+		d.wrong("last runs", "have it stay in the foreground (an option such as -f or --foreground), or give it "+
+			"--leftovers follow", "the last one: %s: it goes into the background by itself", how)
+		return
 	}
 	if bad == 0 {
 		d.fine("last runs", "the last one: %s", how)
@@ -86,10 +96,15 @@ func (d *Doctor) printedLast(c candidate, r journal.Run) (line string, kept bool
 // end of its output is kept.
 func remedyOf(r journal.Run, c candidate, kept bool) string {
 	switch {
-	case r.Code == 127:
+	case r.Code == 127 && r.Outcome == journal.NoStart:
 		return "the command isn't found as cron looks for it: give its whole path"
-	case r.Code == 126:
+	case r.Code == 127 && c.scheduled && missingLibrary(c.start.Command[0]) != "":
+		return fmt.Sprintf("it needs %s, which isn't there (ldd %s): install what has it",
+			missingLibrary(c.start.Command[0]), c.start.Command[0])
+	case r.Code == 126 && strings.Contains(r.Why, "permission denied"):
 		return "make the command executable"
+	case r.Code == 126 && r.Outcome == journal.NoStart:
+		return "put a program for this machine there (ls -l, head -1 and file show what it is)"
 	case r.Outcome == journal.Killed && r.Signal == "SIGKILL":
 		return "who killed it? the kernel, when memory ran out (dmesg), or a person"
 	case r.Outcome == journal.Lost:
@@ -100,6 +115,22 @@ func remedyOf(r journal.Run, c candidate, kept bool) string {
 		where = "the end of what it printed is kept, and lifeline report shows it"
 	}
 	return where + "; or try: lifeline doctor --simulate " + c.name
+}
+
+// missingLibrary returns the first shared library that a program needs, and that the
+// dynamic linker doesn't find (ldd(1)); "" for none.
+func missingLibrary(program string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ldd", program)
+	cmd.WaitDelay = time.Second
+	out, _ := cmd.Output()
+	for line := range strings.Lines(string(out)) {
+		if name, ok := strings.CutSuffix(strings.TrimSpace(line), " => not found"); ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // printed returns where the output of a run has gone.

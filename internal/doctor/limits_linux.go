@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,6 +84,46 @@ func readLimits(r pamRule, p person) map[string]limit {
 	return found
 }
 
+// limitNames are the names in proc_pid_limits(5).
+var limitNames = map[string]string{"Max address space": "as", "Max data size": "data", "Max stack size": "stack",
+	"Max file size": "fsize", "Max open files": "nofile", "Max cpu time": "cpu", "Max locked memory": "memlock",
+	"Max processes": "nproc"}
+
+// daemonLimits returns the limits of the cron daemon that are tighter than this process's.
+func (d *Doctor) daemonLimits() map[string]limit {
+	found := map[string]limit{}
+	c, ok := d.only()
+	if !ok {
+		return found
+	}
+	path := fmt.Sprintf("/proc/%d/limits", c.id.PID)
+	text, _ := os.ReadFile(path)
+	for line := range strings.Lines(string(text)) {
+		if len(line) < 26 {
+			continue
+		}
+		item := limitNames[strings.TrimSpace(line[:26])]
+		f := strings.Fields(line[26:])
+		if item == "" || len(f) < 2 {
+			continue
+		}
+		value := func(word string) uint64 {
+			if n, err := strconv.ParseUint(word, 10, 64); err == nil {
+				return n
+			}
+			return unix.RLIM_INFINITY
+		}
+		l := limit{soft: value(f[0]), hard: value(f[1])}
+		l.where = fmt.Sprintf("cron's own, %s: %s %s; Limit…= of its systemd unit", path, strings.TrimSpace(line[:26]),
+			f[0])
+		var own unix.Rlimit
+		if unix.Getrlimit(limitItems[item].resource, &own) == nil && l.soft < own.Cur {
+			found[item] = l
+		}
+	}
+	return found
+}
+
 // nearness returns how closely a line of limits.conf(5) names p. By name or uid it is 3,
 // by a group 2, as any user but root 1, and 0 for other users' lines.
 func nearness(domain string, p person, groups []string) int {
@@ -105,20 +146,17 @@ func nearness(domain string, p person, groups []string) int {
 	return 0
 }
 
-// threadsOfStart is how many processes and threads a start needs: the shell's,
-// lifeline's and the command's.
-const threadsOfStart = 13
-
 // filesOfStart is how many open files a start needs, as tried: with 14 some starts fail.
 const filesOfStart = 16
 
-// limits reports the limits under which cron's shell or lifeline can't be started.
+// limits reports the limits under which cron's shell or lifeline can't be started. They
+// are the daemon's own, and those that PAM sets instead.
 func (d *Doctor) limits(p person, session []pamRule) {
+	limits := d.daemonLimits()
 	i := slices.IndexFunc(session, func(r pamRule) bool { return filepath.Base(r.module) == "pam_limits.so" })
-	if i < 0 {
-		return
+	if i >= 0 {
+		maps.Copy(limits, readLimits(session[i], p))
 	}
-	limits := readLimits(session[i], p)
 	if l, given := limits["nproc"]; given && p.uid > 0 {
 		most := min(l.soft, l.hard)
 		if used := threadsOf(p.uid); uint64(used+threadsOfStart) > most {

@@ -19,19 +19,23 @@ import (
 // running reports which processes of the instance live.
 func (d *Doctor) running(c candidate, e guard.Exam) {
 	sup, worker, name := e.SupervisorNow, e.WorkerNow, c.name
-	if sup != nil && sup.Stopped() {
-		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", sup.PID),
-			"its supervisor, pid %d, is stopped (SIGSTOP): it restarts and reloads nothing", sup.PID)
-		return
+	if sup != nil {
+		if why, advice := halted(*sup); why != "" {
+			d.wrongAs("frozen", "state", advice, "its supervisor, pid %d, is %s: it restarts and reloads nothing",
+				sup.PID, why)
+			return
+		}
 	}
-	if worker != nil && worker.Stopped() {
-		d.wrongAs("frozen", "state", fmt.Sprintf("kill -CONT %d", worker.PID),
-			"it is stopped (SIGSTOP), pid %d: it lives, so nothing else is started", worker.PID)
-		return
+	if worker != nil {
+		if why, advice := halted(*worker); why != "" {
+			d.wrongAs("frozen", "state", advice, "it is %s, pid %d: it lives, so nothing else is started", why, worker.PID)
+			return
+		}
 	}
 	switch {
 	case worker != nil && sup == nil:
 		d.fine("state", "pid %d runs; its supervisor was killed, and the next tick takes it over", worker.PID)
+	case worker != nil && d.ending(c, worker.PID):
 	case worker != nil:
 		d.fine("state", "runs, pid %d", worker.PID)
 	case sup != nil && standsBy(c.guard, name):
@@ -53,6 +57,27 @@ func (d *Doctor) running(c candidate, e guard.Exam) {
 			d.overdue(c, e, path)
 		}
 	}
+}
+
+// longStop is how long an ordinary end may take: the preset of --kill-after.
+const longStop = 10 * time.Second
+
+// ending reports a worker that has been asked to end for longer than usual, and returns
+// whether there is one.
+func (d *Doctor) ending(c candidate, pid int) bool {
+	path, _, err := c.guard.Journal(c.name)
+	if err != nil {
+		return false
+	}
+	state, err := journal.ReadState(path)
+	if err != nil || state.State != supervisor.StateStopping || !procscan.ID(state.Supervisor).Alive() ||
+		time.Since(state.Since) < longStop {
+		return false
+	}
+	d.wrongAs("hanging", "state", "lifeline terminate --now "+c.name+" ends it at once",
+		"pid %d was asked to end %s ago, and hasn't ended: it ignores the signal, or takes its time (--kill-after)", pid,
+		human.Age(state.Since))
+	return true
 }
 
 // standsBy reports whether the supervisor of name waits for a cluster's lease.

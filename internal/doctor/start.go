@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeline/install"
 	"lifeline/internal/cluster"
 	"lifeline/internal/guard"
 	"lifeline/internal/process"
@@ -43,9 +44,12 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 			"%s starts in %s, which is no directory here", at, dir)
 	}
 	path := d.path(l)
-	if _, err := process.Find(l.Argv[0], path, dir); err != nil {
+	program, err := process.Find(l.Argv[0], path, dir)
+	if err != nil {
 		d.wrong("lifeline", fmt.Sprintf("write its path as it is: lifeline install %s -- ... does so; or %s", name,
 			l.table.remedy), "%s can't start lifeline itself: %v", at, err)
+	} else if why := notLifeline(program); why != "" {
+		d.wrong("lifeline", "install it there again", "%s starts %s, which %s", at, program, why)
 	}
 	asked := l.Line
 	if d.Crontab == "" {
@@ -57,12 +61,13 @@ func (d *Doctor) start(name string, l tabled) (o Start, ok bool) {
 			}
 		}
 	}
-	o, err := d.Understand(asked)
+	o, err = d.Understand(asked)
 	if err != nil {
 		d.wrong("crontab", "correct it: "+l.table.remedy, "%s is refused by lifeline: %v", at, err)
 		return Start{Guard: d.Guard}, false
 	}
-	d.command(o, path, dir, l)
+	full := d.command(o, path, dir, l)
+	d.hides(l, program, dir, full, o.EnvFile, filepath.Dir(o.Log))
 	d.helpers(name, o, path, dir, l)
 	mine, _, _ := d.Guard.Directory()
 	theirs, _, _ := o.Guard.Directory()
@@ -128,8 +133,29 @@ func logPlace(file string) string {
 	return file
 }
 
-// command checks the file that would be executed, and the files that options name.
-func (d *Doctor) command(o Start, path, dir string, l tabled) {
+// notLifeline returns what is wrong with another file than this program's that the line
+// takes for lifeline; "" for nothing.
+func notLifeline(program string) string {
+	if self, err := os.Executable(); err != nil || isSame(self, program) {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "--version")
+	cmd.Env, cmd.Dir, cmd.WaitDelay = []string{"PATH=" + install.CronPath}, "/", time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Sprintf("doesn't run: --version ended with %v", err)
+	}
+	if !strings.HasPrefix(string(out), "lifeline") {
+		return "isn't lifeline, by what --version says"
+	}
+	return ""
+}
+
+// command checks the file that would be executed, and the files that options name. It
+// returns the file's path; "" when it wasn't found.
+func (d *Doctor) command(o Start, path, dir string, l tabled) string {
 	advice := fmt.Sprintf("put it there, or correct the line: %s", l.table.remedy)
 	for _, file := range []struct{ option, path string }{{"--env-file", o.EnvFile},
 		{"--reload-on-change", o.ReloadOnChange}} {
@@ -166,7 +192,7 @@ func (d *Doctor) command(o Start, path, dir string, l tabled) {
 		if info, err := os.Stat(to); err != nil || !info.IsDir() {
 			d.wrong("command", "make it, or correct --chdir: "+l.table.remedy,
 				"--chdir %s: that is no directory here", to)
-			return
+			return ""
 		}
 		dir = to
 	}
@@ -184,7 +210,7 @@ func (d *Doctor) command(o Start, path, dir string, l tabled) {
 	case err == nil:
 		if why := tryConditions(o, dir, full); why != "" {
 			d.wrong("command", "see to that, or correct the line: "+l.table.remedy, "%s", why)
-			return
+			return full
 		}
 		d.fine("command", "%s is found, as cron will look for it", full)
 	case !strings.Contains(o.Command[0], "/"):
@@ -195,6 +221,7 @@ func (d *Doctor) command(o Start, path, dir string, l tabled) {
 	default:
 		d.wrong("command", advice, "%v", err)
 	}
+	return full
 }
 
 // tryConditions starts a shell under --user, --limit and their like, which tests the

@@ -75,13 +75,14 @@ func (s supercronic) variable(name string) string {
 func (d *Doctor) supercronic() {
 	d.super = findSupercronic(d.Crontab)
 	d.cronds = []Crond{{id: d.super.id, program: "supercronic"}}
-	switch s, err := procscan.Lookup(d.super.id.PID); {
+	s, err := procscan.Lookup(d.super.id.PID)
+	why, revival := halted(s)
+	switch {
 	case d.super.id.Zero():
 		d.wrong("supercronic", "start it, as the container's command: supercronic "+d.Crontab,
 			"no supercronic reads %s: nothing will be started", d.Crontab)
-	case err == nil && s.Stopped():
-		d.wrong("supercronic", fmt.Sprintf("kill -CONT %d", s.PID),
-			"supercronic, pid %d, is stopped (SIGSTOP): it starts nothing", s.PID)
+	case err == nil && why != "":
+		d.wrong("supercronic", revival, "supercronic, pid %d, is %s: it starts nothing", s.PID, why)
 	default:
 		d.fine("supercronic", "runs: supercronic, pid %d", d.super.id.PID)
 	}

@@ -8,12 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"lifeline/install"
+	"lifeline/internal/human"
+	"lifeline/procscan"
 )
 
 // crontab is a file in which cron looks for lines.
@@ -158,6 +161,9 @@ func (t *crontab) look(d *Doctor, path string) {
 // requires mode 0600 and follows no link.
 func (d *Doctor) passedOver(path string) (why, advice string) {
 	debian, name := ignoresFiles(d.cronds), filepath.Base(path)
+	if why, advice := d.elsewhere(path); why != "" {
+		return why, advice
+	}
 	if d.bySystemd() {
 		return systemdPassesOver(path)
 	}
@@ -185,9 +191,12 @@ func (d *Doctor) passedOver(path string) (why, advice string) {
 	switch {
 	case !info.Mode().IsRegular():
 		return "it is no regular file, and cron then ignores it", "write it again: crontab -e"
-	case !spooled && debian && strings.Trim(name, letters) != "":
+	case !spooled && debian && !d.isLSB() && strings.Trim(name, letters) != "":
 		return "cron ignores files in /etc/cron.d whose names have other characters than letters, digits, _ and -",
 			"rename " + path
+	case !spooled && debian && d.isLSB() && !isLSBName(name):
+		return "cron runs with -l, and then ignores files in /etc/cron.d with such a name (cron(8))",
+			"take the -l out of /etc/default/cron, or rename " + path
 	case !spooled && !debian && (strings.ContainsAny(name[:1], ".#") || strings.HasSuffix(name, "~") ||
 		slices.Contains([]string{".rpmsave", ".rpmorig", ".rpmnew"}, filepath.Ext(name))):
 		return "cron ignores a file with that name in /etc/cron.d", "rename " + path
@@ -213,6 +222,24 @@ func (d *Doctor) passedOver(path string) (why, advice string) {
 			advice = "write it again: crontab -e"
 		}
 		return fmt.Sprintf("it has %d names (hard links), and cron then ignores it", st.Nlink), advice
+	case d.unreadSpool(path):
+		return "it was changed in place, without crontab(1), at " + human.PastTime(info.ModTime()) + ", and cron hasn't read " +
+			"that", "touch " + filepath.Dir(path)
 	}
 	return "", ""
+}
+
+// isLSB reports whether Debian's cron runs with -l.
+func (d *Doctor) isLSB() bool {
+	c, ok := d.only()
+	return ok && slices.ContainsFunc(procscan.Argv(c.id), func(word string) bool {
+		return len(word) > 1 && word[0] == '-' && word[1] != '-' && strings.Contains(word, "l")
+	})
+}
+
+// isLSBName follows valid_name of Debian's database.c.
+func isLSBName(name string) bool {
+	valid, _ := regexp.MatchString(`^_?([a-z0-9_.]+-)+[a-z0-9]+$|^[a-z0-9][a-z0-9-]*$`, name)
+	leftOut, _ := regexp.MatchString(`^[a-z0-9-].*dpkg-(old|dist)$`, name)
+	return valid && !leftOut
 }

@@ -77,6 +77,9 @@ type State struct {
 	Totals      Totals     `json:"totals"`
 }
 
+// LeftBehind begins the Why of a run whose command has left processes behind.
+const LeftBehind = "the command left"
+
 // Totals counts since the name's first run, also runs that the history has
 // dropped.
 type Totals struct {

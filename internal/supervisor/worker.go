@@ -271,6 +271,9 @@ func (w *worker) left(members []procscan.ID) {
 	case l.o.Leftovers == "follow":
 		w.follow(members)
 	default:
+		if w.why == "" && w.verdict == nil {
+			w.why = fmt.Sprintf("%s %s behind, which lifeline ended (--leftovers)", journal.LeftBehind, list(members))
+		}
 		l.job.Warn("the command has ended and left %s behind: ending (--leftovers follow watches over a daemon, keep "+
 			"lets all live)", list(members))
 		w.stop(l.o.stopSignal())
