@@ -157,22 +157,24 @@ func (a account) groups() (ids []uint32) {
 }
 
 // examine prints what doctor finds as the account's user, under a heading with the user's
-// name, and returns the number of faults.
-func (a account) examine(ctx context.Context, out io.Writer, name string) (faults int, err error) {
+// name. It returns the number of faults, and whether something shows that cron starts what
+// has none.
+func (a account) examine(ctx context.Context, out io.Writer, name string) (faults int, isSeen bool, err error) {
 	args := []string{"doctor"}
 	if name != "" {
 		args = append(args, name)
 	}
 	answer, err := a.lifeline(ctx, args...)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	begun := false
+	begun, last := false, ""
 	theirs := strings.NewReplacer("your crontab", "the crontab of "+a.name, "crontab -e", "crontab -u "+a.name+" -e")
 	asThem := regexp.MustCompile(`lifeline [a-z]+ (-|` + regexp.QuoteMeta(name) + `)`)
 	for line := range strings.Lines(string(answer)) {
 		line = human.Printable(strings.TrimSuffix(line, "\n"))
 		line = asThem.ReplaceAllString(theirs.Replace(line), "sudo -u "+a.name+" $0")
+		last = line
 		isFinding := strings.HasPrefix(line, "ok  ") || strings.HasPrefix(line, "WRONG") || strings.HasPrefix(line, "   ")
 		switch {
 		case !isFinding && !strings.Contains(line, " "): // a heading; the last line is a sentence
@@ -185,7 +187,7 @@ func (a account) examine(ctx context.Context, out io.Writer, name string) (fault
 			}
 		}
 	}
-	return faults, nil
+	return faults, faults > 0 || last == allIsWell || strings.HasPrefix(last, wellAsSeen), nil
 }
 
 // maxAnswer is in bytes, and more than the status of thousands of names takes.

@@ -53,9 +53,12 @@ func doctorCommand() *cli.Command {
 			d.Guard, d.Crontab, d.Found = o.guard, o.crontab, printFindings(c.App.Writer, colours(os.Stdout))
 			n := d.Examine(c.Context, names)
 			for _, other := range d.Others {
-				faults, err := ask(c.Context, c.App.Writer, other)
+				faults, isSeen, err := ask(c.Context, c.App.Writer, other)
 				n += faults
-				if err != nil {
+				switch {
+				case err == nil && !isSeen:
+					d.Unseen = append(d.Unseen, strings.TrimSpace(other.User+"'s "+other.Name))
+				case err != nil:
 					d.Rest = append(d.Rest, strings.TrimSpace(fmt.Sprintf("%s sees the rest (%v): sudo -u %s lifeline doctor %s",
 						other.User, err, other.User, other.Name)))
 				}
@@ -69,11 +72,11 @@ func doctorCommand() *cli.Command {
 					return nil
 				}
 				if len(d.Rest) > 0 {
-					fmt.Fprintf(c.App.Writer, "nothing is wrong that %s can see; %s\n", userName(),
+					fmt.Fprintf(c.App.Writer, wellAsSeen+"%s can see; %s\n", userName(),
 						strings.Join(d.Rest, "; "))
 					return nil
 				}
-				fmt.Fprintln(c.App.Writer, "all is well")
+				fmt.Fprintln(c.App.Writer, allIsWell)
 				return nil
 			case 1:
 				fmt.Fprintln(c.App.Writer, "one thing is wrong")
@@ -85,14 +88,20 @@ func doctorCommand() *cli.Command {
 	}
 }
 
+// The words in which doctor finds nothing: at all, and as far as the user can see.
+const (
+	allIsWell  = "all is well"
+	wellAsSeen = "nothing is wrong that "
+)
+
 // ask prints what doctor finds as another user, whose names these are.
-func ask(ctx context.Context, out io.Writer, other doctor.Other) (faults int, err error) {
+func ask(ctx context.Context, out io.Writer, other doctor.Other) (faults int, isSeen bool, err error) {
 	for _, a := range accounts() {
 		if a.name == other.User {
 			return a.examine(ctx, out, other.Name)
 		}
 	}
-	return 0, errors.New("the user has no uid of their own here")
+	return 0, false, errors.New("the user has no uid of their own here")
 }
 
 // printFindings returns a function that prints each finding under its name.

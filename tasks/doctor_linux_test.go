@@ -531,8 +531,10 @@ func TestDoctorLooksAtAll(t *testing.T) {
 		t.Errorf("the directory is looked at %d times:\n%s", n, out)
 	}
 	out = inWard(t, `set +e; crontab -r; lifeline install --cron-d --user daemon web -- ./serve >/dev/null 2>&1; `+
-		`lifeline doctor web; echo "code $?"; exit`, "")
-	if !strings.Contains(out, "\ndaemon: web\n") || !strings.HasSuffix(out, "\nall is well\ncode 0\n") {
+		`lifeline status web; lifeline doctor web; echo "code $?"; exit`, "")
+	if !strings.Contains(out, "it is a name of daemon's: lifeline status --all-users web\n") ||
+		!strings.Contains(out, "\ndaemon: web\n") || !strings.HasSuffix(out, "\nnothing is wrong, but nothing shows yet "+
+		"that cron starts daemon's web: look again after its next tick\ncode 0\n") {
 		t.Errorf("of another user's line it says:\n%s", out)
 	}
 	if out := inWard(t, `set +e; crontab -r; rm -rf /run/lifeline; lifeline doctor; echo "code $?"; exit`,

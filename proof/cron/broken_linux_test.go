@@ -124,7 +124,7 @@ mkdir -p /var/spool/cron/crontabs ran; chgrp crontab /var/spool/cron/crontabs; c
 	script.WriteString(program + ` -f >cron.out 2>&1 &
 until [ "$(cat /proc/$!/comm)" = cron ]; do sleep .01; done
 # Between two minutes: doctor has the time for all of them.
-while s=$(date +%S); s=${s#0}; [ "$s" -lt 3 ] || [ "$s" -gt 30 ]; do sleep .2; done
+while s=$(date +%S); s=${s#0}; [ "$s" -lt 3 ] || [ "$s" -gt 10 ]; do sleep .2; done
 minute=$(date +%M)
 `)
 	for _, s := range scenes {
