@@ -99,7 +99,11 @@ func (d *Doctor) elsewhere(path string) (why, advice string) {
 	dir := filepath.Dir(path)
 	theirs := fmt.Sprintf("/proc/%d/root%s", c.id.PID, dir)
 	if dir == spools[0] && ignoresFiles(d.cronds) {
-		theirs = fmt.Sprintf("/proc/%d/cwd/%s", c.id.PID, filepath.Base(dir))
+		cwd := fmt.Sprintf("/proc/%d/cwd", c.id.PID)
+		theirs = filepath.Join(cwd, filepath.Base(dir))
+		if link, _ := os.Readlink(cwd); !exists(theirs) && !strings.HasPrefix(link, filepath.Dir(dir)) {
+			return "", "" // it works elsewhere, and isn't such a cron
+		}
 	}
 	here, hereErr := os.Stat(dir)
 	there, err := os.Stat(theirs)
