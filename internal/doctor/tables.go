@@ -223,8 +223,8 @@ func (d *Doctor) passedOver(path string) (why, advice string) {
 		}
 		return fmt.Sprintf("it has %d names (hard links), and cron then ignores it", st.Nlink), advice
 	case d.unreadSpool(path):
-		return "it was changed in place, without crontab(1), at " + human.PastTime(info.ModTime()) + ", and cron hasn't read " +
-			"that", "touch " + filepath.Dir(path)
+		return fmt.Sprintf("it was changed in place, without crontab(1), at %s, and cron hasn't read that",
+			human.ShortTime(info.ModTime())), "touch " + filepath.Dir(path)
 	}
 	return "", ""
 }
