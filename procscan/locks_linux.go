@@ -19,7 +19,7 @@ type Flock struct {
 // is incomplete: in a pid namespace of its own the kernel leaves out locks
 // whose taker has ended.
 func Flocks() (locks []Flock, ok bool) {
-	text, err := os.ReadFile("/proc/locks")
+	text, err := readFile("/proc/locks")
 	if err != nil || !ours() {
 		return nil, false
 	}
@@ -61,7 +61,7 @@ type Open struct {
 // false when the descriptors may not be seen.
 func OpenFiles(id ID, match func(path string) bool) (open []Open, ok bool) {
 	dir := procPath(id.PID, "fd/")
-	fds, err := os.ReadDir(dir)
+	fds, err := readDir(dir)
 	if err != nil {
 		return nil, false
 	}
@@ -82,7 +82,7 @@ func OpenFiles(id ID, match func(path string) bool) (open []Open, ok bool) {
 // true where that can't be seen.
 func HoldsInode(pid int, ino uint64) bool {
 	dir := procPath(pid, "fd/")
-	fds, err := os.ReadDir(dir)
+	fds, err := readDir(dir)
 	if err != nil {
 		return true
 	}
@@ -97,12 +97,11 @@ func HoldsInode(pid int, ino uint64) bool {
 
 // ReadAt reads from the beginning of the open file, even if the file was removed.
 func (o Open) ReadAt(buf []byte) (n int, err error) {
-	f, err := os.Open(procPath(o.PID, "fd/") + strconv.Itoa(o.FD))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	return f.ReadAt(buf, 0)
+	err = open(procPath(o.PID, "fd/")+strconv.Itoa(o.FD), func(fd int) (err error) {
+		n, err = unix.Pread(fd, buf, 0)
+		return err
+	})
+	return n, err
 }
 
 // Access returns the uid that owns the file, and the file's permission bits; ok is
@@ -119,7 +118,7 @@ func (o Open) Access() (uid int, perm uint32, ok bool) {
 // locked the file through this descriptor, here or in a process that handed it
 // down. closeOnExec implies that the process opened the file since its last execve.
 func (o Open) Info() (locked, closeOnExec bool) {
-	text, err := os.ReadFile(procPath(o.PID, "fdinfo/") + strconv.Itoa(o.FD))
+	text, err := readFile(procPath(o.PID, "fdinfo/") + strconv.Itoa(o.FD))
 	if err != nil {
 		return false, false
 	}
@@ -135,7 +134,7 @@ func (o Open) Info() (locked, closeOnExec bool) {
 
 // CgroupOf returns the path of the process's version 2 cgroup, "" for none.
 func CgroupOf(pid int) string {
-	text, err := os.ReadFile(procPath(pid, "cgroup"))
+	text, err := readFile(procPath(pid, "cgroup"))
 	if err != nil {
 		return ""
 	}

@@ -34,8 +34,15 @@ func Pids() ([]int, error) {
 	if !ours() {
 		return nil, fmt.Errorf("%w: there is no /proc, or that of another pid namespace", ErrBlind)
 	}
-	pids, err := process.PidsWithContext(realProc)
-	if err != nil {
+	var pids []int32
+	err := reading(func() (err error) {
+		pids, err = process.PidsWithContext(realProc)
+		return err
+	})
+	switch {
+	case isShort(err):
+		return nil, &shortError{err}
+	case err != nil:
 		return nil, fmt.Errorf("%w: %v", ErrBlind, err)
 	}
 	out := make([]int, len(pids))
@@ -63,7 +70,8 @@ func lastPID() (pid int, ok bool) {
 
 // Read passes once over the process table. It reads the stat of every process, and
 // the variables that begin with prefix where the environment may be read. The
-// error is ErrBlind when /proc is missing or belongs to another pid namespace.
+// error is ErrBlind when /proc is missing or belongs to another pid namespace. Any
+// other error says that this process has no descriptor left to read with.
 func Read(prefix string) (*Table, error) {
 	pids, err := Pids()
 	if err != nil {
@@ -74,7 +82,7 @@ func Read(prefix string) (*Table, error) {
 	for _, pid := range pids {
 		t.add(r, pid)
 	}
-	return t, nil
+	return t, r.err
 }
 
 // newbornRounds is how often [ReadAll] looks for processes that were born during
@@ -106,6 +114,9 @@ func ReadAll(prefix string) (t *Table, sure bool, err error) {
 				t.add(r, pid)
 				born = true
 			}
+		}
+		if r.err != nil {
+			return nil, false, r.err
 		}
 		if !born {
 			return t, true, nil
@@ -141,6 +152,7 @@ type reader struct {
 	first  []byte // prefix behind a NUL: where a variable begins
 	env    []byte
 	stat   []byte
+	err    error // the reader had no descriptor left, so processes may be missing
 }
 
 func newReader(prefix string) *reader {
@@ -157,6 +169,7 @@ func newReader(prefix string) *reader {
 func (r *reader) process(pid int) (p Process, ok bool) {
 	n, err := readInto(procPath(pid, "stat"), r.stat)
 	if err != nil {
+		r.note(err)
 		return p, false
 	}
 	if p.Stat, err = ParseStat(r.stat[:n]); err != nil || p.Dead() {
@@ -173,10 +186,13 @@ func (r *reader) process(pid int) (p Process, ok bool) {
 			// locks last (do_exit, kernel/exit.c).
 			env = environOfThreads(pid, &r.env)
 		}
+		r.note(err)
 		switch {
 		case len(env) > 0:
 			p.Environment, p.Env = Shown, r.variables(env)
 			return p, true
+		case r.err != nil:
+			return p, false
 		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 			p.Environment = Hidden
 			return p, true
@@ -200,6 +216,14 @@ func (r *reader) process(pid int) (p Process, ok bool) {
 		}
 	}
 	return p, true // the environment isn't mapped any more
+}
+
+// note keeps err if it says that no descriptor was left. A process that can't be read
+// for that reason is unknown, not absent.
+func (r *reader) note(err error) {
+	if isShort(err) {
+		r.err = &shortError{err}
+	}
 }
 
 // patience is how often process reads an environment that has a length and shows
@@ -240,30 +264,29 @@ func Environ(id ID) (map[string]string, error) {
 // read in pieces (os.ReadFile, and with it gopsutil's Environ) ends early when
 // the process calls execve in between. Half an environment may lack the marker.
 // During execve a process shows an empty environment.
-func environ(pid int, buf *[]byte) ([]byte, error) {
-	fd, err := unix.Open(procPath(pid, "environ"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	for {
-		n, err := unix.Pread(fd, *buf, 0)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return nil, err
-		case n == len(*buf): // there may be more: read the whole again
-			*buf = make([]byte, 4*len(*buf))
-		default:
-			return (*buf)[:n], nil
+func environ(pid int, buf *[]byte) (env []byte, err error) {
+	err = open(procPath(pid, "environ"), func(fd int) error {
+		for {
+			n, err := unix.Pread(fd, *buf, 0)
+			switch {
+			case err == unix.EINTR:
+			case err != nil:
+				return err
+			case n == len(*buf): // there may be more: read the whole again
+				*buf = make([]byte, 4*len(*buf))
+			default:
+				env = (*buf)[:n]
+				return nil
+			}
 		}
-	}
+	})
+	return env, err
 }
 
 // environOfThreads reads the environment of a program whose first thread has
 // ended. Only its other threads still show the environment.
 func environOfThreads(pid int, buf *[]byte) []byte {
-	tasks, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
+	tasks, err := readDir("/proc/" + strconv.Itoa(pid) + "/task")
 	if err != nil {
 		return nil
 	}
@@ -316,18 +339,15 @@ func readSmall(path string) ([]byte, error) {
 	return bytes.Clone(buf[:n]), nil
 }
 
-func readInto(path string, buf []byte) (int, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(fd)
-	for {
-		n, err := unix.Read(fd, buf)
-		if err != unix.EINTR {
-			return n, err
+func readInto(path string, buf []byte) (n int, err error) {
+	err = open(path, func(fd int) (err error) {
+		for {
+			if n, err = unix.Read(fd, buf); err != unix.EINTR {
+				return err
+			}
 		}
-	}
+	})
+	return n, err
 }
 
 // Self returns the ID of this process.

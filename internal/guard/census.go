@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,6 +51,15 @@ func takeCensus(d dir) *census {
 	}
 	c.table, _, c.blind = procscan.ReadAll(identity.Prefix)
 	return c
+}
+
+// failed returns why the census knows nothing, where another try may know more: this
+// process has no descriptor left. Without a readable process table the locks decide.
+func (c *census) failed() error {
+	if errors.Is(c.blind, procscan.ErrBlind) {
+		return nil
+	}
+	return c.blind
 }
 
 // member is a process of a name.

@@ -193,7 +193,11 @@ func (h *Hold) takeOver(ctx context.Context) error {
 		return nil
 	}
 	// What lives of the name has to be known before a start.
-	s := takeCensus(h.dir).of(h.Name, prior.rec, prior.known)
+	c := takeCensus(h.dir)
+	if err := c.failed(); err != nil {
+		return err
+	}
+	s := c.of(h.Name, prior.rec, prior.known)
 	switch {
 	case !s.supervisor.Zero():
 		return &HeldError{h.Name, Holder{s.supervisor, s.worker, s.generation}}

@@ -149,6 +149,9 @@ func (h *Hold) elect(ctx context.Context, old procscan.ID) error {
 	for again, deadline := false, time.Now().Add(standstill); ; again = true {
 		c := takeCensus(h.dir)
 		if c.blind != nil {
+			if err := c.failed(); err != nil {
+				return err
+			}
 			h.guard.warn("%v: the locks decide alone", c.blind)
 			return nil
 		}

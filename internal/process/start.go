@@ -173,11 +173,17 @@ func (s Spec) descriptors(env []string) (files []uintptr, withFD []string) {
 	return files, env
 }
 
+// IsShort reports whether err comes from a lack of processes, memory or open files on
+// this side, and so tells nothing of a command or a server.
+func IsShort(err error) bool {
+	return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EMFILE) ||
+		errors.Is(err, unix.ENFILE)
+}
+
 // startError returns the reason why fork or exec failed. A lack of processes, memory or
 // files is this machine's; other reasons are the command's.
 func startError(path string, err error) error {
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EMFILE) ||
-		errors.Is(err, unix.ENFILE) {
+	if IsShort(err) {
 		return fmt.Errorf("cannot start a process: %w; the limit on processes, memory or open files is reached "+
 			"(ulimit -a)", err)
 	}

@@ -51,9 +51,9 @@ func (t Tree) look() (members []procscan.ID, sure bool) {
 	table, sure, err := procscan.ReadAll(markerPrefix)
 	if err != nil {
 		if t.Root.Alive() {
-			return []procscan.ID{t.Root}, true
+			members = append(members, t.Root)
 		}
-		return nil, true
+		return members, errors.Is(err, procscan.ErrBlind)
 	}
 	children := make(map[int][]int, len(table.Processes))
 	for _, p := range table.Processes {

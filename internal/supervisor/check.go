@@ -20,6 +20,7 @@ type check struct {
 	looking  *look         // the running look; nil for none
 	wait     time.Duration // before the next look of --ready-check
 	failures int           // in a row
+	short    bool          // the last look couldn't be taken, for a lack on lifeline's side
 	last     error         // why the last look failed; nil if it succeeded
 }
 
@@ -102,6 +103,7 @@ func (c *check) onDue(w *worker) {
 // lookBy runs the command of a look as the worker's user, in the worker's directory
 // and with the worker's standard error.
 func (l *loop) lookBy(w *worker, command string) (*look, error) {
+	l.reserve.give()
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open /dev/null: %w", err)
@@ -163,7 +165,12 @@ func (c *check) looked(w *worker, err error) {
 		c.wait = min(max(2*c.wait, firstWait), l.o.CheckInterval)
 		c.due = time.Now().Add(c.wait)
 	case err == nil:
-		c.failures, c.due = 0, time.Now().Add(l.o.CheckInterval)
+		c.failures, c.due, c.short = 0, time.Now().Add(l.o.CheckInterval), false
+	case process.IsShort(err): // lifeline couldn't look, which is no failure of the worker
+		if !c.short {
+			l.job.Warn("--health-check cannot be run, the command goes on: %v", err)
+		}
+		c.due, c.short = time.Now().Add(l.o.CheckInterval), true
 	default:
 		c.failures++
 		c.due = time.Now().Add(l.o.CheckInterval)

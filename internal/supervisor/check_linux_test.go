@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +110,29 @@ func TestReadyCheckOfReload(t *testing.T) {
 		}
 		d.close()
 	})
+}
+
+// TestHealthCheckCannotLook shows that a look for which lifeline itself lacks a descriptor
+// or a process is no failure of the worker. A healthy worker was ended for it.
+func TestHealthCheckCannotLook(t *testing.T) {
+	o := Options{KillAfter: 10 * time.Second, Umask: -1, Respawn: true, RespawnDelay: 5 * time.Second,
+		HealthCheck: target(t, "tcp://127.0.0.1:1"), CheckInterval: 10 * time.Second, CheckTimeout: 5 * time.Second,
+		CheckFailures: 3}
+	for _, lack := range []error{unix.EMFILE, unix.ENFILE, unix.EAGAIN, unix.ENOMEM} {
+		found := fmt.Errorf("cannot connect: %w", lack)
+		setup := func(f *fake) { f.asked = func(context.Context) error { return found } }
+		supervised(t, o, setup, func(f *fake) {
+			f.sleep(time.Hour)
+			if f.state() != "up" || len(f.warned) != 1 || !strings.Contains(f.warned[0],
+				"--health-check cannot be run, the command goes on: cannot connect: "+lack.Error()) {
+				t.Errorf("%v: %s, and it said %q", lack, f.state(), f.warned)
+			}
+			f.l.post(func() { found = errors.New("connection refused") })
+			if f.sleep(31 * time.Second); !slices.ContainsFunc(f.took(), func(did string) bool { return did == "SIGABRT" }) {
+				t.Errorf("%v: failures don't count any more", lack)
+			}
+		})
+	}
 }
 
 // TestHealthCheck shows that repeated failures of --health-check end a worker, as the

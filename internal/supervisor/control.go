@@ -59,15 +59,21 @@ func (c *control) listen(path string, warn func(string, ...any)) {
 }
 
 func (c *control) accept(listener *net.UnixListener) {
+	spare := newReserve(2, forOthers) // a command gets its answer also when no other descriptor is left
+	defer spare.give()
+	spare.take()
 	for {
 		conn, err := listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return
-		}
-		if err != nil { // too many open files, for example, which passes
+		case err != nil && spare.give():
+			continue
+		case err != nil: // too many open files, for example, which passes
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
+		spare.take()
 		go func() {
 			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 			line, err := bufio.NewReaderSize(conn, 128).ReadString('\n')

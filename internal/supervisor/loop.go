@@ -43,6 +43,9 @@ type loop struct {
 	sockets    sockets        // of --listen
 	groups     groups         // cgroups for later workers
 	store      sdnotify.Store // descriptors that workers left with lifeline
+	reserves   bool           // descriptors are to be kept back, once all is set up
+	reserve    reserve        // for starts and checks
+	unable     string         // why the last start failed; "" after a start
 	settled    bool           // a worker was started, adopted or handed over
 	turnedDown bool           // a refused notify message has been reported
 	announce   bool           // READY=1 has been sent to the supervisor above
@@ -123,9 +126,14 @@ func (l *loop) run(ctx context.Context, signals, chld <-chan os.Signal) error {
 		go onChange(l.o.ReloadOnChange, l.over, printOf, func() { l.post(func() { l.onReload(nil) }) })
 	}
 	stop := ctx.Done()
+	defer l.reserve.give()
 	for l.goal != over {
 		l.tell()
 		l.arm()
+		if l.settled && l.reserves {
+			l.reserve, l.reserves = newReserve(forStart, forOthers), false
+		}
+		l.reserve.take()
 		select {
 		case <-stop:
 			stop = nil

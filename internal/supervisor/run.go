@@ -160,6 +160,7 @@ func theWorld(job Job, thread func(func())) world {
 // when it failed. Any other error means that nothing was started.
 func Run(ctx context.Context, job Job) error {
 	_ = process.Adopting() // where this fails, the marker still finds orphaned processes
+	procscan.Reserve()     // what lives must be seen also when no descriptor is left
 	chld := make(chan os.Signal, 1)
 	signal.Notify(chld, unix.SIGCHLD)
 	signals := make(chan os.Signal, 16)
@@ -184,6 +185,7 @@ func Run(ctx context.Context, job Job) error {
 	// The command shares lifeline's process group on a terminal: in a background
 	// group it would be stopped when it reads (termios(3)).
 	l.sys.foreground, l.sys.sharedGroup, l.sys.hungUp = terminal.Foreground, terminal != nil, terminal.HungUp
+	l.reserves = true
 	defer l.sockets.close()
 	defer l.groups.remove()
 	defer l.control.close()

@@ -27,7 +27,7 @@ func (l *loop) start() {
 	var orphan *guard.OrphanError
 	switch {
 	case err == nil:
-		l.cur = w
+		l.cur, l.unable = w, ""
 		crash.Point("start.told")
 		w.enter(starting, shorter(l.readyTimeout(), l.o.MaxRuntime))
 		l.begun()
@@ -62,6 +62,7 @@ func (l *loop) begun() {
 
 // launch starts the worker; in a reload it runs beside another worker.
 func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
+	l.reserve.give()
 	if err := l.sockets.open(l.o.Listen, len(l.workers()) == 0, l.job.Warn); err != nil {
 		return none, err
 	}
@@ -169,7 +170,10 @@ func (l *loop) fail(w *worker, err error) {
 		l.finish(err)
 		return
 	}
-	l.job.Warn("%v", err)
+	if why := err.Error(); why != l.unable { // one line, not one a try
+		l.unable = why
+		l.job.Warn("%s", why)
+	}
 	l.last, w.verdict = asEnd(err), asEnd(err)
 	w.pid = 0
 	l.noteEnd(w)

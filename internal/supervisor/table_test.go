@@ -85,6 +85,8 @@ func TestTable(t *testing.T) {
 			f.inbox.queue = append(f.inbox.queue, sdnotify.Message{Watchdog: true, Received: time.Now()})
 			f.sleep(time.Second)
 		}, "up", ""},
+		{"starting, watchdog triggered", notifying, nil, "starting",
+			func(f *fake) { f.say(sdnotify.Message{WatchdogTrigger: true}) }, "down", "SIGABRT"},
 		{"up, watchdog triggered", watched, ready, "up",
 			func(f *fake) { f.say(sdnotify.Message{WatchdogTrigger: true}) }, "down", "SIGABRT"},
 		{"up, watchdog period changed", watched, ready, "up", func(f *fake) {
@@ -310,8 +312,8 @@ func TestStartFails(t *testing.T) {
 		f.startOK = &process.ExecError{Code: 127, Text: "x: no such command"}
 		f.exit(0)
 		f.sleep(10 * time.Second)
-		if s := f.state(); s != "down" {
-			t.Fatalf("in %q, not down", s)
+		if s := f.state(); s != "down" || len(f.warned) != 1 { // one line, not one a try
+			t.Fatalf("in %q, not down, and it said %q", s, f.warned)
 		}
 		f.startOK = nil
 		f.sleep(2 * time.Second)

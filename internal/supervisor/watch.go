@@ -128,7 +128,7 @@ func (w *worker) onMessage(m *sdnotify.Message) {
 	if m.Watchdog && !w.alarm.IsZero() {
 		w.feed(m.Received)
 	}
-	if m.WatchdogTrigger && w.state == up {
+	if m.WatchdogTrigger && (w.state == starting || w.state == up) {
 		w.killHung("the worker asked for it (WATCHDOG=trigger)")
 	}
 	if m.ExtendTimeout > 0 && !w.deadline.IsZero() {
