@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"time"
@@ -53,6 +54,7 @@ func (o *options) guarded(c *cli.Context) error {
 	if err := process.RoomForThreads(); err != nil {
 		return err
 	}
+	louder := o.endQuietly()
 	hold, err := o.acquire(c.Context)
 	if err != nil {
 		o.explain(err)
@@ -64,6 +66,7 @@ func (o *options) guarded(c *cli.Context) error {
 	if err := o.prepare(c.Context); err != nil {
 		return err
 	}
+	louder()
 	lease, err := o.join(hold)
 	if err != nil {
 		return err
@@ -93,6 +96,28 @@ func (o *options) guarded(c *cli.Context) error {
 	end()
 	o.explain(err)
 	return err
+}
+
+// endQuietly has signals such as SIGABRT end a lifeline that waits for its start, without
+// the trace that Go's runtime prints for them. A supervisor passes them on to the command,
+// so before its start louder ends that.
+func (o *options) endQuietly() (louder func()) {
+	if !o.guard.Standby && o.guard.Wait == 0 && !o.replace && o.jitter == 0 && o.envFile == "" {
+		return func() {}
+	}
+	c := make(chan os.Signal, 1)
+	for _, sig := range []unix.Signal{unix.SIGQUIT, unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE,
+		unix.SIGSEGV, unix.SIGSYS} {
+		if !signal.Ignored(sig) {
+			signal.Notify(c, sig)
+		}
+	}
+	go func() {
+		if sig, ok := (<-c).(unix.Signal); ok {
+			os.Exit(128 + int(sig))
+		}
+	}()
+	return func() { signal.Stop(c); close(c) }
 }
 
 // job returns what the supervisor runs under a name.

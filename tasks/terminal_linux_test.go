@@ -137,6 +137,31 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// SIGINT from elsewhere reaches a command on a terminal once, by lifeline signal. kill -INT
+// of lifeline counts as typed: the command has it from the terminal, or not at all.
+func TestInterruptFromElsewhere(t *testing.T) {
+	p := atTerminal(t)
+	p.types(`lifeline a -- sh -c 'trap "n=\$((n+1)); echo int-\$n" INT; echo up-$((1+1)); read x; echo ended-$n; exit 7'; echo code-$?` + "\n")
+	p.sees("up-2")
+	dir := filepath.Join(p.dir, "state")
+	if out, err := exec.Command("lifeline", "signal", "--dir", dir, "a", "INT").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	p.sees("int-1")
+	list, err := exec.Command("lifeline", "status", "--json", "--dir", dir, "a").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(list), `"supervisor": `)
+	pid, _, _ := strings.Cut(rest, ",")
+	if n, err := strconv.Atoi(pid); err != nil || syscall.Kill(n, syscall.SIGINT) != nil {
+		t.Fatalf("no supervisor in %s", list)
+	}
+	p.types("\n")
+	p.sees("ended-1")
+	p.sees("code-7")
+}
+
 // TestForeground asks lifeline what coreutils' tests ask of timeout --foreground.
 func TestForeground(t *testing.T) {
 	for name, steps := range map[string][][2]string{ // keys, and what is seen then
