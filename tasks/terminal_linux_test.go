@@ -141,7 +141,7 @@ func TestTerminal(t *testing.T) {
 // of lifeline counts as typed: the command has it from the terminal, or not at all.
 func TestInterruptFromElsewhere(t *testing.T) {
 	p := atTerminal(t)
-	p.types(`lifeline a -- sh -c 'trap "n=\$((n+1)); echo int-\$n" INT; echo up-$((1+1)); read x; echo ended-$n; exit 7'; echo code-$?` + "\n")
+	p.types(`lifeline a -- sh -c 'trap "n=\$((n+1)); echo int-\$n" INT; echo up-$((1+1)); read x; read x; echo ended-$n; exit 7'; echo code-$?` + "\n")
 	p.sees("up-2")
 	dir := filepath.Join(p.dir, "state")
 	if out, err := exec.Command("lifeline", "signal", "--dir", dir, "a", "INT").CombinedOutput(); err != nil {
