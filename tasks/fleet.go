@@ -147,6 +147,15 @@ func (s *instanceStatus) wrongs(machine string) (list []report.Wrong) {
 		}
 		add("failing", "on it: lifeline doctor "+s.Name, text)
 	}
+	if s.Usual > 0 {
+		usual := time.Duration(s.Usual * float64(time.Second))
+		add("hanging", "on it: lifeline logs "+s.Name+", or end it: lifeline terminate "+s.Name,
+			"it has run for ten times its usual "+human.Length(usual)+", or longer")
+	}
+	if s.Overdue != nil {
+		add("overdue", "on it: lifeline doctor "+s.Name+"; lifeline start "+s.Name+" starts it now",
+			"cron was to start it at "+human.PastTime(*s.Overdue)+", and nothing shows that it did")
+	}
 	if s.Paused && s.PausedUntil == nil {
 		text := "it is paused, so cron starts nothing"
 		if s.PausedSince != nil {

@@ -53,6 +53,7 @@ type instanceStatus struct {
 	Skipped     int            `json:"skipped,omitempty"`       // ticks that found the present worker running
 	Usual       float64        `json:"usual_seconds,omitempty"` // of a job that has run for ten times its usual length
 	NextTick    *time.Time     `json:"next_tick,omitempty"`     // when cron starts the name next; nil for every minute
+	Overdue     *time.Time     `json:"overdue_since,omitempty"` // the scheduled start that left no trace
 	Problem     string         `json:"problem,omitempty"`       // why something is unknown
 
 	since  time.Time // of State, where that is known

@@ -96,6 +96,7 @@ func (o *options) status(ctx context.Context, out io.Writer, look lookup, names 
 		if list == nil {
 			list = []instanceStatus{}
 		}
+		o.findOverdue(ctx, list)
 		if err := enc.Encode(list); err != nil {
 			return err
 		}
@@ -131,6 +132,27 @@ func (o *options) status(ctx context.Context, out io.Writer, look lookup, names 
 		return &codeError{code, ""}
 	}
 	return nil
+}
+
+// findOverdue sets Overdue, which the page of a fleet shows.
+func (o *options) findOverdue(ctx context.Context, list []instanceStatus) {
+	var down []string
+	for _, s := range list {
+		if s.State == stateDown && s.InCrontab && s.User == "" {
+			down = append(down, s.Name)
+		}
+	}
+	if len(down) == 0 {
+		return
+	}
+	d := doctor.Doctor{Guard: o.guard, Crontab: o.crontab, Understand: understand, ReadEnvFile: readEnvFile,
+		Follows: true}
+	overdue := d.Overdue(ctx, down)
+	for i := range list {
+		if at, is := overdue[list[i].Name]; is && list[i].State == stateDown && list[i].User == "" {
+			list[i].Overdue = &at
+		}
+	}
 }
 
 // watch prints the table every second until it is interrupted.

@@ -147,10 +147,7 @@ func (d *Doctor) line(name string) (tabled, bool) {
 }
 
 func (d *Doctor) noLine(name string, others []tabled) {
-	in := ""
-	if d.Crontab != "" {
-		in = "--crontab " + d.Crontab + " "
-	}
+	in := d.crontabOption()
 	if len(others) > 0 {
 		d.belongs(name, others[0])
 		return

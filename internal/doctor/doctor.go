@@ -153,7 +153,7 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 		if len(names) == 0 && len(d.Rest)+len(d.Others) > 0 {
 			d.fine("crontab", "nothing in yours is started by lifeline, and nothing of yours has ever been here")
 		} else if len(names) == 0 {
-			d.wrong("crontab", "lifeline install NAME -- COMMAND",
+			d.wrong("crontab", "lifeline install "+d.crontabOption()+"NAME -- COMMAND",
 				"nothing in it is started by lifeline, and nothing has ever been here")
 		}
 	}
@@ -166,6 +166,14 @@ func (d *Doctor) Examine(ctx context.Context, names []string) int {
 			" "))
 	}
 	return d.wrongs
+}
+
+// crontabOption returns the option for Crontab with a blank behind it; "" for cron's own.
+func (d *Doctor) crontabOption() string {
+	if d.Crontab == "" {
+		return ""
+	}
+	return "--crontab " + d.Crontab + " "
 }
 
 // people checks whether cron may start this user's jobs. For root it checks all users

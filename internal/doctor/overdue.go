@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -24,24 +25,32 @@ func (d *Doctor) isSeen(c candidate) bool {
 // slack is how late a tick may start.
 const slack = time.Minute
 
-// overdue reports a scheduled tick that has left no trace.
-func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
+// missedTick is a scheduled tick that has left no trace.
+type missedTick struct {
+	at      time.Time
+	seen    time.Time // the latest trace
+	started time.Time // since when the machine and its cron are up
+}
+
+// missedTick returns the last scheduled tick of a name that doesn't run, if it has left no
+// trace; state is the path of the name's state in the journal.
+func (d *Doctor) missedTick(c candidate, e guard.Exam, state string) (m missedTick, is bool) {
 	times, err := install.ParseTimes(c.line.Schedule)
 	if err != nil || !c.scheduled || strings.Contains(c.line.Before, "&&") || c.line.Environment["CRON_TZ"] != "" ||
 		c.start.Cluster != "" {
-		return
+		return m, false
 	}
 	since := c.line.table.changed
 	if info, err := os.Stat(statedir.Default() + ".crontab"); err == nil && c.line.Block && since.IsZero() {
 		since = info.ModTime() // lifeline has changed the crontab then
 	}
 	if since.IsZero() && !exists(state) {
-		return // never started, and the line may be new
+		return m, false // never started, and the line may be new
 	}
-	started := procscan.Booted() // when the machine and its cron were up
+	m.started = procscan.Booted()
 	for _, crond := range d.cronds {
-		if since, _ := procscan.Describe(crond.id); since.After(started) {
-			started = since
+		if since, _ := procscan.Describe(crond.id); since.After(m.started) {
+			m.started = since
 		}
 	}
 	traces := []time.Time{since}
@@ -50,19 +59,62 @@ func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
 			traces = append(traces, info.ModTime())
 		}
 	}
-	by := time.Now().Add(-slack - c.start.Jitter)
-	if due, _, is := missed(times, by, traces); is && !started.Before(due) && exists(state) && isRare(times, due) {
+	m.at, m.seen, is = missed(times, time.Now().Add(-slack-c.start.Jitter), traces)
+	return m, is && (m.started.Before(m.at) || exists(state) && isRare(times, m.at))
+}
+
+// overdue reports a scheduled tick that has left no trace.
+func (d *Doctor) overdue(c candidate, e guard.Exam, state string) {
+	m, is := d.missedTick(c, e, state)
+	switch {
+	case is && !m.started.Before(m.at):
 		d.wrongAs("overdue", "state", "cron makes up for no start: lifeline start "+c.name+" starts it now",
-			"it was to start at %s, when the machine or its cron wasn't up (it is since %s)", human.ShortTime(due),
-			human.ShortTime(started))
-	} else if due, seen, is := missed(times, by, append(traces, started)); is {
+			"it was to start at %s, when the machine or its cron wasn't up (it is since %s)", human.ShortTime(m.at),
+			human.ShortTime(m.started))
+	case is:
 		d.wrongAs("overdue", "state",
 			fmt.Sprintf("see what cron says (journalctl -t CRON, or /var/log/syslog); lifeline start %s starts it "+
 				"now", c.name),
 			"cron was to start it at %s, and nothing shows that it did; the last trace of it, of its line or of "+
 				"cron's start is of %s",
-			human.ShortTime(due), human.ShortTime(seen))
+			human.ShortTime(m.at), human.ShortTime(slices.MaxFunc([]time.Time{m.seen, m.started}, time.Time.Compare)))
 	}
+}
+
+// Overdue returns the ticks that have left no trace, by name; the names must not run. It
+// reports no finding.
+func (d *Doctor) Overdue(ctx context.Context, names []string) map[string]time.Time {
+	d.Found = func(Finding) {}
+	if d.Crontab != "" {
+		d.supercronic()
+		d.tables = []crontab{d.supercronicTable()}
+	} else {
+		d.cronds, _ = RunningCronds()
+		d.tables = d.crontabs(ctx)
+	}
+	list := map[string]time.Time{}
+	for _, name := range names {
+		c := candidate{name: name}
+		if c.line, c.scheduled = d.line(name); !c.scheduled {
+			continue
+		}
+		if c.start, c.scheduled = d.start(name, c.line); !c.scheduled {
+			continue
+		}
+		c.guard = c.start.Guard
+		state, _, err := c.guard.Journal(name)
+		if err != nil {
+			continue
+		}
+		e, err := d.exams.Examine(c.guard, name)
+		if err != nil {
+			continue
+		}
+		if m, is := d.missedTick(c, e, state); is {
+			list[name] = m.at
+		}
+	}
+	return list
 }
 
 // isRare reports whether the tick after due comes at least an hour later. A shorter
