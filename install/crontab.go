@@ -180,6 +180,11 @@ func (c Crontab) set(ctx context.Context, text string) error {
 	}
 	if text == "" {
 		_, _, err := c.run(ctx, nil, "-r")
+		if err != nil && ctx.Err() == nil {
+			if _, _, deleted := c.run(ctx, nil, "-d"); deleted == nil { // dcron has no -r
+				return nil
+			}
+		}
 		return err
 	}
 	// crontab(1) gets a complete file, because a pipe would end early if this process

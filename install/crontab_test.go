@@ -341,3 +341,34 @@ func TestAnotherProgramWrites(t *testing.T) {
 		t.Errorf("left behind: %q", kept)
 	}
 }
+
+// TestRemoveTheLast checks that the last line goes, where crontab(1) has another option
+// for it: dcron's -r is an error, and the line stayed.
+func TestRemoveTheLast(t *testing.T) {
+	for name, option := range map[string]string{"most": "-r", "dcron": "-d"} {
+		t.Run(name, func(t *testing.T) {
+			c, tab := fakeCrontab(t, "", `cat >"$tab"`)
+			script, err := os.ReadFile(c.Program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			script = []byte(strings.Replace(string(script), "-r) rm", "-[rd]) [ $1 = "+option+" ] || exit 2; rm", 1))
+			if err := os.WriteFile(c.Program, script, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := c.Edit(t.Context(), func(string) (string, error) { return Add("", web()) }); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = c.Edit(t.Context(), func(text string) (string, error) {
+				rest, _, err := Remove(text, web().Name)
+				return rest, err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := os.ReadFile(tab); err == nil {
+				t.Errorf("it has still %q", text)
+			}
+		})
+	}
+}
