@@ -97,21 +97,44 @@ func (w *writer) wrongs(names []Name) {
 		w.f("</section>\n")
 		return
 	}
-	type key struct{ machine, name string }
-	at := map[key]markup{}
+	at := map[subject]markup{}
 	for i, n := range names {
-		at[key{n.Machine, n.Name}] = id(i)
+		at[subject{n.Machine, n.Name}] = id(i)
 	}
 	list := p.Wrong
 	if n := w.limits.names; n > 0 && len(list) > n {
 		list = list[:n]
 	}
 	w.f("<section aria-labelledby=wrong><h2 id=wrong>What is wrong</h2>\n")
+	// A cron that doesn't run stands above the names that failed: they may be many.
+	own := slices.IndexFunc(list, func(f Wrong) bool { return f.Name != "" })
+	if own < 0 {
+		own = len(list)
+	}
+	w.wrongList(list[:own], at)
 	w.lastDay(names)
+	w.wrongList(list[own:], at)
+	if more := len(p.Wrong) - len(list); more > 0 {
+		w.f("<p>% more are left out here, so that the page stays small: <code>lifeline "+
+			"doctor</code> has them all.</p>\n",
+			more)
+	}
+	w.f("</section>\n")
+}
+
+// subject is what a Wrong is about.
+type subject struct{ machine, name string }
+
+// wrongList writes a list of what is wrong, with an item for each subject; at has the
+// anchors of the names' details.
+func (w *writer) wrongList(list []Wrong, at map[subject]markup) {
+	if len(list) == 0 {
+		return
+	}
 	w.f("<ul class=wrong role=list>\n") // role=list, because some screen readers ignore a list without bullets
 	for i, f := range list {
-		about := key{f.Machine, f.Name}
-		if i == 0 || about != (key{list[i-1].Machine, list[i-1].Name}) {
+		about := subject{f.Machine, f.Name}
+		if i == 0 || about != (subject{list[i-1].Machine, list[i-1].Name}) {
 			w.f("<li>")
 			w.about(f, at[about])
 		} else {
@@ -127,11 +150,6 @@ func (w *writer) wrongs(names []Name) {
 		w.f("\n")
 	}
 	w.f("</ul>\n")
-	if more := len(p.Wrong) - len(list); more > 0 {
-		w.f("<p>% more are left out here, so that the page stays small: <code>lifeline "+
-			"doctor</code> has them all.</p>\n", more)
-	}
-	w.f("</section>\n")
 }
 
 // adviceLength is the least limit for advice, because half of it is useless.

@@ -231,27 +231,26 @@ func (l Lengths) facts() string {
 // Sort sorts what is wrong: the machine's before the names', failures before pauses. It
 // also sorts the names, after it has made names with something wrong KindBad.
 func (p *Page) Sort() {
-	type id struct{ machine, name string }
-	worst := map[id]int{}
+	worst := map[subject]int{}
 	for _, w := range p.Wrong {
-		key := id{w.Machine, w.Name}
+		key := subject{w.Machine, w.Name}
 		if least, known := worst[key]; !known || w.rank() < least {
 			worst[key] = w.rank()
 		}
 	}
 	slices.SortStableFunc(p.Wrong, func(a, b Wrong) int {
-		return cmp.Or(cmp.Compare(worst[id{a.Machine, a.Name}], worst[id{b.Machine, b.Name}]), cmp.Compare(a.Machine,
-			b.Machine), cmp.Compare(a.Name, b.Name), cmp.Compare(a.rank(), b.rank()))
+		return cmp.Or(cmp.Compare(worst[subject{a.Machine, a.Name}], worst[subject{b.Machine, b.Name}]),
+			cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Name, b.Name), cmp.Compare(a.rank(), b.rank()))
 	})
-	wrong := map[id][]string{}
+	wrong := map[subject][]string{}
 	for _, w := range p.Wrong {
-		if key := (id{w.Machine, w.Name}); !slices.Contains(wrong[key], w.What) {
+		if key := (subject{w.Machine, w.Name}); !slices.Contains(wrong[key], w.What) {
 			wrong[key] = append(wrong[key], w.What)
 		}
 	}
 	for i := range p.Names {
 		n := &p.Names[i]
-		n.trouble = wrong[id{n.Machine, n.Name}]
+		n.trouble = wrong[subject{n.Machine, n.Name}]
 		n.wrong = len(n.trouble) > 0
 		if n.Kind == KindPaused { // State says so already
 			n.trouble = slices.DeleteFunc(n.trouble, func(what string) bool { return what == "paused" })
