@@ -16,9 +16,9 @@ import (
 	"lifeline/proof/need"
 )
 
-// TestFresh installs lifeline by one line on machines that have only a cron: a new Debian,
-// and a root of busybox without a C library. The real cron starts a daemon, and again
-// after a kill. The removal leaves nothing behind.
+// TestFresh installs lifeline by one line on machines that have only a cron: a new Debian
+// with its own cron and with cronie, and a root of busybox without a C library. The real
+// cron starts a daemon, and again after a kill. The removal leaves nothing behind.
 func TestFresh(t *testing.T) {
 	need.Root(t)
 	need.Namespaces(t)
@@ -29,9 +29,15 @@ func TestFresh(t *testing.T) {
 
 	t.Run("debian", func(t *testing.T) {
 		t.Parallel()
-		fresh(t, debian(t), r.glob(t, "*.deb"), "dpkg -i /tmp/lifeline.deb", "cron -f", "dpkg --purge lifeline",
-			// dpkg's own files, and those of any package's installation.
-			`^/var/lib/dpkg/\|^/var/cache/\|^/var/log/\|^/run/crond\|^/var/lib/systemd`)
+		suite := strings.TrimSpace(run(t, nil, "sh", "-c", `. /etc/os-release; echo "${VERSION_CODENAME:-stable}"`))
+		fresh(t, debian(t, suite, "cron"), r.glob(t, "*.deb"), "dpkg -i /tmp/lifeline.deb", "cron -f",
+			"dpkg --purge lifeline", dpkgs)
+	})
+	t.Run("cronie", func(t *testing.T) {
+		t.Parallel()
+		// Debian has cronie, which RHEL, Fedora and Arch have, since trixie.
+		fresh(t, debian(t, "trixie", "cronie"), r.glob(t, "*.deb"), "dpkg -i /tmp/lifeline.deb", "crond -n",
+			"dpkg --purge lifeline", dpkgs)
 	})
 	t.Run("busybox", func(t *testing.T) {
 		t.Parallel()
@@ -55,17 +61,19 @@ echo root:x:0:0:root:/root:/bin/sh >etc/passwd; echo root:x:0: >etc/group`, root
 	})
 }
 
-// debian returns the root of a new Debian with cron, of this machine's suite. The root is
+// dpkgs matches dpkg's own files, and those of any package's installation.
+const dpkgs = `^/var/lib/dpkg/\|^/var/cache/\|^/var/log/\|^/run/crond\|^/run/cron.reboot\|^/var/lib/systemd`
+
+// debian returns the root of a new Debian of a suite, with a cron's package. The root is
 // kept for later runs. (mmdebstrap takes 25 s of a processor, debootstrap 62.)
-func debian(t *testing.T) string {
+func debian(t *testing.T, suite, cron string) string {
 	t.Helper()
 	need.Program(t, "mmdebstrap")
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	suite := strings.TrimSpace(run(t, nil, "sh", "-c", `. /etc/os-release; echo "${VERSION_CODENAME:-stable}"`))
-	root := filepath.Join(cache, "lifeline-tests", "debian-"+suite)
+	root := filepath.Join(cache, "lifeline-tests", "debian-"+suite+"-"+cron)
 	if _, err := os.Stat(root); err == nil {
 		return root
 	}
@@ -74,7 +82,7 @@ func debian(t *testing.T) string {
 	}
 	made := fmt.Sprint(root, ".", os.Getpid())
 	defer os.RemoveAll(made)
-	cmd := exec.Command("mmdebstrap", "--quiet", "--variant=essential", "--include=cron", suite, made)
+	cmd := exec.Command("mmdebstrap", "--quiet", "--variant=essential", "--include="+cron, suite, made)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		need.NoError(t, fmt.Errorf("missing on this machine: a mirror of Debian's: %w: %s", err,

@@ -4,6 +4,9 @@ package page
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +81,54 @@ func TestReading(t *testing.T) {
 		}
 		if named < 3+8 {
 			t.Errorf("at %d: %d headings", width, named)
+		}
+	}
+}
+
+// TestThreeReaders opens a page of 300 names, of which all have failed in the last day, as
+// three people do. What each looks for is on the first screen, or among the first words:
+// on a phone, a cron that doesn't run stood below twenty names that had failed.
+func TestThreeReaders(t *testing.T) {
+	dir, bin, file := many(t), t.TempDir(), filepath.Join(t.TempDir(), "page.html")
+	// No process is seen, so that no cron runs, whatever this machine has.
+	if err := os.WriteFile(filepath.Join(bin, "crontab"), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := lifeline(t, dir, "report", "--out", file)
+	cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"))
+	namespace := []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
+	cmd.Args, cmd.Path = append(namespace, append([]string{program}, cmd.Args[1:]...)...), need.Program(t, "unshare")
+	need.Root(t)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b := open(t)
+	for _, size := range [][2]int64{{1400, 900}, {360, 740}} {
+		b.show(file, size[0], "light")
+		bottom := func(element string) float64 {
+			return ask[float64](b, fmt.Sprintf("(%s).getBoundingClientRect().bottom", element))
+		}
+		for reader, element := range map[string]string{
+			"the administrator: is something wrong?":  "document.querySelector('.verdict')",
+			"the administrator: what comes first?":    "document.querySelector('ul.wrong li')",
+			"the administrator: what is to be done?":  "document.querySelector('ul.wrong .do')",
+			"the manager: how did the last day's go?": "[...document.querySelectorAll('p')].find(p => p.textContent.includes('In the last 24 hours, ')).previousElementSibling",
+		} {
+			if at := bottom(element); at > float64(size[1]) {
+				t.Errorf("at %d by %d, %s stands %.0f pixels down", size[0], size[1], reader, at)
+			}
+		}
+		// A screen reader says some five words a second.
+		words := 0
+		for _, one := range b.heard() {
+			words += len(strings.Fields(one)) - 1 // less the role
+			if strings.Contains(one, "no cron daemon runs here") {
+				break
+			}
+		}
+		t.Logf("at %d, cron's fault is heard after %d words", size[0], words)
+		if words > 150 {
+			t.Errorf("at %d, cron's fault is heard after %d words", size[0], words)
 		}
 	}
 }
