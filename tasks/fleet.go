@@ -154,7 +154,7 @@ func (s *instanceStatus) wrongs(machine string) (list []report.Wrong) {
 	}
 	if s.Overdue != nil {
 		add("overdue", "on it: lifeline doctor "+s.Name+"; lifeline start "+s.Name+" starts it now",
-			"cron was to start it at "+human.PastTime(*s.Overdue)+", and nothing shows that it did")
+			"cron was to start it at "+human.ShortTime(*s.Overdue)+", and nothing shows that it did")
 	}
 	if s.Paused && s.PausedUntil == nil {
 		text := "it is paused, so cron starts nothing"
