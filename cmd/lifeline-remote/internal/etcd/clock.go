@@ -31,29 +31,53 @@ func (e *Etcd) Clock(ctx context.Context, wall func() time.Time) (engine.Clock, 
 }
 
 // dated returns the median clock of the members' HTTP servers (the field Date), to half a
-// second. It is zero if none can be reached, because --listen-client-http-urls may have
+// second. It asks all at once, and waits for most: one may have died, and answer nothing.
+// The clock is zero if none can be reached, because --listen-client-http-urls may have
 // moved them.
 func (e *Etcd) dated(ctx context.Context) time.Time {
+	limit := 2 * time.Second
+	if end, has := ctx.Deadline(); has {
+		limit = min(limit, time.Until(end)/2) // agreed needs the rest
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	endpoints, client := e.c.Endpoints(), e.http
+	answers := make(chan time.Time, len(endpoints))
+	for _, endpoint := range endpoints {
+		go func() { answers <- dateOf(ctx, client, endpoint) }()
+	}
 	var clocks []time.Time
-	for _, endpoint := range e.c.Endpoints() {
-		asking, cancel := context.WithTimeout(ctx, 2*time.Second)
-		request, err := http.NewRequestWithContext(asking, http.MethodHead, endpoint+"/version", nil)
-		if err == nil {
-			var answer *http.Response
-			if answer, err = e.http.Do(request); err == nil {
-				_ = answer.Body.Close()
-				if at, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
-					clocks = append(clocks, at.Add(500*time.Millisecond))
-				}
-			}
+	for range endpoints {
+		if at := <-answers; !at.IsZero() {
+			clocks = append(clocks, at)
 		}
-		cancel()
+		if 2*len(clocks) > len(endpoints) {
+			break
+		}
 	}
 	if len(clocks) == 0 {
 		return time.Time{}
 	}
 	slices.SortFunc(clocks, time.Time.Compare)
 	return clocks[len(clocks)/2]
+}
+
+// dateOf returns the clock of a member's HTTP server; zero if it doesn't tell.
+func dateOf(ctx context.Context, client *http.Client, endpoint string) time.Time {
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, endpoint+"/version", nil)
+	if err != nil {
+		return time.Time{}
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return time.Time{}
+	}
+	_ = answer.Body.Close()
+	at, err := http.ParseTime(answer.Header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at.Add(500 * time.Millisecond)
 }
 
 // agreed writes this node's clock into the member's key, and compares it with the clocks

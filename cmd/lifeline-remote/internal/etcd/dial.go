@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -78,8 +79,8 @@ func (e *Etcd) takeUp(d *dial) {
 	e.next, e.c, e.now, e.config = nil, d.c, d.c, d.config
 	e.mu.Unlock()
 	e.endBeat()
-	e.http.Transport = e.transport()
-	_ = old.Close() // closing ends its watch, too
+	e.http = &http.Client{Transport: e.transport()} // requests of the old one may be under way
+	_ = old.Close()                                 // closing ends its watch, too
 }
 
 // takeUpReady takes up an attempt that has succeeded, without waiting.

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +57,34 @@ func withFile(t *testing.T, args ...string) (*Etcd, func(to string)) {
 			t.Fatal(err)
 		}
 		write(to)
+	}
+}
+
+// TestDeadMember checks that the others are asked, and tell the time, when one member has
+// died and answers nothing.
+func TestDeadMember(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
+	server := enginetest.Etcd(t)
+	dead, err := net.Listen("tcp", "127.0.0.1:0") // the kernel takes connections, and no program reads them
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	opening, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	e, err := Open(opening, strings.Replace(server, "://", "://"+dead.Addr().String()+",", 1), "", "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if opening.Err() != nil {
+		t.Error("it took all the time there was")
+	}
+	asking, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	c, err := e.Clock(asking, time.Now)
+	if err != nil || c.At.IsZero() || c.Of != engine.Engines(c.At).Of {
+		t.Errorf("the clock is %+v, %v", c, err)
 	}
 }
 

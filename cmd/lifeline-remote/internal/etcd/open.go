@@ -10,9 +10,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/namespace"
 	"go.uber.org/zap"
@@ -81,17 +84,16 @@ func (s space) check(ctx context.Context, c *clientv3.Client) error {
 	if _, err := c.Get(asking, version); err != nil {
 		return s.refine(err)
 	}
-	for _, endpoint := range c.Endpoints() {
-		status, err := c.Status(ctx, endpoint)
-		if err != nil {
-			continue // another member has answered
+	// The client's own Status asks one endpoint, which may have died.
+	status, err := etcdserverpb.NewMaintenanceClient(c.ActiveConnection()).Status(asking,
+		&etcdserverpb.StatusRequest{})
+	if err != nil {
+		return nil // etcd has answered before
+	}
+	for _, old := range []string{"2.", "3.0.", "3.1.", "3.2.", "3.3."} {
+		if strings.HasPrefix(status.Version, old) {
+			return engine.Refuse("this etcd is version %s: 3.4 or later is needed", status.Version)
 		}
-		if v := status.Version; strings.HasPrefix(v, "2.") || strings.HasPrefix(v, "3.0.") ||
-			strings.HasPrefix(v, "3.1.") ||
-			strings.HasPrefix(v, "3.2.") || strings.HasPrefix(v, "3.3.") {
-			return engine.Refuse("etcd at %s is version %s: 3.4 or later is needed", endpoint, v)
-		}
-		return nil
 	}
 	return nil
 }
@@ -108,8 +110,13 @@ func (e *Etcd) Reason(ctx context.Context) error {
 // reason returns why a member can't be reached: an error that an operator must correct,
 // else the first error. It is nil if all members can be reached.
 func reason(ctx context.Context, config *clientv3.Config) (first error) {
-	for _, endpoint := range config.Endpoints {
-		err := probe(ctx, config, endpoint)
+	list := make([]error, len(config.Endpoints))
+	var all sync.WaitGroup
+	for i, endpoint := range config.Endpoints {
+		all.Go(func() { list[i] = probe(ctx, config, endpoint) })
+	}
+	all.Wait()
+	for _, err := range list {
 		if errors.As(err, new(*engine.Refused)) {
 			return err
 		}
@@ -219,7 +226,9 @@ func parse(typed string) (*clientv3.Config, error) {
 		if _, _, err := net.SplitHostPort(host); err != nil {
 			host = net.JoinHostPort(strings.Trim(host, "[]"), "2379")
 		}
-		all, c.Endpoints = append(all, host), append(c.Endpoints, plain+host)
+		if !slices.Contains(all, host) {
+			all, c.Endpoints = append(all, host), append(c.Endpoints, plain+host)
+		}
 	}
 	if plain == "https://" {
 		if c.TLS, err = tlsConfig(secrets, all...); err != nil {

@@ -55,9 +55,8 @@ func refine(err error, config *pgx.ConnConfig, schema string) error {
 			return engine.Refuse("no TLS connection to PostgreSQL: %s", text[i:])
 		}
 	}
-	var unconnected *pgconn.ConnectError
-	if errors.As(err, &unconnected) {
-		return fmt.Errorf("no connection to PostgreSQL: %s", shorter(unconnected.Unwrap().Error()))
+	if errors.As(err, new(*unconnected)) {
+		return fmt.Errorf("no connection to PostgreSQL: %s", shorter(text))
 	}
 	return err
 }

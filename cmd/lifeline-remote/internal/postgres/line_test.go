@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,43 @@ func TestOneConnection(t *testing.T) {
 		case <-p.Changes():
 		case <-t.Context().Done():
 			t.Fatal("the end of the connection wasn't heard")
+		}
+	}
+}
+
+// TestDeadHost checks that a call has time for the others when one host has died and
+// answers nothing.
+func TestDeadHost(t *testing.T) {
+	need.Time(t, "seconds on a quiet machine")
+	server := enginetest.Postgres(t)
+	if err := postgres.Init(t.Context(), server, ""); err != nil {
+		t.Fatal(err)
+	}
+	dead, err := net.Listen("tcp", "127.0.0.1:0") // the kernel takes connections, and no program reads them
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	address := strings.Replace(server, "proof@", "proof@"+dead.Addr().String()+",", 1)
+	p, err := postgres.Open(t.Context(), address, "", "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Join(t.Context(), engine.Member{Name: "web", Node: "a", TTL: time.Minute, Slots: 1}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, owner(t, server), "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE "+
+		"application_name = 'lifeline-remote'")
+	for n := 1; ; n++ {
+		call, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond) // pgx waits for 3 s
+		_, err := p.Renew(call)
+		cancel()
+		if err == nil {
+			return
+		}
+		if n == 5 { // the first may find its connection ended
+			t.Fatal(err)
 		}
 	}
 }

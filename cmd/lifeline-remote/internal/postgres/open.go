@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	neturl "net/url"
 	"strings"
 	"time"
@@ -64,6 +65,61 @@ func parse(typed string) (*pgx.ConnConfig, error) {
 		return err
 	}
 	return config, nil
+}
+
+// dial connects to the first server that is as asked for. Each address gets its share of
+// the time. pgx would give all of it to a machine that has died and so answers nothing.
+func dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	list, failed := addresses(ctx, config)
+	for i, one := range list {
+		asking, cancel := ctx, func() {}
+		if end, has := ctx.Deadline(); has {
+			asking, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(len(list)-i))
+		}
+		c, err := pgx.ConnectConfig(asking, one)
+		cancel()
+		if err == nil {
+			return c, nil
+		}
+		if of := new(pgconn.ConnectError); errors.As(err, &of) {
+			err = of.Unwrap() // without user and database
+		}
+		failed = append(failed, err)
+	}
+	return nil, &unconnected{errors.Join(failed...)}
+}
+
+// unconnected is the error of dial: what kept it from each address.
+type unconnected struct{ error }
+
+func (u *unconnected) Unwrap() error { return u.error }
+
+// addresses returns a configuration for each address of each host, with and without TLS
+// where both may be tried, and the errors of hosts that have no address.
+func addresses(ctx context.Context, config *pgx.ConnConfig) (list []*pgx.ConnConfig, failed []error) {
+	first := &pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
+	at := map[string]*pgx.ConnConfig{}
+	for _, f := range append([]*pgconn.FallbackConfig{first}, config.Fallbacks...) {
+		hosts := []string{f.Host}
+		if !strings.HasPrefix(f.Host, "/") { // else the directory of a Unix socket
+			var err error
+			if hosts, err = config.LookupFunc(ctx, f.Host); err != nil {
+				failed = append(failed, err)
+			}
+		}
+		for _, host := range hosts {
+			key := fmt.Sprintf("%s %d", host, f.Port)
+			if one := at[key]; one != nil {
+				one.Fallbacks = append(one.Fallbacks, &pgconn.FallbackConfig{Host: host, Port: f.Port,
+					TLSConfig: f.TLSConfig})
+				continue
+			}
+			one := config.Copy()
+			one.Host, one.Port, one.TLSConfig, one.Fallbacks = host, f.Port, f.TLSConfig, nil
+			at[key], list = one, append(list, one)
+		}
+	}
+	return list, failed
 }
 
 // check refuses a PostgreSQL that can't grant leases.

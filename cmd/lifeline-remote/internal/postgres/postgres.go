@@ -108,7 +108,7 @@ func (p *Postgres) connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := pgx.ConnectConfig(ctx, config)
+	c, err := dial(ctx, config)
 	return c, p.refine(err)
 }
 
@@ -390,7 +390,7 @@ func Init(ctx context.Context, url, team string) error {
 	if err != nil {
 		return err
 	}
-	c, err := pgx.ConnectConfig(ctx, config)
+	c, err := dial(ctx, config)
 	if err != nil {
 		return refine(err, config, schemaOf(team))
 	}
