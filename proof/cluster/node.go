@@ -32,6 +32,7 @@ type node struct {
 	mu    sync.Mutex
 	guard *pid.Handle // the process that holds the name on this node, or waits for it
 	since time.Time   // when it was started
+	off   bool        // cron doesn't run
 	begun int
 	codes []int // of the guards that have ended
 	err   error
@@ -43,7 +44,7 @@ type node struct {
 func (n *node) tick(flags ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.guard != nil || n.err != nil {
+	if n.guard != nil || n.err != nil || n.off {
 		return
 	}
 	cmd, h, err := n.start(n.arena.worker(flags...))
@@ -119,6 +120,18 @@ func (n *node) beside() error {
 		return fmt.Errorf("a tick beside a running guard: %v %q", err, text)
 	}
 	return nil
+}
+
+// stay makes the node lose its power, or gives it back.
+func (n *node) stay(off bool) {
+	n.mu.Lock()
+	n.off = off
+	n.mu.Unlock()
+	if off {
+		for _, program := range []string{n.arena.programs.Lifeline, n.arena.remote, n.arena.programs.Witness} {
+			n.each(program, unix.SIGKILL)
+		}
+	}
 }
 
 // signal signals the guard of this node.

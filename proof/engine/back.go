@@ -39,9 +39,13 @@ func (p *Postgres) stopAll(sig syscall.Signal) {
 		return
 	}
 	first := p.cmd.Process.Pid
+	children := func() string {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", first, first))
+		return string(text)
+	}
+	before := children()         // after a SIGKILL it has none
 	_ = syscall.Kill(first, sig) // so that it starts no further child
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", first, first))
-	for _, word := range strings.Fields(string(children)) {
+	for _, word := range strings.Fields(before + " " + children()) {
 		if pid, err := strconv.Atoi(word); err == nil {
 			_ = syscall.Kill(pid, sig)
 		}
@@ -144,6 +148,7 @@ func (p *Pair) Addresses() []string { return p.ports }
 
 // Follow makes the other server a fresh standby of the primary.
 func (p *Pair) Follow() error {
+	p.other.stopAll(syscall.SIGKILL) // stopped backends wouldn't notice the server's end
 	p.other.Kill(0)
 	if err := os.RemoveAll(p.other.data()); err != nil {
 		return err
@@ -175,6 +180,17 @@ func (p *Pair) Lag() error {
 // Promote ends the primary and makes the standby the primary.
 func (p *Pair) Promote() error {
 	p.Postgres.Kill(0)
+	return p.promote()
+}
+
+// Hang stops the primary, whose connections stay open and whose new ones get no answer,
+// and makes the standby the primary.
+func (p *Pair) Hang() error {
+	p.Postgres.stopAll(syscall.SIGSTOP)
+	return p.promote()
+}
+
+func (p *Pair) promote() error {
 	p.Postgres, p.other = p.other, p.Postgres
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		_, err := p.Postgres.SQL("SELECT pg_promote(true)")
@@ -189,6 +205,7 @@ func (p *Pair) Promote() error {
 
 // Close ends both servers.
 func (p *Pair) Close() {
+	p.other.stopAll(syscall.SIGKILL)
 	p.other.Close()
 	p.Postgres.Close()
 }
