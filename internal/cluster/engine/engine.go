@@ -38,7 +38,7 @@ type Engine interface {
 	// Look returns the state of a name; "" for all names.
 	Look(ctx context.Context, name string) (View, error)
 	// Raise raises fence and mark to floor where they are lower, because the engine has
-	// gone back in time.
+	// gone back in time. See Mark.Over for the mark.
 	Raise(ctx context.Context, name string, floor Floor) error
 	// Clock returns the time of day at the engine. In an engine without a clock, the
 	// session writes this node's time, wall, and compares it with the other nodes'. Such
@@ -157,7 +157,7 @@ type State struct {
 	Members []Status
 	Wish    string // the node that a wish names; "" for none
 	Mark    Mark
-	Fence   uint64 // the next grant has a higher one
+	Fence   uint64 // of the latest grant, or what it was raised to; the next grant has a higher one
 }
 
 // Status is one member.
@@ -184,6 +184,18 @@ type Mark struct {
 // Equal reports whether the marks are equal, with times compared as instants.
 func (m Mark) Equal(o Mark) bool {
 	return m.Claimed.Equal(o.Claimed) && m.Done.Equal(o.Done) && m.Skipped == o.Skipped && m.Serial == o.Serial
+}
+
+// Over returns the mark after stands, which has a lower serial, was raised to m. Ticks that
+// were claimed since the engine went back stay, or they would be run twice. A claim doesn't
+// stay that m takes back, and neither does a mark of the future, which an operator resets.
+func (m Mark) Over(stands Mark, now time.Time) Mark {
+	takenBack := m.Serial == stands.Serial+1 && m.Done.Equal(stands.Done)
+	if !stands.Claimed.After(m.Claimed) || takenBack || stands.Claimed.After(now.Add(time.Minute)) {
+		return m
+	}
+	stands.Serial = m.Serial + 1
+	return stands
 }
 
 // KeptRuns is the least number of runs kept of a name. A run moves the mark at least

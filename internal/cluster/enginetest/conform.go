@@ -36,6 +36,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("changes are heard", s.changes)
 	t.Run("slots", s.slots)
 	t.Run("many at once", s.race)
+	t.Run("a slot of an earlier state", s.oldSlot)
 	t.Run("look", s.look)
 	t.Run("forget", s.forget)
 	t.Run("drain", s.drain)
@@ -46,6 +47,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("ticks", s.ticks)
 	t.Run("ticks need the slot", s.ticksSlot)
 	t.Run("what was forgotten is given back", s.raise)
+	t.Run("what came later stays", s.later)
 	t.Run("nodes agree", s.agree)
 	t.Run("clock", s.clock)
 }
@@ -76,6 +78,9 @@ func (s Suite) fences(t *testing.T) {
 			t.Fatalf("asked again, the fence is %d, not %d", again, f)
 		}
 		last = f
+		if st := s.state(c, name); st.Fence != f { // a higher one would hide that the engine has gone back
+			t.Fatalf("the fence in the engine is %d after %d was granted", st.Fence, f)
+		}
 		if i%3 == 2 { // fences also rise over the end of a session
 			c.must(c.Leave(t.Context()))
 			_, err := c.Join(t.Context(), engine.Member{Name: name, Node: "x", TTL: s.TTL, Slots: 1})
@@ -86,6 +91,27 @@ func (s Suite) fences(t *testing.T) {
 		_, _ = a.Renew(t.Context())
 		_, _ = b.Renew(t.Context())
 	}
+}
+
+// oldSlot checks a session that finds itself with a slot of a time to which the engine has
+// gone back. It gives that slot back, because its fence is too low.
+func (s Suite) oldSlot(t *testing.T) {
+	a := s.join(t, fresh(t), "a", 1)
+	above := a.acquire() + 1000
+	for range 2 {
+		g, err := a.Acquire(t.Context(), above)
+		if errors.As(err, new(*engine.Taken)) {
+			continue
+		}
+		a.must(err)
+		if g.Fence <= above {
+			t.Fatalf("the fence is %d, not above %d", g.Fence, above)
+		}
+		_, err = a.Renew(t.Context())
+		a.must(err)
+		return
+	}
+	t.Fatal("it is taken twice")
 }
 
 func (s Suite) expiry(t *testing.T) {

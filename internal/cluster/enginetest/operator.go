@@ -172,6 +172,38 @@ func (s Suite) raise(t *testing.T) {
 	}
 }
 
+// later checks a node that was away while the engine went back, and so remembers more
+// changes of the mark than the engine has now, but an earlier tick. A later tick stays,
+// except one of the future, which an operator's reset has taken back.
+func (s Suite) later(t *testing.T) {
+	name := fresh(t)
+	a := s.join(t, name, "a", 1)
+	at := time.Unix(1e9, 0).UTC()
+	hour := func(n int) time.Time { return at.Add(time.Duration(n) * time.Hour) }
+	for _, one := range []struct {
+		name          string
+		changes       int64
+		claimed, done time.Time
+		stays         time.Time // claimed then
+	}{
+		{"the first", 7, at, at, at},
+		{"a later tick", 7, hour(1), hour(1), hour(1)},
+		{"an earlier tick", 7, at, at, hour(1)},
+		{"a claim", 1, hour(2), hour(1), hour(2)},
+		{"the claim taken back", 1, hour(1), hour(1), hour(1)},
+		{"a tick of the future", 7, at.AddDate(1000, 0, 0), at, at.AddDate(1000, 0, 0)},
+		{"a reset", 7, at, at, at},
+	} {
+		serial := s.state(a, name).Mark.Serial + one.changes
+		a.must(a.Raise(t.Context(), name, engine.Floor{Mark: engine.Mark{Claimed: one.claimed, Done: one.done,
+			Serial: serial}}))
+		m := s.state(a, name).Mark
+		if !m.Claimed.Equal(one.stays) || m.Serial < serial {
+			t.Errorf("%s: the mark is %+v after %s with the serial %d", one.name, m, one.claimed, serial)
+		}
+	}
+}
+
 // agree checks that differing options are refused with both values while another node
 // lives.
 func (s Suite) agree(t *testing.T) {

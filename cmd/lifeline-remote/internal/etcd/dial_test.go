@@ -80,11 +80,16 @@ func TestDeadMember(t *testing.T) {
 	if opening.Err() != nil {
 		t.Error("it took all the time there was")
 	}
-	asking, cancel := context.WithTimeout(t.Context(), 4*time.Second)
-	defer cancel()
-	c, err := e.Clock(asking, time.Now)
-	if err != nil || c.At.IsZero() || c.Of != engine.Engines(c.At).Of {
-		t.Errorf("the clock is %+v, %v", c, err)
+	for n := 1; ; n++ {
+		asking, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		c, err := e.Clock(asking, time.Now)
+		cancel()
+		if err == nil && !c.At.IsZero() && c.Of == engine.Engines(c.At).Of {
+			break
+		}
+		if n == 5 {
+			t.Fatalf("the clock is %+v, %v", c, err)
+		}
 	}
 }
 

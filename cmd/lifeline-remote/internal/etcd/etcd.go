@@ -8,7 +8,8 @@
 //	member/ID      a standby or holder, as JSON; the key hangs on a lease of etcd
 //	place/N        a slot, held by the session that made the key; the revision
 //	               that made it, plus the offset then, is the fence
-//	fence          the offset: it rises when an etcd has gone back (restored)
+//	fence          the offset, written with each grant: it rises when an etcd has
+//	               gone back (restored); its revision plus it is the latest fence
 //	options        what all nodes agree on
 //	wish           the node that is to have the name
 //	mark           how far the scheduled runs have come

@@ -35,9 +35,6 @@ func (e *Etcd) Look(ctx context.Context, name string) (engine.View, error) {
 	for _, kv := range got.Responses[1].GetResponseRange().Kvs {
 		drained = append(drained, strings.TrimPrefix(string(kv.Key), drains))
 	}
-	for i := range states { // Fence so far is the offset in etcd
-		states[i].Fence += uint64(got.Header.Revision)
-	}
 	return engine.View{States: states, Drained: drained, Epoch: e.epoch,
 		History:  fmt.Sprintf("%x", got.Header.ClusterId),
 		Revision: uint64(got.Header.Revision)}, nil
@@ -81,11 +78,12 @@ func (e *Etcd) Raise(ctx context.Context, name string, floor engine.Floor) error
 			stood = kvs[0].ModRevision
 		}
 		var puts []clientv3.Op
-		if int64(floor.Fence) > got.Header.Revision+offset {
-			puts = append(puts, clientv3.OpPut(fence, strconv.FormatInt(int64(floor.Fence)-got.Header.Revision, 10)))
+		if int64(floor.Fence) > was+offset {
+			puts = append(puts, clientv3.OpPut(fence,
+				strconv.FormatInt(max(offset, int64(floor.Fence)-got.Header.Revision), 10)))
 		}
 		if floor.Mark.Serial > stands.Serial {
-			puts = append(puts, clientv3.OpPut(markKey, writeMark(floor.Mark)))
+			puts = append(puts, clientv3.OpPut(markKey, writeMark(floor.Mark.Over(stands, time.Now()))))
 		}
 		if len(puts) == 0 {
 			return nil
@@ -104,8 +102,14 @@ func (e *Etcd) Raise(ctx context.Context, name string, floor engine.Floor) error
 func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 	byName := map[string]*engine.State{}
 	members := map[string]map[string]engine.Status{}
+	fences := map[string]uint64{}
 	for _, kv := range kvs {
 		parts := strings.Split(strings.TrimPrefix(string(kv.Key), names), "/")
+		if len(parts) == 2 && parts[1] == "fence" { // a forgotten name has no other key
+			offset, revision := offsetOf([]*mvccpb.KeyValue{kv})
+			fences[parts[0]] = uint64(offset + revision)
+			continue
+		}
 		s := byName[parts[0]]
 		if s == nil {
 			s = &engine.State{Name: parts[0]}
@@ -129,9 +133,6 @@ func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 				}
 			}
 			members[s.Name][w.ID] = st
-		case len(parts) == 2 && parts[1] == "fence":
-			offset, _ := offsetOf([]*mvccpb.KeyValue{kv})
-			s.Fence = uint64(offset)
 		case len(parts) == 2 && parts[1] == "wish":
 			s.Wish = string(kv.Value)
 		case len(parts) == 2 && parts[1] == "mark":
@@ -140,6 +141,7 @@ func (e *Etcd) states(kvs []*mvccpb.KeyValue) []engine.State {
 	}
 	var out []engine.State
 	for name, s := range byName {
+		s.Fence = fences[name]
 		for _, m := range members[name] {
 			s.Members = append(s.Members, m)
 		}

@@ -94,6 +94,9 @@ func (e *Etcd) Acquire(ctx context.Context, above uint64) (engine.Grant, error) 
 				e.slot, e.made = "", 0
 				return engine.Grant{}, e.refine(err)
 			}
+			if fenceOf(mine) <= above { // made at a time to which etcd has gone back
+				return engine.Grant{}, cmp.Or(e.Release(ctx), error(&engine.Taken{}))
+			}
 			return engine.Grant{Fence: fenceOf(mine)}, nil
 		}
 		if slot == "" {
@@ -185,7 +188,7 @@ func (e *Etcd) abandoned(ctx context.Context, kv *mvccpb.KeyValue) bool {
 	return err == nil && r.Succeeded
 }
 
-// Forget removes the keys of a name, except the offset of its fences. It removes a slot
+// Forget removes the keys of a name, except that of its fences. It removes a slot
 // without a member after a whole TTL without a write, by this machine's clock.
 func (e *Etcd) Forget(ctx context.Context, name string) error {
 	prefix := names + name + "/"
@@ -208,7 +211,7 @@ func (e *Etcd) Forget(ctx context.Context, name string) error {
 				continue
 			case strings.HasPrefix(key, prefix+"place/"):
 				wait = max(wait, e.left(kv))
-			case key == prefix+"fence" && string(kv.Value) != "0":
+			case key == prefix+"fence": // else nodes that remember a fence take etcd for one that has gone back
 				continue
 			}
 			cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision))

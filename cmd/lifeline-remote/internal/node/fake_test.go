@@ -142,7 +142,7 @@ func (f *fake) Raise(ctx context.Context, _ string, floor engine.Floor) error {
 	}
 	f.fence = max(f.fence, floor.Fence)
 	if floor.Mark.Serial > f.mark.Serial {
-		f.mark = floor.Mark
+		f.mark = floor.Mark.Over(f.mark, time.Now())
 	}
 	return nil
 }

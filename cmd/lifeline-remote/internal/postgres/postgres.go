@@ -10,6 +10,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -182,6 +183,9 @@ func (p *Postgres) Acquire(ctx context.Context, above uint64) (engine.Grant, err
 		return engine.Grant{}, &engine.Taken{After: p.observations.after(p.id)}
 	}
 	p.fence = fence
+	if uint64(fence) <= above { // the session's slot of a time to which the database has gone back
+		return engine.Grant{}, cmp.Or(p.Release(ctx), error(&engine.Taken{}))
+	}
 	return engine.Grant{Fence: uint64(fence)}, nil
 }
 

@@ -203,7 +203,8 @@ BEGIN
 	RETURN true;
 END $$;
 
--- raise_name raises the fence and the mark, after a database has gone back in time.
+-- raise_name raises the fence and the mark, after a database has gone back in time. A later
+-- tick that was claimed since then stays, unless it is taken back or of the future.
 CREATE OR REPLACE FUNCTION lifeline.raise_name(a_name text, a_fence bigint,
 	a_claimed timestamptz, a_done timestamptz, a_skipped bigint, a_serial bigint) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -211,7 +212,10 @@ BEGIN
 	INSERT INTO lifeline.name (name) VALUES (a_name) ON CONFLICT DO NOTHING;
 	UPDATE lifeline.name SET fence = greatest(fence, a_fence) WHERE name = a_name;
 	UPDATE lifeline.name SET claimed = a_claimed, done = a_done, skipped = a_skipped, serial = a_serial
-		WHERE name = a_name AND serial < a_serial;
+		WHERE name = a_name AND serial < a_serial
+		AND (claimed > a_claimed AND claimed <= clock_timestamp() + interval '1 minute'
+			AND NOT (a_serial = serial + 1 AND a_done IS NOT DISTINCT FROM done)) IS NOT TRUE;
+	UPDATE lifeline.name SET serial = a_serial + 1 WHERE name = a_name AND serial < a_serial;
 	PERFORM lifeline.ring(a_name);
 END $$;
 
