@@ -39,7 +39,8 @@
 //	starting  generation, cgroup     a worker is about to be started, marked with
 //	                                 LIFELINE_ID; the path may be empty
 //	started   generation, pid, start the process of the worker
-//	ended     generation, up, code   every process of the generation has ended
+//	ended     generation, up, code   every process of the generation has ended; with
+//	                                 unbegun, the command was never executed
 //	release                          every process has ended: give the lease back
 //	done      label, code            the run for a tick has ended
 //	ping                             say pong

@@ -113,9 +113,13 @@ func (l *Lease) C() <-chan struct{} { return l.bell }
 // Ticks reports whether the command runs at ticks instead of all the time.
 func (l *Lease) Ticks() bool { return l.hello.Tick != "" }
 
-// Held reports whether a worker may be started now. It checks the deadline again,
-// because the last message may be old.
-func (l *Lease) Held() bool { return l.held && l.peer != nil && l.times.Held(l.w.now()) }
+// Held reports whether a worker may be started now. It takes in the messages that have
+// come, because the start of a worker may have taken longer than a renewal, and checks the
+// deadline again.
+func (l *Lease) Held() bool {
+	l.listen()
+	return l.held && l.peer != nil && l.times.Held(l.w.now())
+}
 
 // Until returns the latest time at which the worker's tree is killed, on the clock of
 // [Now].
@@ -172,11 +176,12 @@ func (l *Lease) Started(generation string, id procscan.ID) {
 	l.say(Message{Verb: "started", Generation: generation, PID: id.PID, Start: id.Start})
 }
 
-// Ended tells lifeline-remote that every process of a generation has ended.
-func (l *Lease) Ended(generation string, up time.Duration, code int) {
+// Ended tells lifeline-remote that every process of a generation has ended; begun says
+// that the command was executed.
+func (l *Lease) Ended(generation string, up time.Duration, code int, begun bool) {
 	delete(l.living, generation)
 	l.armKillTimer()
-	l.say(Message{Verb: "ended", Generation: generation, Up: up, Code: code})
+	l.say(Message{Verb: "ended", Generation: generation, Up: up, Code: code, Unbegun: !begun})
 }
 
 // Done tells lifeline-remote that the run for a tick has ended.

@@ -190,13 +190,13 @@ func TestLeaseKillTimer(t *testing.T) {
 			t.Errorf("renewed, and the kill timer is set for %s, before for %s", r.killAt, before)
 		}
 		r.l.Starting("g2", "") // a reload
-		r.l.Ended("g1", 0, 0)
+		r.l.Ended("g1", 0, 0, true)
 		before = r.killAt
 		r.say(lost())
 		if r.killAt != before {
 			t.Error("the lease is lost, the worker lives, and the time is another")
 		}
-		r.l.Ended("g2", 0, 137)
+		r.l.Ended("g2", 0, 137, true)
 		if r.killAt != 0 {
 			t.Error("nothing lives, and lifeline would be killed")
 		}
@@ -222,6 +222,29 @@ func TestLeaseRuns(t *testing.T) {
 			t.Fatal("released, and held")
 		}
 	})
+}
+
+// TestLeaseHeldAfterElection checks that what was renewed or lost during an election that
+// took longer than a renewal counts.
+func TestLeaseHeldAfterElection(t *testing.T) {
+	for _, end := range []bool{false, true} {
+		rigged(t, func(r *rig) {
+			r.held(1)
+			for n := range 5 {
+				await.Pass(ttl / 3)
+				m := r.renews()
+				if end && n == 4 {
+					m = lost()
+				}
+				_, _ = io.WriteString(r.remote, m.Line())
+				synctest.Wait()
+			}
+			if r.l.Held() == end {
+				t.Errorf("lost %t, and held %t", end, !end)
+			}
+			r.events()
+		})
+	}
 }
 
 // TestLeaseDue checks what comes without a renewal: TERM at deadline - margin - grace,

@@ -89,6 +89,7 @@ type Message struct {
 	Start      uint64        `json:"start,omitempty"` // of the process, in clock ticks
 	Up         time.Duration `json:"up,omitempty"`
 	Code       int           `json:"code,omitempty"`
+	Unbegun    bool          `json:"unbegun,omitempty"` // the command was never executed
 	Fence      uint64        `json:"fence,omitempty"`
 	Deadline   time.Duration `json:"deadline,omitempty"`
 	Label      string        `json:"label,omitempty"`

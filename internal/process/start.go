@@ -29,6 +29,7 @@ type Spec struct {
 
 	Run     int // the run file's descriptor, 0 for none
 	Control int // the socket that becomes LIFELINE_FD, 0 for none
+	Refusal int // the pipe that gets a byte if Until had passed before the command, 0 for none
 
 	// Deathsig is sent to the child when the THREAD that forked ends; 0 for none.
 	// Only Linux sends it.
@@ -166,6 +167,10 @@ func (s Spec) descriptors(env []string) (files []uintptr, withFD []string) {
 	if s.Control != 0 {
 		env = append(slices.Clip(env), "LIFELINE_FD="+strconv.Itoa(len(fds)))
 		fds = append(fds, s.Control)
+	}
+	if s.Refusal != 0 {
+		env = append(slices.Clip(env), launch.EnvRefusal+"="+strconv.Itoa(len(fds)))
+		fds = append(fds, s.Refusal)
 	}
 	for _, fd := range fds {
 		files = append(files, uintptr(fd))

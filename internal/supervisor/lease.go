@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -34,7 +35,7 @@ type Lease interface {
 	Fence() uint64   // LIFELINE_FENCE; 0 for a lease that never ends
 	Starting(generation, cgroup string)
 	Started(generation string, id procscan.ID)
-	Ended(generation string, up time.Duration, code int)
+	Ended(generation string, up time.Duration, code int, begun bool) // begun: the command was executed
 	Done(label string, code int)
 	Helpers() []procscan.ID // lifeline's children that belong to no worker
 }
@@ -48,20 +49,20 @@ type lease struct {
 // always is the lease of a name that no cluster shares: it never ends.
 type always struct{}
 
-func (always) C() <-chan struct{}                   { return nil }
-func (always) Next() (string, string, uint64, bool) { return "", "", 0, false }
-func (always) Want()                                {}
-func (always) Release()                             {}
-func (always) Held() bool                           { return true }
-func (always) Ticks() bool                          { return false }
-func (always) Until() int64                         { return 0 }
-func (always) Trouble() string                      { return "" }
-func (always) Fence() uint64                        { return 0 }
-func (always) Starting(string, string)              {}
-func (always) Started(string, procscan.ID)          {}
-func (always) Ended(string, time.Duration, int)     {}
-func (always) Done(string, int)                     {}
-func (always) Helpers() []procscan.ID               { return nil }
+func (always) C() <-chan struct{}                     { return nil }
+func (always) Next() (string, string, uint64, bool)   { return "", "", 0, false }
+func (always) Want()                                  {}
+func (always) Release()                               {}
+func (always) Held() bool                             { return true }
+func (always) Ticks() bool                            { return false }
+func (always) Until() int64                           { return 0 }
+func (always) Trouble() string                        { return "" }
+func (always) Fence() uint64                          { return 0 }
+func (always) Starting(string, string)                {}
+func (always) Started(string, procscan.ID)            {}
+func (always) Ended(string, time.Duration, int, bool) {}
+func (always) Done(string, int)                       {}
+func (always) Helpers() []procscan.ID                 { return nil }
 
 // standBy gives a held lease back and waits for the next. No worker lives.
 func (l *loop) standBy() {
@@ -233,6 +234,34 @@ func codeOf(err error) int {
 		return end.Code
 	}
 	return 125
+}
+
+// refusal is the pipe by which a launcher says that it didn't execute the command, because
+// the lease had ended. A scheduled run that wasn't begun stays due.
+type refusal struct{ ours, theirs int }
+
+func newRefusal() (*refusal, error) {
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return nil, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	unix.CloseOnExec(p[0])
+	unix.CloseOnExec(p[1])
+	_ = unix.SetNonblock(p[0], true)
+	return &refusal{p[0], p[1]}, nil
+}
+
+// launched closes the launcher's end here.
+func (r *refusal) launched() { _ = unix.Close(r.theirs) }
+
+// heard reports whether the launcher has refused, and closes the pipe.
+func (r *refusal) heard() bool {
+	if r == nil {
+		return false
+	}
+	n, _ := unix.Read(r.ours, make([]byte, 1))
+	_ = unix.Close(r.ours)
+	return n == 1
 }
 
 // bind ties a worker to a lease that ends: its environment has the fence. The kernel

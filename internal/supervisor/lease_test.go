@@ -49,7 +49,7 @@ func (f *fakeLease) Done(label string, code int) {
 	f.log = append(f.log, fmt.Sprintf("done %s %d", label, code))
 }
 func (f *fakeLease) Helpers() []procscan.ID { return nil }
-func (f *fakeLease) Ended(_ string, _ time.Duration, code int) {
+func (f *fakeLease) Ended(_ string, _ time.Duration, code int, _ bool) {
 	f.log = append(f.log, fmt.Sprintf("ended %d", code))
 }
 

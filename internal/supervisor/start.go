@@ -62,6 +62,9 @@ func (l *loop) begun() {
 
 // launch starts the worker; in a reload it runs beside another worker.
 func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
+	if !l.job.Lease.Held() { // an election takes its time on a busy machine
+		return none, errors.New("the lease ended before the command was started")
+	}
 	l.reserve.give()
 	if err := l.sockets.open(l.o.Listen, len(l.workers()) == 0, l.job.Warn); err != nil {
 		return none, err
@@ -104,6 +107,13 @@ func (l *loop) launch(w *worker, beside bool) (procscan.ID, error) {
 		spec.CgroupFD = w.cgroup.FD()
 	}
 	w.limitMemory()
+	if l.lease.label != "" {
+		if w.refusal, err = newRefusal(); err != nil {
+			return none, err
+		}
+		defer w.refusal.launched()
+		spec.Refusal = w.refusal.theirs
+	}
 	path := ""
 	if w.cgroup != nil {
 		path = w.cgroup.Path()
@@ -160,6 +170,7 @@ func (l *loop) fail(w *worker, err error) {
 	w.close()
 	l.cur = nil
 	if l.goal.up() && !l.job.Lease.Held() { // the lease ended under the start
+		l.job.Warn("standing by again: %v", err)
 		l.standBy()
 		return
 	}

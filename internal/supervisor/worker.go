@@ -91,6 +91,7 @@ type worker struct {
 	limited   bool           // its cgroup enforces MaxMemory
 	weighAt   time.Time      // when its tree's memory is added up; zero for never
 	output    mark           // where its output begins, for the message of a failed reload
+	refusal   *refusal       // of a scheduled run's launcher; nil for none
 	quit      chan struct{}  // closed when the generation is gone
 }
 
@@ -327,7 +328,8 @@ func (w *worker) empty() {
 
 func (w *worker) close() {
 	close(w.quit)
-	w.l.job.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict))
+	begun := w.pid != 0 && !w.refusal.heard()
+	w.l.job.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict), begun)
 	if w.cgroup != nil && (w.fence != 0 || w.limited && w.cgroup.OOMKills() > 0) {
 		w.cgroup.Remove() // lifeline-remote may have killed it: see groups.put
 	} else {

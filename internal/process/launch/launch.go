@@ -19,6 +19,10 @@ import (
 // Env is the variable that holds the plan. The command never sees it.
 const Env = "LIFELINE_LAUNCH"
 
+// EnvRefusal is the variable that holds the number of a pipe. The launcher writes a byte
+// into it if the lease has ended, and the command has neither.
+const EnvRefusal = "LIFELINE_LAUNCH_REFUSAL"
+
 // Plan is what the launcher does.
 type Plan struct {
 	Path   string // the file to execute
@@ -75,8 +79,14 @@ func run(text string) int {
 		return fail(125, "cannot start the command: "+Env+" is set by hand; unset it")
 	}
 	var env []string
+	refusal := -1
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, Env+"=") {
+		if number, ok := strings.CutPrefix(kv, EnvRefusal+"="); ok {
+			if fd, err := strconv.Atoi(number); err == nil {
+				refusal = fd
+				unix.CloseOnExec(fd)
+			}
+		} else if !strings.HasPrefix(kv, Env+"=") {
 			env = append(env, kv)
 		}
 	}
@@ -87,6 +97,9 @@ func run(text string) int {
 		return fail(125, err.Error())
 	}
 	if p.Until != 0 && bootTime() >= p.Until {
+		if refusal >= 0 {
+			_, _ = unix.Write(refusal, []byte{0})
+		}
 		return fail(125, "the lease ended before the command was started")
 	}
 	err = syscall.Exec(p.Path, os.Args, env)

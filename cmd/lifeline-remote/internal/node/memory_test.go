@@ -131,10 +131,11 @@ func TestSessionTickEndIsWrittenLater(t *testing.T) {
 	})
 }
 
-// TestSessionTickReturned checks that a claimed tick that lifeline can't run stays due.
-// Before, the tick was written as done.
+// TestSessionTickReturned checks that a claimed tick that lifeline can't run stays due, also
+// when lifeline has tried to start the command. Before, the tick was written as done.
 func TestSessionTickReturned(t *testing.T) {
-	for _, lost := range []bool{false, true} {
+	for n := range 4 {
+		lost, tried := n&1 != 0, n&2 != 0
 		rigged(t, cluster.Hello{Tick: "CRON_TZ=UTC * * * * *"}, func(r *rig) {
 			r.granted()
 			var label string
@@ -147,6 +148,11 @@ func TestSessionTickReturned(t *testing.T) {
 			if lost {
 				r.f.err = errAway
 			}
+			if tried {
+				end := ended("g", 0, 125)
+				end.Unbegun = true
+				r.say(starting("g"), started("g"), end)
+			}
 			r.say(done(label, 125))
 			if lost {
 				r.sleep(20 * time.Second)
@@ -155,7 +161,7 @@ func TestSessionTickReturned(t *testing.T) {
 			}
 			if labels := r.runTicks(r.now()+50*time.Second, func(int) time.Duration { return 0 }); len(labels) == 0 ||
 				labels[0] != label {
-				t.Errorf("lost %t: %s isn't run again, but %q", lost, label, labels)
+				t.Errorf("lost %t, tried %t: %s isn't run again, but %q", lost, tried, label, labels)
 			}
 		})
 	}

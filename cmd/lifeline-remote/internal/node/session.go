@@ -202,6 +202,7 @@ func (s *session) heard(m cluster.Message) error {
 		return s.started(m)
 	case "ended":
 		s.forget(m.Generation)
+		s.ticks.started = s.ticks.started && !m.Unbegun
 		if s.Tick == "" {
 			s.judge(m.Up, m.Code == 0)
 		}
