@@ -239,8 +239,8 @@ func TestLeaseHeldAfterElection(t *testing.T) {
 				_, _ = io.WriteString(r.remote, m.Line())
 				synctest.Wait()
 			}
-			if r.l.Held() == end {
-				t.Errorf("lost %t, and held %t", end, !end)
+			if held := r.l.Held(); held == end {
+				t.Errorf("lost %t, and held %t", end, held)
 			}
 			r.events()
 		})
