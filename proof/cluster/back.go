@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -177,6 +178,8 @@ func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, er
 	}
 	defer a.close()
 	d := &driver{arena: a, attack: attack{settings: s, seed: seed}, stop: make(chan struct{})}
+	endCron := sync.OnceFunc(func() { close(d.stop); d.crons.Wait() })
+	defer endCron() // also after a failure, before the arena is closed
 	var flags []string
 	if ticks {
 		flags = []string{"-for", "100ms"}
@@ -233,8 +236,7 @@ func back(s settings, l lapse, rounds int, seed uint64, ticks bool) (*lapsed, er
 		d.awaitQuiet(time.Minute)
 	}
 	a.watch.Note("end", "")
-	close(d.stop)
-	d.crons.Wait()
+	endCron()
 	r.leftovers = d.sweep(10*time.Second + 2*s.ttl)
 	if r.Cluster, err = a.judge(); err != nil {
 		return nil, err
