@@ -397,7 +397,7 @@ echo "told: the ping (0) didn't get through: ping.example: no such host" >${lock
 			case wrong != 1+tt.more:
 				t.Errorf("%d findings, not %d:\n%s", wrong, 1+tt.more, said)
 			case tt.advice == "" && !strings.HasPrefix(advice, "       -> ") &&
-				!regexp.MustCompile(`remove|give|chmod|put the marker|install cron`).MatchString(line):
+				!regexp.MustCompile(`remove|rm /|give|chmod|put the marker|install cron`).MatchString(line):
 				t.Errorf("it doesn't say what to do: %q", line)
 			case tt.advice != "" && (!strings.HasPrefix(advice, "       -> ") || !strings.Contains(advice, tt.advice)):
 				t.Errorf("the advice is %q, without %q", advice, tt.advice)
