@@ -328,8 +328,8 @@ func (w *worker) empty() {
 
 func (w *worker) close() {
 	close(w.quit)
-	begun := w.pid != 0 && !w.refusal.heard()
-	w.l.job.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict), begun)
+	refused := w.refusal.heard()
+	w.l.job.Lease.Ended(w.generation, w.upFor(time.Now()), codeOf(w.verdict), w.pid != 0 && !refused)
 	if w.cgroup != nil && (w.fence != 0 || w.limited && w.cgroup.OOMKills() > 0) {
 		w.cgroup.Remove() // lifeline-remote may have killed it: see groups.put
 	} else {
