@@ -273,7 +273,7 @@ func TestCluster(t *testing.T) {
 	if n := ask[int](b, "document.querySelectorAll('table.nodes tbody tr').length"); n != 4 {
 		t.Errorf("%d nodes are shown", n)
 	}
-	text := ask[string](b, "document.querySelector('.wrong').innerText")
+	text := ask[string](b, "[...document.querySelectorAll('.wrong')].map(e => e.innerText).join('\\n')")
 	for _, want := range []string{"a is 13s ahead of longlong", "versions apart: 0.2.0 on a; ", "not heard of: ",
 		"its last word came 2d22h ago",
 		"failing since "} {
